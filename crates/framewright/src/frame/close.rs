@@ -1,0 +1,146 @@
+//! The body of a Close frame (RFC 6455, sections 5.5.1 and 7.4): a code that may travel, and a reason.
+
+use crate::error::PeerMisbehaved;
+use std::fmt;
+
+/// The most octets of UTF-8 that a reason may have: 125 less the two of the code.
+pub const MAX_CLOSE_REASON: usize = super::MAX_CONTROL_PAYLOAD - 2;
+
+/// A status code that may be on the wire (section 7.4): 1000 to 1003, 1007 to 1014, 3000 to 4999.
+///
+/// 1005 (no code), 1006 (no Close frame) and 1015 (TLS) are never sent, so no value of this type is one of them;
+/// [`Closure::code`](crate::Closure::code) gives them to those who ask what a connection ended with.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CloseCode(u16);
+
+impl CloseCode {
+    /// 1000: the purpose of the connection is fulfilled.
+    pub const NORMAL: CloseCode = CloseCode(1000);
+    /// 1001: the server is going down, or the browser has left the page.
+    pub const GOING_AWAY: CloseCode = CloseCode(1001);
+    /// 1002: the peer broke the protocol.
+    pub const PROTOCOL_ERROR: CloseCode = CloseCode(1002);
+    /// 1003: a type of data that this endpoint cannot accept.
+    pub const UNSUPPORTED_DATA: CloseCode = CloseCode(1003);
+    /// 1007: data not consistent with its type, such as text that is not UTF-8.
+    pub const INVALID_DATA: CloseCode = CloseCode(1007);
+    /// 1008: a message that breaks this endpoint's policy.
+    pub const POLICY_VIOLATION: CloseCode = CloseCode(1008);
+    /// 1009: a message too big to process.
+    pub const TOO_BIG: CloseCode = CloseCode(1009);
+    /// 1010: the client misses an extension.
+    pub const MISSING_EXTENSION: CloseCode = CloseCode(1010);
+    /// 1011: an unexpected condition kept the server from going on.
+    pub const INTERNAL_ERROR: CloseCode = CloseCode(1011);
+    /// 1012: the service restarts (IANA registry).
+    pub const SERVICE_RESTART: CloseCode = CloseCode(1012);
+    /// 1013: try again later (IANA registry).
+    pub const TRY_AGAIN_LATER: CloseCode = CloseCode(1013);
+
+    /// The code, or `None` for a value that must not travel.
+    ///
+    /// ```
+    /// use framewright::CloseCode;
+    /// assert_eq!(CloseCode::new(4000).map(CloseCode::get), Some(4000));
+    /// assert_eq!(CloseCode::new(1005), None);
+    /// ```
+    //= https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1
+    //# 1005 is a reserved value and MUST NOT be set as a status code in a
+    //# Close control frame by an endpoint.
+    //= https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1
+    //# 1006 is a reserved value and MUST NOT be set as a status code in a
+    //# Close control frame by an endpoint.
+    //= https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1
+    //# 1015 is a reserved value and MUST NOT be set as a status code in a
+    //# Close control frame by an endpoint.
+    #[must_use]
+    pub const fn new(code: u16) -> Option<CloseCode> {
+        match code {
+            1000..=1003 | 1007..=1014 | 3000..=4999 => Some(CloseCode(code)),
+            _ => None,
+        }
+    }
+
+    /// The value on the wire.
+    #[must_use]
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+}
+
+impl fmt::Debug for CloseCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for CloseCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl From<CloseCode> for u16 {
+    fn from(code: CloseCode) -> u16 {
+        code.0
+    }
+}
+
+/// What a Close frame said: its code, if it had a body, and its reason (empty where there was none).
+///
+/// The reason is for logs and programs; section 5.5.1 forbids a client to show it to its users as it stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CloseFrame {
+    /// The status code; `None` when the frame had no body.
+    pub code: Option<CloseCode>,
+    /// The reason, at most [`MAX_CLOSE_REASON`] octets; empty when there was none.
+    pub reason: Box<str>,
+}
+
+impl CloseFrame {
+    pub(crate) fn new(code: Option<CloseCode>, reason: &str) -> CloseFrame {
+        CloseFrame { code, reason: reason.into() }
+    }
+}
+
+/// Reads the body of a received Close frame.
+pub(crate) fn parse_close_body(body: &[u8]) -> Result<(Option<CloseCode>, &str), PeerMisbehaved> {
+    //= https://www.rfc-editor.org/rfc/rfc6455#section-5.5.1
+    //# If there is a body, the first two bytes of
+    //# the body MUST be a 2-byte unsigned integer (in network byte order)
+    //# representing a status code with value /code/ defined in Section 7.4.
+    let (code, reason) = match body {
+        [] => return Ok((None, "")),
+        [_] => return Err(PeerMisbehaved::CloseBodyOneOctet),
+        [high, low, reason @ ..] => (u16::from_be_bytes([*high, *low]), reason),
+    };
+    let code = CloseCode::new(code).ok_or(PeerMisbehaved::InvalidCloseCode(code))?;
+    let reason = std::str::from_utf8(reason).map_err(|_| PeerMisbehaved::CloseReasonNotUtf8)?;
+    Ok((Some(code), reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exactly_the_codes_that_may_travel_exist() {
+        for code in 0..=u16::MAX {
+            let may_travel = matches!(code, 1000..=1003 | 1007..=1014) || (3000..5000).contains(&code);
+            assert_eq!(CloseCode::new(code).is_some(), may_travel, "{code}");
+            let parsed = parse_close_body(&code.to_be_bytes()).map(|(code, _)| code.map(CloseCode::get));
+            let expected =
+                if may_travel { Ok(Some(code)) } else { Err(PeerMisbehaved::InvalidCloseCode(code)) };
+            assert_eq!(parsed, expected);
+        }
+    }
+
+    #[test]
+    fn bodies_are_read_and_bad_ones_named() {
+        assert_eq!(parse_close_body(b""), Ok((None, "")));
+        assert_eq!(parse_close_body(b"\x03"), Err(PeerMisbehaved::CloseBodyOneOctet));
+        assert_eq!(parse_close_body(b"\x03\xe8bye"), Ok((Some(CloseCode::NORMAL), "bye")));
+        assert_eq!(parse_close_body(b"\x03\xe8\xff"), Err(PeerMisbehaved::CloseReasonNotUtf8));
+    }
+}

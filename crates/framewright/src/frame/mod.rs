@@ -1,0 +1,17 @@
+//! The base framing protocol (RFC 6455, section 5): headers, whole frames, close bodies.
+//!
+//! Usable alone: [`Header::parse`] and [`Header::encode`] know nothing of a connection, and [`Frame::decode`] is a
+//! zero-copy frame codec over a slice. What needs memory of earlier frames (fragmentation, text split over frames,
+//! the closing handshake) lives in [`crate::connection`].
+
+mod close;
+mod encoder;
+mod header;
+mod opcode;
+
+pub use close::{CloseCode, CloseFrame, MAX_CLOSE_REASON};
+pub use encoder::{encode_frame, encoded_len};
+pub use header::{Frame, Header, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, MaskRule, Rules};
+pub use opcode::OpCode;
+
+pub(crate) use close::parse_close_body;

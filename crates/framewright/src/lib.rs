@@ -1,0 +1,27 @@
+//! The WebSocket protocol (RFC 6455) without I/O: frames, the opening handshake, and connections as values.
+//!
+//! - [`frame`]: the wire format, usable alone.
+//! - [`handshake`]: the opening handshake, an incremental parser for the HTTP head with no framework under it.
+//! - [`connection`]: everything after it, as a state machine that a driver feeds with octets and with the time.
+//!
+//! Nothing here reads a clock, draws randomness, opens a socket or logs: time is an argument, and masking keys come from an
+//! [`Entropy`] that the driver gives.
+
+#![forbid(unsafe_code)]
+
+pub mod connection;
+mod entropy;
+mod error;
+pub mod frame;
+pub mod handshake;
+mod role;
+
+pub use connection::{
+    Chunk, Closure, Config, Connection, Decoded, Delivery, Event, Message, Prepared, RecvBuffer, State,
+    Stats, Transmit,
+};
+pub use entropy::Entropy;
+pub use error::{Error, LimitExceeded, PeerMisbehaved, SendError, Timeout};
+pub use frame::{CloseCode, CloseFrame};
+pub use handshake::Negotiated;
+pub use role::Role;
