@@ -1,0 +1,91 @@
+//! What an application can set, each with a name, a default and a reason.
+
+use std::time::Duration;
+
+/// How messages reach the application.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "a whole or its parts")]
+pub enum Delivery {
+    /// Whole messages, contiguous in memory, as [`Event::Message`](crate::Event::Message). Costs up to
+    /// [`Config::max_message`] octets for each connection that is in the middle of one.
+    #[default]
+    Whole,
+    /// Pieces as they arrive, as [`Event::Chunk`](crate::Event::Chunk), in constant memory however large the message.
+    Chunks,
+}
+
+/// The settings of a connection. Shared by all connections that use the same: it is held in an `Arc`.
+///
+/// ```
+/// use framewright::Config;
+/// let config = Config { max_message: 64 << 10, ..Config::default() };
+/// assert_eq!(config.high_water, 1 << 20);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "built with struct update syntax")]
+pub struct Config {
+    /// Whole messages or chunks. Default: whole.
+    pub delivery: Delivery,
+    /// The most octets of payload in one message, added up over its fragments. Default 16 MiB: what browsers send in
+    /// practice, and what one connection may make the receiver hold. More fails the connection with 1009.
+    pub max_message: u64,
+    /// The most octets of payload in one frame, in whole delivery (chunks need no such limit). Default 16 MiB. Checked on
+    /// the header, before any payload arrives. More fails the connection with 1009.
+    pub max_frame: u64,
+    /// How many fragments of fewer than [`SMALL_FRAME`](crate::connection::SMALL_FRAME) octets one message may have, the
+    /// empty ones too. Default 16384: each costs its sender one octet and this endpoint a pass through the decoder, so a
+    /// message must not consist of them without end. More fails the connection with 1008.
+    pub small_frame_budget: u32,
+    /// While this many octets or more wait to be sent, `send_*` refuses with `Full`, and
+    /// [`Connection::wants_read`](crate::Connection::wants_read) is false. Default 1 MiB. One message of any size is taken
+    /// below the mark, so at most this much and one message are held.
+    pub high_water: usize,
+    /// After the high-water mark was reached, sending and reading go on when no more than this many octets wait. Default
+    /// 256 KiB: far enough below not to toggle with each write.
+    pub low_water: usize,
+    /// How long the peer may take nothing of what waits to be sent. Default 30 s; `None` waits for ever. Afterwards the
+    /// connection is dropped without a Close frame, which could not be sent either.
+    pub write_timeout: Option<Duration>,
+    /// How long to wait for the peer's part of the closing handshake, and for it to take our last octets. Default 5 s.
+    pub close_timeout: Duration,
+    /// How often to send a Ping, counted from the opening handshake on, whatever else is sent or received. Default 2
+    /// minutes, as in ASP.NET Core; `None` sends none.
+    pub keep_alive_interval: Option<Duration>,
+    /// How long the peer may take to answer a keep-alive Ping with its Pong. Default `None`: Pongs are not waited for.
+    /// While a frame is still arriving the deadline is put off, since a peer cannot answer inside its own frame.
+    pub keep_alive_timeout: Option<Duration>,
+    /// How long no frame at all may arrive. Default `None`. See [`Config::expect_message_every`].
+    pub idle_timeout: Option<Duration>,
+    /// How long a message may take from its first octet to its last. Default `None`: a slow link is no fault. Set it
+    /// against peers that hold memory by sending an octet now and then. Afterwards the connection fails with 1008.
+    pub message_timeout: Option<Duration>,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            delivery: Delivery::Whole,
+            max_message: 16 << 20,
+            max_frame: 16 << 20,
+            small_frame_budget: 16 << 10,
+            high_water: 1 << 20,
+            low_water: 256 << 10,
+            write_timeout: Some(Duration::from_secs(30)),
+            close_timeout: Duration::from_secs(5),
+            keep_alive_interval: Some(Duration::from_secs(120)),
+            keep_alive_timeout: None,
+            idle_timeout: None,
+            message_timeout: None,
+        }
+    }
+}
+
+impl Config {
+    /// The rule that a client which promises a message every `interval` is gone when nothing came for twice as long: sets
+    /// [`Config::idle_timeout`] to `2 * interval`. Any received frame counts.
+    #[must_use]
+    pub fn expect_message_every(mut self, interval: Duration) -> Config {
+        self.idle_timeout = Some(interval.saturating_mul(2));
+        self
+    }
+}

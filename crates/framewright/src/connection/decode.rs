@@ -1,0 +1,271 @@
+//! Receiving (RFC 6455, section 6.2): from octets in a [`RecvBuffer`] to events.
+//!
+//! The whole, unfragmented message that lies in the buffer is the first and straight path. Everything else goes piece by
+//! piece: each piece is unmasked and checked while it is in cache, and joined to what is held of its message.
+
+use super::config::Delivery;
+use super::event::{Decoded, Event, Message, Step};
+use super::state::State;
+use super::timer::Timer;
+use super::{Connection, RecvBuffer, utf8};
+use crate::error::{Error, PeerMisbehaved};
+use crate::frame::{Header, OpCode, Rules, parse_close_body};
+use framewright_simd::apply_mask;
+use std::ops::Range;
+use std::time::Instant;
+
+/// What one turn of the decoder came to.
+enum Turn {
+    /// More octets are needed.
+    Starved,
+    /// Something was taken in that is no event.
+    Again,
+    /// A whole text frame that has not been checked yet.
+    Unchecked(Range<usize>),
+    Event(Step),
+}
+
+impl Connection {
+    /// Decodes the next event, its payload borrowed from `rx`. `None` means that more octets are needed, or that the
+    /// connection has ended and `Event::Closed` was given.
+    ///
+    /// Call it until it gives `None`, after any input. Octets behind the end of a connection are dropped.
+    //
+    // The text of a whole frame is checked and borrowed in the same pass.
+    #[inline]
+    pub fn next_event<'a>(&mut self, now: Instant, rx: &'a mut RecvBuffer) -> Option<Event<'a>> {
+        match self.turn(now, rx)? {
+            Turn::Unchecked(range) => {
+                let rx: &'a RecvBuffer = rx;
+                match utf8::whole(rx.bytes(range)) {
+                    Some(text) => {
+                        self.count_received(text.len(), true);
+                        Some(Event::Message(Message::Text(text)))
+                    }
+                    None => {
+                        self.fail_with(now, Error::Peer(PeerMisbehaved::InvalidUtf8));
+                        self.pending_event().map(|step| step.resolve(rx))
+                    }
+                }
+            }
+            Turn::Event(step) => Some(step.resolve(rx)),
+            Turn::Starved | Turn::Again => None,
+        }
+    }
+
+    /// The same as [`next_event`](Connection::next_event), naming payloads by their place: for a caller that needs `rx`
+    /// for something else before it looks at the event with [`Decoded::resolve`].
+    pub fn decode(&mut self, now: Instant, rx: &mut RecvBuffer) -> Option<Decoded> {
+        let step = match self.turn(now, rx)? {
+            Turn::Unchecked(range) if utf8::whole(rx.bytes(range.clone())).is_some() => {
+                self.count_received(range.len(), true);
+                Step::Text(range)
+            }
+            Turn::Unchecked(_) => {
+                self.fail_with(now, Error::Peer(PeerMisbehaved::InvalidUtf8));
+                self.pending_event()?
+            }
+            Turn::Event(step) => step,
+            Turn::Starved | Turn::Again => return None,
+        };
+        Some(Decoded { step, serial: rx.serial() })
+    }
+
+    /// Turns until there is an event; `None` when there is none to be had.
+    #[inline]
+    fn turn(&mut self, now: Instant, rx: &mut RecvBuffer) -> Option<Turn> {
+        loop {
+            if self.has_event() {
+                return self.pending_event().map(Turn::Event);
+            }
+            if self.state == State::Closed {
+                rx.clear();
+                return None;
+            }
+            let turn = if self.incoming.in_frame { Ok(self.piece(now, rx)) } else { self.frame(now, rx) };
+            match turn {
+                Ok(Turn::Starved) => return None,
+                Ok(Turn::Again) => {}
+                Ok(turn) => return Some(turn),
+                Err(error) => {
+                    self.fail_with(now, error);
+                    rx.clear();
+                }
+            }
+        }
+    }
+
+    /// At the start of a frame.
+    #[inline]
+    fn frame(&mut self, now: Instant, rx: &mut RecvBuffer) -> Result<Turn, Error> {
+        let rules = Rules::for_receiver(self.role());
+        let parsed = Header::parse(rx.undecoded(), rules).map_err(Error::Peer)?;
+        let Some((header, header_len)) = parsed else { return Ok(Turn::Starved) };
+        if header.opcode.is_control() {
+            return self.control_frame(now, rx, &header, header_len);
+        }
+        self.incoming.check(&header, &self.config)?;
+        self.frame_arrived(now);
+
+        let available = (rx.unread() - header_len) as u64;
+        let whole = header.fin && !self.incoming.in_message && header.payload_len <= available;
+        rx.skip(header_len);
+        if whole && self.config.delivery == Delivery::Whole {
+            let payload_len = usize::try_from(header.payload_len).expect("it lies in the buffer");
+            if let Some(key) = header.mask {
+                apply_mask(rx.undecoded_mut(payload_len), key, 0);
+            }
+            let range = rx.take(payload_len);
+            if header.opcode == OpCode::Text {
+                return Ok(Turn::Unchecked(range));
+            }
+            self.count_received(payload_len, true);
+            return Ok(Turn::Event(Step::Binary(range)));
+        }
+        if !self.incoming.in_message {
+            self.timers.arm_if(Timer::Message, now, self.config.message_timeout);
+        }
+        self.incoming.begin(&header);
+        Ok(Turn::Again)
+    }
+
+    /// Inside a data frame: takes what has come of its payload.
+    fn piece(&mut self, now: Instant, rx: &mut RecvBuffer) -> Turn {
+        let count = usize::try_from(self.incoming.remaining).unwrap_or(usize::MAX).min(rx.unread());
+        if count == 0 && self.incoming.remaining > 0 {
+            return Turn::Starved;
+        }
+        self.put_off_pong(now);
+        let incoming = &mut self.incoming;
+        if let Some(key) = incoming.key {
+            let phase = apply_mask(rx.undecoded_mut(count), key, usize::from(incoming.phase));
+            incoming.phase = u8::try_from(phase % 4).expect("a phase");
+        }
+        let piece = rx.hold(count);
+        incoming.remaining -= count as u64;
+        incoming.in_frame = incoming.remaining > 0;
+        let last = !incoming.in_frame && incoming.last_frame;
+        if incoming.text {
+            let checked = incoming.utf8.push(rx.bytes(piece));
+            //= https://www.rfc-editor.org/rfc/rfc6455#section-8.1
+            //# When an endpoint is to interpret a byte stream as UTF-8 but finds
+            //# that the byte stream is not, in fact, a valid UTF-8 stream, that
+            //# endpoint MUST _Fail the WebSocket Connection_.
+            if checked.is_err() || (last && incoming.utf8.finish().is_err()) {
+                self.fail_with(now, Error::Peer(PeerMisbehaved::InvalidUtf8));
+                return Turn::Again;
+            }
+        }
+        self.count_received(count, last);
+        match self.config.delivery {
+            Delivery::Whole if last => self.whole_message(rx),
+            Delivery::Whole => Turn::Again,
+            Delivery::Chunks => self.chunk(rx, last),
+        }
+    }
+
+    /// All fragments of a message are held.
+    fn whole_message(&mut self, rx: &mut RecvBuffer) -> Turn {
+        let text = self.incoming.text;
+        self.end_message();
+        let range = rx.release(rx.held().len());
+        Turn::Event(if text { Step::Text(range) } else { Step::Binary(range) })
+    }
+
+    /// Delivers what is held, but for the start of a character at its end.
+    fn chunk(&mut self, rx: &mut RecvBuffer, last: bool) -> Turn {
+        let text = self.incoming.text;
+        let first = !self.incoming.chunk_delivered;
+        let count = rx.held().len() - if text { self.incoming.utf8.pending() } else { 0 };
+        if count == 0 && !last {
+            return Turn::Again;
+        }
+        let range = rx.release(count);
+        self.incoming.chunk_delivered = true;
+        if last {
+            self.end_message();
+        }
+        Turn::Event(Step::Chunk { text, range, first, last })
+    }
+
+    fn end_message(&mut self) {
+        self.incoming.end();
+        self.timers.cancel(Timer::Message);
+    }
+
+    /// A control frame, which may come between the fragments of a message. It is taken whole.
+    fn control_frame(
+        &mut self,
+        now: Instant,
+        rx: &mut RecvBuffer,
+        header: &Header,
+        header_len: usize,
+    ) -> Result<Turn, Error> {
+        let payload_len = usize::try_from(header.payload_len).expect("at most 125");
+        if rx.unread() < header_len + payload_len {
+            return Ok(Turn::Starved);
+        }
+        rx.skip(header_len);
+        if let Some(key) = header.mask {
+            apply_mask(rx.undecoded_mut(payload_len), key, 0);
+        }
+        let range = rx.take(payload_len);
+        self.frame_arrived(now);
+        Ok(match header.opcode {
+            OpCode::Ping => {
+                self.answer_ping(rx.bytes(range.clone()));
+                Turn::Event(Step::Ping(range))
+            }
+            OpCode::Pong => {
+                self.pong_arrived(rx.bytes(range.clone()));
+                Turn::Event(Step::Pong(range))
+            }
+            _ => {
+                let (code, reason) = parse_close_body(rx.bytes(range.clone())).map_err(Error::Peer)?;
+                self.close_arrived(now, code, reason);
+                let reason = range.end - reason.len()..range.end;
+                Turn::Event(Step::CloseReceived { code, reason })
+            }
+        })
+    }
+
+    /// Any received frame shows that the peer is there.
+    #[inline]
+    fn frame_arrived(&mut self, now: Instant) {
+        if let Some(delay) = self.config.idle_timeout {
+            self.timers.arm(Timer::Idle, now, delay);
+        }
+    }
+
+    /// A peer in the middle of a frame cannot answer a Ping.
+    fn put_off_pong(&mut self, now: Instant) {
+        if let Some(delay) = self.config.keep_alive_timeout
+            && self.timers.is_armed(Timer::Pong)
+        {
+            self.timers.arm(Timer::Pong, now, delay);
+        }
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc6455#section-5.5.2
+    //# Upon receipt of a Ping frame, an endpoint MUST send a Pong frame in
+    //# response, unless it already received a Close frame.
+    fn answer_ping(&mut self, data: &[u8]) {
+        if self.state == State::Open {
+            let masker = &mut self.masker;
+            self.outbox.push_pong(data, || masker.as_deref_mut().map(super::Masker::next_key));
+            self.note_queued();
+        }
+    }
+
+    fn pong_arrived(&mut self, data: &[u8]) {
+        if data == self.ping_serial.to_be_bytes() {
+            self.timers.cancel(Timer::Pong);
+        }
+    }
+
+    #[inline]
+    fn count_received(&mut self, octets: usize, whole: bool) {
+        self.stats.bytes_received = self.stats.bytes_received.wrapping_add(octets as u64);
+        self.stats.messages_received = self.stats.messages_received.wrapping_add(u64::from(whole));
+    }
+}

@@ -1,0 +1,179 @@
+//! What a connection tells its application. Events borrow the [`RecvBuffer`], never the connection, so an answer can be
+//! sent while a payload is looked at.
+
+use super::RecvBuffer;
+use crate::error::Error;
+use crate::frame::{CloseCode, CloseFrame};
+use std::ops::Range;
+use std::str;
+
+/// A whole message (RFC 6455, section 5.6), or one to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "section 5.6 knows two types of message")]
+pub enum Message<'a> {
+    /// UTF-8 text.
+    Text(&'a str),
+    /// Octets whose meaning the application knows.
+    Binary(&'a [u8]),
+}
+
+impl<'a> Message<'a> {
+    /// The payload data.
+    #[must_use]
+    pub const fn as_bytes(self) -> &'a [u8] {
+        match self {
+            Message::Text(text) => text.as_bytes(),
+            Message::Binary(bytes) => bytes,
+        }
+    }
+
+    /// Whether this is text.
+    #[must_use]
+    pub const fn is_text(self) -> bool {
+        matches!(self, Message::Text(_))
+    }
+
+    /// Octets of payload data.
+    #[must_use]
+    pub const fn len(self) -> usize {
+        self.as_bytes().len()
+    }
+
+    /// Whether there is no payload.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A piece of a message, in [`Delivery::Chunks`](super::Delivery::Chunks). Pieces follow the arrival of octets, not the
+/// sender's fragments; a piece of text never ends inside a character.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "a piece and its place")]
+pub struct Chunk<'a> {
+    /// The piece. Empty only if it is the last one.
+    pub data: Message<'a>,
+    /// The first piece of its message.
+    pub first: bool,
+    /// The last piece of its message.
+    pub last: bool,
+}
+
+/// What happened on a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A whole message arrived.
+    Message(Message<'a>),
+    /// A piece of a message arrived.
+    Chunk(Chunk<'a>),
+    /// A Ping arrived, with this application data. Its Pong is queued already.
+    Ping(&'a [u8]),
+    /// A Pong arrived: an answer to a keep-alive Ping, to a Ping of the application, or to none.
+    Pong(&'a [u8]),
+    /// A Close frame arrived. The answer is queued already.
+    CloseReceived {
+        /// The code, `None` if the frame had no body.
+        code: Option<CloseCode>,
+        /// The reason; empty if there was none.
+        reason: &'a str,
+    },
+    /// What waits to be sent fell to the low-water mark after it had reached the high-water mark.
+    Writable,
+    /// The connection's fate is decided: comes exactly once and last. What is still queued (the Close frame) has yet to be
+    /// transmitted.
+    Closed(Closure),
+}
+
+/// How a connection ended (section 7.1.4 to 7.1.6).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Closure {
+    /// The Close frame that this endpoint queued, if any.
+    pub sent: Option<CloseFrame>,
+    /// The Close frame that came from the peer, if any.
+    pub received: Option<CloseFrame>,
+    /// Whether the closing handshake was completed: both Close frames exist and nothing went wrong before.
+    pub clean: bool,
+    /// What went wrong; `None` if `clean`.
+    pub cause: Option<Error>,
+}
+
+impl Closure {
+    /// *The WebSocket connection close code* (section 7.1.5): the peer's code, 1005 if its Close frame had none, 1006 if no
+    /// Close frame came.
+    #[must_use]
+    pub fn code(&self) -> u16 {
+        match &self.received {
+            Some(frame) => frame.code.map_or(1005, CloseCode::get),
+            None => 1006,
+        }
+    }
+
+    /// *The WebSocket connection close reason* (section 7.1.6): the peer's reason, empty if there was none.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        self.received.as_ref().map_or("", |frame| &frame.reason)
+    }
+}
+
+/// An event whose payload is named by its place in the [`RecvBuffer`], so that it borrows nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decoded {
+    pub(super) step: Step,
+    pub(super) serial: u32,
+}
+
+/// The inside of [`Decoded`]: ranges into the buffer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Text(Range<usize>),
+    Binary(Range<usize>),
+    Chunk { text: bool, range: Range<usize>, first: bool, last: bool },
+    Ping(Range<usize>),
+    Pong(Range<usize>),
+    CloseReceived { code: Option<CloseCode>, reason: Range<usize> },
+    Writable,
+    Closed(Closure),
+}
+
+impl Decoded {
+    /// The event, its payload borrowed from the buffer that [`Connection::decode`](super::Connection::decode) was given.
+    ///
+    /// Text is looked at a second time here, to prove that the buffer still holds UTF-8;
+    /// [`Connection::next_event`](super::Connection::next_event) does without.
+    ///
+    /// # Panics
+    /// If the buffer was changed since: it is another one, was read into, or has decoded further.
+    #[must_use]
+    pub fn resolve(self, rx: &RecvBuffer) -> Event<'_> {
+        assert_eq!(self.serial, rx.serial(), "the buffer has changed since this event was decoded");
+        self.step.resolve(rx)
+    }
+}
+
+impl Step {
+    #[inline]
+    pub(super) fn resolve(self, rx: &RecvBuffer) -> Event<'_> {
+        match self {
+            Step::Text(range) => Event::Message(Message::Text(valid(rx.bytes(range)))),
+            Step::Binary(range) => Event::Message(Message::Binary(rx.bytes(range))),
+            Step::Chunk { text, range, first, last } => {
+                let bytes = rx.bytes(range);
+                let data = if text { Message::Text(valid(bytes)) } else { Message::Binary(bytes) };
+                Event::Chunk(Chunk { data, first, last })
+            }
+            Step::Ping(range) => Event::Ping(rx.bytes(range)),
+            Step::Pong(range) => Event::Pong(rx.bytes(range)),
+            Step::CloseReceived { code, reason } => {
+                Event::CloseReceived { code, reason: valid(rx.bytes(reason)) }
+            }
+            Step::Writable => Event::Writable,
+            Step::Closed(closure) => Event::Closed(closure),
+        }
+    }
+}
+
+fn valid(bytes: &[u8]) -> &str {
+    super::utf8::whole(bytes).expect("checked when it was decoded")
+}

@@ -1,0 +1,85 @@
+//! Fragmentation (RFC 6455, section 5.4): which data frame may come now, and the limits that add up over a message.
+
+use super::config::{Config, Delivery};
+use super::utf8::Utf8Stream;
+use crate::error::{Error, LimitExceeded, PeerMisbehaved};
+use crate::frame::{Header, OpCode};
+
+/// A fragment that is shorter than this counts against
+/// [`Config::small_frame_budget`](crate::Config::small_frame_budget).
+pub const SMALL_FRAME: u64 = 16;
+
+/// The message that is being received, if any, and the data frame within it.
+#[derive(Debug, Default)]
+pub(super) struct Incoming {
+    /// Octets of payload of this message that its headers announced so far.
+    pub(super) announced: u64,
+    /// Octets of the current frame's payload that have not come yet.
+    pub(super) remaining: u64,
+    pub(super) key: Option<[u8; 4]>,
+    pub(super) phase: u8,
+    /// Inside a data frame: its header has been taken, its payload not wholly.
+    pub(super) in_frame: bool,
+    /// FIN of the current frame.
+    pub(super) last_frame: bool,
+    /// A message has begun and not ended.
+    pub(super) in_message: bool,
+    pub(super) text: bool,
+    /// A chunk of this message has been delivered.
+    pub(super) chunk_delivered: bool,
+    small_frames: u32,
+    pub(super) utf8: Utf8Stream,
+}
+
+impl Incoming {
+    /// Checks a data frame's header against what came before and against the limits.
+    pub(super) fn check(&self, header: &Header, config: &Config) -> Result<(), Error> {
+        //= https://www.rfc-editor.org/rfc/rfc6455#section-5.4
+        //# The fragments of one message MUST NOT be interleaved between the
+        //# fragments of another message unless an extension has been
+        //# negotiated that can interpret the interleaving.
+        match (header.opcode, self.in_message) {
+            (OpCode::Continuation, false) => return Err(Error::Peer(PeerMisbehaved::UnexpectedContinuation)),
+            (OpCode::Text | OpCode::Binary, true) => {
+                return Err(Error::Peer(PeerMisbehaved::InterleavedMessage));
+            }
+            _ => {}
+        }
+        if config.delivery == Delivery::Whole && header.payload_len > config.max_frame {
+            let (announced, limit) = (header.payload_len, config.max_frame);
+            return Err(Error::Limit(LimitExceeded::FrameTooLarge { announced, limit }));
+        }
+        let announced = self.announced.saturating_add(header.payload_len);
+        if announced > config.max_message {
+            return Err(Error::Limit(LimitExceeded::MessageTooLarge {
+                announced,
+                limit: config.max_message,
+            }));
+        }
+        let small = header.payload_len < SMALL_FRAME && !header.fin;
+        if small && self.small_frames >= config.small_frame_budget {
+            return Err(Error::Limit(LimitExceeded::SmallFrames { limit: config.small_frame_budget }));
+        }
+        Ok(())
+    }
+
+    /// Begins a data frame that [`check`](Incoming::check) has passed.
+    pub(super) fn begin(&mut self, header: &Header) {
+        if !self.in_message {
+            self.in_message = true;
+            self.text = header.opcode == OpCode::Text;
+        }
+        self.announced += header.payload_len;
+        self.small_frames += u32::from(header.payload_len < SMALL_FRAME && !header.fin);
+        self.in_frame = true;
+        self.last_frame = header.fin;
+        self.remaining = header.payload_len;
+        self.key = header.mask;
+        self.phase = 0;
+    }
+
+    /// Ends the message.
+    pub(super) fn end(&mut self) {
+        *self = Incoming::default();
+    }
+}

@@ -1,0 +1,237 @@
+//! A WebSocket connection after its opening handshake (RFC 6455, sections 5 to 7): state and outgoing octets, nothing else.
+//!
+//! A driver owns the socket, the clock and the [`RecvBuffer`]; `docs/SANS-IO.md` walks through writing one. The rules:
+//!
+//! 1. After any input (octets decoded, [`handle_eof`](Connection::handle_eof),
+//!    [`handle_timeout`](Connection::handle_timeout)) or command: drain the events, transmit, and ask for
+//!    [`poll_timeout`](Connection::poll_timeout) again.
+//! 2. Transmitting can make an event ([`has_event`](Connection::has_event)): then drain again.
+//! 3. While [`wants_read`](Connection::wants_read) is false, neither read nor decode.
+//!
+//! ```
+//! use framewright::{Config, Connection, Event, Message, Negotiated, RecvBuffer, Transmit};
+//! use std::{io::IoSlice, sync::Arc, time::Instant};
+//!
+//! let now = Instant::now();
+//! let mut connection = Connection::server(Arc::new(Config::default()), Negotiated::default(), now);
+//! let mut rx = RecvBuffer::new();
+//! // Section 5.7: a single-frame masked text message, "Hello".
+//! rx.extend_from_slice(&[0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58]);
+//! while let Some(event) = connection.next_event(now, &mut rx) {
+//!     if let Event::Message(message) = event {
+//!         assert_eq!(message, Message::Text("Hello"));
+//!         connection.send(message)?; // the event borrows `rx`, not the connection
+//!     }
+//! }
+//! let mut slices = [IoSlice::new(&[]); 4];
+//! let Transmit::Bytes { octets, slices: 1 } = connection.poll_transmit(&mut slices) else { panic!() };
+//! assert_eq!(&*slices[0], b"\x81\x05Hello");
+//! connection.transmitted(now, octets);
+//! # Ok::<(), framewright::SendError>(())
+//! ```
+
+mod config;
+mod decode;
+mod event;
+mod fragment;
+mod lifecycle;
+mod outbox;
+mod recv_buffer;
+mod send;
+mod state;
+mod stats;
+mod timer;
+mod transmit;
+mod utf8;
+
+pub use config::{Config, Delivery};
+pub use event::{Chunk, Closure, Decoded, Event, Message};
+pub use fragment::SMALL_FRAME;
+pub use recv_buffer::RecvBuffer;
+pub use send::Prepared;
+pub use state::State;
+pub use stats::Stats;
+pub use transmit::Transmit;
+
+use crate::entropy::Entropy;
+use crate::handshake::Negotiated;
+use crate::role::Role;
+use fragment::Incoming;
+use outbox::Outbox;
+use state::Ending;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+use timer::{Timer, Timers};
+
+/// A WebSocket connection. See the [module's documentation](self) for how it is driven.
+#[derive(Debug)]
+pub struct Connection {
+    config: Arc<Config>,
+    /// Where masking keys come from: a client has it, a server has not.
+    masker: Option<Box<Masker>>,
+    ending: Option<Box<Ending>>,
+    subprotocol: Option<Arc<str>>,
+    timers: Timers,
+    incoming: Incoming,
+    outbox: Outbox,
+    stats: Stats,
+    /// The application data of the newest keep-alive Ping.
+    ping_serial: u32,
+    state: State,
+    /// A fragmented message is being sent; whether it is text.
+    outgoing_text: Option<bool>,
+    /// What waits has reached the high-water mark and not yet fallen to the low one.
+    congested: bool,
+    /// `Event::Writable` is due.
+    writable: bool,
+}
+
+impl Connection {
+    /// The server's end of a connection whose opening handshake came to `negotiated`. Octets that arrived behind the
+    /// request's head go into the [`RecvBuffer`] first.
+    #[must_use]
+    pub fn server(config: Arc<Config>, negotiated: Negotiated, now: Instant) -> Connection {
+        Connection::new(config, negotiated, None, now)
+    }
+
+    /// The client's end. `entropy` has to be cryptographically strong (section 10.3).
+    #[must_use]
+    pub fn client(
+        config: Arc<Config>,
+        negotiated: Negotiated,
+        entropy: Box<dyn Entropy>,
+        now: Instant,
+    ) -> Connection {
+        let masker = Masker { entropy, keys: [0; KEYS], used: KEYS };
+        Connection::new(config, negotiated, Some(Box::new(masker)), now)
+    }
+
+    fn new(
+        config: Arc<Config>,
+        negotiated: Negotiated,
+        masker: Option<Box<Masker>>,
+        now: Instant,
+    ) -> Connection {
+        let mut timers = Timers::new(now);
+        timers.arm_if(Timer::KeepAlive, now, config.keep_alive_interval);
+        timers.arm_if(Timer::Idle, now, config.idle_timeout);
+        Connection {
+            config,
+            masker,
+            ending: None,
+            subprotocol: negotiated.into_subprotocol(),
+            timers,
+            incoming: Incoming::default(),
+            outbox: Outbox::default(),
+            stats: Stats::default(),
+            ping_serial: 0,
+            state: State::Open,
+            outgoing_text: None,
+            congested: false,
+            writable: false,
+        }
+    }
+
+    /// Where the connection is between its two handshakes.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Which end this is.
+    #[inline]
+    #[must_use]
+    pub fn role(&self) -> Role {
+        if self.masker.is_some() { Role::Client } else { Role::Server }
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// The subprotocol that the opening handshake agreed on, if any.
+    #[must_use]
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.subprotocol.as_deref()
+    }
+
+    /// Octets that wait to be sent.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.outbox.len()
+    }
+
+    /// Whether a message would be taken now: open, and below the high-water mark.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        self.state == State::Open && self.outbox.len() < self.config.high_water
+    }
+
+    /// Whether a message is being sent in fragments, so that no other may be sent.
+    #[must_use]
+    pub fn is_fragmenting(&self) -> bool {
+        self.outgoing_text.is_some()
+    }
+
+    /// Whether the driver should read and decode: false once the connection has ended, and from when what waits to be sent
+    /// reaches the high-water mark until it falls to the low one.
+    #[inline]
+    #[must_use]
+    pub fn wants_read(&self) -> bool {
+        self.state != State::Closed && !self.congested
+    }
+
+    /// How many payload octets of the frame in progress have not arrived yet; 0 between frames. A driver can use it to
+    /// make room for a large frame, growing with what arrives: it is the peer's word, up to
+    /// [`Config::max_frame`].
+    #[must_use]
+    pub fn frame_remaining(&self) -> u64 {
+        self.incoming.remaining
+    }
+
+    /// How the connection ended; `None` before [`State::Closed`].
+    #[must_use]
+    pub fn closure(&self) -> Option<Closure> {
+        if self.state != State::Closed {
+            return None;
+        }
+        self.ending.as_deref().map(Ending::closure)
+    }
+
+    /// What went over the connection so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+}
+
+/// Octets of masking keys drawn at once: a call of a CSPRNG for every sixteenth frame.
+const KEYS: usize = 64;
+
+/// A client's masking keys.
+struct Masker {
+    entropy: Box<dyn Entropy>,
+    keys: [u8; KEYS],
+    used: usize,
+}
+
+impl Masker {
+    fn next_key(&mut self) -> [u8; 4] {
+        if self.used == KEYS {
+            self.entropy.fill(&mut self.keys);
+            self.used = 0;
+        }
+        let key = self.keys[self.used..self.used + 4].try_into().expect("four octets");
+        self.used += 4;
+        key
+    }
+}
+
+impl fmt::Debug for Masker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Masker") // keys to come are secret
+    }
+}

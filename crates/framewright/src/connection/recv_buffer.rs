@@ -1,0 +1,221 @@
+//! Where received octets lie until they are decoded. Owned by the driver, so that one buffer can serve many connections.
+
+use std::ops::Range;
+
+/// A receive buffer.
+///
+/// ```text
+///   0        held      held_end      read          end          capacity
+///   | done    | payload   | gap        | not decoded | spare        |
+///   |         | of the    | (headers,  | yet         | (initialised,|
+///   |         | message   | control    |             |  to be read  |
+///   |         | in parts  | frames)    |             |  into)       |
+/// ```
+/// `held` is the payload of a message whose end has not come, contiguous: fragments are moved down over the headers between
+/// them, the first one is never moved. Between messages `held`, `held_end` and `read` are the same.
+///
+/// A driver reads into [`spare`](RecvBuffer::spare), says how much with [`filled`](RecvBuffer::filled), decodes, and then
+/// keeps what [`is_empty`](RecvBuffer::is_empty) denies: with [`park`](RecvBuffer::park) in a buffer of exactly that size,
+/// to be brought back with [`absorb`](RecvBuffer::absorb).
+#[derive(Debug, Default)]
+pub struct RecvBuffer {
+    octets: Vec<u8>,
+    held: usize,
+    held_end: usize,
+    read: usize,
+    end: usize,
+    /// Changes with each change of what ranges into the buffer mean.
+    serial: u32,
+}
+
+impl RecvBuffer {
+    /// An empty buffer that has allocated nothing.
+    #[must_use]
+    pub fn new() -> RecvBuffer {
+        RecvBuffer::default()
+    }
+
+    /// A buffer with room for this many octets.
+    #[must_use]
+    pub fn with_capacity(capacity: usize) -> RecvBuffer {
+        RecvBuffer { octets: vec![0; capacity], ..RecvBuffer::default() }
+    }
+
+    /// Whether nothing is left here: neither undecoded octets nor a message in parts.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.held == self.held_end && self.read == self.end
+    }
+
+    /// Octets that are not decoded yet.
+    #[inline]
+    #[must_use]
+    pub fn unread(&self) -> usize {
+        self.end - self.read
+    }
+
+    /// Octets that are kept: undecoded ones and the payload of a message in parts.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.held_end - self.held + self.unread()
+    }
+
+    /// Octets that fit without allocating.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.octets.len()
+    }
+
+    /// Room to read into: at least `least` octets, as many as there are. Moves what is kept to the front if that makes the
+    /// room, and grows if it does not.
+    pub fn spare(&mut self, least: usize) -> &mut [u8] {
+        self.changed();
+        if self.is_empty() {
+            (self.held, self.held_end, self.read, self.end) = (0, 0, 0, 0);
+        }
+        if self.octets.len() - self.end < least {
+            self.close_gaps();
+            if self.octets.len() - self.end < least {
+                self.octets.resize(self.end + least, 0);
+            }
+        }
+        &mut self.octets[self.end..]
+    }
+
+    /// Says that the first `count` octets of [`spare`](RecvBuffer::spare) were written.
+    ///
+    /// # Panics
+    /// If there is not so much room.
+    pub fn filled(&mut self, count: usize) {
+        assert!(count <= self.octets.len() - self.end, "more octets than there was room for");
+        self.end += count;
+        self.changed();
+    }
+
+    /// Appends a copy of these octets, as if they had been read.
+    pub fn extend_from_slice(&mut self, octets: &[u8]) {
+        self.spare(octets.len())[..octets.len()].copy_from_slice(octets);
+        self.filled(octets.len());
+    }
+
+    /// Moves what is kept into a buffer of its own, which has room for exactly that, and empties this one.
+    #[must_use]
+    pub fn park(&mut self) -> RecvBuffer {
+        let mut parked = RecvBuffer::with_capacity(self.len());
+        parked.absorb(self);
+        parked
+    }
+
+    /// Moves what `other` keeps into this buffer, which is empty, and empties the other. Copies those octets.
+    ///
+    /// # Panics
+    /// If this buffer is not empty.
+    pub fn absorb(&mut self, other: &mut RecvBuffer) {
+        assert!(self.is_empty(), "only an empty buffer can take over a stream");
+        let (held, unread) = (other.held..other.held_end, other.read..other.end);
+        let len = other.len();
+        self.spare(len);
+        self.held_end = held.len();
+        self.read = held.len();
+        self.end = len;
+        self.octets[..self.held_end].copy_from_slice(&other.octets[held]);
+        self.octets[self.read..self.end].copy_from_slice(&other.octets[unread]);
+        other.clear();
+    }
+
+    /// Drops everything that is kept.
+    pub fn clear(&mut self) {
+        (self.held, self.held_end, self.read, self.end) = (0, 0, 0, 0);
+        self.changed();
+    }
+
+    fn close_gaps(&mut self) {
+        if self.held > 0 {
+            self.octets.copy_within(self.held..self.held_end, 0);
+            self.held_end -= self.held;
+            self.held = 0;
+        }
+        if self.read > self.held_end {
+            self.octets.copy_within(self.read..self.end, self.held_end);
+            self.end -= self.read - self.held_end;
+            self.read = self.held_end;
+        }
+    }
+
+    fn changed(&mut self) {
+        self.serial = self.serial.wrapping_add(1);
+    }
+
+    pub(super) fn serial(&self) -> u32 {
+        self.serial
+    }
+
+    #[inline]
+    pub(super) fn bytes(&self, range: Range<usize>) -> &[u8] {
+        &self.octets[range]
+    }
+
+    /// The undecoded octets.
+    #[inline]
+    pub(super) fn undecoded(&self) -> &[u8] {
+        &self.octets[self.read..self.end]
+    }
+
+    /// The next `count` undecoded octets, to be unmasked in place.
+    #[inline]
+    pub(super) fn undecoded_mut(&mut self, count: usize) -> &mut [u8] {
+        &mut self.octets[self.read..self.read + count]
+    }
+
+    /// Passes over `count` undecoded octets: a header, or a control frame. Between messages nothing is held, and the place
+    /// where the next message begins moves along.
+    #[inline]
+    pub(super) fn skip(&mut self, count: usize) {
+        let nothing_held = self.held == self.held_end;
+        self.read += count;
+        if nothing_held {
+            self.held = self.read;
+            self.held_end = self.read;
+        }
+        self.changed();
+    }
+
+    /// Takes the next `count` undecoded octets, unmasked already, as a whole message: their range.
+    #[inline]
+    pub(super) fn take(&mut self, count: usize) -> Range<usize> {
+        let range = self.read..self.read + count;
+        self.skip(count);
+        range
+    }
+
+    /// Appends the next `count` undecoded octets, unmasked already, to the held payload: the range where they lie now.
+    pub(super) fn hold(&mut self, count: usize) -> Range<usize> {
+        let from = self.read..self.read + count;
+        let to = self.held_end;
+        if from.start != to {
+            self.octets.copy_within(from, to);
+        }
+        self.read += count;
+        self.held_end += count;
+        self.changed();
+        to..self.held_end
+    }
+
+    /// The held payload.
+    pub(super) fn held(&self) -> Range<usize> {
+        self.held..self.held_end
+    }
+
+    /// Gives up the first `count` held octets: their range, which stays readable until octets are added.
+    pub(super) fn release(&mut self, count: usize) -> Range<usize> {
+        let range = self.held..self.held + count;
+        self.held += count;
+        if self.held == self.held_end {
+            self.held = self.read;
+            self.held_end = self.read;
+        }
+        self.changed();
+        range
+    }
+}

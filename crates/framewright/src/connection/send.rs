@@ -1,0 +1,228 @@
+//! Commands: what an application sends (RFC 6455, section 6.1). Checked first, so that a refused one has queued nothing.
+
+use super::event::Message;
+use super::state::State;
+use super::{Connection, Masker};
+use crate::error::SendError;
+use crate::frame::{CloseCode, Header, MAX_CLOSE_REASON, MAX_CONTROL_PAYLOAD, OpCode, encode_frame};
+use std::io::IoSlice;
+use std::sync::Arc;
+
+/// A message encoded once, to be sent on many connections. Cloning shares it.
+///
+/// A server sends its octets as they are, without a copy where they are many; a client has to mask them anew each time.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// An unmasked frame.
+    frame: Arc<[u8]>,
+    header_len: usize,
+    text: bool,
+}
+
+impl Prepared {
+    /// Encodes a message.
+    #[must_use]
+    pub fn new(message: Message<'_>) -> Prepared {
+        let mut frame = Vec::new();
+        encode_frame(&mut frame, true, opcode(message), message.as_bytes(), None);
+        let header_len = frame.len() - message.len();
+        Prepared { frame: frame.into(), header_len, text: message.is_text() }
+    }
+
+    /// Octets of payload data.
+    #[must_use]
+    pub fn payload_len(&self) -> usize {
+        self.frame.len() - self.header_len
+    }
+}
+
+impl Connection {
+    /// Queues a text message. See [`send`](Connection::send).
+    ///
+    /// # Errors
+    /// Those of [`send`](Connection::send).
+    pub fn send_text(&mut self, text: &str) -> Result<(), SendError> {
+        self.send(Message::Text(text))
+    }
+
+    /// Queues a binary message. See [`send`](Connection::send).
+    ///
+    /// # Errors
+    /// Those of [`send`](Connection::send).
+    pub fn send_binary(&mut self, payload: &[u8]) -> Result<(), SendError> {
+        self.send(Message::Binary(payload))
+    }
+
+    /// Queues a message as a single frame. The payload is copied once, and masked in that pass by a client.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`], [`SendError::Full`], or [`SendError::FragmentInProgress`]: nothing was queued.
+    #[inline]
+    pub fn send(&mut self, message: Message<'_>) -> Result<(), SendError> {
+        self.check_message()?;
+        let mask = self.next_mask();
+        self.outbox.push(true, opcode(message), message.as_bytes(), mask);
+        self.count_sent(message.len(), true);
+        Ok(())
+    }
+
+    /// The same, for payloads worth not copying: a server shows everything that waits, and the payload behind it, to
+    /// `write`, and copies only what that does not take. `write` returns how many octets it took, 0 if none. A client,
+    /// which has to mask, copies and does not call `write`.
+    ///
+    /// After it the driver calls [`transmitted`](Connection::transmitted) with 0 octets, as after any write that took less
+    /// than it was offered.
+    ///
+    /// # Errors
+    /// Those of [`send`](Connection::send); `write` was not called then.
+    pub fn send_through(
+        &mut self,
+        message: Message<'_>,
+        write: &mut dyn FnMut(&[IoSlice<'_>]) -> usize,
+    ) -> Result<(), SendError> {
+        if self.masker.is_some() {
+            return self.send(message);
+        }
+        self.check_message()?;
+        let payload = message.as_bytes();
+        let header = Header {
+            fin: true,
+            rsv: 0,
+            opcode: opcode(message),
+            mask: None,
+            payload_len: payload.len() as u64,
+        };
+        self.outbox.push_through(&header, payload, write);
+        self.count_sent(payload.len(), true);
+        Ok(())
+    }
+
+    /// Queues one fragment of a message (section 5.4), the last one with `last`. All fragments of a message are of one type,
+    /// so a text is cut between characters. Control frames may be sent in between, other messages may not.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`], [`SendError::Full`], or [`SendError::FragmentType`]: nothing was queued.
+    pub fn send_fragment(&mut self, data: Message<'_>, last: bool) -> Result<(), SendError> {
+        self.check_room()?;
+        //= https://www.rfc-editor.org/rfc/rfc6455#section-5.4
+        //# A fragmented message consists of a single frame with the FIN bit
+        //# clear and an opcode other than 0, followed by zero or more frames
+        //# with the FIN bit clear and the opcode set to 0, and terminated by
+        //# a single frame with the FIN bit set and an opcode of 0.
+        let opcode = match self.outgoing_text {
+            None => opcode(data),
+            Some(text) if text == data.is_text() => OpCode::Continuation,
+            Some(_) => return Err(SendError::FragmentType),
+        };
+        self.outgoing_text = if last { None } else { Some(data.is_text()) };
+        let mask = self.next_mask();
+        self.outbox.push(last, opcode, data.as_bytes(), mask);
+        self.count_sent(data.len(), last);
+        Ok(())
+    }
+
+    /// Queues a message that was encoded before.
+    ///
+    /// # Errors
+    /// Those of [`send`](Connection::send).
+    pub fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), SendError> {
+        self.check_message()?;
+        match self.next_mask() {
+            None => self.outbox.push_shared(&prepared.frame),
+            mask => {
+                let opcode = if prepared.text { OpCode::Text } else { OpCode::Binary };
+                self.outbox.push(true, opcode, &prepared.frame[prepared.header_len..], mask);
+            }
+        }
+        self.count_sent(prepared.payload_len(), true);
+        Ok(())
+    }
+
+    /// Queues a Ping with this application data, at most 125 octets.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`], [`SendError::Full`], or [`SendError::ControlTooLong`]: nothing was queued.
+    pub fn ping(&mut self, data: &[u8]) -> Result<(), SendError> {
+        self.control(OpCode::Ping, data)
+    }
+
+    /// Queues an unsolicited Pong (section 5.5.3), at most 125 octets. Pings are answered without this.
+    ///
+    /// # Errors
+    /// Those of [`ping`](Connection::ping).
+    pub fn pong(&mut self, data: &[u8]) -> Result<(), SendError> {
+        self.control(OpCode::Pong, data)
+    }
+
+    /// Starts the closing handshake: queues a Close frame behind what waits. Messages are still received until the peer's
+    /// Close arrives. `code` is `None` for a frame without a body, which has no reason either.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] if a Close frame was queued before; [`SendError::CloseReason`] if the reason has more than 123
+    /// octets or there is no code to go with it. Never `Full`.
+    pub fn close(&mut self, code: Option<CloseCode>, reason: &str) -> Result<(), SendError> {
+        if self.state != State::Open {
+            return Err(SendError::Closed);
+        }
+        if reason.len() > MAX_CLOSE_REASON || (code.is_none() && !reason.is_empty()) {
+            return Err(SendError::CloseReason);
+        }
+        self.queue_close(code, reason);
+        self.state = State::Closing;
+        Ok(())
+    }
+
+    fn control(&mut self, opcode: OpCode, data: &[u8]) -> Result<(), SendError> {
+        if data.len() > MAX_CONTROL_PAYLOAD {
+            return Err(SendError::ControlTooLong);
+        }
+        self.check_room()?;
+        let mask = self.next_mask();
+        self.outbox.push(true, opcode, data, mask);
+        self.note_queued();
+        Ok(())
+    }
+
+    #[inline]
+    fn check_message(&self) -> Result<(), SendError> {
+        self.check_room()?;
+        if self.outgoing_text.is_some() { Err(SendError::FragmentInProgress) } else { Ok(()) }
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc6455#section-5.5.1
+    //# The application MUST NOT send any more data frames after sending a
+    //# Close frame.
+    #[inline]
+    fn check_room(&self) -> Result<(), SendError> {
+        if self.state != State::Open {
+            Err(SendError::Closed)
+        } else if self.outbox.len() >= self.config.high_water {
+            Err(SendError::Full)
+        } else {
+            Ok(())
+        }
+    }
+
+    #[inline]
+    fn count_sent(&mut self, octets: usize, whole: bool) {
+        self.stats.bytes_sent = self.stats.bytes_sent.wrapping_add(octets as u64);
+        self.stats.messages_sent = self.stats.messages_sent.wrapping_add(u64::from(whole));
+        self.note_queued();
+    }
+
+    /// Notes that a frame was queued in `Open`: whoever finds no room from now on is owed an `Event::Writable`.
+    #[inline]
+    pub(super) fn note_queued(&mut self) {
+        self.congested |= self.outbox.len() >= self.config.high_water;
+    }
+
+    /// The key for the next frame: a fresh one for a client, none for a server.
+    #[inline]
+    pub(super) fn next_mask(&mut self) -> Option<[u8; 4]> {
+        self.masker.as_deref_mut().map(Masker::next_key)
+    }
+}
+
+fn opcode(message: Message<'_>) -> OpCode {
+    if message.is_text() { OpCode::Text } else { OpCode::Binary }
+}

@@ -1,0 +1,127 @@
+//! Outputs: what to write, and when to come back.
+
+use super::state::State;
+use super::timer::Timer;
+use super::{Connection, Masker};
+use crate::error::Error;
+use crate::role::Role;
+use std::io::IoSlice;
+use std::time::Instant;
+
+/// What [`Connection::poll_transmit`] asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "a driver has to handle each")]
+pub enum Transmit {
+    /// Nothing to write now.
+    Idle,
+    /// Write the slices, then call [`Connection::transmitted`] with what was taken.
+    Bytes {
+        /// Octets in all slices.
+        octets: usize,
+        /// How many slices were filled. With 1, a plain `send` will do.
+        slices: usize,
+    },
+    /// Everything was written: end this direction of the transport. A server whose closing handshake was clean closes the
+    /// transport at once (section 7.1.1); after a fault the driver goes on reading for a moment, so that the peer can read
+    /// the Close frame before a reset reaches it.
+    Shutdown,
+}
+
+impl Connection {
+    /// What to do with the transport now. Fills `slices` from the front; it should have room for at least two.
+    #[inline]
+    pub fn poll_transmit<'a>(&'a mut self, slices: &mut [IoSlice<'a>]) -> Transmit {
+        if self.outbox.holds_pong() {
+            let masker = &mut self.masker;
+            self.outbox.release_pong(|| masker.as_deref_mut().map(Masker::next_key));
+            self.note_queued();
+        }
+        if self.outbox.is_empty() {
+            return if self.wants_shutdown() { Transmit::Shutdown } else { Transmit::Idle };
+        }
+        let (slices, octets) = self.outbox.slices(slices);
+        Transmit::Bytes { octets, slices }
+    }
+
+    /// Notes that the transport took this many octets at `now`. Call it with 0 too, when it took none: the deadline for a
+    /// peer that does not read starts here.
+    ///
+    /// # Panics
+    /// If that is more than waits.
+    #[inline]
+    pub fn transmitted(&mut self, now: Instant, octets: usize) {
+        self.outbox.advance(octets);
+        let progressed = self.outbox.has_progressed();
+        if self.outbox.is_empty() {
+            self.timers.cancel(Timer::Write);
+        } else if progressed || !self.timers.is_armed(Timer::Write) {
+            self.timers.arm_if(Timer::Write, now, self.config.write_timeout);
+        }
+        let waiting = self.outbox.len();
+        if self.congested && waiting <= self.config.low_water && waiting < self.config.high_water {
+            self.congested = false;
+            self.writable = self.state == State::Open;
+        }
+        if let Some(ending) = &self.ending {
+            let close_sent = ending.sent.is_some() && self.outbox.has_sent(ending.close_mark);
+            if self.state == State::Closing && close_sent && !self.timers.is_armed(Timer::Close) {
+                self.timers.arm(Timer::Close, now, self.config.close_timeout);
+            }
+        }
+    }
+
+    /// When to call [`handle_timeout`](Connection::handle_timeout) at the latest; `None` if nothing is waited for.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// Whether [`next_event`](Connection::next_event) has an event that needs no octets.
+    #[inline]
+    #[must_use]
+    pub fn has_event(&self) -> bool {
+        self.writable || (self.state == State::Closed && !self.is_reported())
+    }
+
+    /// Lends a vector for outgoing octets, so that a connection at rest holds none: it is cleared, and used unless the
+    /// connection has one, in which case it comes back.
+    pub fn lend_transmit_buffer(&mut self, octets: Vec<u8>) -> Option<Vec<u8>> {
+        self.outbox.lend(octets)
+    }
+
+    /// Takes the vector for outgoing octets back, once nothing waits in it.
+    pub fn reclaim_transmit_buffer(&mut self) -> Option<Vec<u8>> {
+        self.outbox.reclaim()
+    }
+
+    fn is_reported(&self) -> bool {
+        self.ending.as_ref().is_some_and(|ending| ending.reported)
+    }
+
+    /// Whether this endpoint ends the transport now that everything is transmitted.
+    fn wants_shutdown(&self) -> bool {
+        let (State::Closed, Some(ending)) = (self.state, &self.ending) else { return false };
+        let clean = ending.cause.is_none();
+        //= https://www.rfc-editor.org/rfc/rfc6455#section-7.1.1
+        //# In most normal cases, the underlying TCP connection
+        //# SHOULD be closed first by the server, so that it holds the TIME_WAIT
+        //# state and not the client
+        self.role() == Role::Server || !clean || ending.eof || ending.hurry
+    }
+
+    /// Drops what waits: nobody will take it.
+    pub(super) fn give_up_sending(&mut self) {
+        self.outbox.discard();
+        self.timers.cancel(Timer::Write);
+        if let Some(ending) = &mut self.ending {
+            ending.hurry = true;
+        }
+    }
+
+    /// The transport has failed for writing, with what waits unsent: drops that, and ends the connection unless it has
+    /// ended.
+    pub fn handle_transport_error(&mut self, now: Instant) {
+        self.end(now, Some(Error::TransportLost));
+        self.give_up_sending();
+    }
+}
