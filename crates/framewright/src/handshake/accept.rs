@@ -1,0 +1,84 @@
+//! The two keys of the opening handshake: is `Sec-WebSocket-Key` one, and what answers it (RFC 6455, section 4.2.2).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha1::{Digest as _, Sha1};
+
+/// The string that a server appends to the client's key (RFC 6455, section 1.3).
+const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// The value of `Sec-WebSocket-Accept` that answers the `Sec-WebSocket-Key` value `key`: 28 octets of base64.
+///
+/// `key` is the field value as it was received, without the whitespace around it; it is hashed as it is, whether or
+/// not it [is a valid key](is_valid_key).
+///
+/// ```
+/// let accept = framewright::handshake::accept_key(b"dGhlIHNhbXBsZSBub25jZQ==");
+/// assert_eq!(&accept, b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+/// ```
+//= https://www.rfc-editor.org/rfc/rfc6455#section-4.2.2
+//# The value of this
+//# header field is constructed by concatenating /key/, defined
+//# above in step 4 in Section 4.2.2, with the string "258EAFA5-
+//# E914-47DA-95CA-C5AB0DC85B11", taking the SHA-1 hash of this
+//# concatenated value to obtain a 20-byte value and base64-
+//# encoding (see Section 4 of [RFC4648]) this 20-byte hash.
+pub fn accept_key(key: &[u8]) -> [u8; 28] {
+    let hash = Sha1::new().chain_update(key).chain_update(GUID).finalize();
+    let mut accept = [0; 28];
+    STANDARD.encode_slice(hash, &mut accept).expect("20 octets are 28 characters of base64");
+    accept
+}
+
+/// Whether `key` is a `Sec-WebSocket-Key`: base64 that decodes to exactly 16 octets.
+///
+/// Only the canonical encoding is one, as standard decoders have it: 22 characters and `==`, the unused low bits of
+/// the 22nd character zero. RFC 6455's erratum 3150 says the same of the examples: the 22nd character of a key is
+/// `A`, `Q`, `g` or `w`.
+//= https://www.rfc-editor.org/rfc/rfc6455#section-4.2.1
+//# A |Sec-WebSocket-Key| header field with a base64-encoded (see
+//# Section 4 of [RFC4648]) value that, when decoded, is 16 bytes in
+//# length.
+pub fn is_valid_key(key: &[u8]) -> bool {
+    let mut decoded = [0; 18];
+    key.len() == 24 && STANDARD.decode_slice(key, &mut decoded) == Ok(16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accept_key_of_the_rfc_example() {
+        assert_eq!(&accept_key(b"dGhlIHNhbXBsZSBub25jZQ=="), b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn canonical_keys_of_16_octets_are_valid() {
+        for octets in [[0; 16], [0xff; 16], [0x5a; 16]] {
+            let mut key = [0; 24];
+            STANDARD.encode_slice(octets, &mut key).unwrap();
+            assert!(is_valid_key(&key));
+            assert!(b"AQgw".contains(&key[21]));
+        }
+    }
+
+    #[test]
+    fn other_lengths_alphabets_and_trailing_bits_are_not_keys() {
+        for key in [
+            &b""[..],
+            b"dGhlIHNhbXBsZSBub25j",         // 15 octets
+            b"dGhlIHNhbXBsZSBub25jZQ",       // no padding
+            b"dGhlIHNhbXBsZSBub25jZQ=",      // half of it
+            b"dGhlIHNhbXBsZSBub25jZWU=",     // 17 octets
+            b"dGhlIHNhbXBsZSBub25jZWVl",     // 18 octets
+            b"dGhlIHNhbXBsZSBub25jZR==",     // trailing bits set
+            b"dGhlIHNhbXBsZSBub25jZ_==",     // the URL alphabet
+            b"dGhlIHNhbXBsZSBub2 jZQ==",     // a space
+            b"dGhlIHNhbXBsZSBub25jZQ==AAAA", // more after the padding
+            b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff==",
+        ] {
+            assert!(!is_valid_key(key), "{}", String::from_utf8_lossy(key));
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Byte classes of the HTTP grammar (RFC 9110, section 5.6) and the small helpers built on them.
+//!
+//! One table answers every "may this octet stand here?" of the handshake, so that the scanning loops are a load and
+//! a test for each octet.
+
+/// `tchar`: an octet of a token (RFC 9110, section 5.6.2).
+pub(super) const TOKEN: u8 = 1 << 0;
+/// `VCHAR`: visible US-ASCII, what a request target may hold.
+pub(super) const VISIBLE: u8 = 1 << 1;
+/// An octet of a field value: `VCHAR`, SP, HTAB or `obs-text` (RFC 9110, section 5.5).
+pub(super) const VALUE: u8 = 1 << 2;
+/// `unreserved` or `sub-delims`: an octet of a registered name (RFC 3986, section 3.2.2), `%` aside.
+pub(super) const REG_NAME: u8 = 1 << 3;
+
+static CLASSES: [u8; 256] = classes();
+
+const fn classes() -> [u8; 256] {
+    let mut table = [0; 256];
+    let mut byte = 0_u8;
+    loop {
+        let mut class = 0;
+        let alphanumeric = byte.is_ascii_alphanumeric();
+        if alphanumeric
+            || matches!(
+                byte,
+                b'!' | b'#'
+                    | b'$'
+                    | b'%'
+                    | b'&'
+                    | b'\''
+                    | b'*'
+                    | b'+'
+                    | b'-'
+                    | b'.'
+                    | b'^'
+                    | b'_'
+                    | b'`'
+                    | b'|'
+                    | b'~'
+            )
+        {
+            class |= TOKEN;
+        }
+        if byte.is_ascii_graphic() {
+            class |= VISIBLE;
+        }
+        if byte.is_ascii_graphic() || byte >= 0x80 || matches!(byte, b' ' | b'\t') {
+            class |= VALUE;
+        }
+        if alphanumeric
+            || matches!(
+                byte,
+                b'-' | b'.'
+                    | b'_'
+                    | b'~'
+                    | b'!'
+                    | b'$'
+                    | b'&'
+                    | b'\''
+                    | b'('
+                    | b')'
+                    | b'*'
+                    | b'+'
+                    | b','
+                    | b';'
+                    | b'='
+            )
+        {
+            class |= REG_NAME;
+        }
+        table[byte as usize] = class;
+        if byte == u8::MAX {
+            return table;
+        }
+        byte += 1;
+    }
+}
+
+/// Whether `byte` belongs to `class`.
+#[inline]
+pub(super) fn is(byte: u8, class: u8) -> bool {
+    CLASSES[usize::from(byte)] & class != 0
+}
+
+/// The first position in `from..to` whose octet does not belong to `class`, or `to`.
+///
+/// Returns `from` where the range is empty.
+#[inline]
+pub(super) fn scan(bytes: &[u8], from: usize, to: usize, class: u8) -> usize {
+    match bytes.get(from..to) {
+        Some(part) => part.iter().position(|&byte| !is(byte, class)).map_or(to, |at| from + at),
+        None => from,
+    }
+}
+
+/// Whether `bytes` is a token: at least one octet, and all of them `tchar`.
+pub(super) fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|&byte| is(byte, TOKEN))
+}
+
+/// Whether `byte` is optional whitespace (RFC 9110, section 5.6.3).
+#[inline]
+pub(super) fn is_ows(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+/// `bytes` without the optional whitespace around it.
+pub(super) fn trim(bytes: &[u8]) -> &[u8] {
+    let start = bytes.iter().position(|&byte| !is_ows(byte)).unwrap_or(bytes.len());
+    let end = bytes.iter().rposition(|&byte| !is_ows(byte)).map_or(start, |last| last + 1);
+    &bytes[start..end]
+}
+
+/// The elements of a comma-separated list (RFC 9110, section 5.6.1), trimmed, the empty ones included.
+///
+/// For lists whose elements hold no quoted string.
+pub(super) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&byte| byte == b',').map(trim)
+}
+
+/// Octets that a check has found to be US-ASCII, as text.
+pub(super) fn ascii(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("the parser admitted US-ASCII only")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn token_class_is_the_tchar_rule() {
+        let tchar = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+        for byte in 0..=u8::MAX {
+            assert_eq!(is(byte, TOKEN), tchar.contains(&byte), "{byte:#04x}");
+        }
+    }
+
+    #[test]
+    fn value_class_is_everything_but_controls() {
+        for byte in 0..=u8::MAX {
+            let control = byte == 0x7f || (byte < 0x20 && byte != b'\t');
+            assert_eq!(is(byte, VALUE), !control, "{byte:#04x}");
+        }
+    }
+
+    #[test]
+    fn visible_class_is_vchar() {
+        for byte in 0..=u8::MAX {
+            assert_eq!(is(byte, VISIBLE), (0x21..=0x7e).contains(&byte), "{byte:#04x}");
+        }
+    }
+
+    #[test]
+    fn elements_are_trimmed_and_empty_ones_kept() {
+        let found: Vec<&[u8]> = elements(b" a ,,\tb\t, ").collect();
+        assert_eq!(found, [&b"a"[..], b"", b"b", b""]);
+    }
+
+    #[test]
+    fn trim_keeps_inner_whitespace() {
+        assert_eq!(trim(b" \ta b \t"), b"a b");
+        assert_eq!(trim(b" \t "), b"");
+        assert_eq!(trim(b""), b"");
+    }
+
+    #[test]
+    fn scan_stops_at_the_bound() {
+        assert_eq!(scan(b"abc d", 0, 5, TOKEN), 3);
+        assert_eq!(scan(b"abcd", 1, 3, TOKEN), 3);
+        assert_eq!(scan(b"abcd", 3, 2, TOKEN), 3);
+    }
+}

@@ -1,0 +1,204 @@
+//! What HTTP demands of any request, whatever it asks for: the form of its target, Host, and how long its body is.
+//!
+//! Done once, when the head is complete; what was found is kept in [`Facts`]. The rules of the upgrade are in
+//! `upgrade.rs`.
+
+use super::authority::Authority;
+use super::bytes::{elements, is_token};
+use super::head::{Head, Span};
+use super::refusal::Refusal;
+
+/// What the checks found.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Facts {
+    /// The host that the request is for; empty if it does not say (HTTP/1.0).
+    pub(super) host: Span,
+    /// The path of the target; empty where an absolute-form target has none.
+    pub(super) path: Span,
+    /// What follows the first `?` of the target.
+    pub(super) query: Option<Span>,
+    /// Whether content follows the head.
+    pub(super) has_body: bool,
+}
+
+impl Facts {
+    /// Checks the head that starts `bytes`.
+    pub(super) fn of(head: &Head<'_>, bytes: &[u8]) -> Result<Facts, Refusal> {
+        let target = Target::parse(head, bytes)?;
+        let host = host(head, bytes, target.authority)?;
+        let has_body = has_body(head, bytes)?;
+        Ok(Facts { host, path: target.path, query: target.query, has_body })
+    }
+}
+
+impl Head<'_> {
+    /// The values of the field lines called `name`.
+    fn values<'b>(&self, bytes: &'b [u8], name: &str) -> impl Iterator<Item = (Span, &'b [u8])> {
+        self.fields
+            .iter()
+            .filter(move |field| field.name.of(bytes).eq_ignore_ascii_case(name.as_bytes()))
+            .map(move |field| (field.value, field.value.of(bytes)))
+    }
+}
+
+/// The request target (RFC 9112, section 3.2), taken apart.
+struct Target {
+    authority: Option<Span>,
+    path: Span,
+    query: Option<Span>,
+}
+
+impl Target {
+    fn parse(head: &Head<'_>, bytes: &[u8]) -> Result<Target, Refusal> {
+        let target = head.target.of(bytes);
+        match (head.method.of(bytes), target) {
+            // CONNECT has a target of its own form; neither is for an origin server.
+            (b"CONNECT", _) => Err(Refusal::ConnectNotImplemented),
+            (b"OPTIONS", b"*") => Ok(Target { authority: None, path: head.target, query: None }),
+            //= https://www.rfc-editor.org/rfc/rfc6455#section-3
+            //# Fragment identifiers are meaningless in the context of WebSocket URIs
+            //# and MUST NOT be used on these URIs.
+            _ if target.contains(&b'#') => Err(Refusal::InvalidTarget),
+            (_, [b'/', ..]) => Ok(Target::with_path(head.target, 0, target, None)),
+            _ => Target::absolute(head.target, target),
+        }
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2
+    //# A server MUST accept the absolute-form in requests even though most HTTP/1.1 clients will only send the
+    //# absolute-form to a proxy.
+    fn absolute(span: Span, target: &[u8]) -> Result<Target, Refusal> {
+        let scheme_len =
+            target.windows(3).position(|octets| octets == b"://").ok_or(Refusal::InvalidTarget)?;
+        let scheme = &target[..scheme_len];
+        if !scheme.eq_ignore_ascii_case(b"http") && !scheme.eq_ignore_ascii_case(b"https") {
+            return Err(Refusal::InvalidTarget);
+        }
+        let start = scheme_len + 3;
+        let length =
+            target[start..].iter().position(|&b| matches!(b, b'/' | b'?')).unwrap_or(target.len() - start);
+        let end = start + length;
+        if Authority::parse(&target[start..end]).is_none() {
+            return Err(Refusal::InvalidTarget);
+        }
+        Ok(Target::with_path(span, end, target, Some(span.part(start..end))))
+    }
+
+    /// The path starts at `start`; it ends at a `?` or with the target.
+    fn with_path(span: Span, start: usize, target: &[u8], authority: Option<Span>) -> Target {
+        let end = target[start..].iter().position(|&b| b == b'?').map_or(target.len(), |at| start + at);
+        let query = (end < target.len()).then(|| span.part(end + 1..target.len()));
+        Target { authority, path: span.part(start..end), query }
+    }
+}
+
+/// The host that the request is for: the one in an absolute-form target, or the value of Host.
+fn host(head: &Head<'_>, bytes: &[u8], authority: Option<Span>) -> Result<Span, Refusal> {
+    let mut lines = head.values(bytes, "Host");
+    let first = lines.next();
+    //= https://www.rfc-editor.org/rfc/rfc9112#section-3.2
+    //# A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request message that lacks a Host
+    //# header field and to any request message that contains more than one Host header field line or a Host header
+    //# field with an invalid field value.
+    if lines.next().is_some() {
+        return Err(Refusal::RepeatedHost);
+    }
+    let field = match first {
+        None if head.minor > 0 => return Err(Refusal::MissingHost),
+        None => Span::default(),
+        // An empty value says that the target has no authority. No http target is without one, except that an
+        // absolute-form target carries its own.
+        Some((span, [])) if authority.is_some() => span,
+        Some((span, value)) if Authority::parse(value).is_some() => span,
+        Some(_) => return Err(Refusal::InvalidHost),
+    };
+    //= https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2
+    //# When an origin server receives a request with an absolute-form of request-target, the origin server MUST ignore
+    //# the received Host header field (if any) and instead use the host information of the request-target.
+    Ok(authority.unwrap_or(field))
+}
+
+/// Whether content follows the head (RFC 9112, section 6.3).
+fn has_body(head: &Head<'_>, bytes: &[u8]) -> Result<bool, Refusal> {
+    let length = content_length(head, bytes)?;
+    if head.values(bytes, "Transfer-Encoding").next().is_none() {
+        return Ok(length.is_some_and(|length| length > 0));
+    }
+    //= https://www.rfc-editor.org/rfc/rfc9112#section-6.1
+    //# A server or client that receives an HTTP/1.0 message containing a Transfer-Encoding header field MUST treat the
+    //# message as if the framing is faulty, even if a Content-Length is present, and close the connection after
+    //# processing the message.
+    if head.minor == 0 {
+        return Err(Refusal::TransferEncodingInHttp10);
+    }
+    //= https://www.rfc-editor.org/rfc/rfc9112#section-6.1
+    //# A server MAY reject a request that contains both Content-Length and Transfer-Encoding or process such a request
+    //# in accordance with the Transfer-Encoding alone.
+    if length.is_some() {
+        return Err(Refusal::TransferEncodingAndContentLength);
+    }
+    check_transfer_encoding(head, bytes)?;
+    Ok(true)
+}
+
+/// The one value of all Content-Length fields.
+fn content_length(head: &Head<'_>, bytes: &[u8]) -> Result<Option<u64>, Refusal> {
+    let mut length = None;
+    //= https://www.rfc-editor.org/rfc/rfc9112#section-6.3
+    //# If a message is received without Transfer-Encoding and with an invalid Content-Length header field, then the
+    //# message framing is invalid and the recipient MUST treat it as an unrecoverable error, unless the field value
+    //# can be successfully parsed as a comma-separated list (Section 5.6.1 of [HTTP]), all values in the list are
+    //# valid, and all values in the list are the same
+    for value in head.values(bytes, "Content-Length").flat_map(|(_, value)| elements(value)) {
+        let value = decimal(value).ok_or(Refusal::InvalidContentLength)?;
+        if *length.get_or_insert(value) != value {
+            return Err(Refusal::InvalidContentLength);
+        }
+    }
+    Ok(length)
+}
+
+/// `1*DIGIT`, if it fits: nobody sends more.
+fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |number, digit| {
+        let digit = char::from(*digit).to_digit(10)?;
+        number.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}
+
+/// Nothing here decodes a body, so the one coding that passes is the one that says where the body ends.
+fn check_transfer_encoding(head: &Head<'_>, bytes: &[u8]) -> Result<(), Refusal> {
+    let mut others = 0;
+    let mut chunked = 0;
+    let mut last_is_chunked = false;
+    let codings = head.values(bytes, "Transfer-Encoding").flat_map(|(_, value)| elements(value));
+    for coding in codings.filter(|coding| !coding.is_empty()) {
+        last_is_chunked = coding.eq_ignore_ascii_case(b"chunked");
+        if last_is_chunked {
+            chunked += 1;
+        } else {
+            let name = coding.split(|&byte| byte == b';').next().unwrap_or_default();
+            if !is_token(name.trim_ascii_end()) {
+                return Err(Refusal::InvalidTransferEncoding);
+            }
+            others += 1;
+        }
+    }
+    //= https://www.rfc-editor.org/rfc/rfc9112#section-6.3
+    //# If a Transfer-Encoding header field is present in a request and the chunked transfer coding is not the final
+    //# encoding, the message body length cannot be determined reliably; the server MUST respond with the 400 (Bad
+    //# Request) status code and then close the connection.
+    if !last_is_chunked || chunked > 1 {
+        return Err(Refusal::InvalidTransferEncoding);
+    }
+    //= https://www.rfc-editor.org/rfc/rfc9112#section-6.1
+    //# A server that receives a request message with a transfer coding it does not understand SHOULD respond with 501
+    //# (Not Implemented).
+    if others > 0 {
+        return Err(Refusal::UnknownTransferCoding);
+    }
+    Ok(())
+}

@@ -1,0 +1,218 @@
+//! The field lines of a head (RFC 9112, section 5): `name ":" OWS value OWS CRLF`, until an empty line.
+//!
+//! This is the part that requests and responses share. It knows nothing of the line before it; what was wrong is a
+//! [`FieldLineError`], which the owner turns into its own answer.
+//!
+//! ```text
+//!            +-- CR -> EndLf -- LF -> (done)
+//!            |
+//!   LineStart -- tchar -> Name -- ":" -> BeforeValue -- other -> Value
+//!        ^                                    |                    |
+//!        |                                    CR                   CR
+//!        +------------------ LF ---------- ValueLf <---------------+
+//! ```
+
+use super::bytes::{TOKEN, VALUE, is, is_ows, scan, trim};
+use super::head::{FieldSpan, Span};
+
+/// How many fields the span table holds at first: enough for the handshake of every browser.
+const FIRST_CAPACITY: usize = 16;
+
+/// A resumable parser of field lines.
+#[derive(Debug)]
+pub(super) struct FieldLines {
+    phase: Phase,
+    /// Where the name or the value that is being read starts.
+    mark: usize,
+    name: Span,
+    limit: usize,
+    fields: Vec<FieldSpan>,
+}
+
+/// What is expected next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    LineStart,
+    Name,
+    BeforeValue,
+    Value,
+    ValueLf,
+    EndLf,
+}
+
+/// What is wrong with a field line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FieldLineError {
+    /// The name is empty, holds an octet that is no `tchar`, or no colon follows it.
+    Name,
+    /// Whitespace between the name and the colon.
+    SpaceBeforeColon,
+    /// A line that starts with whitespace, before any field.
+    SpaceBeforeFirstField,
+    /// A line that starts with whitespace, after a field.
+    ObsoleteFolding,
+    /// NUL, DEL or another control character in the value.
+    Value,
+    /// CR without LF.
+    BareCr,
+    /// LF without CR.
+    BareLf,
+    /// One line more than `limit`.
+    TooMany { limit: usize },
+}
+
+impl FieldLines {
+    /// Starts before the first field line; `limit` is the number of lines to take.
+    pub(super) fn new(limit: usize) -> Self {
+        FieldLines { phase: Phase::LineStart, mark: 0, name: Span::default(), limit, fields: Vec::new() }
+    }
+
+    /// The lines read so far, in the order received.
+    pub(super) fn fields(&self) -> &[FieldSpan] {
+        &self.fields
+    }
+
+    /// Reads on at `*pos`, and moves it past what was understood. `true` once the empty line has been read.
+    pub(super) fn parse(&mut self, bytes: &[u8], pos: &mut usize) -> Result<bool, FieldLineError> {
+        loop {
+            match self.phase {
+                Phase::Name => *pos = scan(bytes, *pos, bytes.len(), TOKEN),
+                Phase::Value => *pos = scan(bytes, *pos, bytes.len(), VALUE),
+                _ => {}
+            }
+            let Some(&byte) = bytes.get(*pos) else { return Ok(false) };
+            match (self.phase, byte) {
+                (Phase::LineStart, b'\r') => self.phase = Phase::EndLf,
+                (Phase::LineStart, byte) => self.start_line(byte, *pos)?,
+                (Phase::Name, b':') => {
+                    self.name = Span::new(self.mark, *pos);
+                    self.phase = Phase::BeforeValue;
+                }
+                (Phase::Name, byte) => return Err(name_error(byte)),
+                (Phase::BeforeValue, b' ' | b'\t') => {}
+                (Phase::BeforeValue, byte) if is(byte, VALUE) => {
+                    self.mark = *pos;
+                    self.phase = Phase::Value;
+                }
+                (Phase::BeforeValue, b'\r') => {
+                    self.mark = *pos;
+                    self.end_value(bytes, *pos);
+                }
+                (Phase::Value, b'\r') => self.end_value(bytes, *pos),
+                (Phase::ValueLf, b'\n') => self.phase = Phase::LineStart,
+                (Phase::EndLf, b'\n') => {
+                    *pos += 1;
+                    return Ok(true);
+                }
+                (Phase::ValueLf | Phase::EndLf, _) => return Err(FieldLineError::BareCr),
+                (Phase::BeforeValue | Phase::Value, b'\n') => return Err(FieldLineError::BareLf),
+                (Phase::BeforeValue | Phase::Value, _) => return Err(FieldLineError::Value),
+            }
+            *pos += 1;
+        }
+    }
+
+    /// The first octet of a line that is not the empty one.
+    fn start_line(&mut self, byte: u8, pos: usize) -> Result<(), FieldLineError> {
+        //= https://www.rfc-editor.org/rfc/rfc9112#section-2.2
+        //# A recipient that receives whitespace between the start-line and the first header field MUST either reject
+        //# the message as invalid or consume each whitespace-preceded line without further processing of it
+        if is_ows(byte) && self.fields.is_empty() {
+            return Err(FieldLineError::SpaceBeforeFirstField);
+        }
+        //= https://www.rfc-editor.org/rfc/rfc9112#section-5.2
+        //# A server that receives an obs-fold in a request message that is not within a "message/http" container MUST
+        //# either reject the message by sending a 400 (Bad Request), preferably with a representation explaining that
+        //# obsolete line folding is unacceptable, or replace each received obs-fold with one or more SP octets
+        if is_ows(byte) {
+            return Err(FieldLineError::ObsoleteFolding);
+        }
+        if !is(byte, TOKEN) {
+            return Err(name_error(byte));
+        }
+        if self.fields.len() >= self.limit {
+            return Err(FieldLineError::TooMany { limit: self.limit });
+        }
+        self.mark = pos;
+        self.phase = Phase::Name;
+        Ok(())
+    }
+
+    /// The CR at `end` ends the value that starts at the mark.
+    fn end_value(&mut self, bytes: &[u8], end: usize) {
+        // The value starts with an octet that is no whitespace, so only its end has some to lose.
+        let length = trim(&bytes[self.mark..end]).len();
+        if self.fields.capacity() == 0 {
+            self.fields.reserve_exact(FIRST_CAPACITY.min(self.limit));
+        }
+        self.fields.push(FieldSpan { name: self.name, value: Span::new(self.mark, self.mark + length) });
+        self.phase = Phase::ValueLf;
+    }
+}
+
+/// Why `byte` may not stand in a name.
+fn name_error(byte: u8) -> FieldLineError {
+    match byte {
+        //= https://www.rfc-editor.org/rfc/rfc9112#section-5.1
+        //# A server MUST reject, with a response status code of 400 (Bad Request), any received request message that
+        //# contains whitespace between a header field name and colon.
+        b' ' | b'\t' => FieldLineError::SpaceBeforeColon,
+        b'\n' => FieldLineError::BareLf,
+        _ => FieldLineError::Name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Pairs = Vec<(String, String)>;
+
+    fn parse(bytes: &[u8]) -> Result<Option<Pairs>, FieldLineError> {
+        let mut lines = FieldLines::new(3);
+        let mut pos = 0;
+        let complete = lines.parse(bytes, &mut pos)?;
+        let text = |span: Span| String::from_utf8_lossy(span.of(bytes)).into_owned();
+        Ok(complete.then(|| lines.fields().iter().map(|f| (text(f.name), text(f.value))).collect()))
+    }
+
+    fn pair(name: &str, value: &str) -> (String, String) {
+        (name.to_owned(), value.to_owned())
+    }
+
+    #[test]
+    fn value_loses_the_whitespace_around_it() {
+        let found = parse(b"A:1\r\nB: \t2 3 \t \r\nC:  \r\n\r\n").unwrap().unwrap();
+        assert_eq!(found, [pair("A", "1"), pair("B", "2 3"), pair("C", "")]);
+    }
+
+    #[test]
+    fn no_fields_is_a_complete_section() {
+        assert_eq!(parse(b"\r\n"), Ok(Some(Vec::new())));
+        assert_eq!(parse(b"\r"), Ok(None));
+    }
+
+    #[test]
+    fn each_fault_has_its_name() {
+        for (bytes, error) in [
+            (&b" A: 1\r\n"[..], FieldLineError::SpaceBeforeFirstField),
+            (b"A: 1\r\n b\r\n", FieldLineError::ObsoleteFolding),
+            (b"A : 1\r\n", FieldLineError::SpaceBeforeColon),
+            (b": 1\r\n", FieldLineError::Name),
+            (b"A\r\n", FieldLineError::Name),
+            (b"A\n", FieldLineError::BareLf),
+            (b"\n", FieldLineError::BareLf),
+            (b"A:\n", FieldLineError::BareLf),
+            (b"A: 1\n", FieldLineError::BareLf),
+            (b"A: 1\rB", FieldLineError::BareCr),
+            (b"A:\rB", FieldLineError::BareCr),
+            (b"\rA", FieldLineError::BareCr),
+            (b"A: \x00", FieldLineError::Value),
+            (b"A: 1\x7f", FieldLineError::Value),
+            (b"A\x80: 1", FieldLineError::Name),
+            (b"A:\r\nB:\r\nC:\r\nD", FieldLineError::TooMany { limit: 3 }),
+        ] {
+            assert_eq!(parse(bytes), Err(error), "{}", bytes.escape_ascii());
+        }
+    }
+}

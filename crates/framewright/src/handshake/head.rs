@@ -1,0 +1,217 @@
+//! The head of an HTTP/1.1 request: request line, field lines, empty line (RFC 9112, section 2.1).
+//!
+//! The parser is incremental: it is given the whole head as far as it has arrived, remembers where it stopped and
+//! never looks at an octet twice, so that a request that trickles in octet by octet costs no more than one that
+//! arrives at once. It copies nothing; what it keeps are [`Span`]s, in one table that the limit on lines bounds.
+//!
+//! Only syntax is decided here. A response differs in its first line alone: a client's parser is a status line in
+//! front of the same [`FieldLines`].
+
+use super::field_lines::{FieldLineError, FieldLines};
+use super::refusal::Refusal;
+use super::request_line::RequestLine;
+
+/// What a request head may cost before it is refused.
+///
+/// ```
+/// use framewright::handshake::HeadLimits;
+///
+/// let limits = HeadLimits { fields: 64, ..HeadLimits::default() };
+/// assert_eq!(limits.head, 16 * 1024);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadLimits {
+    /// The longest request line, in octets, without its CRLF. Default 8192: RFC 9112, section 3, recommends at least
+    /// 8000. Raise it for applications that put tokens into the query; the cost is memory for each handshake.
+    /// A longer one is refused with 414 (URI Too Long).
+    pub request_line: usize,
+    /// The longest head, in octets, from the first octet to the empty line that ends it. Default 16384, what common
+    /// servers take: room for a request line, cookies and a token. This much memory is what a peer can make
+    /// the server hold before the handshake. A longer one is refused with 431 (Request Header Fields Too Large).
+    pub head: usize,
+    /// The largest number of field lines. Default 100: browsers send about 15. Each costs 16 octets while the
+    /// handshake lasts. More are refused with 431.
+    pub fields: usize,
+}
+
+impl Default for HeadLimits {
+    fn default() -> Self {
+        HeadLimits { request_line: 8192, head: 16 * 1024, fields: 100 }
+    }
+}
+
+/// Where something lies in the head's octets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    /// The octets `start..end`.
+    pub(super) fn new(start: usize, end: usize) -> Self {
+        let offset = |at: usize| u32::try_from(at).expect("a head is at most MAX_HEAD octets");
+        Span { start: offset(start), end: offset(end) }
+    }
+
+    /// The octets of `head` that lie there.
+    pub(super) fn of(self, head: &[u8]) -> &[u8] {
+        &head[self.start as usize..self.end as usize]
+    }
+
+    /// The part of this span that `part`, relative to it, describes.
+    pub(super) fn part(self, part: std::ops::Range<usize>) -> Span {
+        let start = self.start as usize;
+        Span::new(start + part.start, start + part.end)
+    }
+}
+
+/// One field line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FieldSpan {
+    pub(super) name: Span,
+    /// Without the whitespace around it.
+    pub(super) value: Span,
+}
+
+/// Offsets are 32 bits wide; a larger limit is taken for this.
+const MAX_HEAD: usize = 0x7fff_ffff;
+
+/// A resumable parser of a request head.
+#[derive(Debug)]
+pub(super) struct HeadParser {
+    /// The next octet to look at.
+    pos: usize,
+    phase: Phase,
+    limit: usize,
+    line: RequestLine,
+    fields: FieldLines,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    RequestLine,
+    FieldLines,
+    Done,
+}
+
+impl HeadParser {
+    pub(super) fn new(limits: HeadLimits) -> Self {
+        HeadParser {
+            pos: 0,
+            phase: Phase::RequestLine,
+            limit: limits.head.min(MAX_HEAD),
+            line: RequestLine::new(limits.request_line),
+            fields: FieldLines::new(limits.fields),
+        }
+    }
+
+    /// Reads on in `bytes`, which start at the request's first octet and hold at least what they held before.
+    ///
+    /// `Ok(None)` until the head is complete, then its length in octets. Whatever follows it is not looked at.
+    pub(super) fn parse(&mut self, bytes: &[u8]) -> Result<Option<usize>, Refusal> {
+        let window = &bytes[..bytes.len().min(self.limit)];
+        if self.phase == Phase::RequestLine && self.line.parse(window, &mut self.pos)? {
+            self.phase = Phase::FieldLines;
+        }
+        if self.phase == Phase::FieldLines && self.fields.parse(window, &mut self.pos)? {
+            self.phase = Phase::Done;
+        }
+        if self.phase == Phase::Done {
+            return Ok(Some(self.pos));
+        }
+        //= https://www.rfc-editor.org/rfc/rfc6585#section-5
+        //# The 431 status code indicates that the server is unwilling to process the request because its header
+        //# fields are too large.
+        if window.len() == self.limit {
+            return Err(Refusal::HeadTooLong { limit: self.limit });
+        }
+        Ok(None)
+    }
+
+    /// What the complete head says, and where.
+    pub(super) fn head(&self) -> Head<'_> {
+        Head {
+            len: self.pos,
+            method: self.line.method,
+            target: self.line.target,
+            minor: self.line.minor,
+            fields: self.fields.fields(),
+        }
+    }
+}
+
+/// Where the parts of a complete head lie.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head<'a> {
+    /// The length of the head, its empty line included.
+    pub(super) len: usize,
+    pub(super) method: Span,
+    pub(super) target: Span,
+    pub(super) minor: u8,
+    pub(super) fields: &'a [FieldSpan],
+}
+
+impl From<FieldLineError> for Refusal {
+    fn from(error: FieldLineError) -> Refusal {
+        match error {
+            FieldLineError::Name => Refusal::InvalidFieldName,
+            FieldLineError::SpaceBeforeColon => Refusal::SpaceBeforeColon,
+            FieldLineError::SpaceBeforeFirstField => Refusal::SpaceBeforeFirstField,
+            FieldLineError::ObsoleteFolding => Refusal::ObsoleteFolding,
+            FieldLineError::Value => Refusal::InvalidFieldValue,
+            FieldLineError::BareCr => Refusal::BareCr,
+            FieldLineError::BareLf => Refusal::BareLf,
+            FieldLineError::TooMany { limit } => Refusal::TooManyFields { limit },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REQUEST: &[u8] = b"GET /chat HTTP/1.1\r\nHost: example.com\r\nX-Empty:\r\n\r\n";
+
+    #[test]
+    fn head_ends_at_the_empty_line() {
+        let mut bytes = REQUEST.to_vec();
+        bytes.extend_from_slice(b"\x81\x80\x00\x00\x00\x00");
+        let mut parser = HeadParser::new(HeadLimits::default());
+        assert_eq!(parser.parse(&bytes), Ok(Some(REQUEST.len())));
+        assert_eq!(parser.parse(&bytes), Ok(Some(REQUEST.len())));
+        assert_eq!(parser.head().fields.len(), 2);
+    }
+
+    /// What makes a trickling request linear: octets that were seen are not read again, so wiping them is harmless.
+    #[test]
+    fn octets_seen_are_never_read_again() {
+        let mut parser = HeadParser::new(HeadLimits::default());
+        let mut bytes = Vec::new();
+        for (at, &byte) in REQUEST.iter().enumerate() {
+            bytes.fill(0);
+            bytes.push(byte);
+            let expected = (at + 1 == REQUEST.len()).then_some(REQUEST.len());
+            assert_eq!(parser.parse(&bytes), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn head_of_exactly_the_limit_is_taken() {
+        let limits = |head| HeadLimits { head, ..HeadLimits::default() };
+        let parse = |head, bytes| HeadParser::new(limits(head)).parse(bytes);
+        assert_eq!(parse(REQUEST.len(), REQUEST), Ok(Some(REQUEST.len())));
+        let limit = REQUEST.len() - 1;
+        assert_eq!(parse(limit, REQUEST), Err(Refusal::HeadTooLong { limit }));
+        assert_eq!(parse(limit, &REQUEST[..limit]), Err(Refusal::HeadTooLong { limit }));
+        assert_eq!(parse(limit, &REQUEST[..limit - 1]), Ok(None));
+    }
+
+    #[test]
+    fn unreachable_limits_are_harmless() {
+        let limits = HeadLimits { request_line: usize::MAX, head: usize::MAX, fields: usize::MAX };
+        assert_eq!(HeadParser::new(limits).parse(REQUEST), Ok(Some(REQUEST.len())));
+        let limits = HeadLimits { request_line: 0, head: 0, fields: 0 };
+        assert_eq!(HeadParser::new(limits).parse(b""), Err(Refusal::HeadTooLong { limit: 0 }));
+    }
+}

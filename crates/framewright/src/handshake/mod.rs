@@ -1,0 +1,84 @@
+//! The opening handshake (RFC 6455, section 4), the server's side: from octets to a checked request, and from a
+//! decision to the 101 or to another HTTP answer.
+//!
+//! There is no HTTP framework in it. A server that has one already (hyper, axum, ...) reads the request there,
+//! answers with [`accept_key`], and goes on with a [`Negotiated`] made by hand.
+//!
+//! | file | decides |
+//! |---|---|
+//! | `request_line`, `field_lines`, `head` | the syntax and the size of a request head, incrementally |
+//! | `check` | what HTTP demands of any request: target, Host, Content-Length, Transfer-Encoding |
+//! | `request` | how an application sees a request |
+//! | `upgrade`, `extension` | what RFC 6455 demands of an opening handshake |
+//! | `server` | the deadline, the 101 |
+//! | `accept` | Sec-WebSocket-Key and Sec-WebSocket-Accept |
+//! | `origin`, `authority` | which origins and hosts are served |
+//! | `refusal`, `response`, `field` | every other answer |
+//! | `bytes` | which octet may stand where |
+
+use std::sync::Arc;
+
+mod accept;
+mod authority;
+mod bytes;
+mod check;
+mod extension;
+mod field;
+mod field_lines;
+mod head;
+mod origin;
+mod refusal;
+mod request;
+mod request_line;
+mod response;
+mod server;
+mod upgrade;
+
+pub use accept::{accept_key, is_valid_key};
+pub use extension::Extension;
+pub use field::{FieldError, FieldName, FieldValue};
+pub use head::HeadLimits;
+pub use origin::{AllowedHosts, AllowedOrigins, HostError, OriginError};
+pub use refusal::Refusal;
+pub use request::{OwnedRequest, Request};
+pub use response::{Response, StatusCode};
+pub use server::{Accept, AcceptError, ServerHandshake, choose_subprotocol};
+pub use upgrade::Upgrade;
+
+/// What an opening handshake has agreed on: all that a connection has to know of it.
+///
+/// [`Upgrade::accept`] returns one. Whoever did the handshake elsewhere makes one:
+///
+/// ```
+/// use framewright::handshake::Negotiated;
+///
+/// let negotiated = Negotiated::new().with_subprotocol("chat");
+/// assert_eq!(negotiated.subprotocol(), Some("chat"));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Negotiated {
+    subprotocol: Option<Arc<str>>,
+}
+
+impl Negotiated {
+    /// No subprotocol, no extensions.
+    pub fn new() -> Self {
+        Negotiated::default()
+    }
+
+    /// The subprotocol that both sides speak. It is taken as it is: that it was offered is the caller's to know.
+    #[must_use]
+    pub fn with_subprotocol(mut self, subprotocol: impl Into<Arc<str>>) -> Self {
+        self.subprotocol = Some(subprotocol.into());
+        self
+    }
+
+    /// The subprotocol in use, if any (RFC 6455, section 4.2.2).
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.subprotocol.as_deref()
+    }
+
+    pub(crate) fn into_subprotocol(self) -> Option<Arc<str>> {
+        self.subprotocol
+    }
+}

@@ -1,0 +1,267 @@
+//! A complete request, as an application reads it: a view on the head's octets, and an owned copy of one.
+
+use std::fmt;
+
+use super::bytes::{ascii, elements, is_token};
+use super::check::Facts;
+use super::extension::{Extension, ExtensionList};
+use super::head::{FieldSpan, Head, Span};
+use super::refusal::Refusal;
+use super::upgrade::{self, Upgrade};
+
+/// A complete request head that satisfies HTTP: a view on its octets, cheap to copy.
+///
+/// It comes from [`ServerHandshake::request`](super::ServerHandshake::request). Nothing in it is decoded or changed:
+/// percent-encoding, letter case and repeated fields are as the peer sent them.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    bytes: &'a [u8],
+    head: Head<'a>,
+    facts: Facts,
+}
+
+impl<'a> Request<'a> {
+    /// The request whose checked head starts `bytes`.
+    pub(super) fn new(bytes: &'a [u8], head: Head<'a>, facts: Facts) -> Self {
+        Request { bytes: &bytes[..head.len], head, facts }
+    }
+
+    fn text(&self, span: Span) -> &'a str {
+        ascii(span.of(self.bytes))
+    }
+
+    /// The method, case-sensitive: `GET` for an opening handshake.
+    pub fn method(&self) -> &'a str {
+        self.text(self.head.method)
+    }
+
+    /// The request target as it was sent: `/chat?room=1`, or an absolute http or https URI, or `*`.
+    pub fn target(&self) -> &'a str {
+        self.text(self.head.target)
+    }
+
+    /// The path of the target, not decoded; `/` where an absolute URI has none, `*` for `OPTIONS *`.
+    ///
+    /// With [`query`](Request::query) this is the resource name of RFC 6455, section 3.
+    pub fn path(&self) -> &'a str {
+        match self.text(self.facts.path) {
+            "" => "/",
+            path => path,
+        }
+    }
+
+    /// What follows the first `?` of the target, not decoded; `None` without a `?`.
+    pub fn query(&self) -> Option<&'a str> {
+        self.facts.query.map(|query| self.text(query))
+    }
+
+    /// `x` of the request's `HTTP/1.x`, 0 to 9.
+    pub fn http_minor(&self) -> u8 {
+        self.head.minor
+    }
+
+    /// The host that the request is for, with its port if one was sent: a registered name, an IPv4 address or an IPv6
+    /// address in brackets. From the target if that is an absolute URI, otherwise from Host (RFC 9112,
+    /// section 3.2.2).
+    ///
+    /// Empty only for an HTTP/1.0 request that does not say.
+    pub fn host(&self) -> &'a str {
+        self.text(self.facts.host)
+    }
+
+    /// Whether content follows the head. Its octets are not part of any next request.
+    pub fn has_body(&self) -> bool {
+        self.facts.has_body
+    }
+
+    /// All field lines in the order received: the name as it was sent, and the value without the whitespace around
+    /// it. A value may hold any octet but control characters; it need not be UTF-8.
+    pub fn fields(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
+        let bytes = self.bytes;
+        self.head.fields.iter().map(move |field| (ascii(field.name.of(bytes)), field.value.of(bytes)))
+    }
+
+    /// The value of the first field line with that name, without regard to case.
+    pub fn field(&self, name: &str) -> Option<&'a [u8]> {
+        self.field_all(name).next()
+    }
+
+    /// The values of all field lines with that name, without regard to case, in the order received.
+    pub fn field_all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        self.fields().filter(move |(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// The elements of the comma-separated list that all field lines with that name make together, empty ones left
+    /// out (RFC 9110, section 5.6.1).
+    pub(super) fn list<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        self.field_all(name).flat_map(elements).filter(|element| !element.is_empty())
+    }
+
+    /// The value of the first Origin: the web page that a browser acts for. Programs send none, or anything.
+    ///
+    /// To decide whom to serve use [`AllowedOrigins`](super::AllowedOrigins), which also sees a second one.
+    //= https://www.rfc-editor.org/rfc/rfc6455#section-4.2.1
+    //# Optionally, an |Origin| header field.  This header field is sent
+    //# by all browser clients.  A connection attempt lacking this
+    //# header field SHOULD NOT be interpreted as coming from a browser
+    //# client.
+    pub fn origin(&self) -> Option<&'a [u8]> {
+        self.field("Origin")
+    }
+
+    /// The subprotocols that the client offers, most wanted first, over all Sec-WebSocket-Protocol lines.
+    ///
+    /// Of a request that [`upgrade`](Request::upgrade) refuses, the elements that are no tokens are left out.
+    //= https://www.rfc-editor.org/rfc/rfc6455#section-11.3.4
+    //# The |Sec-WebSocket-Protocol| header field MAY appear multiple times
+    //# in an HTTP request (which is logically the same as a single
+    //# |Sec-WebSocket-Protocol| header field that contains all values).
+    pub fn subprotocols(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.list("Sec-WebSocket-Protocol").filter(|element| is_token(element)).map(ascii)
+    }
+
+    /// The extensions that the client offers, most wanted first, over all Sec-WebSocket-Extensions lines.
+    ///
+    /// Of a request that [`upgrade`](Request::upgrade) refuses, a line is read up to its first fault.
+    //= https://www.rfc-editor.org/rfc/rfc6455#section-9.1
+    //# Note that like other HTTP header fields, this header field MAY be
+    //# split or combined across multiple lines.
+    pub fn extensions(&self) -> impl Iterator<Item = Extension<'a>> + use<'a> {
+        self.field_all("Sec-WebSocket-Extensions")
+            .flat_map(|value| ExtensionList::new(value).map_while(Result::ok))
+    }
+
+    /// Whether this is an opening handshake.
+    ///
+    /// `Ok(None)`: an ordinary HTTP request, whose Upgrade does not name `websocket`. `Ok(Some)`: a correct opening
+    /// handshake, to be [accepted](Upgrade::accept) or refused.
+    ///
+    /// # Errors
+    /// The first rule of RFC 6455, section 4.2.1, that the opening handshake breaks.
+    pub fn upgrade(&self) -> Result<Option<Upgrade>, Refusal> {
+        upgrade::check(self)
+    }
+
+    /// A copy that borrows nothing, to keep or to send to another thread.
+    pub fn to_owned_request(&self) -> OwnedRequest {
+        OwnedRequest {
+            bytes: self.bytes.into(),
+            method: self.head.method,
+            target: self.head.target,
+            minor: self.head.minor,
+            fields: self.head.fields.into(),
+            facts: self.facts,
+        }
+    }
+}
+
+/// Method and path; fields may hold credentials.
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method())
+            .field("path", &self.path())
+            .field("host", &self.host())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A [`Request`] that owns its octets.
+#[derive(Clone)]
+pub struct OwnedRequest {
+    bytes: Box<[u8]>,
+    method: Span,
+    target: Span,
+    minor: u8,
+    fields: Box<[FieldSpan]>,
+    facts: Facts,
+}
+
+impl OwnedRequest {
+    /// The view on it.
+    pub fn as_request(&self) -> Request<'_> {
+        let head = Head {
+            len: self.bytes.len(),
+            method: self.method,
+            target: self.target,
+            minor: self.minor,
+            fields: &self.fields,
+        };
+        Request::new(&self.bytes, head, self.facts)
+    }
+}
+
+/// As of the [`Request`].
+impl fmt::Debug for OwnedRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_request().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::handshake::{HeadLimits, ServerHandshake};
+
+    fn with<T>(head: &str, look: impl FnOnce(Request<'_>) -> T) -> T {
+        let mut handshake = ServerHandshake::new(HeadLimits::default(), Instant::now(), Duration::MAX);
+        handshake.parse(head.as_bytes()).unwrap().unwrap();
+        look(handshake.request(head.as_bytes()))
+    }
+
+    #[test]
+    fn target_is_taken_apart() {
+        for (target, host, path, query) in [
+            ("/", "h", "/", None),
+            ("/a/b%20c?x=1?2", "h", "/a/b%20c", Some("x=1?2")),
+            ("/?", "h", "/", Some("")),
+            ("//h2/x", "h", "//h2/x", None),
+            ("http://other:81", "other:81", "/", None),
+            ("HTTPS://other/x?y", "other", "/x", Some("y")),
+            ("http://[::1]?y", "[::1]", "/", Some("y")),
+        ] {
+            with(&format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n"), |request| {
+                assert_eq!(request.target(), target);
+                assert_eq!(request.host(), host, "{target}");
+                assert_eq!(request.path(), path, "{target}");
+                assert_eq!(request.query(), query, "{target}");
+            });
+        }
+    }
+
+    #[test]
+    fn fields_are_found_without_regard_to_case() {
+        with("GET / HTTP/1.1\r\nHOST: h\r\nx-a: 1\r\nX-A:2\r\nOrigin: o\r\n\r\n", |request| {
+            assert_eq!(request.field("X-a"), Some(&b"1"[..]));
+            assert_eq!(request.field_all("x-A").collect::<Vec<_>>(), [b"1", b"2"]);
+            assert_eq!(request.field("x"), None);
+            assert_eq!(request.origin(), Some(&b"o"[..]));
+            assert_eq!(
+                request.fields().map(|(name, _)| name).collect::<Vec<_>>(),
+                ["HOST", "x-a", "X-A", "Origin"]
+            );
+        });
+    }
+
+    #[test]
+    fn subprotocols_are_read_across_lines() {
+        let head =
+            "GET / HTTP/1.1\r\nHost: h\r\nSec-WebSocket-Protocol: a, b\r\nsec-websocket-protocol:,c\r\n\r\n";
+        with(head, |request| assert_eq!(request.subprotocols().collect::<Vec<_>>(), ["a", "b", "c"]));
+    }
+
+    #[test]
+    fn owned_request_says_the_same() {
+        fn is_static<T: Send + 'static>(_: &T) {}
+        let head = "GET http://o/p?q HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n";
+        let owned = with(head, |request| request.to_owned_request());
+        is_static(&owned);
+        let request = owned.as_request();
+        assert_eq!((request.method(), request.host(), request.path()), ("GET", "o", "/p"));
+        assert_eq!((request.query(), request.http_minor(), request.has_body()), (Some("q"), 1, true));
+        assert_eq!(request.fields().count(), 2);
+        assert_eq!(format!("{owned:?}"), "Request { method: \"GET\", path: \"/p\", host: \"o\", .. }");
+    }
+}

@@ -1,0 +1,247 @@
+//! The request line (RFC 9112, section 3): `method SP request-target SP HTTP-version CRLF`.
+//!
+//! Strict: one SP where the grammar has one, CRLF at the end, nothing corrected. What kind of target it is, is
+//! judged later, when the whole head is here (`check.rs`).
+//!
+//! ```text
+//!   Before -- CR -> EmptyLineLf -- LF --+
+//!      |                                v
+//!      +-- other -------------------> Method -- SP -> Target -- SP -> Version -- CR -> Lf -- LF -> (done)
+//! ```
+
+use super::bytes::{TOKEN, VISIBLE, is, scan};
+use super::head::Span;
+use super::refusal::Refusal;
+
+/// The longest method read, in octets. The longest registered one, `UPDATEREDIRECTREF`, has 17.
+const MAX_METHOD: usize = 32;
+
+/// An HTTP-version; its digits stand for others.
+const VERSION: &[u8; 8] = b"HTTP/1.1";
+
+/// A resumable parser of the request line.
+#[derive(Debug)]
+pub(super) struct RequestLine {
+    phase: Phase,
+    /// The longest line to take, in octets, without its CRLF.
+    limit: usize,
+    /// Where the line starts: after the one empty line that may precede it.
+    start: usize,
+    /// Where the part that is being read starts.
+    mark: usize,
+    pub(super) method: Span,
+    pub(super) target: Span,
+    /// `x` of `HTTP/1.x`.
+    pub(super) minor: u8,
+}
+
+/// What is expected next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Before,
+    EmptyLineLf,
+    Method,
+    Target,
+    Version,
+    Lf,
+}
+
+impl RequestLine {
+    /// Starts before the first octet; `limit` as in `HeadLimits::request_line`.
+    pub(super) fn new(limit: usize) -> Self {
+        RequestLine {
+            phase: Phase::Before,
+            limit,
+            start: 0,
+            mark: 0,
+            method: Span::default(),
+            target: Span::default(),
+            minor: 0,
+        }
+    }
+
+    /// Reads on at `*pos`, and moves it past what was understood. `true` once the line's LF has been read.
+    pub(super) fn parse(&mut self, bytes: &[u8], pos: &mut usize) -> Result<bool, Refusal> {
+        loop {
+            match self.phase {
+                Phase::Method => {
+                    *pos = scan(bytes, *pos, self.stop(bytes, self.limit.min(MAX_METHOD)), TOKEN);
+                }
+                Phase::Target => *pos = scan(bytes, *pos, self.stop(bytes, self.limit), VISIBLE),
+                _ => {}
+            }
+            let Some(&byte) = bytes.get(*pos) else { return Ok(false) };
+            match self.phase {
+                //= https://www.rfc-editor.org/rfc/rfc9112#section-2.2
+                //# In the interest of robustness, a server that is expecting to receive and parse a request-line SHOULD
+                //# ignore at least one empty line (CRLF) received prior to the request-line.
+                Phase::Before if byte == b'\r' => self.phase = Phase::EmptyLineLf,
+                Phase::Before => {
+                    self.begin(*pos);
+                    continue;
+                }
+                Phase::EmptyLineLf if byte == b'\n' => self.begin(*pos + 1),
+                Phase::Method => self.end_method(byte, *pos)?,
+                Phase::Target => self.end_target(byte, *pos)?,
+                Phase::Version => self.version(byte, *pos)?,
+                Phase::Lf if byte == b'\n' => {
+                    *pos += 1;
+                    return Ok(true);
+                }
+                Phase::EmptyLineLf | Phase::Lf => return Err(Refusal::BareCr),
+            }
+            *pos += 1;
+        }
+    }
+
+    fn begin(&mut self, pos: usize) {
+        self.start = pos;
+        self.mark = pos;
+        self.phase = Phase::Method;
+    }
+
+    /// Where a scan has to stop so that a line's octet number `limit` is looked at.
+    fn stop(&self, bytes: &[u8], limit: usize) -> usize {
+        bytes.len().min(self.start.saturating_add(limit))
+    }
+
+    /// Whether an octet at `pos` is one more than the line may have. Its CR is not part of the line.
+    fn is_too_long(&self, byte: u8, pos: usize) -> bool {
+        pos - self.start >= self.limit && byte != b'\r'
+    }
+
+    /// The octet that the scan of the method stopped at.
+    fn end_method(&mut self, byte: u8, pos: usize) -> Result<(), Refusal> {
+        //= https://www.rfc-editor.org/rfc/rfc9112#section-3
+        //# A server that receives a method longer than any that it implements SHOULD respond with a 501 (Not
+        //# Implemented) status code.
+        if is(byte, TOKEN) {
+            return Err(Refusal::MethodTooLong);
+        }
+        self.check_length(byte, pos)?;
+        match byte {
+            b' ' if pos > self.mark => {
+                self.method = Span::new(self.mark, pos);
+                self.mark = pos + 1;
+                self.phase = Phase::Target;
+                Ok(())
+            }
+            b'\n' => Err(Refusal::BareLf),
+            _ => Err(Refusal::InvalidMethod),
+        }
+    }
+
+    /// The octet that the scan of the target stopped at.
+    fn end_target(&mut self, byte: u8, pos: usize) -> Result<(), Refusal> {
+        self.check_length(byte, pos)?;
+        match byte {
+            b' ' if pos > self.mark => {
+                self.target = Span::new(self.mark, pos);
+                self.mark = pos + 1;
+                self.phase = Phase::Version;
+                Ok(())
+            }
+            b'\n' => Err(Refusal::BareLf),
+            _ => Err(Refusal::InvalidTarget),
+        }
+    }
+
+    fn check_length(&self, byte: u8, pos: usize) -> Result<(), Refusal> {
+        //= https://www.rfc-editor.org/rfc/rfc9112#section-3
+        //# A server that receives a request-target longer than any URI it wishes to parse MUST respond with a 414
+        //# (URI Too Long) status code
+        if self.is_too_long(byte, pos) {
+            return Err(Refusal::RequestLineTooLong { limit: self.limit });
+        }
+        Ok(())
+    }
+
+    /// One octet of `HTTP/1.x` or the CR after it.
+    fn version(&mut self, byte: u8, pos: usize) -> Result<(), Refusal> {
+        self.check_length(byte, pos)?;
+        match (pos - self.mark, byte) {
+            (5, b'1') => {}
+            // Whatever HTTP/0.9, HTTP/2.0 or HTTP/3 would go on to say, it is another major version.
+            (5, b'0' | b'2'..=b'9') => return Err(Refusal::HttpVersionNotSupported),
+            (7, b'0'..=b'9') => self.minor = byte - b'0',
+            (8, b'\r') => self.phase = Phase::Lf,
+            (at @ (0..=4 | 6), byte) if byte == VERSION[at] => {}
+            (_, b'\n') => return Err(Refusal::BareLf),
+            _ => return Err(Refusal::InvalidHttpVersion),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(bytes: &[u8]) -> Result<Option<(String, String, u8)>, Refusal> {
+        let mut line = RequestLine::new(40);
+        let mut pos = 0;
+        let complete = line.parse(bytes, &mut pos)?;
+        let text = |span: Span| String::from_utf8_lossy(span.of(bytes)).into_owned();
+        Ok(complete.then(|| (text(line.method), text(line.target), line.minor)))
+    }
+
+    #[test]
+    fn request_line_has_three_parts() {
+        let expected = Ok(Some(("GET".to_owned(), "/chat?a=b".to_owned(), 1)));
+        assert_eq!(parse(b"GET /chat?a=b HTTP/1.1\r\n"), expected);
+        assert_eq!(parse(b"\r\nGET /chat?a=b HTTP/1.1\r\n"), expected);
+    }
+
+    #[test]
+    fn minor_version_is_any_digit() {
+        for minor in 0..=9 {
+            assert_eq!(parse(format!("A b HTTP/1.{minor}\r\n").as_bytes()).unwrap().unwrap().2, minor);
+        }
+    }
+
+    #[test]
+    fn each_fault_has_its_name() {
+        for (bytes, refusal) in [
+            (&b"\r\n\r\n"[..], Refusal::InvalidMethod),
+            (b"\rG", Refusal::BareCr),
+            (b"\n", Refusal::BareLf),
+            (b" GET", Refusal::InvalidMethod),
+            (b"G@T", Refusal::InvalidMethod),
+            (b"GET\r\n", Refusal::InvalidMethod),
+            (b"GET\n", Refusal::BareLf),
+            (b"GET  ", Refusal::InvalidTarget),
+            (b"GET /\t", Refusal::InvalidTarget),
+            (b"GET /\xc3\xa9", Refusal::InvalidTarget),
+            (b"GET /\r\n", Refusal::InvalidTarget),
+            (b"GET /\n", Refusal::BareLf),
+            (b"GET / http/1.1\r\n", Refusal::InvalidHttpVersion),
+            (b"GET / HTTP/1.1 \r\n", Refusal::InvalidHttpVersion),
+            (b"GET / HTTP/11.1\r\n", Refusal::InvalidHttpVersion),
+            (b"GET / HTTP/1.x\r\n", Refusal::InvalidHttpVersion),
+            (b"GET / HTTP/1.1\n", Refusal::BareLf),
+            (b"GET / HTTP/1.1\rX", Refusal::BareCr),
+            (b"GET / HTTP/2", Refusal::HttpVersionNotSupported),
+            (b"GET / HTTP/0", Refusal::HttpVersionNotSupported),
+            (b"\x16\x03\x01\x02\x00", Refusal::InvalidMethod),
+        ] {
+            assert_eq!(parse(bytes), Err(refusal), "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn line_of_exactly_the_limit_is_taken() {
+        let line = format!("GET /{} HTTP/1.1\r\n", "a".repeat(40 - 14));
+        assert!(parse(line.as_bytes()).unwrap().is_some());
+        let line = format!("GET /{} HTTP/1.1\r\n", "a".repeat(40 - 13));
+        assert_eq!(parse(line.as_bytes()), Err(Refusal::RequestLineTooLong { limit: 40 }));
+    }
+
+    #[test]
+    fn length_is_refused_as_soon_as_it_shows() {
+        let line = format!("GET /{}", "a".repeat(40));
+        assert_eq!(parse(&line.as_bytes()[..40]), Ok(None));
+        assert_eq!(parse(&line.as_bytes()[..41]), Err(Refusal::RequestLineTooLong { limit: 40 }));
+        assert_eq!(parse(&[b'A'; 32]), Ok(None));
+        assert_eq!(parse(&[b'A'; 33]), Err(Refusal::MethodTooLong));
+    }
+}

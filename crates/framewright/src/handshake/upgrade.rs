@@ -1,0 +1,203 @@
+//! Is a request an opening handshake, and a correct one? The rules of RFC 6455, section 4.2.1, in one place.
+
+use super::accept::{accept_key, is_valid_key};
+use super::bytes::is_token;
+use super::extension::{ExtensionList, MAX_EMPTY_ELEMENTS};
+use super::refusal::Refusal;
+use super::request::Request;
+
+/// The most subprotocols that a request may offer. They are compared with each other, so the work grows with the
+/// square of their number; applications offer a handful.
+pub(super) const MAX_SUBPROTOCOLS: usize = 64;
+
+/// Proof that a request is a correct opening handshake, and what answers it.
+///
+/// It comes from [`Request::upgrade`]; [`Upgrade::accept`] writes the server's opening handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Upgrade {
+    pub(super) accept_key: [u8; 28],
+    pub(super) expects_continue: bool,
+}
+
+/// The checks, in the order in which they matter: is it for us, can we go on at all, then the handshake's fields.
+pub(super) fn check(request: &Request<'_>) -> Result<Option<Upgrade>, Refusal> {
+    if !names_websocket(request) {
+        return Ok(None);
+    }
+    //= https://www.rfc-editor.org/rfc/rfc6455#section-4.2.1
+    //# An HTTP/1.1 or higher GET request
+    if request.method() != "GET" {
+        return Err(Refusal::MethodNotAllowed { allow: "GET" });
+    }
+    //= https://www.rfc-editor.org/rfc/rfc9110#section-7.8
+    //# A server that receives an Upgrade header field in an HTTP/1.0 request MUST ignore that Upgrade field.
+    if request.http_minor() == 0 {
+        return Err(Refusal::UpgradeInHttp10);
+    }
+    check_upgrade(request)?;
+    check_connection(request)?;
+    check_version(request)?;
+    let key = key(request)?;
+    check_subprotocols(request)?;
+    check_extensions(request)?;
+    //= https://www.rfc-editor.org/rfc/rfc9110#section-7.8
+    //# A client cannot begin using an upgraded protocol on the connection until it has completely sent the request
+    //# message (i.e., the client can't change the protocol it is sending in the middle of a message).
+    if request.has_body() {
+        return Err(Refusal::UpgradeWithBody);
+    }
+    Ok(Some(Upgrade { accept_key: accept_key(key), expects_continue: expects_continue(request)? }))
+}
+
+//= https://www.rfc-editor.org/rfc/rfc6455#section-4.2.1
+//# An |Upgrade| header field containing the value "websocket",
+//# treated as an ASCII case-insensitive value.
+fn names_websocket(request: &Request<'_>) -> bool {
+    // `websocket/13` is another protocol: the name was registered without versions.
+    request.list("Upgrade").any(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
+}
+
+/// `Upgrade = #protocol`, `protocol = protocol-name [ "/" protocol-version ]`, both tokens.
+fn check_upgrade(request: &Request<'_>) -> Result<(), Refusal> {
+    let is_protocol = |protocol: &[u8]| {
+        let mut parts = protocol.splitn(2, |&byte| byte == b'/');
+        parts.all(is_token)
+    };
+    if request.list("Upgrade").all(is_protocol) { Ok(()) } else { Err(Refusal::InvalidUpgrade) }
+}
+
+//= https://www.rfc-editor.org/rfc/rfc6455#section-4.2.1
+//# A |Connection| header field that includes the token "Upgrade",
+//# treated as an ASCII case-insensitive value.
+fn check_connection(request: &Request<'_>) -> Result<(), Refusal> {
+    let mut found = false;
+    for option in request.list("Connection") {
+        if !is_token(option) {
+            return Err(Refusal::MissingConnectionUpgrade);
+        }
+        found |= option.eq_ignore_ascii_case(b"upgrade");
+    }
+    if found { Ok(()) } else { Err(Refusal::MissingConnectionUpgrade) }
+}
+
+fn check_version(request: &Request<'_>) -> Result<(), Refusal> {
+    let mut lines = request.field_all("Sec-WebSocket-Version");
+    let version = lines.next().ok_or(Refusal::MissingVersion)?;
+    //= https://www.rfc-editor.org/rfc/rfc6455#section-11.3.5
+    //# However, the |Sec-WebSocket-Version| header field MUST NOT appear
+    //# more than once in an HTTP request.
+    if lines.next().is_some() {
+        return Err(Refusal::RepeatedVersion);
+    }
+    //= https://www.rfc-editor.org/rfc/rfc6455#section-4.2.2
+    //# If this
+    //# version does not match a version understood by the server, the
+    //# server MUST abort the WebSocket handshake described in this
+    //# section and instead send an appropriate HTTP error code (such
+    //# as 426 Upgrade Required) and a |Sec-WebSocket-Version| header
+    //# field indicating the version(s) the server is capable of
+    //# understanding.
+    match version {
+        b"13" => Ok(()),
+        _ if is_version(version) => Err(Refusal::UnsupportedVersion),
+        _ => Err(Refusal::InvalidVersion),
+    }
+}
+
+/// "Limited to 0-255 range, with no leading zeros" (RFC 6455, section 4.3).
+fn is_version(text: &[u8]) -> bool {
+    match text {
+        [b'0'] => true,
+        [b'1'..=b'9', rest @ ..] if rest.len() <= 2 && rest.iter().all(u8::is_ascii_digit) => {
+            rest.len() < 2 || text <= b"255"
+        }
+        _ => false,
+    }
+}
+
+fn key<'a>(request: &Request<'a>) -> Result<&'a [u8], Refusal> {
+    let mut lines = request.field_all("Sec-WebSocket-Key");
+    let key = lines.next().ok_or(Refusal::MissingKey)?;
+    //= https://www.rfc-editor.org/rfc/rfc6455#section-11.3.1
+    //# The |Sec-WebSocket-Key| header field MUST NOT appear more than once
+    //# in an HTTP request.
+    if lines.next().is_some() {
+        return Err(Refusal::RepeatedKey);
+    }
+    if is_valid_key(key) { Ok(key) } else { Err(Refusal::InvalidKey) }
+}
+
+/// `Sec-WebSocket-Protocol-Client = 1#token` (RFC 6455, section 4.3), all unique (section 4.1, item 10).
+fn check_subprotocols(request: &Request<'_>) -> Result<(), Refusal> {
+    let mut lines = request.field_all("Sec-WebSocket-Protocol").peekable();
+    if lines.peek().is_none() {
+        return Ok(());
+    }
+    let mut seen: [&[u8]; MAX_SUBPROTOCOLS] = [&[]; MAX_SUBPROTOCOLS];
+    let mut count = 0;
+    let mut empty = 0;
+    for element in lines.flat_map(super::bytes::elements) {
+        if element.is_empty() {
+            empty += 1;
+        } else if !is_token(element) {
+            return Err(Refusal::InvalidSubprotocols);
+        } else if seen[..count].contains(&element) {
+            return Err(Refusal::RepeatedSubprotocol);
+        } else if count == MAX_SUBPROTOCOLS {
+            return Err(Refusal::TooManySubprotocols);
+        } else {
+            seen[count] = element;
+            count += 1;
+        }
+    }
+    if count == 0 || empty > MAX_EMPTY_ELEMENTS { Err(Refusal::InvalidSubprotocols) } else { Ok(()) }
+}
+
+//= https://www.rfc-editor.org/rfc/rfc6455#section-9.1
+//# If a value is received by either the client or
+//# the server during negotiation that does not conform to the ABNF
+//# below, the recipient of such malformed data MUST immediately _Fail
+//# the WebSocket Connection_.
+fn check_extensions(request: &Request<'_>) -> Result<(), Refusal> {
+    let mut lines = request.field_all("Sec-WebSocket-Extensions").peekable();
+    if lines.peek().is_none() {
+        return Ok(());
+    }
+    let mut count = 0_usize;
+    for extension in lines.flat_map(ExtensionList::new) {
+        extension.map_err(|_| Refusal::InvalidExtensions)?;
+        count += 1;
+    }
+    // `extension-list = 1#extension`: at least one.
+    if count == 0 { Err(Refusal::InvalidExtensions) } else { Ok(()) }
+}
+
+/// Whether a 100 (Continue) has to precede the 101.
+//= https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1
+//# A server that receives an Expect field value containing a member other than 100-continue MAY respond with a 417
+//# (Expectation Failed) status code to indicate that the unexpected expectation cannot be met.
+fn expects_continue(request: &Request<'_>) -> Result<bool, Refusal> {
+    let mut found = false;
+    for expectation in request.list("Expect") {
+        if !expectation.eq_ignore_ascii_case(b"100-continue") {
+            return Err(Refusal::ExpectationFailed);
+        }
+        found = true;
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_0_to_255_without_leading_zeros() {
+        for number in 0..=300_u32 {
+            assert_eq!(is_version(number.to_string().as_bytes()), number <= 255, "{number}");
+        }
+        for text in ["", "00", "01", "013", "1 3", "+13", "-1", "13.0", "0x1", "1000", "13, 8", "x"] {
+            assert!(!is_version(text.as_bytes()), "{text}");
+        }
+    }
+}
