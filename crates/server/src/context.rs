@@ -1,0 +1,67 @@
+//! What the connections of one event loop share: buffers that are lent to one at a time, and what the whole server knows.
+
+use crate::counters::Counters;
+use crate::mailbox::Mailbox;
+use crate::options::ServerLimits;
+use crate::pool::Pool;
+use crate::route::Routes;
+use framewright::RecvBuffer;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What all loops of a server share.
+pub(crate) struct Site {
+    pub(crate) routes: Routes,
+    pub(crate) limits: ServerLimits,
+    pub(crate) counters: Arc<Counters>,
+}
+
+/// What all connections of a loop share.
+pub(crate) struct Context {
+    pub(crate) site: Arc<Site>,
+    pub(crate) mailbox: Arc<Mailbox>,
+    /// The time of this turn of the loop.
+    pub(crate) now: Instant,
+    /// Read into and decoded from by one connection at a time; empty in between.
+    pub(crate) rx: RecvBuffer,
+    /// Encoded into by one connection at a time; empty in between.
+    pub(crate) tx: Vec<u8>,
+    /// For heads that come in one piece, and for octets that nobody wants.
+    pub(crate) scratch: Vec<u8>,
+    pub(crate) pool: Pool,
+    /// The server is stopping.
+    pub(crate) draining: bool,
+}
+
+/// A tail of an incomplete frame up to this length is copied to the loop's buffer and back; a longer one gets a buffer that
+/// is read into directly.
+pub(crate) const SHORT_TAIL: usize = 4 << 10;
+
+/// The vector for outgoing octets is not kept when it has grown beyond this.
+const KEEP_TX: usize = 256 << 10;
+
+impl Context {
+    pub(crate) fn new(site: Arc<Site>, mailbox: Arc<Mailbox>) -> Context {
+        let now = Instant::now();
+        let most = site.routes.iter().map(|route| route.options.receive_buffer_size).max().unwrap_or(0);
+        let most = most.clamp(SHORT_TAIL, 1 << 20);
+        let scratch = vec![0; most.max(16 << 10)];
+        Context {
+            site,
+            mailbox,
+            now,
+            rx: RecvBuffer::with_capacity(most + 2 * SHORT_TAIL),
+            tx: Vec::with_capacity(64 << 10),
+            scratch,
+            pool: Pool::new(now),
+            draining: false,
+        }
+    }
+
+    /// Takes the lent vector back, or another one that a connection no longer needs.
+    pub(crate) fn reclaim(&mut self, tx: Vec<u8>) {
+        if tx.capacity() > self.tx.capacity() && tx.capacity() <= KEEP_TX {
+            self.tx = tx;
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! One event loop: waits, and lets each connection that has something to do take its turn.
+
+use crate::context::{Context, Site};
+use crate::counters::{Counted, Refused};
+use crate::handler::ErasedDecision;
+use crate::listener::Listener;
+use crate::mailbox::{Command, Mailbox};
+use crate::opening::Opening;
+use crate::slab::{Key, Slab};
+use crate::slot::{Next, Phase, Slot};
+use crate::stream::{PeerAddr, Stream};
+use crate::wheel::{Tick, Wheel};
+use framewright::handshake::Refusal;
+use mio::event::Event;
+use mio::{Events, Interest, Poll, Token};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+const WAKER: Token = Token(usize::MAX);
+/// Listener `n` has the token `FIRST_LISTENER - n`. No connection's token is that large: the last index is never used.
+const FIRST_LISTENER: usize = usize::MAX - 1;
+
+/// How many events one wait takes from the kernel.
+const EVENTS: usize = 1024;
+
+/// How many connections over a limit are told so at a time; more are closed without a word.
+const REFUSED_AT_ONCE: usize = 512;
+
+pub(crate) struct EventLoop {
+    poll: Poll,
+    events: Events,
+    slots: Slab<Slot>,
+    wheel: Wheel,
+    context: Context,
+    /// Only the first loop has any.
+    listeners: Vec<Listener>,
+    /// All loops of the server, to spread connections over.
+    loops: Vec<Arc<Mailbox>>,
+    /// Connections with work left that no event will announce.
+    listed: Vec<Key>,
+    /// Emptied vectors, for their next use.
+    turn: Vec<Key>,
+    commands: Vec<Command>,
+    due: Vec<(Tick, Key)>,
+    /// When the server stops at the latest, once it does.
+    stop_at: Option<Instant>,
+    /// Connections that were accepted over a limit, to be refused.
+    refused: usize,
+}
+
+/// Makes the poll of a loop and its mailbox, before the loop itself: the mailboxes have to know each other first.
+pub(crate) fn prepare() -> io::Result<(Poll, Arc<Mailbox>)> {
+    let poll = Poll::new()?;
+    let waker = mio::Waker::new(poll.registry(), WAKER)?;
+    Ok((poll, Arc::new(Mailbox::new(waker))))
+}
+
+impl EventLoop {
+    pub(crate) fn new(
+        poll: Poll,
+        site: Arc<Site>,
+        mailbox: Arc<Mailbox>,
+        loops: Vec<Arc<Mailbox>>,
+        mut listeners: Vec<Listener>,
+    ) -> io::Result<EventLoop> {
+        for (index, listener) in listeners.iter_mut().enumerate() {
+            listener.register(poll.registry(), Token(FIRST_LISTENER - index))?;
+        }
+        let context = Context::new(site, mailbox);
+        Ok(EventLoop {
+            poll,
+            events: Events::with_capacity(EVENTS),
+            slots: Slab::new(),
+            wheel: Wheel::new(context.now),
+            context,
+            listeners,
+            loops,
+            listed: Vec::new(),
+            turn: Vec::new(),
+            commands: Vec::new(),
+            due: Vec::new(),
+            stop_at: None,
+            refused: 0,
+        })
+    }
+
+    /// Runs until the server has stopped.
+    pub(crate) fn run(mut self) -> io::Result<()> {
+        let mut accept_again = Some(Duration::ZERO);
+        loop {
+            let wait = self.wait(accept_again);
+            match self.poll.poll(&mut self.events, wait) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                polled => polled?,
+            }
+            self.context.now = Instant::now();
+            self.handle_events();
+            self.handle_listed();
+            accept_again = self.accept();
+            self.handle_commands();
+            self.handle_deadlines();
+            if let Some(stop_at) = self.stop_at
+                && (self.slots.len() == 0 || self.context.now >= stop_at)
+            {
+                self.end();
+                return Ok(());
+            }
+        }
+    }
+
+    fn wait(&mut self, accept_again: Option<Duration>) -> Option<Duration> {
+        if !self.listed.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let now = Instant::now();
+        let stop = self.stop_at.map(|at| at.saturating_duration_since(now));
+        let waits = [accept_again, self.wheel.wait(now), self.context.pool.trim(now), stop];
+        waits.into_iter().flatten().min()
+    }
+
+    fn handle_events(&mut self) {
+        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        for event in &events {
+            match event.token() {
+                WAKER => {}
+                Token(token) if token > FIRST_LISTENER - self.listeners.len() => {
+                    self.listeners[FIRST_LISTENER - token].ready = true;
+                }
+                token => self.handle_event(Key::of(token), event),
+            }
+        }
+        self.events = events;
+    }
+
+    fn handle_event(&mut self, key: Key, event: &Event) {
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        let read_closed = event.is_read_closed() || event.is_error();
+        slot.ready.read |= event.is_readable() || read_closed;
+        slot.ready.read_closed |= read_closed;
+        slot.ready.write |= event.is_writable();
+        self.take_turn(key);
+    }
+
+    /// Connections whose turn ended before their work did. Those that end theirs so again come last in the next round.
+    fn handle_listed(&mut self) {
+        let mut turn = std::mem::replace(&mut self.listed, std::mem::take(&mut self.turn));
+        for key in turn.drain(..) {
+            if let Some(slot) = self.slots.get_mut(key) {
+                slot.listed = false;
+                self.take_turn(key);
+            }
+        }
+        self.turn = turn;
+    }
+
+    /// One turn of a connection, and what follows from it.
+    #[inline]
+    fn take_turn(&mut self, key: Key) {
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        match slot.turn(key, &mut self.context) {
+            Next::Wait | Next::Enter(_) => {}
+            Next::Again => {
+                if !std::mem::replace(&mut slot.listed, true) {
+                    self.listed.push(key);
+                }
+            }
+            Next::Remove => return self.remove(key),
+        }
+        if let Some(deadline) = slot.deadline() {
+            slot.armed = Some(self.wheel.arm(key, slot.armed, deadline));
+        }
+    }
+
+    fn remove(&mut self, key: Key) {
+        let Some(slot) = self.slots.remove(key) else { return };
+        if slot.is_uncounted() {
+            self.refused -= 1;
+        } else {
+            self.context.mailbox.load.fetch_sub(1, Ordering::Relaxed);
+        }
+        slot.finish(key, &mut self.context);
+    }
+
+    fn accept(&mut self) -> Option<Duration> {
+        let mut again = None;
+        for index in 0..self.listeners.len() {
+            let mut accepted = Vec::new();
+            let wait =
+                self.listeners[index].accept(self.context.now, |stream, peer| accepted.push((stream, peer)));
+            again = again.into_iter().chain(wait).min();
+            for (stream, peer) in accepted {
+                self.admit(stream, peer);
+            }
+        }
+        again
+    }
+
+    /// Takes a new connection in, or hands it to the loop with the fewest.
+    fn admit(&mut self, stream: Stream, peer: Option<PeerAddr>) {
+        let ip = match peer {
+            Some(PeerAddr::Ip(addr)) => Some(addr.ip()),
+            _ => None,
+        };
+        match self.context.site.counters.count(ip) {
+            Ok(counted) => {
+                let least = self.loops.iter().min_by_key(|mailbox| mailbox.load());
+                let mailbox = Arc::clone(least.unwrap_or(&self.context.mailbox));
+                mailbox.load.fetch_add(1, Ordering::Relaxed);
+                if Arc::ptr_eq(&mailbox, &self.context.mailbox) {
+                    self.adopt(stream, peer, counted);
+                } else {
+                    mailbox.post(Command::Adopt(stream, peer, counted));
+                }
+            }
+            Err(refused) => self.refuse(stream, peer, refused),
+        }
+    }
+
+    fn adopt(&mut self, stream: Stream, peer: Option<PeerAddr>, counted: Counted) {
+        let limits = &self.context.site.limits;
+        let opening = Opening::new(&limits.head, limits.handshake_timeout, peer, self.context.now);
+        self.insert(stream, opening, Some(counted));
+    }
+
+    fn refuse(&mut self, stream: Stream, peer: Option<PeerAddr>, refused: Refused) {
+        if self.refused >= REFUSED_AT_ONCE {
+            return;
+        }
+        tracing::debug!(
+            ?peer,
+            ?refused,
+            open = self.context.site.counters.open(),
+            "a connection over a limit"
+        );
+        let limits = &self.context.site.limits;
+        let refusal = Refusal::TooManyConnections { retry_after: limits.retry_after };
+        let opening = Opening::refused(refusal, limits.handshake_timeout, self.context.now);
+        self.refused += 1;
+        self.insert(stream, opening, None);
+    }
+
+    fn insert(&mut self, stream: Stream, opening: Opening, counted: Option<Counted>) {
+        let slot = Slot::new(stream, Phase::Opening(Box::new(opening)), counted);
+        let uncounted = slot.is_uncounted();
+        let Some(key) = self.slots.insert_with(|_| slot) else {
+            tracing::error!("no place for another connection");
+            if uncounted {
+                self.refused -= 1;
+            } else {
+                self.context.mailbox.load.fetch_sub(1, Ordering::Relaxed);
+            }
+            return;
+        };
+        let registry = self.poll.registry();
+        let slot = self.slots.get_mut(key).expect("just inserted");
+        let interests = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = registry.register(&mut slot.stream, key.token(), interests) {
+            tracing::warn!(%error, "a connection could not be watched");
+            return self.remove(key);
+        }
+        // The request is often there already; looking now saves a turn of the loop.
+        slot.ready.read = true;
+        self.take_turn(key);
+    }
+
+    fn handle_commands(&mut self) {
+        let mut commands = std::mem::take(&mut self.commands);
+        self.context.mailbox.take(&mut commands);
+        for command in commands.drain(..) {
+            match command {
+                Command::Adopt(stream, peer, counted) => self.adopt(stream, peer, counted),
+                Command::Attend(key) => self.attend(key),
+                Command::Decide(key, decision) => self.decide(key, decision),
+                Command::Stop(at) => self.stop(at),
+            }
+        }
+        self.commands = commands;
+    }
+
+    fn attend(&mut self, key: Key) {
+        if let Some(Slot { phase: Phase::Open(open), .. }) = self.slots.get_mut(key) {
+            open.attend();
+            self.take_turn(key);
+        }
+    }
+
+    fn decide(&mut self, key: Key, decision: ErasedDecision) {
+        if let Some(Slot { phase: Phase::Opening(opening), .. }) = self.slots.get_mut(key) {
+            opening.decide(decision);
+            self.take_turn(key);
+        }
+    }
+
+    fn handle_deadlines(&mut self) {
+        let mut due = std::mem::take(&mut self.due);
+        self.wheel.take_due(self.context.now, &mut due);
+        for (tick, key) in due.drain(..) {
+            let Some(slot) = self.slots.get_mut(key) else { continue };
+            if slot.armed != Some(tick) {
+                continue; // an earlier deadline has taken this entry's place
+            }
+            slot.armed = None;
+            if slot.deadline().is_some_and(|deadline| deadline <= self.context.now) {
+                slot.ready.timer = true;
+                self.take_turn(key);
+            } else if let Some(deadline) = slot.deadline() {
+                slot.armed = Some(self.wheel.arm(key, None, deadline));
+            }
+        }
+        self.due = due;
+    }
+
+    /// Begins to stop: no new connections, 1001 to the open ones, and an end at `at`.
+    fn stop(&mut self, at: Instant) {
+        if let Some(stop_at) = &mut self.stop_at {
+            *stop_at = at.min(*stop_at);
+            return;
+        }
+        self.stop_at = Some(at);
+        self.context.draining = true;
+        for mut listener in self.listeners.drain(..) {
+            // Dropping it closes it, which ends the registration as well.
+            let _ = self.poll.registry().deregister(listener.source());
+        }
+        for key in self.slots.keys() {
+            if let Some(slot) = self.slots.get_mut(key) {
+                slot.drain(&mut self.context);
+                self.take_turn(key);
+            }
+        }
+    }
+
+    /// Cuts what is left.
+    fn end(&mut self) {
+        for key in self.slots.keys() {
+            self.remove(key);
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Sending from other threads: handles that outlive their connection without harm.
+
+use crate::mailbox::{Command, Mailbox, lock};
+use crate::slab::Key;
+use framewright::frame::{MAX_CLOSE_REASON, MAX_CONTROL_PAYLOAD};
+use framewright::{CloseCode, Prepared};
+use std::collections::VecDeque;
+use std::error;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+/// Reaches one connection from any thread. Cloning is cheap; a clone reaches the same connection.
+///
+/// What is sent goes through a queue that the event loop empties, in order. When the connection has ended, every call
+/// returns [`HandleError::Closed`]; a handle never reaches another connection.
+#[derive(Clone)]
+pub struct Handle {
+    remote: Arc<Remote>,
+}
+
+/// Why a handle could not do what it was asked to. Nothing was queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HandleError {
+    /// The connection has ended, or its closing handshake has begun.
+    Closed,
+    /// As much as [`Config::high_water`](framewright::Config::high_water) waits in the handle's queue.
+    Full,
+    /// A Ping with more than 125 octets (RFC 6455, section 5.5).
+    ControlTooLong,
+    /// A close reason with more than 123 octets, or one without a code (section 5.5.1).
+    CloseReason,
+}
+
+impl fmt::Display for HandleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            HandleError::Closed => "the connection has ended",
+            HandleError::Full => "too much waits to be sent (Config::high_water)",
+            HandleError::ControlTooLong => "a control frame over 125 octets (RFC 6455 section 5.5)",
+            HandleError::CloseReason => {
+                "a close reason over 123 octets, or one without a code (RFC 6455 section 5.5.1)"
+            }
+        })
+    }
+}
+
+impl error::Error for HandleError {}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("open", &self.is_open()).finish_non_exhaustive()
+    }
+}
+
+impl Handle {
+    /// Queues a text message.
+    ///
+    /// # Errors
+    /// [`HandleError::Closed`] or [`HandleError::Full`].
+    pub fn send_text(&self, text: impl Into<String>) -> Result<(), HandleError> {
+        self.queue(Outgoing::Text(text.into()))
+    }
+
+    /// Queues a binary message.
+    ///
+    /// # Errors
+    /// [`HandleError::Closed`] or [`HandleError::Full`].
+    pub fn send_binary(&self, payload: impl Into<Vec<u8>>) -> Result<(), HandleError> {
+        self.queue(Outgoing::Binary(payload.into()))
+    }
+
+    /// Queues a message that was encoded once for many connections; its octets are shared, not copied.
+    ///
+    /// # Errors
+    /// [`HandleError::Closed`] or [`HandleError::Full`].
+    pub fn send_prepared(&self, prepared: &Prepared) -> Result<(), HandleError> {
+        self.queue(Outgoing::Prepared(prepared.clone()))
+    }
+
+    /// Queues a Ping with at most 125 octets of application data.
+    ///
+    /// # Errors
+    /// [`HandleError::Closed`], [`HandleError::Full`], or [`HandleError::ControlTooLong`].
+    pub fn ping(&self, data: impl Into<Vec<u8>>) -> Result<(), HandleError> {
+        let data = data.into();
+        if data.len() > MAX_CONTROL_PAYLOAD {
+            return Err(HandleError::ControlTooLong);
+        }
+        self.queue(Outgoing::Ping(data))
+    }
+
+    /// Starts the closing handshake once what is queued has been sent. `code` is `None` for a Close frame without a body.
+    ///
+    /// # Errors
+    /// [`HandleError::Closed`], or [`HandleError::CloseReason`] if the reason has more than 123 octets or no code to go
+    /// with. Never `Full`.
+    pub fn close(&self, code: Option<CloseCode>, reason: impl Into<String>) -> Result<(), HandleError> {
+        let reason = reason.into();
+        if reason.len() > MAX_CLOSE_REASON || (code.is_none() && !reason.is_empty()) {
+            return Err(HandleError::CloseReason);
+        }
+        self.queue(Outgoing::Close(code, reason))
+    }
+
+    /// Drops the connection at once: no Close frame, nothing of what waits.
+    ///
+    /// # Errors
+    /// [`HandleError::Closed`].
+    pub fn abort(&self) -> Result<(), HandleError> {
+        self.queue(Outgoing::Abort)
+    }
+
+    /// Whether the connection was open a moment ago.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        lock(&self.remote.queue).open
+    }
+
+    /// Octets of messages in this queue that the event loop has not taken yet.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        lock(&self.remote.queue).octets
+    }
+
+    /// A guard that ends the connection with 1000 when it and all its clones are dropped: for an application whose background
+    /// work decides how long a connection lives.
+    #[must_use = "dropping the guard ends the connection"]
+    pub fn keep_open(&self) -> KeepOpen {
+        KeepOpen { _guard: Arc::new(Guard { handle: self.clone() }) }
+    }
+
+    fn queue(&self, outgoing: Outgoing) -> Result<(), HandleError> {
+        self.remote.push(outgoing)
+    }
+}
+
+/// Ends its connection with 1000 when the last clone is dropped. From [`Handle::keep_open`].
+#[derive(Clone, Debug)]
+pub struct KeepOpen {
+    _guard: Arc<Guard>,
+}
+
+#[derive(Debug)]
+struct Guard {
+    handle: Handle,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // An error means that the connection has ended already.
+        let _ = self.handle.close(Some(CloseCode::NORMAL), "");
+    }
+}
+
+/// What a handle has queued.
+pub(crate) enum Outgoing {
+    Text(String),
+    Binary(Vec<u8>),
+    Prepared(Prepared),
+    Ping(Vec<u8>),
+    Close(Option<CloseCode>, String),
+    Abort,
+}
+
+impl Outgoing {
+    fn octets(&self) -> usize {
+        match self {
+            Outgoing::Text(text) => text.len(),
+            Outgoing::Binary(payload) | Outgoing::Ping(payload) => payload.len(),
+            Outgoing::Prepared(prepared) => prepared.payload_len(),
+            Outgoing::Close(..) | Outgoing::Abort => 0,
+        }
+    }
+}
+
+/// The loop's and the handles' shared view of one connection. Made when the first handle is asked for.
+pub(crate) struct Remote {
+    key: Key,
+    mailbox: Arc<Mailbox>,
+    most: usize,
+    queue: Mutex<Queue>,
+}
+
+struct Queue {
+    open: bool,
+    /// The loop has been told that there is something here.
+    announced: bool,
+    octets: usize,
+    items: VecDeque<Outgoing>,
+}
+
+/// What an item costs besides its octets, so that empty messages are not free.
+const ITEM_COST: usize = size_of::<Outgoing>();
+
+impl Remote {
+    pub(crate) fn new(key: Key, mailbox: Arc<Mailbox>, most: usize) -> Remote {
+        let queue = Queue { open: true, announced: false, octets: 0, items: VecDeque::new() };
+        Remote { key, mailbox, most, queue: Mutex::new(queue) }
+    }
+
+    pub(crate) fn handle(self: &Arc<Self>) -> Handle {
+        Handle { remote: Arc::clone(self) }
+    }
+
+    fn push(&self, outgoing: Outgoing) -> Result<(), HandleError> {
+        let announce = {
+            let mut queue = lock(&self.queue);
+            if !queue.open {
+                return Err(HandleError::Closed);
+            }
+            let limited = !matches!(outgoing, Outgoing::Close(..) | Outgoing::Abort);
+            if limited && queue.octets >= self.most {
+                return Err(HandleError::Full);
+            }
+            queue.octets += outgoing.octets() + ITEM_COST;
+            if matches!(outgoing, Outgoing::Abort) {
+                queue.items.push_front(outgoing);
+            } else {
+                queue.items.push_back(outgoing);
+            }
+            !std::mem::replace(&mut queue.announced, true)
+        };
+        if announce {
+            self.mailbox.post(Command::Attend(self.key));
+        }
+        Ok(())
+    }
+
+    /// Takes the next item. With `None` the queue is empty, and the next push will announce itself.
+    pub(crate) fn pop(&self) -> Option<Outgoing> {
+        let mut queue = lock(&self.queue);
+        let item = queue.items.pop_front();
+        match &item {
+            Some(item) => queue.octets -= item.octets() + ITEM_COST,
+            None => queue.announced = false,
+        }
+        item
+    }
+
+    /// Whether the next item drops the connection: that is done even if nothing can be sent.
+    pub(crate) fn aborts(&self) -> bool {
+        matches!(lock(&self.queue).items.front(), Some(Outgoing::Abort))
+    }
+
+    /// The connection takes nothing more.
+    pub(crate) fn close(&self) {
+        let mut queue = lock(&self.queue);
+        queue.open = false;
+        queue.octets = 0;
+        queue.items = VecDeque::new();
+    }
+}

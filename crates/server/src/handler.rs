@@ -1,0 +1,309 @@
+//! What an application implements, and what it is given.
+
+use crate::mailbox::{Command, Mailbox};
+use crate::slab::Key;
+use crate::socket::{Core, Socket};
+use crate::stream::PeerAddr;
+use framewright::handshake::{Accept, Refusal, Request, Response};
+use framewright::{Chunk, Closure, Message};
+use std::any::Any;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The application behind a route. One value serves all connections, on all event loops; what belongs to one connection is
+/// its [`State`](Handler::State).
+///
+/// All callbacks run on the connection's event loop and must not block it; nothing in the API that they are given blocks.
+/// Work that takes long goes to another thread, which sends through a [`Handle`](crate::Handle). A callback that returns does
+/// not close the connection. One that panics costs its own connection (1011), not the loop.
+pub trait Handler: Send + Sync + 'static {
+    /// What each connection carries.
+    type State: Send + 'static;
+
+    /// A request has arrived: an opening handshake ([`Incoming::is_websocket`]) or an ordinary HTTP request.
+    ///
+    /// An opening handshake has been checked (RFC 6455, section 4.2.1), its `Origin` too. Answer with
+    /// [`Decision::accept`], [`Decision::respond`], or take a [`Deferred`] with [`Incoming::defer`] and decide later.
+    fn on_request(&self, request: &Incoming<'_, Self::State>) -> Decision<Self::State>;
+
+    /// The connection is open.
+    fn on_open(&self, socket: &mut Socket<'_, '_, Self::State>) {
+        let _ = socket;
+    }
+
+    /// A whole message has arrived.
+    fn on_message(&self, socket: &mut Socket<'_, '_, Self::State>, message: Message<'_>) {
+        let _ = (socket, message);
+    }
+
+    /// A piece of a message has arrived, on a route with [`Delivery::Chunks`](framewright::Delivery::Chunks).
+    fn on_chunk(&self, socket: &mut Socket<'_, '_, Self::State>, chunk: Chunk<'_>) {
+        let _ = (socket, chunk);
+    }
+
+    /// A Ping has arrived; its Pong is queued already.
+    fn on_ping(&self, socket: &mut Socket<'_, '_, Self::State>, data: &[u8]) {
+        let _ = (socket, data);
+    }
+
+    /// A Pong has arrived, asked for or not.
+    fn on_pong(&self, socket: &mut Socket<'_, '_, Self::State>, data: &[u8]) {
+        let _ = (socket, data);
+    }
+
+    /// What waited to be sent fell to the low-water mark after it had reached the high-water mark.
+    fn on_writable(&self, socket: &mut Socket<'_, '_, Self::State>) {
+        let _ = socket;
+    }
+
+    /// The connection has ended: called exactly once for each that was opened, however it ended, and last.
+    fn on_close(&self, state: &mut Self::State, closure: &Closure) {
+        let _ = (state, closure);
+    }
+}
+
+/// A request, and where it came from. Dereferences to the [`Request`]: method, path, query, fields, subprotocols.
+pub struct Incoming<'a, S> {
+    request: Request<'a>,
+    peer: Option<PeerAddr>,
+    websocket: bool,
+    seat: &'a Seat,
+    _state: PhantomData<fn(S)>,
+}
+
+impl<S> fmt::Debug for Incoming<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming")
+            .field("request", &self.request)
+            .field("peer", &self.peer)
+            .field("websocket", &self.websocket)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a, S> Deref for Incoming<'a, S> {
+    type Target = Request<'a>;
+
+    fn deref(&self) -> &Request<'a> {
+        &self.request
+    }
+}
+
+impl<'a, S: Send + 'static> Incoming<'a, S> {
+    pub(crate) fn new(
+        request: Request<'a>,
+        peer: Option<PeerAddr>,
+        websocket: bool,
+        seat: &'a Seat,
+    ) -> Incoming<'a, S> {
+        Incoming { request, peer, websocket, seat, _state: PhantomData }
+    }
+
+    /// Whether this is a correct opening handshake, which may be accepted.
+    #[must_use]
+    pub fn is_websocket(&self) -> bool {
+        self.websocket
+    }
+
+    /// Where the request came from; `None` if the peer has left already.
+    #[must_use]
+    pub fn peer_addr(&self) -> Option<PeerAddr> {
+        self.peer
+    }
+
+    /// The answer to an ordinary request on a route that only speaks WebSocket: 405 with `Allow: GET` for another method, else
+    /// 400.
+    #[must_use]
+    pub fn not_a_websocket_request(&self) -> Response {
+        let refusal = if self.request.method() == "GET" {
+            Refusal::NotAWebSocketRequest
+        } else {
+            Refusal::MethodNotAllowed { allow: "GET" }
+        };
+        refusal.to_response()
+    }
+
+    /// Puts the decision off: returns what the decision is to be made with, from any thread. Return
+    /// [`Decision::Deferred`] then. Until it is made nothing is read from the peer; the handshake's deadline stands, and is
+    /// answered with 503 when it passes. May be called once for a request.
+    #[must_use = "dropping it answers the request with 500"]
+    pub fn defer(&self) -> Deferred<S> {
+        self.seat.taken.store(true, Ordering::Relaxed);
+        Deferred {
+            key: self.seat.key,
+            mailbox: Arc::clone(&self.seat.mailbox),
+            waiting: Arc::clone(&self.seat.waiting),
+            decided: false,
+            _state: PhantomData,
+        }
+    }
+}
+
+/// What to do with a request.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Decision<S> {
+    /// Accept the opening handshake. The connection carries this state.
+    Accept(Accept, S),
+    /// Answer with this: a page, or a refusal. The connection is closed afterwards.
+    Respond(Response),
+    /// The decision will come through the [`Deferred`] that was taken.
+    Deferred,
+}
+
+impl<S> Decision<S> {
+    /// Accepts without subprotocol or fields of its own.
+    #[must_use]
+    pub fn accept(state: S) -> Decision<S> {
+        Decision::Accept(Accept::new(), state)
+    }
+
+    /// Accepts with a subprotocol or with fields.
+    #[must_use]
+    pub fn accept_with(accept: Accept, state: S) -> Decision<S> {
+        Decision::Accept(accept, state)
+    }
+
+    /// Answers with a response.
+    #[must_use]
+    pub fn respond(response: Response) -> Decision<S> {
+        Decision::Respond(response)
+    }
+}
+
+impl<S> From<Response> for Decision<S> {
+    fn from(response: Response) -> Decision<S> {
+        Decision::Respond(response)
+    }
+}
+
+/// A decision to be made, from any thread. Dropped without one it answers 500.
+pub struct Deferred<S: Send + 'static> {
+    key: Key,
+    mailbox: Arc<Mailbox>,
+    waiting: Arc<AtomicBool>,
+    decided: bool,
+    _state: PhantomData<fn(S)>,
+}
+
+impl<S: Send + 'static> fmt::Debug for Deferred<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deferred").field("waiting", &self.is_waiting()).finish_non_exhaustive()
+    }
+}
+
+impl<S: Send + 'static> Deferred<S> {
+    /// Whether somebody waited for the decision a moment ago: false once the peer has left or the deadline has passed.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Makes the decision. If nobody waits for it any more it is dropped, the state with it.
+    /// [`Decision::Deferred`] counts as none, and answers 500.
+    pub fn decide(mut self, decision: Decision<S>) {
+        self.decided = true;
+        self.mailbox.post(Command::Decide(self.key, decision.erase()));
+    }
+}
+
+impl<S: Send + 'static> Drop for Deferred<S> {
+    fn drop(&mut self) {
+        if !self.decided {
+            self.mailbox
+                .post(Command::Decide(self.key, ErasedDecision::Respond(Refusal::Internal.to_response())));
+        }
+    }
+}
+
+/// The place of a request in its loop, for a decision that comes later.
+pub(crate) struct Seat {
+    pub(crate) key: Key,
+    pub(crate) mailbox: Arc<Mailbox>,
+    /// Cleared when nobody waits any more.
+    pub(crate) waiting: Arc<AtomicBool>,
+    /// A `Deferred` was taken.
+    pub(crate) taken: AtomicBool,
+}
+
+/// A decision without its type.
+pub(crate) enum ErasedDecision {
+    Accept(Accept, Box<dyn Any + Send>),
+    Respond(Response),
+    Deferred,
+}
+
+impl<S: Send + 'static> Decision<S> {
+    fn erase(self) -> ErasedDecision {
+        match self {
+            Decision::Accept(accept, state) => ErasedDecision::Accept(accept, Box::new(state)),
+            Decision::Respond(response) => ErasedDecision::Respond(response),
+            Decision::Deferred => ErasedDecision::Deferred,
+        }
+    }
+}
+
+/// A [`Handler`] without its type, so that routes with different ones stand in one table.
+pub(crate) trait ErasedHandler: Send + Sync {
+    fn on_request(
+        &self,
+        request: Request<'_>,
+        peer: Option<PeerAddr>,
+        websocket: bool,
+        seat: &Seat,
+    ) -> ErasedDecision;
+    fn on_open(&self, core: &mut Core<'_>, state: &mut dyn Any);
+    fn on_message(&self, core: &mut Core<'_>, state: &mut dyn Any, message: Message<'_>);
+    fn on_chunk(&self, core: &mut Core<'_>, state: &mut dyn Any, chunk: Chunk<'_>);
+    fn on_ping(&self, core: &mut Core<'_>, state: &mut dyn Any, data: &[u8]);
+    fn on_pong(&self, core: &mut Core<'_>, state: &mut dyn Any, data: &[u8]);
+    fn on_writable(&self, core: &mut Core<'_>, state: &mut dyn Any);
+    fn on_close(&self, state: &mut dyn Any, closure: &Closure);
+}
+
+fn typed<S: 'static>(state: &mut dyn Any) -> &mut S {
+    state.downcast_mut().expect("a connection's state is of its route's type")
+}
+
+impl<H: Handler> ErasedHandler for H {
+    fn on_request(
+        &self,
+        request: Request<'_>,
+        peer: Option<PeerAddr>,
+        websocket: bool,
+        seat: &Seat,
+    ) -> ErasedDecision {
+        self.on_request(&Incoming::new(request, peer, websocket, seat)).erase()
+    }
+
+    fn on_open(&self, core: &mut Core<'_>, state: &mut dyn Any) {
+        self.on_open(&mut Socket::new(core, typed(state)));
+    }
+
+    fn on_message(&self, core: &mut Core<'_>, state: &mut dyn Any, message: Message<'_>) {
+        self.on_message(&mut Socket::new(core, typed(state)), message);
+    }
+
+    fn on_chunk(&self, core: &mut Core<'_>, state: &mut dyn Any, chunk: Chunk<'_>) {
+        self.on_chunk(&mut Socket::new(core, typed(state)), chunk);
+    }
+
+    fn on_ping(&self, core: &mut Core<'_>, state: &mut dyn Any, data: &[u8]) {
+        self.on_ping(&mut Socket::new(core, typed(state)), data);
+    }
+
+    fn on_pong(&self, core: &mut Core<'_>, state: &mut dyn Any, data: &[u8]) {
+        self.on_pong(&mut Socket::new(core, typed(state)), data);
+    }
+
+    fn on_writable(&self, core: &mut Core<'_>, state: &mut dyn Any) {
+        self.on_writable(&mut Socket::new(core, typed(state)));
+    }
+
+    fn on_close(&self, state: &mut dyn Any, closure: &Closure) {
+        self.on_close(typed(state), closure);
+    }
+}

@@ -1,0 +1,61 @@
+//! An event-loop WebSocket server on mio (RFC 6455).
+//!
+//! ```no_run
+//! use framewright_server::{Decision, Handler, Incoming, Message, Server, Socket};
+//!
+//! struct Echo;
+//!
+//! impl Handler for Echo {
+//!     type State = ();
+//!
+//!     fn on_request(&self, request: &Incoming<'_, ()>) -> Decision<()> {
+//!         if request.is_websocket() { Decision::accept(()) } else { request.not_a_websocket_request().into() }
+//!     }
+//!
+//!     fn on_message(&self, socket: &mut Socket<'_, '_, ()>, message: Message<'_>) {
+//!         let _ = socket.send(message); // refused only when the connection is closing
+//!     }
+//! }
+//!
+//! fn main() -> std::io::Result<()> {
+//!     Server::builder().route("/ws", Echo).listen("localhost:5000")?.build()?.run()
+//! }
+//! ```
+//!
+//! A [`Handler`] serves all connections of a route, on the thread of their event loop. Other threads send through a
+//! [`Handle`]. Connections are spread over [`workers`](ServerBuilder::workers); one never moves.
+
+#![forbid(unsafe_code)]
+
+mod context;
+mod counters;
+mod event_loop;
+mod handle;
+mod handler;
+mod linger;
+mod listener;
+mod mailbox;
+mod open;
+mod opening;
+mod options;
+mod pool;
+mod route;
+mod server;
+mod slab;
+mod slot;
+mod socket;
+mod stream;
+mod wheel;
+
+pub use framewright::handshake::{
+    Accept, AllowedHosts, AllowedOrigins, FieldName, FieldValue, HeadLimits, Request, Response, StatusCode,
+    choose_subprotocol,
+};
+pub use framewright::{Chunk, CloseCode, Closure, Config, Delivery, Message, Prepared, SendError, Stats};
+pub use handle::{Handle, HandleError, KeepOpen};
+pub use handler::{Decision, Deferred, Handler, Incoming};
+pub use listener::ListenAddr;
+pub use options::{Options, ServerLimits};
+pub use server::{Server, ServerBuilder, ServerHandle};
+pub use socket::Socket;
+pub use stream::PeerAddr;

@@ -1,0 +1,195 @@
+//! Listening sockets, and accepting without a fall when descriptors run out.
+
+use crate::stream::{PeerAddr, Stream};
+use mio::event::Source;
+use mio::{Interest, Registry, Token};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+#[cfg(unix)]
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long accepting pauses after the system had nothing to give: descriptors, memory.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How many connections one turn of the loop accepts, so that a flood of them does not keep it from the others.
+const ACCEPT_AT_ONCE: usize = 64;
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ListenAddr {
+    /// A TCP socket.
+    Ip(SocketAddr),
+    /// A Unix socket at this path; `None` for one without a name.
+    #[cfg(unix)]
+    Unix(Option<PathBuf>),
+}
+
+impl fmt::Display for ListenAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ListenAddr::Ip(addr) => fmt::Display::fmt(addr, f),
+            #[cfg(unix)]
+            ListenAddr::Unix(Some(path)) => write!(f, "unix:{}", path.display()),
+            #[cfg(unix)]
+            ListenAddr::Unix(None) => f.write_str("unix"),
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(mio::net::TcpListener),
+    #[cfg(unix)]
+    Unix(mio::net::UnixListener),
+}
+
+#[derive(Debug)]
+pub(crate) struct Listener {
+    socket: Socket,
+    addr: ListenAddr,
+    /// The socket's file, which is ours to remove.
+    #[cfg(unix)]
+    file: Option<PathBuf>,
+    /// There may be connections to accept.
+    pub(crate) ready: bool,
+    paused_until: Option<Instant>,
+}
+
+impl Listener {
+    pub(crate) fn bind(addr: SocketAddr) -> io::Result<Listener> {
+        Listener::tcp(mio::net::TcpListener::bind(addr)?)
+    }
+
+    pub(crate) fn from_tcp(listener: std::net::TcpListener) -> io::Result<Listener> {
+        listener.set_nonblocking(true)?;
+        Listener::tcp(mio::net::TcpListener::from_std(listener))
+    }
+
+    fn tcp(socket: mio::net::TcpListener) -> io::Result<Listener> {
+        let addr = ListenAddr::Ip(socket.local_addr()?);
+        Ok(Listener {
+            socket: Socket::Tcp(socket),
+            addr,
+            #[cfg(unix)]
+            file: None,
+            ready: true,
+            paused_until: None,
+        })
+    }
+
+    /// Binds a socket at `path`. A file there that nobody listens on any more, left by a server that was killed, is replaced.
+    #[cfg(unix)]
+    pub(crate) fn bind_unix(path: &Path) -> io::Result<Listener> {
+        let socket = match std::os::unix::net::UnixListener::bind(path) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(path) => {
+                std::fs::remove_file(path)?;
+                std::os::unix::net::UnixListener::bind(path)?
+            }
+            bound => bound?,
+        };
+        let mut listener = Listener::from_unix(socket)?;
+        listener.file = Some(path.to_owned());
+        Ok(listener)
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn from_unix(listener: std::os::unix::net::UnixListener) -> io::Result<Listener> {
+        listener.set_nonblocking(true)?;
+        let path = listener.local_addr()?.as_pathname().map(Path::to_owned);
+        Ok(Listener {
+            socket: Socket::Unix(mio::net::UnixListener::from_std(listener)),
+            addr: ListenAddr::Unix(path),
+            file: None,
+            ready: true,
+            paused_until: None,
+        })
+    }
+
+    pub(crate) fn addr(&self) -> &ListenAddr {
+        &self.addr
+    }
+
+    pub(crate) fn source(&mut self) -> &mut dyn Source {
+        match &mut self.socket {
+            Socket::Tcp(listener) => listener,
+            #[cfg(unix)]
+            Socket::Unix(listener) => listener,
+        }
+    }
+
+    pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        registry.register(self.source(), token, Interest::READABLE)
+    }
+
+    /// Accepts what there is, up to a number, and hands it to `admit`. Returns how long to wait before the next try, if not for
+    /// an event.
+    pub(crate) fn accept(
+        &mut self,
+        now: Instant,
+        mut admit: impl FnMut(Stream, Option<PeerAddr>),
+    ) -> Option<Duration> {
+        if let Some(until) = self.paused_until {
+            if now < until {
+                return Some(until - now);
+            }
+            self.paused_until = None;
+        }
+        for _ in 0..ACCEPT_AT_ONCE {
+            if !self.ready {
+                return None;
+            }
+            match self.accept_one() {
+                Ok((stream, peer)) => admit(stream, peer),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => self.ready = false,
+                    // The connection died before it was accepted; the next one may be well.
+                    io::ErrorKind::Interrupted
+                    | io::ErrorKind::ConnectionAborted
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::TimedOut => {}
+                    _ => {
+                        tracing::warn!(%error, listener = %self.addr, "cannot accept connections; trying again");
+                        self.paused_until = Some(now + PAUSE);
+                        return Some(PAUSE);
+                    }
+                },
+            }
+        }
+        self.ready.then_some(Duration::ZERO)
+    }
+
+    fn accept_one(&self) -> io::Result<(Stream, Option<PeerAddr>)> {
+        match &self.socket {
+            Socket::Tcp(listener) => {
+                let (stream, addr) = listener.accept()?;
+                // A frame should leave when it is written. An error means that the connection is gone already.
+                let _ = stream.set_nodelay(true);
+                Ok((Stream::Tcp(stream), Some(PeerAddr::Ip(addr))))
+            }
+            #[cfg(unix)]
+            Socket::Unix(listener) => {
+                let (stream, _) = listener.accept()?;
+                Ok((Stream::Unix(stream), Some(PeerAddr::Unix)))
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+fn is_stale(path: &Path) -> bool {
+    let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    std::os::unix::net::UnixStream::connect(path).err().is_some_and(refused)
+}
+
+#[cfg(unix)]
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some(file) = &self.file {
+            // Somebody may have removed it before.
+            let _ = std::fs::remove_file(file);
+        }
+    }
+}

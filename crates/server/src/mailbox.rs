@@ -1,0 +1,69 @@
+//! How other threads reach an event loop: a queue and a waker.
+
+use crate::handler::ErasedDecision;
+use crate::slab::Key;
+use crate::stream::{PeerAddr, Stream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// What a loop is asked to do.
+pub(crate) enum Command {
+    /// Take over a connection that another loop has accepted.
+    Adopt(Stream, Option<PeerAddr>, crate::counters::Counted),
+    /// A connection's handle has queued something.
+    Attend(Key),
+    /// The decision on a deferred request.
+    Decide(Key, ErasedDecision),
+    /// Stop, with everything ended by then.
+    Stop(Instant),
+}
+
+/// The mailbox of one event loop.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    commands: Mutex<Vec<Command>>,
+    waker: mio::Waker,
+    /// How many connections the loop has, for whoever spreads them.
+    pub(crate) load: AtomicUsize,
+}
+
+impl std::fmt::Debug for Command {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Command")
+    }
+}
+
+impl Mailbox {
+    pub(crate) fn new(waker: mio::Waker) -> Mailbox {
+        Mailbox { commands: Mutex::new(Vec::new()), waker, load: AtomicUsize::new(0) }
+    }
+
+    /// Queues a command. The loop is woken by the first one of a batch only.
+    pub(crate) fn post(&self, command: Command) {
+        let first = {
+            let mut commands = lock(&self.commands);
+            commands.push(command);
+            commands.len() == 1
+        };
+        if first && let Err(error) = self.waker.wake() {
+            // Only a lack of kernel memory does this; the command is seen with the loop's next event.
+            tracing::error!(%error, "an event loop could not be woken");
+        }
+    }
+
+    /// Takes everything queued, leaving the emptied `batch` as the next queue.
+    pub(crate) fn take(&self, batch: &mut Vec<Command>) {
+        batch.clear();
+        std::mem::swap(&mut *lock(&self.commands), batch);
+    }
+
+    pub(crate) fn load(&self) -> usize {
+        self.load.load(Ordering::Relaxed)
+    }
+}
+
+/// Locks, whatever happened to the thread that held the lock before: no invariant spans a panic here.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

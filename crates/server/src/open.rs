@@ -1,0 +1,410 @@
+//! An open connection: reads once a turn, hands every event to the handler, and writes once what came of it.
+
+use crate::context::{Context, SHORT_TAIL};
+use crate::handle::{Outgoing, Remote};
+use crate::linger::Lingering;
+use crate::route::Route;
+use crate::slab::Key;
+use crate::slot::{Next, Phase, Ready};
+use crate::socket::Core;
+use crate::stream::{Io, Stream};
+use framewright::{
+    CloseCode, Connection, Error, Event, Message, RecvBuffer, SendError, State, Timeout, Transmit,
+};
+use std::any::Any;
+use std::io::IoSlice;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The most octets that one read of a large frame takes, so that each piece is unmasked while it is in cache, and so that a
+/// large message does not keep the loop from its other connections.
+const LARGE_READ: usize = 256 << 10;
+
+/// From this read size on, large frames are read in larger pieces than it says.
+const STEADY_SIZE_FOR_LARGE_READS: usize = 4 << 10;
+
+/// How many slices one write offers to the kernel.
+const SLICES: usize = 8;
+
+pub(crate) struct Open {
+    connection: Connection,
+    route: Arc<Route>,
+    state: Box<dyn Any + Send>,
+    /// What has come of an incomplete frame or message, or what waits to be decoded. None at rest.
+    parked: Option<Box<RecvBuffer>>,
+    /// What handles share; made with the first of them.
+    remote: Option<Arc<Remote>>,
+    /// `parked` may hold whole frames: decoding stopped because too much waits to be sent.
+    undecoded: bool,
+    /// The end of the stream was read, behind what is undecoded.
+    eof: bool,
+    /// A handle has queued something.
+    attend: bool,
+    opened: bool,
+}
+
+impl Open {
+    /// A connection whose 101 has been sent. `early` came behind the request's head.
+    pub(crate) fn new(
+        connection: Connection,
+        route: Arc<Route>,
+        state: Box<dyn Any + Send>,
+        early: &[u8],
+    ) -> Open {
+        let mut parked = None;
+        if !early.is_empty() {
+            let mut buffer = RecvBuffer::with_capacity(early.len());
+            buffer.extend_from_slice(early);
+            parked = Some(Box::new(buffer));
+        }
+        let undecoded = parked.is_some();
+        Open {
+            connection,
+            route,
+            state,
+            parked,
+            remote: None,
+            undecoded,
+            eof: false,
+            attend: false,
+            opened: false,
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.connection.poll_timeout()
+    }
+
+    /// A handle has queued something.
+    pub(crate) fn attend(&mut self) {
+        self.attend = true;
+    }
+
+    /// The server stops.
+    pub(crate) fn drain(&mut self, _context: &mut Context) {
+        // An error means that the connection is closing already.
+        let _ = self.connection.close(Some(CloseCode::GOING_AWAY), "server shutting down");
+    }
+
+    /// Does all there is to do.
+    pub(crate) fn turn(
+        &mut self,
+        stream: &mut Stream,
+        key: Key,
+        ready: &mut Ready,
+        context: &mut Context,
+    ) -> Next {
+        let lent = std::mem::take(&mut context.tx);
+        if let Some(back) = self.connection.lend_transmit_buffer(lent) {
+            context.tx = back;
+        }
+        let worked = catch_unwind(AssertUnwindSafe(|| self.work(stream, key, ready, context)));
+        let flushed = match worked {
+            Ok(flushed) => flushed,
+            Err(_) => self.after_panic(stream, key, context),
+        };
+        if let Some(tx) = self.connection.reclaim_transmit_buffer() {
+            context.reclaim(tx);
+        }
+        match flushed {
+            Flushed::Shutdown => self.leave(stream, key, ready, context),
+            Flushed::All | Flushed::Blocked if self.has_work(ready) => Next::Again,
+            Flushed::All | Flushed::Blocked => Next::Wait,
+        }
+    }
+
+    /// Whether there is something to do that no event will announce.
+    fn has_work(&self, ready: &Ready) -> bool {
+        self.connection.wants_read() && (ready.read || self.undecoded || self.eof)
+    }
+
+    fn work(&mut self, stream: &mut Stream, key: Key, ready: &mut Ready, context: &mut Context) -> Flushed {
+        if !self.opened {
+            self.opened = true;
+            let (route, mut core, state) = self.parts(stream, key, context);
+            route.handler.on_open(&mut core, state);
+        }
+        if std::mem::take(&mut ready.timer) {
+            self.connection.handle_timeout(context.now);
+        }
+        if std::mem::take(&mut ready.write) && self.connection.buffered() > 0 {
+            self.settle(stream, key, context);
+        }
+        self.receive(stream, key, ready, context);
+        if self.attend {
+            self.send_queued(context.now);
+        }
+        let mut flushed = self.settle(stream, key, context);
+        // What a handle queued may have waited for the room that the write has made.
+        while self.attend && self.connection.is_writable() && !self.connection.is_fragmenting() {
+            self.send_queued(context.now);
+            flushed = self.settle(stream, key, context);
+        }
+        flushed
+    }
+
+    /// Reads once and hands over everything decoded.
+    fn receive(&mut self, stream: &mut Stream, key: Key, ready: &mut Ready, context: &mut Context) {
+        if !self.connection.wants_read() || !(ready.read || self.undecoded || self.eof) {
+            return;
+        }
+        let mut own = self.parked.take();
+        let direct = own.as_ref().is_some_and(|own| own.len() > SHORT_TAIL);
+        let mut shared = std::mem::take(&mut context.rx);
+        if let (false, Some(own)) = (direct, &mut own) {
+            shared.absorb(own);
+        }
+        let rx = match &mut own {
+            Some(own) if direct => own,
+            _ => &mut shared,
+        };
+        if !self.undecoded && ready.read && !self.eof {
+            self.read(stream, ready, rx, direct, context.now);
+        }
+        self.deliver(stream, key, rx, context);
+        if self.connection.state() == State::Closed {
+            rx.clear();
+        }
+        self.undecoded = rx.unread() > 0 && !self.connection.wants_read();
+        if self.eof && !self.undecoded {
+            self.connection.handle_eof(context.now);
+        }
+        if direct {
+            self.keep_own(own, context);
+        } else {
+            self.keep_shared(&mut shared, context);
+        }
+        context.rx = shared;
+    }
+
+    fn read(
+        &mut self,
+        stream: &mut Stream,
+        ready: &mut Ready,
+        rx: &mut RecvBuffer,
+        direct: bool,
+        now: Instant,
+    ) {
+        let steady = self.route.options.receive_buffer_size.max(1);
+        let (least, most) = if direct && steady >= STEADY_SIZE_FOR_LARGE_READS {
+            // Room for what is to come, but for no more than has come: a declared length allocates nothing.
+            let remaining = usize::try_from(self.connection.frame_remaining()).unwrap_or(usize::MAX);
+            (remaining.min(rx.len()).max(1), LARGE_READ.max(steady))
+        } else {
+            (1, steady)
+        };
+        let spare = rx.spare(least);
+        let room = spare.len().min(most);
+        match stream.read(&mut spare[..room]) {
+            Io::Moved(0) => self.eof = true,
+            Io::Moved(count) => {
+                rx.filled(count);
+                ready.note_read(count, room);
+            }
+            Io::Blocked => ready.read = false,
+            Io::Lost => self.connection.handle_transport_error(now),
+        }
+    }
+
+    /// Hands over every event in `rx`, as long as there is room for answers.
+    fn deliver(&mut self, stream: &mut Stream, key: Key, rx: &mut RecvBuffer, context: &Context) {
+        while self.connection.wants_read() {
+            let Some(event) = self.connection.next_event(context.now, rx) else { return };
+            self.dispatch(event, stream, key, context);
+        }
+    }
+
+    #[inline]
+    fn dispatch(&mut self, event: Event<'_>, stream: &mut Stream, key: Key, context: &Context) {
+        let (route, mut core, state) = self.parts(stream, key, context);
+        let handler = &*route.handler;
+        match event {
+            Event::Message(message) => handler.on_message(&mut core, state, message),
+            Event::Chunk(chunk) => handler.on_chunk(&mut core, state, chunk),
+            Event::Ping(data) => handler.on_ping(&mut core, state, data),
+            Event::Pong(data) => handler.on_pong(&mut core, state, data),
+            Event::Writable => handler.on_writable(&mut core, state),
+            Event::Closed(closure) => {
+                if let Some(remote) = core.remote {
+                    remote.close();
+                }
+                handler.on_close(state, &closure);
+            }
+            // The answer is queued, and `Closed` follows.
+            _ => {}
+        }
+    }
+
+    #[inline]
+    fn parts<'a>(
+        &'a mut self,
+        stream: &'a mut Stream,
+        key: Key,
+        context: &'a Context,
+    ) -> (&'a Route, Core<'a>, &'a mut dyn Any) {
+        let Open { connection, route, state, remote, .. } = self;
+        let core = Core { connection, stream, remote, mailbox: &context.mailbox, key, now: context.now };
+        (route, core, &mut **state)
+    }
+
+    /// Keeps what is left in the connection's own buffer, or gives the buffer up.
+    fn keep_own(&mut self, own: Option<Box<RecvBuffer>>, context: &mut Context) {
+        let Some(mut own) = own else { return };
+        if own.len() > SHORT_TAIL {
+            self.parked = Some(own);
+            return;
+        }
+        if !own.is_empty() {
+            self.parked = Some(Box::new(own.park()));
+        }
+        context.pool.put(context.now, *own);
+    }
+
+    /// Keeps what is left in the loop's buffer: a short tail in a buffer of exactly its size, a long one in a buffer that
+    /// grows with what arrives.
+    fn keep_shared(&mut self, shared: &mut RecvBuffer, context: &mut Context) {
+        if shared.is_empty() {
+            return;
+        }
+        let len = shared.len();
+        if len <= SHORT_TAIL {
+            self.parked = Some(Box::new(shared.park()));
+            return;
+        }
+        let remaining = usize::try_from(self.connection.frame_remaining()).unwrap_or(usize::MAX);
+        let wanted = len.saturating_add(remaining);
+        let mut own = context.pool.take(context.now, wanted, wanted.min(2 * len));
+        own.absorb(shared);
+        self.parked = Some(Box::new(own));
+    }
+
+    /// Sends what handles have queued, as far as there is room.
+    fn send_queued(&mut self, now: Instant) {
+        let Some(remote) = self.remote.clone() else {
+            self.attend = false;
+            return;
+        };
+        if remote.aborts() {
+            self.connection.abort(now);
+        }
+        while self.connection.is_writable() && !self.connection.is_fragmenting() {
+            let Some(item) = remote.pop() else {
+                self.attend = false;
+                return;
+            };
+            if let Err(error) = self.send_item(item) {
+                // Checked before: open, room, and no fragments. Kept as a message in case a check is forgotten.
+                tracing::error!(%error, "a queued message could not be sent");
+            }
+        }
+        if self.connection.state() != State::Open {
+            remote.close();
+            self.attend = false;
+        }
+    }
+
+    fn send_item(&mut self, item: Outgoing) -> Result<(), SendError> {
+        match item {
+            Outgoing::Text(text) => self.connection.send(Message::Text(&text)),
+            Outgoing::Binary(payload) => self.connection.send(Message::Binary(&payload)),
+            Outgoing::Prepared(prepared) => self.connection.send_prepared(&prepared),
+            Outgoing::Ping(data) => self.connection.ping(&data),
+            Outgoing::Close(code, reason) => self.connection.close(code, &reason),
+            Outgoing::Abort => Ok(()),
+        }
+    }
+
+    /// Writes what waits and hands over the events that need no octets, until nothing of either is left to do.
+    fn settle(&mut self, stream: &mut Stream, key: Key, context: &Context) -> Flushed {
+        loop {
+            while self.connection.has_event() {
+                let mut nothing = RecvBuffer::new();
+                if let Some(event) = self.connection.next_event(context.now, &mut nothing) {
+                    self.dispatch(event, stream, key, context);
+                }
+            }
+            let flushed = flush(&mut self.connection, stream, context.now);
+            if !self.connection.has_event() {
+                return flushed;
+            }
+        }
+    }
+
+    /// A callback has panicked: fails the connection, and no other.
+    #[cold]
+    fn after_panic(&mut self, stream: &mut Stream, key: Key, context: &mut Context) -> Flushed {
+        tracing::error!(connection = key.number(), "a handler panicked; its connection is failed with 1011");
+        context.rx = RecvBuffer::with_capacity(context.scratch.len() + 2 * SHORT_TAIL);
+        self.parked = None;
+        self.undecoded = false;
+        self.eof = false;
+        self.connection.fail(context.now, CloseCode::INTERNAL_ERROR, "internal error");
+        let settled = catch_unwind(AssertUnwindSafe(|| self.settle(stream, key, context)));
+        // Should `on_close` panic too, it has been called all the same.
+        settled.unwrap_or_else(|_| flush(&mut self.connection, stream, context.now))
+    }
+
+    /// Everything is sent and the connection has ended: what becomes of the socket.
+    fn leave(&mut self, stream: &mut Stream, key: Key, ready: &Ready, context: &mut Context) -> Next {
+        let Some(closure) = self.connection.closure() else { return Next::Wait };
+        tracing::debug!(connection = key.number(), code = closure.code(), cause = ?closure.cause, "closed");
+        let gone = matches!(
+            closure.cause,
+            Some(Error::TransportLost | Error::Aborted | Error::Timeout(Timeout::Write | Timeout::Close))
+        );
+        //= https://www.rfc-editor.org/rfc/rfc6455#section-7.1.1
+        //# In most normal cases, the underlying TCP connection
+        //# SHOULD be closed first by the server, so that it holds the TIME_WAIT
+        //# state and not the client
+        if gone || (closure.clean && !ready.read) {
+            return Next::Remove;
+        }
+        Next::Enter(Phase::Lingering(Lingering::begin(stream, context.now)))
+    }
+
+    /// The connection is removed: if its application has not heard of the end, it does now.
+    pub(crate) fn finish(&mut self, stream: &mut Stream, key: Key, context: &mut Context) {
+        if let Some(remote) = &self.remote {
+            remote.close();
+        }
+        if !self.opened {
+            return;
+        }
+        self.connection.abort(context.now);
+        let settled = catch_unwind(AssertUnwindSafe(|| self.settle(stream, key, context)));
+        if settled.is_err() {
+            tracing::error!(connection = key.number(), "a handler panicked at the end of its connection");
+        }
+    }
+}
+
+/// What a write came to.
+enum Flushed {
+    /// Nothing waits.
+    All,
+    /// The kernel takes no more for now.
+    Blocked,
+    /// Nothing waits and nothing will: the transport is to be ended.
+    Shutdown,
+}
+
+/// Writes what waits until the kernel takes no more.
+fn flush(connection: &mut Connection, stream: &mut Stream, now: Instant) -> Flushed {
+    loop {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let used = match connection.poll_transmit(&mut slices) {
+            Transmit::Idle => return Flushed::All,
+            Transmit::Shutdown => return Flushed::Shutdown,
+            Transmit::Bytes { slices, .. } => slices,
+        };
+        match stream.write(&slices[..used]) {
+            Io::Moved(count) => connection.transmitted(now, count),
+            Io::Blocked => {
+                connection.transmitted(now, 0);
+                return Flushed::Blocked;
+            }
+            Io::Lost => connection.handle_transport_error(now),
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! A connection before it is one: reads a request, finds its route, asks the handler, and writes the answer.
+
+use crate::context::Context;
+use crate::handler::{ErasedDecision, Seat};
+use crate::linger::Lingering;
+use crate::open::Open;
+use crate::route::Route;
+use crate::slab::Key;
+use crate::slot::{Next, Phase, Ready};
+use crate::stream::{Io, PeerAddr, Stream};
+use framewright::Connection;
+use framewright::handshake::{HeadLimits, Refusal, Request, Response, ServerHandshake, Upgrade};
+use std::io::IoSlice;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+/// By how much the room for a head grows that comes in pieces.
+const HEAD_STEP: usize = 1 << 10;
+
+pub(crate) struct Opening {
+    handshake: ServerHandshake,
+    /// What has come, from the first octet on, in `head[..len]`. Not used for a head that comes in one piece.
+    head: Vec<u8>,
+    len: usize,
+    head_limit: usize,
+    peer: Option<PeerAddr>,
+    /// For the whole of it: the request, the decision, the answer.
+    deadline: Option<Instant>,
+    step: Step,
+}
+
+enum Step {
+    Reading,
+    /// The handler has put its decision off.
+    Waiting(Waiting),
+    /// A decision has come.
+    Decided(Option<ErasedDecision>, Waiting),
+    Answering(Answer),
+}
+
+/// A request that was put to its handler: what its decision is carried out with.
+struct Asked {
+    route: Arc<Route>,
+    upgrade: Option<Upgrade>,
+    head_len: usize,
+}
+
+/// A request whose decision comes later.
+struct Waiting {
+    asked: Arc<Asked>,
+    waiting: Arc<AtomicBool>,
+}
+
+struct Answer {
+    octets: Vec<u8>,
+    sent: usize,
+    /// The connection that a 101 opens; none after any other answer.
+    opens: Option<Box<Open>>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.waiting.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Opening {
+    pub(crate) fn new(
+        limits: &HeadLimits,
+        timeout: Duration,
+        peer: Option<PeerAddr>,
+        now: Instant,
+    ) -> Opening {
+        Opening {
+            handshake: ServerHandshake::new(*limits, now, timeout),
+            head: Vec::new(),
+            len: 0,
+            head_limit: limits.head,
+            peer,
+            deadline: now.checked_add(timeout),
+            step: Step::Reading,
+        }
+    }
+
+    /// A connection that is refused whatever it asks for.
+    pub(crate) fn refused(refusal: Refusal, timeout: Duration, now: Instant) -> Opening {
+        let mut opening = Opening::new(&HeadLimits::default(), timeout, None, now);
+        opening.answer(&refusal.to_response(), false);
+        opening
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// The server stops: who has not asked yet, or not been answered, is refused.
+    pub(crate) fn drain(&mut self) {
+        if !matches!(self.step, Step::Answering(_)) {
+            self.refuse(Refusal::Draining { retry_after: Duration::from_secs(1) });
+        }
+    }
+
+    /// A decision that was put off has come. It is carried out in the next turn.
+    pub(crate) fn decide(&mut self, decision: ErasedDecision) {
+        match std::mem::replace(&mut self.step, Step::Reading) {
+            Step::Waiting(waiting) => self.step = Step::Decided(Some(decision), waiting),
+            // Not what it was made for: the request has been answered otherwise.
+            step => self.step = step,
+        }
+    }
+
+    pub(crate) fn turn(
+        &mut self,
+        stream: &mut Stream,
+        key: Key,
+        ready: &mut Ready,
+        context: &mut Context,
+    ) -> Next {
+        if std::mem::take(&mut ready.timer) && self.deadline.is_some_and(|deadline| context.now >= deadline) {
+            match self.step {
+                Step::Answering(_) => return Next::Remove,
+                Step::Reading => self.refuse(Refusal::HandshakeTimeout),
+                Step::Waiting(_) | Step::Decided(..) => self.refuse(Refusal::DecisionTimeout),
+            }
+            // A moment more for the answer to be taken.
+            self.deadline = context.now.checked_add(Duration::from_secs(1));
+        }
+        if let Step::Decided(decision, waiting) = &mut self.step {
+            let decision = decision.take().unwrap_or(ErasedDecision::Deferred);
+            let asked = Arc::clone(&waiting.asked);
+            let head = std::mem::take(&mut self.head);
+            self.carry_out(decision, &head[..self.len], &asked, context);
+        }
+        while matches!(self.step, Step::Reading) && ready.read {
+            if let Some(next) = self.read(stream, key, ready, context) {
+                return next;
+            }
+        }
+        match &mut self.step {
+            Step::Answering(answer) => answer.write(stream, context),
+            // Whoever leaves while the decision is pending is not waited for.
+            Step::Waiting(_) if ready.read_closed => Next::Remove,
+            _ => Next::Wait,
+        }
+    }
+
+    /// Reads once, and goes as far as that leads.
+    fn read(
+        &mut self,
+        stream: &mut Stream,
+        key: Key,
+        ready: &mut Ready,
+        context: &mut Context,
+    ) -> Option<Next> {
+        let borrowed = self.head.is_empty();
+        let mut octets = std::mem::take(if borrowed { &mut context.scratch } else { &mut self.head });
+        if octets.len() - self.len < HEAD_STEP / 2 && octets.len() <= self.head_limit {
+            octets.resize(octets.len() + HEAD_STEP, 0);
+        }
+        let room = octets.len() - self.len;
+        let outcome = stream.read(&mut octets[self.len..]);
+        if let Io::Moved(count) = outcome
+            && count > 0
+        {
+            ready.note_read(count, room);
+            self.len += count;
+            self.parse(&octets[..self.len], key, context);
+            // What has come is needed again, unless the answer is on its way.
+            if borrowed && !matches!(self.step, Step::Answering(_)) {
+                self.head = octets[..self.len].to_vec();
+            }
+        }
+        if borrowed {
+            context.scratch = octets;
+        } else if !matches!(self.step, Step::Answering(_)) {
+            self.head = octets;
+        }
+        match outcome {
+            Io::Moved(0) | Io::Lost => Some(Next::Remove),
+            Io::Blocked => {
+                ready.read = false;
+                None
+            }
+            Io::Moved(_) => None,
+        }
+    }
+
+    /// All that has come is `octets`.
+    fn parse(&mut self, octets: &[u8], key: Key, context: &mut Context) {
+        match self.handshake.parse(octets) {
+            Ok(None) => {}
+            Ok(Some(head_len)) => self.request(octets, head_len, key, context),
+            Err(refusal) => self.refuse(refusal),
+        }
+    }
+
+    /// The head is complete: finds the route and asks its handler.
+    fn request(&mut self, octets: &[u8], head_len: usize, key: Key, context: &mut Context) {
+        let request = self.handshake.request(octets);
+        let asked = match find(&request, context) {
+            Ok((route, upgrade)) => Asked { route, upgrade, head_len },
+            Err(refusal) => {
+                let head_only = request.method() == "HEAD";
+                tracing::debug!(path = ?request.path(), %refusal, "refused");
+                return self.answer(&refusal.to_response(), head_only);
+            }
+        };
+        let waiting = Arc::new(AtomicBool::new(true));
+        let seat = Seat {
+            key,
+            mailbox: Arc::clone(&context.mailbox),
+            waiting: Arc::clone(&waiting),
+            taken: AtomicBool::new(false),
+        };
+        let peer = self.peer;
+        let decided = catch_unwind(AssertUnwindSafe(|| {
+            asked.route.handler.on_request(request, peer, asked.upgrade.is_some(), &seat)
+        }));
+        let decision = decided.unwrap_or_else(|_| {
+            tracing::error!("a handler panicked on a request; it is answered with 500");
+            ErasedDecision::Respond(Refusal::Internal.to_response())
+        });
+        if matches!(decision, ErasedDecision::Deferred) && seat.taken.load(Ordering::Relaxed) {
+            self.step = Step::Waiting(Waiting { asked: Arc::new(asked), waiting });
+            return;
+        }
+        waiting.store(false, Ordering::Relaxed);
+        self.carry_out(decision, octets, &asked, context);
+    }
+
+    fn carry_out(&mut self, decision: ErasedDecision, octets: &[u8], asked: &Asked, context: &Context) {
+        let head_only = self.handshake.request(octets).method() == "HEAD";
+        match (decision, &asked.upgrade) {
+            (ErasedDecision::Respond(response), _) => self.answer(&response, head_only),
+            (ErasedDecision::Accept(accept, state), Some(upgrade)) => {
+                let mut out = Vec::with_capacity(256);
+                match upgrade.accept(&self.handshake.request(octets), &accept, &mut out) {
+                    Ok(negotiated) => {
+                        let (route, early) = (Arc::clone(&asked.route), &octets[asked.head_len..]);
+                        let connection =
+                            Connection::server(Arc::clone(&route.config), negotiated, context.now);
+                        let opens = Some(Box::new(Open::new(connection, route, state, early)));
+                        self.step = Step::Answering(Answer { octets: out, sent: 0, opens });
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "a handler accepted what the client did not offer");
+                        self.refuse(Refusal::Internal);
+                    }
+                }
+            }
+            (ErasedDecision::Accept(..), None) => {
+                tracing::error!("a handler accepted an ordinary request; it is answered with 500");
+                self.refuse(Refusal::Internal);
+            }
+            (ErasedDecision::Deferred, _) => {
+                tracing::error!("a handler put off a decision without taking what to make it with");
+                self.refuse(Refusal::Internal);
+            }
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        tracing::debug!(%refusal, "refused");
+        self.answer(&refusal.to_response(), false);
+    }
+
+    fn answer(&mut self, response: &Response, head_only: bool) {
+        let mut octets = Vec::with_capacity(512);
+        response.encode(&httpdate::fmt_http_date(SystemTime::now()), head_only, &mut octets);
+        self.step = Step::Answering(Answer { octets, sent: 0, opens: None });
+    }
+}
+
+/// The route for a request, and what it takes to accept it if it is an opening handshake.
+fn find(request: &Request<'_>, context: &Context) -> Result<(Arc<Route>, Option<Upgrade>), Refusal> {
+    if context.draining {
+        return Err(Refusal::Draining { retry_after: context.site.limits.retry_after });
+    }
+    let route = context.site.routes.find(request.path()).ok_or(Refusal::NotFound)?;
+    if !route.options.allowed_hosts.allows(request) {
+        return Err(Refusal::HostNotAllowed);
+    }
+    let upgrade = if route.options.websocket_enabled { request.upgrade()? } else { None };
+    //= https://www.rfc-editor.org/rfc/rfc6455#section-4.2.2
+    //# If the server does not wish to accept this connection, it MUST return an
+    //# appropriate HTTP error code (e.g., 403 Forbidden) and abort the
+    //# WebSocket handshake described in this section.
+    if upgrade.is_some() && !route.options.allowed_origins.allows(request) {
+        return Err(Refusal::OriginNotAllowed);
+    }
+    Ok((Arc::clone(route), upgrade))
+}
+
+impl Answer {
+    fn write(&mut self, stream: &mut Stream, context: &Context) -> Next {
+        while self.sent < self.octets.len() {
+            match stream.write(&[IoSlice::new(&self.octets[self.sent..])]) {
+                Io::Moved(count) => self.sent += count,
+                Io::Blocked => return Next::Wait,
+                Io::Lost => return Next::Remove,
+            }
+        }
+        match self.opens.take() {
+            Some(open) => Next::Enter(Phase::Open(*open)),
+            None => Next::Enter(Phase::Lingering(Lingering::begin(stream, context.now))),
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What can be set, for a server and for a route.
+
+use framewright::Config;
+use framewright::handshake::{AllowedHosts, AllowedOrigins, HeadLimits};
+use std::time::Duration;
+
+/// The settings of a route; those given to [`ServerBuilder::options`](crate::ServerBuilder::options) are for the routes that
+/// have none of their own.
+///
+/// The defaults are those that users of ASP.NET Core's WebSocket middleware know: a Ping every two minutes, Pongs not
+/// waited for, any origin, upgrades allowed.
+///
+/// ```
+/// use framewright_server::{Config, Options};
+/// use std::time::Duration;
+///
+/// let options = Options {
+///     connection: Config { keep_alive_timeout: Some(Duration::from_secs(20)), ..Config::default() },
+///     ..Options::default()
+/// };
+/// assert_eq!(options.connection.keep_alive_interval, Some(Duration::from_secs(120)));
+/// ```
+#[derive(Clone, Debug)]
+#[allow(clippy::exhaustive_structs, reason = "built with struct update syntax")]
+pub struct Options {
+    /// Keep-alive, time-outs, limits, and whether messages are delivered whole or in chunks.
+    pub connection: Config,
+    /// How many octets one read asks for, at least 1. Default 65536, where more gains nothing (docs/BENCHMARKS.md). The
+    /// buffer is the event loop's, not the connection's, so a smaller one saves memory only for connections with an
+    /// incomplete frame. Larger reads are made for a frame that announced more, where this is at least 4096.
+    pub receive_buffer_size: usize,
+    /// Which pages may connect (RFC 6455, section 10.2). Default: any. A request without `Origin` passes, since it does not
+    /// come from a page; others are refused with 403.
+    pub allowed_origins: AllowedOrigins,
+    /// Which values of `Host` are served. Default: any. Others are refused with 421. Use it against DNS rebinding where a
+    /// server on a private address trusts whoever reaches it.
+    pub allowed_hosts: AllowedHosts,
+    /// Whether opening handshakes are recognised. Default true. If false, an upgrade is an ordinary request.
+    pub websocket_enabled: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            connection: Config::default(),
+            receive_buffer_size: 64 << 10,
+            allowed_origins: AllowedOrigins::default(),
+            allowed_hosts: AllowedHosts::default(),
+            websocket_enabled: true,
+        }
+    }
+}
+
+/// The settings of a whole server.
+#[derive(Clone, Debug)]
+#[allow(clippy::exhaustive_structs, reason = "built with struct update syntax")]
+pub struct ServerLimits {
+    /// The limits on a request's head.
+    pub head: HeadLimits,
+    /// How long an opening handshake may take, from the accepted connection to our answer. Default 10 s, absolute: neither
+    /// silence nor an octet now and then extends it.
+    pub handshake_timeout: Duration,
+    /// How many connections may be open, in all phases and all workers. Default `None`: as many as there are descriptors.
+    /// More are answered with 503.
+    pub max_connections: Option<usize>,
+    /// How many connections may be open from one IP address. Default `None`. More are answered with 503. Behind a proxy all
+    /// connections come from the proxy's address: leave it off there.
+    pub max_connections_per_ip: Option<usize>,
+    /// What `Retry-After` says with a 503. Default 5 s.
+    pub retry_after: Duration,
+}
+
+impl Default for ServerLimits {
+    fn default() -> ServerLimits {
+        ServerLimits {
+            head: HeadLimits::default(),
+            handshake_timeout: Duration::from_secs(10),
+            max_connections: None,
+            max_connections_per_ip: None,
+            retry_after: Duration::from_secs(5),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Receive buffers for large messages, used again: growing one costs page faults and copies, keeping all of them costs memory.
+
+use framewright::RecvBuffer;
+use std::time::{Duration, Instant};
+
+/// The most octets that wait here for their next use.
+const KEEP: usize = 4 << 20;
+/// Nothing is kept here that nobody has wanted for so long.
+const KEEP_FOR: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub(crate) struct Pool {
+    free: Vec<RecvBuffer>,
+    octets: usize,
+    used: Instant,
+}
+
+impl Pool {
+    pub(crate) fn new(now: Instant) -> Pool {
+        Pool { free: Vec::new(), octets: 0, used: now }
+    }
+
+    /// An empty buffer, if possible with room for `wanted` octets already; a new one has room for `least`.
+    pub(crate) fn take(&mut self, now: Instant, wanted: usize, least: usize) -> RecvBuffer {
+        self.used = now;
+        let fits = |buffer: &RecvBuffer| buffer.capacity() >= wanted;
+        let best = (0..self.free.len())
+            .filter(|&index| fits(&self.free[index]))
+            .min_by_key(|&index| self.free[index].capacity());
+        match best {
+            Some(index) => {
+                let buffer = self.free.swap_remove(index);
+                self.octets -= buffer.capacity();
+                buffer
+            }
+            None => RecvBuffer::with_capacity(least),
+        }
+    }
+
+    /// Takes a buffer back, and frees it if enough is kept.
+    pub(crate) fn put(&mut self, now: Instant, mut buffer: RecvBuffer) {
+        self.used = now;
+        buffer.clear();
+        if self.octets + buffer.capacity() <= KEEP {
+            self.octets += buffer.capacity();
+            self.free.push(buffer);
+        }
+    }
+
+    /// Frees what nobody has wanted for a while. Returns how long until there is something to do here.
+    pub(crate) fn trim(&mut self, now: Instant) -> Option<Duration> {
+        if self.free.is_empty() {
+            return None;
+        }
+        let idle = now.saturating_duration_since(self.used);
+        if idle < KEEP_FOR {
+            return Some(KEEP_FOR - idle);
+        }
+        self.free = Vec::new();
+        self.octets = 0;
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smallest_that_fits_is_taken_and_a_bounded_amount_kept() {
+        let now = Instant::now();
+        let mut pool = Pool::new(now);
+        for capacity in [1 << 20, 1 << 18, 1 << 21, 4 << 20] {
+            pool.put(now, RecvBuffer::with_capacity(capacity));
+        }
+        assert!(pool.octets <= KEEP);
+        assert_eq!(pool.take(now, 200_000, 10).capacity(), 1 << 18);
+        assert_eq!(pool.take(now, 1 << 20, 10).capacity(), 1 << 20);
+        assert_eq!(pool.take(now, 1 << 30, 10).capacity(), 10, "a wish allocates nothing");
+        assert_eq!(pool.octets, 1 << 21);
+    }
+
+    #[test]
+    fn what_nobody_wants_is_freed() {
+        let now = Instant::now();
+        let mut pool = Pool::new(now);
+        assert_eq!(pool.trim(now), None);
+        pool.put(now, RecvBuffer::with_capacity(100));
+        assert_eq!(pool.trim(now), Some(KEEP_FOR));
+        assert_eq!(pool.trim(now + KEEP_FOR), None);
+        assert_eq!(pool.octets, 0);
+    }
+}

@@ -1,0 +1,277 @@
+//! Building a server, running it, stopping it.
+
+use crate::context::Site;
+use crate::counters::Counters;
+use crate::event_loop::{EventLoop, prepare};
+use crate::handler::Handler;
+use crate::listener::{ListenAddr, Listener};
+use crate::mailbox::{Command, Mailbox};
+use crate::options::{Options, ServerLimits};
+use crate::route::{Page, Route, Routes};
+use framewright::handshake::Response;
+use mio::Poll;
+use std::fmt;
+use std::io;
+use std::net::ToSocketAddrs;
+#[cfg(unix)]
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Collects what a [`Server`] is made of.
+pub struct ServerBuilder {
+    routes: Routes,
+    options: Options,
+    limits: ServerLimits,
+    workers: usize,
+    listeners: Vec<Listener>,
+}
+
+impl fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerBuilder")
+            .field("options", &self.options)
+            .field("limits", &self.limits)
+            .field("workers", &self.workers)
+            .field("listeners", &self.listeners)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for ServerBuilder {
+    fn default() -> ServerBuilder {
+        ServerBuilder {
+            routes: Routes::default(),
+            options: Options::default(),
+            limits: ServerLimits::default(),
+            workers: 1,
+            listeners: Vec::new(),
+        }
+    }
+}
+
+impl ServerBuilder {
+    /// The settings of the routes that are added from here on without settings of their own.
+    #[must_use]
+    pub fn options(mut self, options: Options) -> ServerBuilder {
+        self.options = options;
+        self
+    }
+
+    /// The settings of the whole server.
+    #[must_use]
+    pub fn limits(mut self, limits: ServerLimits) -> ServerBuilder {
+        self.limits = limits;
+        self
+    }
+
+    /// How many event loops to run, each on a thread of its own; at least and by default 1. New connections go to the loop
+    /// with the fewest.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> ServerBuilder {
+        self.workers = workers.max(1);
+        self
+    }
+
+    /// Serves `path` with `handler`. The path is compared as it stands in the request, without decoding; its query is not
+    /// part of it. A second handler for a path replaces the first.
+    #[must_use]
+    pub fn route(self, path: &str, handler: impl Handler) -> ServerBuilder {
+        let options = self.options.clone();
+        self.route_with(path, options, handler)
+    }
+
+    /// Serves `path` with `handler` and settings of its own.
+    #[must_use]
+    pub fn route_with(mut self, path: &str, options: Options, handler: impl Handler) -> ServerBuilder {
+        self.routes.add(path, Route::new(handler, options));
+        self
+    }
+
+    /// Serves every other path with `handler`. Without one they are answered with 404.
+    #[must_use]
+    pub fn fallback(mut self, handler: impl Handler) -> ServerBuilder {
+        self.routes.set_fallback(Route::new(handler, self.options.clone()));
+        self
+    }
+
+    /// Answers GET and HEAD on `path` with this response, and other methods with 405.
+    #[must_use]
+    pub fn page(self, path: &str, response: Response) -> ServerBuilder {
+        let options = Options { websocket_enabled: false, ..self.options.clone() };
+        self.route_with(path, options, Page(response))
+    }
+
+    /// Listens on every address that `addr` resolves to. May be called several times.
+    ///
+    /// # Errors
+    /// Those of resolving and of binding: the address is in use, not of this machine, or not permitted.
+    pub fn listen(mut self, addr: impl ToSocketAddrs) -> io::Result<ServerBuilder> {
+        for addr in addr.to_socket_addrs()? {
+            self.listeners.push(Listener::bind(addr)?);
+        }
+        Ok(self)
+    }
+
+    /// Listens on a Unix socket at `path`, and removes its file at the end. A file left by a server that was killed is
+    /// replaced.
+    ///
+    /// # Errors
+    /// Those of binding: somebody listens there, the path is too long, or not permitted.
+    #[cfg(unix)]
+    pub fn listen_unix(mut self, path: impl AsRef<Path>) -> io::Result<ServerBuilder> {
+        self.listeners.push(Listener::bind_unix(path.as_ref())?);
+        Ok(self)
+    }
+
+    /// Listens on a socket that is bound already, as handed over by a supervisor.
+    ///
+    /// # Errors
+    /// If the socket cannot be made non-blocking.
+    pub fn listener(mut self, listener: std::net::TcpListener) -> io::Result<ServerBuilder> {
+        self.listeners.push(Listener::from_tcp(listener)?);
+        Ok(self)
+    }
+
+    /// The same for a Unix socket. Its file is left alone.
+    ///
+    /// # Errors
+    /// If the socket cannot be made non-blocking.
+    #[cfg(unix)]
+    pub fn unix_listener(mut self, listener: std::os::unix::net::UnixListener) -> io::Result<ServerBuilder> {
+        self.listeners.push(Listener::from_unix(listener)?);
+        Ok(self)
+    }
+
+    /// The server, listening, not yet running.
+    ///
+    /// # Errors
+    /// `InvalidInput` if it listens nowhere; else if the system has no event queue to give.
+    pub fn build(self) -> io::Result<Server> {
+        if self.listeners.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the server listens nowhere"));
+        }
+        let loops = (0..self.workers).map(|_| prepare()).collect::<io::Result<Vec<_>>>()?;
+        let mailboxes = loops.iter().map(|(_, mailbox)| Arc::clone(mailbox)).collect();
+        let counters = Counters::new(self.limits.max_connections, self.limits.max_connections_per_ip);
+        let site = Site { routes: self.routes, limits: self.limits, counters: Arc::new(counters) };
+        let addrs = self.listeners.iter().map(|listener| listener.addr().clone()).collect();
+        Ok(Server {
+            site: Arc::new(site),
+            polls: loops.into_iter().map(|(poll, _)| poll).collect(),
+            mailboxes,
+            listeners: self.listeners,
+            addrs,
+        })
+    }
+}
+
+/// A WebSocket server.
+///
+/// It listens from when it is built; [`run`](Server::run) serves.
+pub struct Server {
+    site: Arc<Site>,
+    polls: Vec<Poll>,
+    mailboxes: Vec<Arc<Mailbox>>,
+    listeners: Vec<Listener>,
+    addrs: Vec<ListenAddr>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("addrs", &self.addrs).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Starts to collect what a server is made of.
+    #[must_use]
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder::default()
+    }
+
+    /// Where it listens, in the order in which that was asked for, with the ports that the system has chosen.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[ListenAddr] {
+        &self.addrs
+    }
+
+    /// What stops it from elsewhere.
+    #[must_use]
+    pub fn handle(&self) -> ServerHandle {
+        ServerHandle { mailboxes: self.mailboxes.clone(), site: Arc::clone(&self.site) }
+    }
+
+    /// Serves, on this thread and on one more for each further worker, until it is stopped.
+    ///
+    /// # Errors
+    /// If a thread cannot be started, or the system's event queue fails. The other loops are stopped then.
+    pub fn run(self) -> io::Result<()> {
+        let handle = self.handle();
+        let Server { site, polls, mailboxes, mut listeners, .. } = self;
+        let mut loops = Vec::new();
+        for (poll, mailbox) in polls.into_iter().zip(&mailboxes) {
+            // The first loop accepts for all.
+            let listeners = std::mem::take(&mut listeners);
+            let (site, mailbox) = (Arc::clone(&site), Arc::clone(mailbox));
+            loops.push(EventLoop::new(poll, site, mailbox, mailboxes.clone(), listeners)?);
+        }
+        let mut loops = loops.into_iter();
+        let Some(first) = loops.next() else { return Ok(()) };
+        thread::scope(|scope| {
+            let mut threads = Vec::new();
+            for (index, event_loop) in loops.enumerate() {
+                let (handle, stop) = (handle.clone(), &handle);
+                let builder = thread::Builder::new().name(format!("framewright-{}", index + 1));
+                let spawned = builder.spawn_scoped(scope, move || run_loop(event_loop, &handle));
+                threads.push(spawned.inspect_err(|_| stop.stop(Duration::ZERO))?);
+            }
+            let mut result = run_loop(first, &handle);
+            for thread in threads {
+                let ended = thread.join().unwrap_or_else(|_| Err(io::Error::other("an event loop panicked")));
+                result = result.and(ended);
+            }
+            result
+        })
+    }
+}
+
+/// Runs one loop; if it fails, the others have no acceptor or no peer any more, and stop.
+fn run_loop(event_loop: EventLoop, handle: &ServerHandle) -> io::Result<()> {
+    event_loop.run().inspect_err(|error| {
+        tracing::error!(%error, "an event loop failed");
+        handle.stop(Duration::ZERO);
+    })
+}
+
+/// Stops a server, from any thread. Cloning is cheap.
+#[derive(Clone)]
+pub struct ServerHandle {
+    mailboxes: Vec<Arc<Mailbox>>,
+    site: Arc<Site>,
+}
+
+impl fmt::Debug for ServerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerHandle").field("connections", &self.connections()).finish_non_exhaustive()
+    }
+}
+
+impl ServerHandle {
+    /// Stops gracefully: no new connections, a Close frame with 1001 to the open ones, and what is left after `grace` is cut.
+    /// Returns at once; [`Server::run`] returns when it is done. A second call can only shorten the time.
+    pub fn stop(&self, grace: Duration) {
+        let now = Instant::now();
+        let at = now.checked_add(grace).unwrap_or_else(|| now + Duration::from_secs(365 * 86400));
+        for mailbox in &self.mailboxes {
+            mailbox.post(Command::Stop(at));
+        }
+    }
+
+    /// How many connections there are, in all phases.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.site.counters.open()
+    }
+}

@@ -1,0 +1,142 @@
+//! One connection of an event loop, in whichever phase it is.
+//!
+//! ```text
+//!   Opening --101 sent--> Open --all sent, not clean--> Lingering --> removed
+//!      |                    |                               ^
+//!      | refused, or a page | clean                         |
+//!      +--------------------|-------------------------------+
+//!                           v
+//!                        removed
+//! ```
+
+use crate::context::Context;
+use crate::counters::Counted;
+use crate::linger::Lingering;
+use crate::open::Open;
+use crate::opening::Opening;
+use crate::slab::Key;
+use crate::stream::Stream;
+use crate::wheel::Tick;
+use std::time::Instant;
+
+/// A connection.
+pub(crate) struct Slot {
+    pub(crate) stream: Stream,
+    pub(crate) phase: Phase,
+    pub(crate) ready: Ready,
+    /// The tick that the wheel has this connection at.
+    pub(crate) armed: Option<Tick>,
+    /// In the loop's list of connections with work left.
+    pub(crate) listed: bool,
+    counted: Option<Counted>,
+}
+
+#[allow(
+    clippy::large_enum_variant,
+    reason = "most connections are open; a box would cost each an allocation"
+)]
+pub(crate) enum Phase {
+    Opening(Box<Opening>),
+    Open(Open),
+    Lingering(Lingering),
+}
+
+/// What the kernel has said about the socket, edge by edge, and what has become of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ready {
+    /// There may be something to read.
+    pub(crate) read: bool,
+    /// The peer has ended its direction: the end of the stream is to be read.
+    pub(crate) read_closed: bool,
+    /// There may be room to write where there was none.
+    pub(crate) write: bool,
+    /// A deadline may have passed.
+    pub(crate) timer: bool,
+}
+
+/// What a turn of a connection came to.
+#[allow(clippy::large_enum_variant, reason = "made once a connection; what is returned each turn is a word")]
+pub(crate) enum Next {
+    /// Wait for readiness or for the deadline.
+    Wait,
+    /// There is work left that no event will announce.
+    Again,
+    /// The connection is over.
+    Remove,
+    /// Go on in another phase at once.
+    Enter(Phase),
+}
+
+impl Slot {
+    pub(crate) fn new(stream: Stream, phase: Phase, counted: Option<Counted>) -> Slot {
+        Slot { stream, phase, ready: Ready::default(), armed: None, listed: false, counted }
+    }
+
+    /// Whether this connection is over a limit, and only here to be told so.
+    pub(crate) fn is_uncounted(&self) -> bool {
+        self.counted.is_none()
+    }
+
+    /// Does what there is to do, through as many phases as it leads.
+    pub(crate) fn turn(&mut self, key: Key, context: &mut Context) -> Next {
+        loop {
+            let Slot { stream, phase, ready, .. } = self;
+            let next = match phase {
+                Phase::Opening(opening) => opening.turn(stream, key, ready, context),
+                Phase::Open(open) => open.turn(stream, key, ready, context),
+                Phase::Lingering(lingering) => lingering.turn(stream, ready, context),
+            };
+            match next {
+                Next::Enter(phase) => self.phase = phase,
+                next => return next,
+            }
+        }
+    }
+
+    /// When to come back at the latest.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Opening(opening) => opening.deadline(),
+            Phase::Open(open) => open.deadline(),
+            Phase::Lingering(lingering) => Some(lingering.deadline()),
+        }
+    }
+
+    /// The server stops: begins to end the connection.
+    pub(crate) fn drain(&mut self, context: &mut Context) {
+        match &mut self.phase {
+            Phase::Opening(opening) => opening.drain(),
+            Phase::Open(open) => open.drain(context),
+            Phase::Lingering(_) => {}
+        }
+    }
+
+    /// The connection is being removed: the application hears of it, if it has not.
+    pub(crate) fn finish(self, key: Key, context: &mut Context) {
+        if let Slot { phase: Phase::Open(mut open), mut stream, .. } = self {
+            open.finish(&mut stream, key, context);
+        }
+    }
+}
+
+/// Whether a read of fewer octets than were asked for has emptied the socket, so that the next ones come with an event.
+pub(crate) const SHORT_READ_EMPTIES: bool = cfg!(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "macos",
+    target_os = "ios",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "dragonfly",
+));
+
+impl Ready {
+    /// Notes a read of `count` octets that had room for `room`.
+    #[inline]
+    pub(crate) fn note_read(&mut self, count: usize, room: usize) {
+        if SHORT_READ_EMPTIES && count < room && !self.read_closed {
+            self.read = false;
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! What a callback does with its connection.
+
+use crate::handle::{Handle, Remote};
+use crate::mailbox::Mailbox;
+use crate::slab::Key;
+use crate::stream::{Io, PeerAddr, Stream};
+use framewright::{CloseCode, Config, Connection, Message, Prepared, SendError, State, Stats};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// From this many octets on a message is written from where it lies, behind what waits, instead of being copied first: below,
+/// one contiguous write is cheaper than a vectored one.
+pub(crate) const WRITE_THROUGH: usize = 16 << 10;
+
+/// The connection that a callback is called for, with its state. Nothing here blocks.
+///
+/// What is sent is collected and written when all that has arrived is handled. Sending is refused, and nothing queued, when
+/// [`Config::high_water`] octets wait, or when the connection is closing.
+pub struct Socket<'a, 'b, S> {
+    core: &'a mut Core<'b>,
+    state: &'a mut S,
+}
+
+impl<S> fmt::Debug for Socket<'_, '_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket").field("id", &self.id()).finish_non_exhaustive()
+    }
+}
+
+/// The parts of a connection that callbacks reach.
+pub(crate) struct Core<'b> {
+    pub(crate) connection: &'b mut Connection,
+    pub(crate) stream: &'b mut Stream,
+    pub(crate) remote: &'b mut Option<Arc<Remote>>,
+    pub(crate) mailbox: &'b Arc<Mailbox>,
+    pub(crate) key: Key,
+    pub(crate) now: Instant,
+}
+
+impl<'a, 'b, S> Socket<'a, 'b, S> {
+    pub(crate) fn new(core: &'a mut Core<'b>, state: &'a mut S) -> Socket<'a, 'b, S> {
+        Socket { core, state }
+    }
+
+    /// What this connection carries.
+    pub fn state(&mut self) -> &mut S {
+        self.state
+    }
+
+    /// Sends a message.
+    ///
+    /// # Errors
+    /// Those of [`Connection::send`]: closed, full, or a fragmented message in progress.
+    #[inline]
+    pub fn send(&mut self, message: Message<'_>) -> Result<(), SendError> {
+        if message.len() < WRITE_THROUGH {
+            self.core.connection.send(message)
+        } else {
+            self.write_through(message)
+        }
+    }
+
+    /// Sends a text message.
+    ///
+    /// # Errors
+    /// As for [`send`](Socket::send).
+    pub fn send_text(&mut self, text: &str) -> Result<(), SendError> {
+        self.send(Message::Text(text))
+    }
+
+    /// Sends a binary message.
+    ///
+    /// # Errors
+    /// As for [`send`](Socket::send).
+    pub fn send_binary(&mut self, payload: &[u8]) -> Result<(), SendError> {
+        self.send(Message::Binary(payload))
+    }
+
+    /// Sends one fragment of a message, the last one with `last`.
+    ///
+    /// # Errors
+    /// Those of [`Connection::send_fragment`].
+    pub fn send_fragment(&mut self, data: Message<'_>, last: bool) -> Result<(), SendError> {
+        self.core.connection.send_fragment(data, last)
+    }
+
+    /// Sends a message that was encoded once for many connections.
+    ///
+    /// # Errors
+    /// As for [`send`](Socket::send).
+    pub fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), SendError> {
+        self.core.connection.send_prepared(prepared)
+    }
+
+    /// Sends a Ping with at most 125 octets.
+    ///
+    /// # Errors
+    /// Those of [`Connection::ping`].
+    pub fn ping(&mut self, data: &[u8]) -> Result<(), SendError> {
+        self.core.connection.ping(data)
+    }
+
+    /// Starts the closing handshake. Messages still arrive until the peer has answered.
+    ///
+    /// # Errors
+    /// Those of [`Connection::close`].
+    pub fn close(&mut self, code: Option<CloseCode>, reason: &str) -> Result<(), SendError> {
+        self.core.connection.close(code, reason)
+    }
+
+    /// Ends the connection with this code, without waiting for the peer: for a peer that broke the application's rules (1003,
+    /// 1008) or when the application cannot go on (1011).
+    pub fn fail(&mut self, code: CloseCode, reason: &str) {
+        self.core.connection.fail(self.core.now, code, reason);
+    }
+
+    /// Drops the connection: no Close frame, nothing of what waits.
+    pub fn abort(&mut self) {
+        self.core.connection.abort(self.core.now);
+    }
+
+    /// A handle that sends from any thread.
+    pub fn handle(&mut self) -> Handle {
+        let Core { remote, mailbox, key, connection, .. } = &mut *self.core;
+        let most = connection.config().high_water;
+        remote.get_or_insert_with(|| Arc::new(Remote::new(*key, Arc::clone(mailbox), most))).handle()
+    }
+
+    /// Whether a message would be taken now.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        self.core.connection.is_writable()
+    }
+
+    /// Octets that wait to be sent.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.core.connection.buffered()
+    }
+
+    /// Whether the closing handshake has not begun.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.core.connection.state() == State::Open
+    }
+
+    /// Where the peer is; `None` if it has left already.
+    #[must_use]
+    pub fn peer_addr(&self) -> Option<PeerAddr> {
+        self.core.stream.peer_addr()
+    }
+
+    /// The subprotocol that was agreed on, if any.
+    #[must_use]
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.core.connection.subprotocol()
+    }
+
+    /// The connection's settings.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        self.core.connection.config()
+    }
+
+    /// What went over the connection so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.core.connection.stats()
+    }
+
+    /// A number for logs, the same for no two connections that one event loop has at a time.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.core.key.number()
+    }
+
+    fn write_through(&mut self, message: Message<'_>) -> Result<(), SendError> {
+        let Core { connection, stream, now, .. } = &mut *self.core;
+        let mut lost = false;
+        connection.send_through(message, &mut |slices| match stream.write(slices) {
+            Io::Moved(count) => count,
+            Io::Blocked => 0,
+            Io::Lost => {
+                lost = true;
+                0
+            }
+        })?;
+        connection.transmitted(*now, 0);
+        if lost {
+            connection.handle_transport_error(*now);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,127 @@
+//! The sockets a server speaks over, behind one type.
+
+use mio::event::Source;
+use mio::{Interest, Registry, Token};
+use std::fmt;
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PeerAddr {
+    /// A TCP peer.
+    Ip(SocketAddr),
+    /// A peer on a Unix socket, which has no name of its own.
+    Unix,
+}
+
+impl fmt::Display for PeerAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PeerAddr::Ip(addr) => fmt::Display::fmt(addr, f),
+            PeerAddr::Unix => f.write_str("unix"),
+        }
+    }
+}
+
+/// An accepted socket.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Tcp(mio::net::TcpStream),
+    #[cfg(unix)]
+    Unix(mio::net::UnixStream),
+}
+
+/// What a read or write came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Io {
+    /// So many octets; 0 from a read is the end of the stream.
+    Moved(usize),
+    /// Not now: readiness will be announced.
+    Blocked,
+    /// The connection is gone.
+    Lost,
+}
+
+impl Stream {
+    pub(crate) fn peer_addr(&self) -> Option<PeerAddr> {
+        match self {
+            Stream::Tcp(stream) => stream.peer_addr().ok().map(PeerAddr::Ip),
+            #[cfg(unix)]
+            Stream::Unix(_) => Some(PeerAddr::Unix),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn read(&mut self, target: &mut [u8]) -> Io {
+        outcome(|| match self {
+            Stream::Tcp(stream) => stream.read(target),
+            #[cfg(unix)]
+            Stream::Unix(stream) => stream.read(target),
+        })
+    }
+
+    /// A plain write for one slice: it costs less than a vectored one.
+    #[inline]
+    pub(crate) fn write(&mut self, slices: &[IoSlice<'_>]) -> Io {
+        outcome(|| match (&mut *self, slices) {
+            (Stream::Tcp(stream), [one]) => stream.write(one),
+            (Stream::Tcp(stream), slices) => stream.write_vectored(slices),
+            #[cfg(unix)]
+            (Stream::Unix(stream), [one]) => stream.write(one),
+            #[cfg(unix)]
+            (Stream::Unix(stream), slices) => stream.write_vectored(slices),
+        })
+    }
+
+    /// Ends our direction. Errors mean that the connection is gone, which the next read tells.
+    pub(crate) fn shutdown_write(&self) {
+        let _ = match self {
+            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            #[cfg(unix)]
+            Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
+        };
+    }
+}
+
+/// Repeats what a signal interrupted, and sorts the rest.
+#[inline]
+fn outcome(mut call: impl FnMut() -> io::Result<usize>) -> Io {
+    loop {
+        match call() {
+            Ok(count) => return Io::Moved(count),
+            Err(error) => match error.kind() {
+                io::ErrorKind::Interrupted => {}
+                io::ErrorKind::WouldBlock => return Io::Blocked,
+                _ => return Io::Lost,
+            },
+        }
+    }
+}
+
+impl Source for Stream {
+    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.register(registry, token, interests),
+            #[cfg(unix)]
+            Stream::Unix(stream) => stream.register(registry, token, interests),
+        }
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.reregister(registry, token, interests),
+            #[cfg(unix)]
+            Stream::Unix(stream) => stream.reregister(registry, token, interests),
+        }
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.deregister(registry),
+            #[cfg(unix)]
+            Stream::Unix(stream) => stream.deregister(registry),
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Deadlines of many connections: a coarse hashed wheel.
+//!
+//! A connection has one entry at most. When its deadline moves away the entry stays where it is, and is looked at again when
+//! its time comes; so nothing is done here for a message. Entries further away than a turn of the wheel are looked at once a
+//! turn.
+
+use crate::slab::Key;
+use std::time::{Duration, Instant};
+
+/// How late a deadline may be seen.
+const TICK: Duration = Duration::from_millis(16);
+/// A turn of the wheel takes 16 seconds.
+const SLOTS: usize = 1024;
+
+/// The number of a tick since the wheel was made.
+pub(crate) type Tick = u64;
+
+#[derive(Debug)]
+pub(crate) struct Wheel {
+    start: Instant,
+    /// The first tick that has not been looked at.
+    next: Tick,
+    slots: Vec<Vec<(Tick, Key)>>,
+    /// One bit for each slot that is not empty.
+    occupied: [u64; SLOTS / 64],
+}
+
+impl Wheel {
+    pub(crate) fn new(now: Instant) -> Wheel {
+        Wheel { start: now, next: 0, slots: vec![Vec::new(); SLOTS], occupied: [0; SLOTS / 64] }
+    }
+
+    /// The tick at whose end `deadline` has passed.
+    fn tick_of(&self, deadline: Instant) -> Tick {
+        let elapsed = deadline.saturating_duration_since(self.start).as_nanos();
+        Tick::try_from(elapsed.div_ceil(TICK.as_nanos())).unwrap_or(Tick::MAX)
+    }
+
+    /// Makes sure that `key` is looked at soon after `deadline`, given the tick it is armed for now. Returns the tick that
+    /// it is armed for afterwards.
+    #[inline]
+    pub(crate) fn arm(&mut self, key: Key, armed: Option<Tick>, deadline: Instant) -> Tick {
+        let tick = self.tick_of(deadline);
+        match armed {
+            // The common case: the deadline has moved away, or stands.
+            Some(armed) if armed <= tick => armed,
+            _ => self.insert(key, tick),
+        }
+    }
+
+    fn insert(&mut self, key: Key, tick: Tick) -> Tick {
+        let turn = SLOTS as Tick - 1;
+        let tick = tick.clamp(self.next, self.next + turn);
+        let slot = slot_of(tick);
+        self.slots[slot].push((tick, key));
+        self.occupied[slot / 64] |= 1 << (slot % 64);
+        tick
+    }
+
+    /// Moves everything that was due by `now` to `due`, with the tick it was armed for.
+    pub(crate) fn take_due(&mut self, now: Instant, due: &mut Vec<(Tick, Key)>) {
+        let elapsed = now.saturating_duration_since(self.start).as_nanos() / TICK.as_nanos();
+        let reached = Tick::try_from(elapsed).unwrap_or(Tick::MAX);
+        if reached < self.next {
+            return;
+        }
+        if reached - self.next >= SLOTS as Tick {
+            for slot in &mut self.slots {
+                due.append(slot);
+            }
+            self.occupied = [0; SLOTS / 64];
+        } else {
+            for tick in self.next..=reached {
+                let slot = slot_of(tick);
+                due.append(&mut self.slots[slot]);
+                self.occupied[slot / 64] &= !(1 << (slot % 64));
+            }
+        }
+        self.next = reached + 1;
+    }
+
+    /// How long until something may be due; `None` if nothing is armed.
+    pub(crate) fn wait(&self, now: Instant) -> Option<Duration> {
+        let first = slot_of(self.next);
+        let ahead = (0..SLOTS).step_by(64).find_map(|offset| {
+            // 64 slots from `first + offset` on, as one word that may span two.
+            let at = (first + offset) % SLOTS;
+            let (word, bit) = (at / 64, at % 64);
+            let low = self.occupied[word] >> bit;
+            let high = if bit == 0 { 0 } else { self.occupied[(word + 1) % (SLOTS / 64)] << (64 - bit) };
+            let bits = low | high;
+            (bits != 0).then(|| offset as Tick + Tick::from(bits.trailing_zeros()))
+        })?;
+        let nanos = u64::try_from(TICK.as_nanos()).expect("a short tick").saturating_mul(self.next + ahead);
+        let at = self.start.checked_add(Duration::from_nanos(nanos))?;
+        Some(at.saturating_duration_since(now))
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "reduced to the number of slots first")]
+fn slot_of(tick: Tick) -> usize {
+    (tick % SLOTS as Tick) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::slab::Slab;
+
+    struct Clock {
+        wheel: Wheel,
+        now: Instant,
+        keys: Slab<()>,
+    }
+
+    impl Clock {
+        fn new() -> Clock {
+            let now = Instant::now();
+            Clock { wheel: Wheel::new(now), now, keys: Slab::new() }
+        }
+
+        fn key(&mut self) -> Key {
+            self.keys.insert_with(|_| ()).unwrap()
+        }
+
+        fn due_after(&mut self, delay: Duration) -> Vec<(Tick, Key)> {
+            self.now += delay;
+            let mut due = Vec::new();
+            self.wheel.take_due(self.now, &mut due);
+            due
+        }
+    }
+
+    #[test]
+    fn a_deadline_is_seen_never_early_and_a_tick_late_at_most() {
+        for millis in [1, 15, 16, 17, 100, 999, 5000, 15_999] {
+            let mut clock = Clock::new();
+            let key = clock.key();
+            let deadline = clock.now + Duration::from_millis(millis);
+            let armed = clock.wheel.arm(key, None, deadline);
+            let wait = clock.wheel.wait(clock.now).unwrap();
+            assert!(wait >= Duration::from_millis(millis), "{millis} ms: waits {wait:?}");
+            assert!(wait <= Duration::from_millis(millis) + TICK, "{millis} ms: waits {wait:?}");
+            assert_eq!(clock.due_after(Duration::from_millis(millis) - Duration::from_micros(900)), []);
+            assert_eq!(clock.due_after(TICK + Duration::from_millis(1)), [(armed, key)]);
+            assert_eq!(clock.wheel.wait(clock.now), None);
+        }
+    }
+
+    #[test]
+    fn a_later_deadline_leaves_the_entry_and_an_earlier_one_adds_one() {
+        let mut clock = Clock::new();
+        let key = clock.key();
+        let now = clock.now;
+        let armed = clock.wheel.arm(key, None, now + Duration::from_secs(1));
+        assert_eq!(clock.wheel.arm(key, Some(armed), now + Duration::from_secs(9)), armed);
+        let sooner = clock.wheel.arm(key, Some(armed), now + Duration::from_millis(100));
+        assert!(sooner < armed);
+        assert_eq!(clock.due_after(Duration::from_millis(200)), [(sooner, key)]);
+    }
+
+    #[test]
+    fn far_deadlines_are_looked_at_once_a_turn_and_none_is_lost_in_a_pause() {
+        let mut clock = Clock::new();
+        let key = clock.key();
+        let far = clock.now + Duration::from_secs(3600);
+        let mut armed = clock.wheel.arm(key, None, far);
+        for _ in 0..3 {
+            let wait = clock.wheel.wait(clock.now).unwrap();
+            assert!(wait < Duration::from_secs(17));
+            assert_eq!(clock.due_after(wait), [(armed, key)]);
+            armed = clock.wheel.arm(key, None, far);
+        }
+        assert_eq!(clock.due_after(Duration::from_secs(1000)), [(armed, key)], "after a pause of many turns");
+    }
+
+    #[test]
+    fn a_hundred_thousand_deadlines_come_out_in_their_ticks() {
+        let mut clock = Clock::new();
+        let keys: Vec<_> = (0..100_000).map(|_| clock.key()).collect();
+        for (index, &key) in (0u64..).zip(&keys) {
+            clock.wheel.arm(key, None, clock.now + Duration::from_millis(index % 10_000));
+        }
+        let mut seen = 0;
+        while let Some(wait) = clock.wheel.wait(clock.now) {
+            seen += clock.due_after(wait).len();
+        }
+        assert_eq!(seen, keys.len());
+    }
+}
