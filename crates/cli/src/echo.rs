@@ -1,0 +1,314 @@
+//! `framewright echo`: a server that sends every message back, with a page to try it.
+
+use crate::page;
+use anyhow::{Context, bail};
+use framewright_server::{
+    Accept, AllowedOrigins, Chunk, Config, Decision, Delivery, Handler, Incoming, Message, Options, Response,
+    Server, ServerBuilder, ServerLimits, Socket, choose_subprotocol,
+};
+use std::fmt;
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+const DEFAULT_PORT: u16 = 5000;
+/// How long open connections have to answer the Close frame after Ctrl-C.
+const DRAIN: Duration = Duration::from_secs(5);
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Where to listen: ADDR:PORT, HOST:PORT, or unix:PATH; may be repeated. Port 0 lets the system choose.
+    /// [default: port 5000 on both loopback addresses]
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Vec<Listen>,
+    /// How many event loops to run, each on a thread of its own. [default: one for each processor]
+    #[arg(long, value_name = "N")]
+    workers: Option<NonZeroUsize>,
+    /// The path to echo on.
+    #[arg(long, default_value = "/ws", value_parser = parse_path)]
+    path: String,
+    /// Echo on every path, as test suites want it.
+    #[arg(long)]
+    any_path: bool,
+    /// An origin (scheme://host[:port]) whose pages may connect; may be repeated. [default: any]
+    #[arg(long, value_name = "ORIGIN")]
+    allowed_origin: Vec<String>,
+    /// Seconds between keep-alive Pings; 0 sends none.
+    #[arg(long, value_name = "SECS", default_value = "120", value_parser = parse_seconds)]
+    keep_alive_interval: Seconds,
+    /// Seconds that the Pong may take; 0 does not wait for it.
+    #[arg(long, value_name = "SECS", default_value = "0", value_parser = parse_seconds)]
+    keep_alive_timeout: Seconds,
+    /// Seconds without any frame after which a connection is closed; 0 waits for ever.
+    #[arg(long, value_name = "SECS", default_value = "0", value_parser = parse_seconds)]
+    idle_timeout: Seconds,
+    /// How many bytes one read asks for.
+    #[arg(long, value_name = "BYTES", default_value = "65536")]
+    receive_buffer_size: NonZeroUsize,
+    /// The largest message, in bytes.
+    #[arg(long, value_name = "BYTES", default_value = "16777216")]
+    max_message: u64,
+    /// The most connections at a time; more are answered with 503. [default: no limit but the system's]
+    #[arg(long, value_name = "N")]
+    max_connections: Option<usize>,
+    /// Echo messages piece by piece as they arrive, without ever holding a whole one.
+    #[arg(long)]
+    stream: bool,
+    /// A subprotocol to agree on, the most wanted first; may be repeated.
+    #[arg(long, value_name = "NAME")]
+    subprotocol: Vec<String>,
+}
+
+/// A duration of which zero means none.
+#[derive(Clone, Copy, Debug)]
+struct Seconds(Duration);
+
+impl Seconds {
+    fn get(self) -> Option<Duration> {
+        (!self.0.is_zero()).then_some(self.0)
+    }
+}
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.get() {
+            Some(duration) => write!(f, "{duration:?}"),
+            None => f.write_str("off"),
+        }
+    }
+}
+
+fn parse_seconds(text: &str) -> Result<Seconds, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map(Seconds).map_err(|error| error.to_string())
+}
+
+fn parse_path(text: &str) -> Result<String, String> {
+    let visible = text.bytes().all(|byte| (0x21..=0x7e).contains(&byte) && byte != b'?' && byte != b'#');
+    if text.starts_with('/') && visible {
+        Ok(text.to_owned())
+    } else {
+        Err("a path starts with / and has only visible ASCII characters, no ? and no #".to_owned())
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Listen {
+    Tcp(String),
+    Unix(String),
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Listen, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return if path.is_empty() {
+                Err("unix: needs a path".to_owned())
+            } else {
+                Ok(Listen::Unix(path.into()))
+            };
+        }
+        let port = text.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+        match port {
+            Some(Ok(_)) => Ok(Listen::Tcp(text.to_owned())),
+            _ => Err("expected ADDR:PORT or unix:PATH".to_owned()),
+        }
+    }
+}
+
+/// Serves until Ctrl-C.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    // More connections than the soft limit on descriptors allows are common; the hard limit is what the system means.
+    let descriptors = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(0);
+    let workers = args.workers.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+    let server = listen(configure(args)?.workers(workers), &args.listen)?.build()?;
+    announce(args, &server, workers, descriptors)?;
+    drain_on_signal(&server)?;
+    server.run().context("the server failed")
+}
+
+fn configure(args: &Args) -> anyhow::Result<ServerBuilder> {
+    let options = options(args)?;
+    let limits = ServerLimits { max_connections: args.max_connections, ..ServerLimits::default() };
+    let echo = |page: Option<Response>| Echo { subprotocols: args.subprotocol.clone(), page };
+    let page = page::response(&args.path);
+    let mut builder = Server::builder().options(options).limits(limits);
+    if args.any_path {
+        builder = builder.route("/", echo(Some(page))).fallback(echo(None));
+    } else if args.path == "/" {
+        builder = builder.route("/", echo(Some(page)));
+    } else {
+        builder = builder.page("/", page).route(&args.path, echo(None));
+    }
+    Ok(builder)
+}
+
+fn options(args: &Args) -> anyhow::Result<Options> {
+    let connection = Config {
+        delivery: if args.stream { Delivery::Chunks } else { Delivery::Whole },
+        max_message: args.max_message,
+        max_frame: args.max_message,
+        keep_alive_interval: args.keep_alive_interval.get(),
+        keep_alive_timeout: args.keep_alive_timeout.get(),
+        idle_timeout: args.idle_timeout.get(),
+        ..Config::default()
+    };
+    let allowed_origins = AllowedOrigins::new(&args.allowed_origin)?;
+    let receive_buffer_size = args.receive_buffer_size.get();
+    Ok(Options { connection, receive_buffer_size, allowed_origins, ..Options::default() })
+}
+
+fn listen(builder: ServerBuilder, wanted: &[Listen]) -> anyhow::Result<ServerBuilder> {
+    if wanted.is_empty() {
+        return listen_on_loopback(builder);
+    }
+    wanted.iter().try_fold(builder, |builder, wanted| match wanted {
+        Listen::Tcp(addr) => {
+            builder.listen(addr.as_str()).with_context(|| format!("cannot listen on {addr}"))
+        }
+        #[cfg(unix)]
+        Listen::Unix(path) => {
+            builder.listen_unix(path).with_context(|| format!("cannot listen on unix:{path}"))
+        }
+        #[cfg(not(unix))]
+        Listen::Unix(_) => bail!("this system has no Unix sockets"),
+    })
+}
+
+/// Both loopback addresses, so that `localhost` works however it resolves. A machine without IPv6 does without.
+fn listen_on_loopback(builder: ServerBuilder) -> anyhow::Result<ServerBuilder> {
+    let v4 = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), DEFAULT_PORT);
+    let v6 = SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), DEFAULT_PORT);
+    let builder = builder.listen(v4).with_context(|| format!("cannot listen on {v4}"))?;
+    match std::net::TcpListener::bind(v6) {
+        Ok(listener) => builder.listener(listener).with_context(|| format!("cannot listen on {v6}")),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            bail!("cannot listen on {v6}: {error}")
+        }
+        Err(error) => {
+            tracing::warn!(%error, "not listening on {v6}");
+            Ok(builder)
+        }
+    }
+}
+
+/// Says where the server listens and how it is set. Whoever started it reads the port from here.
+fn announce(args: &Args, server: &Server, workers: usize, descriptors: u64) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    for addr in server.local_addrs() {
+        writeln!(out, "listening on {addr}")?;
+    }
+    let path = if args.any_path { "every path" } else { args.path.as_str() };
+    if let Some(framewright_server::ListenAddr::Ip(addr)) = server.local_addrs().first() {
+        let host =
+            if addr.ip().is_loopback() { format!("localhost:{}", addr.port()) } else { addr.to_string() };
+        writeln!(out, "open http://{host}/ in a browser")?;
+    }
+    let origins =
+        if args.allowed_origin.is_empty() { "any".to_owned() } else { args.allowed_origin.join(", ") };
+    let most = args.max_connections.map_or("no limit".to_owned(), |most| most.to_string());
+    let delivery = if args.stream { "in pieces" } else { "whole" };
+    writeln!(out, "echo on {path}, messages {delivery}, up to {} bytes", args.max_message)?;
+    writeln!(
+        out,
+        "keep-alive interval {}, keep-alive timeout {}, idle timeout {}",
+        args.keep_alive_interval, args.keep_alive_timeout, args.idle_timeout
+    )?;
+    writeln!(
+        out,
+        "workers {workers}, receive buffer {} bytes, connections {most}, descriptors {descriptors}",
+        args.receive_buffer_size
+    )?;
+    writeln!(out, "allowed origins: {origins}")?;
+    if !args.subprotocol.is_empty() {
+        writeln!(out, "subprotocols: {}", args.subprotocol.join(", "))?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// The first signal drains, the second ends the program.
+fn drain_on_signal(server: &Server) -> anyhow::Result<()> {
+    let handle = server.handle();
+    let stopping = AtomicBool::new(false);
+    ctrlc::set_handler(move || {
+        if stopping.swap(true, Ordering::Relaxed) {
+            std::process::exit(1);
+        }
+        handle.stop(DRAIN);
+    })
+    .context("cannot handle signals")
+}
+
+/// Sends everything back.
+struct Echo {
+    subprotocols: Vec<String>,
+    /// What an ordinary request is answered with, where it is not an error.
+    page: Option<Response>,
+}
+
+impl Handler for Echo {
+    type State = ();
+
+    fn on_request(&self, request: &Incoming<'_, ()>) -> Decision<()> {
+        if !request.is_websocket() {
+            return match (&self.page, request.method()) {
+                (Some(page), "GET" | "HEAD") => page.clone().into(),
+                _ => request.not_a_websocket_request().into(),
+            };
+        }
+        let accept = match choose_subprotocol(request, &self.subprotocols) {
+            Some(chosen) => Accept::new().with_subprotocol(chosen.to_owned()),
+            None => Accept::new(),
+        };
+        // Written as Debug: a path cannot put control characters into a log.
+        tracing::info!(peer = ?request.peer_addr(), path = ?request.path(), "connection");
+        Decision::accept_with(accept, ())
+    }
+
+    fn on_message(&self, socket: &mut Socket<'_, '_, ()>, message: Message<'_>) {
+        // Refused only when the connection is closing: nothing is read while too much waits to be sent.
+        let _ = socket.send(message);
+    }
+
+    fn on_chunk(&self, socket: &mut Socket<'_, '_, ()>, chunk: Chunk<'_>) {
+        let _ = socket.send_fragment(chunk.data, chunk.last);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listen_addresses_are_told_apart() {
+        assert_eq!("127.0.0.1:0".parse(), Ok(Listen::Tcp("127.0.0.1:0".into())));
+        assert_eq!("[::1]:5000".parse(), Ok(Listen::Tcp("[::1]:5000".into())));
+        assert_eq!("unix:/run/echo".parse(), Ok(Listen::Unix("/run/echo".into())));
+        for wrong in ["", "5000", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "unix:"] {
+            assert!(wrong.parse::<Listen>().is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn zero_seconds_mean_off_and_fractions_are_taken() {
+        assert_eq!(parse_seconds("0").unwrap().get(), None);
+        assert_eq!(parse_seconds("0.5").unwrap().get(), Some(Duration::from_millis(500)));
+        for wrong in ["", "-1", "x", "inf", "nan", "1e300"] {
+            assert!(parse_seconds(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_one_that_a_request_can_have() {
+        assert!(parse_path("/ws").is_ok());
+        for wrong in ["", "ws", "/a b", "/a?b", "/a#b", "/\u{e4}"] {
+            assert!(parse_path(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}
