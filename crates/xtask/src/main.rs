@@ -1,0 +1,83 @@
+//! Framewright's own chores: `cargo xtask --help` lists them.
+//!
+//! | command | what it proves |
+//! |---|---|
+//! | `autobahn server` | the echo server passes the Autobahn testsuite |
+//! | `browser` | the echo page works in a real browser |
+//! | `compliance` | every sentence of the RFCs that the code cites has a test that cites it |
+//! | `fuzz-smoke` | a short run of each fuzz target finds nothing |
+//!
+//! Each ends with a line `N passed, M failed`, and with exit code 1 if it found a failure.
+
+#![forbid(unsafe_code)]
+// This is a program for a terminal: printing is what it does.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+use std::fmt;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod autobahn;
+mod browser;
+mod compliance;
+mod echo_server;
+mod fuzz_smoke;
+mod workspace;
+
+/// Framewright's chores.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Run the Autobahn testsuite.
+    #[command(subcommand)]
+    Autobahn(autobahn::Command),
+    /// Try the echo page in a headless Chromium.
+    Browser(browser::Options),
+    /// Report which sentences of the RFCs the code and the tests cite.
+    Compliance(compliance::Options),
+    /// Run every fuzz target for a short while under AddressSanitizer.
+    FuzzSmoke(fuzz_smoke::Options),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().chore {
+        Chore::Autobahn(command) => autobahn::run(&command),
+        Chore::Browser(options) => browser::run(&options),
+        Chore::Compliance(options) => compliance::run(&options),
+        Chore::FuzzSmoke(options) => fuzz_smoke::run(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if !error.is::<Reported>() {
+                eprintln!("error: {error:#}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The error of a chore that has already printed what failed: nothing is left to say.
+#[derive(Debug)]
+struct Reported;
+
+impl fmt::Display for Reported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the failures are in the report above")
+    }
+}
+
+impl std::error::Error for Reported {}
+
+/// Prints a chore's last line, and turns failures into the error that stands for them.
+fn conclude(passed: usize, failed: usize) -> anyhow::Result<()> {
+    println!("{passed} passed, {failed} failed");
+    if failed == 0 { Ok(()) } else { Err(Reported.into()) }
+}
