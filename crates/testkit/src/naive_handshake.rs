@@ -29,9 +29,7 @@ pub(crate) fn handshake(parsed: &Parsed) -> Handshake {
     }
     match values(parsed, "sec-websocket-version").as_slice() {
         [version] if version == b"13" => {}
-        [version] if (0..=255).any(|number: u32| number.to_string().as_bytes() == version) => {
-            return Handshake::Refused(426);
-        }
+        [_] => return Handshake::Refused(426),
         _ => return Handshake::Refused(400),
     }
     match values(parsed, "sec-websocket-key").as_slice() {

@@ -105,8 +105,6 @@ pub enum Refusal {
     MissingVersion,
     /// 400: more than one Sec-WebSocket-Version.
     RepeatedVersion,
-    /// 400: Sec-WebSocket-Version is not a number from 0 to 255 without leading zeros.
-    InvalidVersion,
     /// 426: a Sec-WebSocket-Version other than 13.
     UnsupportedVersion,
     /// 400: no Sec-WebSocket-Key.
@@ -199,10 +197,9 @@ impl Refusal {
             //# |Sec-WebSocket-Version| header field (or multiple
             //# |Sec-WebSocket-Version| header fields) containing all versions it is
             //# willing to use.
-            Refusal::UnsupportedVersion
-            | Refusal::MissingVersion
-            | Refusal::RepeatedVersion
-            | Refusal::InvalidVersion => response.with_supported_versions(),
+            Refusal::UnsupportedVersion | Refusal::MissingVersion | Refusal::RepeatedVersion => {
+                response.with_supported_versions()
+            }
             Refusal::TooManyConnections { retry_after } | Refusal::Draining { retry_after } => {
                 let seconds = retry_after.as_secs().saturating_add(u64::from(retry_after.subsec_nanos() > 0));
                 response.with_field(FieldName::from_static("Retry-After"), FieldValue::from(seconds))
@@ -272,7 +269,6 @@ impl fmt::Display for Refusal {
             }
             Refusal::MissingVersion => "Sec-WebSocket-Version is missing (RFC 6455, section 4.2.1)",
             Refusal::RepeatedVersion => "more than one Sec-WebSocket-Version (RFC 6455, section 11.3.5)",
-            Refusal::InvalidVersion => "malformed Sec-WebSocket-Version (RFC 6455, section 4.3)",
             Refusal::UnsupportedVersion => {
                 "Sec-WebSocket-Version not supported, only 13 (RFC 6455, section 4.4)"
             }

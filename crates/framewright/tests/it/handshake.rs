@@ -231,18 +231,16 @@ fn server_refuses_other_websocket_versions() {
     //# |Sec-WebSocket-Version| header field (or multiple
     //# |Sec-WebSocket-Version| header fields) containing all versions it is
     //# willing to use.
-    for version in ["0", "8", "12", "14", "25", "255"] {
+    let versions = ["0", "8", "12", "14", "25", "255"];
+    let no_versions = ["", "013", "256", "13, 8", "13.0", "x", "-13"];
+    for version in versions.into_iter().chain(no_versions) {
         let octets = handshake(REQUEST_LINE, &[&format!("Sec-WebSocket-Version: {version}")]);
         assert_refused(&octets, Refusal::UnsupportedVersion, 426);
-    }
-    for version in ["", "013", "256", "13, 8", "13.0", "x", "-13"] {
-        let octets = handshake(REQUEST_LINE, &[&format!("Sec-WebSocket-Version: {version}")]);
-        assert_refused(&octets, Refusal::InvalidVersion, 400);
     }
     assert_refused(&handshake(REQUEST_LINE, &["Sec-WebSocket-Version"]), Refusal::MissingVersion, 400);
     let twice = ["Sec-WebSocket-Version: 13", "Sec-WebSocket-Version: 13"];
     assert_refused(&handshake(REQUEST_LINE, &twice), Refusal::RepeatedVersion, 400);
-    for refusal in [Refusal::UnsupportedVersion, Refusal::InvalidVersion, Refusal::MissingVersion] {
+    for refusal in [Refusal::UnsupportedVersion, Refusal::RepeatedVersion, Refusal::MissingVersion] {
         let mut out = Vec::new();
         refusal.to_response().encode("", false, &mut out);
         assert!(String::from_utf8(out).unwrap().contains("\r\nSec-WebSocket-Version: 13\r\n"));
