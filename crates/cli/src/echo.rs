@@ -47,7 +47,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SECS", default_value = "0", value_parser = parse_seconds)]
     idle_timeout: Seconds,
     /// How many bytes one read asks for.
-    #[arg(long, value_name = "BYTES", default_value = "65536")]
+    #[arg(long, value_name = "BYTES", default_value = "131072")]
     receive_buffer_size: NonZeroUsize,
     /// The largest message, in bytes.
     #[arg(long, value_name = "BYTES", default_value = "16777216")]

@@ -25,7 +25,7 @@ use std::time::Duration;
 pub struct Options {
     /// Keep-alive, time-outs, limits, and whether messages are delivered whole or in chunks.
     pub connection: Config,
-    /// How many octets one read asks for, at least 1. Default 65536, where more gains nothing (docs/BENCHMARKS.md). The
+    /// How many octets one read asks for, at least 1. Default 131072: measured, more gains nothing (docs/BENCHMARKS.md). The
     /// buffer is the event loop's, not the connection's, so a smaller one saves memory only for connections with an
     /// incomplete frame. Larger reads are made for a frame that announced more, where this is at least 4096.
     pub receive_buffer_size: usize,
@@ -43,7 +43,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             connection: Config::default(),
-            receive_buffer_size: 64 << 10,
+            receive_buffer_size: 128 << 10,
             allowed_origins: AllowedOrigins::default(),
             allowed_hosts: AllowedHosts::default(),
             websocket_enabled: true,
