@@ -1,7 +1,7 @@
 //! `framewright echo`: a server that sends every message back, with a page to try it.
 
 use crate::page;
-use anyhow::{Context, bail};
+use anyhow::Context;
 use framewright_server::{
     Accept, AllowedOrigins, Chunk, Config, Decision, Delivery, Handler, Incoming, Message, Options, Response,
     Server, ServerBuilder, ServerLimits, Socket, choose_subprotocol,
@@ -176,7 +176,7 @@ fn listen(builder: ServerBuilder, wanted: &[Listen]) -> anyhow::Result<ServerBui
             builder.listen_unix(path).with_context(|| format!("cannot listen on unix:{path}"))
         }
         #[cfg(not(unix))]
-        Listen::Unix(_) => bail!("this system has no Unix sockets"),
+        Listen::Unix(_) => anyhow::bail!("this system has no Unix sockets"),
     })
 }
 
@@ -185,16 +185,12 @@ fn listen_on_loopback(builder: ServerBuilder) -> anyhow::Result<ServerBuilder> {
     let v4 = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), DEFAULT_PORT);
     let v6 = SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), DEFAULT_PORT);
     let builder = builder.listen(v4).with_context(|| format!("cannot listen on {v4}"))?;
-    match std::net::TcpListener::bind(v6) {
-        Ok(listener) => builder.listener(listener).with_context(|| format!("cannot listen on {v6}")),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            bail!("cannot listen on {v6}: {error}")
-        }
-        Err(error) => {
-            tracing::warn!(%error, "not listening on {v6}");
-            Ok(builder)
-        }
+    // With any port the bind fails only where there is no IPv6 loopback.
+    if let Err(error) = std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) {
+        tracing::warn!(%error, "not listening on {v6}");
+        return Ok(builder);
     }
+    builder.listen(v6).with_context(|| format!("cannot listen on {v6}"))
 }
 
 /// Says where the server listens and how it is set. Whoever started it reads the port from here.

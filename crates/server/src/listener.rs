@@ -56,6 +56,8 @@ pub(crate) struct Listener {
     /// There may be connections to accept.
     pub(crate) ready: bool,
     paused_until: Option<Instant>,
+    /// Nothing could be accepted the last time: said once, not every tenth of a second.
+    starved: bool,
 }
 
 impl Listener {
@@ -77,6 +79,7 @@ impl Listener {
             file: None,
             ready: true,
             paused_until: None,
+            starved: false,
         })
     }
 
@@ -105,6 +108,7 @@ impl Listener {
             file: None,
             ready: true,
             paused_until: None,
+            starved: false,
         })
     }
 
@@ -142,7 +146,10 @@ impl Listener {
                 return None;
             }
             match self.accept_one() {
-                Ok((stream, peer)) => admit(stream, peer),
+                Ok((stream, peer)) => {
+                    self.starved = false;
+                    admit(stream, peer);
+                }
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => self.ready = false,
                     // The connection died before it was accepted; the next one may be well.
@@ -151,7 +158,9 @@ impl Listener {
                     | io::ErrorKind::ConnectionReset
                     | io::ErrorKind::TimedOut => {}
                     _ => {
-                        tracing::warn!(%error, listener = %self.addr, "cannot accept connections; trying again");
+                        if !std::mem::replace(&mut self.starved, true) {
+                            tracing::warn!(%error, listener = %self.addr, "cannot accept connections; trying again");
+                        }
                         self.paused_until = Some(now + PAUSE);
                         return Some(PAUSE);
                     }
