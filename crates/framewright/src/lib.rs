@@ -25,3 +25,8 @@ pub use error::{Error, LimitExceeded, PeerMisbehaved, SendError, Timeout};
 pub use frame::{CloseCode, CloseFrame};
 pub use handshake::Negotiated;
 pub use role::Role;
+
+/// The examples of the page about drivers.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/SANS-IO.md")]
+struct SansIo;

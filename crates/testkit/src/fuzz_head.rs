@@ -1,5 +1,5 @@
 //! The law of the opening handshake's parser, for any octets: whole, split and octet by octet it says the same as
-//! [`naive_head`](crate::naive_head), and nothing that can be asked of a request panics.
+//! [`naive_head`], and nothing that can be asked of a request panics.
 
 use std::time::{Duration, Instant};
 

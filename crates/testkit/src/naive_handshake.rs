@@ -9,7 +9,7 @@ pub(crate) fn handshake(parsed: &Parsed) -> Handshake {
         all.iter().filter(|e| !e.is_empty()).map(|e| e.to_ascii_lowercase()).collect()
     };
     let protocols = lower("upgrade");
-    if !protocols.iter().any(|protocol| protocol == b"websocket") {
+    if parsed.minor == 0 || !protocols.iter().any(|protocol| protocol == b"websocket") {
         return Handshake::No;
     }
     if parsed.method != "GET" {
@@ -20,8 +20,7 @@ pub(crate) fn handshake(parsed: &Parsed) -> Handshake {
         None => is_token(protocol),
     };
     let options = lower("connection");
-    if parsed.minor == 0
-        || !protocols.iter().all(is_protocol)
+    if !protocols.iter().all(is_protocol)
         || !options.iter().all(|option| is_token(option))
         || !options.iter().any(|option| option == b"upgrade")
     {

@@ -32,13 +32,14 @@ pub struct Config {
     /// The most octets of payload in one frame, in whole delivery (chunks need no such limit). Default 16 MiB. Checked on
     /// the header, before any payload arrives. More fails the connection with 1009.
     pub max_frame: u64,
-    /// How many fragments of fewer than [`SMALL_FRAME`](crate::connection::SMALL_FRAME) octets one message may have, the
-    /// empty ones too. Default 16384: each costs its sender one octet and this endpoint a pass through the decoder, so a
-    /// message must not consist of them without end. More fails the connection with 1008.
+    /// How many fragments of fewer than [`SMALL_FRAME`](crate::connection::SMALL_FRAME) octets one message may have before
+    /// its last, the empty ones too. Default 16384: empty ones cost this endpoint a pass through the decoder each and add
+    /// nothing to the message, so that [`max_message`](Config::max_message) never ends them. More fails the connection with
+    /// 1008.
     pub small_frame_budget: u32,
     /// While this many octets or more wait to be sent, `send_*` refuses with `Full`, and
     /// [`Connection::wants_read`](crate::Connection::wants_read) is false. Default 1 MiB. One message of any size is taken
-    /// below the mark, so at most this much and one message are held.
+    /// below the mark, so at most this much and one message are held. At least 1; with 0 nothing could be sent.
     pub high_water: usize,
     /// After the high-water mark was reached, sending and reading go on when no more than this many octets wait. Default
     /// 256 KiB: far enough below not to toggle with each write.
@@ -46,17 +47,21 @@ pub struct Config {
     /// How long the peer may take nothing of what waits to be sent. Default 30 s; `None` waits for ever. Afterwards the
     /// connection is dropped without a Close frame, which could not be sent either.
     pub write_timeout: Option<Duration>,
-    /// How long to wait for the peer's part of the closing handshake, and for it to take our last octets. Default 5 s.
+    /// How long to wait for the peer's part of the closing handshake once our Close frame is sent, and, after the connection
+    /// has failed, for the peer to take our last octets. Default 5 s.
     pub close_timeout: Duration,
-    /// How often to send a Ping, counted from the opening handshake on, whatever else is sent or received. Default 2
-    /// minutes, as in ASP.NET Core; `None` sends none.
+    /// How often to send a Ping, counted from the opening handshake on, whatever is received meanwhile. Default 2 minutes, as
+    /// in ASP.NET Core; `None` sends none. None is sent while octets wait to be taken by the peer, which tells as much, or
+    /// while a Pong is awaited.
     pub keep_alive_interval: Option<Duration>,
     /// How long the peer may take to answer a keep-alive Ping with its Pong. Default `None`: Pongs are not waited for.
-    /// While a frame is still arriving the deadline is put off, since a peer cannot answer inside its own frame.
+    /// The deadline is put off while a frame is still arriving, since a peer cannot answer inside its own frame, and while
+    /// nothing is read because too much waits to be sent.
     pub keep_alive_timeout: Option<Duration>,
-    /// How long no frame at all may arrive. Default `None`. See [`Config::expect_message_every`].
+    /// How long nothing of any frame may arrive. Default `None`. Put off while nothing is read because too much waits to be
+    /// sent. See [`Config::expect_message_every`].
     pub idle_timeout: Option<Duration>,
-    /// How long a message may take from its first octet to its last. Default `None`: a slow link is no fault. Set it
+    /// How long a message may take from its first header to its last octet. Default `None`: a slow link is no fault. Set it
     /// against peers that hold memory by sending an octet now and then. Afterwards the connection fails with 1008.
     pub message_timeout: Option<Duration>,
 }

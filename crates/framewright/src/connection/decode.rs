@@ -135,7 +135,7 @@ impl Connection {
         if count == 0 && self.incoming.remaining > 0 {
             return Turn::Starved;
         }
-        self.put_off_pong(now);
+        self.piece_arrived(now);
         let incoming = &mut self.incoming;
         if let Some(key) = incoming.key {
             let phase = apply_mask(rx.undecoded_mut(count), key, usize::from(incoming.phase));
@@ -237,8 +237,9 @@ impl Connection {
         }
     }
 
-    /// A peer in the middle of a frame cannot answer a Ping.
-    fn put_off_pong(&mut self, now: Instant) {
+    /// A peer in the middle of a frame is there, and cannot answer a Ping.
+    fn piece_arrived(&mut self, now: Instant) {
+        self.frame_arrived(now);
         if let Some(delay) = self.config.keep_alive_timeout
             && self.timers.is_armed(Timer::Pong)
         {

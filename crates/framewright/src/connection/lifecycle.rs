@@ -6,7 +6,7 @@ use super::state::{Ending, State, close_body};
 use super::timer::Timer;
 use crate::error::{Error, Timeout};
 use crate::frame::{CloseCode, CloseFrame, MAX_CLOSE_REASON, OpCode};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 impl Connection {
     /// The peer has ended its direction of the transport: no more octets will come. Call it after decoding all that came
@@ -25,6 +25,14 @@ impl Connection {
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some(timer) = self.timers.take_due(now) {
             match timer {
+                // What the peer has sent is not read at present: its silence proves nothing. Timer::Write watches it.
+                Timer::Pong if self.congested => {
+                    self.timers.arm_if(timer, now, self.config.keep_alive_timeout);
+                }
+                Timer::Idle if self.congested => self.timers.arm_if(timer, now, self.config.idle_timeout),
+                Timer::Message if self.congested => {
+                    self.timers.arm_if(timer, now, self.config.message_timeout);
+                }
                 Timer::KeepAlive => self.keep_alive(now),
                 Timer::Pong => self.fail_with(now, Error::Timeout(Timeout::KeepAlive)),
                 Timer::Idle => self.fail_with(now, Error::Timeout(Timeout::Idle)),
@@ -108,20 +116,29 @@ impl Connection {
         ending.close_mark = close_mark;
     }
 
-    /// The one place where a connection ends. What is queued has [`Config::close_timeout`](super::Config::close_timeout) to
-    /// be taken; a client waits as long for the server to close the transport.
+    /// The one place where a connection ends.
+    ///
+    /// After a clean end what is queued is worth as much as before: only a peer that takes nothing of it for
+    /// [`Config::write_timeout`](super::Config::write_timeout) is given up. After any other it has
+    /// [`Config::close_timeout`](super::Config::close_timeout), and after a clean one, where this is the client, so has the server to
+    /// close the transport.
     pub(super) fn end(&mut self, now: Instant, cause: Option<Error>) {
         if self.state == State::Closed {
             return;
         }
         self.state = State::Closed;
+        let clean = cause.is_none();
         self.ending_mut().cause = cause;
         self.incoming.end();
         self.outbox.drop_pong();
         self.congested = false;
         self.writable = false;
         self.timers.cancel_all();
-        self.timers.arm(Timer::Close, now, self.config.close_timeout);
+        if clean && !self.close_is_sent() {
+            self.timers.arm_if(Timer::Write, now, self.config.write_timeout);
+        } else {
+            self.timers.arm(Timer::Close, now, self.config.close_timeout);
+        }
     }
 
     /// The next event that needs no octets.
@@ -137,7 +154,8 @@ impl Connection {
     /// Sends the next keep-alive Ping, unless what waits will tell as much, and sets the deadlines.
     fn keep_alive(&mut self, now: Instant) {
         let Some(interval) = self.config.keep_alive_interval else { return };
-        self.timers.arm(Timer::KeepAlive, now, interval);
+        // An interval of zero must not keep `handle_timeout` busy for ever.
+        self.timers.arm(Timer::KeepAlive, now, interval.max(Duration::from_nanos(1)));
         // While something waits, the peer's taking it is the sign of life (Timer::Write); while a Pong is awaited, another
         // Ping would move the deadline.
         if self.state != State::Open || !self.outbox.is_empty() || self.timers.is_armed(Timer::Pong) {
@@ -148,6 +166,12 @@ impl Connection {
         self.outbox.push(true, OpCode::Ping, &self.ping_serial.to_be_bytes(), mask);
         self.note_queued();
         self.timers.arm_if(Timer::Pong, now, self.config.keep_alive_timeout);
+    }
+
+    /// Whether the Close frame was queued and transmitted.
+    pub(super) fn close_is_sent(&self) -> bool {
+        let sent = |ending: &Ending| ending.sent.is_some() && self.outbox.has_sent(ending.close_mark);
+        self.ending.as_deref().is_some_and(sent)
     }
 
     fn ending_mut(&mut self) -> &mut Ending {

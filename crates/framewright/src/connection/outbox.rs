@@ -121,9 +121,11 @@ impl Outbox {
         self.octets.extend_from_slice(&payload[of_payload..]);
     }
 
-    /// Answers a Ping: behind what waits while few Pongs do, else in the slot, where a newer one replaces it.
+    /// Answers a Ping: behind what waits while few Pongs do, else in the slot, where a newer one replaces it. While the slot
+    /// is taken none goes past it.
     pub(super) fn push_pong(&mut self, data: &[u8], mask: impl FnOnce() -> Option<[u8; 4]>) {
-        if self.sent_total >= self.pongs_end || self.pongs_end - self.sent_total < PONGS_QUEUED {
+        let few_wait = self.pongs_end.saturating_sub(self.sent_total) < PONGS_QUEUED;
+        if few_wait && !self.holds_pong() {
             self.push(true, OpCode::Pong, data, mask());
             self.pongs_end = self.queued_total;
             return;
@@ -190,29 +192,43 @@ impl Outbox {
     pub(super) fn advance(&mut self, mut count: usize) {
         assert!(count <= self.len(), "more octets transmitted than wait");
         self.sent_total += count as u64;
-        if let Some(shared) = &mut self.shared {
-            while let Some(item) = shared.front_mut() {
-                let of_octets = count.min(item.before - self.sent);
-                self.sent += of_octets;
-                count -= of_octets;
-                let of_frame = count.min(item.frame.len() - item.sent);
-                item.sent += of_frame;
-                count -= of_frame;
-                if item.sent < item.frame.len() {
-                    return;
-                }
-                shared.pop_front();
-            }
-            self.shared = None;
+        if self.shared.is_some() {
+            count = self.advance_shared(count);
         }
         self.sent += count;
-        if self.sent == self.octets.len() {
+        if self.sent == self.octets.len() && self.shared.is_none() {
             self.octets.clear();
             self.sent = 0;
         } else if self.sent >= 64 << 10 && self.sent >= self.octets.len() / 2 {
-            self.octets.drain(..self.sent);
-            self.sent = 0;
+            self.give_up_sent();
         }
+    }
+
+    /// Notes that `count` octets have been transmitted, up to the last shared frame: what is left for those behind it.
+    fn advance_shared(&mut self, mut count: usize) -> usize {
+        while let Some(item) = self.shared.as_mut().and_then(|shared| shared.front_mut()) {
+            let of_octets = count.min(item.before - self.sent);
+            self.sent += of_octets;
+            count -= of_octets;
+            let of_frame = count.min(item.frame.len() - item.sent);
+            item.sent += of_frame;
+            count -= of_frame;
+            if item.sent < item.frame.len() {
+                return 0;
+            }
+            self.shared.as_mut().and_then(|shared| shared.pop_front());
+        }
+        self.shared = None;
+        count
+    }
+
+    /// Moves what waits to the front of the vector.
+    fn give_up_sent(&mut self) {
+        self.octets.drain(..self.sent);
+        for item in self.shared.iter_mut().flat_map(|shared| shared.iter_mut()) {
+            item.before -= self.sent;
+        }
+        self.sent = 0;
     }
 
     /// Whether anything was transmitted since the last call.
@@ -317,6 +333,39 @@ mod tests {
         transmit(&mut outbox, 7);
         outbox.release_pong(|| None);
         assert_eq!(transmit(&mut outbox, 64), [&[0x8A, 4][..], &99_999u32.to_be_bytes()].concat());
+    }
+
+    #[test]
+    fn a_newer_pong_does_not_overtake_the_one_in_the_slot() {
+        let mut outbox = Outbox::default();
+        for index in 0..20u8 {
+            outbox.push_pong(&[index; 125], || None);
+        }
+        assert!(outbox.holds_pong());
+        outbox.advance(500); // there would be room behind what waits again
+        outbox.push_pong(b"newest", || None);
+        let mut wire = transmit(&mut outbox, 100);
+        outbox.release_pong(|| None);
+        wire.extend(transmit(&mut outbox, 100));
+        assert!(wire.ends_with(b"\x8A\x06newest"));
+    }
+
+    #[test]
+    fn what_was_sent_is_given_up_though_a_shared_frame_always_waits() {
+        let frame: Arc<[u8]> = vec![0; SHARE_FROM].into();
+        let mut outbox = Outbox::default();
+        outbox.push_shared(&frame);
+        for index in 0..1000u16 {
+            outbox.push(true, OpCode::Binary, &index.to_be_bytes().repeat(511), None);
+            outbox.push_shared(&frame);
+            let mut slices = [IoSlice::new(&[]); 3];
+            outbox.slices(&mut slices);
+            assert_eq!(slices[0].len() + slices[1].len(), SHARE_FROM + 1026);
+            assert!(slices[1].ends_with(&index.to_be_bytes()));
+            outbox.advance(SHARE_FROM + 1026);
+        }
+        assert_eq!(outbox.len(), SHARE_FROM);
+        assert!(outbox.octets.capacity() < 1 << 20, "{} octets are held", outbox.octets.capacity());
     }
 
     #[test]

@@ -62,11 +62,9 @@ impl Connection {
             self.congested = false;
             self.writable = self.state == State::Open;
         }
-        if let Some(ending) = &self.ending {
-            let close_sent = ending.sent.is_some() && self.outbox.has_sent(ending.close_mark);
-            if self.state == State::Closing && close_sent && !self.timers.is_armed(Timer::Close) {
-                self.timers.arm(Timer::Close, now, self.config.close_timeout);
-            }
+        let watched = self.config.write_timeout.is_some() && !self.close_is_sent();
+        if self.state != State::Open && !watched && !self.timers.is_armed(Timer::Close) {
+            self.timers.arm(Timer::Close, now, self.config.close_timeout);
         }
     }
 

@@ -93,8 +93,9 @@ pub(super) fn scan(bytes: &[u8], from: usize, to: usize, class: u8) -> usize {
     }
 }
 
-/// Whether `bytes` is a token: at least one octet, and all of them `tchar`.
-pub(super) fn is_token(bytes: &[u8]) -> bool {
+/// Whether `bytes` is a token (RFC 9110, section 5.6.2): at least one octet, and all of them letters, digits or
+/// ``!#$%&'*+-.^_`|~``. A subprotocol has to be one (RFC 6455, section 4.1).
+pub fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&byte| is(byte, TOKEN))
 }
 

@@ -26,8 +26,8 @@ pub struct HeadLimits {
     /// A longer one is refused with 414 (URI Too Long).
     pub request_line: usize,
     /// The longest head, in octets, from the first octet to the empty line that ends it. Default 16384, what common
-    /// servers take: room for a request line, cookies and a token. This much memory is what a peer can make
-    /// the server hold before the handshake. A longer one is refused with 431 (Request Header Fields Too Large).
+    /// servers take: room for a request line, cookies and a token. Twice as much is what a peer
+    /// can make a server hold that keeps the head in a vector which doubles. A longer one is refused with 431 (Request Header Fields Too Large).
     pub head: usize,
     /// The largest number of field lines. Default 100: browsers send about 15. Each costs 16 octets while the
     /// handshake lasts. More are refused with 431.

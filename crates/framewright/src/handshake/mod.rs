@@ -35,6 +35,7 @@ mod server;
 mod upgrade;
 
 pub use accept::{accept_key, is_valid_key};
+pub use bytes::is_token;
 pub use extension::Extension;
 pub use field::{FieldError, FieldName, FieldValue};
 pub use head::HeadLimits;

@@ -95,8 +95,6 @@ pub enum Refusal {
         /// The value of Allow: the methods that it takes. `GET` for an opening handshake.
         allow: &'static str,
     },
-    /// 400: an upgrade asked for in HTTP/1.0.
-    UpgradeInHttp10,
     /// 400: Upgrade names `websocket`, but is malformed.
     InvalidUpgrade,
     /// 400: Connection lacks the option `upgrade`, or is malformed.
@@ -262,7 +260,6 @@ impl fmt::Display for Refusal {
                 "both Transfer-Encoding and Content-Length (RFC 9112, section 6.1)"
             }
             Refusal::TransferEncodingInHttp10 => "Transfer-Encoding in HTTP/1.0 (RFC 9112, section 6.1)",
-            Refusal::UpgradeInHttp10 => "the opening handshake needs HTTP/1.1 (RFC 6455, section 4.2.1)",
             Refusal::InvalidUpgrade => "malformed Upgrade (RFC 9110, section 7.8)",
             Refusal::MissingConnectionUpgrade => {
                 "Connection without the option Upgrade (RFC 6455, section 4.2.1)"

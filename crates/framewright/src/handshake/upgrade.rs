@@ -21,18 +21,15 @@ pub struct Upgrade {
 
 /// The checks, in the order in which they matter: is it for us, can we go on at all, then the handshake's fields.
 pub(super) fn check(request: &Request<'_>) -> Result<Option<Upgrade>, Refusal> {
-    if !names_websocket(request) {
+    //= https://www.rfc-editor.org/rfc/rfc9110#section-7.8
+    //# A server that receives an Upgrade header field in an HTTP/1.0 request MUST ignore that Upgrade field.
+    if request.http_minor() == 0 || !names_websocket(request) {
         return Ok(None);
     }
     //= https://www.rfc-editor.org/rfc/rfc6455#section-4.2.1
     //# An HTTP/1.1 or higher GET request
     if request.method() != "GET" {
         return Err(Refusal::MethodNotAllowed { allow: "GET" });
-    }
-    //= https://www.rfc-editor.org/rfc/rfc9110#section-7.8
-    //# A server that receives an Upgrade header field in an HTTP/1.0 request MUST ignore that Upgrade field.
-    if request.http_minor() == 0 {
-        return Err(Refusal::UpgradeInHttp10);
     }
     check_upgrade(request)?;
     check_connection(request)?;

@@ -204,8 +204,12 @@ fn server_refuses_other_methods() {
 }
 
 #[test]
-fn server_refuses_upgrade_in_http_10() {
-    assert_refused(&handshake("GET / HTTP/1.0", &[]), Refusal::UpgradeInHttp10, 400);
+fn server_ignores_upgrade_in_http_10() {
+    let octets = handshake("GET / HTTP/1.0", &[]);
+    //= https://www.rfc-editor.org/rfc/rfc9110#section-7.8
+    //= type=test
+    //# A server that receives an Upgrade header field in an HTTP/1.0 request MUST ignore that Upgrade field.
+    assert_eq!(answer(&octets), Ok(None));
 }
 
 #[test]

@@ -1,5 +1,19 @@
 //! The tests of the protocol crate against its RFCs: one module for each topic.
 
+mod backpressure;
 mod handshake;
 mod handshake_http;
 mod handshake_properties;
+mod properties;
+mod receiving;
+mod section_10_4;
+mod section_5_1;
+mod section_5_2;
+mod section_5_3;
+mod section_5_4;
+mod section_5_5;
+mod section_7;
+mod section_8_1;
+mod sending;
+mod support;
+mod timers;

@@ -1,0 +1,194 @@
+//! Section 6.1: the commands, what they refuse, and that a refused one has queued nothing.
+
+use crate::support::{ROLES, code, endpoint, sent};
+use framewright::{Message, Prepared, Role, SendError, State};
+use framewright_testkit::endpoint::Endpoint;
+
+#[test]
+fn other_messages_are_refused_while_one_is_sent_in_fragments() {
+    for role in ROLES {
+        let mut endpoint = endpoint(role);
+        let connection = &mut endpoint.connection;
+        connection.send_fragment(Message::Text("a"), false).unwrap();
+        let waiting = connection.buffered();
+        assert_eq!(connection.send_text("x"), Err(SendError::FragmentInProgress));
+        assert_eq!(connection.send_binary(b"x"), Err(SendError::FragmentInProgress));
+        assert_eq!(
+            connection.send_prepared(&Prepared::new(Message::Text("x"))),
+            Err(SendError::FragmentInProgress)
+        );
+        let through = connection.send_through(Message::Text("x"), &mut |_| unreachable!());
+        assert_eq!(through, Err(SendError::FragmentInProgress));
+        assert_eq!(connection.send_fragment(Message::Binary(b"x"), true), Err(SendError::FragmentType));
+        assert_eq!(connection.buffered(), waiting);
+        connection.ping(b"p").unwrap();
+        connection.send_fragment(Message::Text("b"), true).unwrap();
+        connection.send_binary(b"next").unwrap();
+        endpoint.drain();
+        let expected = [(1, b"a".to_vec()), (9, b"p".to_vec()), (0, b"b".to_vec()), (2, b"next".to_vec())];
+        assert_eq!(sent(&endpoint), expected);
+    }
+}
+
+#[test]
+fn a_close_may_come_between_the_fragments_that_are_sent() {
+    for role in ROLES {
+        let mut endpoint = endpoint(role);
+        endpoint.connection.send_fragment(Message::Text("a"), false).unwrap();
+        endpoint.connection.close(None, "").unwrap();
+        assert_eq!(endpoint.connection.send_fragment(Message::Text("b"), true), Err(SendError::Closed));
+        endpoint.drain();
+        assert_eq!(sent(&endpoint), [(1, b"a".to_vec()), (8, Vec::new())]);
+    }
+}
+
+#[test]
+fn a_close_reason_that_does_not_fit_is_refused() {
+    for role in ROLES {
+        let mut endpoint = endpoint(role);
+        let connection = &mut endpoint.connection;
+        assert_eq!(connection.close(Some(code(1000)), &"r".repeat(124)), Err(SendError::CloseReason));
+        assert_eq!(connection.close(Some(code(1000)), &"\u{20ac}".repeat(42)), Err(SendError::CloseReason));
+        assert_eq!(connection.close(None, "r"), Err(SendError::CloseReason));
+        assert_eq!((connection.buffered(), connection.state()), (0, State::Open));
+        connection.close(Some(code(1000)), &"\u{20ac}".repeat(41)).unwrap();
+        endpoint.drain();
+        let body = [&[3, 232][..], "\u{20ac}".repeat(41).as_bytes()].concat();
+        assert_eq!(sent(&endpoint), [(8, body)]);
+    }
+}
+
+/// `send_through` to a transport that takes `taken` octets at once, behind a message that waits.
+fn send_through(role: Role, payload: &[u8], waiting: &[u8], taken: usize) -> Endpoint {
+    let mut endpoint = endpoint(role);
+    endpoint.connection.send_binary(waiting).unwrap();
+    let mut wire = Vec::new();
+    let mut calls = 0;
+    let through = endpoint.connection.send_through(Message::Binary(payload), &mut |slices| {
+        calls += 1;
+        let before = wire.len();
+        for slice in slices {
+            let room = taken - (wire.len() - before);
+            wire.extend_from_slice(&slice[..slice.len().min(room)]);
+        }
+        wire.len() - before
+    });
+    through.unwrap();
+    assert_eq!(calls, usize::from(role == Role::Server), "a client masks, so it copies");
+    endpoint.connection.transmitted(endpoint.now, 0);
+    endpoint.sent = wire;
+    endpoint.connection.send_text("behind").unwrap();
+    endpoint.drain();
+    endpoint
+}
+
+#[test]
+fn send_through_gives_the_same_octets_however_few_are_taken() {
+    for role in ROLES {
+        for (payload, waiting) in [(300, 20), (0, 0), (1, 200), (70_000, 10)] {
+            let (payload, waiting) = (vec![1; payload], vec![2; waiting]);
+            let mut plain = endpoint(role);
+            plain.connection.send_binary(&waiting).unwrap();
+            plain.connection.send_binary(&payload).unwrap();
+            plain.connection.send_text("behind").unwrap();
+            plain.drain();
+            let all = payload.len() + waiting.len() + 20;
+            for taken in (0..all.min(600)).chain([all, all / 2]) {
+                let through = send_through(role, &payload, &waiting, taken);
+                assert!(through.sent == plain.sent, "{} octets, {taken} taken at once", payload.len());
+                assert_eq!(through.connection.buffered(), 0);
+                assert_eq!(through.connection.stats(), plain.connection.stats());
+            }
+        }
+    }
+}
+
+#[test]
+fn send_through_behind_many_shared_messages_keeps_the_order() {
+    let prepared = Prepared::new(Message::Binary(&[3; 5000]));
+    let mut endpoint = endpoint(Role::Server);
+    for _ in 0..10 {
+        endpoint.connection.send_prepared(&prepared).unwrap();
+    }
+    let mut shown = 0;
+    let through = endpoint.connection.send_through(Message::Text("last"), &mut |slices| {
+        shown = slices.iter().map(|slice| slice.len()).sum();
+        0
+    });
+    through.unwrap();
+    assert!(shown < 10 * 5000, "more waits than there are slices for");
+    endpoint.drain();
+    let frames = sent(&endpoint);
+    assert!(frames[..10].iter().all(|frame| *frame == (2, vec![3; 5000])));
+    assert_eq!(frames[10], (1, b"last".to_vec()));
+}
+
+#[test]
+fn a_prepared_message_is_shared_by_many_connections() {
+    for message in
+        [Message::Text("small"), Message::Binary(&[9; 10]), Message::Binary(&[9; 70_000]), Message::Text("")]
+    {
+        let prepared = Prepared::new(message);
+        assert_eq!(prepared.payload_len(), message.len());
+        for role in ROLES {
+            let (mut one, mut other) = (endpoint(role), endpoint(role));
+            for endpoint in [&mut one, &mut other] {
+                endpoint.connection.send_prepared(&prepared.clone()).unwrap();
+                endpoint.connection.send_text("behind").unwrap();
+                endpoint.drain();
+                let opcode = if message.is_text() { 1 } else { 2 };
+                assert_eq!(sent(endpoint), [(opcode, message.as_bytes().to_vec()), (1, b"behind".to_vec())]);
+                assert_eq!(endpoint.connection.stats().bytes_sent, message.len() as u64 + 6);
+            }
+        }
+    }
+}
+
+#[test]
+fn counters_count_messages_and_their_payload() {
+    for role in ROLES {
+        let mut endpoint = endpoint(role);
+        endpoint.connection.send_text("12345").unwrap();
+        endpoint.connection.send_fragment(Message::Binary(b"12"), false).unwrap();
+        endpoint.connection.ping(b"not counted").unwrap();
+        endpoint.feed(&crate::support::from_peer(
+            role,
+            "text \"123\"; binary \"12\" !fin; ping \"x\"; cont \"3456\"; text \"1\" !fin",
+        ));
+        let stats = endpoint.connection.stats();
+        assert_eq!((stats.messages_sent, stats.bytes_sent), (1, 7));
+        assert_eq!((stats.messages_received, stats.bytes_received), (2, 10));
+    }
+}
+
+#[test]
+fn a_lent_vector_is_used_and_given_back_when_nothing_waits() {
+    for role in ROLES {
+        let mut endpoint = endpoint(role);
+        assert!(endpoint.connection.reclaim_transmit_buffer().is_none(), "a connection at rest holds none");
+        let lent = Vec::with_capacity(4096);
+        let pointer = lent.as_ptr();
+        assert!(endpoint.connection.lend_transmit_buffer(lent).is_none());
+        let second = endpoint.connection.lend_transmit_buffer(vec![1, 2, 3]);
+        assert_eq!(second, Some(vec![1, 2, 3]), "it has one");
+        endpoint.room = 1;
+        endpoint.connection.send_text("Hello").unwrap();
+        endpoint.drain();
+        assert!(endpoint.connection.reclaim_transmit_buffer().is_none(), "something waits in it");
+        endpoint.make_room(usize::MAX);
+        let reclaimed = endpoint.connection.reclaim_transmit_buffer().unwrap();
+        assert_eq!((reclaimed.as_ptr(), reclaimed.capacity(), reclaimed.len()), (pointer, 4096, 0));
+        assert_eq!(sent(&endpoint), [(1, b"Hello".to_vec())]);
+    }
+}
+
+#[test]
+fn nothing_that_lay_in_a_lent_vector_is_sent() {
+    for role in ROLES {
+        let mut endpoint = endpoint(role);
+        assert!(endpoint.connection.lend_transmit_buffer(vec![0xEE; 4096]).is_none());
+        endpoint.connection.send_text("clean").unwrap();
+        endpoint.drain();
+        assert_eq!(sent(&endpoint), [(1, b"clean".to_vec())]);
+    }
+}

@@ -1,0 +1,438 @@
+//! Deadlines on a virtual clock: the instants that `poll_timeout` names, and what happens at them and not before.
+
+use crate::support::{ROLES, from_peer, sent, sent_close, text};
+use framewright::{CloseCode, Config, Connection, Error, Negotiated, Role, State, Timeout};
+use framewright_testkit::app::Behaviour;
+use framewright_testkit::endpoint::{Endpoint, Seen};
+use framewright_testkit::net::{Net, Settings};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const TICK: Duration = Duration::from_nanos(1);
+
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+/// Settings without any deadline but that of the closing handshake.
+fn timeless() -> Config {
+    Config { keep_alive_interval: None, write_timeout: None, ..Config::default() }
+}
+
+fn silent(role: Role, config: Config) -> Endpoint {
+    Endpoint::new(role, config, 1, Behaviour::Silent)
+}
+
+/// Lets the next deadline come: nothing happens one nanosecond before it. It has to be this far away.
+fn expect_deadline(endpoint: &mut Endpoint, away: Duration) {
+    assert_eq!(endpoint.deadline(), Some(away));
+    let before = (endpoint.events.len(), endpoint.sent.len(), endpoint.connection.state());
+    endpoint.advance(away - TICK);
+    assert_eq!((endpoint.events.len(), endpoint.sent.len(), endpoint.connection.state()), before);
+    assert_eq!(endpoint.deadline(), Some(TICK));
+    endpoint.advance(TICK);
+}
+
+fn timed_out(endpoint: &Endpoint, timeout: Timeout, code: Option<u16>) {
+    assert_eq!(endpoint.closure().cause, Some(Error::Timeout(timeout)));
+    assert_eq!(sent_close(endpoint), code);
+    assert_eq!(timeout.close_code().map(u16::from), code);
+    assert!(endpoint.shutdown);
+}
+
+#[test]
+fn no_deadline_is_waited_for_where_none_is_set() {
+    for role in ROLES {
+        let mut endpoint = silent(role, timeless());
+        endpoint.feed(&from_peer(role, "text \"a\" !fin"));
+        assert_eq!(endpoint.connection.poll_timeout(), None);
+        endpoint.advance(secs(1 << 30));
+        assert_eq!(endpoint.connection.state(), State::Open);
+    }
+}
+
+#[test]
+fn a_keep_alive_ping_is_sent_each_interval_whatever_else_goes_on() {
+    for role in ROLES {
+        let mut endpoint = silent(role, Config::default());
+        for round in 1..=3u32 {
+            endpoint.advance(secs(60));
+            endpoint.feed(&from_peer(role, "text \"traffic\"; ping"));
+            endpoint.connection.send_text("traffic").unwrap();
+            endpoint.drain();
+            expect_deadline(&mut endpoint, secs(60));
+            assert_eq!(sent(&endpoint).last().unwrap(), &(9, round.to_be_bytes().to_vec()));
+        }
+        assert_eq!(endpoint.connection.state(), State::Open, "no Pong is waited for by default");
+    }
+}
+
+#[test]
+fn no_ping_storm_follows_a_pause() {
+    for role in ROLES {
+        let mut endpoint = silent(role, Config::default());
+        endpoint.advance(secs(120 * 50));
+        assert_eq!(endpoint.frames().len(), 1);
+        assert_eq!(endpoint.deadline(), Some(secs(120)));
+    }
+}
+
+#[test]
+fn no_keep_alive_ping_is_queued_behind_what_waits() {
+    for role in ROLES {
+        let mut endpoint = silent(role, Config { write_timeout: None, ..Config::default() });
+        endpoint.room = 0;
+        endpoint.connection.send_text("waits").unwrap();
+        let waiting = endpoint.connection.buffered();
+        endpoint.advance(secs(120));
+        assert_eq!(endpoint.connection.buffered(), waiting);
+        endpoint.make_room(usize::MAX);
+        expect_deadline(&mut endpoint, secs(120));
+        assert_eq!(endpoint.frames().last().unwrap().header.opcode, 9);
+    }
+}
+
+#[test]
+fn no_keep_alive_ping_follows_a_close() {
+    for role in ROLES {
+        let mut endpoint = silent(role, Config { close_timeout: secs(1000), ..Config::default() });
+        endpoint.connection.close(None, "").unwrap();
+        endpoint.drain();
+        endpoint.advance(secs(500));
+        assert_eq!(endpoint.frames().len(), 1);
+    }
+}
+
+#[test]
+fn an_interval_of_zero_is_no_endless_loop() {
+    for role in ROLES {
+        let mut endpoint = silent(role, Config { keep_alive_interval: Some(Duration::ZERO), ..timeless() });
+        endpoint.advance(Duration::ZERO);
+        assert_eq!(endpoint.frames().len(), 1);
+        assert_eq!(endpoint.deadline(), Some(TICK));
+    }
+}
+
+fn answered() -> Config {
+    Config { keep_alive_interval: Some(secs(100)), keep_alive_timeout: Some(secs(10)), ..timeless() }
+}
+
+#[test]
+fn a_peer_that_answers_no_ping_is_failed_after_the_pong_timeout() {
+    for role in ROLES {
+        let mut endpoint = silent(role, answered());
+        expect_deadline(&mut endpoint, secs(100));
+        endpoint.feed(&from_peer(role, "text \"data is no Pong\""));
+        expect_deadline(&mut endpoint, secs(10));
+        timed_out(&endpoint, Timeout::KeepAlive, Some(1011));
+    }
+}
+
+#[test]
+fn only_the_pong_of_the_newest_ping_counts() {
+    for role in ROLES {
+        let mut endpoint = silent(role, answered());
+        expect_deadline(&mut endpoint, secs(100));
+        endpoint.feed(&from_peer(role, "pong hex \"00000001\""));
+        assert_eq!(endpoint.deadline(), Some(secs(100)));
+        expect_deadline(&mut endpoint, secs(100));
+        // Stale, empty, too long: none of them is the answer to the second Ping.
+        endpoint.feed(&from_peer(role, "pong hex \"00000001\"; pong; pong hex \"0000000200\"; pong \"x\""));
+        assert_eq!(endpoint.deadline(), Some(secs(10)));
+        endpoint.feed(&from_peer(role, "pong hex \"00000002\"; pong hex \"00000002\""));
+        assert_eq!(endpoint.deadline(), Some(secs(100)));
+        expect_deadline(&mut endpoint, secs(100));
+        expect_deadline(&mut endpoint, secs(10));
+        timed_out(&endpoint, Timeout::KeepAlive, Some(1011));
+    }
+}
+
+#[test]
+fn a_frame_that_is_still_arriving_puts_the_pong_off() {
+    for role in ROLES {
+        let mut endpoint = silent(role, answered());
+        endpoint.feed(&from_peer(role, "binary \"start\" len=100"));
+        expect_deadline(&mut endpoint, secs(100));
+        for _ in 0..9 {
+            endpoint.advance(secs(8));
+            endpoint.feed(b"ten octets");
+            assert_eq!(endpoint.deadline(), Some(secs(10)));
+        }
+        endpoint.advance(secs(8));
+        endpoint.feed(b"fifth"); // the end of the frame
+        assert_eq!(endpoint.events.len(), 1);
+        endpoint.feed(&from_peer(role, "pong hex \"00000001\""));
+        assert_eq!(endpoint.connection.state(), State::Open);
+        assert_eq!(endpoint.deadline(), Some(secs(20)), "the next Ping, 180 seconds after the first");
+    }
+}
+
+#[test]
+fn a_frame_that_stops_arriving_does_not_put_the_pong_off() {
+    for role in ROLES {
+        let mut endpoint = silent(role, answered());
+        endpoint.feed(&from_peer(role, "binary \"start\" len=100"));
+        expect_deadline(&mut endpoint, secs(100));
+        expect_deadline(&mut endpoint, secs(10));
+        timed_out(&endpoint, Timeout::KeepAlive, Some(1011));
+    }
+}
+
+#[test]
+fn an_awaited_pong_is_not_moved_by_the_next_interval() {
+    for role in ROLES {
+        let config = Config { keep_alive_interval: Some(secs(4)), ..answered() };
+        let mut endpoint = silent(role, config);
+        expect_deadline(&mut endpoint, secs(4));
+        endpoint.advance(secs(4));
+        endpoint.advance(secs(4));
+        assert_eq!(endpoint.frames().len(), 1, "no second Ping while the Pong of the first is awaited");
+        expect_deadline(&mut endpoint, secs(2));
+        timed_out(&endpoint, Timeout::KeepAlive, Some(1011));
+    }
+}
+
+#[test]
+fn an_idle_peer_is_failed_and_any_frame_counts() {
+    for role in ROLES {
+        let mut endpoint = silent(role, timeless().expect_message_every(secs(5)));
+        for statement in ["text \"a\"", "ping", "pong", "binary !fin", "ping", "cont"] {
+            endpoint.advance(secs(9));
+            assert_eq!(endpoint.deadline(), Some(secs(1)));
+            endpoint.feed(&from_peer(role, statement));
+            assert_eq!(endpoint.deadline(), Some(secs(10)), "twice the interval, anew after {statement}");
+        }
+        endpoint.connection.send_text("what we send does not count").unwrap();
+        endpoint.drain();
+        expect_deadline(&mut endpoint, secs(10));
+        timed_out(&endpoint, Timeout::Idle, Some(1001));
+    }
+}
+
+#[test]
+fn a_peer_in_the_middle_of_a_long_frame_is_not_idle() {
+    for role in ROLES {
+        let mut endpoint = silent(role, timeless().expect_message_every(secs(5)));
+        endpoint.feed(&from_peer(role, "binary \"a\" len=100"));
+        for _ in 0..5 {
+            endpoint.advance(secs(9));
+            endpoint.feed(b"b");
+            assert_eq!(endpoint.deadline(), Some(secs(10)));
+        }
+        expect_deadline(&mut endpoint, secs(10));
+        timed_out(&endpoint, Timeout::Idle, Some(1001));
+    }
+}
+
+#[test]
+fn silence_proves_nothing_while_too_much_waits_for_anything_to_be_read() {
+    let config = Config {
+        keep_alive_interval: Some(secs(10)),
+        keep_alive_timeout: Some(secs(3)),
+        idle_timeout: Some(secs(20)),
+        high_water: 8,
+        low_water: 4,
+        write_timeout: None,
+        ..timeless()
+    };
+    let now = Instant::now();
+    let mut connection = Connection::server(Arc::new(config), Negotiated::default(), now);
+    connection.handle_timeout(now + secs(10));
+    connection.send_text("more than the mark").unwrap();
+    assert!(!connection.wants_read(), "the Ping's answer stays unread");
+    for elapsed in 11..100 {
+        connection.handle_timeout(now + secs(elapsed));
+        assert_eq!(connection.state(), State::Open, "after {elapsed} s");
+    }
+    let waiting = connection.buffered();
+    connection.transmitted(now + secs(100), waiting);
+    assert!(connection.wants_read());
+    connection.handle_timeout(now + secs(103));
+    assert_eq!(
+        connection.closure().unwrap().cause,
+        Some(Error::Timeout(Timeout::KeepAlive)),
+        "now it counts"
+    );
+}
+
+#[test]
+fn a_closing_handshake_ends_in_time_though_writing_has_no_deadline() {
+    let config = Config { write_timeout: None, close_timeout: secs(5), ..timeless() };
+    let now = Instant::now();
+    let mut connection = Connection::server(Arc::new(config), Negotiated::default(), now);
+    connection.close(Some(CloseCode::NORMAL), "").unwrap();
+    connection.transmitted(now, 0); // the transport takes nothing
+    assert_eq!(connection.poll_timeout(), Some(now + secs(5)));
+    connection.handle_timeout(now + secs(5));
+    assert_eq!(connection.closure().unwrap().cause, Some(Error::Timeout(Timeout::Close)));
+}
+
+#[test]
+fn a_message_has_to_be_complete_in_time() {
+    let config = Config { message_timeout: Some(secs(7)), ..timeless() };
+    for role in ROLES {
+        let mut endpoint = silent(role, config.clone());
+        endpoint.feed(&from_peer(role, "text \"whole\""));
+        assert_eq!(endpoint.deadline(), None, "a message that came whole has no deadline");
+        endpoint.feed(&from_peer(role, "text \"a\" !fin"));
+        for _ in 0..6 {
+            endpoint.advance(secs(1));
+            endpoint.feed(&from_peer(role, "cont \"a\" !fin; ping"));
+        }
+        assert_eq!(endpoint.deadline(), Some(secs(1)), "fragments do not move it");
+        endpoint.feed(&from_peer(role, "cont"));
+        assert_eq!(endpoint.events.last(), Some(&text("aaaaaaa")));
+        assert_eq!(endpoint.deadline(), None);
+
+        endpoint.feed(&from_peer(role, "binary \"abc\" len=1000"));
+        endpoint.advance(secs(6));
+        endpoint.feed(b"a drip");
+        expect_deadline(&mut endpoint, secs(1));
+        timed_out(&endpoint, Timeout::Message, Some(1008));
+    }
+}
+
+#[test]
+fn a_peer_that_takes_nothing_is_dropped_after_the_write_timeout() {
+    for role in ROLES {
+        let mut endpoint = silent(role, Config { keep_alive_interval: None, ..Config::default() });
+        endpoint.room = 3;
+        endpoint.connection.send_text("Hello").unwrap();
+        endpoint.drain();
+        endpoint.advance(secs(10));
+        endpoint.connection.send_text("more does not move it").unwrap();
+        endpoint.drain();
+        expect_deadline(&mut endpoint, secs(20));
+        assert_eq!(endpoint.closure().cause, Some(Error::Timeout(Timeout::Write)));
+        assert_eq!(endpoint.closure().sent, None);
+        assert_eq!((endpoint.sent.len(), endpoint.connection.buffered()), (3, 0), "what waits is dropped");
+        assert!(endpoint.shutdown);
+    }
+}
+
+#[test]
+fn a_trickle_moves_the_write_timeout_and_an_empty_queue_ends_it() {
+    for role in ROLES {
+        let mut endpoint = silent(role, Config { keep_alive_interval: None, ..Config::default() });
+        endpoint.room = 0;
+        endpoint.connection.send_binary(&[0; 20]).unwrap();
+        endpoint.drain();
+        for _ in 0..10 {
+            endpoint.advance(secs(29));
+            endpoint.make_room(1);
+            assert_eq!(endpoint.deadline(), Some(secs(30)));
+        }
+        endpoint.make_room(usize::MAX);
+        assert_eq!(endpoint.deadline(), None);
+        assert_eq!(endpoint.connection.state(), State::Open);
+    }
+}
+
+#[test]
+fn the_close_timeout_starts_when_the_close_has_been_taken() {
+    for role in ROLES {
+        let mut endpoint = silent(role, Config { keep_alive_interval: None, ..Config::default() });
+        endpoint.room = 0;
+        endpoint.connection.close(None, "").unwrap();
+        endpoint.drain();
+        assert_eq!(endpoint.deadline(), Some(secs(30)), "the write timeout");
+        endpoint.advance(secs(20));
+        endpoint.make_room(usize::MAX);
+        endpoint.feed(&from_peer(role, "text \"late\"; ping"));
+        expect_deadline(&mut endpoint, secs(5));
+        timed_out(&endpoint, Timeout::Close, endpoint.frames()[0].close_code().or(None));
+    }
+}
+
+#[test]
+fn after_a_clean_end_a_peer_that_still_takes_what_waits_is_not_given_up() {
+    for role in ROLES {
+        let mut endpoint = silent(role, Config { keep_alive_interval: None, ..Config::default() });
+        endpoint.room = 0;
+        endpoint.connection.send_binary(&[0; 20]).unwrap();
+        endpoint.feed(&from_peer(role, "close 1000"));
+        assert!(endpoint.closure().clean);
+        for _ in 0..10 {
+            assert_eq!(endpoint.deadline(), Some(secs(30)), "the write timeout");
+            endpoint.advance(secs(29));
+            endpoint.make_room(1);
+        }
+        endpoint.make_room(usize::MAX);
+        assert_eq!(sent(&endpoint), [(2, vec![0; 20]), (8, vec![3, 232])]);
+        assert_eq!(endpoint.shutdown, role == Role::Server);
+        expect_deadline(&mut endpoint, secs(5));
+        assert!(endpoint.shutdown, "a client has waited long enough for the end of the transport");
+    }
+}
+
+#[test]
+fn a_failed_connection_waits_no_longer_than_the_close_timeout_to_be_rid_of_its_close() {
+    for role in ROLES {
+        let mut endpoint = silent(role, timeless());
+        endpoint.room = 0;
+        endpoint.feed(&[0xff]);
+        assert!(!endpoint.shutdown);
+        expect_deadline(&mut endpoint, secs(5));
+        assert!(endpoint.shutdown && endpoint.sent.is_empty());
+        assert_eq!(endpoint.deadline(), None);
+    }
+}
+
+#[test]
+fn the_longest_durations_are_no_deadline_and_no_panic() {
+    let longest = Some(Duration::MAX);
+    let config = Config {
+        write_timeout: longest,
+        close_timeout: Duration::MAX,
+        keep_alive_interval: longest,
+        keep_alive_timeout: longest,
+        idle_timeout: longest,
+        message_timeout: longest,
+        ..Config::default()
+    };
+    for role in ROLES {
+        let mut endpoint = silent(role, config.clone().expect_message_every(Duration::MAX));
+        endpoint.room = 1;
+        endpoint.connection.send_text("x").unwrap();
+        endpoint.feed(&from_peer(role, "text \"a\" !fin"));
+        assert_eq!(endpoint.connection.poll_timeout(), None);
+        endpoint.advance(secs(1 << 32));
+        endpoint.feed(&from_peer(role, "cont; close"));
+        assert_eq!(endpoint.connection.poll_timeout(), None);
+        assert!(endpoint.closure().clean);
+    }
+}
+
+#[test]
+fn early_and_repeated_calls_do_nothing() {
+    for role in ROLES {
+        let mut endpoint = silent(role, Config { idle_timeout: Some(secs(10)), ..timeless() });
+        for _ in 0..3 {
+            endpoint.advance(secs(3));
+            assert_eq!(endpoint.connection.state(), State::Open);
+        }
+        endpoint.advance(secs(1));
+        for _ in 0..3 {
+            endpoint.advance(secs(100));
+        }
+        assert_eq!(endpoint.events.iter().filter(|event| matches!(event, Seen::Closed(_))).count(), 1);
+        assert_eq!(endpoint.frames().len(), 1);
+        assert_eq!(endpoint.deadline(), None);
+    }
+}
+
+#[test]
+fn a_peer_that_vanishes_is_noticed_by_keep_alive() {
+    let config = Config {
+        keep_alive_interval: Some(secs(20)),
+        keep_alive_timeout: Some(secs(5)),
+        ..Config::default()
+    };
+    let settings = Settings { server: (config, Behaviour::Echo), ..Settings::default() };
+    let mut net = Net::new(settings);
+    net.run_for(secs(90));
+    assert_eq!(net.server.connection.state(), State::Open, "the client answers each Ping");
+    net.lose(Role::Client);
+    net.run_for(secs(26));
+    assert_eq!(net.server.closure().cause, Some(Error::Timeout(Timeout::KeepAlive)));
+}

@@ -1,0 +1,15 @@
+//! What the tests, fuzz targets and benches share.
+
+pub mod app;
+pub mod endpoint;
+pub mod fuzz_connection;
+pub mod fuzz_frame;
+pub mod fuzz_head;
+pub mod naive;
+mod naive_handshake;
+pub mod naive_head;
+pub mod net;
+pub mod rng;
+pub mod script;
+pub mod split;
+pub mod wire;

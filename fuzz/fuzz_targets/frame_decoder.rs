@@ -1,0 +1,5 @@
+//! The frame decoder against the naive decoder.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| framewright_testkit::fuzz_frame::check(data));

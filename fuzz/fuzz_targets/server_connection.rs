@@ -1,0 +1,5 @@
+//! A connection as a server, fed in pieces of any size.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| framewright_testkit::fuzz_connection::check(data));
