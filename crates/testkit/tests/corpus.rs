@@ -5,10 +5,10 @@ use std::fs;
 use std::panic;
 use std::path::{Path, PathBuf};
 
-/// Every fuzz target with its body.
 /// A target's name and body.
 type Target = (&'static str, fn(&[u8]));
 
+/// Every fuzz target.
 const TARGETS: [Target; 3] = [
     ("frame_decoder", framewright_testkit::fuzz_frame::check),
     ("head", framewright_testkit::fuzz_head::check),
