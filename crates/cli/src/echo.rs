@@ -4,7 +4,7 @@ use crate::page;
 use anyhow::Context;
 use framewright_server::{
     Accept, AllowedOrigins, Chunk, Config, Decision, Delivery, Handler, Incoming, Message, Options, Response,
-    Server, ServerBuilder, ServerLimits, Socket, choose_subprotocol,
+    Server, ServerBuilder, ServerLimits, Socket, choose_subprotocol, is_token,
 };
 use std::fmt;
 use std::io::{self, Write};
@@ -34,8 +34,8 @@ pub(crate) struct Args {
     /// Echo on every path, as test suites want it.
     #[arg(long)]
     any_path: bool,
-    /// An origin (scheme://host[:port]) whose pages may connect; may be repeated. [default: any]
-    #[arg(long, value_name = "ORIGIN")]
+    /// An origin, scheme://host or scheme://host:port, whose pages may connect; may be repeated. [default: any]
+    #[arg(long, value_name = "ORIGIN", value_parser = parse_origin)]
     allowed_origin: Vec<String>,
     /// Seconds between keep-alive Pings; 0 sends none.
     #[arg(long, value_name = "SECS", default_value = "120", value_parser = parse_seconds)]
@@ -46,7 +46,7 @@ pub(crate) struct Args {
     /// Seconds without any frame after which a connection is closed; 0 waits for ever.
     #[arg(long, value_name = "SECS", default_value = "0", value_parser = parse_seconds)]
     idle_timeout: Seconds,
-    /// How many bytes one read asks for.
+    /// How many bytes one read asks for, at most 1 MiB.
     #[arg(long, value_name = "BYTES", default_value = "131072")]
     receive_buffer_size: NonZeroUsize,
     /// The largest message, in bytes.
@@ -59,7 +59,7 @@ pub(crate) struct Args {
     #[arg(long)]
     stream: bool,
     /// A subprotocol to agree on, the most wanted first; may be repeated.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = parse_subprotocol)]
     subprotocol: Vec<String>,
 }
 
@@ -93,6 +93,18 @@ fn parse_path(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err("a path starts with / and has only visible ASCII characters, no ? and no #".to_owned())
+    }
+}
+
+fn parse_origin(text: &str) -> Result<String, String> {
+    AllowedOrigins::new([text]).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+fn parse_subprotocol(text: &str) -> Result<String, String> {
+    if is_token(text.as_bytes()) {
+        Ok(text.to_owned())
+    } else {
+        Err("a subprotocol has only letters, digits and !#$%&'*+-.^_`|~".to_owned())
     }
 }
 

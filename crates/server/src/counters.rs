@@ -56,12 +56,11 @@ impl Counters {
         let mut held = Counted { counters: Arc::clone(self), ip: None };
         if let (Some(by_ip), Some(ip)) = (&self.by_ip, ip) {
             let mut open = lock(&by_ip.open);
-            let count = open.entry(ip).or_insert(0);
-            if *count >= by_ip.most {
+            if open.get(&ip).copied().unwrap_or(0) >= by_ip.most {
                 drop(open);
                 return Err(Refused::ConnectionsFromAddress);
             }
-            *count += 1;
+            *open.entry(ip).or_insert(0) += 1;
             held.ip = Some(Box::new(ip));
         }
         Ok(held)

@@ -339,3 +339,10 @@ impl EventLoop {
         }
     }
 }
+
+impl Drop for EventLoop {
+    fn drop(&mut self) {
+        // Others may still know the mailbox: the loop that accepts, handles, decisions that were put off.
+        self.context.mailbox.close();
+    }
+}

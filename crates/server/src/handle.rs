@@ -90,7 +90,8 @@ impl Handle {
         self.queue(Outgoing::Ping(data))
     }
 
-    /// Starts the closing handshake once what is queued has been sent. `code` is `None` for a Close frame without a body.
+    /// Starts the closing handshake behind what is queued. A message that the handler is sending in fragments is left incomplete
+    /// if nothing but this and Pings are queued. `code` is `None` for a Close frame without a body.
     ///
     /// # Errors
     /// [`HandleError::Closed`], or [`HandleError::CloseReason`] if the reason has more than 123 octets or no code to go
@@ -163,7 +164,19 @@ pub(crate) enum Outgoing {
     Abort,
 }
 
+/// What came out of a queue.
+pub(crate) enum Popped {
+    Item(Outgoing),
+    /// A message, which has to wait.
+    Waits,
+    Nothing,
+}
+
 impl Outgoing {
+    fn is_message(&self) -> bool {
+        matches!(self, Outgoing::Text(_) | Outgoing::Binary(_) | Outgoing::Prepared(_))
+    }
+
     fn octets(&self) -> usize {
         match self {
             Outgoing::Text(text) => text.len(),
@@ -214,12 +227,14 @@ impl Remote {
                 return Err(HandleError::Full);
             }
             queue.octets += outgoing.octets() + ITEM_COST;
-            if matches!(outgoing, Outgoing::Abort) {
+            let abort = matches!(outgoing, Outgoing::Abort);
+            if abort {
                 queue.items.push_front(outgoing);
             } else {
                 queue.items.push_back(outgoing);
             }
-            !std::mem::replace(&mut queue.announced, true)
+            // The loop may know of this queue and wait for the peer to take something: an abort does not wait for that.
+            !std::mem::replace(&mut queue.announced, true) || abort
         };
         if announce {
             self.mailbox.post(Command::Attend(self.key));
@@ -227,15 +242,18 @@ impl Remote {
         Ok(())
     }
 
-    /// Takes the next item. With `None` the queue is empty, and the next push will announce itself.
-    pub(crate) fn pop(&self) -> Option<Outgoing> {
+    /// Takes the next item; a message only if `messages` may be sent. When the queue is empty the next push announces itself.
+    pub(crate) fn pop(&self, messages: bool) -> Popped {
         let mut queue = lock(&self.queue);
-        let item = queue.items.pop_front();
-        match &item {
-            Some(item) => queue.octets -= item.octets() + ITEM_COST,
-            None => queue.announced = false,
+        if queue.items.front().is_some_and(|item| item.is_message() && !messages) {
+            return Popped::Waits;
         }
-        item
+        let Some(item) = queue.items.pop_front() else {
+            queue.announced = false;
+            return Popped::Nothing;
+        };
+        queue.octets -= item.octets() + ITEM_COST;
+        Popped::Item(item)
     }
 
     /// Whether the next item drops the connection: that is done even if nothing can be sent.

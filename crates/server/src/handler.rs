@@ -128,10 +128,14 @@ impl<'a, S: Send + 'static> Incoming<'a, S> {
 
     /// Puts the decision off: returns what the decision is to be made with, from any thread. Return
     /// [`Decision::Deferred`] then. Until it is made nothing is read from the peer; the handshake's deadline stands, and is
-    /// answered with 503 when it passes. May be called once for a request.
+    /// answered with 503 when it passes.
+    ///
+    /// # Panics
+    /// If it is called twice for a request: there is one decision.
     #[must_use = "dropping it answers the request with 500"]
     pub fn defer(&self) -> Deferred<S> {
-        self.seat.taken.store(true, Ordering::Relaxed);
+        let taken = self.seat.taken.swap(true, Ordering::Relaxed);
+        assert!(!taken, "the decision on a request was put off twice");
         Deferred {
             key: self.seat.key,
             mailbox: Arc::clone(&self.seat.mailbox),

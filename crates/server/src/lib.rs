@@ -48,10 +48,13 @@ mod stream;
 mod wheel;
 
 pub use framewright::handshake::{
-    Accept, AllowedHosts, AllowedOrigins, FieldName, FieldValue, HeadLimits, Request, Response, StatusCode,
-    choose_subprotocol,
+    Accept, AllowedHosts, AllowedOrigins, FieldError, FieldName, FieldValue, HeadLimits, HostError,
+    OriginError, OwnedRequest, Refusal, Request, Response, StatusCode, choose_subprotocol, is_token,
 };
-pub use framewright::{Chunk, CloseCode, Closure, Config, Delivery, Message, Prepared, SendError, Stats};
+pub use framewright::{
+    Chunk, CloseCode, CloseFrame, Closure, Config, Delivery, Error, LimitExceeded, Message, PeerMisbehaved,
+    Prepared, SendError, Stats, Timeout,
+};
 pub use handle::{Handle, HandleError, KeepOpen};
 pub use handler::{Decision, Deferred, Handler, Incoming};
 pub use listener::ListenAddr;
@@ -59,3 +62,8 @@ pub use options::{Options, ServerLimits};
 pub use server::{Server, ServerBuilder, ServerHandle};
 pub use socket::Socket;
 pub use stream::PeerAddr;
+
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -3,6 +3,7 @@
 use crate::stream::{PeerAddr, Stream};
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
+use socket2::SockRef;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -15,6 +16,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// How many connections one turn of the loop accepts, so that a flood of them does not keep it from the others.
 const ACCEPT_AT_ONCE: usize = 64;
+
+/// How many connections the system may hold that are not accepted yet; it may hold fewer by its own limit. With the 128 that
+/// mio asks for, a burst makes it drop the peers' handshakes, which then take seconds, or leave them with half a connection.
+const BACKLOG: i32 = 4096;
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +67,9 @@ pub(crate) struct Listener {
 
 impl Listener {
     pub(crate) fn bind(addr: SocketAddr) -> io::Result<Listener> {
-        Listener::tcp(mio::net::TcpListener::bind(addr)?)
+        let socket = mio::net::TcpListener::bind(addr)?;
+        SockRef::from(&socket).listen(BACKLOG)?;
+        Listener::tcp(socket)
     }
 
     pub(crate) fn from_tcp(listener: std::net::TcpListener) -> io::Result<Listener> {
@@ -187,8 +194,13 @@ impl Listener {
     }
 }
 
+/// Whether this is a socket that nobody listens on. A file that is no socket refuses connections too, and is not ours.
 #[cfg(unix)]
 fn is_stale(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    if !std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket()) {
+        return false;
+    }
     let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
     std::os::unix::net::UnixStream::connect(path).err().is_some_and(refused)
 }

@@ -22,7 +22,8 @@ pub(crate) enum Command {
 /// The mailbox of one event loop.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
-    commands: Mutex<Vec<Command>>,
+    /// None once the loop has ended.
+    commands: Mutex<Option<Vec<Command>>>,
     waker: mio::Waker,
     /// How many connections the loop has, for whoever spreads them.
     pub(crate) load: AtomicUsize,
@@ -36,13 +37,19 @@ impl std::fmt::Debug for Command {
 
 impl Mailbox {
     pub(crate) fn new(waker: mio::Waker) -> Mailbox {
-        Mailbox { commands: Mutex::new(Vec::new()), waker, load: AtomicUsize::new(0) }
+        Mailbox { commands: Mutex::new(Some(Vec::new())), waker, load: AtomicUsize::new(0) }
     }
 
-    /// Queues a command. The loop is woken by the first one of a batch only.
+    /// Queues a command. The loop is woken by the first one of a batch only. When it has ended the command is dropped, and a
+    /// connection that came with it closed.
     pub(crate) fn post(&self, command: Command) {
         let first = {
-            let mut commands = lock(&self.commands);
+            let mut queue = lock(&self.commands);
+            let Some(commands) = &mut *queue else {
+                // What is dropped may be the application's, and post something: not under the lock.
+                drop(queue);
+                return drop(command);
+            };
             commands.push(command);
             commands.len() == 1
         };
@@ -55,7 +62,15 @@ impl Mailbox {
     /// Takes everything queued, leaving the emptied `batch` as the next queue.
     pub(crate) fn take(&self, batch: &mut Vec<Command>) {
         batch.clear();
-        std::mem::swap(&mut *lock(&self.commands), batch);
+        if let Some(commands) = &mut *lock(&self.commands) {
+            std::mem::swap(commands, batch);
+        }
+    }
+
+    /// The loop has ended: drops everything queued, and everything to come.
+    pub(crate) fn close(&self) {
+        let commands = lock(&self.commands).take();
+        drop(commands);
     }
 
     pub(crate) fn load(&self) -> usize {

@@ -1,7 +1,7 @@
 //! An open connection: reads once a turn, hands every event to the handler, and writes once what came of it.
 
 use crate::context::{Context, SHORT_TAIL};
-use crate::handle::{Outgoing, Remote};
+use crate::handle::{Outgoing, Popped, Remote};
 use crate::linger::Lingering;
 use crate::route::Route;
 use crate::slab::Key;
@@ -82,7 +82,7 @@ impl Open {
     }
 
     /// The server stops.
-    pub(crate) fn drain(&mut self, _context: &mut Context) {
+    pub(crate) fn drain(&mut self) {
         // An error means that the connection is closing already.
         let _ = self.connection.close(Some(CloseCode::GOING_AWAY), "server shutting down");
     }
@@ -116,7 +116,14 @@ impl Open {
 
     /// Whether there is something to do that no event will announce.
     fn has_work(&self, ready: &Ready) -> bool {
-        self.connection.wants_read() && (ready.read || self.undecoded || self.eof)
+        let receive = self.connection.wants_read() && (ready.read || self.undecoded || self.eof);
+        // What a handle queued may have waited for the room that the write has made.
+        receive || (self.attend && self.takes_queued())
+    }
+
+    /// Whether a message that a handle has queued would be taken.
+    fn takes_queued(&self) -> bool {
+        self.connection.is_writable() && !self.connection.is_fragmenting()
     }
 
     fn work(&mut self, stream: &mut Stream, key: Key, ready: &mut Ready, context: &mut Context) -> Flushed {
@@ -135,13 +142,7 @@ impl Open {
         if self.attend {
             self.send_queued(context.now);
         }
-        let mut flushed = self.settle(stream, key, context);
-        // What a handle queued may have waited for the room that the write has made.
-        while self.attend && self.connection.is_writable() && !self.connection.is_fragmenting() {
-            self.send_queued(context.now);
-            flushed = self.settle(stream, key, context);
-        }
-        flushed
+        self.settle(stream, key, context)
     }
 
     /// Reads once and hands over everything decoded.
@@ -188,9 +189,15 @@ impl Open {
     ) {
         let steady = self.route.options.receive_buffer_size.max(1);
         let (least, most) = if direct && steady >= STEADY_SIZE_FOR_LARGE_READS {
-            // Room for what is to come, but for no more than has come: a declared length allocates nothing.
-            let remaining = usize::try_from(self.connection.frame_remaining()).unwrap_or(usize::MAX);
-            (remaining.min(rx.len()).max(1), LARGE_READ.max(steady))
+            // Room for what is to come, but for no more than has come: a declared length allocates nothing. Between fragments
+            // nobody knows what is to come.
+            let wanted = match self.connection.frame_remaining() {
+                0 => steady,
+                remaining => usize::try_from(remaining).unwrap_or(usize::MAX),
+            };
+            (wanted.min(rx.len()).max(1), LARGE_READ.max(steady))
+        } else if direct {
+            (steady, steady)
         } else {
             (1, steady)
         };
@@ -288,10 +295,15 @@ impl Open {
         if remote.aborts() {
             self.connection.abort(now);
         }
-        while self.connection.is_writable() && !self.connection.is_fragmenting() {
-            let Some(item) = remote.pop() else {
-                self.attend = false;
-                return;
+        while self.connection.is_writable() {
+            // Control frames may come between fragments (RFC 6455, section 5.4), messages may not.
+            let item = match remote.pop(!self.connection.is_fragmenting()) {
+                Popped::Item(item) => item,
+                Popped::Waits => return,
+                Popped::Nothing => {
+                    self.attend = false;
+                    return;
+                }
             };
             if let Err(error) = self.send_item(item) {
                 // Checked before: open, room, and no fragments. Kept as a message in case a check is forgotten.
@@ -299,7 +311,6 @@ impl Open {
             }
         }
         if self.connection.state() != State::Open {
-            remote.close();
             self.attend = false;
         }
     }
@@ -323,6 +334,12 @@ impl Open {
                 if let Some(event) = self.connection.next_event(context.now, &mut nothing) {
                     self.dispatch(event, stream, key, context);
                 }
+            }
+            // Before the peer learns of it: who sees the Close frame finds the handles closed.
+            if self.connection.state() != State::Open
+                && let Some(remote) = &self.remote
+            {
+                remote.close();
             }
             let flushed = flush(&mut self.connection, stream, context.now);
             if !self.connection.has_event() {

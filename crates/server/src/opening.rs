@@ -28,6 +28,8 @@ pub(crate) struct Opening {
     peer: Option<PeerAddr>,
     /// For the whole of it: the request, the decision, the answer.
     deadline: Option<Instant>,
+    /// The request was a HEAD: its answer has no body.
+    head_only: bool,
     step: Step,
 }
 
@@ -80,6 +82,7 @@ impl Opening {
             head_limit: limits.head,
             peer,
             deadline: now.checked_add(timeout),
+            head_only: false,
             step: Step::Reading,
         }
     }
@@ -87,7 +90,7 @@ impl Opening {
     /// A connection that is refused whatever it asks for.
     pub(crate) fn refused(refusal: Refusal, timeout: Duration, now: Instant) -> Opening {
         let mut opening = Opening::new(&HeadLimits::default(), timeout, None, now);
-        opening.answer(&refusal.to_response(), false);
+        opening.answer(&refusal.to_response());
         opening
     }
 
@@ -96,9 +99,14 @@ impl Opening {
     }
 
     /// The server stops: who has not asked yet, or not been answered, is refused.
-    pub(crate) fn drain(&mut self) {
-        if !matches!(self.step, Step::Answering(_)) {
-            self.refuse(Refusal::Draining { retry_after: Duration::from_secs(1) });
+    pub(crate) fn drain(&mut self, retry_after: Duration) {
+        if let Step::Answering(answer) = &mut self.step {
+            // A 101 that is on its way opens a connection, which is then closed.
+            if let Some(open) = &mut answer.opens {
+                open.drain();
+            }
+        } else {
+            self.refuse(Refusal::Draining { retry_after });
         }
     }
 
@@ -199,12 +207,12 @@ impl Opening {
     /// The head is complete: finds the route and asks its handler.
     fn request(&mut self, octets: &[u8], head_len: usize, key: Key, context: &mut Context) {
         let request = self.handshake.request(octets);
+        self.head_only = request.method() == "HEAD";
         let asked = match find(&request, context) {
             Ok((route, upgrade)) => Asked { route, upgrade, head_len },
             Err(refusal) => {
-                let head_only = request.method() == "HEAD";
                 tracing::debug!(path = ?request.path(), %refusal, "refused");
-                return self.answer(&refusal.to_response(), head_only);
+                return self.answer(&refusal.to_response());
             }
         };
         let waiting = Arc::new(AtomicBool::new(true));
@@ -231,9 +239,8 @@ impl Opening {
     }
 
     fn carry_out(&mut self, decision: ErasedDecision, octets: &[u8], asked: &Asked, context: &Context) {
-        let head_only = self.handshake.request(octets).method() == "HEAD";
         match (decision, &asked.upgrade) {
-            (ErasedDecision::Respond(response), _) => self.answer(&response, head_only),
+            (ErasedDecision::Respond(response), _) => self.answer(&response),
             (ErasedDecision::Accept(accept, state), Some(upgrade)) => {
                 let mut out = Vec::with_capacity(256);
                 match upgrade.accept(&self.handshake.request(octets), &accept, &mut out) {
@@ -263,12 +270,12 @@ impl Opening {
 
     fn refuse(&mut self, refusal: Refusal) {
         tracing::debug!(%refusal, "refused");
-        self.answer(&refusal.to_response(), false);
+        self.answer(&refusal.to_response());
     }
 
-    fn answer(&mut self, response: &Response, head_only: bool) {
+    fn answer(&mut self, response: &Response) {
         let mut octets = Vec::with_capacity(512);
-        response.encode(&httpdate::fmt_http_date(SystemTime::now()), head_only, &mut octets);
+        response.encode(&httpdate::fmt_http_date(SystemTime::now()), self.head_only, &mut octets);
         self.step = Step::Answering(Answer { octets, sent: 0, opens: None });
     }
 }

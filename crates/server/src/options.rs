@@ -25,7 +25,7 @@ use std::time::Duration;
 pub struct Options {
     /// Keep-alive, time-outs, limits, and whether messages are delivered whole or in chunks.
     pub connection: Config,
-    /// How many octets one read asks for, at least 1. Default 131072: measured, more gains nothing (docs/BENCHMARKS.md). The
+    /// How many octets one read asks for, from 1 to 1 MiB; more is taken as 1 MiB. Default 131072: measured, more gains nothing (docs/BENCHMARKS.md). The
     /// buffer is the event loop's, not the connection's, so a smaller one saves memory only for connections with an
     /// incomplete frame. Larger reads are made for a frame that announced more, where this is at least 4096.
     pub receive_buffer_size: usize,
@@ -61,7 +61,7 @@ pub struct ServerLimits {
     /// silence nor an octet now and then extends it.
     pub handshake_timeout: Duration,
     /// How many connections may be open, in all phases and all workers. Default `None`: as many as there are descriptors.
-    /// More are answered with 503.
+    /// More are answered with 503; of those, no more than 512 at a time: what is beyond is closed without an answer.
     pub max_connections: Option<usize>,
     /// How many connections may be open from one IP address. Default `None`. More are answered with 503. Behind a proxy all
     /// connections come from the proxy's address: leave it off there.

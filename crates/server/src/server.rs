@@ -239,10 +239,22 @@ impl Server {
 
 /// Runs one loop; if it fails, the others have no acceptor or no peer any more, and stop.
 fn run_loop(event_loop: EventLoop, handle: &ServerHandle) -> io::Result<()> {
+    let _others = StopOnPanic(handle);
     event_loop.run().inspect_err(|error| {
         tracing::error!(%error, "an event loop failed");
         handle.stop(Duration::ZERO);
     })
+}
+
+/// A loop that panics must not leave the others without the one that accepts for all, or accepting for one that is gone.
+struct StopOnPanic<'a>(&'a ServerHandle);
+
+impl Drop for StopOnPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.stop(Duration::ZERO);
+        }
+    }
 }
 
 /// Stops a server, from any thread. Cloning is cheap.

@@ -105,8 +105,8 @@ impl Slot {
     /// The server stops: begins to end the connection.
     pub(crate) fn drain(&mut self, context: &mut Context) {
         match &mut self.phase {
-            Phase::Opening(opening) => opening.drain(),
-            Phase::Open(open) => open.drain(context),
+            Phase::Opening(opening) => opening.drain(context.site.limits.retry_after),
+            Phase::Open(open) => open.drain(),
             Phase::Lingering(_) => {}
         }
     }

@@ -1,0 +1,523 @@
+//! The program itself: what it prints, what it serves, how it ends.
+
+#![cfg(unix)]
+
+#[path = "../../server/tests/common/mod.rs"]
+mod common;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use common::{Answer, Client, next, wait_until};
+use framewright::CloseCode;
+use framewright::frame::OpCode;
+use sha2::{Digest as _, Sha256};
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_framewright");
+
+/// A running program. Dropping it kills it.
+struct Program {
+    child: Child,
+    out: Receiver<String>,
+    err: Receiver<String>,
+    /// What it said up to the settings, a line each.
+    said: Vec<String>,
+}
+
+/// The lines of a pipe, as they come.
+fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}
+
+impl Program {
+    /// `framewright echo` on a free port of 127.0.0.1, with these arguments.
+    fn echo(args: &[&str]) -> Program {
+        Program::start(Command::new(PROGRAM).args(["echo", "--listen", "127.0.0.1:0"]).args(args))
+    }
+
+    fn start(command: &mut Command) -> Program {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let out = lines(child.stdout.take().expect("a pipe"));
+        let err = lines(child.stderr.take().expect("a pipe"));
+        let mut said = Vec::new();
+        while !said.last().is_some_and(|line: &String| line.starts_with("allowed origins")) {
+            match out.recv_timeout(common::DEADLINE) {
+                Ok(line) => said.push(line),
+                Err(error) => panic!("{error} behind {said:?}: {:?}", err.try_iter().collect::<Vec<_>>()),
+            }
+        }
+        Program { child, out, err, said }
+    }
+
+    /// Everywhere it says that it listens.
+    fn listening(&self) -> Vec<&str> {
+        self.said.iter().filter_map(|line| line.strip_prefix("listening on ")).collect()
+    }
+
+    fn addr(&self) -> SocketAddr {
+        self.listening()[0].parse().expect("an address")
+    }
+
+    fn connect(&self) -> Client {
+        Client::connect(self.addr())
+    }
+
+    fn open(&self, path: &str) -> Client {
+        let mut client = self.connect();
+        client.open(path);
+        client
+    }
+
+    /// What it answers to an ordinary request.
+    fn request(&self, method: &str, path: &str) -> Answer {
+        let mut client = self.connect();
+        client.send(format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        let answer = client.answer();
+        client.expect_end();
+        answer
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
+        assert!(sent.expect("kill is there").success());
+    }
+
+    /// Waits for its end.
+    fn wait(&mut self) -> ExitStatus {
+        wait_until("the end of the program", || self.child.try_wait().expect("a child").is_some());
+        self.child.wait().expect("a child")
+    }
+
+    /// Its exit code after Ctrl-C.
+    fn interrupt(&mut self) -> Option<i32> {
+        self.signal("-INT");
+        self.wait().code()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // An error means that it has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs the program to its end, which comes by itself.
+fn run(args: &[&str]) -> Output {
+    Command::new(PROGRAM).args(args).stdin(Stdio::null()).output().expect("the program runs")
+}
+
+#[test]
+fn it_prints_where_it_listens_and_how_it_is_set() {
+    let program = Program::echo(&["--workers", "2", "--listen", "[::1]:0"]);
+    let listening = program.listening();
+    let addrs: Vec<SocketAddr> = listening.iter().map(|addr| addr.parse().expect("an address")).collect();
+    assert!(addrs[0].is_ipv4() && addrs[1].is_ipv6() && addrs.iter().all(|addr| addr.port() != 0));
+    let said = program.said.join("\n");
+    let port = addrs[0].port();
+    for part in [
+        &format!("open http://localhost:{port}/ in a browser"),
+        "echo on /ws, messages whole, up to 16777216 bytes",
+        "keep-alive interval 120s, keep-alive timeout off, idle timeout off",
+        "workers 2, receive buffer ",
+        "connections no limit",
+        "allowed origins: any",
+    ] {
+        assert!(said.contains(part), "{part:?} is not in:\n{said}");
+    }
+    for addr in addrs {
+        let mut client = Client::connect(addr);
+        client.open("/ws");
+        client.send_text("hello");
+        client.expect_text("hello");
+    }
+}
+
+#[test]
+fn the_printed_settings_are_the_ones_that_were_given() {
+    let program = Program::echo(&[
+        "--any-path",
+        "--stream",
+        "--max-message=1000",
+        "--max-connections=7",
+        "--receive-buffer-size=4096",
+        "--keep-alive-interval=0",
+        "--keep-alive-timeout=2.5",
+        "--idle-timeout=60",
+        "--allowed-origin=https://a.example",
+        "--allowed-origin=http://localhost:8080",
+        "--subprotocol=v2",
+        "--subprotocol=v1",
+    ]);
+    let mut said = program.said.clone();
+    said.push(next(&program.out));
+    let said = said.join("\n");
+    for part in [
+        "echo on every path, messages in pieces, up to 1000 bytes",
+        "keep-alive interval off, keep-alive timeout 2.5s, idle timeout 60s",
+        "receive buffer 4096 bytes, connections 7, ",
+        "allowed origins: https://a.example, http://localhost:8080",
+        "subprotocols: v2, v1",
+    ] {
+        assert!(said.contains(part), "{part:?} is not in:\n{said}");
+    }
+}
+
+#[test]
+fn ctrl_c_tells_the_open_connections_and_ends_with_0() {
+    for signal in ["-INT", "-TERM"] {
+        let mut program = Program::echo(&[]);
+        let mut client = program.open("/ws");
+        client.send_text("hello");
+        client.expect_text("hello");
+        program.signal(signal);
+        assert_eq!(client.expect_close(1001), "server shutting down");
+        client.send_close(CloseCode::GOING_AWAY, "");
+        client.expect_end();
+        assert_eq!(program.wait().code(), Some(0), "{signal}");
+        assert_eq!(program.err.iter().collect::<Vec<_>>(), [""; 0], "nothing to complain about");
+    }
+}
+
+#[test]
+fn without_connections_ctrl_c_ends_it_at_once() {
+    assert_eq!(Program::echo(&["--workers", "3"]).interrupt(), Some(0));
+}
+
+#[test]
+fn a_second_ctrl_c_does_not_wait_for_the_drain() {
+    let mut program = Program::echo(&[]);
+    let mut client = program.open("/ws");
+    program.signal("-INT");
+    client.expect_close(1001);
+    // The client does not answer.
+    assert_eq!(program.interrupt(), Some(1));
+    client.expect_gone();
+}
+
+#[test]
+fn a_port_in_use_is_one_clear_line_and_exit_code_1() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let addr = taken.local_addr().expect("an address").to_string();
+    let output = run(&["echo", "--listen", &addr]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty());
+    let said = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.starts_with(&format!("framewright: cannot listen on {addr}: ")), "{said}");
+    assert!(said.contains("in use"), "{said}");
+}
+
+#[test]
+fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
+    for (args, part) in [
+        (&[][..], "Usage"),
+        (&["eco"], "eco"),
+        (&["echo", "--no-such-option"], "--no-such-option"),
+        (&["echo", "extra"], "extra"),
+        (&["echo", "--listen", "5000"], "ADDR:PORT"),
+        (&["echo", "--listen", "127.0.0.1:65536"], "ADDR:PORT"),
+        (&["echo", "--listen", "unix:"], "unix"),
+        (&["echo", "--workers", "0"], "--workers"),
+        (&["echo", "--path", "ws"], "--path"),
+        (&["echo", "--path", "/a b"], "--path"),
+        (&["echo", "--allowed-origin", "example.com"], "--allowed-origin"),
+        (&["echo", "--allowed-origin", "https://a/path"], "--allowed-origin"),
+        (&["echo", "--subprotocol", "a, b"], "--subprotocol"),
+        (&["echo", "--subprotocol", ""], "--subprotocol"),
+        (&["echo", "--keep-alive-interval", "-1"], "-1"),
+        (&["echo", "--keep-alive-timeout", "soon"], "--keep-alive-timeout"),
+        (&["echo", "--idle-timeout", "inf"], "--idle-timeout"),
+        (&["echo", "--receive-buffer-size", "0"], "--receive-buffer-size"),
+        (&["echo", "--max-message", "1e6"], "--max-message"),
+        (&["echo", "--max-connections", "many"], "--max-connections"),
+    ] {
+        let output = run(args);
+        let said = String::from_utf8(output.stderr).expect("UTF-8");
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+        assert!(said.contains(part), "{args:?}: {said}");
+        assert!(output.stdout.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn help_and_version_end_with_0() {
+    for (args, part) in [(["--help"], "echo"), (["--version"], env!("CARGO_PKG_VERSION"))] {
+        let output = run(&args);
+        assert_eq!(output.status.code(), Some(0));
+        assert!(String::from_utf8_lossy(&output.stdout).contains(part));
+    }
+    let help = run(&["echo", "--help"]);
+    let help = String::from_utf8_lossy(&help.stdout);
+    for option in [
+        "--listen",
+        "--workers",
+        "--path",
+        "--any-path",
+        "--allowed-origin",
+        "--keep-alive-interval",
+        "--keep-alive-timeout",
+        "--idle-timeout",
+        "--receive-buffer-size",
+        "--max-message",
+        "--max-connections",
+        "--stream",
+        "--subprotocol",
+        "--verbose",
+    ] {
+        assert!(help.contains(option), "{option}");
+    }
+}
+
+#[test]
+fn verbose_prints_one_line_a_connection_and_otherwise_nothing_is_printed() {
+    for (args, expected) in [(&["-v"][..], 3), (&[], 0)] {
+        let mut program = Program::echo(args);
+        for number in 0..3 {
+            program.open(&format!("/ws?{number}")).leave();
+        }
+        assert_eq!(program.request("GET", "/").status, 200);
+        assert_eq!(program.interrupt(), Some(0));
+        let lines: Vec<String> = program.err.iter().collect();
+        assert_eq!(lines.len(), expected, "{lines:?}");
+        assert!(lines.iter().all(|line| line.contains("127.0.0.1:") && line.contains("/ws")), "{lines:?}");
+    }
+}
+
+#[test]
+fn a_path_of_ones_own_replaces_ws_on_the_page_too() {
+    let program = Program::echo(&["--path", "/chat"]);
+    let mut client = program.open("/chat");
+    client.send_text("hello");
+    client.expect_text("hello");
+    assert_eq!(program.connect().upgrade("/ws", "").status, 404);
+    assert!(program.request("GET", "/").text().contains("data-path=\"/chat\""));
+}
+
+#[test]
+fn any_path_echoes_everywhere_and_still_serves_the_page() {
+    let program = Program::echo(&["--any-path"]);
+    for path in ["/", "/ws", "/runCase?case=1&agent=x", "/a/b/c"] {
+        let mut client = program.open(path);
+        client.send_text(path);
+        client.expect_text(path);
+    }
+    assert_eq!(program.request("GET", "/").status, 200);
+    assert_eq!(program.request("GET", "/elsewhere").status, 400);
+}
+
+#[test]
+fn the_root_can_be_the_path() {
+    let program = Program::echo(&["--path", "/"]);
+    let mut client = program.open("/");
+    client.send_text("hello");
+    client.expect_text("hello");
+    assert_eq!(program.request("GET", "/").status, 200);
+}
+
+#[test]
+fn messages_come_back_whole_by_default_and_piece_by_piece_when_streamed() {
+    let whole = Program::echo(&[]);
+    let mut client = whole.open("/ws");
+    client.send_frame(false, OpCode::Text, b"one ");
+    client.send_frame(true, OpCode::Continuation, b"two");
+    client.expect_text("one two");
+
+    let stream = Program::echo(&["--stream"]);
+    let mut client = stream.open("/ws");
+    client.send_frame(false, OpCode::Text, b"one ");
+    let frame = client.frame();
+    assert_eq!((frame.fin, frame.opcode, &frame.payload[..]), (false, OpCode::Text, &b"one "[..]));
+    client.send_frame(true, OpCode::Continuation, b"two");
+    let (mut fin, mut rest) = (false, Vec::new());
+    while !fin {
+        let frame = client.frame();
+        assert_eq!(frame.opcode, OpCode::Continuation);
+        (fin, rest) = (frame.fin, [rest, frame.payload].concat());
+    }
+    assert_eq!(rest, b"two");
+}
+
+#[test]
+fn the_most_wanted_subprotocol_is_chosen() {
+    let program = Program::echo(&["--subprotocol", "v2", "--subprotocol", "v1"]);
+    for (offered, chosen) in [("v1, v2", Some("v2")), ("v1", Some("v1")), ("other", None), ("V2", None)] {
+        let fields = format!("Sec-WebSocket-Protocol: {offered}\r\n");
+        let answer = program.connect().upgrade("/ws", &fields);
+        assert_eq!((answer.status, answer.field("Sec-WebSocket-Protocol")), (101, chosen), "{offered}");
+    }
+}
+
+#[test]
+fn only_allowed_origins_connect() {
+    let program =
+        Program::echo(&["--allowed-origin", "https://a.example", "--allowed-origin", "http://localhost:1"]);
+    for (fields, status) in [
+        ("Origin: https://a.example\r\n", 101),
+        ("Origin: http://LOCALHOST:1\r\n", 101),
+        ("", 101),
+        ("Origin: https://a.example.evil\r\n", 403),
+        ("Origin: null\r\n", 403),
+    ] {
+        assert_eq!(program.connect().upgrade("/ws", fields).status, status, "{fields}");
+    }
+}
+
+#[test]
+fn a_message_over_the_maximum_is_refused_with_1009() {
+    for delivery in [&["--max-message", "100"][..], &["--max-message", "100", "--stream"]] {
+        let program = Program::echo(delivery);
+        let mut client = program.open("/ws");
+        client.send_binary(&[1; 100]);
+        assert_eq!(client.message().1, [1; 100]);
+        client.send_binary(&[1; 101]);
+        client.expect_close(1009);
+        client.expect_end();
+    }
+}
+
+#[test]
+fn a_connection_over_the_maximum_is_refused_with_503() {
+    let program = Program::echo(&["--max-connections", "1"]);
+    let mut client = program.open("/ws");
+    let mut refused = program.connect();
+    let answer = refused.answer();
+    assert_eq!(answer.status, 503);
+    assert!(answer.field("Retry-After").is_some());
+    refused.expect_end();
+    client.send_text("still here");
+    client.expect_text("still here");
+}
+
+#[test]
+fn timers_are_set_in_seconds_and_fractions_of_them() {
+    let idle = Program::echo(&["--idle-timeout", "0.2"]);
+    let mut client = idle.open("/ws");
+    assert_eq!(client.expect_close(1001), "idle timeout");
+
+    let pinging = Program::echo(&["--keep-alive-interval", "0.05"]);
+    let mut client = pinging.open("/ws");
+    for _ in 0..3 {
+        assert_eq!(client.frame().opcode, OpCode::Ping);
+    }
+
+    let demanding = Program::echo(&["--keep-alive-interval", "0.05", "--keep-alive-timeout", "0.05"]);
+    let mut client = demanding.open("/ws");
+    assert_eq!(client.frame().opcode, OpCode::Ping);
+    assert_eq!(client.expect_close(1011), "keep-alive timeout");
+}
+
+#[test]
+fn reads_of_one_octet_are_enough() {
+    let program = Program::echo(&["--receive-buffer-size", "1"]);
+    let mut client = program.open("/ws");
+    let text = "x".repeat(1000);
+    client.send_text(&text);
+    client.expect_text(&text);
+}
+
+#[test]
+fn a_unix_socket_is_served_and_its_file_removed() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("echo");
+    let listen = format!("unix:{}", path.display());
+    let mut program = Program::start(Command::new(PROGRAM).args(["echo", "--listen", &listen]));
+    assert_eq!(program.listening(), [listen]);
+    let mut client = Client::connect_unix(&path);
+    client.open("/ws");
+    client.send_text("hello");
+    client.expect_text("hello");
+    client.leave();
+    let mut client = Client::connect_unix(&path);
+    client.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(client.answer().status, 200);
+    client.expect_end();
+    assert_eq!(program.interrupt(), Some(0));
+    assert!(!path.exists());
+}
+
+#[test]
+fn the_soft_limit_on_descriptors_is_raised_to_the_hard_one() {
+    let output = Command::new("sh").args(["-c", "ulimit -Hn"]).output().expect("a shell");
+    let hard = String::from_utf8(output.stdout).expect("UTF-8");
+    let script = "ulimit -Sn 256; exec \"$0\" echo --listen 127.0.0.1:0";
+    let program = Program::start(Command::new("sh").args(["-c", script, PROGRAM]));
+    let said = program.said.join("\n");
+    let (_, descriptors) = said.split_once("descriptors ").expect("the number is printed");
+    let descriptors: u64 = descriptors.lines().next().unwrap_or_default().parse().expect("a number");
+    match hard.trim().parse() {
+        Ok(hard) => assert_eq!(descriptors, hard),
+        Err(_) => assert!(descriptors > 256, "unlimited, as far as the system allows"),
+    }
+}
+
+#[test]
+fn the_page_comes_with_a_policy_that_allows_what_is_in_it_and_no_more() {
+    let program = Program::echo(&[]);
+    let answer = program.request("GET", "/");
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.field("Content-Type"), Some("text/html; charset=utf-8"));
+    assert_eq!(answer.field("X-Content-Type-Options"), Some("nosniff"));
+    assert_eq!(answer.field("Content-Length"), Some(answer.body.len().to_string().as_str()));
+    let page = answer.text();
+    assert!(page.contains("<h1>WebSocket Sample Application</h1>"));
+    let inside = |tag: &str| {
+        let (_, rest) = page.split_once(&format!("<{tag}>")).expect("the element");
+        rest.split_once(&format!("</{tag}>")).expect("its end").0
+    };
+    let hash = |text: &str| STANDARD.encode(Sha256::digest(text.as_bytes()));
+    let policy = answer.field("Content-Security-Policy").expect("a policy");
+    for directive in [
+        "default-src 'none'".to_owned(),
+        format!("style-src 'sha256-{}'", hash(inside("style"))),
+        format!("script-src 'sha256-{}'", hash(inside("script"))),
+        "base-uri 'none'".to_owned(),
+        "form-action 'none'".to_owned(),
+        "frame-ancestors 'none'".to_owned(),
+    ] {
+        assert!(policy.split("; ").any(|found| found == directive), "{directive:?} is not in {policy:?}");
+    }
+    assert!(!policy.contains("unsafe") && !policy.contains('*'));
+    assert!(!page.contains(" style=\"") && !page.contains(" onclick="), "the policy would block it");
+}
+
+#[test]
+fn other_requests_are_answered_with_what_is_wrong() {
+    let program = Program::echo(&[]);
+    for (method, path, status, allow) in [
+        ("GET", "/ws", 400, None),
+        ("POST", "/ws", 405, Some("GET")),
+        ("POST", "/", 405, Some("GET, HEAD")),
+        ("GET", "/favicon.ico", 404, None),
+        ("GET", "/ws/", 404, None),
+        ("GET", "/index.html", 404, None),
+    ] {
+        let answer = program.request(method, path);
+        assert_eq!((answer.status, answer.field("Allow")), (status, allow), "{method} {path}");
+        assert_eq!(answer.field("Content-Type"), Some("text/plain; charset=utf-8"));
+    }
+    let mut client = program.connect();
+    client.send("HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let answer = client.answer_head();
+    assert_eq!(answer.status, 200);
+    assert!(answer.field("Content-Length").expect("a length").len() >= 4);
+    client.expect_end();
+}

@@ -1,0 +1,13 @@
+//! The server as its clients and its application see it: over real sockets, what is on the wire and what the handler saw.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod deferred;
+mod handles;
+mod http_answers;
+mod keep_alive;
+mod listeners;
+mod messages;
+mod routes_and_options;
+mod scripted;
