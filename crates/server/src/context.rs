@@ -43,19 +43,26 @@ const KEEP_TX: usize = 256 << 10;
 impl Context {
     pub(crate) fn new(site: Arc<Site>, mailbox: Arc<Mailbox>) -> Context {
         let now = Instant::now();
-        let most = site.routes.iter().map(|route| route.options.receive_buffer_size).max().unwrap_or(0);
-        let most = most.clamp(SHORT_TAIL, 1 << 20);
-        let scratch = vec![0; most.max(16 << 10)];
-        Context {
+        let mut context = Context {
             site,
             mailbox,
             now,
-            rx: RecvBuffer::with_capacity(most + 2 * SHORT_TAIL),
+            rx: RecvBuffer::new(),
             tx: Vec::with_capacity(64 << 10),
-            scratch,
+            scratch: Vec::new(),
             pool: Pool::new(now),
             draining: false,
-        }
+        };
+        context.restore();
+        context
+    }
+
+    /// Makes the buffers anew that a panic may have left with the connection they were lent to.
+    pub(crate) fn restore(&mut self) {
+        let sizes = self.site.routes.iter().map(|route| route.options.receive_buffer_size);
+        let most = sizes.max().unwrap_or(0).clamp(SHORT_TAIL, 1 << 20);
+        self.rx = RecvBuffer::with_capacity(most + 2 * SHORT_TAIL);
+        self.scratch = vec![0; most.max(16 << 10)];
     }
 
     /// Takes the lent vector back, or another one that a connection no longer needs.

@@ -14,6 +14,7 @@ use framewright::handshake::Refusal;
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -180,7 +181,8 @@ impl EventLoop {
         } else {
             self.context.mailbox.load.fetch_sub(1, Ordering::Relaxed);
         }
-        slot.finish(key, &mut self.context);
+        // What the connection carries is the application's, and may panic when it is dropped.
+        guarded(|| slot.finish(key, &mut self.context));
     }
 
     fn accept(&mut self) -> Option<Duration> {
@@ -288,8 +290,10 @@ impl EventLoop {
 
     fn decide(&mut self, key: Key, decision: ErasedDecision) {
         if let Some(Slot { phase: Phase::Opening(opening), .. }) = self.slots.get_mut(key) {
-            opening.decide(decision);
+            guarded(|| opening.decide(decision));
             self.take_turn(key);
+        } else {
+            guarded(|| drop(decision));
         }
     }
 
@@ -337,6 +341,13 @@ impl EventLoop {
         for key in self.slots.keys() {
             self.remove(key);
         }
+    }
+}
+
+/// Keeps a panic of the application from the loop.
+fn guarded(call: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(call)).is_err() {
+        tracing::error!("what a connection carried panicked when it was dropped");
     }
 }
 

@@ -352,7 +352,7 @@ impl Open {
     #[cold]
     fn after_panic(&mut self, stream: &mut Stream, key: Key, context: &mut Context) -> Flushed {
         tracing::error!(connection = key.number(), "a handler panicked; its connection is failed with 1011");
-        context.rx = RecvBuffer::with_capacity(context.scratch.len() + 2 * SHORT_TAIL);
+        context.restore();
         self.parked = None;
         self.undecoded = false;
         self.eof = false;

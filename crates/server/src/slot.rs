@@ -17,6 +17,7 @@ use crate::opening::Opening;
 use crate::slab::Key;
 use crate::stream::Stream;
 use crate::wheel::Tick;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 /// A connection.
@@ -82,7 +83,14 @@ impl Slot {
         loop {
             let Slot { stream, phase, ready, .. } = self;
             let next = match phase {
-                Phase::Opening(opening) => opening.turn(stream, key, ready, context),
+                Phase::Opening(opening) => {
+                    let turn = || opening.turn(stream, key, ready, context);
+                    catch_unwind(AssertUnwindSafe(turn)).unwrap_or_else(|_| {
+                        tracing::error!("what a handler decided panicked when it was dropped");
+                        context.restore();
+                        Next::Remove
+                    })
+                }
                 Phase::Open(open) => open.turn(stream, key, ready, context),
                 Phase::Lingering(lingering) => lingering.turn(stream, ready, context),
             };

@@ -118,23 +118,23 @@ impl Connection {
 
     /// The one place where a connection ends.
     ///
-    /// After a clean end what is queued is worth as much as before: only a peer that takes nothing of it for
-    /// [`Config::write_timeout`](super::Config::write_timeout) is given up. After any other it has
-    /// [`Config::close_timeout`](super::Config::close_timeout), and after a clean one, where this is the client, so has the server to
-    /// close the transport.
+    /// After a clean end, or when the peer has ended only its own direction, what is queued is worth as much as before: only a
+    /// peer that takes nothing of it for [`Config::write_timeout`](super::Config::write_timeout) is given up. After any
+    /// other it has [`Config::close_timeout`](super::Config::close_timeout), and as long has a server to close the
+    /// transport after a clean one.
     pub(super) fn end(&mut self, now: Instant, cause: Option<Error>) {
         if self.state == State::Closed {
             return;
         }
         self.state = State::Closed;
-        let clean = cause.is_none();
+        let worth_sending = matches!(cause, None | Some(Error::TransportLost)) && !self.outbox.is_empty();
         self.ending_mut().cause = cause;
         self.incoming.end();
         self.outbox.drop_pong();
         self.congested = false;
         self.writable = false;
         self.timers.cancel_all();
-        if clean && !self.close_is_sent() {
+        if worth_sending {
             self.timers.arm_if(Timer::Write, now, self.config.write_timeout);
         } else {
             self.timers.arm(Timer::Close, now, self.config.close_timeout);

@@ -1,7 +1,7 @@
 //! Deadlines on a virtual clock: the instants that `poll_timeout` names, and what happens at them and not before.
 
 use crate::support::{ROLES, from_peer, sent, sent_close, text};
-use framewright::{CloseCode, Config, Connection, Error, Negotiated, Role, State, Timeout};
+use framewright::{CloseCode, Config, Connection, Error, Negotiated, RecvBuffer, Role, State, Timeout};
 use framewright_testkit::app::Behaviour;
 use framewright_testkit::endpoint::{Endpoint, Seen};
 use framewright_testkit::net::{Net, Settings};
@@ -253,6 +253,34 @@ fn silence_proves_nothing_while_too_much_waits_for_anything_to_be_read() {
         Some(Error::Timeout(Timeout::KeepAlive)),
         "now it counts"
     );
+}
+
+#[test]
+fn a_peer_that_has_ended_its_direction_or_closed_may_take_its_time_as_long_as_it_takes_something() {
+    let config = Config { write_timeout: Some(secs(30)), close_timeout: secs(5), ..timeless() };
+    let close = |connection: &mut Connection, now| {
+        let mut rx = RecvBuffer::new();
+        rx.extend_from_slice(&from_peer(Role::Server, "close 1000"));
+        while connection.next_event(now, &mut rx).is_some() {}
+    };
+    let eof = |connection: &mut Connection, now| connection.handle_eof(now);
+    for end in [&close as &dyn Fn(&mut Connection, Instant), &eof] {
+        let mut now = Instant::now();
+        let mut connection = Connection::server(Arc::new(config.clone()), Negotiated::default(), now);
+        connection.send_binary(&[0; 1000]).unwrap();
+        connection.transmitted(now, 0);
+        end(&mut connection, now);
+        assert_eq!(connection.state(), State::Closed);
+        while connection.buffered() > 100 {
+            now += secs(29);
+            connection.handle_timeout(now);
+            connection.transmitted(now, 100);
+        }
+        let left = connection.buffered();
+        assert!(left > 0 && connection.poll_timeout() == Some(now + secs(30)));
+        connection.handle_timeout(now + secs(30));
+        assert_eq!(connection.buffered(), 0, "given up: the peer took nothing for 30 s");
+    }
 }
 
 #[test]

@@ -1,0 +1,85 @@
+//! Accepting connections: many at a time, and from behind a proxy.
+
+use crate::common::{Client, TestServer, next, upgrade_request, wait_until};
+use crate::probe::{Probe, ws};
+use framewright_server::{Decision, Handler, Incoming, PeerAddr, Server, ServerLimits};
+use std::sync::mpsc::{self, Sender};
+use std::time::Duration;
+
+/// SYS-002.
+#[test]
+fn two_thousand_connections_at_once_are_all_served() {
+    // Both ends are here; what a machine allows less is tested with less.
+    let descriptors = rlimit::increase_nofile_limit(u64::MAX).expect("a limit");
+    let count = usize::try_from(descriptors.saturating_sub(1000) / 2).unwrap_or(usize::MAX).min(2000);
+    for workers in [1, 2] {
+        let (probe, watch) = Probe::echo();
+        // The first ones wait for the last ones to connect.
+        let limits = ServerLimits { handshake_timeout: Duration::from_secs(60), ..ServerLimits::default() };
+        let server = TestServer::start(|builder| ws(probe)(builder.workers(workers).limits(limits)));
+        let mut clients: Vec<Client> = (0..count).map(|_| server.connect()).collect();
+        for client in &mut clients {
+            client.send(upgrade_request("/ws", ""));
+        }
+        for client in &mut clients {
+            assert_eq!(client.answer_head().status, 101);
+            client.send_text("here");
+        }
+        for client in &mut clients {
+            client.expect_text("here");
+        }
+        assert_eq!(server.handle().connections(), count);
+        assert_eq!(watch.tally.opened(), count);
+        drop(clients);
+        wait_until("all are gone", || server.handle().connections() == 0);
+        assert_eq!(watch.tally.closed(), count);
+    }
+}
+
+/// Tells whom it takes the peer for.
+struct WhoIsThere(Sender<Option<PeerAddr>>);
+
+impl Handler for WhoIsThere {
+    type State = ();
+
+    fn on_request(&self, request: &Incoming<'_, ()>) -> Decision<()> {
+        let _ = self.0.send(request.peer_addr());
+        Decision::accept(())
+    }
+}
+
+/// SYS-039.
+#[test]
+fn what_a_peer_says_about_its_address_is_not_believed() {
+    let (sender, seen) = mpsc::channel();
+    let server = TestServer::start(|builder| builder.route("/ws", WhoIsThere(sender)));
+    let mut client = server.connect();
+    let fields = "X-Forwarded-For: 192.0.2.1\r\nForwarded: for=192.0.2.1\r\nX-Real-IP: 192.0.2.1\r\n";
+    client.open_with("/ws", fields);
+    let local = client.stream().local_addr().expect("an address");
+    assert_eq!(next(&seen), Some(PeerAddr::Ip(local)));
+    for preface in [&b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"[..], b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"] {
+        let mut client = server.connect();
+        client.send([preface, upgrade_request("/ws", "").as_bytes()].concat());
+        assert_eq!(client.answer().status, 400);
+    }
+}
+
+/// SYS-027.
+#[test]
+fn a_server_binds_the_port_again_at_once() {
+    let (probe, _watch) = Probe::echo();
+    let server = TestServer::start(ws(probe));
+    let addr = server.addr();
+    // The server ends these first, and so holds them in TIME_WAIT.
+    for _ in 0..5 {
+        server.open("/ws").leave();
+    }
+    let left_open = server.open("/ws");
+    server.stop(Duration::ZERO).expect("the server ends well");
+    let (probe, _watch) = Probe::echo();
+    let server = Server::builder().listen(addr).expect("the port is free again");
+    let server = TestServer::run(ws(probe)(server).build().expect("a server"));
+    server.open("/ws").leave();
+    drop(left_open);
+}

@@ -1,0 +1,131 @@
+//! Peers that send much, at once or without end.
+
+use crate::common::{DEADLINE, TestServer, next, wait_until};
+use crate::probe::{Gate, Probe, frame, ws};
+use framewright::frame::OpCode;
+use framewright_server::{Message, Options};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Instant;
+
+/// SYS-003: everything is there at once, then the loop goes on, and what it does in which order tells how fair it is.
+#[test]
+fn a_peer_that_floods_gets_a_turn_or_two_while_a_hundred_others_get_theirs() {
+    const BUDGET: usize = 16 << 10;
+    let (gate, keeper) = Gate::new();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let handled = Arc::clone(&order);
+    let (probe, _watch) = Probe::new(move |socket, message| match message {
+        Message::Text("gate") => gate.pass(),
+        Message::Text(_) => {
+            handled.lock().unwrap().push(None);
+            socket.send(message).expect("room");
+        }
+        Message::Binary(flood) => handled.lock().unwrap().push(Some(flood.len())),
+    });
+    let options = Options { receive_buffer_size: BUDGET, ..Options::default() };
+    let server = TestServer::start(|builder| builder.route_with("/ws", options, probe));
+    let mut others: Vec<_> = (0..100).map(|_| server.open("/ws")).collect();
+    let (mut holder, mut flooder) = (server.open("/ws"), server.open("/ws"));
+
+    holder.send_text("gate");
+    next(&keeper.reached);
+    let flooded = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&flooded);
+    // More than the loop can take before the others, and it goes on until the server is gone.
+    let flood = thread::spawn(move || {
+        let burst = frame(true, OpCode::Binary, &[1; 100]).repeat(100);
+        while flooder.try_send(&burst).is_ok() {
+            count.fetch_add(burst.len(), SeqCst);
+        }
+    });
+    wait_until("many turns' worth has arrived", || flooded.load(SeqCst) > 8 * BUDGET);
+    for client in &mut others {
+        client.send_text("me too");
+    }
+    keeper.open.send(()).expect("the handler waits");
+    for client in &mut others {
+        client.expect_text("me too");
+    }
+    let before: usize = {
+        let order = order.lock().unwrap();
+        let last = order.iter().rposition(Option::is_none).expect("the others were heard");
+        order[..last].iter().flatten().sum()
+    };
+    drop(server);
+    flood.join().unwrap();
+    // It may have been first in line, and again in the list of those with work left.
+    assert!(before <= 3 * BUDGET, "{before} octets of flood before the last of the others");
+}
+
+/// SYS-004: no event announces what a turn has left over.
+#[test]
+fn what_comes_in_one_go_is_answered_to_the_last_message_though_nothing_follows() {
+    for (receive_buffer_size, total) in [(1, 20_000), (125, 300_000), (4096, 1 << 20), (65536, 1 << 20)] {
+        let (probe, watch) = Probe::echo();
+        let options = Options { receive_buffer_size, ..Options::default() };
+        let server = TestServer::start(|builder| builder.route_with("/ws", options, probe));
+        let mut client = server.open("/ws");
+        let request = frame(true, OpCode::Text, b"a small message");
+        let count = total / request.len();
+        client.send(request.repeat(count));
+        let answer = frame_from_server(b"a small message");
+        let answers = client.read_exact(answer.len() * count);
+        assert!(answers == answer.repeat(count), "{receive_buffer_size} octets a read");
+        assert_eq!(watch.tally.messages(), count);
+        client.leave();
+    }
+}
+
+fn frame_from_server(text: &[u8]) -> Vec<u8> {
+    [&[0x81, u8::try_from(text.len()).expect("a short one")], text].concat()
+}
+
+/// What a turn costs does not grow with what the connection holds already, however the octets are cut.
+#[test]
+fn a_large_message_arrives_through_a_small_buffer_and_in_small_fragments() {
+    let payload: Vec<u8> = (0..1 << 20).map(|i: u32| i.to_le_bytes()[1]).collect();
+    let began = Instant::now();
+    for (receive_buffer_size, fragment) in
+        [(125, 1 << 20), (4096, 1 << 20), (125, 5000), (4096, 100), (65536, 16), (65536, 5000)]
+    {
+        let (probe, _watch) = Probe::echo();
+        let options = Options { receive_buffer_size, ..Options::default() };
+        let server = TestServer::start(|builder| builder.route_with("/ws", options, probe));
+        let mut client = server.open("/ws");
+        let mut octets = frame(false, OpCode::Binary, b"");
+        for piece in payload.chunks(fragment) {
+            octets.extend(frame(false, OpCode::Continuation, piece));
+        }
+        octets.extend(frame(true, OpCode::Continuation, b""));
+        client.send(octets);
+        let answer = client.frame();
+        assert!(answer.payload == payload, "{receive_buffer_size} octets a read, fragments of {fragment}");
+        client.leave();
+    }
+    // An octet a turn took fifty times as long as this takes.
+    assert!(began.elapsed() < DEADLINE / 2, "it took {:?}", began.elapsed());
+}
+
+/// SYS-046: handlers have no queue of their own; a peer that is faster than its handler waits in the kernel.
+#[test]
+fn a_peer_that_is_faster_than_its_handler_is_held_back_by_the_socket() {
+    let (gate, keeper) = Gate::new();
+    let (probe, watch) = Probe::new(move |_, message| {
+        if message == Message::Text("gate") {
+            gate.pass();
+        }
+    });
+    let server = TestServer::start(ws(probe));
+    let mut client = server.open("/ws");
+    client.send_text("gate");
+    next(&keeper.reached);
+    let mut writer = client.try_clone();
+    let flood = thread::spawn(move || writer.send(frame(true, OpCode::Binary, &[3; 1000]).repeat(50_000)));
+    // The handler has been given nothing behind the message that it is busy with.
+    keeper.open.send(()).expect("the handler waits");
+    wait_until("all is handled", || watch.tally.messages() == 50_001);
+    flood.join().unwrap();
+    client.leave();
+}
