@@ -50,6 +50,14 @@ mod tests {
 
     #[test]
     fn accept_key_of_the_rfc_example() {
+        //= https://www.rfc-editor.org/rfc/rfc6455#section-4.2.2
+        //= type=test
+        //# The value of this
+        //# header field is constructed by concatenating /key/, defined
+        //# above in step 4 in Section 4.2.2, with the string "258EAFA5-
+        //# E914-47DA-95CA-C5AB0DC85B11", taking the SHA-1 hash of this
+        //# concatenated value to obtain a 20-byte value and base64-
+        //# encoding (see Section 4 of [RFC4648]) this 20-byte hash.
         assert_eq!(&accept_key(b"dGhlIHNhbXBsZSBub25jZQ=="), b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 

@@ -246,6 +246,11 @@ mod tests {
 
     #[test]
     fn violations_of_the_grammar_are_errors() {
+        //= https://www.rfc-editor.org/rfc/rfc6455#section-9.1
+        //= type=test
+        //# When using the quoted-string syntax variant, the value
+        //# after quoted-string unescaping MUST conform to the
+        //# 'token' ABNF.
         for value in [
             ";",
             "a;",
@@ -277,6 +282,10 @@ mod tests {
 
     #[test]
     fn empty_elements_are_bounded() {
+        //= https://www.rfc-editor.org/rfc/rfc9110#section-5.6.1.2
+        //= type=test
+        //# A recipient MUST parse and ignore a reasonable number of empty list elements: enough to handle common mistakes by
+        //# senders that merge values, but not so much that they could be used as a denial-of-service mechanism.
         assert_eq!(parse(&format!("{}a", ",".repeat(MAX_EMPTY_ELEMENTS))).as_deref(), Ok("a"));
         assert_eq!(parse(&format!("{}a", ",".repeat(MAX_EMPTY_ELEMENTS + 1))), Err(Malformed));
     }

@@ -205,6 +205,10 @@ mod tests {
 
     #[test]
     fn values_hold_no_control_character_but_tab() {
+        //= https://www.rfc-editor.org/rfc/rfc9110#section-5.5
+        //= type=test
+        //# Field values containing CR, LF, or NUL characters are invalid and dangerous, due to the varying ways that
+        //# implementations might parse and interpret those characters
         for byte in 0..=u8::MAX {
             let value = FieldValue::from_bytes(vec![b'a', byte, b'b']);
             let fine = byte == b'\t' || (byte >= 0x20 && byte != 0x7f);

@@ -239,6 +239,11 @@ mod tests {
 
     #[test]
     fn origin_matches_as_a_whole() {
+        //= https://www.rfc-editor.org/rfc/rfc6455#section-10.2
+        //= type=test
+        //# Servers that are not intended to process input from any web page but
+        //# only for certain sites SHOULD verify the |Origin| field is an origin
+        //# they expect.
         let allowed = ["https://good.example"];
         for origin in ["https://good.example", "HTTPS://Good.Example", "https://good.example:443"] {
             assert!(origin_allowed(&allowed, origin), "{origin}");
@@ -278,6 +283,12 @@ mod tests {
 
     #[test]
     fn two_origins_are_not_allowed_and_none_is() {
+        //= https://www.rfc-editor.org/rfc/rfc6455#section-4.2.1
+        //= type=test
+        //# Optionally, an |Origin| header field.  This header field is sent
+        //# by all browser clients.  A connection attempt lacking this
+        //# header field SHOULD NOT be interpreted as coming from a browser
+        //# client.
         let origins = AllowedOrigins::new(["https://a"]).unwrap();
         assert!(
             !with("Host: h\r\nOrigin: https://a\r\nOrigin: https://a\r\n", |request| origins.allows(request))

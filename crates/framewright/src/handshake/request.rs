@@ -247,6 +247,11 @@ mod tests {
 
     #[test]
     fn subprotocols_are_read_across_lines() {
+        //= https://www.rfc-editor.org/rfc/rfc6455#section-11.3.4
+        //= type=test
+        //# The |Sec-WebSocket-Protocol| header field MAY appear multiple times
+        //# in an HTTP request (which is logically the same as a single
+        //# |Sec-WebSocket-Protocol| header field that contains all values).
         let head =
             "GET / HTTP/1.1\r\nHost: h\r\nSec-WebSocket-Protocol: a, b\r\nsec-websocket-protocol:,c\r\n\r\n";
         with(head, |request| assert_eq!(request.subprotocols().collect::<Vec<_>>(), ["a", "b", "c"]));

@@ -190,6 +190,9 @@ fn server_leaves_ordinary_requests_to_the_application() {
 
 #[test]
 fn server_refuses_other_methods() {
+    //= https://www.rfc-editor.org/rfc/rfc6455#section-4.2.1
+    //= type=test
+    //# An HTTP/1.1 or higher GET request
     //= https://www.rfc-editor.org/rfc/rfc9110#section-15.5.6
     //= type=test
     //# The origin server MUST generate an Allow header field in a 405 response containing a list of the target
@@ -228,6 +231,22 @@ fn server_refuses_upgrade_without_connection_upgrade() {
 
 #[test]
 fn server_refuses_other_websocket_versions() {
+    //= https://www.rfc-editor.org/rfc/rfc9110#section-15.5.22
+    //= type=test
+    //# The server MUST send an Upgrade header field in a 426 response to indicate the required protocol(s)
+    //= https://www.rfc-editor.org/rfc/rfc6455#section-11.3.5
+    //= type=test
+    //# However, the |Sec-WebSocket-Version| header field MUST NOT appear
+    //# more than once in an HTTP request.
+    //= https://www.rfc-editor.org/rfc/rfc6455#section-4.2.2
+    //= type=test
+    //# If this
+    //# version does not match a version understood by the server, the
+    //# server MUST abort the WebSocket handshake described in this
+    //# section and instead send an appropriate HTTP error code (such
+    //# as 426 Upgrade Required) and a |Sec-WebSocket-Version| header
+    //# field indicating the version(s) the server is capable of
+    //# understanding.
     //= https://www.rfc-editor.org/rfc/rfc6455#section-4.4
     //= type=test
     //# If the
@@ -247,7 +266,9 @@ fn server_refuses_other_websocket_versions() {
     for refusal in [Refusal::UnsupportedVersion, Refusal::RepeatedVersion, Refusal::MissingVersion] {
         let mut out = Vec::new();
         refusal.to_response().encode("", false, &mut out);
-        assert!(String::from_utf8(out).unwrap().contains("\r\nSec-WebSocket-Version: 13\r\n"));
+        let answer = String::from_utf8(out).unwrap();
+        assert!(answer.contains("\r\nSec-WebSocket-Version: 13\r\n"));
+        assert_eq!(answer.contains("\r\nUpgrade: websocket\r\n"), refusal.status().as_u16() == 426);
     }
 }
 
@@ -298,6 +319,10 @@ fn server_refuses_malformed_subprotocols() {
 fn server_refuses_malformed_extensions() {
     //= https://www.rfc-editor.org/rfc/rfc6455#section-9.1
     //= type=test
+    //# Note that like other HTTP header fields, this header field MAY be
+    //# split or combined across multiple lines.
+    //= https://www.rfc-editor.org/rfc/rfc6455#section-9.1
+    //= type=test
     //# If a value is received by either the client or
     //# the server during negotiation that does not conform to the ABNF
     //# below, the recipient of such malformed data MUST immediately _Fail
@@ -308,6 +333,8 @@ fn server_refuses_malformed_extensions() {
     {
         assert_refused(&with(value), Refusal::InvalidExtensions, 400);
     }
+    let lines = ["Sec-WebSocket-Extensions: a; b", "Sec-WebSocket-Extensions: c;"];
+    assert_refused(&handshake(REQUEST_LINE, &lines), Refusal::InvalidExtensions, 400);
     for value in ["permessage-deflate; client_max_window_bits", "x, y;a=b;c=\"d\"", "foo,,bar ; baz = 2"] {
         let answer = answer(&with(value)).unwrap().unwrap();
         assert!(!answer.contains("Extensions"), "none is accepted: {answer}");
@@ -316,6 +343,10 @@ fn server_refuses_malformed_extensions() {
 
 #[test]
 fn server_sends_100_before_101_when_it_is_expected() {
+    //= https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1
+    //= type=test
+    //# A server that receives an Expect field value containing a member other than 100-continue MAY respond with a 417
+    //# (Expectation Failed) status code to indicate that the unexpected expectation cannot be met.
     //= https://www.rfc-editor.org/rfc/rfc9110#section-7.8
     //= type=test
     //# If a server receives both an Upgrade and an Expect header field with the "100-continue" expectation (Section

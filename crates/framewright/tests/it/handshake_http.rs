@@ -21,6 +21,10 @@ fn server_accepts_one_empty_line_before_the_request() {
 fn server_accepts_absolute_form_and_takes_its_host() {
     //= https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2
     //= type=test
+    //# A server MUST accept the absolute-form in requests even though most HTTP/1.1 clients will only send the
+    //# absolute-form to a proxy.
+    //= https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2
+    //= type=test
     //# When an origin server receives a request with an absolute-form of request-target, the origin server MUST ignore
     //# the received Host header field (if any) and instead use the host information of the request-target.
     let octets = handshake("GET http://other.example:81/chat?x HTTP/1.1", &[]);
@@ -35,6 +39,10 @@ fn server_accepts_absolute_form_and_takes_its_host() {
 
 #[test]
 fn server_refuses_other_targets() {
+    //= https://www.rfc-editor.org/rfc/rfc6455#section-3
+    //= type=test
+    //# Fragment identifiers are meaningless in the context of WebSocket URIs
+    //# and MUST NOT be used on these URIs.
     for target in ["chat", "ws://a/", "http://", "http:///x", "http://u@h/", "*", "/a#b", "/a#", "a:80"] {
         assert_refused(&handshake(&format!("GET {target} HTTP/1.1"), &[]), Refusal::InvalidTarget, 400);
     }
@@ -43,6 +51,16 @@ fn server_refuses_other_targets() {
 
 #[test]
 fn server_refuses_malformed_request_lines() {
+    //= https://www.rfc-editor.org/rfc/rfc6455#section-4.2.1
+    //= type=test
+    //# If
+    //# the server, while reading the handshake, finds that the client did
+    //# not send a handshake that matches the description below (note that as
+    //# per [RFC2616], the order of the header fields is not important),
+    //# including but not limited to any violations of the ABNF grammar
+    //# specified for the components of the handshake, the server MUST stop
+    //# processing the client's handshake and return an HTTP response with an
+    //# appropriate error code (such as 400 Bad Request).
     //= https://www.rfc-editor.org/rfc/rfc9112#section-3.2
     //= type=test
     //# Recipients of an invalid request-line SHOULD respond with either a 400 (Bad Request) error or a 301 (Moved
@@ -93,6 +111,15 @@ fn server_refuses_bare_cr_and_bare_lf() {
 
 #[test]
 fn server_refuses_malformed_field_lines() {
+    //= https://www.rfc-editor.org/rfc/rfc9112#section-5.2
+    //= type=test
+    //# A server that receives an obs-fold in a request message that is not within a "message/http" container MUST
+    //# either reject the message by sending a 400 (Bad Request), preferably with a representation explaining that
+    //# obsolete line folding is unacceptable, or replace each received obs-fold with one or more SP octets
+    //= https://www.rfc-editor.org/rfc/rfc9112#section-2.2
+    //= type=test
+    //# A recipient that receives whitespace between the start-line and the first header field MUST either reject
+    //# the message as invalid or consume each whitespace-preceded line without further processing of it
     //= https://www.rfc-editor.org/rfc/rfc9112#section-5.1
     //= type=test
     //# A server MUST reject, with a response status code of 400 (Bad Request), any received request message that
@@ -112,6 +139,14 @@ fn server_refuses_malformed_field_lines() {
 
 #[test]
 fn server_refuses_a_request_line_over_the_limit() {
+    //= https://www.rfc-editor.org/rfc/rfc9112#section-3
+    //= type=test
+    //# A server that receives a method longer than any that it implements SHOULD respond with a 501 (Not
+    //# Implemented) status code.
+    //= https://www.rfc-editor.org/rfc/rfc9112#section-3
+    //= type=test
+    //# A server that receives a request-target longer than any URI it wishes to parse MUST respond with a 414
+    //# (URI Too Long) status code
     let target = |length: usize| handshake(&format!("GET /{} HTTP/1.1", "a".repeat(length - 14)), &[]);
     assert_accepted(&target(8192));
     assert_refused(&target(8193), Refusal::RequestLineTooLong { limit: 8192 }, 414);
@@ -122,6 +157,10 @@ fn server_refuses_a_request_line_over_the_limit() {
 
 #[test]
 fn server_refuses_a_head_over_the_limit() {
+    //= https://www.rfc-editor.org/rfc/rfc6585#section-5
+    //= type=test
+    //# The 431 status code indicates that the server is unwilling to process the request because its header
+    //# fields are too large.
     let base = handshake(REQUEST_LINE, &["Cookie: "]).len();
     let head = |length: usize| handshake(REQUEST_LINE, &[&format!("Cookie: {}", "a".repeat(length - base))]);
     assert_accepted(&head(16384));
@@ -159,6 +198,12 @@ fn server_refuses_request_without_host() {
 
 #[test]
 fn server_refuses_invalid_content_length() {
+    //= https://www.rfc-editor.org/rfc/rfc9112#section-6.3
+    //= type=test
+    //# If a message is received without Transfer-Encoding and with an invalid Content-Length header field, then the
+    //# message framing is invalid and the recipient MUST treat it as an unrecoverable error, unless the field value
+    //# can be successfully parsed as a comma-separated list (Section 5.6.1 of [HTTP]), all values in the list are
+    //# valid, and all values in the list are the same
     for value in ["x", "", "-1", "+1", "1 2", "1,2", "0x1", "1.0", "18446744073709551616", "5,"] {
         let octets = handshake(REQUEST_LINE, &[&format!("Content-Length: {value}")]);
         assert_refused(&octets, Refusal::InvalidContentLength, 400);
@@ -169,6 +214,24 @@ fn server_refuses_invalid_content_length() {
 
 #[test]
 fn server_refuses_unreliable_transfer_encoding() {
+    //= https://www.rfc-editor.org/rfc/rfc9112#section-6.3
+    //= type=test
+    //# If a Transfer-Encoding header field is present in a request and the chunked transfer coding is not the final
+    //# encoding, the message body length cannot be determined reliably; the server MUST respond with the 400 (Bad
+    //# Request) status code and then close the connection.
+    //= https://www.rfc-editor.org/rfc/rfc9112#section-6.1
+    //= type=test
+    //# A server that receives a request message with a transfer coding it does not understand SHOULD respond with 501
+    //# (Not Implemented).
+    //= https://www.rfc-editor.org/rfc/rfc9112#section-6.1
+    //= type=test
+    //# A server or client that receives an HTTP/1.0 message containing a Transfer-Encoding header field MUST treat the
+    //# message as if the framing is faulty, even if a Content-Length is present, and close the connection after
+    //# processing the message.
+    //= https://www.rfc-editor.org/rfc/rfc9112#section-6.1
+    //= type=test
+    //# A server MAY reject a request that contains both Content-Length and Transfer-Encoding or process such a request
+    //# in accordance with the Transfer-Encoding alone.
     for (more, refusal, status) in [
         (&["Transfer-Encoding: gzip"][..], Refusal::InvalidTransferEncoding, 400),
         (&["Transfer-Encoding: chunked, gzip"], Refusal::InvalidTransferEncoding, 400),

@@ -449,6 +449,11 @@ fn a_host_that_is_not_served_gets_421() {
 /// SYS-018.
 #[test]
 fn only_origins_that_match_as_a_whole_are_accepted() {
+    //= https://www.rfc-editor.org/rfc/rfc6455#section-4.2.2
+    //= type=test
+    //# If the server does not wish to accept this connection, it MUST return an
+    //# appropriate HTTP error code (e.g., 403 Forbidden) and abort the
+    //# WebSocket handshake described in this section.
     let (scripted, seen) = Scripted::echo();
     let allowed = ["https://good.example", "http://localhost:5000"];
     let options =
