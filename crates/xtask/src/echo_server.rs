@@ -142,7 +142,7 @@ mod tests {
     fn the_address_is_read_from_the_listening_line() {
         let expected: SocketAddr = "127.0.0.1:41234".parse().expect("an address");
         assert_eq!(listening_line("listening on 127.0.0.1:41234\r\n"), Some(expected));
-        assert_eq!(listening_line("listening on unix:/tmp/socket"), None);
+        assert_eq!(listening_line("listening on unix:echo.socket"), None);
         assert_eq!(listening_line("page: http://localhost:5000"), None);
     }
 
