@@ -39,7 +39,7 @@ pub struct Config {
     pub small_frame_budget: u32,
     /// While this many octets or more wait to be sent, `send_*` refuses with `Full`, and
     /// [`Connection::wants_read`](crate::Connection::wants_read) is false. Default 1 MiB. One message of any size is taken
-    /// below the mark, so at most this much and one message are held. At least 1; with 0 nothing could be sent.
+    /// below the mark, so at most this much and one message are held. At least 1: 0 is taken as 1.
     pub high_water: usize,
     /// After the high-water mark was reached, sending and reading go on when no more than this many octets wait. Default
     /// 256 KiB: far enough below not to toggle with each write.
@@ -87,7 +87,8 @@ impl Default for Config {
 
 impl Config {
     /// The rule that a client which promises a message every `interval` is gone when nothing came for twice as long: sets
-    /// [`Config::idle_timeout`] to `2 * interval`. Any received frame counts.
+    /// [`Config::idle_timeout`] to `2 * interval`. Any received frame counts, a Pong too: where such a client is to be found out,
+    /// keep-alive Pings have to be further apart than that, or off.
     #[must_use]
     pub fn expect_message_every(mut self, interval: Duration) -> Config {
         self.idle_timeout = Some(interval.saturating_mul(2));

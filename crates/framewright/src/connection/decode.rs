@@ -68,7 +68,7 @@ impl Connection {
             Turn::Event(step) => step,
             Turn::Starved | Turn::Again => return None,
         };
-        Some(Decoded { step, serial: rx.serial() })
+        Some(Decoded { step, stamp: rx.stamp() })
     }
 
     /// Turns until there is an event; `None` when there is none to be had.
@@ -247,6 +247,8 @@ impl Connection {
         }
     }
 
+    // After our own Close nothing but the answer to the peer's is sent. The sentence excuses that only once the peer's Close
+    // has arrived; a peer that was told of the end does not need the Pong.
     //= https://www.rfc-editor.org/rfc/rfc6455#section-5.5.2
     //# Upon receipt of a Ping frame, an endpoint MUST send a Pong frame in
     //# response, unless it already received a Close frame.

@@ -67,7 +67,7 @@ pub enum Event<'a> {
     Message(Message<'a>),
     /// A piece of a message arrived.
     Chunk(Chunk<'a>),
-    /// A Ping arrived, with this application data. Its Pong is queued already.
+    /// A Ping arrived, with this application data. Its Pong is queued already, unless a Close frame was queued before.
     Ping(&'a [u8]),
     /// A Pong arrived: an answer to a keep-alive Ping, to a Ping of the application, or to none.
     Pong(&'a [u8]),
@@ -121,7 +121,8 @@ impl Closure {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decoded {
     pub(super) step: Step,
-    pub(super) serial: u32,
+    /// The buffer and its state: where its octets lie, and how often it had changed.
+    pub(super) stamp: (usize, u32),
 }
 
 /// The inside of [`Decoded`]: ranges into the buffer.
@@ -147,7 +148,11 @@ impl Decoded {
     /// If the buffer was changed since: it is another one, was read into, or has decoded further.
     #[must_use]
     pub fn resolve(self, rx: &RecvBuffer) -> Event<'_> {
-        assert_eq!(self.serial, rx.serial(), "the buffer has changed since this event was decoded");
+        assert_eq!(
+            self.stamp,
+            rx.stamp(),
+            "the buffer is another one, or has changed since this event was decoded"
+        );
         self.step.resolve(rx)
     }
 }

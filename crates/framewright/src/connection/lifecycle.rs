@@ -3,10 +3,10 @@
 use super::Connection;
 use super::event::Step;
 use super::state::{Ending, State, close_body};
-use super::timer::Timer;
+use super::timer::{ALL, Timer};
 use crate::error::{Error, Timeout};
 use crate::frame::{CloseCode, CloseFrame, MAX_CLOSE_REASON, OpCode};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 impl Connection {
     /// The peer has ended its direction of the transport: no more octets will come. Call it after decoding all that came
@@ -21,32 +21,34 @@ impl Connection {
         }
     }
 
-    /// Acts on every deadline that has passed at `now`. Early calls do nothing.
+    /// Acts on every deadline that has passed at `now`, on each once. Early calls do nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some(timer) = self.timers.take_due(now) {
-            match timer {
-                // What the peer has sent is not read at present: its silence proves nothing. Timer::Write watches it.
-                Timer::Pong if self.congested => {
-                    self.timers.arm_if(timer, now, self.config.keep_alive_timeout);
-                }
-                Timer::Idle if self.congested => self.timers.arm_if(timer, now, self.config.idle_timeout),
-                Timer::Message if self.congested => {
-                    self.timers.arm_if(timer, now, self.config.message_timeout);
-                }
-                Timer::KeepAlive => self.keep_alive(now),
-                Timer::Pong => self.fail_with(now, Error::Timeout(Timeout::KeepAlive)),
-                Timer::Idle => self.fail_with(now, Error::Timeout(Timeout::Idle)),
-                Timer::Message => self.fail_with(now, Error::Timeout(Timeout::Message)),
-                Timer::Write => {
-                    self.end(now, Some(Error::Timeout(Timeout::Write)));
-                    self.give_up_sending();
-                }
-                Timer::Close => {
-                    self.end(now, Some(Error::Timeout(Timeout::Close)));
-                    self.give_up_sending();
-                }
+        for timer in ALL {
+            if self.timers.take_if_due(timer, now) {
+                self.deadline_passed(now, timer);
             }
         }
+    }
+
+    fn deadline_passed(&mut self, now: Instant, timer: Timer) {
+        let config = &self.config;
+        match timer {
+            // What the peer has sent is not read at present: its silence proves nothing. Timer::Write watches it.
+            Timer::Pong if self.congested => self.timers.arm_again(timer, now, config.keep_alive_timeout),
+            Timer::Idle if self.congested => self.timers.arm_again(timer, now, config.idle_timeout),
+            Timer::Message if self.congested => self.timers.arm_again(timer, now, config.message_timeout),
+            Timer::KeepAlive => self.keep_alive(now),
+            Timer::Pong => self.fail_with(now, Error::Timeout(Timeout::KeepAlive)),
+            Timer::Idle => self.fail_with(now, Error::Timeout(Timeout::Idle)),
+            Timer::Message => self.fail_with(now, Error::Timeout(Timeout::Message)),
+            Timer::Write => self.give_up(now, Timeout::Write),
+            Timer::Close => self.give_up(now, Timeout::Close),
+        }
+    }
+
+    fn give_up(&mut self, now: Instant, timeout: Timeout) {
+        self.end(now, Some(Error::Timeout(timeout)));
+        self.give_up_sending();
     }
 
     /// *Fails the connection* (section 7.1.7) for a reason of the application: queues a Close frame with this code, unless
@@ -107,6 +109,7 @@ impl Connection {
 
     /// Queues the one Close frame of this connection.
     pub(super) fn queue_close(&mut self, code: Option<CloseCode>, reason: &str) {
+        self.writable = false; // nothing may be written any more
         self.outbox.drop_pong();
         let mask = self.next_mask();
         self.outbox.push(true, OpCode::Close, &close_body(code, reason), mask);
@@ -153,9 +156,7 @@ impl Connection {
 
     /// Sends the next keep-alive Ping, unless what waits will tell as much, and sets the deadlines.
     fn keep_alive(&mut self, now: Instant) {
-        let Some(interval) = self.config.keep_alive_interval else { return };
-        // An interval of zero must not keep `handle_timeout` busy for ever.
-        self.timers.arm(Timer::KeepAlive, now, interval.max(Duration::from_nanos(1)));
+        self.timers.arm_again(Timer::KeepAlive, now, self.config.keep_alive_interval);
         // While something waits, the peer's taking it is the sign of life (Timer::Write); while a Pong is awaited, another
         // Ping would move the deadline.
         if self.state != State::Open || !self.outbox.is_empty() || self.timers.is_armed(Timer::Pong) {

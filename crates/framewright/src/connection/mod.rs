@@ -167,7 +167,7 @@ impl Connection {
     /// Whether a message would be taken now: open, and below the high-water mark.
     #[must_use]
     pub fn is_writable(&self) -> bool {
-        self.state == State::Open && self.outbox.len() < self.config.high_water
+        self.state == State::Open && !self.is_full()
     }
 
     /// Whether a message is being sent in fragments, so that no other may be sent.

@@ -102,22 +102,26 @@ impl Outbox {
     ) {
         let mut octets = [0; MAX_HEADER_LEN];
         let header_len = header.encode(&mut octets);
-        self.octets.extend_from_slice(&octets[..header_len]);
-        self.queued_total += header_len as u64;
-        let waiting = self.len();
+        let frame_header = &octets[..header_len];
         let mut slices = [IoSlice::new(&[]); 8];
-        let (used, covered) = self.slices(&mut slices[..7]);
-        let taken = if covered == waiting {
-            slices[used] = IoSlice::new(payload);
-            write(&slices[..=used])
-        } else {
-            write(&slices[..used])
-        };
-        assert!(taken <= waiting + payload.len(), "more octets taken than were shown");
-        let of_payload = taken.saturating_sub(waiting);
-        self.advance(taken - of_payload);
-        self.queued_total += payload.len() as u64;
-        self.sent_total += of_payload as u64;
+        let (mut used, mut shown) = self.slices(&mut slices[..6]);
+        let waiting = self.len();
+        if shown == waiting {
+            slices[used] = IoSlice::new(frame_header);
+            slices[used + 1] = IoSlice::new(payload);
+            used += 2;
+            shown += header_len + payload.len();
+        }
+        // Nothing is queued before: should `write` panic, no header stays behind without its payload.
+        let taken = write(&slices[..used]);
+        assert!(taken <= shown, "more octets taken than were shown");
+        let of_frame = taken.saturating_sub(waiting);
+        self.advance(taken - of_frame);
+        let of_header = of_frame.min(header_len);
+        let of_payload = of_frame - of_header;
+        self.queued_total += (header_len + payload.len()) as u64;
+        self.sent_total += of_frame as u64;
+        self.octets.extend_from_slice(&frame_header[of_header..]);
         self.octets.extend_from_slice(&payload[of_payload..]);
     }
 

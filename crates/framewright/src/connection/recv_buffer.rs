@@ -147,8 +147,9 @@ impl RecvBuffer {
         self.serial = self.serial.wrapping_add(1);
     }
 
-    pub(super) fn serial(&self) -> u32 {
-        self.serial
+    /// Tells this buffer in its present state from others.
+    pub(super) fn stamp(&self) -> (usize, u32) {
+        (self.octets.as_ptr().addr(), self.serial)
     }
 
     #[inline]

@@ -196,7 +196,7 @@ impl Connection {
     fn check_room(&self) -> Result<(), SendError> {
         if self.state != State::Open {
             Err(SendError::Closed)
-        } else if self.outbox.len() >= self.config.high_water {
+        } else if self.is_full() {
             Err(SendError::Full)
         } else {
             Ok(())
@@ -213,7 +213,13 @@ impl Connection {
     /// Notes that a frame was queued in `Open`: whoever finds no room from now on is owed an `Event::Writable`.
     #[inline]
     pub(super) fn note_queued(&mut self) {
-        self.congested |= self.outbox.len() >= self.config.high_water;
+        self.congested |= self.is_full();
+    }
+
+    /// Whether as much waits as may. With a mark of zero nothing could ever be sent, so it counts as one.
+    #[inline]
+    pub(super) fn is_full(&self) -> bool {
+        self.outbox.len() >= self.config.high_water.max(1)
     }
 
     /// The key for the next frame: a fresh one for a client, none for a server.

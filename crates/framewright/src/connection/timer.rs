@@ -28,7 +28,8 @@ pub(super) enum Timer {
 }
 
 const COUNT: usize = 6;
-const ALL: [Timer; COUNT] =
+/// All of them, in the order in which they are looked at.
+pub(super) const ALL: [Timer; COUNT] =
     [Timer::KeepAlive, Timer::Pong, Timer::Idle, Timer::Message, Timer::Write, Timer::Close];
 const NEVER: u64 = u64::MAX;
 
@@ -52,6 +53,12 @@ impl Timers {
         }
     }
 
+    /// The same for a deadline that has just passed. It never passes at once again, so that whoever asks until none has passed
+    /// comes to an end.
+    pub(super) fn arm_again(&mut self, timer: Timer, now: Instant, delay: Option<Duration>) {
+        self.arm_if(timer, now, delay.map(|delay| delay.max(Duration::from_nanos(1))));
+    }
+
     pub(super) fn cancel(&mut self, timer: Timer) {
         self.at[timer as usize] = NEVER;
     }
@@ -70,21 +77,25 @@ impl Timers {
         if at == NEVER { None } else { self.start.checked_add(Duration::from_nanos(at)) }
     }
 
-    /// Takes one deadline that has passed.
-    pub(super) fn take_due(&mut self, now: Instant) -> Option<Timer> {
+    /// Takes this deadline if it has passed.
+    pub(super) fn take_if_due(&mut self, timer: Timer, now: Instant) -> bool {
+        let at = self.at[timer as usize];
         let elapsed = now.saturating_duration_since(self.start).as_nanos();
-        let due = ALL.into_iter().find(|&timer| {
-            let at = self.at[timer as usize];
-            at != NEVER && u128::from(at) <= elapsed
-        })?;
-        self.cancel(due);
-        Some(due)
+        let due = at != NEVER && u128::from(at) <= elapsed;
+        if due {
+            self.cancel(timer);
+        }
+        due
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn due(timers: &mut Timers, now: Instant) -> Vec<Timer> {
+        ALL.into_iter().filter(|&timer| timers.take_if_due(timer, now)).collect()
+    }
 
     #[test]
     fn the_earliest_deadline_is_next_and_due_when_its_instant_comes() {
@@ -94,9 +105,9 @@ mod tests {
         timers.arm(Timer::Idle, now, Duration::from_secs(2));
         timers.arm(Timer::Pong, now, Duration::from_secs(1));
         assert_eq!(timers.next(), Some(now + Duration::from_secs(1)));
-        assert_eq!(timers.take_due(now + Duration::from_nanos(999_999_999)), None);
-        assert_eq!(timers.take_due(now + Duration::from_secs(1)), Some(Timer::Pong));
-        assert_eq!(timers.take_due(now + Duration::from_secs(1)), None);
+        assert_eq!(due(&mut timers, now + Duration::from_nanos(999_999_999)), []);
+        assert_eq!(due(&mut timers, now + Duration::from_secs(1)), [Timer::Pong]);
+        assert_eq!(due(&mut timers, now + Duration::from_secs(1)), []);
         timers.cancel(Timer::Idle);
         assert_eq!(timers.next(), None);
     }
@@ -118,7 +129,7 @@ mod tests {
         let mut timers = Timers::new(now);
         let earlier = now - Duration::from_secs(5);
         timers.arm(Timer::Close, earlier, Duration::from_secs(1));
-        assert_eq!(timers.take_due(earlier), None);
-        assert_eq!(timers.take_due(now + Duration::from_secs(1)), Some(Timer::Close));
+        assert_eq!(due(&mut timers, earlier), []);
+        assert_eq!(due(&mut timers, now + Duration::from_secs(1)), [Timer::Close]);
     }
 }

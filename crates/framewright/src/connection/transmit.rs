@@ -58,7 +58,7 @@ impl Connection {
             self.timers.arm_if(Timer::Write, now, self.config.write_timeout);
         }
         let waiting = self.outbox.len();
-        if self.congested && waiting <= self.config.low_water && waiting < self.config.high_water {
+        if self.congested && waiting <= self.config.low_water && !self.is_full() {
             self.congested = false;
             self.writable = self.state == State::Open;
         }
@@ -101,9 +101,9 @@ impl Connection {
         let (State::Closed, Some(ending)) = (self.state, &self.ending) else { return false };
         let clean = ending.cause.is_none();
         //= https://www.rfc-editor.org/rfc/rfc6455#section-7.1.1
-        //# In most normal cases, the underlying TCP connection
-        //# SHOULD be closed first by the server, so that it holds the TIME_WAIT
-        //# state and not the client
+        //# The underlying TCP connection, in most normal cases, SHOULD be closed
+        //# first by the server, so that it holds the TIME_WAIT state and not the
+        //# client
         self.role() == Role::Server || !clean || ending.eof || ending.hurry
     }
 

@@ -88,8 +88,8 @@ const LEN_64: u8 = 127;
 impl Header {
     /// Reads the header at the start of `bytes`: the header and its length in octets (2 to 14).
     ///
-    /// `Ok(None)` means that more octets are needed. A fault is reported as soon as the octets prove it, so the answer
-    /// does not depend on how the stream is split.
+    /// `Ok(None)` means that more octets are needed. A fault in the first two octets is reported without the rest, one in the
+    /// extended length when all of that is there; so the answer does not depend on how the stream is split.
     ///
     /// # Errors
     /// The rule that the peer broke; see [`PeerMisbehaved`].

@@ -165,7 +165,9 @@ impl Response {
     pub fn encode(&self, date: &str, head_only: bool, out: &mut Vec<u8>) {
         assert!(date.bytes().all(|byte| is(byte, VALUE)), "the date is an IMF-fixdate");
         let content = !self.status.is_without_content();
-        out.reserve(256 + if head_only { 0 } else { self.body.len() });
+        // A 205 has content by its framing, but none may be sent (RFC 9110, section 15.3.6).
+        let body = if self.status.as_u16() == 205 { &[] } else { &*self.body };
+        out.reserve(256 + if head_only { 0 } else { body.len() });
         out.extend_from_slice(format!("HTTP/1.1 {}\r\n", self.status).as_bytes());
         if !date.is_empty() {
             line(out, "Date", date.as_bytes());
@@ -188,11 +190,11 @@ impl Response {
             if let Some(content_type) = &self.content_type {
                 line(out, "Content-Type", content_type.as_bytes());
             }
-            line(out, "Content-Length", self.body.len().to_string().as_bytes());
+            line(out, "Content-Length", body.len().to_string().as_bytes());
         }
         out.extend_from_slice(b"\r\n");
         if content && !head_only {
-            out.extend_from_slice(&self.body);
+            out.extend_from_slice(body);
         }
     }
 }
@@ -233,6 +235,13 @@ mod tests {
         let answer = encode(&response, true);
         assert!(answer.contains("\r\nContent-Length: 4\r\n"));
         assert!(answer.ends_with("\r\n\r\n"));
+    }
+
+    #[test]
+    fn reset_content_has_no_body() {
+        let code = StatusCode::new(205).unwrap();
+        let answer = encode(&Response::text(code, "lost"), false);
+        assert!(answer.contains("\r\nContent-Length: 0\r\n") && answer.ends_with("\r\n\r\n"), "{answer}");
     }
 
     #[test]

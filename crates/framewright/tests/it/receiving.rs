@@ -202,13 +202,25 @@ fn a_decoded_event_is_resolved_later_and_borrows_nothing_before() {
 }
 
 #[test]
-#[should_panic(expected = "the buffer has changed")]
+#[should_panic(expected = "has changed since")]
 fn a_decoded_event_is_not_resolved_against_a_buffer_that_has_changed() {
     let mut endpoint = endpoint(Role::Server);
     endpoint.rx.extend_from_slice(&from_peer(Role::Server, "text \"first\""));
     let decoded = endpoint.connection.decode(endpoint.now, &mut endpoint.rx).unwrap();
     endpoint.rx.extend_from_slice(b"more");
     let _ = decoded.resolve(&endpoint.rx);
+}
+
+#[test]
+#[should_panic(expected = "the buffer is another one")]
+fn a_decoded_event_is_not_resolved_against_another_buffer() {
+    let [mut endpoint, mut other] = [endpoint(Role::Server), endpoint(Role::Server)];
+    for endpoint in [&mut endpoint, &mut other] {
+        endpoint.rx.extend_from_slice(&from_peer(Role::Server, "text \"first\""));
+    }
+    let decoded = endpoint.connection.decode(endpoint.now, &mut endpoint.rx).unwrap();
+    let _ = other.connection.decode(other.now, &mut other.rx).unwrap();
+    let _ = decoded.resolve(&other.rx);
 }
 
 #[test]

@@ -183,9 +183,9 @@ fn two_closes_that_cross_end_cleanly_at_both_ends() {
 }
 
 //= https://www.rfc-editor.org/rfc/rfc6455#section-7.1.1
-//# In most normal cases, the underlying TCP connection
-//# SHOULD be closed first by the server, so that it holds the TIME_WAIT
-//# state and not the client
+//# The underlying TCP connection, in most normal cases, SHOULD be closed
+//# first by the server, so that it holds the TIME_WAIT state and not the
+//# client
 #[test]
 fn the_server_ends_the_transport_at_once_and_the_client_waits_for_it() {
     for we_begin in [true, false] {

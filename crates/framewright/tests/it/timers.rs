@@ -284,6 +284,23 @@ fn a_peer_that_has_ended_its_direction_or_closed_may_take_its_time_as_long_as_it
 }
 
 #[test]
+fn deadlines_without_length_are_no_endless_loop_while_nothing_is_read() {
+    let zero = Some(Duration::ZERO);
+    let config = Config { high_water: 1, low_water: 0, idle_timeout: zero, ..timeless() };
+    let config = Config { keep_alive_timeout: zero, message_timeout: zero, ..config };
+    let config = Config { keep_alive_interval: zero, ..config };
+    let now = Instant::now();
+    let mut connection = Connection::server(Arc::new(config), Negotiated::default(), now);
+    connection.send_text("waits").unwrap();
+    assert!(!connection.wants_read());
+    for _ in 0..3 {
+        connection.handle_timeout(now + secs(1));
+        assert!(connection.poll_timeout() > Some(now + secs(1)));
+    }
+    assert_eq!(connection.state(), State::Open);
+}
+
+#[test]
 fn a_closing_handshake_ends_in_time_though_writing_has_no_deadline() {
     let config = Config { write_timeout: None, close_timeout: secs(5), ..timeless() };
     let now = Instant::now();
