@@ -3,8 +3,8 @@
 use crate::page;
 use anyhow::Context;
 use framewright_server::{
-    Accept, AllowedOrigins, Chunk, Config, Decision, Delivery, Handler, Incoming, Message, Options, Response,
-    Server, ServerBuilder, ServerLimits, Socket, choose_subprotocol, is_token,
+    Accept, AllowedOrigins, Chunk, Config, Decision, Delivery, Handler, Incoming, Message, Options, Refusal,
+    Response, Server, ServerBuilder, ServerLimits, Socket, choose_subprotocol, is_token,
 };
 use std::fmt;
 use std::io::{self, Write};
@@ -180,13 +180,9 @@ fn listen(builder: ServerBuilder, wanted: &[Listen]) -> anyhow::Result<ServerBui
         return listen_on_loopback(builder);
     }
     wanted.iter().try_fold(builder, |builder, wanted| match wanted {
-        Listen::Tcp(addr) => {
-            builder.listen(addr.as_str()).with_context(|| format!("cannot listen on {addr}"))
-        }
+        Listen::Tcp(addr) => Ok(builder.listen(addr.as_str())?),
         #[cfg(unix)]
-        Listen::Unix(path) => {
-            builder.listen_unix(path).with_context(|| format!("cannot listen on unix:{path}"))
-        }
+        Listen::Unix(path) => Ok(builder.listen_unix(path)?),
         #[cfg(not(unix))]
         Listen::Unix(_) => anyhow::bail!("this system has no Unix sockets"),
     })
@@ -194,15 +190,8 @@ fn listen(builder: ServerBuilder, wanted: &[Listen]) -> anyhow::Result<ServerBui
 
 /// Both loopback addresses, so that `localhost` works however it resolves. A machine without IPv6 does without.
 fn listen_on_loopback(builder: ServerBuilder) -> anyhow::Result<ServerBuilder> {
-    let v4 = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), DEFAULT_PORT);
-    let v6 = SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), DEFAULT_PORT);
-    let builder = builder.listen(v4).with_context(|| format!("cannot listen on {v4}"))?;
-    // With any port the bind fails only where there is no IPv6 loopback.
-    if let Err(error) = std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) {
-        tracing::warn!(%error, "not listening on {v6}");
-        return Ok(builder);
-    }
-    builder.listen(v6).with_context(|| format!("cannot listen on {v6}"))
+    let addrs = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    Ok(builder.listen(&addrs.map(|ip| SocketAddr::new(ip, DEFAULT_PORT))[..])?)
 }
 
 /// Says where the server listens and how it is set. Whoever started it reads the port from here.
@@ -267,7 +256,8 @@ impl Handler for Echo {
         if !request.is_websocket() {
             return match (&self.page, request.method()) {
                 (Some(page), "GET" | "HEAD") => page.clone().into(),
-                _ => request.not_a_websocket_request().into(),
+                (Some(_), _) => Refusal::MethodNotAllowed { allow: "GET, HEAD" }.to_response().into(),
+                (None, _) => request.not_a_websocket_request().into(),
             };
         }
         let accept = match choose_subprotocol(request, &self.subprotocols) {
@@ -275,7 +265,8 @@ impl Handler for Echo {
             None => Accept::new(),
         };
         // Written as Debug: a path cannot put control characters into a log.
-        tracing::info!(peer = ?request.peer_addr(), path = ?request.path(), "connection");
+        let peer = request.peer_addr().map_or_else(|| "gone".to_owned(), |peer| peer.to_string());
+        tracing::info!(peer, path = ?request.path(), "connection");
         Decision::accept_with(accept, ())
     }
 

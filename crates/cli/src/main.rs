@@ -16,7 +16,7 @@ use tracing::Level;
 struct Args {
     #[command(subcommand)]
     command: Command,
-    /// Log more: -v a line for each connection, -vv what happens on it.
+    /// Log more: -v a line for each connection, -vv also how each ends and what is refused.
     #[arg(short, long, action = ArgAction::Count, global = true)]
     verbose: u8,
 }

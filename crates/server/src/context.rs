@@ -7,6 +7,7 @@ use crate::pool::Pool;
 use crate::route::Routes;
 use framewright::RecvBuffer;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 /// What all loops of a server share.
@@ -14,6 +15,8 @@ pub(crate) struct Site {
     pub(crate) routes: Routes,
     pub(crate) limits: ServerLimits,
     pub(crate) counters: Arc<Counters>,
+    /// How many connections were opened: each has its number from here.
+    pub(crate) opened: AtomicU64,
 }
 
 /// What all connections of a loop share.

@@ -2,6 +2,7 @@
 
 use crate::context::{Context, Site};
 use crate::counters::{Counted, Refused};
+use crate::guard::guarded;
 use crate::handler::ErasedDecision;
 use crate::listener::Listener;
 use crate::mailbox::{Command, Mailbox};
@@ -14,7 +15,6 @@ use framewright::handshake::Refusal;
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -140,6 +140,7 @@ impl EventLoop {
         let read_closed = event.is_read_closed() || event.is_error();
         slot.ready.read |= event.is_readable() || read_closed;
         slot.ready.read_closed |= read_closed;
+        slot.ready.lost |= event.is_error() || event.is_write_closed();
         slot.ready.write |= event.is_writable();
         self.take_turn(key);
     }
@@ -341,13 +342,6 @@ impl EventLoop {
         for key in self.slots.keys() {
             self.remove(key);
         }
-    }
-}
-
-/// Keeps a panic of the application from the loop.
-fn guarded(call: impl FnOnce()) {
-    if catch_unwind(AssertUnwindSafe(call)).is_err() {
-        tracing::error!("what a connection carried panicked when it was dropped");
     }
 }
 

@@ -22,7 +22,7 @@ pub struct Handle {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HandleError {
-    /// The connection has ended, or its closing handshake has begun.
+    /// The connection has ended, or its closing handshake has begun or is queued.
     Closed,
     /// As much as [`Config::high_water`](framewright::Config::high_water) waits in the handle's queue.
     Full,
@@ -109,13 +109,14 @@ impl Handle {
     /// # Errors
     /// [`HandleError::Closed`].
     pub fn abort(&self) -> Result<(), HandleError> {
-        self.queue(Outgoing::Abort)
+        self.remote.abort()
     }
 
-    /// Whether the connection was open a moment ago.
+    /// Whether the connection was open a moment ago, and no Close was queued.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        lock(&self.remote.queue).open
+        let queue = lock(&self.remote.queue);
+        queue.open && !queue.closing
     }
 
     /// Octets of messages in this queue that the event loop has not taken yet.
@@ -124,11 +125,19 @@ impl Handle {
         lock(&self.remote.queue).octets
     }
 
-    /// A guard that ends the connection with 1000 when it and all its clones are dropped: for an application whose background
-    /// work decides how long a connection lives.
-    #[must_use = "dropping the guard ends the connection"]
+    /// A guard that keeps the connection from being ended: when the last one of this connection is dropped, whichever handle it
+    /// came from, the connection is closed with 1000. For an application whose background work decides how long a
+    /// connection lives.
+    #[must_use = "dropping the last guard ends the connection"]
     pub fn keep_open(&self) -> KeepOpen {
-        KeepOpen { _guard: Arc::new(Guard { handle: self.clone() }) }
+        lock(&self.remote.queue).guards += 1;
+        KeepOpen { handle: self.clone() }
+    }
+
+    /// The number of the connection: see [`Socket::id`](crate::Socket::id).
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.remote.id
     }
 
     fn queue(&self, outgoing: Outgoing) -> Result<(), HandleError> {
@@ -136,21 +145,30 @@ impl Handle {
     }
 }
 
-/// Ends its connection with 1000 when the last clone is dropped. From [`Handle::keep_open`].
-#[derive(Clone, Debug)]
-pub struct KeepOpen {
-    _guard: Arc<Guard>,
-}
-
+/// Keeps its connection open: when the last one is dropped, the connection is closed with 1000. From [`Handle::keep_open`];
+/// a clone is one more.
 #[derive(Debug)]
-struct Guard {
+pub struct KeepOpen {
     handle: Handle,
 }
 
-impl Drop for Guard {
+impl Clone for KeepOpen {
+    fn clone(&self) -> KeepOpen {
+        self.handle.keep_open()
+    }
+}
+
+impl Drop for KeepOpen {
     fn drop(&mut self) {
-        // An error means that the connection has ended already.
-        let _ = self.handle.close(Some(CloseCode::NORMAL), "");
+        let last = {
+            let mut queue = lock(&self.handle.remote.queue);
+            queue.guards -= 1;
+            queue.guards == 0
+        };
+        if last {
+            // An error means that the connection has ended already.
+            let _ = self.handle.close(Some(CloseCode::NORMAL), "");
+        }
     }
 }
 
@@ -161,7 +179,6 @@ pub(crate) enum Outgoing {
     Prepared(Prepared),
     Ping(Vec<u8>),
     Close(Option<CloseCode>, String),
-    Abort,
 }
 
 /// What came out of a queue.
@@ -182,7 +199,7 @@ impl Outgoing {
             Outgoing::Text(text) => text.len(),
             Outgoing::Binary(payload) | Outgoing::Ping(payload) => payload.len(),
             Outgoing::Prepared(prepared) => prepared.payload_len(),
-            Outgoing::Close(..) | Outgoing::Abort => 0,
+            Outgoing::Close(..) => 0,
         }
     }
 }
@@ -190,26 +207,50 @@ impl Outgoing {
 /// The loop's and the handles' shared view of one connection. Made when the first handle is asked for.
 pub(crate) struct Remote {
     key: Key,
+    id: u64,
     mailbox: Arc<Mailbox>,
     most: usize,
     queue: Mutex<Queue>,
 }
 
 struct Queue {
+    /// The connection takes messages.
     open: bool,
+    /// A Close is queued: nothing may follow it but an abort.
+    closing: bool,
+    /// The connection is to be dropped.
+    abort: bool,
+    /// How many guards keep the connection open.
+    guards: usize,
     /// The loop has been told that there is something here.
     announced: bool,
+    /// Octets of the messages and Pings in `items`.
     octets: usize,
     items: VecDeque<Outgoing>,
 }
 
-/// What an item costs besides its octets, so that empty messages are not free.
+impl Queue {
+    /// What the queue costs: its octets, and something for each item, so that empty messages are not free.
+    fn cost(&self) -> usize {
+        self.octets + self.items.len() * ITEM_COST
+    }
+}
+
+/// What an item costs besides its octets.
 const ITEM_COST: usize = size_of::<Outgoing>();
 
 impl Remote {
-    pub(crate) fn new(key: Key, mailbox: Arc<Mailbox>, most: usize) -> Remote {
-        let queue = Queue { open: true, announced: false, octets: 0, items: VecDeque::new() };
-        Remote { key, mailbox, most, queue: Mutex::new(queue) }
+    pub(crate) fn new(key: Key, id: u64, mailbox: Arc<Mailbox>, most: usize) -> Remote {
+        let queue = Queue {
+            open: true,
+            closing: false,
+            abort: false,
+            guards: 0,
+            announced: false,
+            octets: 0,
+            items: VecDeque::new(),
+        };
+        Remote { key, id, mailbox, most, queue: Mutex::new(queue) }
     }
 
     pub(crate) fn handle(self: &Arc<Self>) -> Handle {
@@ -219,24 +260,34 @@ impl Remote {
     fn push(&self, outgoing: Outgoing) -> Result<(), HandleError> {
         let announce = {
             let mut queue = lock(&self.queue);
+            if !queue.open || queue.closing {
+                return Err(HandleError::Closed);
+            }
+            let close = matches!(outgoing, Outgoing::Close(..));
+            if !close && queue.cost() >= self.most {
+                return Err(HandleError::Full);
+            }
+            queue.closing = close;
+            queue.octets += outgoing.octets();
+            queue.items.push_back(outgoing);
+            !std::mem::replace(&mut queue.announced, true)
+        };
+        if announce {
+            self.mailbox.post(Command::Attend(self.key));
+        }
+        Ok(())
+    }
+
+    /// The loop may know of this queue and wait for the peer to take something: an abort does not wait for that.
+    fn abort(&self) -> Result<(), HandleError> {
+        let again = {
+            let mut queue = lock(&self.queue);
             if !queue.open {
                 return Err(HandleError::Closed);
             }
-            let limited = !matches!(outgoing, Outgoing::Close(..) | Outgoing::Abort);
-            if limited && queue.octets >= self.most {
-                return Err(HandleError::Full);
-            }
-            queue.octets += outgoing.octets() + ITEM_COST;
-            let abort = matches!(outgoing, Outgoing::Abort);
-            if abort {
-                queue.items.push_front(outgoing);
-            } else {
-                queue.items.push_back(outgoing);
-            }
-            // The loop may know of this queue and wait for the peer to take something: an abort does not wait for that.
-            !std::mem::replace(&mut queue.announced, true) || abort
+            std::mem::replace(&mut queue.abort, true)
         };
-        if announce {
+        if !again {
             self.mailbox.post(Command::Attend(self.key));
         }
         Ok(())
@@ -252,13 +303,13 @@ impl Remote {
             queue.announced = false;
             return Popped::Nothing;
         };
-        queue.octets -= item.octets() + ITEM_COST;
+        queue.octets -= item.octets();
         Popped::Item(item)
     }
 
-    /// Whether the next item drops the connection: that is done even if nothing can be sent.
+    /// Whether the connection is to be dropped: that is done even if nothing can be sent.
     pub(crate) fn aborts(&self) -> bool {
-        matches!(lock(&self.queue).items.front(), Some(Outgoing::Abort))
+        lock(&self.queue).abort
     }
 
     /// The connection takes nothing more.

@@ -44,7 +44,7 @@ pub trait Handler: Send + Sync + 'static {
         let _ = (socket, chunk);
     }
 
-    /// A Ping has arrived; its Pong is queued already.
+    /// A Ping has arrived; its Pong is queued already, unless the connection is closing.
     fn on_ping(&self, socket: &mut Socket<'_, '_, Self::State>, data: &[u8]) {
         let _ = (socket, data);
     }

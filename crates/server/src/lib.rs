@@ -30,6 +30,7 @@
 mod context;
 mod counters;
 mod event_loop;
+mod guard;
 mod handle;
 mod handler;
 mod linger;

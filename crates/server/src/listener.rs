@@ -3,7 +3,7 @@
 use crate::stream::{PeerAddr, Stream};
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
-use socket2::SockRef;
+use socket2::{Domain, Protocol, Type};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -67,9 +67,8 @@ pub(crate) struct Listener {
 
 impl Listener {
     pub(crate) fn bind(addr: SocketAddr) -> io::Result<Listener> {
-        let socket = mio::net::TcpListener::bind(addr)?;
-        SockRef::from(&socket).listen(BACKLOG)?;
-        Listener::tcp(socket)
+        let bound = bind_tcp(addr).and_then(Listener::from_tcp);
+        bound.map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {addr}: {error}")))
     }
 
     pub(crate) fn from_tcp(listener: std::net::TcpListener) -> io::Result<Listener> {
@@ -93,6 +92,13 @@ impl Listener {
     /// Binds a socket at `path`. A file there that nobody listens on any more, left by a server that was killed, is replaced.
     #[cfg(unix)]
     pub(crate) fn bind_unix(path: &Path) -> io::Result<Listener> {
+        Listener::bind_path(path).map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot listen on unix:{}: {error}", path.display()))
+        })
+    }
+
+    #[cfg(unix)]
+    fn bind_path(path: &Path) -> io::Result<Listener> {
         let socket = match std::os::unix::net::UnixListener::bind(path) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(path) => {
                 std::fs::remove_file(path)?;
@@ -192,6 +198,21 @@ impl Listener {
             }
         }
     }
+}
+
+fn bind_tcp(addr: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    // Connections of a server that has just ended must not keep its successor from the port. Elsewhere the option would let
+    // two servers share it.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    if addr.is_ipv6() {
+        // On every system the same: 0.0.0.0 and [::] on one port are two listeners.
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 /// Whether this is a socket that nobody listens on. A file that is no socket refuses connections too, and is not ours.

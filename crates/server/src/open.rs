@@ -1,6 +1,7 @@
 //! An open connection: reads once a turn, hands every event to the handler, and writes once what came of it.
 
 use crate::context::{Context, SHORT_TAIL};
+use crate::guard::guarded;
 use crate::handle::{Outgoing, Popped, Remote};
 use crate::linger::Lingering;
 use crate::route::Route;
@@ -13,8 +14,8 @@ use framewright::{
 };
 use std::any::Any;
 use std::io::IoSlice;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// The most octets that one read of a large frame takes, so that each piece is unmasked while it is in cache, and so that a
@@ -29,6 +30,8 @@ const SLICES: usize = 8;
 
 pub(crate) struct Open {
     connection: Connection,
+    /// See [`Socket::id`](crate::Socket::id); 0 before it is opened.
+    id: u64,
     route: Arc<Route>,
     state: Box<dyn Any + Send>,
     /// What has come of an incomplete frame or message, or what waits to be decoded. None at rest.
@@ -61,6 +64,7 @@ impl Open {
         let undecoded = parked.is_some();
         Open {
             connection,
+            id: 0,
             route,
             state,
             parked,
@@ -99,16 +103,16 @@ impl Open {
         if let Some(back) = self.connection.lend_transmit_buffer(lent) {
             context.tx = back;
         }
-        let worked = catch_unwind(AssertUnwindSafe(|| self.work(stream, key, ready, context)));
+        let worked = guarded(|| self.work(stream, key, ready, context));
         let flushed = match worked {
-            Ok(flushed) => flushed,
-            Err(_) => self.after_panic(stream, key, context),
+            Some(flushed) => flushed,
+            None => self.after_panic(stream, key, context),
         };
         if let Some(tx) = self.connection.reclaim_transmit_buffer() {
             context.reclaim(tx);
         }
         match flushed {
-            Flushed::Shutdown => self.leave(stream, key, ready, context),
+            Flushed::Shutdown => self.leave(stream, ready, context),
             Flushed::All | Flushed::Blocked if self.has_work(ready) => Next::Again,
             Flushed::All | Flushed::Blocked => Next::Wait,
         }
@@ -117,8 +121,8 @@ impl Open {
     /// Whether there is something to do that no event will announce.
     fn has_work(&self, ready: &Ready) -> bool {
         let receive = self.connection.wants_read() && (ready.read || self.undecoded || self.eof);
-        // What a handle queued may have waited for the room that the write has made.
-        receive || (self.attend && self.takes_queued())
+        // What a handle or the handler itself has to send may have waited for the room that the write has made.
+        receive || self.connection.has_event() || (self.attend && self.takes_queued())
     }
 
     /// Whether a message that a handle has queued would be taken.
@@ -129,6 +133,8 @@ impl Open {
     fn work(&mut self, stream: &mut Stream, key: Key, ready: &mut Ready, context: &mut Context) -> Flushed {
         if !self.opened {
             self.opened = true;
+            self.id = context.site.opened.fetch_add(1, Ordering::Relaxed) + 1;
+            tracing::debug!(connection = self.id, peer = ?stream.peer_addr(), "open");
             let (route, mut core, state) = self.parts(stream, key, context);
             route.handler.on_open(&mut core, state);
         }
@@ -250,8 +256,9 @@ impl Open {
         key: Key,
         context: &'a Context,
     ) -> (&'a Route, Core<'a>, &'a mut dyn Any) {
-        let Open { connection, route, state, remote, .. } = self;
-        let core = Core { connection, stream, remote, mailbox: &context.mailbox, key, now: context.now };
+        let Open { connection, id, route, state, remote, .. } = self;
+        let core =
+            Core { connection, stream, remote, mailbox: &context.mailbox, key, id: *id, now: context.now };
         (route, core, &mut **state)
     }
 
@@ -281,7 +288,7 @@ impl Open {
         }
         let remaining = usize::try_from(self.connection.frame_remaining()).unwrap_or(usize::MAX);
         let wanted = len.saturating_add(remaining);
-        let mut own = context.pool.take(context.now, wanted, wanted.min(2 * len));
+        let mut own = context.pool.take(context.now, wanted, len);
         own.absorb(shared);
         self.parked = Some(Box::new(own));
     }
@@ -322,14 +329,14 @@ impl Open {
             Outgoing::Prepared(prepared) => self.connection.send_prepared(&prepared),
             Outgoing::Ping(data) => self.connection.ping(&data),
             Outgoing::Close(code, reason) => self.connection.close(code, &reason),
-            Outgoing::Abort => Ok(()),
         }
     }
 
-    /// Writes what waits and hands over the events that need no octets, until nothing of either is left to do.
+    /// Hands over the event that needs no octets, if there is one, and writes what waits. A handler that sends whenever there is
+    /// room is told of the room that this write makes in the next turn: others have theirs in between.
     fn settle(&mut self, stream: &mut Stream, key: Key, context: &Context) -> Flushed {
         loop {
-            while self.connection.has_event() {
+            if self.connection.has_event() {
                 let mut nothing = RecvBuffer::new();
                 if let Some(event) = self.connection.next_event(context.now, &mut nothing) {
                     self.dispatch(event, stream, key, context);
@@ -342,7 +349,8 @@ impl Open {
                 remote.close();
             }
             let flushed = flush(&mut self.connection, stream, context.now);
-            if !self.connection.has_event() {
+            // Only the end is told at once, and comes once.
+            if self.connection.state() != State::Closed || !self.connection.has_event() {
                 return flushed;
             }
         }
@@ -351,29 +359,29 @@ impl Open {
     /// A callback has panicked: fails the connection, and no other.
     #[cold]
     fn after_panic(&mut self, stream: &mut Stream, key: Key, context: &mut Context) -> Flushed {
-        tracing::error!(connection = key.number(), "a handler panicked; its connection is failed with 1011");
+        tracing::error!(connection = self.id, "a handler panicked; its connection is failed with 1011");
         context.restore();
         self.parked = None;
         self.undecoded = false;
         self.eof = false;
         self.connection.fail(context.now, CloseCode::INTERNAL_ERROR, "internal error");
-        let settled = catch_unwind(AssertUnwindSafe(|| self.settle(stream, key, context)));
+        let settled = guarded(|| self.settle(stream, key, context));
         // Should `on_close` panic too, it has been called all the same.
-        settled.unwrap_or_else(|_| flush(&mut self.connection, stream, context.now))
+        settled.unwrap_or_else(|| flush(&mut self.connection, stream, context.now))
     }
 
     /// Everything is sent and the connection has ended: what becomes of the socket.
-    fn leave(&mut self, stream: &mut Stream, key: Key, ready: &Ready, context: &mut Context) -> Next {
+    fn leave(&mut self, stream: &mut Stream, ready: &Ready, context: &mut Context) -> Next {
         let Some(closure) = self.connection.closure() else { return Next::Wait };
-        tracing::debug!(connection = key.number(), code = closure.code(), cause = ?closure.cause, "closed");
+        tracing::debug!(connection = self.id, code = closure.code(), cause = ?closure.cause, "closed");
         let gone = matches!(
             closure.cause,
             Some(Error::TransportLost | Error::Aborted | Error::Timeout(Timeout::Write | Timeout::Close))
         );
         //= https://www.rfc-editor.org/rfc/rfc6455#section-7.1.1
-        //# In most normal cases, the underlying TCP connection
-        //# SHOULD be closed first by the server, so that it holds the TIME_WAIT
-        //# state and not the client
+        //# The underlying TCP connection, in most normal cases, SHOULD be closed
+        //# first by the server, so that it holds the TIME_WAIT state and not the
+        //# client
         if gone || (closure.clean && !ready.read) {
             return Next::Remove;
         }
@@ -389,9 +397,8 @@ impl Open {
             return;
         }
         self.connection.abort(context.now);
-        let settled = catch_unwind(AssertUnwindSafe(|| self.settle(stream, key, context)));
-        if settled.is_err() {
-            tracing::error!(connection = key.number(), "a handler panicked at the end of its connection");
+        if guarded(|| self.settle(stream, key, context)).is_none() {
+            tracing::error!(connection = self.id, "a handler panicked at the end of its connection");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A connection before it is one: reads a request, finds its route, asks the handler, and writes the answer.
 
 use crate::context::Context;
+use crate::guard::guarded;
 use crate::handler::{ErasedDecision, Seat};
 use crate::linger::Lingering;
 use crate::open::Open;
@@ -11,7 +12,6 @@ use crate::stream::{Io, PeerAddr, Stream};
 use framewright::Connection;
 use framewright::handshake::{HeadLimits, Refusal, Request, Response, ServerHandshake, Upgrade};
 use std::io::IoSlice;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -26,8 +26,10 @@ pub(crate) struct Opening {
     len: usize,
     head_limit: usize,
     peer: Option<PeerAddr>,
-    /// For the whole of it: the request, the decision, the answer.
+    /// For the whole of it: the request, the decision, the answer. An answer that is long has it anew whenever the peer takes
+    /// something.
     deadline: Option<Instant>,
+    timeout: Duration,
     /// The request was a HEAD: its answer has no body.
     head_only: bool,
     step: Step,
@@ -82,6 +84,7 @@ impl Opening {
             head_limit: limits.head,
             peer,
             deadline: now.checked_add(timeout),
+            timeout,
             head_only: false,
             step: Step::Reading,
         }
@@ -147,9 +150,21 @@ impl Opening {
             }
         }
         match &mut self.step {
-            Step::Answering(answer) => answer.write(stream, context),
-            // Whoever leaves while the decision is pending is not waited for.
-            Step::Waiting(_) if ready.read_closed => Next::Remove,
+            Step::Answering(answer) => {
+                let before = answer.sent;
+                let next = answer.write(stream, context);
+                if answer.sent > before {
+                    self.deadline = context.now.checked_add(self.timeout);
+                }
+                next
+            }
+            // Whoever leaves while the decision is pending is not waited for. Who has only ended its own direction can still read
+            // a page, but not speak WebSocket.
+            Step::Waiting(waiting)
+                if ready.lost || (ready.read_closed && waiting.asked.upgrade.is_some()) =>
+            {
+                Next::Remove
+            }
             _ => Next::Wait,
         }
     }
@@ -223,10 +238,8 @@ impl Opening {
             taken: AtomicBool::new(false),
         };
         let peer = self.peer;
-        let decided = catch_unwind(AssertUnwindSafe(|| {
-            asked.route.handler.on_request(request, peer, asked.upgrade.is_some(), &seat)
-        }));
-        let decision = decided.unwrap_or_else(|_| {
+        let ask = || asked.route.handler.on_request(request, peer, asked.upgrade.is_some(), &seat);
+        let decision = guarded(ask).unwrap_or_else(|| {
             tracing::error!("a handler panicked on a request; it is answered with 500");
             ErasedDecision::Respond(Refusal::Internal.to_response())
         });

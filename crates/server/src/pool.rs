@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 /// The most octets that wait here for their next use. With 4 MiB, ten connections that echo 1 MiB each cost 1.49 times a raw
 /// loop, since most buffers are freed and faulted in again; with 16 MiB 1.15 times.
 const KEEP: usize = 16 << 20;
+/// How many times as much as has come a buffer may hold that was filled before.
+const TRUST: usize = 16;
 /// Nothing is kept here that nobody has wanted for so long.
 const KEEP_FOR: Duration = Duration::from_secs(2);
 
@@ -21,10 +23,14 @@ impl Pool {
         Pool { free: Vec::new(), octets: 0, used: now }
     }
 
-    /// An empty buffer, if possible with room for `wanted` octets already; a new one has room for `least`.
-    pub(crate) fn take(&mut self, now: Instant, wanted: usize, least: usize) -> RecvBuffer {
+    /// An empty buffer, if possible with room for `wanted` octets already; a new one has room for twice what has come.
+    ///
+    /// `wanted` is the peer's word. So a peer of which `come` octets have come gets no more of what others have filled than
+    /// these pay for.
+    pub(crate) fn take(&mut self, now: Instant, wanted: usize, come: usize) -> RecvBuffer {
         self.used = now;
-        let fits = |buffer: &RecvBuffer| buffer.capacity() >= wanted;
+        let wish = wanted.min(come.saturating_mul(TRUST));
+        let fits = |buffer: &RecvBuffer| (wish..=wish.saturating_mul(4)).contains(&buffer.capacity());
         let best = (0..self.free.len())
             .filter(|&index| fits(&self.free[index]))
             .min_by_key(|&index| self.free[index].capacity());
@@ -34,7 +40,7 @@ impl Pool {
                 self.octets -= buffer.capacity();
                 buffer
             }
-            None => RecvBuffer::with_capacity(least),
+            None => RecvBuffer::with_capacity(wanted.min(come.saturating_mul(2))),
         }
     }
 
@@ -75,9 +81,15 @@ mod tests {
             pool.put(now, RecvBuffer::with_capacity(capacity));
         }
         assert!(pool.octets <= KEEP);
-        assert_eq!(pool.take(now, 200_000, 10).capacity(), 1 << 18);
-        assert_eq!(pool.take(now, 1 << 20, 10).capacity(), 1 << 20);
-        assert_eq!(pool.take(now, 1 << 30, 10).capacity(), 10, "a wish allocates nothing");
+        assert_eq!(pool.take(now, 200_000, 100_000).capacity(), 1 << 18);
+        assert_eq!(pool.take(now, 1 << 20, 100_000).capacity(), 1 << 20);
+        assert_eq!(
+            pool.take(now, 1 << 21, 5000).capacity(),
+            10_000,
+            "a wish is no reason for what nobody paid for"
+        );
+        assert_eq!(pool.take(now, 6000, 5000).capacity(), 6000);
+        assert_eq!(pool.take(now, 1 << 30, 10).capacity(), 20, "a wish allocates nothing");
         assert_eq!(pool.octets, 1 << 21);
     }
 

@@ -15,9 +15,9 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    pub(crate) fn new(handler: impl Handler, options: Options) -> Route {
+    pub(crate) fn new(handler: Box<dyn ErasedHandler>, options: Options) -> Route {
         let config = Arc::new(options.connection.clone());
-        Route { handler: Box::new(handler), options, config }
+        Route { handler, options, config }
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::context::Site;
 use crate::counters::Counters;
 use crate::event_loop::{EventLoop, prepare};
-use crate::handler::Handler;
+use crate::handler::{ErasedHandler, Handler};
 use crate::listener::{ListenAddr, Listener};
 use crate::mailbox::{Command, Mailbox};
 use crate::options::{Options, ServerLimits};
@@ -12,16 +12,17 @@ use framewright::handshake::Response;
 use mio::Poll;
 use std::fmt;
 use std::io;
-use std::net::ToSocketAddrs;
+use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
 #[cfg(unix)]
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// Collects what a [`Server`] is made of.
 pub struct ServerBuilder {
-    routes: Routes,
+    routes: Vec<Planned>,
     options: Options,
     limits: ServerLimits,
     workers: usize,
@@ -42,7 +43,7 @@ impl fmt::Debug for ServerBuilder {
 impl Default for ServerBuilder {
     fn default() -> ServerBuilder {
         ServerBuilder {
-            routes: Routes::default(),
+            routes: Vec::new(),
             options: Options::default(),
             limits: ServerLimits::default(),
             workers: 1,
@@ -52,7 +53,7 @@ impl Default for ServerBuilder {
 }
 
 impl ServerBuilder {
-    /// The settings of the routes that are added from here on without settings of their own.
+    /// The settings of all routes that have none of their own, wherever they are added.
     #[must_use]
     pub fn options(mut self, options: Options) -> ServerBuilder {
         self.options = options;
@@ -78,37 +79,56 @@ impl ServerBuilder {
     /// part of it. A second handler for a path replaces the first.
     #[must_use]
     pub fn route(self, path: &str, handler: impl Handler) -> ServerBuilder {
-        let options = self.options.clone();
-        self.route_with(path, options, handler)
+        self.plan(Some(path), Settings::Shared, handler)
     }
 
     /// Serves `path` with `handler` and settings of its own.
     #[must_use]
-    pub fn route_with(mut self, path: &str, options: Options, handler: impl Handler) -> ServerBuilder {
-        self.routes.add(path, Route::new(handler, options));
-        self
+    pub fn route_with(self, path: &str, options: Options, handler: impl Handler) -> ServerBuilder {
+        self.plan(Some(path), Settings::Own(Box::new(options)), handler)
     }
 
     /// Serves every other path with `handler`. Without one they are answered with 404.
     #[must_use]
-    pub fn fallback(mut self, handler: impl Handler) -> ServerBuilder {
-        self.routes.set_fallback(Route::new(handler, self.options.clone()));
-        self
+    pub fn fallback(self, handler: impl Handler) -> ServerBuilder {
+        self.plan(None, Settings::Shared, handler)
+    }
+
+    /// Serves every other path with `handler` and settings of its own.
+    #[must_use]
+    pub fn fallback_with(self, options: Options, handler: impl Handler) -> ServerBuilder {
+        self.plan(None, Settings::Own(Box::new(options)), handler)
     }
 
     /// Answers GET and HEAD on `path` with this response, and other methods with 405.
     #[must_use]
     pub fn page(self, path: &str, response: Response) -> ServerBuilder {
-        let options = Options { websocket_enabled: false, ..self.options.clone() };
-        self.route_with(path, options, Page(response))
+        self.plan(Some(path), Settings::SharedWithoutWebSocket, Page(response))
     }
 
-    /// Listens on every address that `addr` resolves to. May be called several times.
+    fn plan(mut self, path: Option<&str>, settings: Settings, handler: impl Handler) -> ServerBuilder {
+        self.routes.push(Planned { path: path.map(Into::into), settings, handler: Box::new(handler) });
+        self
+    }
+
+    /// Listens on every address that `addr` resolves to. May be called several times. An IPv6 address stands for itself alone:
+    /// to listen everywhere name `0.0.0.0` and `[::]`. Where a name resolves to several addresses, such as `localhost`,
+    /// those of IPv6 are left out on a machine that has none.
     ///
     /// # Errors
-    /// Those of resolving and of binding: the address is in use, not of this machine, or not permitted.
+    /// Those of resolving and of binding, with the address in the message: it is in use, not of this machine, or not
+    /// permitted.
     pub fn listen(mut self, addr: impl ToSocketAddrs) -> io::Result<ServerBuilder> {
-        for addr in addr.to_socket_addrs()? {
+        let addrs: Vec<_> = addr.to_socket_addrs()?.collect();
+        // With any port the bind fails only where there is no such address family, or no loopback of it.
+        let has_v6 = || std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
+        let several = addrs.iter().any(SocketAddr::is_ipv4) && addrs.iter().any(SocketAddr::is_ipv6);
+        let only_v4 = several && !has_v6();
+        for addr in addrs {
+            if only_v4 && addr.is_ipv6() {
+                tracing::warn!("not listening on {addr}: there is no IPv6 here");
+                continue;
+            }
             self.listeners.push(Listener::bind(addr)?);
         }
         Ok(self)
@@ -147,15 +167,17 @@ impl ServerBuilder {
     /// The server, listening, not yet running.
     ///
     /// # Errors
-    /// `InvalidInput` if it listens nowhere; else if the system has no event queue to give.
+    /// `InvalidInput` if it listens nowhere, or if a route's path does not begin with `/`, so that no request has it; else if the system has no event queue to give.
     pub fn build(self) -> io::Result<Server> {
         if self.listeners.is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the server listens nowhere"));
         }
+        let routes = plan_routes(self.routes, &self.options)?;
         let loops = (0..self.workers).map(|_| prepare()).collect::<io::Result<Vec<_>>>()?;
         let mailboxes = loops.iter().map(|(_, mailbox)| Arc::clone(mailbox)).collect();
         let counters = Counters::new(self.limits.max_connections, self.limits.max_connections_per_ip);
-        let site = Site { routes: self.routes, limits: self.limits, counters: Arc::new(counters) };
+        let site =
+            Site { routes, limits: self.limits, counters: Arc::new(counters), opened: AtomicU64::new(0) };
         let addrs = self.listeners.iter().map(|listener| listener.addr().clone()).collect();
         Ok(Server {
             site: Arc::new(site),
@@ -165,6 +187,44 @@ impl ServerBuilder {
             addrs,
         })
     }
+}
+
+/// A route that was asked for.
+struct Planned {
+    /// `None` for every other path.
+    path: Option<Box<str>>,
+    settings: Settings,
+    handler: Box<dyn ErasedHandler>,
+}
+
+/// Where a route's settings come from.
+enum Settings {
+    Own(Box<Options>),
+    /// From the server, as they are in the end.
+    Shared,
+    /// The same, for what is only a page.
+    SharedWithoutWebSocket,
+}
+
+fn plan_routes(planned: Vec<Planned>, shared: &Options) -> io::Result<Routes> {
+    let mut routes = Routes::default();
+    for Planned { path, settings, handler } in planned {
+        let options = match settings {
+            Settings::Own(options) => *options,
+            Settings::Shared => shared.clone(),
+            Settings::SharedWithoutWebSocket => Options { websocket_enabled: false, ..shared.clone() },
+        };
+        let route = Route::new(handler, options);
+        match path {
+            Some(path) if !path.starts_with('/') => {
+                let message = format!("no request has the path {path:?}: it does not begin with /");
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+            }
+            Some(path) => routes.add(&path, route),
+            None => routes.set_fallback(route),
+        }
+    }
+    Ok(routes)
 }
 
 /// A WebSocket server.

@@ -28,11 +28,6 @@ impl Key {
     pub(crate) fn of(token: Token) -> Key {
         Key { index: (token.0 & INDEX_MASK) as u32, generation: (token.0 >> INDEX_BITS) as u32 }
     }
-
-    /// A number for logs, the same for no two connections of a loop that are open at a time.
-    pub(crate) fn number(self) -> u64 {
-        u64::from(self.generation) << 32 | u64::from(self.index)
-    }
 }
 
 #[derive(Debug)]

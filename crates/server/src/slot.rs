@@ -11,13 +11,13 @@
 
 use crate::context::Context;
 use crate::counters::Counted;
+use crate::guard::guarded;
 use crate::linger::Lingering;
 use crate::open::Open;
 use crate::opening::Opening;
 use crate::slab::Key;
 use crate::stream::Stream;
 use crate::wheel::Tick;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 /// A connection.
@@ -49,6 +49,8 @@ pub(crate) struct Ready {
     pub(crate) read: bool,
     /// The peer has ended its direction: the end of the stream is to be read.
     pub(crate) read_closed: bool,
+    /// The connection is gone in both directions.
+    pub(crate) lost: bool,
     /// There may be room to write where there was none.
     pub(crate) write: bool,
     /// A deadline may have passed.
@@ -85,7 +87,7 @@ impl Slot {
             let next = match phase {
                 Phase::Opening(opening) => {
                     let turn = || opening.turn(stream, key, ready, context);
-                    catch_unwind(AssertUnwindSafe(turn)).unwrap_or_else(|_| {
+                    guarded(turn).unwrap_or_else(|| {
                         tracing::error!("what a handler decided panicked when it was dropped");
                         context.restore();
                         Next::Remove
@@ -95,7 +97,11 @@ impl Slot {
                 Phase::Lingering(lingering) => lingering.turn(stream, ready, context),
             };
             match next {
-                Next::Enter(phase) => self.phase = phase,
+                Next::Enter(phase) => {
+                    let left = std::mem::replace(&mut self.phase, phase);
+                    // With an open connection goes its state, which is the application's.
+                    guarded(|| drop(left));
+                }
                 next => return next,
             }
         }

@@ -35,6 +35,7 @@ pub(crate) struct Core<'b> {
     pub(crate) remote: &'b mut Option<Arc<Remote>>,
     pub(crate) mailbox: &'b Arc<Mailbox>,
     pub(crate) key: Key,
+    pub(crate) id: u64,
     pub(crate) now: Instant,
 }
 
@@ -122,9 +123,9 @@ impl<'a, 'b, S> Socket<'a, 'b, S> {
 
     /// A handle that sends from any thread.
     pub fn handle(&mut self) -> Handle {
-        let Core { remote, mailbox, key, connection, .. } = &mut *self.core;
+        let Core { remote, mailbox, key, id, connection, .. } = &mut *self.core;
         let most = connection.config().high_water;
-        remote.get_or_insert_with(|| Arc::new(Remote::new(*key, Arc::clone(mailbox), most))).handle()
+        remote.get_or_insert_with(|| Arc::new(Remote::new(*key, *id, Arc::clone(mailbox), most))).handle()
     }
 
     /// Whether a message would be taken now.
@@ -169,10 +170,10 @@ impl<'a, 'b, S> Socket<'a, 'b, S> {
         self.core.connection.stats()
     }
 
-    /// A number for logs, the same for no two connections that one event loop has at a time.
+    /// The number of the connection, from 1 on: no two that this server ever opens have the same.
     #[must_use]
     pub fn id(&self) -> u64 {
-        self.core.key.number()
+        self.core.id
     }
 
     fn write_through(&mut self, message: Message<'_>) -> Result<(), SendError> {

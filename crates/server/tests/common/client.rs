@@ -142,6 +142,11 @@ impl<S: Read + Write> Client<S> {
         self.stream.write_all(octets.as_ref())
     }
 
+    /// Reads once, past everything that [`received`](Self::received) holds. 0 at the end of the stream.
+    pub(crate) fn read_some(&mut self, target: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(target)
+    }
+
     /// Reads once. `false` at the end of the stream.
     fn fill(&mut self) -> io::Result<bool> {
         let mut piece = [0; 16 << 10];

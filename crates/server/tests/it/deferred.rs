@@ -176,6 +176,19 @@ fn a_peer_that_leaves_is_not_waited_for() {
 }
 
 #[test]
+fn a_peer_that_has_only_ended_its_direction_still_gets_its_page() {
+    let (scripted, _seen, deferred) = deferring();
+    let server = TestServer::start(|builder| builder.route("/page", scripted));
+    let mut client = server.connect();
+    client.send("GET /page HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    client.shutdown_write();
+    let decision = next(&deferred);
+    decision.decide(Response::text(StatusCode::OK, "late\n").into());
+    let answer = client.answer();
+    assert_eq!((answer.status, answer.text()), (200, "late\n"));
+}
+
+#[test]
 fn a_decision_does_not_reach_the_request_that_has_taken_its_place() {
     let (scripted, _seen, deferred) = deferring();
     let server = TestServer::start(|builder| builder.route("/ws", scripted));

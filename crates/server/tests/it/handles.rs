@@ -122,6 +122,26 @@ fn fill(handle: &Handle, first: u32) -> u32 {
 }
 
 #[test]
+fn nothing_is_taken_behind_a_close_even_while_it_waits() {
+    let (scripted, _seen, handles) = handing();
+    let server = TestServer::start(|builder| builder.route_with("/ws", small_marks(), scripted));
+    let client = server.open("/ws");
+    let handle = next(&handles);
+    fill(&handle, 0);
+    let queued = handle.queued();
+    handle.close(Some(CloseCode::NORMAL), "").expect("a Close is never refused for want of room");
+    assert!(!handle.is_open());
+    assert_eq!(handle.send_text("x"), Err(HandleError::Closed));
+    assert_eq!(handle.ping([]), Err(HandleError::Closed));
+    assert_eq!(handle.close(None, ""), Err(HandleError::Closed));
+    assert!(handle.queued() <= queued);
+    handle.abort().expect("still there");
+    wait_until("gone", || server.handle().connections() == 0);
+    assert_eq!(handle.abort(), Err(HandleError::Closed));
+    drop(client);
+}
+
+#[test]
 fn a_handle_is_full_when_the_peer_does_not_read_and_goes_on_when_it_does() {
     let (scripted, _seen, handles) = handing();
     let server = TestServer::start(|builder| builder.route_with("/ws", small_marks(), scripted));
@@ -259,7 +279,9 @@ fn the_last_guard_that_is_dropped_ends_the_connection_with_1000() {
     let handle = next(&handles);
     let first = handle.keep_open();
     let second = first.clone();
+    let third = handle.keep_open(); // as a task would that knows nothing of the others
     drop(first);
+    drop(third);
     handle.send_text("still open").expect("open");
     client.expect_text("still open");
     thread::spawn(move || drop(second));

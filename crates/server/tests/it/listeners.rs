@@ -45,6 +45,16 @@ fn ipv4_ipv6_and_both_at_once_are_served() {
 }
 
 #[test]
+fn an_address_of_ipv6_stands_for_itself_alone() {
+    let first = Server::builder().listen("0.0.0.0:0").and_then(ServerBuilder::build).expect("a port");
+    let ListenAddr::Ip(addr) = first.local_addrs()[0] else { panic!("{first:?}") };
+    let second = Server::builder().listen(("::", addr.port()));
+    assert!(second.is_ok(), "{second:?}");
+    let error = second.and_then(|builder| builder.listen(addr)).expect_err("taken");
+    assert!(error.to_string().contains(&addr.to_string()), "{error}");
+}
+
+#[test]
 fn a_name_is_listened_on_wherever_it_resolves_to() {
     let server = TestServer::run(echo().listen("localhost:0").expect("a port").build().expect("a server"));
     assert!(!server.addrs().is_empty());

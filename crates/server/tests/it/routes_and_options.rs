@@ -6,7 +6,7 @@ use framewright_server::{
     Accept, AllowedOrigins, Config, Decision, FieldName, FieldValue, Handler, Incoming, Message, Options,
     PeerAddr, Response, Server, Socket, StatusCode, choose_subprotocol,
 };
-use std::io;
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
@@ -145,7 +145,7 @@ fn the_fallback_serves_every_other_path_and_the_last_handler_of_a_path_wins() {
 }
 
 #[test]
-fn options_are_those_of_the_route_or_those_set_before_it() {
+fn options_are_those_of_the_route_or_the_servers_wherever_they_are_set() {
     let with_max = |max_message| Options {
         connection: Config { max_message, max_frame: max_message, ..Config::default() },
         ..Options::default()
@@ -157,19 +157,25 @@ fn options_are_those_of_the_route_or_those_set_before_it() {
             .options(with_max(10))
             .route("/ten", echo())
             .route_with("/twenty", with_max(20), echo())
-            .fallback(echo())
+            .fallback_with(with_max(30), echo())
     });
-    for (path, most) in [("/ten", 10), ("/twenty", 20), ("/fallback", 10), ("/default", 100_000)] {
+    for (path, most) in [("/ten", 10), ("/twenty", 20), ("/fallback", 30), ("/default", 10)] {
         let mut client = server.open(path);
         let text = "x".repeat(most);
         client.send_text(&text);
         client.expect_text(&text);
-        if most < 1000 {
-            client.send_text(&"x".repeat(most + 1));
-            client.expect_close(1009);
-            client.expect_end();
-        }
+        client.send_text(&"x".repeat(most + 1));
+        client.expect_close(1009);
+        client.expect_end();
     }
+}
+
+#[test]
+fn a_path_that_no_request_can_have_is_refused() {
+    let builder = Server::builder().listen("127.0.0.1:0").expect("a port").route("ws", Scripted::echo().0);
+    let error = builder.build().expect_err("it does not begin with /");
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("\"ws\""), "{error}");
 }
 
 /// Greets with what its connection carries.
@@ -268,5 +274,5 @@ fn a_handler_that_panics_on_a_request_answers_500_and_the_loop_lives() {
 #[test]
 fn a_server_that_listens_nowhere_is_an_error() {
     let error = Server::builder().route("/", Greeter('x')).build().expect_err("no listener");
-    assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
 }

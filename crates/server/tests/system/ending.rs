@@ -351,6 +351,10 @@ fn a_state_that_panics_when_it_is_dropped_costs_its_own_connection() {
     for round in ["first", "second"] {
         server.open("/leaves").leave();
         drop(server.open("/vanishes"));
+        let mut wrong = server.open("/lingers");
+        wrong.send([0x81, 0x00]); // not masked
+        wrong.expect_close(1002);
+        wrong.expect_gone();
         let mut refused = server.connect();
         refused.send(upgrade_request("/impossible", ""));
         refused.expect_gone();

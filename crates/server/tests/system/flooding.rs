@@ -3,7 +3,7 @@
 use crate::common::{DEADLINE, TestServer, next, wait_until};
 use crate::probe::{Gate, Probe, frame, ws};
 use framewright::frame::OpCode;
-use framewright_server::{Message, Options};
+use framewright_server::{Config, Decision, Handler, Incoming, Message, Options, Socket};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -57,6 +57,62 @@ fn a_peer_that_floods_gets_a_turn_or_two_while_a_hundred_others_get_theirs() {
     flood.join().unwrap();
     // It may have been first in line, and again in the list of those with work left.
     assert!(before <= 3 * BUDGET, "{before} octets of flood before the last of the others");
+}
+
+/// Sends whenever there is room, without end, on its path.
+struct Pouring;
+
+impl Pouring {
+    fn pour(socket: &mut Socket<'_, '_, bool>) {
+        while *socket.state() && socket.send_binary(&[1; 200]).is_ok() {}
+    }
+}
+
+impl Handler for Pouring {
+    type State = bool;
+
+    fn on_request(&self, request: &Incoming<'_, bool>) -> Decision<bool> {
+        Decision::accept(request.path() == "/pour")
+    }
+
+    fn on_open(&self, socket: &mut Socket<'_, '_, bool>) {
+        Pouring::pour(socket);
+    }
+
+    fn on_writable(&self, socket: &mut Socket<'_, '_, bool>) {
+        Pouring::pour(socket);
+    }
+
+    fn on_message(&self, socket: &mut Socket<'_, '_, bool>, message: Message<'_>) {
+        socket.send(message).expect("room");
+    }
+}
+
+/// Such a handler once kept the loop as long as its peer read as fast as it was written to.
+#[test]
+fn a_handler_that_sends_whenever_there_is_room_leaves_others_their_turns() {
+    for high_water in [1, 16 << 10] {
+        let connection = Config { high_water, low_water: 0, ..Config::default() };
+        let options = Options { connection, ..Options::default() };
+        let server = TestServer::start(|builder| builder.options(options).fallback(Pouring));
+        let mut other = server.open("/echo");
+        let mut thirsty = server.open("/pour");
+        let drunk = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&drunk);
+        let drinking = thread::spawn(move || {
+            let mut octets = [0; 64 << 10];
+            while let Ok(read @ 1..) = thirsty.read_some(&mut octets) {
+                count.fetch_add(read, SeqCst);
+            }
+        });
+        wait_until("it pours", || drunk.load(SeqCst) > 1 << 20);
+        for _ in 0..10 {
+            other.send_text("me too");
+            other.expect_text("me too");
+        }
+        drop(server);
+        drinking.join().unwrap();
+    }
 }
 
 /// SYS-004: no event announces what a turn has left over.
