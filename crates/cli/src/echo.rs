@@ -47,8 +47,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SECS", default_value = "0", value_parser = parse_seconds)]
     idle_timeout: Seconds,
     /// How many bytes one read asks for, at most 1 MiB.
-    #[arg(long, value_name = "BYTES", default_value = "131072")]
-    receive_buffer_size: NonZeroUsize,
+    #[arg(long, value_name = "BYTES", default_value = "131072", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    receive_buffer_size: u32,
     /// The largest message, in bytes.
     #[arg(long, value_name = "BYTES", default_value = "16777216")]
     max_message: u64,
@@ -88,11 +88,12 @@ fn parse_seconds(text: &str) -> Result<Seconds, String> {
 }
 
 fn parse_path(text: &str) -> Result<String, String> {
-    let visible = text.bytes().all(|byte| (0x21..=0x7e).contains(&byte) && byte != b'?' && byte != b'#');
-    if text.starts_with('/') && visible {
+    // Others a browser would not send as they stand, so that the page could not reach them.
+    let kept = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@%[]".contains(&byte);
+    if text.starts_with('/') && text.bytes().all(kept) {
         Ok(text.to_owned())
     } else {
-        Err("a path starts with / and has only visible ASCII characters, no ? and no #".to_owned())
+        Err("a path starts with / and has only characters that a URL has there".to_owned())
     }
 }
 
@@ -171,7 +172,7 @@ fn options(args: &Args) -> anyhow::Result<Options> {
         ..Config::default()
     };
     let allowed_origins = AllowedOrigins::new(&args.allowed_origin)?;
-    let receive_buffer_size = args.receive_buffer_size.get();
+    let receive_buffer_size = usize::try_from(args.receive_buffer_size)?;
     Ok(Options { connection, receive_buffer_size, allowed_origins, ..Options::default() })
 }
 
@@ -306,7 +307,7 @@ mod tests {
     #[test]
     fn a_path_is_one_that_a_request_can_have() {
         assert!(parse_path("/ws").is_ok());
-        for wrong in ["", "ws", "/a b", "/a?b", "/a#b", "/\u{e4}"] {
+        for wrong in ["", "ws", "/a b", "/a?b", "/a#b", "/a\"b", "/a<b", "/a\\b", "/\u{e4}"] {
             assert!(parse_path(wrong).is_err(), "{wrong:?}");
         }
     }

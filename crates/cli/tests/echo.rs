@@ -247,6 +247,7 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         (&["echo", "--keep-alive-timeout", "soon"], "--keep-alive-timeout"),
         (&["echo", "--idle-timeout", "inf"], "--idle-timeout"),
         (&["echo", "--receive-buffer-size", "0"], "--receive-buffer-size"),
+        (&["echo", "--receive-buffer-size", "1048577"], "1048577"),
         (&["echo", "--max-message", "1e6"], "--max-message"),
         (&["echo", "--max-connections", "many"], "--max-connections"),
     ] {
