@@ -114,6 +114,13 @@ impl<'a, S: Send + 'static> Incoming<'a, S> {
         self.peer
     }
 
+    /// The decision of a route that accepts whoever may connect: accepts an opening handshake, and answers an ordinary request
+    /// with [`not_a_websocket_request`](Incoming::not_a_websocket_request).
+    #[must_use]
+    pub fn accept(&self, state: S) -> Decision<S> {
+        if self.websocket { Decision::accept(state) } else { self.not_a_websocket_request().into() }
+    }
+
     /// The answer to an ordinary request on a route that only speaks WebSocket: 405 with `Allow: GET` for another method, else
     /// 400.
     #[must_use]

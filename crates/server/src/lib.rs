@@ -9,7 +9,7 @@
 //!     type State = ();
 //!
 //!     fn on_request(&self, request: &Incoming<'_, ()>) -> Decision<()> {
-//!         if request.is_websocket() { Decision::accept(()) } else { request.not_a_websocket_request().into() }
+//!         request.accept(())
 //!     }
 //!
 //!     fn on_message(&self, socket: &mut Socket<'_, '_, ()>, message: Message<'_>) {

@@ -276,3 +276,25 @@ fn a_server_that_listens_nowhere_is_an_error() {
     let error = Server::builder().route("/", Greeter('x')).build().expect_err("no listener");
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
 }
+
+/// Accepts whoever may connect.
+struct Open;
+
+impl Handler for Open {
+    type State = ();
+
+    fn on_request(&self, request: &Incoming<'_, ()>) -> Decision<()> {
+        request.accept(())
+    }
+}
+
+#[test]
+fn a_route_that_accepts_whoever_may_connect_refuses_ordinary_requests() {
+    let server = TestServer::start(|builder| builder.route("/ws", Open));
+    for (method, status) in [("GET", 400), ("POST", 405)] {
+        let mut client = server.connect();
+        client.send(format!("{method} /ws HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        assert_eq!(client.answer().status, status, "{method}");
+    }
+    server.open("/ws").leave();
+}
