@@ -501,6 +501,14 @@ fn the_page_comes_with_a_policy_that_allows_what_is_in_it_and_no_more() {
 }
 
 #[test]
+fn a_page_beside_the_echo_allows_what_it_answers() {
+    for args in [&["--any-path"][..], &["--path", "/"]] {
+        let answer = Program::echo(args).request("POST", "/");
+        assert_eq!((answer.status, answer.field("Allow")), (405, Some("GET, HEAD")), "{args:?}");
+    }
+}
+
+#[test]
 fn other_requests_are_answered_with_what_is_wrong() {
     let program = Program::echo(&[]);
     for (method, path, status, allow) in [

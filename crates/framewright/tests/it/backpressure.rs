@@ -98,6 +98,45 @@ fn no_writable_comes_once_the_connection_has_ended() {
 }
 
 #[test]
+fn no_writable_comes_once_a_close_is_queued() {
+    for role in ROLES {
+        let mut endpoint = blocked(role, Behaviour::Silent);
+        endpoint.connection.send_binary(&[0; 2000]).unwrap();
+        endpoint.room = usize::MAX;
+        endpoint.transmit();
+        assert!(endpoint.connection.has_event(), "it is due");
+        endpoint.connection.close(None, "").unwrap();
+        endpoint.drain();
+        assert_eq!(endpoint.events, [], "nothing could be written any more");
+    }
+}
+
+#[test]
+fn a_high_water_mark_of_zero_counts_as_one() {
+    for role in ROLES {
+        let config = Config { high_water: 0, low_water: 0, ..Config::default() };
+        let mut endpoint = Endpoint::new(role, config, 1, Behaviour::Silent);
+        endpoint.room = 0;
+        assert_eq!(endpoint.connection.send_text("one"), Ok(()));
+        assert_eq!(endpoint.connection.send_text("two"), Err(SendError::Full));
+        endpoint.make_room(usize::MAX);
+        assert_eq!(writables(&endpoint), 1);
+        assert!(endpoint.connection.wants_read() && endpoint.connection.is_writable());
+    }
+}
+
+#[test]
+fn a_write_that_panics_leaves_no_header_without_its_payload() {
+    let mut endpoint = blocked(Role::Server, Behaviour::Silent);
+    let connection = &mut endpoint.connection;
+    let through = std::panic::AssertUnwindSafe(|| {
+        connection.send_through(Message::Binary(&[7; 20]), &mut |_| panic!("the writer's own"))
+    });
+    assert!(std::panic::catch_unwind(through).is_err());
+    assert_eq!(endpoint.connection.buffered(), 0);
+}
+
+#[test]
 fn no_writable_comes_where_the_high_water_mark_was_not_reached() {
     for role in ROLES {
         let mut endpoint = blocked(role, Behaviour::Silent);

@@ -1,15 +1,14 @@
 //! Connections that end badly, and peers that can still read why.
 
 use crate::common::{Client, TestServer, next, upgrade_request, wait_until};
-use crate::probe::{Probe, frame, narrow_client, reset, ws};
+use crate::probe::{Deferring, Probe, frame, narrow_client, reset, ws};
 use framewright::frame::OpCode;
 use framewright::{Error, PeerMisbehaved, Timeout};
 use framewright_server::{
-    Accept, CloseCode, Closure, Config, Decision, Deferred, Handler, Incoming, Message, Options, Response,
-    Socket, StatusCode,
+    Accept, CloseCode, Closure, Config, Decision, Handler, Incoming, Message, Options, Response, Socket,
+    StatusCode,
 };
-use std::sync::Mutex;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -364,25 +363,6 @@ fn a_state_that_panics_when_it_is_dropped_costs_its_own_connection() {
     wait_until("only one is left", || server.handle().connections() == 1);
     other.leave();
     server.stop(Duration::ZERO).expect("the loop lives, and ends well");
-}
-
-/// Defers every request.
-struct Deferring(Mutex<Sender<Deferred<()>>>);
-
-impl Deferring {
-    fn new() -> (Deferring, Receiver<Deferred<()>>) {
-        let (sender, deferred) = mpsc::channel();
-        (Deferring(Mutex::new(sender)), deferred)
-    }
-}
-
-impl Handler for Deferring {
-    type State = ();
-
-    fn on_request(&self, request: &Incoming<'_, ()>) -> Decision<()> {
-        let _ = self.0.lock().expect("no panic in here").send(request.defer()); // the test may be over
-        Decision::Deferred
-    }
 }
 
 /// SYS-006, SYS-010: a decision for a peer that has left does not reach the next one in its place.

@@ -2,7 +2,9 @@
 
 use crate::common::{Client, DEADLINE};
 use framewright::frame::{OpCode, encode_frame};
-use framewright_server::{Closure, Decision, Handle, Handler, Incoming, Message, ServerBuilder, Socket};
+use framewright_server::{
+    Closure, Decision, Deferred, Handle, Handler, Incoming, Message, ServerBuilder, Socket,
+};
 use socket2::{Domain, SockRef, Type};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -207,4 +209,23 @@ pub(crate) fn narrow_client(addr: SocketAddr) -> Client {
 pub(crate) fn reset(client: Client) {
     SockRef::from(client.stream()).set_linger(Some(Duration::ZERO)).expect("an option of the socket");
     drop(client);
+}
+
+/// Defers every request, and hands out what to decide with.
+pub(crate) struct Deferring(Mutex<Sender<Deferred<()>>>);
+
+impl Deferring {
+    pub(crate) fn new() -> (Deferring, Receiver<Deferred<()>>) {
+        let (sender, deferred) = mpsc::channel();
+        (Deferring(Mutex::new(sender)), deferred)
+    }
+}
+
+impl Handler for Deferring {
+    type State = ();
+
+    fn on_request(&self, request: &Incoming<'_, ()>) -> Decision<()> {
+        let _ = self.0.lock().expect("no panic in here").send(request.defer()); // the test may be over
+        Decision::Deferred
+    }
 }

@@ -1,27 +1,14 @@
 //! Stopping with peers in every phase.
 
 use crate::common::{Client, TestServer, next, upgrade_request, wait_until};
-use crate::probe::{Probe, frame, ws};
+use crate::probe::{Deferring, Probe, frame, ws};
 use framewright::Error;
 use framewright::frame::OpCode;
-use framewright_server::{CloseCode, Decision, Deferred, Handler, Incoming, Message, Server};
+use framewright_server::{CloseCode, Decision, Message, Server};
 use std::net::TcpStream;
-use std::sync::Mutex;
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self};
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// Defers every request.
-struct Deferring(Mutex<Sender<Deferred<()>>>);
-
-impl Handler for Deferring {
-    type State = ();
-
-    fn on_request(&self, request: &Incoming<'_, ()>) -> Decision<()> {
-        let _ = self.0.lock().expect("no panic in here").send(request.defer()); // the test may be over
-        Decision::Deferred
-    }
-}
 
 /// SYS-026.
 #[test]
@@ -31,8 +18,7 @@ fn a_server_that_stops_tells_all_and_cuts_at_the_deadline_who_does_not_go() {
             Message::Text("close") => socket.close(Some(CloseCode::NORMAL), "").expect("it is open"),
             message => socket.send(message).expect("room"),
         });
-        let (sender, deferred) = mpsc::channel();
-        let deferring = Deferring(Mutex::new(sender));
+        let (deferring, deferred) = Deferring::new();
         let server =
             TestServer::start(|builder| ws(probe)(builder.workers(workers)).route("/later", deferring));
         let addr = server.addr();
