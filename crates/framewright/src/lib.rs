@@ -18,7 +18,7 @@ mod role;
 
 pub use connection::{
     Chunk, Closure, Config, Connection, Decoded, Delivery, Event, Message, Prepared, RecvBuffer, State,
-    Stats, Transmit,
+    Stats, Transmit, TransmitBuffer,
 };
 pub use entropy::Entropy;
 pub use error::{Error, LimitExceeded, PeerMisbehaved, SendError, Timeout};

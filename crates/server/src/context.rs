@@ -5,7 +5,7 @@ use crate::mailbox::Mailbox;
 use crate::options::ServerLimits;
 use crate::pool::Pool;
 use crate::route::Routes;
-use framewright::RecvBuffer;
+use framewright::{RecvBuffer, TransmitBuffer};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
@@ -14,7 +14,7 @@ use std::time::Instant;
 pub(crate) struct Site {
     pub(crate) routes: Routes,
     pub(crate) limits: ServerLimits,
-    pub(crate) counters: Arc<Counters>,
+    pub(crate) counters: Counters,
     /// How many connections were opened: each has its number from here.
     pub(crate) opened: AtomicU64,
 }
@@ -27,8 +27,8 @@ pub(crate) struct Context {
     pub(crate) now: Instant,
     /// Read into and decoded from by one connection at a time; empty in between.
     pub(crate) rx: RecvBuffer,
-    /// Encoded into by one connection at a time; empty in between.
-    pub(crate) tx: Vec<u8>,
+    /// To encode into: one for the connection whose turn it is, and some for those whose last write was not taken whole.
+    tx: Vec<Box<TransmitBuffer>>,
     /// For heads that come in one piece, and for octets that nobody wants.
     pub(crate) scratch: Vec<u8>,
     pub(crate) pool: Pool,
@@ -40,7 +40,13 @@ pub(crate) struct Context {
 /// is read into directly.
 pub(crate) const SHORT_TAIL: usize = 4 << 10;
 
-/// The vector for outgoing octets is not kept when it has grown beyond this.
+/// The room in a new buffer for outgoing octets.
+const NEW_TX: usize = 16 << 10;
+
+/// How many of them wait for their next use.
+const KEPT_TX: usize = 16;
+
+/// One that has grown beyond this is not kept.
 const KEEP_TX: usize = 256 << 10;
 
 impl Context {
@@ -51,7 +57,7 @@ impl Context {
             mailbox,
             now,
             rx: RecvBuffer::new(),
-            tx: Vec::with_capacity(64 << 10),
+            tx: Vec::new(),
             scratch: Vec::new(),
             pool: Pool::new(now),
             draining: false,
@@ -68,10 +74,15 @@ impl Context {
         self.scratch = vec![0; most.max(16 << 10)];
     }
 
-    /// Takes the lent vector back, or another one that a connection no longer needs.
-    pub(crate) fn reclaim(&mut self, tx: Vec<u8>) {
-        if tx.capacity() > self.tx.capacity() && tx.capacity() <= KEEP_TX {
-            self.tx = tx;
+    /// A buffer for outgoing octets.
+    pub(crate) fn lend(&mut self) -> Box<TransmitBuffer> {
+        self.tx.pop().unwrap_or_else(|| Box::new(TransmitBuffer::with_capacity(NEW_TX)))
+    }
+
+    /// Takes the lent buffer back, or another one that a connection no longer needs.
+    pub(crate) fn reclaim(&mut self, tx: Box<TransmitBuffer>) {
+        if self.tx.len() < KEPT_TX && tx.capacity() <= KEEP_TX {
+            self.tx.push(tx);
         }
     }
 }

@@ -99,9 +99,8 @@ impl Open {
         ready: &mut Ready,
         context: &mut Context,
     ) -> Next {
-        let lent = std::mem::take(&mut context.tx);
-        if let Some(back) = self.connection.lend_transmit_buffer(lent) {
-            context.tx = back;
+        if let Some(back) = self.connection.lend_transmit_buffer(context.lend()) {
+            context.reclaim(back);
         }
         let worked = guarded(|| self.work(stream, key, ready, context));
         let flushed = match worked {
@@ -197,7 +196,7 @@ impl Open {
         let (least, most) = if direct && steady >= STEADY_SIZE_FOR_LARGE_READS {
             // Room for what is to come, but for no more than has come: a declared length allocates nothing. Between fragments
             // nobody knows what is to come.
-            let wanted = match self.connection.frame_remaining() {
+            let wanted = match rx.frame_remaining() {
                 0 => steady,
                 remaining => usize::try_from(remaining).unwrap_or(usize::MAX),
             };
@@ -286,7 +285,7 @@ impl Open {
             self.parked = Some(Box::new(shared.park()));
             return;
         }
-        let remaining = usize::try_from(self.connection.frame_remaining()).unwrap_or(usize::MAX);
+        let remaining = usize::try_from(shared.frame_remaining()).unwrap_or(usize::MAX);
         let wanted = len.saturating_add(remaining);
         let mut own = context.pool.take(context.now, wanted, len);
         own.absorb(shared);

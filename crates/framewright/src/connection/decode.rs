@@ -5,9 +5,10 @@
 
 use super::config::Delivery;
 use super::event::{Decoded, Event, Message, Step};
+use super::lifecycle::ping_data;
 use super::state::State;
 use super::timer::Timer;
-use super::{Connection, RecvBuffer, utf8};
+use super::{Connection, RecvBuffer, next_key, utf8};
 use crate::error::{Error, PeerMisbehaved};
 use crate::frame::{Header, OpCode, Rules, parse_close_body};
 use framewright_simd::apply_mask;
@@ -82,7 +83,7 @@ impl Connection {
                 rx.clear();
                 return None;
             }
-            let turn = if self.incoming.in_frame { Ok(self.piece(now, rx)) } else { self.frame(now, rx) };
+            let turn = if rx.incoming.in_frame { Ok(self.piece(now, rx)) } else { self.frame(now, rx) };
             match turn {
                 Ok(Turn::Starved) => return None,
                 Ok(Turn::Again) => {}
@@ -104,11 +105,11 @@ impl Connection {
         if header.opcode.is_control() {
             return self.control_frame(now, rx, &header, header_len);
         }
-        self.incoming.check(&header, &self.config)?;
+        rx.incoming.check(&header, &self.config)?;
         self.frame_arrived(now);
 
         let available = (rx.unread() - header_len) as u64;
-        let whole = header.fin && !self.incoming.in_message && header.payload_len <= available;
+        let whole = header.fin && !rx.incoming.in_message && header.payload_len <= available;
         rx.skip(header_len);
         if whole && self.config.delivery == Delivery::Whole {
             let payload_len = usize::try_from(header.payload_len).expect("it lies in the buffer");
@@ -122,36 +123,37 @@ impl Connection {
             self.count_received(payload_len, true);
             return Ok(Turn::Event(Step::Binary(range)));
         }
-        if !self.incoming.in_message {
+        if !rx.incoming.in_message {
             self.timers.arm_if(Timer::Message, now, self.config.message_timeout);
         }
-        self.incoming.begin(&header);
+        rx.incoming.begin(&header);
         Ok(Turn::Again)
     }
 
     /// Inside a data frame: takes what has come of its payload.
     fn piece(&mut self, now: Instant, rx: &mut RecvBuffer) -> Turn {
-        let count = usize::try_from(self.incoming.remaining).unwrap_or(usize::MAX).min(rx.unread());
-        if count == 0 && self.incoming.remaining > 0 {
+        let count = usize::try_from(rx.incoming.remaining).unwrap_or(usize::MAX).min(rx.unread());
+        if count == 0 && rx.incoming.remaining > 0 {
             return Turn::Starved;
         }
         self.piece_arrived(now);
-        let incoming = &mut self.incoming;
-        if let Some(key) = incoming.key {
-            let phase = apply_mask(rx.undecoded_mut(count), key, usize::from(incoming.phase));
-            incoming.phase = u8::try_from(phase % 4).expect("a phase");
+        if let Some(key) = rx.incoming.key {
+            let phase = usize::from(rx.incoming.phase);
+            let phase = apply_mask(rx.undecoded_mut(count), key, phase);
+            rx.incoming.phase = u8::try_from(phase % 4).expect("a phase");
         }
         let piece = rx.hold(count);
+        let incoming = &mut rx.incoming;
         incoming.remaining -= count as u64;
         incoming.in_frame = incoming.remaining > 0;
         let last = !incoming.in_frame && incoming.last_frame;
         if incoming.text {
-            let checked = incoming.utf8.push(rx.bytes(piece));
+            let checked = rx.check_text(piece);
             //= https://www.rfc-editor.org/rfc/rfc6455#section-8.1
             //# When an endpoint is to interpret a byte stream as UTF-8 but finds
             //# that the byte stream is not, in fact, a valid UTF-8 stream, that
             //# endpoint MUST _Fail the WebSocket Connection_.
-            if checked.is_err() || (last && incoming.utf8.finish().is_err()) {
+            if checked.is_err() || (last && rx.incoming.utf8.finish().is_err()) {
                 self.fail_with(now, Error::Peer(PeerMisbehaved::InvalidUtf8));
                 return Turn::Again;
             }
@@ -166,30 +168,30 @@ impl Connection {
 
     /// All fragments of a message are held.
     fn whole_message(&mut self, rx: &mut RecvBuffer) -> Turn {
-        let text = self.incoming.text;
-        self.end_message();
+        let text = rx.incoming.text;
+        self.end_message(rx);
         let range = rx.release(rx.held().len());
         Turn::Event(if text { Step::Text(range) } else { Step::Binary(range) })
     }
 
     /// Delivers what is held, but for the start of a character at its end.
     fn chunk(&mut self, rx: &mut RecvBuffer, last: bool) -> Turn {
-        let text = self.incoming.text;
-        let first = !self.incoming.chunk_delivered;
-        let count = rx.held().len() - if text { self.incoming.utf8.pending() } else { 0 };
+        let text = rx.incoming.text;
+        let first = !rx.incoming.chunk_delivered;
+        let count = rx.held().len() - if text { rx.incoming.utf8.pending() } else { 0 };
         if count == 0 && !last {
             return Turn::Again;
         }
         let range = rx.release(count);
-        self.incoming.chunk_delivered = true;
+        rx.incoming.chunk_delivered = true;
         if last {
-            self.end_message();
+            self.end_message(rx);
         }
         Turn::Event(Step::Chunk { text, range, first, last })
     }
 
-    fn end_message(&mut self) {
-        self.incoming.end();
+    fn end_message(&mut self, rx: &mut RecvBuffer) {
+        rx.incoming.end();
         self.timers.cancel(Timer::Message);
     }
 
@@ -254,21 +256,15 @@ impl Connection {
     //# response, unless it already received a Close frame.
     fn answer_ping(&mut self, data: &[u8]) {
         if self.state == State::Open {
-            let masker = &mut self.masker;
-            self.outbox.push_pong(data, || masker.as_deref_mut().map(super::Masker::next_key));
+            let extra = &mut self.extra;
+            self.outbox.push_pong(data, || next_key(extra));
             self.note_queued();
         }
     }
 
     fn pong_arrived(&mut self, data: &[u8]) {
-        if data == self.ping_serial.to_be_bytes() {
+        if data == ping_data(self.ping_serial) {
             self.timers.cancel(Timer::Pong);
         }
-    }
-
-    #[inline]
-    fn count_received(&mut self, octets: usize, whole: bool) {
-        self.stats.bytes_received = self.stats.bytes_received.wrapping_add(octets as u64);
-        self.stats.messages_received = self.stats.messages_received.wrapping_add(u64::from(whole));
     }
 }

@@ -16,9 +16,7 @@ impl Connection {
         //# If at any point the underlying transport layer connection is
         //# unexpectedly lost, the client MUST _Fail the WebSocket Connection_.
         self.end(now, Some(Error::TransportLost));
-        if let Some(ending) = &mut self.ending {
-            ending.eof = true;
-        }
+        self.ending_mut().eof = true;
     }
 
     /// Acts on every deadline that has passed at `now`, on each once. Early calls do nothing.
@@ -113,10 +111,7 @@ impl Connection {
         self.outbox.drop_pong();
         let mask = self.next_mask();
         self.outbox.push(true, OpCode::Close, &close_body(code, reason), mask);
-        let close_mark = self.outbox.queued_total();
-        let ending = self.ending_mut();
-        ending.sent = Some(CloseFrame::new(code, reason));
-        ending.close_mark = close_mark;
+        self.ending_mut().sent = Some(CloseFrame::new(code, reason));
     }
 
     /// The one place where a connection ends.
@@ -132,7 +127,6 @@ impl Connection {
         self.state = State::Closed;
         let worth_sending = matches!(cause, None | Some(Error::TransportLost)) && !self.outbox.is_empty();
         self.ending_mut().cause = cause;
-        self.incoming.end();
         self.outbox.drop_pong();
         self.congested = false;
         self.writable = false;
@@ -149,7 +143,10 @@ impl Connection {
         if std::mem::take(&mut self.writable) {
             return Some(Step::Writable);
         }
-        let ending = self.ending.as_mut().filter(|ending| self.state == State::Closed && !ending.reported)?;
+        let ending = self.extra.as_mut()?.ending.as_mut()?;
+        if self.state != State::Closed || ending.reported {
+            return None;
+        }
         ending.reported = true;
         Some(Step::Closed(ending.closure()))
     }
@@ -164,18 +161,23 @@ impl Connection {
         }
         self.ping_serial = self.ping_serial.wrapping_add(1);
         let mask = self.next_mask();
-        self.outbox.push(true, OpCode::Ping, &self.ping_serial.to_be_bytes(), mask);
+        self.outbox.push(true, OpCode::Ping, &ping_data(self.ping_serial), mask);
         self.note_queued();
         self.timers.arm_if(Timer::Pong, now, self.config.keep_alive_timeout);
     }
 
     /// Whether the Close frame was queued and transmitted.
     pub(super) fn close_is_sent(&self) -> bool {
-        let sent = |ending: &Ending| ending.sent.is_some() && self.outbox.has_sent(ending.close_mark);
-        self.ending.as_deref().is_some_and(sent)
+        // Nothing is queued behind a Close frame.
+        self.ending().is_some_and(|ending| ending.sent.is_some()) && self.outbox.is_empty()
     }
 
-    fn ending_mut(&mut self) -> &mut Ending {
-        self.ending.get_or_insert_default()
+    pub(super) fn ending_mut(&mut self) -> &mut Ending {
+        self.extra_mut().ending.get_or_insert_default()
     }
+}
+
+/// The application data of a keep-alive Ping: four octets, its number.
+pub(super) fn ping_data(serial: u16) -> [u8; 4] {
+    u32::from(serial).to_be_bytes()
 }

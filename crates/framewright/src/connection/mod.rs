@@ -42,6 +42,7 @@ mod state;
 mod stats;
 mod timer;
 mod transmit;
+mod transmit_buffer;
 mod utf8;
 
 pub use config::{Config, Delivery};
@@ -52,13 +53,14 @@ pub use send::Prepared;
 pub use state::State;
 pub use stats::Stats;
 pub use transmit::Transmit;
+pub use transmit_buffer::TransmitBuffer;
 
 use crate::entropy::Entropy;
 use crate::handshake::Negotiated;
 use crate::role::Role;
-use fragment::Incoming;
 use outbox::Outbox;
 use state::Ending;
+use stats::Counts;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -68,16 +70,13 @@ use timer::{Timer, Timers};
 #[derive(Debug)]
 pub struct Connection {
     config: Arc<Config>,
-    /// Where masking keys come from: a client has it, a server has not.
-    masker: Option<Box<Masker>>,
-    ending: Option<Box<Ending>>,
-    subprotocol: Option<Arc<str>>,
-    timers: Timers,
-    incoming: Incoming,
+    extra: Option<Box<Extra>>,
     outbox: Outbox,
-    stats: Stats,
+    timers: Timers,
+    counts: Counts,
     /// The application data of the newest keep-alive Ping.
-    ping_serial: u32,
+    ping_serial: u16,
+    role: Role,
     state: State,
     /// A fragmented message is being sent; whether it is text.
     outgoing_text: Option<bool>,
@@ -85,6 +84,17 @@ pub struct Connection {
     congested: bool,
     /// `Event::Writable` is due.
     writable: bool,
+}
+
+/// What a server's connection at rest has no need of, unless it has a subprotocol.
+#[derive(Debug, Default)]
+struct Extra {
+    /// Where masking keys come from: a client has it, a server has not.
+    masker: Option<Masker>,
+    subprotocol: Option<Arc<str>>,
+    ending: Option<Ending>,
+    /// What `counts` had no room for.
+    carried: Stats,
 }
 
 impl Connection {
@@ -104,28 +114,25 @@ impl Connection {
         now: Instant,
     ) -> Connection {
         let masker = Masker { entropy, keys: [0; KEYS], used: KEYS };
-        Connection::new(config, negotiated, Some(Box::new(masker)), now)
+        Connection::new(config, negotiated, Some(masker), now)
     }
 
-    fn new(
-        config: Arc<Config>,
-        negotiated: Negotiated,
-        masker: Option<Box<Masker>>,
-        now: Instant,
-    ) -> Connection {
+    fn new(config: Arc<Config>, negotiated: Negotiated, masker: Option<Masker>, now: Instant) -> Connection {
+        let role = if masker.is_some() { Role::Client } else { Role::Server };
+        let subprotocol = negotiated.into_subprotocol();
+        let extra = (masker.is_some() || subprotocol.is_some())
+            .then(|| Box::new(Extra { masker, subprotocol, ..Extra::default() }));
         let mut timers = Timers::new(now);
         timers.arm_if(Timer::KeepAlive, now, config.keep_alive_interval);
         timers.arm_if(Timer::Idle, now, config.idle_timeout);
         Connection {
             config,
-            masker,
-            ending: None,
-            subprotocol: negotiated.into_subprotocol(),
-            timers,
-            incoming: Incoming::default(),
+            extra,
             outbox: Outbox::default(),
-            stats: Stats::default(),
+            timers,
+            counts: Counts::default(),
             ping_serial: 0,
+            role,
             state: State::Open,
             outgoing_text: None,
             congested: false,
@@ -143,7 +150,7 @@ impl Connection {
     #[inline]
     #[must_use]
     pub fn role(&self) -> Role {
-        if self.masker.is_some() { Role::Client } else { Role::Server }
+        self.role
     }
 
     /// The settings.
@@ -155,7 +162,7 @@ impl Connection {
     /// The subprotocol that the opening handshake agreed on, if any.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
-        self.subprotocol.as_deref()
+        self.extra.as_ref()?.subprotocol.as_deref()
     }
 
     /// Octets that wait to be sent.
@@ -184,28 +191,63 @@ impl Connection {
         self.state != State::Closed && !self.congested
     }
 
-    /// How many payload octets of the frame in progress have not arrived yet; 0 between frames. A driver can use it to
-    /// make room for a large frame, growing with what arrives: it is the peer's word, up to
-    /// [`Config::max_frame`].
-    #[must_use]
-    pub fn frame_remaining(&self) -> u64 {
-        self.incoming.remaining
-    }
-
     /// How the connection ended; `None` before [`State::Closed`].
     #[must_use]
     pub fn closure(&self) -> Option<Closure> {
         if self.state != State::Closed {
             return None;
         }
-        self.ending.as_deref().map(Ending::closure)
+        self.ending().map(Ending::closure)
     }
 
     /// What went over the connection so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.stats
+        self.extra.as_ref().map_or(Stats::default(), |extra| extra.carried).with(self.counts)
     }
+
+    #[inline]
+    fn count_received(&mut self, octets: usize, whole: bool) {
+        if !self.counts.received(octets, whole) {
+            self.carry_counts();
+            self.extra_mut().carried.received(octets, whole);
+        }
+    }
+
+    #[inline]
+    fn count_sent(&mut self, octets: usize, whole: bool) {
+        if !self.counts.sent(octets, whole) {
+            self.carry_counts();
+            self.extra_mut().carried.sent(octets, whole);
+        }
+    }
+
+    #[cold]
+    fn carry_counts(&mut self) {
+        let counts = std::mem::take(&mut self.counts);
+        let extra = self.extra_mut();
+        extra.carried = extra.carried.with(counts);
+    }
+
+    fn extra_mut(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_default()
+    }
+
+    fn ending(&self) -> Option<&Ending> {
+        self.extra.as_ref()?.ending.as_ref()
+    }
+
+    /// The key for the next frame: a fresh one for a client, none for a server.
+    #[inline]
+    fn next_mask(&mut self) -> Option<[u8; 4]> {
+        next_key(&mut self.extra)
+    }
+}
+
+/// See [`Connection::next_mask`]; for where another part of the connection is borrowed.
+#[inline]
+fn next_key(extra: &mut Option<Box<Extra>>) -> Option<[u8; 4]> {
+    extra.as_mut()?.masker.as_mut().map(Masker::next_key)
 }
 
 /// Octets of masking keys drawn at once: a call of a CSPRNG for every sixteenth frame.

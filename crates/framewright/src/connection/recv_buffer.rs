@@ -1,5 +1,8 @@
-//! Where received octets lie until they are decoded. Owned by the driver, so that one buffer can serve many connections.
+//! Where received octets lie until they are decoded, with how far decoding has come. Owned by the driver, so that one buffer
+//! can serve many connections, and that a connection at rest holds nothing of it.
 
+use super::fragment::Incoming;
+use super::utf8::Invalid;
 use std::ops::Range;
 
 /// A receive buffer.
@@ -26,6 +29,8 @@ pub struct RecvBuffer {
     end: usize,
     /// Changes with each change of what ranges into the buffer mean.
     serial: u32,
+    /// The message in progress.
+    pub(super) incoming: Incoming,
 }
 
 impl RecvBuffer {
@@ -41,10 +46,16 @@ impl RecvBuffer {
         RecvBuffer { octets: vec![0; capacity], ..RecvBuffer::default() }
     }
 
-    /// Whether nothing is left here: neither undecoded octets nor a message in parts.
+    /// Whether nothing is left here that has to be kept: neither undecoded octets nor a message in parts, even if all that has
+    /// come of it was delivered.
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
+        self.holds_nothing() && !self.incoming.in_message
+    }
+
+    #[inline]
+    fn holds_nothing(&self) -> bool {
         self.held == self.held_end && self.read == self.end
     }
 
@@ -71,7 +82,7 @@ impl RecvBuffer {
     /// room, and grows if it does not.
     pub fn spare(&mut self, least: usize) -> &mut [u8] {
         self.changed();
-        if self.is_empty() {
+        if self.holds_nothing() {
             (self.held, self.held_end, self.read, self.end) = (0, 0, 0, 0);
         }
         if self.octets.len() - self.end < least {
@@ -99,6 +110,14 @@ impl RecvBuffer {
         self.filled(octets.len());
     }
 
+    /// How many payload octets of the frame in progress have not arrived yet; 0 between frames. A driver can use it to make
+    /// room for a large frame, growing with what arrives: it is the peer's word, up to
+    /// [`Config::max_frame`](super::Config::max_frame).
+    #[must_use]
+    pub fn frame_remaining(&self) -> u64 {
+        self.incoming.remaining
+    }
+
     /// Moves what is kept into a buffer of its own, which has room for exactly that, and empties this one.
     #[must_use]
     pub fn park(&mut self) -> RecvBuffer {
@@ -121,12 +140,14 @@ impl RecvBuffer {
         self.end = len;
         self.octets[..self.held_end].copy_from_slice(&other.octets[held]);
         self.octets[self.read..self.end].copy_from_slice(&other.octets[unread]);
+        self.incoming = std::mem::take(&mut other.incoming);
         other.clear();
     }
 
     /// Drops everything that is kept.
     pub fn clear(&mut self) {
         (self.held, self.held_end, self.read, self.end) = (0, 0, 0, 0);
+        self.incoming.end();
         self.changed();
     }
 
@@ -201,6 +222,11 @@ impl RecvBuffer {
         self.held_end += count;
         self.changed();
         to..self.held_end
+    }
+
+    /// Checks the newest piece of a text in parts, which lies at `range`.
+    pub(super) fn check_text(&mut self, range: Range<usize>) -> Result<(), Invalid> {
+        self.incoming.utf8.push(&self.octets[range])
     }
 
     /// The held payload.

@@ -1,10 +1,11 @@
 //! Commands: what an application sends (RFC 6455, section 6.1). Checked first, so that a refused one has queued nothing.
 
+use super::Connection;
 use super::event::Message;
 use super::state::State;
-use super::{Connection, Masker};
 use crate::error::SendError;
 use crate::frame::{CloseCode, Header, MAX_CLOSE_REASON, MAX_CONTROL_PAYLOAD, OpCode, encode_frame};
+use crate::role::Role;
 use std::io::IoSlice;
 use std::sync::Arc;
 
@@ -63,6 +64,7 @@ impl Connection {
         let mask = self.next_mask();
         self.outbox.push(true, opcode(message), message.as_bytes(), mask);
         self.count_sent(message.len(), true);
+        self.note_queued();
         Ok(())
     }
 
@@ -80,7 +82,7 @@ impl Connection {
         message: Message<'_>,
         write: &mut dyn FnMut(&[IoSlice<'_>]) -> usize,
     ) -> Result<(), SendError> {
-        if self.masker.is_some() {
+        if self.role == Role::Client {
             return self.send(message);
         }
         self.check_message()?;
@@ -94,6 +96,7 @@ impl Connection {
         };
         self.outbox.push_through(&header, payload, write);
         self.count_sent(payload.len(), true);
+        self.note_queued();
         Ok(())
     }
 
@@ -118,6 +121,7 @@ impl Connection {
         let mask = self.next_mask();
         self.outbox.push(last, opcode, data.as_bytes(), mask);
         self.count_sent(data.len(), last);
+        self.note_queued();
         Ok(())
     }
 
@@ -135,6 +139,7 @@ impl Connection {
             }
         }
         self.count_sent(prepared.payload_len(), true);
+        self.note_queued();
         Ok(())
     }
 
@@ -203,13 +208,6 @@ impl Connection {
         }
     }
 
-    #[inline]
-    fn count_sent(&mut self, octets: usize, whole: bool) {
-        self.stats.bytes_sent = self.stats.bytes_sent.wrapping_add(octets as u64);
-        self.stats.messages_sent = self.stats.messages_sent.wrapping_add(u64::from(whole));
-        self.note_queued();
-    }
-
     /// Notes that a frame was queued in `Open`: whoever finds no room from now on is owed an `Event::Writable`.
     #[inline]
     pub(super) fn note_queued(&mut self) {
@@ -220,12 +218,6 @@ impl Connection {
     #[inline]
     pub(super) fn is_full(&self) -> bool {
         self.outbox.len() >= self.config.high_water.max(1)
-    }
-
-    /// The key for the next frame: a fresh one for a client, none for a server.
-    #[inline]
-    pub(super) fn next_mask(&mut self) -> Option<[u8; 4]> {
-        self.masker.as_deref_mut().map(Masker::next_key)
     }
 }
 

@@ -37,8 +37,6 @@ pub(super) struct Ending {
     pub(super) cause: Option<Error>,
     /// `Event::Closed` has been given.
     pub(super) reported: bool,
-    /// Where the queued Close frame ends in the outgoing stream.
-    pub(super) close_mark: u64,
     /// What waits is not worth sending any more.
     pub(super) hurry: bool,
     /// The peer has ended its direction of the transport.

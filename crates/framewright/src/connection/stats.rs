@@ -13,3 +13,63 @@ pub struct Stats {
     /// Octets of message payload queued.
     pub bytes_sent: u64,
 }
+
+/// Counts up to 2^32, at half the size; what does not fit is carried to a [`Stats`] that few connections need.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    messages_received: u32,
+    bytes_received: u32,
+    messages_sent: u32,
+    bytes_sent: u32,
+}
+
+impl Counts {
+    /// Counts payload that was received, and the message that it ended if it did. False if it does not fit: nothing is
+    /// counted then.
+    #[inline]
+    #[must_use]
+    pub(super) fn received(&mut self, octets: usize, whole: bool) -> bool {
+        add(&mut self.bytes_received, &mut self.messages_received, octets, whole)
+    }
+
+    /// The same for what was queued.
+    #[inline]
+    #[must_use]
+    pub(super) fn sent(&mut self, octets: usize, whole: bool) -> bool {
+        add(&mut self.bytes_sent, &mut self.messages_sent, octets, whole)
+    }
+}
+
+#[inline]
+fn add(bytes: &mut u32, messages: &mut u32, octets: usize, whole: bool) -> bool {
+    let sums = (
+        u32::try_from(octets).ok().and_then(|octets| bytes.checked_add(octets)),
+        messages.checked_add(u32::from(whole)),
+    );
+    let (Some(more_bytes), Some(more_messages)) = sums else { return false };
+    (*bytes, *messages) = (more_bytes, more_messages);
+    true
+}
+
+impl Stats {
+    pub(super) fn received(&mut self, octets: usize, whole: bool) {
+        self.bytes_received = self.bytes_received.wrapping_add(octets as u64);
+        self.messages_received = self.messages_received.wrapping_add(u64::from(whole));
+    }
+
+    pub(super) fn sent(&mut self, octets: usize, whole: bool) {
+        self.bytes_sent = self.bytes_sent.wrapping_add(octets as u64);
+        self.messages_sent = self.messages_sent.wrapping_add(u64::from(whole));
+    }
+
+    /// The sum of what was carried here and what is still counted there.
+    #[must_use]
+    pub(super) fn with(self, counts: Counts) -> Stats {
+        Stats {
+            messages_received: self.messages_received.wrapping_add(u64::from(counts.messages_received)),
+            bytes_received: self.bytes_received.wrapping_add(u64::from(counts.bytes_received)),
+            messages_sent: self.messages_sent.wrapping_add(u64::from(counts.messages_sent)),
+            bytes_sent: self.bytes_sent.wrapping_add(u64::from(counts.bytes_sent)),
+        }
+    }
+}

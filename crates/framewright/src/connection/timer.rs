@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-/// The deadlines of one connection, each in nanoseconds after its start: half the size of an `Option<Instant>`, and the
-/// earliest is a `min`.
+/// The deadlines of one connection, each in milliseconds after a common instant, rounded up: a quarter of an
+/// `Option<Instant>`, and the earliest is a `min`.
 #[derive(Debug)]
 pub(super) struct Timers {
-    start: Instant,
-    at: [u64; COUNT],
+    base: Instant,
+    at: [u32; COUNT],
 }
 
 /// What a deadline is for.
@@ -31,18 +31,38 @@ const COUNT: usize = 6;
 /// All of them, in the order in which they are looked at.
 pub(super) const ALL: [Timer; COUNT] =
     [Timer::KeepAlive, Timer::Pong, Timer::Idle, Timer::Message, Timer::Write, Timer::Close];
-const NEVER: u64 = u64::MAX;
+const NEVER: u32 = u32::MAX;
 
 impl Timers {
     pub(super) fn new(now: Instant) -> Timers {
-        Timers { start: now, at: [NEVER; COUNT] }
+        Timers { base: now, at: [NEVER; COUNT] }
     }
 
-    /// Sets the deadline `delay` after `now`. One that is further away than 584 years is none.
+    /// Sets the deadline `delay` after `now`. One that is 49 days away or more is none.
     pub(super) fn arm(&mut self, timer: Timer, now: Instant, delay: Duration) {
-        let elapsed = now.saturating_duration_since(self.start);
-        let at = elapsed.checked_add(delay).and_then(|at| u64::try_from(at.as_nanos()).ok());
-        self.at[timer as usize] = at.unwrap_or(NEVER);
+        let mut at = self.millis_until(now, delay);
+        if at >= u64::from(NEVER) {
+            self.move_base(now);
+            at = self.millis_until(now, delay);
+        }
+        self.at[timer as usize] = u32::try_from(at).unwrap_or(NEVER);
+    }
+
+    fn millis_until(&self, now: Instant, delay: Duration) -> u64 {
+        let after = now.saturating_duration_since(self.base).saturating_add(delay);
+        let part = u64::from(after.subsec_nanos().div_ceil(1_000_000));
+        after.as_secs().saturating_mul(1000).saturating_add(part)
+    }
+
+    /// Makes room for later deadlines: counts from a whole number of milliseconds before `now`.
+    #[cold]
+    fn move_base(&mut self, now: Instant) {
+        let elapsed = now.saturating_duration_since(self.base);
+        let millis = u32::try_from(elapsed.as_millis()).unwrap_or(NEVER);
+        self.base += Duration::from_millis(u64::from(millis));
+        for at in self.at.iter_mut().filter(|at| **at != NEVER) {
+            *at = at.saturating_sub(millis);
+        }
     }
 
     /// The same, or no deadline for `None`.
@@ -59,6 +79,7 @@ impl Timers {
         self.arm_if(timer, now, delay.map(|delay| delay.max(Duration::from_nanos(1))));
     }
 
+    #[inline]
     pub(super) fn cancel(&mut self, timer: Timer) {
         self.at[timer as usize] = NEVER;
     }
@@ -67,21 +88,23 @@ impl Timers {
         self.at = [NEVER; COUNT];
     }
 
+    #[inline]
     pub(super) fn is_armed(&self, timer: Timer) -> bool {
         self.at[timer as usize] != NEVER
     }
 
     /// The earliest deadline.
+    #[inline]
     pub(super) fn next(&self) -> Option<Instant> {
-        let at = self.at.iter().copied().fold(NEVER, u64::min);
-        if at == NEVER { None } else { self.start.checked_add(Duration::from_nanos(at)) }
+        let at = self.at.iter().copied().fold(NEVER, u32::min);
+        if at == NEVER { None } else { self.base.checked_add(Duration::from_millis(u64::from(at))) }
     }
 
     /// Takes this deadline if it has passed.
     pub(super) fn take_if_due(&mut self, timer: Timer, now: Instant) -> bool {
         let at = self.at[timer as usize];
-        let elapsed = now.saturating_duration_since(self.start).as_nanos();
-        let due = at != NEVER && u128::from(at) <= elapsed;
+        let elapsed = now.saturating_duration_since(self.base);
+        let due = at != NEVER && Duration::from_millis(u64::from(at)) <= elapsed;
         if due {
             self.cancel(timer);
         }
@@ -120,7 +143,40 @@ mod tests {
         assert_eq!(timers.next(), None);
         assert!(!timers.is_armed(Timer::Idle));
         timers.arm(Timer::Idle, now, Duration::from_secs(500 * 365 * 86400));
-        let _ = timers.next();
+        assert_eq!(timers.next(), None);
+    }
+
+    #[test]
+    fn a_deadline_is_rounded_up_to_a_millisecond_and_never_early() {
+        let base = Instant::now();
+        let mut timers = Timers::new(base);
+        let wanted = base + Duration::from_nanos(5_000_000_001);
+        timers.arm(Timer::Pong, base + Duration::from_nanos(1), Duration::from_secs(5));
+        assert_eq!(timers.next(), Some(base + Duration::from_millis(5001)));
+        assert_eq!(due(&mut timers, wanted), []);
+        assert_eq!(due(&mut timers, base + Duration::from_millis(5001)), [Timer::Pong]);
+    }
+
+    #[test]
+    fn a_connection_of_years_still_has_its_deadlines() {
+        let mut now = Instant::now();
+        let mut timers = Timers::new(now);
+        timers.arm(Timer::Message, now, Duration::from_secs(48 * 86400));
+        let message = timers.next().unwrap();
+        for _ in 0..1000 {
+            now += Duration::from_nanos(86_400_123_456_789);
+            timers.arm(Timer::Idle, now, Duration::from_secs(120));
+            timers.cancel(Timer::Message);
+            let next = timers.next().unwrap();
+            let wanted = now + Duration::from_secs(120);
+            assert!(next >= wanted && next - wanted < Duration::from_millis(1));
+        }
+        timers.arm(Timer::Message, now, Duration::from_secs(48 * 86400));
+        assert!(timers.next().unwrap() < message + Duration::from_secs(1000 * 86401));
+        now += Duration::from_secs(30 * 86400);
+        timers.arm(Timer::Idle, now, Duration::from_secs(40 * 86400)); // counts from a new instant
+        let left = timers.next().unwrap() - now;
+        assert!(left >= Duration::from_secs(18 * 86400) && left < Duration::from_millis(18 * 86_400_000 + 1));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use super::state::State;
 use super::timer::Timer;
-use super::{Connection, Masker};
+use super::transmit_buffer::TransmitBuffer;
+use super::{Connection, next_key};
 use crate::error::Error;
 use crate::role::Role;
 use std::io::IoSlice;
@@ -31,9 +32,8 @@ impl Connection {
     /// What to do with the transport now. Fills `slices` from the front; it should have room for at least two.
     #[inline]
     pub fn poll_transmit<'a>(&'a mut self, slices: &mut [IoSlice<'a>]) -> Transmit {
-        if self.outbox.holds_pong() {
-            let masker = &mut self.masker;
-            self.outbox.release_pong(|| masker.as_deref_mut().map(Masker::next_key));
+        let extra = &mut self.extra;
+        if self.outbox.release_pong(|| next_key(extra)) {
             self.note_queued();
         }
         if self.outbox.is_empty() {
@@ -50,8 +50,7 @@ impl Connection {
     /// If that is more than waits.
     #[inline]
     pub fn transmitted(&mut self, now: Instant, octets: usize) {
-        self.outbox.advance(octets);
-        let progressed = self.outbox.has_progressed();
+        let progressed = self.outbox.advance(octets);
         if self.outbox.is_empty() {
             self.timers.cancel(Timer::Write);
         } else if progressed || !self.timers.is_armed(Timer::Write) {
@@ -81,24 +80,26 @@ impl Connection {
         self.writable || (self.state == State::Closed && !self.is_reported())
     }
 
-    /// Lends a vector for outgoing octets, so that a connection at rest holds none: it is cleared, and used unless the
-    /// connection has one, in which case it comes back.
-    pub fn lend_transmit_buffer(&mut self, octets: Vec<u8>) -> Option<Vec<u8>> {
-        self.outbox.lend(octets)
+    /// Lends a buffer for outgoing octets, so that a connection at rest holds none: it is used unless the connection has one,
+    /// in which case it comes back.
+    #[inline]
+    pub fn lend_transmit_buffer(&mut self, buffer: Box<TransmitBuffer>) -> Option<Box<TransmitBuffer>> {
+        self.outbox.lend(buffer)
     }
 
-    /// Takes the vector for outgoing octets back, once nothing waits in it.
-    pub fn reclaim_transmit_buffer(&mut self) -> Option<Vec<u8>> {
+    /// Takes the buffer for outgoing octets back, lent or not; `None` while something waits in it, or if there is none.
+    #[inline]
+    pub fn reclaim_transmit_buffer(&mut self) -> Option<Box<TransmitBuffer>> {
         self.outbox.reclaim()
     }
 
     fn is_reported(&self) -> bool {
-        self.ending.as_ref().is_some_and(|ending| ending.reported)
+        self.ending().is_some_and(|ending| ending.reported)
     }
 
     /// Whether this endpoint ends the transport now that everything is transmitted.
     fn wants_shutdown(&self) -> bool {
-        let (State::Closed, Some(ending)) = (self.state, &self.ending) else { return false };
+        let (State::Closed, Some(ending)) = (self.state, self.ending()) else { return false };
         let clean = ending.cause.is_none();
         //= https://www.rfc-editor.org/rfc/rfc6455#section-7.1.1
         //# The underlying TCP connection, in most normal cases, SHOULD be closed
@@ -111,9 +112,7 @@ impl Connection {
     pub(super) fn give_up_sending(&mut self) {
         self.outbox.discard();
         self.timers.cancel(Timer::Write);
-        if let Some(ending) = &mut self.ending {
-            ending.hurry = true;
-        }
+        self.ending_mut().hurry = true;
     }
 
     /// The transport has failed for writing, with what waits unsent: drops that, and ends the connection unless it has

@@ -143,8 +143,8 @@ fn a_header_alone_is_no_event() {
 fn the_octets_still_to_come_of_a_frame_are_told() {
     for role in ROLES {
         let mut endpoint = Endpoint::new(role, framewright::Config::default(), 0, Behaviour::Silent);
-        assert_eq!(endpoint.connection.frame_remaining(), 0);
+        assert_eq!(endpoint.rx.frame_remaining(), 0);
         endpoint.feed(&from_peer(role, "binary \"abc\" len=70000"));
-        assert_eq!(endpoint.connection.frame_remaining(), 69997);
+        assert_eq!(endpoint.rx.frame_remaining(), 69997);
     }
 }

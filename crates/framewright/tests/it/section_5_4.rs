@@ -123,7 +123,8 @@ fn chunks_come_with_the_octets_and_hold_nothing() {
         for (index, piece) in bytes.chunks(1000).enumerate() {
             endpoint.feed(piece);
             assert_eq!(endpoint.events.len(), index + 1, "each read is delivered at once");
-            assert!(endpoint.rx.is_empty());
+            assert_eq!(endpoint.rx.len(), 0);
+            assert_eq!(endpoint.rx.is_empty(), piece.len() < 1000, "a message is in progress until its end");
             assert!(endpoint.rx.capacity() <= 1000);
         }
         let Some(Seen::Chunk { first: false, last: true, .. }) = endpoint.events.last() else { panic!() };

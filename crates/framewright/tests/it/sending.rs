@@ -1,7 +1,7 @@
 //! Section 6.1: the commands, what they refuse, and that a refused one has queued nothing.
 
 use crate::support::{ROLES, code, endpoint, sent};
-use framewright::{Message, Prepared, Role, SendError, State};
+use framewright::{Message, Prepared, Role, SendError, State, TransmitBuffer};
 use framewright_testkit::endpoint::Endpoint;
 
 #[test]
@@ -162,33 +162,51 @@ fn counters_count_messages_and_their_payload() {
 }
 
 #[test]
-fn a_lent_vector_is_used_and_given_back_when_nothing_waits() {
+fn a_lent_buffer_is_used_and_given_back_when_nothing_waits() {
     for role in ROLES {
         let mut endpoint = endpoint(role);
         assert!(endpoint.connection.reclaim_transmit_buffer().is_none(), "a connection at rest holds none");
-        let lent = Vec::with_capacity(4096);
-        let pointer = lent.as_ptr();
+        let lent = Box::new(TransmitBuffer::with_capacity(4096));
         assert!(endpoint.connection.lend_transmit_buffer(lent).is_none());
-        let second = endpoint.connection.lend_transmit_buffer(vec![1, 2, 3]);
-        assert_eq!(second, Some(vec![1, 2, 3]), "it has one");
+        let second = endpoint.connection.lend_transmit_buffer(Box::new(TransmitBuffer::with_capacity(100)));
+        assert_eq!(second.map(|back| back.capacity()), Some(100), "it has one");
         endpoint.room = 1;
         endpoint.connection.send_text("Hello").unwrap();
         endpoint.drain();
         assert!(endpoint.connection.reclaim_transmit_buffer().is_none(), "something waits in it");
         endpoint.make_room(usize::MAX);
         let reclaimed = endpoint.connection.reclaim_transmit_buffer().unwrap();
-        assert_eq!((reclaimed.as_ptr(), reclaimed.capacity(), reclaimed.len()), (pointer, 4096, 0));
+        assert_eq!((reclaimed.is_empty(), reclaimed.capacity()), (true, 4096));
         assert_eq!(sent(&endpoint), [(1, b"Hello".to_vec())]);
     }
 }
 
 #[test]
-fn nothing_that_lay_in_a_lent_vector_is_sent() {
+fn nothing_of_another_connection_is_in_a_buffer_that_goes_round() {
+    for role in ROLES {
+        let mut lent = Box::new(TransmitBuffer::new());
+        for text in ["a longer text", "short"] {
+            let mut endpoint = endpoint(role);
+            assert!(lent.is_empty());
+            assert!(endpoint.connection.lend_transmit_buffer(lent).is_none());
+            endpoint.room = 5;
+            endpoint.connection.send_text(text).unwrap();
+            endpoint.drain();
+            endpoint.make_room(usize::MAX);
+            assert_eq!(sent(&endpoint), [(1, text.as_bytes().to_vec())]);
+            lent = endpoint.connection.reclaim_transmit_buffer().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_connection_that_was_lent_nothing_makes_its_own_buffer() {
     for role in ROLES {
         let mut endpoint = endpoint(role);
-        assert!(endpoint.connection.lend_transmit_buffer(vec![0xEE; 4096]).is_none());
-        endpoint.connection.send_text("clean").unwrap();
+        assert!(endpoint.connection.reclaim_transmit_buffer().is_none());
+        endpoint.connection.send_text("Hello").unwrap();
         endpoint.drain();
-        assert_eq!(sent(&endpoint), [(1, b"clean".to_vec())]);
+        assert_eq!(sent(&endpoint), [(1, b"Hello".to_vec())]);
+        assert!(endpoint.connection.reclaim_transmit_buffer().is_some());
     }
 }

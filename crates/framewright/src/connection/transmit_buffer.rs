@@ -1,0 +1,359 @@
+//! What waits to be sent: one contiguous vector of encoded frames, and shared payloads in between.
+
+use crate::frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, OpCode, encode_frame};
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::sync::Arc;
+
+/// Shared frames shorter than this are copied: a copy is cheaper than one more slice to write.
+const SHARE_FROM: usize = 4096;
+
+/// Pongs are queued behind each other as long as no more octets of them wait than this; beyond, one slot holds the answer
+/// to the newest Ping.
+const PONGS_QUEUED: u64 = 1024;
+
+/// The outgoing octets of one connection. A driver can lend one to each connection in turn
+/// ([`Connection::lend_transmit_buffer`](super::Connection::lend_transmit_buffer)), so that a connection at rest holds none;
+/// without that a connection makes its own when it first sends, and keeps it.
+///
+/// ```text
+///   octets:  | sent | frame frame |        | frame frame |
+///                                 ^ shared frame (an Arc)
+/// ```
+#[derive(Debug, Default)]
+pub struct TransmitBuffer {
+    octets: Vec<u8>,
+    /// How many of `octets` have been transmitted.
+    sent: usize,
+    shared: VecDeque<Shared>,
+    /// The newest Pong that found no room.
+    pong: Option<PongSlot>,
+    /// Octets queued and transmitted since this buffer was made.
+    queued_total: u64,
+    sent_total: u64,
+    /// Where the last queued Pong ends, counted as the totals are.
+    pongs_end: u64,
+    /// `sent_total` when the driver was last asked.
+    sent_before: u64,
+}
+
+/// A frame that several connections send, placed before `octets[before..]`.
+#[derive(Debug)]
+struct Shared {
+    before: usize,
+    frame: Arc<[u8]>,
+    sent: usize,
+}
+
+#[derive(Debug)]
+struct PongSlot {
+    len: u8,
+    data: [u8; MAX_CONTROL_PAYLOAD],
+}
+
+impl TransmitBuffer {
+    /// An empty buffer that has allocated nothing.
+    #[must_use]
+    pub fn new() -> TransmitBuffer {
+        TransmitBuffer::default()
+    }
+
+    /// A buffer with room for this many octets.
+    #[must_use]
+    pub fn with_capacity(capacity: usize) -> TransmitBuffer {
+        TransmitBuffer { octets: Vec::with_capacity(capacity), ..TransmitBuffer::default() }
+    }
+
+    /// Octets that fit without allocating.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.octets.capacity()
+    }
+
+    /// Whether nothing waits here.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.queued_total == self.sent_total && self.pong.is_none()
+    }
+
+    /// Octets that wait to be sent.
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        // The difference counts what is in memory, so it fits.
+        usize::try_from(self.queued_total - self.sent_total).unwrap_or(usize::MAX)
+    }
+
+    /// Whether everything queued before this mark has been transmitted.
+    fn has_sent(&self, mark: u64) -> bool {
+        self.sent_total >= mark
+    }
+
+    /// Appends a frame.
+    #[inline]
+    pub(super) fn push(&mut self, fin: bool, opcode: OpCode, payload: &[u8], mask: Option<[u8; 4]>) {
+        let before = self.octets.len();
+        encode_frame(&mut self.octets, fin, opcode, payload, mask);
+        self.queued_total += (self.octets.len() - before) as u64;
+    }
+
+    /// Appends a frame that is encoded already and shared with others.
+    pub(super) fn push_shared(&mut self, frame: &Arc<[u8]>) {
+        self.queued_total += frame.len() as u64;
+        if frame.len() < SHARE_FROM {
+            self.octets.extend_from_slice(frame);
+            return;
+        }
+        let shared = Shared { before: self.octets.len(), frame: Arc::clone(frame), sent: 0 };
+        self.shared.push_back(shared);
+    }
+
+    /// Appends a frame whose payload `write` is shown first, behind everything that waits: only what it does not take is
+    /// copied. It returns how many octets it took.
+    pub(super) fn push_through(
+        &mut self,
+        header: &Header,
+        payload: &[u8],
+        write: &mut dyn FnMut(&[IoSlice<'_>]) -> usize,
+    ) {
+        let mut octets = [0; MAX_HEADER_LEN];
+        let header_len = header.encode(&mut octets);
+        let frame_header = &octets[..header_len];
+        let mut slices = [IoSlice::new(&[]); 8];
+        let (mut used, mut shown) = self.slices(&mut slices[..6]);
+        let waiting = self.len();
+        if shown == waiting {
+            slices[used] = IoSlice::new(frame_header);
+            slices[used + 1] = IoSlice::new(payload);
+            used += 2;
+            shown += header_len + payload.len();
+        }
+        // Nothing is queued before: should `write` panic, no header stays behind without its payload.
+        let taken = write(&slices[..used]);
+        assert!(taken <= shown, "more octets taken than were shown");
+        let of_frame = taken.saturating_sub(waiting);
+        self.advance(taken - of_frame);
+        let of_header = of_frame.min(header_len);
+        let of_payload = of_frame - of_header;
+        self.queued_total += (header_len + payload.len()) as u64;
+        self.sent_total += of_frame as u64;
+        self.octets.extend_from_slice(&frame_header[of_header..]);
+        self.octets.extend_from_slice(&payload[of_payload..]);
+    }
+
+    /// Answers a Ping: behind what waits while few Pongs do, else in the slot, where a newer one replaces it. While the slot
+    /// is taken none goes past it.
+    pub(super) fn push_pong(&mut self, data: &[u8], mask: impl FnOnce() -> Option<[u8; 4]>) {
+        let few_wait = self.pongs_end.saturating_sub(self.sent_total) < PONGS_QUEUED;
+        if few_wait && !self.holds_pong() {
+            self.push(true, OpCode::Pong, data, mask());
+            self.pongs_end = self.queued_total;
+            return;
+        }
+        //= https://www.rfc-editor.org/rfc/rfc6455#section-5.5.3
+        //# If an endpoint receives a Ping frame and has not yet sent Pong
+        //# frame(s) in response to previous Ping frame(s), the endpoint MAY
+        //# elect to send a Pong frame for only the most recently processed Ping
+        //# frame.
+        let slot = self.pong.get_or_insert_with(|| PongSlot { len: 0, data: [0; MAX_CONTROL_PAYLOAD] });
+        slot.len = u8::try_from(data.len()).expect("a control frame");
+        slot.data[..data.len()].copy_from_slice(data);
+    }
+
+    /// Queues the Pong of the slot once the queued ones have been transmitted.
+    pub(super) fn release_pong(&mut self, mask: impl FnOnce() -> Option<[u8; 4]>) {
+        if !self.has_sent(self.pongs_end) {
+            return;
+        }
+        let Some(slot) = self.pong.take() else { return };
+        self.push(true, OpCode::Pong, &slot.data[..usize::from(slot.len)], mask());
+        self.pongs_end = self.queued_total;
+    }
+
+    /// Drops the Pong of the slot: nothing may follow a Close.
+    pub(super) fn drop_pong(&mut self) {
+        self.pong = None;
+    }
+
+    /// Whether [`release_pong`](Outbox::release_pong) has something to do.
+    #[inline]
+    pub(super) fn holds_pong(&self) -> bool {
+        self.pong.is_some()
+    }
+
+    /// Fills `slices` with what waits, in order: how many were used, and how many octets they cover.
+    #[inline]
+    pub(super) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> (usize, usize) {
+        let (mut used, mut covered, mut from) = (0, 0, self.sent);
+        let mut add = |octets: &'a [u8]| {
+            if !octets.is_empty() && used < slices.len() {
+                slices[used] = IoSlice::new(octets);
+                used += 1;
+                covered += octets.len();
+            }
+        };
+        for item in &self.shared {
+            add(&self.octets[from..item.before]);
+            add(&item.frame[item.sent..]);
+            from = item.before;
+        }
+        add(&self.octets[from..]);
+        (used, covered)
+    }
+
+    /// Notes that this many octets have been transmitted.
+    ///
+    /// # Panics
+    /// If no so many wait.
+    #[inline]
+    pub(super) fn advance(&mut self, mut count: usize) {
+        assert!(count <= self.len(), "more octets transmitted than wait");
+        self.sent_total += count as u64;
+        if !self.shared.is_empty() {
+            count = self.advance_shared(count);
+        }
+        self.sent += count;
+        if self.sent == self.octets.len() && self.shared.is_empty() {
+            self.octets.clear();
+            self.sent = 0;
+        } else if self.sent >= 64 << 10 && self.sent >= self.octets.len() / 2 {
+            self.give_up_sent();
+        }
+    }
+
+    /// Notes that `count` octets have been transmitted, up to the last shared frame: what is left for those behind it.
+    fn advance_shared(&mut self, mut count: usize) -> usize {
+        while let Some(item) = self.shared.front_mut() {
+            let of_octets = count.min(item.before - self.sent);
+            self.sent += of_octets;
+            count -= of_octets;
+            let of_frame = count.min(item.frame.len() - item.sent);
+            item.sent += of_frame;
+            count -= of_frame;
+            if item.sent < item.frame.len() {
+                return 0;
+            }
+            self.shared.pop_front();
+        }
+        count
+    }
+
+    /// Moves what waits to the front of the vector.
+    fn give_up_sent(&mut self) {
+        self.octets.drain(..self.sent);
+        for item in &mut self.shared {
+            item.before -= self.sent;
+        }
+        self.sent = 0;
+    }
+
+    /// Whether anything was transmitted since the last call.
+    #[inline]
+    pub(super) fn has_progressed(&mut self) -> bool {
+        std::mem::replace(&mut self.sent_before, self.sent_total) != self.sent_total
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn join(slices: &[IoSlice<'_>]) -> Vec<u8> {
+        slices.iter().flat_map(|slice| slice.iter().copied()).collect()
+    }
+
+    /// Transmits everything in steps of `step` octets.
+    fn transmit(outbox: &mut TransmitBuffer, step: usize) -> Vec<u8> {
+        let mut wire = Vec::new();
+        while outbox.len() > 0 {
+            let mut slices = [IoSlice::new(&[]); 4];
+            let (used, covered) = outbox.slices(&mut slices);
+            let joined = join(&slices[..used]);
+            assert_eq!(joined.len(), covered);
+            assert!(covered > 0, "something waits, so something is shown");
+            let count = covered.min(step);
+            wire.extend_from_slice(&joined[..count]);
+            outbox.advance(count);
+        }
+        wire
+    }
+
+    proptest! {
+        #[test]
+        fn inline_and_shared_frames_leave_in_order_however_they_are_taken(
+            frames in proptest::collection::vec((any::<bool>(), 0usize..9000), 1..20),
+            step in 1usize..10_000,
+            taken_at_once in 0usize..20_000,
+        ) {
+            let mut outbox = TransmitBuffer::default();
+            let (mut expected, mut wire) = (Vec::new(), Vec::new());
+            for (index, &(shared, len)) in frames.iter().enumerate() {
+                let payload = vec![u8::try_from(index).unwrap(); len];
+                let before = expected.len();
+                encode_frame(&mut expected, true, OpCode::Binary, &payload, None);
+                if shared {
+                    outbox.push_shared(&Arc::from(&expected[before..]));
+                } else {
+                    let header = Header { fin: true, rsv: 0, opcode: OpCode::Binary, mask: None, payload_len: len as u64 };
+                    outbox.push_through(&header, &payload, &mut |slices| {
+                        let shown = join(slices);
+                        let taken = shown.len().min(taken_at_once);
+                        wire.extend_from_slice(&shown[..taken]);
+                        taken
+                    });
+                }
+                prop_assert_eq!(outbox.len(), expected.len() - wire.len());
+            }
+            wire.extend(transmit(&mut outbox, step));
+            prop_assert_eq!(wire, expected);
+            prop_assert!(outbox.octets.is_empty() && outbox.shared.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_flood_of_pings_costs_a_kibibyte_and_a_slot_and_the_newest_wins() {
+        let mut outbox = TransmitBuffer::default();
+        for index in 0..100_000u32 {
+            outbox.push_pong(&index.to_be_bytes(), || None);
+        }
+        assert!(outbox.len() < 2048);
+        outbox.release_pong(|| None);
+        transmit(&mut outbox, 7);
+        outbox.release_pong(|| None);
+        assert_eq!(transmit(&mut outbox, 64), [&[0x8A, 4][..], &99_999u32.to_be_bytes()].concat());
+    }
+
+    #[test]
+    fn a_newer_pong_does_not_overtake_the_one_in_the_slot() {
+        let mut outbox = TransmitBuffer::default();
+        for index in 0..20u8 {
+            outbox.push_pong(&[index; 125], || None);
+        }
+        assert!(outbox.holds_pong());
+        outbox.advance(500); // there would be room behind what waits again
+        outbox.push_pong(b"newest", || None);
+        let mut wire = transmit(&mut outbox, 100);
+        outbox.release_pong(|| None);
+        wire.extend(transmit(&mut outbox, 100));
+        assert!(wire.ends_with(b"\x8A\x06newest"));
+    }
+
+    #[test]
+    fn what_was_sent_is_given_up_though_a_shared_frame_always_waits() {
+        let frame: Arc<[u8]> = vec![0; SHARE_FROM].into();
+        let mut outbox = TransmitBuffer::default();
+        outbox.push_shared(&frame);
+        for index in 0..1000u16 {
+            outbox.push(true, OpCode::Binary, &index.to_be_bytes().repeat(511), None);
+            outbox.push_shared(&frame);
+            let mut slices = [IoSlice::new(&[]); 3];
+            outbox.slices(&mut slices);
+            assert_eq!(slices[0].len() + slices[1].len(), SHARE_FROM + 1026);
+            assert!(slices[1].ends_with(&index.to_be_bytes()));
+            outbox.advance(SHARE_FROM + 1026);
+        }
+        assert_eq!(outbox.len(), SHARE_FROM);
+        assert!(outbox.octets.capacity() < 1 << 20, "{} octets are held", outbox.octets.capacity());
+    }
+}
