@@ -9,6 +9,13 @@ use std::sync::{Arc, Mutex};
 /// Shared by all loops of a server.
 #[derive(Debug)]
 pub(crate) struct Counters {
+    totals: Arc<Totals>,
+    /// What all connections hold whose address is not counted.
+    nobodys: Arc<Place>,
+}
+
+#[derive(Debug)]
+struct Totals {
     open: AtomicUsize,
     most: usize,
     /// Only where there is a limit for each address.
@@ -22,11 +29,15 @@ struct ByIp {
     open: Mutex<HashMap<IpAddr, usize>>,
 }
 
-/// One counted connection: uncounted when it is dropped.
+/// One counted connection: uncounted when it is dropped. As small as can be, since each connection has one.
 #[derive(Debug)]
-pub(crate) struct Counted {
-    counters: Arc<Counters>,
-    ip: Option<Box<IpAddr>>,
+pub(crate) struct Counted(Arc<Place>);
+
+#[derive(Debug)]
+struct Place {
+    totals: Arc<Totals>,
+    /// The address, if it is counted.
+    ip: Option<IpAddr>,
 }
 
 /// The limit that a new connection met.
@@ -38,43 +49,43 @@ pub(crate) enum Refused {
 
 impl Counters {
     pub(crate) fn new(most: Option<usize>, most_by_ip: Option<usize>) -> Counters {
-        Counters {
+        let totals = Arc::new(Totals {
             open: AtomicUsize::new(0),
             most: most.unwrap_or(usize::MAX),
             by_ip: most_by_ip.map(|most| ByIp { most, open: Mutex::new(HashMap::new()) }),
-        }
+        });
+        Counters { nobodys: Arc::new(Place { totals: Arc::clone(&totals), ip: None }), totals }
     }
 
     /// Counts a connection if the limits allow it.
-    pub(crate) fn count(self: &Arc<Self>, ip: Option<IpAddr>) -> Result<Counted, Refused> {
-        let counted = self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| {
-            (open < self.most).then_some(open + 1)
-        });
-        if counted.is_err() {
+    pub(crate) fn count(&self, ip: Option<IpAddr>) -> Result<Counted, Refused> {
+        let Totals { open, most, by_ip } = &*self.totals;
+        let one_more = |open| (open < *most).then_some(open + 1);
+        if open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_err() {
             return Err(Refused::Connections);
         }
-        let mut held = Counted { counters: Arc::clone(self), ip: None };
-        if let (Some(by_ip), Some(ip)) = (&self.by_ip, ip) {
+        let mut counted = Counted(Arc::clone(&self.nobodys));
+        if let (Some(by_ip), Some(ip)) = (by_ip, ip) {
             let mut open = lock(&by_ip.open);
             if open.get(&ip).copied().unwrap_or(0) >= by_ip.most {
-                drop(open);
                 return Err(Refused::ConnectionsFromAddress);
             }
             *open.entry(ip).or_insert(0) += 1;
-            held.ip = Some(Box::new(ip));
+            counted.0 = Arc::new(Place { totals: Arc::clone(&self.totals), ip: Some(ip) });
         }
-        Ok(held)
+        Ok(counted)
     }
 
     pub(crate) fn open(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
+        self.totals.open.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.counters.open.fetch_sub(1, Ordering::Relaxed);
-        if let (Some(by_ip), Some(ip)) = (&self.counters.by_ip, &self.ip) {
+        let Place { totals, ip } = &*self.0;
+        totals.open.fetch_sub(1, Ordering::Relaxed);
+        if let (Some(by_ip), Some(ip)) = (&totals.by_ip, ip) {
             let mut open = lock(&by_ip.open);
             if let Some(count) = open.get_mut(ip) {
                 *count -= 1;
@@ -92,7 +103,7 @@ mod tests {
 
     #[test]
     fn limits_hold_and_dropped_connections_make_room() {
-        let counters = Arc::new(Counters::new(Some(3), Some(2)));
+        let counters = Counters::new(Some(3), Some(2));
         let (a, b) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
         let first = counters.count(Some(a)).unwrap();
         let _second = counters.count(Some(a)).unwrap();

@@ -176,8 +176,7 @@ impl ServerBuilder {
         let loops = (0..self.workers).map(|_| prepare()).collect::<io::Result<Vec<_>>>()?;
         let mailboxes = loops.iter().map(|(_, mailbox)| Arc::clone(mailbox)).collect();
         let counters = Counters::new(self.limits.max_connections, self.limits.max_connections_per_ip);
-        let site =
-            Site { routes, limits: self.limits, counters: Arc::new(counters), opened: AtomicU64::new(0) };
+        let site = Site { routes, limits: self.limits, counters, opened: AtomicU64::new(0) };
         let addrs = self.listeners.iter().map(|listener| listener.addr().clone()).collect();
         Ok(Server {
             site: Arc::new(site),

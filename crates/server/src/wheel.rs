@@ -5,35 +5,38 @@
 //! turn.
 
 use crate::slab::Key;
+use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
-/// How late a deadline may be seen.
-const TICK: Duration = Duration::from_millis(16);
-/// A turn of the wheel takes 16 seconds.
+/// How late a deadline may be seen, in binary digits of nanoseconds: 16.8 ms. A power of two needs no division.
+const TICK_BITS: u32 = 24;
+/// A turn of the wheel takes 17 seconds.
 const SLOTS: usize = 1024;
 
-/// The number of a tick since the wheel was made.
-pub(crate) type Tick = u64;
+/// The number of a tick since the wheel was made, from 1 on.
+pub(crate) type Tick = NonZeroU64;
 
 #[derive(Debug)]
 pub(crate) struct Wheel {
     start: Instant,
     /// The first tick that has not been looked at.
-    next: Tick,
-    slots: Vec<Vec<(Tick, Key)>>,
+    next: u64,
+    /// All entries of a slot are for the same tick, the one of its turn.
+    slots: Vec<Vec<Key>>,
     /// One bit for each slot that is not empty.
     occupied: [u64; SLOTS / 64],
 }
 
 impl Wheel {
     pub(crate) fn new(now: Instant) -> Wheel {
-        Wheel { start: now, next: 0, slots: vec![Vec::new(); SLOTS], occupied: [0; SLOTS / 64] }
+        Wheel { start: now, next: 1, slots: vec![Vec::new(); SLOTS], occupied: [0; SLOTS / 64] }
     }
 
     /// The tick at whose end `deadline` has passed.
+    #[inline]
     fn tick_of(&self, deadline: Instant) -> Tick {
-        let elapsed = deadline.saturating_duration_since(self.start).as_nanos();
-        Tick::try_from(elapsed.div_ceil(TICK.as_nanos())).unwrap_or(Tick::MAX)
+        let nanos = nanos(deadline.saturating_duration_since(self.start));
+        Tick::MIN.max(Tick::new(nanos.div_ceil(1 << TICK_BITS)).unwrap_or(Tick::MIN))
     }
 
     /// Makes sure that `key` is looked at soon after `deadline`, given the tick it is armed for now. Returns the tick that
@@ -49,34 +52,26 @@ impl Wheel {
     }
 
     fn insert(&mut self, key: Key, tick: Tick) -> Tick {
-        let turn = SLOTS as Tick - 1;
-        let tick = tick.clamp(self.next, self.next + turn);
+        let turn = SLOTS as u64 - 1;
+        let tick = tick.get().clamp(self.next, self.next + turn);
         let slot = slot_of(tick);
-        self.slots[slot].push((tick, key));
+        self.slots[slot].push(key);
         self.occupied[slot / 64] |= 1 << (slot % 64);
-        tick
+        Tick::new(tick).expect("ticks begin at 1")
     }
 
     /// Moves everything that was due by `now` to `due`, with the tick it was armed for.
     pub(crate) fn take_due(&mut self, now: Instant, due: &mut Vec<(Tick, Key)>) {
-        let elapsed = now.saturating_duration_since(self.start).as_nanos() / TICK.as_nanos();
-        let reached = Tick::try_from(elapsed).unwrap_or(Tick::MAX);
-        if reached < self.next {
-            return;
+        let reached = nanos(now.saturating_duration_since(self.start)) >> TICK_BITS;
+        // Further than a turn ahead there is nothing.
+        let last = reached.min(self.next + SLOTS as u64 - 1);
+        for tick in self.next..=last {
+            let slot = slot_of(tick);
+            let tick = Tick::new(tick).expect("ticks begin at 1");
+            due.extend(self.slots[slot].drain(..).map(|key| (tick, key)));
+            self.occupied[slot / 64] &= !(1 << (slot % 64));
         }
-        if reached - self.next >= SLOTS as Tick {
-            for slot in &mut self.slots {
-                due.append(slot);
-            }
-            self.occupied = [0; SLOTS / 64];
-        } else {
-            for tick in self.next..=reached {
-                let slot = slot_of(tick);
-                due.append(&mut self.slots[slot]);
-                self.occupied[slot / 64] &= !(1 << (slot % 64));
-            }
-        }
-        self.next = reached + 1;
+        self.next = self.next.max(reached + 1);
     }
 
     /// How long until something may be due; `None` if nothing is armed.
@@ -89,23 +84,29 @@ impl Wheel {
             let low = self.occupied[word] >> bit;
             let high = if bit == 0 { 0 } else { self.occupied[(word + 1) % (SLOTS / 64)] << (64 - bit) };
             let bits = low | high;
-            (bits != 0).then(|| offset as Tick + Tick::from(bits.trailing_zeros()))
+            (bits != 0).then(|| offset as u64 + u64::from(bits.trailing_zeros()))
         })?;
-        let nanos = u64::try_from(TICK.as_nanos()).expect("a short tick").saturating_mul(self.next + ahead);
-        let at = self.start.checked_add(Duration::from_nanos(nanos))?;
+        let at = self.start.checked_add(Duration::from_nanos((self.next + ahead) << TICK_BITS))?;
         Some(at.saturating_duration_since(now))
     }
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "reduced to the number of slots first")]
-fn slot_of(tick: Tick) -> usize {
-    (tick % SLOTS as Tick) as usize
+fn slot_of(tick: u64) -> usize {
+    (tick % SLOTS as u64) as usize
+}
+
+/// 584 years fit.
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::slab::Slab;
+
+    const TICK: Duration = Duration::from_nanos(1 << TICK_BITS);
 
     struct Clock {
         wheel: Wheel,
@@ -167,7 +168,7 @@ mod tests {
         let mut armed = clock.wheel.arm(key, None, far);
         for _ in 0..3 {
             let wait = clock.wheel.wait(clock.now).unwrap();
-            assert!(wait < Duration::from_secs(17));
+            assert!(wait < Duration::from_secs(18));
             assert_eq!(clock.due_after(wait), [(armed, key)]);
             armed = clock.wheel.arm(key, None, far);
         }
