@@ -5,7 +5,7 @@ use crate::slab::Key;
 use crate::socket::{Core, Socket};
 use crate::stream::PeerAddr;
 use framewright::handshake::{Accept, Refusal, Request, Response};
-use framewright::{Chunk, Closure, Message};
+use framewright::{Chunk, Closure, Event, Message, RecvBuffer};
 use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
@@ -267,12 +267,11 @@ pub(crate) trait ErasedHandler: Send + Sync {
         seat: &Seat,
     ) -> ErasedDecision;
     fn on_open(&self, core: &mut Core<'_>, state: &mut dyn Any);
-    fn on_message(&self, core: &mut Core<'_>, state: &mut dyn Any, message: Message<'_>);
-    fn on_chunk(&self, core: &mut Core<'_>, state: &mut dyn Any, chunk: Chunk<'_>);
-    fn on_ping(&self, core: &mut Core<'_>, state: &mut dyn Any, data: &[u8]);
-    fn on_pong(&self, core: &mut Core<'_>, state: &mut dyn Any, data: &[u8]);
-    fn on_writable(&self, core: &mut Core<'_>, state: &mut dyn Any);
-    fn on_close(&self, state: &mut dyn Any, closure: &Closure);
+    /// Hands over every event in `rx`, as long as there is room for answers. Here, where the handler's type is known, so that
+    /// nothing between decoding and the handler is called through a pointer for each message.
+    fn deliver(&self, core: &mut Core<'_>, state: &mut dyn Any, rx: &mut RecvBuffer);
+    /// Hands over one event.
+    fn dispatch(&self, core: &mut Core<'_>, state: &mut dyn Any, event: Event<'_>);
 }
 
 fn typed<S: 'static>(state: &mut dyn Any) -> &mut S {
@@ -294,27 +293,36 @@ impl<H: Handler> ErasedHandler for H {
         self.on_open(&mut Socket::new(core, typed(state)));
     }
 
-    fn on_message(&self, core: &mut Core<'_>, state: &mut dyn Any, message: Message<'_>) {
-        self.on_message(&mut Socket::new(core, typed(state)), message);
+    fn deliver(&self, core: &mut Core<'_>, state: &mut dyn Any, rx: &mut RecvBuffer) {
+        let state = typed(state);
+        while core.connection.wants_read() {
+            match core.connection.next_event(core.now, rx) {
+                Some(Event::Message(message)) => self.on_message(&mut Socket::new(core, state), message),
+                Some(event) => dispatch(self, core, state, event),
+                None => return,
+            }
+        }
     }
 
-    fn on_chunk(&self, core: &mut Core<'_>, state: &mut dyn Any, chunk: Chunk<'_>) {
-        self.on_chunk(&mut Socket::new(core, typed(state)), chunk);
+    fn dispatch(&self, core: &mut Core<'_>, state: &mut dyn Any, event: Event<'_>) {
+        dispatch(self, core, typed(state), event);
     }
+}
 
-    fn on_ping(&self, core: &mut Core<'_>, state: &mut dyn Any, data: &[u8]) {
-        self.on_ping(&mut Socket::new(core, typed(state)), data);
-    }
-
-    fn on_pong(&self, core: &mut Core<'_>, state: &mut dyn Any, data: &[u8]) {
-        self.on_pong(&mut Socket::new(core, typed(state)), data);
-    }
-
-    fn on_writable(&self, core: &mut Core<'_>, state: &mut dyn Any) {
-        self.on_writable(&mut Socket::new(core, typed(state)));
-    }
-
-    fn on_close(&self, state: &mut dyn Any, closure: &Closure) {
-        self.on_close(typed(state), closure);
+fn dispatch<H: Handler>(handler: &H, core: &mut Core<'_>, state: &mut H::State, event: Event<'_>) {
+    match event {
+        Event::Message(message) => handler.on_message(&mut Socket::new(core, state), message),
+        Event::Chunk(chunk) => handler.on_chunk(&mut Socket::new(core, state), chunk),
+        Event::Ping(data) => handler.on_ping(&mut Socket::new(core, state), data),
+        Event::Pong(data) => handler.on_pong(&mut Socket::new(core, state), data),
+        Event::Writable => handler.on_writable(&mut Socket::new(core, state)),
+        Event::Closed(closure) => {
+            if let Some(remote) = core.remote {
+                remote.close();
+            }
+            handler.on_close(state, &closure);
+        }
+        // The answer is queued, and `Closed` follows.
+        _ => {}
     }
 }

@@ -9,9 +9,7 @@ use crate::slab::Key;
 use crate::slot::{Next, Phase, Ready};
 use crate::socket::Core;
 use crate::stream::{Io, Stream};
-use framewright::{
-    CloseCode, Connection, Error, Event, Message, RecvBuffer, SendError, State, Timeout, Transmit,
-};
+use framewright::{CloseCode, Connection, Error, Message, RecvBuffer, SendError, State, Timeout, Transmit};
 use std::any::Any;
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -168,7 +166,8 @@ impl Open {
         if !self.undecoded && ready.read && !self.eof {
             self.read(stream, ready, rx, direct, context.now);
         }
-        self.deliver(stream, key, rx, context);
+        let (route, mut core, state) = self.parts(stream, key, context);
+        route.handler.deliver(&mut core, state, rx);
         if self.connection.state() == State::Closed {
             rx.clear();
         }
@@ -216,35 +215,6 @@ impl Open {
             }
             Io::Blocked => ready.read = false,
             Io::Lost => self.connection.handle_transport_error(now),
-        }
-    }
-
-    /// Hands over every event in `rx`, as long as there is room for answers.
-    fn deliver(&mut self, stream: &mut Stream, key: Key, rx: &mut RecvBuffer, context: &Context) {
-        while self.connection.wants_read() {
-            let Some(event) = self.connection.next_event(context.now, rx) else { return };
-            self.dispatch(event, stream, key, context);
-        }
-    }
-
-    #[inline]
-    fn dispatch(&mut self, event: Event<'_>, stream: &mut Stream, key: Key, context: &Context) {
-        let (route, mut core, state) = self.parts(stream, key, context);
-        let handler = &*route.handler;
-        match event {
-            Event::Message(message) => handler.on_message(&mut core, state, message),
-            Event::Chunk(chunk) => handler.on_chunk(&mut core, state, chunk),
-            Event::Ping(data) => handler.on_ping(&mut core, state, data),
-            Event::Pong(data) => handler.on_pong(&mut core, state, data),
-            Event::Writable => handler.on_writable(&mut core, state),
-            Event::Closed(closure) => {
-                if let Some(remote) = core.remote {
-                    remote.close();
-                }
-                handler.on_close(state, &closure);
-            }
-            // The answer is queued, and `Closed` follows.
-            _ => {}
         }
     }
 
@@ -338,7 +308,8 @@ impl Open {
             if self.connection.has_event() {
                 let mut nothing = RecvBuffer::new();
                 if let Some(event) = self.connection.next_event(context.now, &mut nothing) {
-                    self.dispatch(event, stream, key, context);
+                    let (route, mut core, state) = self.parts(stream, key, context);
+                    route.handler.dispatch(&mut core, state, event);
                 }
             }
             // Before the peer learns of it: who sees the Close frame finds the handles closed.

@@ -21,8 +21,6 @@ enum Turn {
     Starved,
     /// Something was taken in that is no event.
     Again,
-    /// A whole text frame that has not been checked yet.
-    Unchecked(Range<usize>),
     Event(Step),
 }
 
@@ -35,49 +33,74 @@ impl Connection {
     // The text of a whole frame is checked and borrowed in the same pass.
     #[inline]
     pub fn next_event<'a>(&mut self, now: Instant, rx: &'a mut RecvBuffer) -> Option<Event<'a>> {
-        match self.turn(now, rx)? {
-            Turn::Unchecked(range) => {
-                let rx: &'a RecvBuffer = rx;
-                match utf8::whole(rx.bytes(range)) {
-                    Some(text) => {
-                        self.count_received(text.len(), true);
-                        Some(Event::Message(Message::Text(text)))
-                    }
-                    None => {
-                        self.fail_with(now, Error::Peer(PeerMisbehaved::InvalidUtf8));
-                        self.pending_event().map(|step| step.resolve(rx))
-                    }
-                }
-            }
-            Turn::Event(step) => Some(step.resolve(rx)),
-            Turn::Starved | Turn::Again => None,
-        }
+        let Some((opcode, range)) = self.whole_message(now, rx) else {
+            return self.next_step(now, rx).map(|step| step.resolve(rx));
+        };
+        let rx: &'a RecvBuffer = rx;
+        let payload = rx.bytes(range);
+        let message = if opcode == OpCode::Binary {
+            Message::Binary(payload)
+        } else if let Some(text) = utf8::whole(payload) {
+            Message::Text(text)
+        } else {
+            self.fail_with(now, Error::Peer(PeerMisbehaved::InvalidUtf8));
+            return self.pending_event().map(|step| step.resolve(rx));
+        };
+        self.count_received(message.len(), true);
+        Some(Event::Message(message))
     }
 
     /// The same as [`next_event`](Connection::next_event), naming payloads by their place: for a caller that needs `rx`
     /// for something else before it looks at the event with [`Decoded::resolve`].
     pub fn decode(&mut self, now: Instant, rx: &mut RecvBuffer) -> Option<Decoded> {
-        let step = match self.turn(now, rx)? {
-            Turn::Unchecked(range) if utf8::whole(rx.bytes(range.clone())).is_some() => {
-                self.count_received(range.len(), true);
-                Step::Text(range)
-            }
-            Turn::Unchecked(_) => {
+        let step = match self.whole_message(now, rx) {
+            None => self.next_step(now, rx)?,
+            Some((OpCode::Text, range)) if utf8::whole(rx.bytes(range.clone())).is_none() => {
                 self.fail_with(now, Error::Peer(PeerMisbehaved::InvalidUtf8));
                 self.pending_event()?
             }
-            Turn::Event(step) => step,
-            Turn::Starved | Turn::Again => return None,
+            Some((opcode, range)) => {
+                self.count_received(range.len(), true);
+                if opcode == OpCode::Text { Step::Text(range) } else { Step::Binary(range) }
+            }
         };
         Some(Decoded { step, stamp: rx.stamp() })
     }
 
-    /// Turns until there is an event; `None` when there is none to be had.
+    /// The straight path: a message in one frame that lies whole in the buffer. Its type, and its payload, unmasked and not
+    /// looked at further. `None` for everything else, a fault too: nothing is changed then, and
+    /// [`next_step`](Connection::next_step) goes on.
     #[inline]
-    fn turn(&mut self, now: Instant, rx: &mut RecvBuffer) -> Option<Turn> {
+    fn whole_message(&mut self, now: Instant, rx: &mut RecvBuffer) -> Option<(OpCode, Range<usize>)> {
+        let config = &*self.config;
+        if self.writable
+            || self.state == State::Closed
+            || rx.incoming.in_message
+            || config.delivery != Delivery::Whole
+        {
+            return None;
+        }
+        let (header, header_len) = Header::parse(rx.undecoded(), Rules::for_receiver(self.role)).ok()??;
+        let message = header.fin && matches!(header.opcode, OpCode::Text | OpCode::Binary);
+        let available = (rx.unread() - header_len) as u64;
+        if !message || header.payload_len > available.min(config.max_frame).min(config.max_message) {
+            return None;
+        }
+        let payload_len = usize::try_from(header.payload_len).expect("it lies in the buffer");
+        self.frame_arrived(now);
+        let range = rx.take_frame(header_len, payload_len);
+        if let Some(key) = header.mask {
+            apply_mask(rx.bytes_mut(range.clone()), key, 0);
+        }
+        Some((header.opcode, range))
+    }
+
+    /// Turns until there is an event; `None` when there is none to be had.
+    #[inline(never)]
+    fn next_step(&mut self, now: Instant, rx: &mut RecvBuffer) -> Option<Step> {
         loop {
             if self.has_event() {
-                return self.pending_event().map(Turn::Event);
+                return self.pending_event();
             }
             if self.state == State::Closed {
                 rx.clear();
@@ -87,7 +110,7 @@ impl Connection {
             match turn {
                 Ok(Turn::Starved) => return None,
                 Ok(Turn::Again) => {}
-                Ok(turn) => return Some(turn),
+                Ok(Turn::Event(step)) => return Some(step),
                 Err(error) => {
                     self.fail_with(now, error);
                     rx.clear();
@@ -96,33 +119,16 @@ impl Connection {
         }
     }
 
-    /// At the start of a frame.
-    #[inline]
+    /// At the start of a frame, unless it is a whole message.
     fn frame(&mut self, now: Instant, rx: &mut RecvBuffer) -> Result<Turn, Error> {
-        let rules = Rules::for_receiver(self.role());
-        let parsed = Header::parse(rx.undecoded(), rules).map_err(Error::Peer)?;
+        let parsed = Header::parse(rx.undecoded(), Rules::for_receiver(self.role)).map_err(Error::Peer)?;
         let Some((header, header_len)) = parsed else { return Ok(Turn::Starved) };
         if header.opcode.is_control() {
             return self.control_frame(now, rx, &header, header_len);
         }
         rx.incoming.check(&header, &self.config)?;
         self.frame_arrived(now);
-
-        let available = (rx.unread() - header_len) as u64;
-        let whole = header.fin && !rx.incoming.in_message && header.payload_len <= available;
         rx.skip(header_len);
-        if whole && self.config.delivery == Delivery::Whole {
-            let payload_len = usize::try_from(header.payload_len).expect("it lies in the buffer");
-            if let Some(key) = header.mask {
-                apply_mask(rx.undecoded_mut(payload_len), key, 0);
-            }
-            let range = rx.take(payload_len);
-            if header.opcode == OpCode::Text {
-                return Ok(Turn::Unchecked(range));
-            }
-            self.count_received(payload_len, true);
-            return Ok(Turn::Event(Step::Binary(range)));
-        }
         if !rx.incoming.in_message {
             self.timers.arm_if(Timer::Message, now, self.config.message_timeout);
         }
@@ -160,14 +166,14 @@ impl Connection {
         }
         self.count_received(count, last);
         match self.config.delivery {
-            Delivery::Whole if last => self.whole_message(rx),
+            Delivery::Whole if last => self.joined_message(rx),
             Delivery::Whole => Turn::Again,
             Delivery::Chunks => self.chunk(rx, last),
         }
     }
 
     /// All fragments of a message are held.
-    fn whole_message(&mut self, rx: &mut RecvBuffer) -> Turn {
+    fn joined_message(&mut self, rx: &mut RecvBuffer) -> Turn {
         let text = rx.incoming.text;
         self.end_message(rx);
         let range = rx.release(rx.held().len());

@@ -178,6 +178,11 @@ impl RecvBuffer {
         &self.octets[range]
     }
 
+    #[inline]
+    pub(super) fn bytes_mut(&mut self, range: Range<usize>) -> &mut [u8] {
+        &mut self.octets[range]
+    }
+
     /// The undecoded octets.
     #[inline]
     pub(super) fn undecoded(&self) -> &[u8] {
@@ -209,6 +214,17 @@ impl RecvBuffer {
         let range = self.read..self.read + count;
         self.skip(count);
         range
+    }
+
+    /// Takes a header and the payload behind it, where nothing is held: the payload's range.
+    #[inline]
+    pub(super) fn take_frame(&mut self, header_len: usize, payload_len: usize) -> Range<usize> {
+        debug_assert_eq!(self.held, self.held_end, "a message is in progress");
+        let start = self.read + header_len;
+        let end = start + payload_len;
+        (self.held, self.held_end, self.read) = (end, end, end);
+        self.changed();
+        start..end
     }
 
     /// Appends the next `count` undecoded octets, unmasked already, to the held payload: the range where they lie now.

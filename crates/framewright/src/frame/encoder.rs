@@ -32,6 +32,11 @@ pub fn encode_frame(out: &mut Vec<u8>, fin: bool, opcode: OpCode, payload: &[u8]
     let header = Header { fin, rsv: 0, opcode, mask, payload_len: payload.len() as u64 };
     let mut octets = [0; MAX_HEADER_LEN];
     let header_len = header.encode(&mut octets);
+    if mask.is_none() && payload.len() <= SHORT {
+        out.reserve(2 + payload.len());
+        out.extend_from_slice(&[octets[0], octets[1]]);
+        return extend_short(out, payload);
+    }
     out.reserve(header_len + payload.len());
     out.extend_from_slice(&octets[..header_len]);
     match mask {
@@ -40,6 +45,49 @@ pub fn encode_frame(out: &mut Vec<u8>, fin: bool, opcode: OpCode, payload: &[u8]
             let start = out.len();
             out.resize(start + payload.len(), 0);
             copy_masked(&mut out[start..], payload, key, 0);
+        }
+    }
+}
+
+/// Payloads up to this length are copied in pieces of fixed lengths, without a call.
+const SHORT: usize = 64;
+
+/// Appends a short payload. The last two pieces may overlap: the octets that both have are taken back in between.
+#[inline]
+fn extend_short(out: &mut Vec<u8>, payload: &[u8]) {
+    let end = out.len() + payload.len();
+    if let Some(last) = payload.last_chunk::<16>() {
+        for piece in payload.as_chunks::<16>().0 {
+            out.extend_from_slice(piece);
+        }
+        out.truncate(end - 16);
+        out.extend_from_slice(last);
+    } else if let (Some(first), Some(last)) = (payload.first_chunk::<8>(), payload.last_chunk::<8>()) {
+        out.extend_from_slice(first);
+        out.truncate(end - 8);
+        out.extend_from_slice(last);
+    } else if let (Some(first), Some(last)) = (payload.first_chunk::<4>(), payload.last_chunk::<4>()) {
+        out.extend_from_slice(first);
+        out.truncate(end - 4);
+        out.extend_from_slice(last);
+    } else {
+        payload.iter().for_each(|&octet| out.push(octet));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_length_around_the_short_ones_is_copied_whole_behind_what_is_there() {
+        let payload: Vec<u8> = (0..200).collect();
+        for len in 0..=payload.len() {
+            let mut out = b"before".to_vec();
+            encode_frame(&mut out, true, OpCode::Binary, &payload[..len], None);
+            assert_eq!(out.len(), 6 + encoded_len(len, false));
+            assert!(out.starts_with(b"before\x82"));
+            assert!(out.ends_with(&payload[..len]), "{len} octets");
         }
     }
 }
