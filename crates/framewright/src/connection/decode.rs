@@ -10,7 +10,8 @@ use super::state::State;
 use super::timer::Timer;
 use super::{Connection, RecvBuffer, next_key, utf8};
 use crate::error::{Error, PeerMisbehaved};
-use crate::frame::{Header, OpCode, Rules, parse_close_body};
+use crate::frame::{Header, OpCode, Rules, SHORT_MASKED_LEN, parse_close_body};
+use crate::role::Role;
 use framewright_simd::apply_mask;
 use std::ops::Range;
 use std::time::Instant;
@@ -80,19 +81,29 @@ impl Connection {
         {
             return None;
         }
-        let (header, header_len) = Header::parse(rx.undecoded(), Rules::for_receiver(self.role)).ok()??;
-        let message = header.fin && matches!(header.opcode, OpCode::Text | OpCode::Binary);
-        let available = (rx.unread() - header_len) as u64;
-        if !message || header.payload_len > available.min(config.max_frame).min(config.max_message) {
+        let most = config.max_frame.min(config.max_message);
+        let octets = rx.undecoded();
+        let (opcode, header_len, payload_len, key) = match Header::parse_short_masked(octets) {
+            Some((opcode, key, len)) if self.role == Role::Server => {
+                (opcode, SHORT_MASKED_LEN, len, Some(key))
+            }
+            _ => {
+                let (header, header_len) = Header::parse(octets, Rules::for_receiver(self.role)).ok()??;
+                if !header.fin || !matches!(header.opcode, OpCode::Text | OpCode::Binary) {
+                    return None;
+                }
+                (header.opcode, header_len, usize::try_from(header.payload_len).ok()?, header.mask)
+            }
+        };
+        if payload_len > octets.len() - header_len || payload_len as u64 > most {
             return None;
         }
-        let payload_len = usize::try_from(header.payload_len).expect("it lies in the buffer");
         self.frame_arrived(now);
         let range = rx.take_frame(header_len, payload_len);
-        if let Some(key) = header.mask {
+        if let Some(key) = key {
             apply_mask(rx.bytes_mut(range.clone()), key, 0);
         }
-        Some((header.opcode, range))
+        Some((opcode, range))
     }
 
     /// Turns until there is an event; `None` when there is none to be had.

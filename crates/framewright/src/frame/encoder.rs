@@ -31,12 +31,13 @@ pub const fn encoded_len(payload_len: usize, masked: bool) -> usize {
 pub fn encode_frame(out: &mut Vec<u8>, fin: bool, opcode: OpCode, payload: &[u8], mask: Option<[u8; 4]>) {
     let header = Header { fin, rsv: 0, opcode, mask, payload_len: payload.len() as u64 };
     let mut octets = [0; MAX_HEADER_LEN];
-    let header_len = header.encode(&mut octets);
     if mask.is_none() && payload.len() <= SHORT {
+        header.encode(&mut octets);
         out.reserve(2 + payload.len());
         out.extend_from_slice(&[octets[0], octets[1]]);
         return extend_short(out, payload);
     }
+    let header_len = header.encode(&mut octets);
     out.reserve(header_len + payload.len());
     out.extend_from_slice(&octets[..header_len]);
     match mask {

@@ -84,6 +84,12 @@ const FIN: u8 = 0x80;
 const MASK: u8 = 0x80;
 const LEN_16: u8 = 126;
 const LEN_64: u8 = 127;
+/// The first octets of whole messages: FIN, no RSV bit, the opcode.
+const TEXT_MESSAGE: u8 = FIN | OpCode::Text.bits();
+const BINARY_MESSAGE: u8 = FIN | OpCode::Binary.bits();
+
+/// The length of a header with a masking key and no extended length.
+pub(crate) const SHORT_MASKED_LEN: usize = 6;
 
 impl Header {
     /// Reads the header at the start of `bytes`: the header and its length in octets (2 to 14).
@@ -130,6 +136,21 @@ impl Header {
         let Some(key) = bytes.get(at..at + 4) else { return Ok(None) };
         let key = key.try_into().expect("the slice has four octets");
         Ok(Some((Header { fin, rsv, opcode, mask: Some(key), payload_len }, at + 4)))
+    }
+
+    /// The header that most frames have, seen in one look: a whole message, masked, of at most 125 octets. Its opcode, masking
+    /// key and payload length; the header is [`SHORT_MASKED_LEN`] octets long. `None` for every other header, valid or not,
+    /// and for an incomplete one: [`parse`](Header::parse) is for those.
+    #[inline]
+    pub(crate) fn parse_short_masked(bytes: &[u8]) -> Option<(OpCode, [u8; 4], usize)> {
+        let [first, second, key @ ..] = *bytes.first_chunk::<SHORT_MASKED_LEN>()?;
+        let opcode = match first {
+            TEXT_MESSAGE => OpCode::Text,
+            BINARY_MESSAGE => OpCode::Binary,
+            _ => return None,
+        };
+        let len = second ^ MASK;
+        if len < LEN_16 { Some((opcode, key, usize::from(len))) } else { None }
     }
 
     /// Writes the header to the start of `target` and returns its length in octets (2 to 14). The shortest length form
@@ -302,6 +323,27 @@ mod tests {
             }
         }
         Header::parse(bytes, rules).map(|parsed| parsed.expect("all octets are there"))
+    }
+
+    #[test]
+    fn the_short_look_sees_what_parsing_says_and_nothing_else() {
+        let rules = Rules::for_receiver(Role::Server);
+        for first in 0..=u8::MAX {
+            for second in 0..=u8::MAX {
+                let bytes = [first, second, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+                let expected = match Header::parse(&bytes, rules) {
+                    Ok(Some((header, SHORT_MASKED_LEN)))
+                        if header.fin && matches!(header.opcode, OpCode::Text | OpCode::Binary) =>
+                    {
+                        Some((header.opcode, [1, 2, 3, 4], usize::try_from(header.payload_len).unwrap()))
+                    }
+                    _ => None,
+                };
+                assert_eq!(Header::parse_short_masked(&bytes), expected, "{first:02x} {second:02x}");
+                assert_eq!(Header::parse_short_masked(&bytes[..SHORT_MASKED_LEN]), expected);
+                assert_eq!(Header::parse_short_masked(&bytes[..SHORT_MASKED_LEN - 1]), None);
+            }
+        }
     }
 
     #[test]
