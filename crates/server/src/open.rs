@@ -4,6 +4,8 @@ use crate::context::{Context, SHORT_TAIL};
 use crate::guard::guarded;
 use crate::handle::{Outgoing, Popped, Remote};
 use crate::linger::Lingering;
+use crate::mailbox::Mailbox;
+use crate::pool::Pool;
 use crate::route::Route;
 use crate::slab::Key;
 use crate::slot::{Next, Phase, Ready};
@@ -132,7 +134,7 @@ impl Open {
             self.opened = true;
             self.id = context.site.opened.fetch_add(1, Ordering::Relaxed) + 1;
             tracing::debug!(connection = self.id, peer = ?stream.peer_addr(), "open");
-            let (route, mut core, state) = self.parts(stream, key, context);
+            let (route, mut core, state) = self.parts(stream, key, &context.mailbox, context.now);
             route.handler.on_open(&mut core, state);
         }
         if std::mem::take(&mut ready.timer) {
@@ -153,34 +155,32 @@ impl Open {
         if !self.connection.wants_read() || !(ready.read || self.undecoded || self.eof) {
             return;
         }
+        let Context { rx: shared, pool, mailbox, now, .. } = context;
+        let now = *now;
         let mut own = self.parked.take();
-        let direct = own.as_ref().is_some_and(|own| own.len() > SHORT_TAIL);
-        let mut shared = std::mem::take(&mut context.rx);
-        if let (false, Some(own)) = (direct, &mut own) {
-            shared.absorb(own);
+        if let Some(mut short) = own.take_if(|own| own.len() <= SHORT_TAIL) {
+            shared.absorb(&mut short);
+            pool.put(now, short);
         }
-        let rx = match &mut own {
-            Some(own) if direct => own,
-            _ => &mut shared,
-        };
+        let direct = own.is_some();
+        let rx = own.as_deref_mut().unwrap_or(shared);
         if !self.undecoded && ready.read && !self.eof {
-            self.read(stream, ready, rx, direct, context.now);
+            self.read(stream, ready, rx, direct, now);
         }
-        let (route, mut core, state) = self.parts(stream, key, context);
+        let (route, mut core, state) = self.parts(stream, key, mailbox, now);
         route.handler.deliver(&mut core, state, rx);
         if self.connection.state() == State::Closed {
             rx.clear();
         }
         self.undecoded = rx.unread() > 0 && !self.connection.wants_read();
         if self.eof && !self.undecoded {
-            self.connection.handle_eof(context.now);
+            self.connection.handle_eof(now);
         }
-        if direct {
-            self.keep_own(own, context);
-        } else {
-            self.keep_shared(&mut shared, context);
+        match own {
+            Some(own) => self.keep_own(own, pool, now),
+            None if shared.is_empty() => {}
+            None => self.parked = Some(keep_shared(shared, pool, now)),
         }
-        context.rx = shared;
     }
 
     fn read(
@@ -223,43 +223,24 @@ impl Open {
         &'a mut self,
         stream: &'a mut Stream,
         key: Key,
-        context: &'a Context,
+        mailbox: &'a Arc<Mailbox>,
+        now: Instant,
     ) -> (&'a Route, Core<'a>, &'a mut dyn Any) {
         let Open { connection, id, route, state, remote, .. } = self;
-        let core =
-            Core { connection, stream, remote, mailbox: &context.mailbox, key, id: *id, now: context.now };
+        let core = Core { connection, stream, remote, mailbox, key, id: *id, now };
         (route, core, &mut **state)
     }
 
-    /// Keeps what is left in the connection's own buffer, or gives the buffer up.
-    fn keep_own(&mut self, own: Option<Box<RecvBuffer>>, context: &mut Context) {
-        let Some(mut own) = own else { return };
+    /// Keeps what is left in the connection's own buffer if it is much, else in a short one or none.
+    fn keep_own(&mut self, mut own: Box<RecvBuffer>, pool: &mut Pool, now: Instant) {
         if own.len() > SHORT_TAIL {
             self.parked = Some(own);
             return;
         }
         if !own.is_empty() {
-            self.parked = Some(Box::new(own.park()));
+            self.parked = Some(keep_shared(&mut own, pool, now));
         }
-        context.pool.put(context.now, *own);
-    }
-
-    /// Keeps what is left in the loop's buffer: a short tail in a buffer of exactly its size, a long one in a buffer that
-    /// grows with what arrives.
-    fn keep_shared(&mut self, shared: &mut RecvBuffer, context: &mut Context) {
-        if shared.is_empty() {
-            return;
-        }
-        let len = shared.len();
-        if len <= SHORT_TAIL {
-            self.parked = Some(Box::new(shared.park()));
-            return;
-        }
-        let remaining = usize::try_from(shared.frame_remaining()).unwrap_or(usize::MAX);
-        let wanted = len.saturating_add(remaining);
-        let mut own = context.pool.take(context.now, wanted, len);
-        own.absorb(shared);
-        self.parked = Some(Box::new(own));
+        pool.put(now, own);
     }
 
     /// Sends what handles have queued, as far as there is room.
@@ -308,7 +289,7 @@ impl Open {
             if self.connection.has_event() {
                 let mut nothing = RecvBuffer::new();
                 if let Some(event) = self.connection.next_event(context.now, &mut nothing) {
-                    let (route, mut core, state) = self.parts(stream, key, context);
+                    let (route, mut core, state) = self.parts(stream, key, &context.mailbox, context.now);
                     route.handler.dispatch(&mut core, state, event);
                 }
             }
@@ -371,6 +352,19 @@ impl Open {
             tracing::error!(connection = self.id, "a handler panicked at the end of its connection");
         }
     }
+}
+
+/// Moves what is left in a buffer that goes on to others: a short tail to a buffer of about its size, a long one to a buffer
+/// that grows with what arrives.
+fn keep_shared(shared: &mut RecvBuffer, pool: &mut Pool, now: Instant) -> Box<RecvBuffer> {
+    let len = shared.len();
+    let remaining = match len {
+        0..=SHORT_TAIL => 0,
+        _ => usize::try_from(shared.frame_remaining()).unwrap_or(usize::MAX),
+    };
+    let mut own = pool.take(now, len.saturating_add(remaining), len);
+    own.absorb(shared);
+    own
 }
 
 /// What a write came to.

@@ -1,4 +1,5 @@
-//! Receive buffers for large messages, used again: growing one costs page faults and copies, keeping all of them costs memory.
+//! Receive buffers for messages in parts, used again: making and growing one costs allocations, page faults and copies,
+//! keeping all of them costs memory.
 
 use framewright::RecvBuffer;
 use std::time::{Duration, Instant};
@@ -6,6 +7,8 @@ use std::time::{Duration, Instant};
 /// The most octets that wait here for their next use. With 4 MiB, ten connections that echo 1 MiB each cost 1.49 times a raw
 /// loop, since most buffers are freed and faulted in again; with 16 MiB 1.15 times.
 const KEEP: usize = 16 << 20;
+/// The most buffers that wait here: looking for one that fits takes a look at each.
+const MOST: usize = 64;
 /// How many times as much as has come a buffer may hold that was filled before.
 const TRUST: usize = 16;
 /// Nothing is kept here that nobody has wanted for so long.
@@ -13,7 +16,7 @@ const KEEP_FOR: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(crate) struct Pool {
-    free: Vec<RecvBuffer>,
+    free: Vec<Box<RecvBuffer>>,
     octets: usize,
     used: Instant,
 }
@@ -27,7 +30,7 @@ impl Pool {
     ///
     /// `wanted` is the peer's word. So a peer of which `come` octets have come gets no more of what others have filled than
     /// these pay for.
-    pub(crate) fn take(&mut self, now: Instant, wanted: usize, come: usize) -> RecvBuffer {
+    pub(crate) fn take(&mut self, now: Instant, wanted: usize, come: usize) -> Box<RecvBuffer> {
         self.used = now;
         let wish = wanted.min(come.saturating_mul(TRUST));
         let fits = |buffer: &RecvBuffer| (wish..=wish.saturating_mul(4)).contains(&buffer.capacity());
@@ -40,15 +43,15 @@ impl Pool {
                 self.octets -= buffer.capacity();
                 buffer
             }
-            None => RecvBuffer::with_capacity(wanted.min(come.saturating_mul(2))),
+            None => Box::new(RecvBuffer::with_capacity(wanted.min(come.saturating_mul(2)))),
         }
     }
 
     /// Takes a buffer back, and frees it if enough is kept.
-    pub(crate) fn put(&mut self, now: Instant, mut buffer: RecvBuffer) {
+    pub(crate) fn put(&mut self, now: Instant, mut buffer: Box<RecvBuffer>) {
         self.used = now;
         buffer.clear();
-        if self.octets + buffer.capacity() <= KEEP {
+        if self.free.len() < MOST && self.octets + buffer.capacity() <= KEEP {
             self.octets += buffer.capacity();
             self.free.push(buffer);
         }
@@ -78,7 +81,7 @@ mod tests {
         let now = Instant::now();
         let mut pool = Pool::new(now);
         for capacity in [1 << 20, 1 << 18, 1 << 21, KEEP] {
-            pool.put(now, RecvBuffer::with_capacity(capacity));
+            pool.put(now, Box::new(RecvBuffer::with_capacity(capacity)));
         }
         assert!(pool.octets <= KEEP);
         assert_eq!(pool.take(now, 200_000, 100_000).capacity(), 1 << 18);
@@ -98,7 +101,7 @@ mod tests {
         let now = Instant::now();
         let mut pool = Pool::new(now);
         assert_eq!(pool.trim(now), None);
-        pool.put(now, RecvBuffer::with_capacity(100));
+        pool.put(now, Box::new(RecvBuffer::with_capacity(100)));
         assert_eq!(pool.trim(now), Some(KEEP_FOR));
         assert_eq!(pool.trim(now + KEEP_FOR), None);
         assert_eq!(pool.octets, 0);

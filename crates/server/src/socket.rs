@@ -176,6 +176,7 @@ impl<'a, 'b, S> Socket<'a, 'b, S> {
         self.core.id
     }
 
+    #[inline(never)]
     fn write_through(&mut self, message: Message<'_>) -> Result<(), SendError> {
         let Core { connection, stream, now, .. } = &mut *self.core;
         let mut lost = false;

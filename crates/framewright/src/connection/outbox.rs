@@ -24,10 +24,15 @@ impl Outbox {
         self.len() == 0
     }
 
-    /// Appends a frame.
-    #[inline]
+    /// See [`TransmitBuffer::push`].
     pub(super) fn push(&mut self, fin: bool, opcode: OpCode, payload: &[u8], mask: Option<[u8; 4]>) {
         self.buffer_mut().push(fin, opcode, payload, mask);
+    }
+
+    /// See [`TransmitBuffer::push_message`].
+    #[inline]
+    pub(super) fn push_message(&mut self, opcode: OpCode, payload: &[u8]) {
+        self.buffer_mut().push_message(opcode, payload);
     }
 
     /// See [`TransmitBuffer::push_shared`].

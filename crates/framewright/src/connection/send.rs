@@ -61,8 +61,10 @@ impl Connection {
     #[inline]
     pub fn send(&mut self, message: Message<'_>) -> Result<(), SendError> {
         self.check_message()?;
-        let mask = self.next_mask();
-        self.outbox.push(true, opcode(message), message.as_bytes(), mask);
+        match self.role {
+            Role::Server => self.outbox.push_message(opcode(message), message.as_bytes()),
+            Role::Client => self.push_masked(opcode(message), message.as_bytes()),
+        }
         self.count_sent(message.len(), true);
         self.note_queued();
         Ok(())
@@ -175,6 +177,12 @@ impl Connection {
         self.queue_close(code, reason);
         self.state = State::Closing;
         Ok(())
+    }
+
+    #[inline(never)]
+    fn push_masked(&mut self, opcode: OpCode, payload: &[u8]) {
+        let mask = self.next_mask();
+        self.outbox.push(true, opcode, payload, mask);
     }
 
     fn control(&mut self, opcode: OpCode, data: &[u8]) -> Result<(), SendError> {

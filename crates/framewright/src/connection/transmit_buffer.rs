@@ -1,6 +1,8 @@
 //! What waits to be sent: one contiguous vector of encoded frames, and shared payloads in between.
 
-use crate::frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, OpCode, encode_frame};
+use crate::frame::{
+    Header, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, OpCode, SHORT_FRAME, encode_frame, encode_short,
+};
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -17,14 +19,16 @@ const PONGS_QUEUED: u64 = 1024;
 /// without that a connection makes its own when it first sends, and keeps it.
 ///
 /// ```text
-///   octets:  | sent | frame frame |        | frame frame |
-///                                 ^ shared frame (an Arc)
+///   octets:  | sent | frame frame |        | frame frame | room (initialised) |
+///                                 ^ shared frame (an Arc) ^ end
 /// ```
 #[derive(Debug, Default)]
 pub struct TransmitBuffer {
     octets: Vec<u8>,
     /// How many of `octets` have been transmitted.
     sent: usize,
+    /// Where what is queued in `octets` ends.
+    end: usize,
     shared: VecDeque<Shared>,
     /// The newest Pong that found no room.
     pong: Option<PongSlot>,
@@ -61,7 +65,7 @@ impl TransmitBuffer {
     /// A buffer with room for this many octets.
     #[must_use]
     pub fn with_capacity(capacity: usize) -> TransmitBuffer {
-        TransmitBuffer { octets: Vec::with_capacity(capacity), ..TransmitBuffer::default() }
+        TransmitBuffer { octets: vec![0; capacity], ..TransmitBuffer::default() }
     }
 
     /// Octets that fit without allocating.
@@ -90,21 +94,42 @@ impl TransmitBuffer {
     }
 
     /// Appends a frame.
-    #[inline]
     pub(super) fn push(&mut self, fin: bool, opcode: OpCode, payload: &[u8], mask: Option<[u8; 4]>) {
-        let before = self.octets.len();
-        encode_frame(&mut self.octets, fin, opcode, payload, mask);
-        self.queued_total += (self.octets.len() - before) as u64;
+        let octets = self.unused();
+        let before = octets.len();
+        encode_frame(octets, fin, opcode, payload, mask);
+        self.end = octets.len();
+        self.queued_total += (self.end - before) as u64;
+    }
+
+    /// Appends a whole message, unmasked.
+    #[inline]
+    pub(super) fn push_message(&mut self, opcode: OpCode, payload: &[u8]) {
+        if let Some(room) = self.octets.get_mut(self.end..)
+            && let Some(target) = room.first_chunk_mut::<SHORT_FRAME>()
+            && let Some(written) = encode_short(target, opcode, payload)
+        {
+            self.end += written;
+            self.queued_total += written as u64;
+        } else {
+            self.push(true, opcode, payload, None);
+        }
+    }
+
+    /// The octets as a vector to append to; `end` is to be set behind what was appended.
+    fn unused(&mut self) -> &mut Vec<u8> {
+        self.octets.truncate(self.end);
+        &mut self.octets
     }
 
     /// Appends a frame that is encoded already and shared with others.
     pub(super) fn push_shared(&mut self, frame: &Arc<[u8]>) {
         self.queued_total += frame.len() as u64;
         if frame.len() < SHARE_FROM {
-            self.octets.extend_from_slice(frame);
+            self.append(frame);
             return;
         }
-        let shared = Shared { before: self.octets.len(), frame: Arc::clone(frame), sent: 0 };
+        let shared = Shared { before: self.end, frame: Arc::clone(frame), sent: 0 };
         self.shared.push_back(shared);
     }
 
@@ -137,8 +162,13 @@ impl TransmitBuffer {
         let of_payload = of_frame - of_header;
         self.queued_total += (header_len + payload.len()) as u64;
         self.sent_total += of_frame as u64;
-        self.octets.extend_from_slice(&frame_header[of_header..]);
-        self.octets.extend_from_slice(&payload[of_payload..]);
+        self.append(&frame_header[of_header..]);
+        self.append(&payload[of_payload..]);
+    }
+
+    fn append(&mut self, octets: &[u8]) {
+        self.unused().extend_from_slice(octets);
+        self.end = self.octets.len();
     }
 
     /// Answers a Ping: behind what waits while few Pongs do, else in the slot, where a newer one replaces it. While the slot
@@ -197,7 +227,7 @@ impl TransmitBuffer {
             add(&item.frame[item.sent..]);
             from = item.before;
         }
-        add(&self.octets[from..]);
+        add(&self.octets[from..self.end]);
         (used, covered)
     }
 
@@ -213,10 +243,9 @@ impl TransmitBuffer {
             count = self.advance_shared(count);
         }
         self.sent += count;
-        if self.sent == self.octets.len() && self.shared.is_empty() {
-            self.octets.clear();
-            self.sent = 0;
-        } else if self.sent >= 64 << 10 && self.sent >= self.octets.len() / 2 {
+        if self.sent == self.end && self.shared.is_empty() {
+            (self.sent, self.end) = (0, 0);
+        } else if self.sent >= 64 << 10 && self.sent >= self.end / 2 {
             self.give_up_sent();
         }
     }
@@ -240,7 +269,8 @@ impl TransmitBuffer {
 
     /// Moves what waits to the front of the vector.
     fn give_up_sent(&mut self) {
-        self.octets.drain(..self.sent);
+        self.octets.copy_within(self.sent..self.end, 0);
+        self.end -= self.sent;
         for item in &mut self.shared {
             item.before -= self.sent;
         }
@@ -307,7 +337,7 @@ mod tests {
             }
             wire.extend(transmit(&mut outbox, step));
             prop_assert_eq!(wire, expected);
-            prop_assert!(outbox.octets.is_empty() && outbox.shared.is_empty());
+            prop_assert!(outbox.end == 0 && outbox.shared.is_empty());
         }
     }
 

@@ -1,5 +1,6 @@
 //! Appends whole frames to a byte vector (RFC 6455, section 5.2): one reservation, one pass over the payload.
 
+use super::header::FIN;
 use super::{Header, MAX_HEADER_LEN, OpCode};
 use framewright_simd::copy_masked;
 
@@ -27,16 +28,9 @@ pub const fn encoded_len(payload_len: usize, masked: bool) -> usize {
 /// encode_frame(&mut bytes, true, OpCode::Text, b"Hello", None);
 /// assert_eq!(bytes, [0x81, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f]);
 /// ```
-#[inline]
 pub fn encode_frame(out: &mut Vec<u8>, fin: bool, opcode: OpCode, payload: &[u8], mask: Option<[u8; 4]>) {
     let header = Header { fin, rsv: 0, opcode, mask, payload_len: payload.len() as u64 };
     let mut octets = [0; MAX_HEADER_LEN];
-    if mask.is_none() && payload.len() <= SHORT {
-        header.encode(&mut octets);
-        out.reserve(2 + payload.len());
-        out.extend_from_slice(&[octets[0], octets[1]]);
-        return extend_short(out, payload);
-    }
     let header_len = header.encode(&mut octets);
     out.reserve(header_len + payload.len());
     out.extend_from_slice(&octets[..header_len]);
@@ -50,30 +44,39 @@ pub fn encode_frame(out: &mut Vec<u8>, fin: bool, opcode: OpCode, payload: &[u8]
     }
 }
 
-/// Payloads up to this length are copied in pieces of fixed lengths, without a call.
-const SHORT: usize = 64;
+/// The longest payload that [`encode_short`] takes.
+pub(crate) const SHORT_PAYLOAD: usize = 64;
 
-/// Appends a short payload. The last two pieces may overlap: the octets that both have are taken back in between.
+/// What [`encode_short`] fills at most.
+pub(crate) const SHORT_FRAME: usize = 2 + SHORT_PAYLOAD;
+
+/// Writes a whole message of up to [`SHORT_PAYLOAD`] octets, unmasked, to the start of `target`: by copies of fixed lengths,
+/// which need no call. The last two may overlap. Returns the length of the frame; `None` if the payload is longer.
 #[inline]
-fn extend_short(out: &mut Vec<u8>, payload: &[u8]) {
-    let end = out.len() + payload.len();
-    if let Some(last) = payload.last_chunk::<16>() {
-        for piece in payload.as_chunks::<16>().0 {
-            out.extend_from_slice(piece);
-        }
-        out.truncate(end - 16);
-        out.extend_from_slice(last);
-    } else if let (Some(first), Some(last)) = (payload.first_chunk::<8>(), payload.last_chunk::<8>()) {
-        out.extend_from_slice(first);
-        out.truncate(end - 8);
-        out.extend_from_slice(last);
-    } else if let (Some(first), Some(last)) = (payload.first_chunk::<4>(), payload.last_chunk::<4>()) {
-        out.extend_from_slice(first);
-        out.truncate(end - 4);
-        out.extend_from_slice(last);
-    } else {
-        payload.iter().for_each(|&octet| out.push(octet));
+pub(crate) fn encode_short(target: &mut [u8; SHORT_FRAME], opcode: OpCode, payload: &[u8]) -> Option<usize> {
+    let len = payload.len();
+    if len > SHORT_PAYLOAD {
+        return None;
     }
+    #[allow(clippy::cast_possible_truncation, reason = "at most SHORT_PAYLOAD")]
+    let header = [FIN | opcode.bits(), len as u8];
+    let (start, rest) = target.split_at_mut(2);
+    start.copy_from_slice(&header);
+    if let Some(last) = payload.last_chunk::<16>() {
+        for (place, piece) in rest.as_chunks_mut::<16>().0.iter_mut().zip(payload.as_chunks::<16>().0) {
+            *place = *piece;
+        }
+        rest[len - 16..len].copy_from_slice(last);
+    } else if let (Some(first), Some(last)) = (payload.first_chunk::<8>(), payload.last_chunk::<8>()) {
+        rest[..8].copy_from_slice(first);
+        rest[len - 8..len].copy_from_slice(last);
+    } else if let (Some(first), Some(last)) = (payload.first_chunk::<4>(), payload.last_chunk::<4>()) {
+        rest[..4].copy_from_slice(first);
+        rest[len - 4..len].copy_from_slice(last);
+    } else {
+        rest.iter_mut().zip(payload).for_each(|(place, octet)| *place = *octet);
+    }
+    Some(2 + len)
 }
 
 #[cfg(test)]
@@ -81,14 +84,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_length_around_the_short_ones_is_copied_whole_behind_what_is_there() {
+    fn a_short_frame_is_what_any_encoding_makes_of_it() {
         let payload: Vec<u8> = (0..200).collect();
-        for len in 0..=payload.len() {
-            let mut out = b"before".to_vec();
-            encode_frame(&mut out, true, OpCode::Binary, &payload[..len], None);
-            assert_eq!(out.len(), 6 + encoded_len(len, false));
-            assert!(out.starts_with(b"before\x82"));
-            assert!(out.ends_with(&payload[..len]), "{len} octets");
+        for opcode in [OpCode::Text, OpCode::Binary] {
+            for len in 0..=payload.len() {
+                let mut expected = Vec::new();
+                encode_frame(&mut expected, true, opcode, &payload[..len], None);
+                let mut target = [0xEE; SHORT_FRAME];
+                match encode_short(&mut target, opcode, &payload[..len]) {
+                    Some(written) => assert_eq!(target[..written], expected),
+                    None => assert!(len > SHORT_PAYLOAD),
+                }
+            }
         }
     }
 }

@@ -15,4 +15,5 @@ pub use header::{Frame, Header, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, MaskRule, R
 pub use opcode::OpCode;
 
 pub(crate) use close::parse_close_body;
+pub(crate) use encoder::{SHORT_FRAME, encode_short};
 pub(crate) use header::SHORT_MASKED_LEN;
