@@ -121,8 +121,14 @@ impl Outbox {
 
     #[inline]
     fn buffer_mut(&mut self) -> &mut TransmitBuffer {
-        self.buffer.get_or_insert_default()
+        self.buffer.get_or_insert_with(new_buffer)
     }
+}
+
+/// For a connection that was lent none.
+#[cold]
+fn new_buffer() -> Box<TransmitBuffer> {
+    Box::default()
 }
 
 #[cfg(test)]

@@ -94,6 +94,7 @@ impl TransmitBuffer {
     }
 
     /// Appends a frame.
+    #[inline(never)]
     pub(super) fn push(&mut self, fin: bool, opcode: OpCode, payload: &[u8], mask: Option<[u8; 4]>) {
         let octets = self.unused();
         let before = octets.len();

@@ -62,9 +62,14 @@ pub(crate) fn encode_short(target: &mut [u8; SHORT_FRAME], opcode: OpCode, paylo
     let header = [FIN | opcode.bits(), len as u8];
     let (start, rest) = target.split_at_mut(2);
     start.copy_from_slice(&header);
-    if let Some(last) = payload.last_chunk::<16>() {
-        for (place, piece) in rest.as_chunks_mut::<16>().0.iter_mut().zip(payload.as_chunks::<16>().0) {
-            *place = *piece;
+    // No loop: the compiler would make a call of it.
+    if let (Some(first), Some(last)) = (payload.first_chunk::<16>(), payload.last_chunk::<16>()) {
+        rest[..16].copy_from_slice(first);
+        if len > 32 {
+            rest[16..32].copy_from_slice(&payload[16..32]);
+        }
+        if len > 48 {
+            rest[32..48].copy_from_slice(&payload[32..48]);
         }
         rest[len - 16..len].copy_from_slice(last);
     } else if let (Some(first), Some(last)) = (payload.first_chunk::<8>(), payload.last_chunk::<8>()) {
@@ -73,8 +78,10 @@ pub(crate) fn encode_short(target: &mut [u8; SHORT_FRAME], opcode: OpCode, paylo
     } else if let (Some(first), Some(last)) = (payload.first_chunk::<4>(), payload.last_chunk::<4>()) {
         rest[..4].copy_from_slice(first);
         rest[len - 4..len].copy_from_slice(last);
-    } else {
-        rest.iter_mut().zip(payload).for_each(|(place, octet)| *place = *octet);
+    } else if let [first, .., last] | [first @ last] = payload {
+        rest[0] = *first;
+        rest[len / 2] = payload[len / 2];
+        rest[len - 1] = *last;
     }
     Some(2 + len)
 }
