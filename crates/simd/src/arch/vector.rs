@@ -25,16 +25,18 @@ macro_rules! masking_functions {
                 return apply_mask_short(payload, key);
             }
             let Some((first, last)) = masked_ends::<1, WIDTH>(payload, key) else { return };
-            let skipped = to_alignment(payload);
-            let mask = splat(advance(key, skipped));
-            let (quads, rest) = payload[skipped..].as_chunks_mut::<QUAD>();
+            let between = between_ends(payload);
+            let mask = splat(advance(key, between.start));
+            let (quads, rest) = payload[between].as_chunks_mut::<QUAD>();
             for quad in quads {
-                for octets in quad.as_chunks_mut().0 {
-                    store(octets, xor(load(octets), mask));
-                }
+                mask_vectors(quad, mask);
             }
-            for octets in rest.as_chunks_mut().0 {
-                store(octets, xor(load(octets), mask));
+            let (pairs, rest) = rest.as_chunks_mut::<PAIR>();
+            if let Some(pair) = pairs.first_mut() {
+                mask_vectors(pair, mask);
+            }
+            if let Some(octets) = rest.first_chunk_mut::<WIDTH>() {
+                mask_vectors(octets, mask);
             }
             set_last::<1, WIDTH>(payload, last);
             set_first::<1, WIDTH>(payload, first);
@@ -48,17 +50,20 @@ macro_rules! masking_functions {
                 return copy_masked_short(target, source, key);
             }
             let Some((first, last)) = masked_ends::<1, WIDTH>(source, key) else { return };
-            let skipped = to_alignment(target);
-            let mask = splat(advance(key, skipped));
-            let (to_quads, to_rest) = target[skipped..].as_chunks_mut::<QUAD>();
-            let (from_quads, from_rest) = source[skipped..].as_chunks::<QUAD>();
+            let between = between_ends(target);
+            let mask = splat(advance(key, between.start));
+            let (to_quads, to_rest) = target[between.clone()].as_chunks_mut::<QUAD>();
+            let (from_quads, from_rest) = source[between].as_chunks::<QUAD>();
             for (to, from) in to_quads.iter_mut().zip(from_quads) {
-                for (to, from) in to.as_chunks_mut().0.iter_mut().zip(from.as_chunks().0) {
-                    store(to, xor(load(from), mask));
-                }
+                copy_vectors(to, from, mask);
             }
-            for (to, from) in to_rest.as_chunks_mut().0.iter_mut().zip(from_rest.as_chunks().0) {
-                store(to, xor(load(from), mask));
+            let (to_pairs, to_rest) = to_rest.as_chunks_mut::<PAIR>();
+            let (from_pairs, from_rest) = from_rest.as_chunks::<PAIR>();
+            if let (Some(to), Some(from)) = (to_pairs.first_mut(), from_pairs.first()) {
+                copy_vectors(to, from, mask);
+            }
+            if let (Some(to), Some(from)) = (to_rest.first_chunk_mut(), from_rest.first_chunk::<WIDTH>()) {
+                copy_vectors(to, from, mask);
             }
             set_last::<1, WIDTH>(target, last);
             set_first::<1, WIDTH>(target, first);
@@ -68,14 +73,16 @@ macro_rules! masking_functions {
         #[inline]
         #[target_feature(enable = $feature)]
         pub(crate) fn apply_mask_short(payload: &mut [u8], key: u32) {
-            if payload.len() < WIDTH {
+            if payload.len() <= WIDTH {
                 narrower::apply_mask_short(payload, key);
-            } else if let Some((first, last)) = masked_ends::<2, PAIR>(payload, key) {
-                set_last::<2, PAIR>(payload, last);
-                set_first::<2, PAIR>(payload, first);
-            } else if let Some((first, last)) = masked_ends::<1, WIDTH>(payload, key) {
+            } else if payload.len() <= PAIR {
+                let Some((first, last)) = masked_ends::<1, WIDTH>(payload, key) else { return };
                 set_last::<1, WIDTH>(payload, last);
                 set_first::<1, WIDTH>(payload, first);
+            } else {
+                let Some((first, last)) = masked_ends::<2, PAIR>(payload, key) else { return };
+                set_last::<2, PAIR>(payload, last);
+                set_first::<2, PAIR>(payload, first);
             }
         }
 
@@ -83,22 +90,41 @@ macro_rules! masking_functions {
         #[inline]
         #[target_feature(enable = $feature)]
         pub(crate) fn copy_masked_short(target: &mut [u8], source: &[u8], key: u32) {
-            if source.len() < WIDTH {
+            if source.len() <= WIDTH {
                 narrower::copy_masked_short(target, source, key);
-            } else if let Some((first, last)) = masked_ends::<2, PAIR>(source, key) {
-                set_last::<2, PAIR>(target, last);
-                set_first::<2, PAIR>(target, first);
-            } else if let Some((first, last)) = masked_ends::<1, WIDTH>(source, key) {
+            } else if source.len() <= PAIR {
+                let Some((first, last)) = masked_ends::<1, WIDTH>(source, key) else { return };
                 set_last::<1, WIDTH>(target, last);
                 set_first::<1, WIDTH>(target, first);
+            } else {
+                let Some((first, last)) = masked_ends::<2, PAIR>(source, key) else { return };
+                set_last::<2, PAIR>(target, last);
+                set_first::<2, PAIR>(target, first);
             }
         }
 
-        /// How many octets come before the first aligned vector of `octets`: fewer than [`WIDTH`].
+        /// What lies between the first and the last vector of more than [`PAIR`] octets, and has to be masked as well:
+        /// from the first aligned octet that is not at the very start, as many whole vectors as end before the last octet.
         #[inline]
         #[target_feature(enable = $feature)]
-        fn to_alignment(octets: &[u8]) -> usize {
-            octets.as_ptr().addr().wrapping_neg() % WIDTH
+        fn between_ends(octets: &[u8]) -> core::ops::Range<usize> {
+            WIDTH - octets.as_ptr().addr() % WIDTH..octets.len() - 1
+        }
+
+        #[inline]
+        #[target_feature(enable = $feature)]
+        fn mask_vectors<const OCTETS: usize>(octets: &mut [u8; OCTETS], mask: Vector) {
+            for octets in octets.as_chunks_mut().0 {
+                store(octets, xor(load(octets), mask));
+            }
+        }
+
+        #[inline]
+        #[target_feature(enable = $feature)]
+        fn copy_vectors<const OCTETS: usize>(target: &mut [u8; OCTETS], source: &[u8; OCTETS], mask: Vector) {
+            for (to, from) in target.as_chunks_mut().0.iter_mut().zip(source.as_chunks().0) {
+                store(to, xor(load(from), mask));
+            }
         }
 
         /// The first and the last `N` vectors of `source`, masked; `None` if it is shorter than that.
