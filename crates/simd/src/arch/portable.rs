@@ -7,16 +7,17 @@ use super::advance;
 pub(crate) const SHORT: usize = 2 * WORD;
 
 const WORD: usize = size_of::<u64>();
-const HALF: usize = size_of::<u32>();
+const HALF: usize = WORD / 2;
+const QUARTER: usize = WORD / 4;
 
 /// Masks a payload of any length in place.
 #[inline]
 pub(crate) fn apply_mask(payload: &mut [u8], key: u32) {
-    let Some(ends) = word_ends(payload, key) else {
+    let Some(ends) = masked_ends::<WORD>(payload, key) else {
         return apply_mask_short(payload, key);
     };
-    for word in payload.as_chunks_mut().0 {
-        *word = mask_word(*word, key);
+    for word in payload.as_chunks_mut::<WORD>().0 {
+        *word = masked(*word, key);
     }
     set_ends(payload, ends);
 }
@@ -24,11 +25,11 @@ pub(crate) fn apply_mask(payload: &mut [u8], key: u32) {
 /// Copies `source` onto `target`, of the same length, and masks it.
 #[inline]
 pub(crate) fn copy_masked(target: &mut [u8], source: &[u8], key: u32) {
-    let Some(ends) = word_ends(source, key) else {
+    let Some(ends) = masked_ends::<WORD>(source, key) else {
         return copy_masked_short(target, source, key);
     };
-    for (to, from) in target.as_chunks_mut().0.iter_mut().zip(source.as_chunks().0) {
-        *to = mask_word(*from, key);
+    for (to, from) in target.as_chunks_mut::<WORD>().0.iter_mut().zip(source.as_chunks().0) {
+        *to = masked(*from, key);
     }
     set_ends(target, ends);
 }
@@ -36,42 +37,39 @@ pub(crate) fn copy_masked(target: &mut [u8], source: &[u8], key: u32) {
 /// Masks at most [`SHORT`] octets in place.
 #[inline]
 pub(crate) fn apply_mask_short(payload: &mut [u8], key: u32) {
-    if let Some(ends) = word_ends(payload, key) {
+    if let Some(ends) = masked_ends::<WORD>(payload, key) {
         set_ends(payload, ends);
-    } else if let Some(ends) = half_ends(payload, key) {
+    } else if let Some(ends) = masked_ends::<HALF>(payload, key) {
         set_ends(payload, ends);
-    } else if let Some(octets) = few_octets(payload, key) {
-        set_few_octets(payload, octets);
+    } else if let Some(ends) = masked_ends::<QUARTER>(payload, key) {
+        set_ends(payload, ends);
+    } else if let [octet] = payload {
+        [*octet] = masked([*octet], key);
     }
 }
 
 /// Copies at most [`SHORT`] octets of `source` onto `target`, of the same length, and masks them.
 #[inline]
 pub(crate) fn copy_masked_short(target: &mut [u8], source: &[u8], key: u32) {
-    if let Some(ends) = word_ends(source, key) {
+    if let Some(ends) = masked_ends::<WORD>(source, key) {
         set_ends(target, ends);
-    } else if let Some(ends) = half_ends(source, key) {
+    } else if let Some(ends) = masked_ends::<HALF>(source, key) {
         set_ends(target, ends);
-    } else if let Some(octets) = few_octets(source, key) {
-        set_few_octets(target, octets);
+    } else if let Some(ends) = masked_ends::<QUARTER>(source, key) {
+        set_ends(target, ends);
+    } else if let ([to], [from]) = (target, source) {
+        [*to] = masked([*from], key);
     }
 }
 
-/// The first and the last word of `source`, masked; `None` if it is shorter than a word.
+/// The first and the last `N` octets of `source`, masked; `None` if it is shorter than that.
 #[inline]
-fn word_ends(source: &[u8], key: u32) -> Option<([u8; WORD], [u8; WORD])> {
+fn masked_ends<const N: usize>(source: &[u8], key: u32) -> Option<([u8; N], [u8; N])> {
     let (first, last) = (source.first_chunk()?, source.last_chunk()?);
-    Some((mask_word(*first, key), mask_word(*last, advance(key, source.len() - WORD))))
+    Some((masked(*first, key), masked(*last, advance(key, source.len() - N))))
 }
 
-/// The first and the last four octets of `source`, masked; `None` if it is shorter than that.
-#[inline]
-fn half_ends(source: &[u8], key: u32) -> Option<([u8; HALF], [u8; HALF])> {
-    let (first, last) = (source.first_chunk()?, source.last_chunk()?);
-    Some((mask_half(*first, key), mask_half(*last, advance(key, source.len() - HALF))))
-}
-
-/// Writes what [`word_ends`] or [`half_ends`] returned for a source of the same length.
+/// Writes what [`masked_ends`] returned for a source of the same length.
 #[inline]
 fn set_ends<const N: usize>(target: &mut [u8], (first, last): ([u8; N], [u8; N])) {
     if let Some(octets) = target.last_chunk_mut() {
@@ -82,30 +80,12 @@ fn set_ends<const N: usize>(target: &mut [u8], (first, last): ([u8; N], [u8; N])
     }
 }
 
-/// The first, the middle and the last of one to three octets, masked: with so few, these are all, some of them twice.
-/// `None` if there are none.
+/// Up to a word of octets, masked as the low octets of a word.
 #[inline]
-fn few_octets(source: &[u8], key: u32) -> Option<[u8; 3]> {
-    let last = source.len().checked_sub(1)?;
-    Some([0, source.len() / 2, last].map(|index| source[index] ^ advance(key, index).to_le_bytes()[0]))
-}
-
-/// Writes what [`few_octets`] returned for a source of the same length.
-#[inline]
-fn set_few_octets(target: &mut [u8], [first, middle, last]: [u8; 3]) {
-    let length = target.len();
-    target[0] = first;
-    target[length / 2] = middle;
-    target[length - 1] = last;
-}
-
-#[inline]
-fn mask_word(word: [u8; WORD], key: u32) -> [u8; WORD] {
+fn masked<const N: usize>(octets: [u8; N], key: u32) -> [u8; N] {
+    let mut word = [0; WORD];
+    word[..N].copy_from_slice(&octets);
     let key = u64::from(key);
-    (u64::from_le_bytes(word) ^ (key << 32 | key)).to_le_bytes()
-}
-
-#[inline]
-fn mask_half(half: [u8; HALF], key: u32) -> [u8; HALF] {
-    (u32::from_le_bytes(half) ^ key).to_le_bytes()
+    let word = (u64::from_le_bytes(word) ^ (key << 32 | key)).to_le_bytes();
+    core::array::from_fn(|index| word[index])
 }
