@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stderr, reason = "a program speaks to its user")]
 
+mod bench;
 mod echo;
 mod page;
 
@@ -25,6 +26,8 @@ struct Args {
 enum Command {
     /// Serve a page at / and echo WebSocket messages at /ws.
     Echo(echo::Args),
+    /// Load a WebSocket echo server and measure it.
+    Bench(bench::Args),
 }
 
 /// 0 when all went well, 1 after a failure; wrong usage ends with 2 before this returns.
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_max_level(level).with_target(false).with_writer(std::io::stderr).init();
     let result = match &args.command {
         Command::Echo(args) => echo::run(args),
+        Command::Bench(args) => bench::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

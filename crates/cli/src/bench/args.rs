@@ -1,0 +1,213 @@
+//! The command line of `framewright bench`.
+
+use super::load::Plan;
+use super::mix::{Mix, parse_size};
+use super::payload::Kind;
+use super::target::Target;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
+
+/// Load a WebSocket echo server and measure it.
+///
+/// Opens connections, keeps messages on the way on each, and reports messages a second and how long replies took. With --rate
+/// messages leave on a fixed schedule, and the time of each counts from when it was due. One thread does all of it: give it a
+/// processor of its own.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = CLIENT_LIMITED)]
+pub(crate) struct Args {
+    /// The server: ws://HOST:PORT/PATH, or tcp://HOST:PORT for an echo without a protocol, the floor: requests have the very
+    /// same bytes, and each reply has as many as its request.
+    #[arg(long)]
+    pub(super) url: Target,
+    /// Connections; with --connect-rate, at a time.
+    #[arg(long, value_name = "N", default_value = "100")]
+    pub(super) connections: NonZeroUsize,
+    /// Bytes of payload: a size, several (20,125,4K), or several with weights (20:9,16K:1); K is KiB and M is MiB.
+    #[arg(long, value_name = "BYTES", default_value = "125")]
+    pub(super) size: Mix,
+    /// Messages that each connection keeps on the way: a reply lets the next one go.
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(super) in_flight: NonZeroU32,
+    /// What the messages say.
+    #[arg(long, value_enum, default_value = "binary")]
+    pub(super) kind: Kind,
+    /// Decides content, masking keys and the order of sizes.
+    #[arg(long, default_value = "1")]
+    pub(super) seed: u64,
+    /// Seconds to count.
+    #[arg(long, value_name = "SECS", default_value = "5", value_parser = parse_some_seconds)]
+    pub(super) duration: Duration,
+    /// Seconds of load before counting begins.
+    #[arg(long, value_name = "SECS", default_value = "1", value_parser = parse_seconds)]
+    pub(super) warm_up: Duration,
+    /// Send so many messages a second in all, whether replies come or not, instead of waiting for replies.
+    #[arg(long, value_name = "MSGS_PER_S", value_parser = parse_rate, conflicts_with = "in_flight")]
+    pub(super) rate: Option<f64>,
+    /// Further connections that flood the server, and are not counted.
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub(super) flooders: usize,
+    /// Messages that each flooder keeps on the way.
+    #[arg(long, value_name = "N", default_value = "64")]
+    pub(super) flood_in_flight: NonZeroU32,
+    /// Bytes of payload in a flooder's message.
+    #[arg(long, value_name = "BYTES", default_value = "16K", value_parser = parse_size)]
+    pub(super) flood_size: usize,
+    /// Open the connections, send nothing, and report the server's memory for each: the growth of what it alone has and has
+    /// written to (Private_Dirty and Swap in /proc/PID/smaps_rollup).
+    #[arg(long, requires = "pid", conflicts_with_all = ["rate", "flooders", "connect_rate", "verify"])]
+    pub(super) idle: bool,
+    /// Connect, do the opening and the closing handshake, and close, again and again. Over tcp:// as many bytes are sent and
+    /// awaited in their place.
+    #[arg(long, conflicts_with_all = ["rate", "flooders", "verify"])]
+    pub(super) connect_rate: bool,
+    /// Compare every reply with what was sent. Messages then differ from each other.
+    #[arg(long)]
+    pub(super) verify: bool,
+    /// The server's process: also report its processor time and memory (Linux).
+    #[arg(long)]
+    pub(super) pid: Option<u32>,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// The kinds of runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    Echo,
+    Rate,
+    Idle,
+    ConnectRate,
+}
+
+impl Mode {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Mode::Echo => "echo",
+            Mode::Rate => "rate",
+            Mode::Idle => "idle",
+            Mode::ConnectRate => "connect-rate",
+        }
+    }
+}
+
+impl Args {
+    pub(super) fn mode(&self) -> Mode {
+        match (self.idle, self.connect_rate, self.rate) {
+            (true, _, _) => Mode::Idle,
+            (_, true, _) => Mode::ConnectRate,
+            (_, _, Some(_)) => Mode::Rate,
+            _ => Mode::Echo,
+        }
+    }
+
+    pub(super) fn plan(&self) -> Plan {
+        Plan { warm_up: self.warm_up, duration: self.duration, rate: self.rate }
+    }
+
+    /// What one option alone cannot say of itself.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let least = self.kind.least_size();
+        let flood = (self.flooders > 0).then_some(self.flood_size);
+        if self.size.entries().iter().map(|entry| entry.0).chain(flood).any(|size| size < least) {
+            return Err(format!("a message of kind {} has at least {least} byte", self.kind.name()));
+        }
+        Ok(())
+    }
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    let duration = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
+    if duration > LONGEST { Err("more than a day".to_owned()) } else { Ok(duration) }
+}
+
+fn parse_some_seconds(text: &str) -> Result<Duration, String> {
+    parse_seconds(text).and_then(|duration| {
+        if duration.is_zero() { Err("nothing is counted in no time".to_owned()) } else { Ok(duration) }
+    })
+}
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    let rate: Option<f64> = text.parse().ok();
+    rate.filter(|rate| (0.001..=1e8).contains(rate))
+        .ok_or_else(|| "a rate is a number from 0.001 to 1e8".to_owned())
+}
+
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The rule of [`client_limited`](super::usage::client_limited), and the exit codes, for the help.
+const CLIENT_LIMITED: &str = "\
+A run is client-limited when the generator was busy for at least 95 % of the time (with --rate: sent one message in a
+hundred more than a millisecond late) although the server had time to spare: no thread of it was busy for 90 % of the time,
+and it did not use 90 % of its processors. Without --pid the generator's side alone decides. Of a client-limited run,
+messages per CPU-second is the figure that still says something of the server.
+
+The exit code is 0 after a run, 1 after a failure (connection refused or closed, a wrong reply, no answer for 10 seconds), 2
+for a wrong command line.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Program {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn parse(args: &str) -> Result<Args, String> {
+        let words = ["bench", "--url", "ws://localhost/"].into_iter().chain(args.split_whitespace());
+        let args = Program::try_parse_from(words).map_err(|error| error.to_string())?.args;
+        args.check().map(|()| args)
+    }
+
+    #[test]
+    fn the_mode_follows_from_the_options() {
+        for (args, mode) in [
+            ("", Mode::Echo),
+            ("--flooders 1 --verify", Mode::Echo),
+            ("--rate 1000", Mode::Rate),
+            ("--connect-rate", Mode::ConnectRate),
+            ("--idle --pid 1", Mode::Idle),
+        ] {
+            assert_eq!(parse(args).unwrap().mode(), mode, "{args}");
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_those_that_the_help_tells() {
+        let args = parse("").unwrap();
+        assert_eq!((args.connections.get(), args.in_flight.get(), args.flood_in_flight.get()), (100, 1, 64));
+        assert_eq!((args.size.entries(), args.flood_size), (&[(125, 1)][..], 16 << 10));
+        assert_eq!((args.duration, args.warm_up), (Duration::from_secs(5), Duration::from_secs(1)));
+        assert_eq!((args.kind, args.flooders, args.rate), (Kind::Binary, 0, None));
+    }
+
+    #[test]
+    fn wrong_usage_is_refused_in_words() {
+        for (args, part) in [
+            ("--idle", "--pid"),
+            ("--idle --pid 1 --rate 5", "--rate"),
+            ("--connect-rate --idle --pid 1", "--idle"),
+            ("--connect-rate --flooders 1", "--flooders"),
+            ("--rate 5 --in-flight 2", "--in-flight"),
+            ("--rate 0", "rate"),
+            ("--rate inf", "rate"),
+            ("--connections 0", "--connections"),
+            ("--in-flight 0", "--in-flight"),
+            ("--duration 0", "no time"),
+            ("--duration -1", "-1"),
+            ("--warm-up soon", "--warm-up"),
+            ("--size 20:0", "weight"),
+            ("--kind xml", "--kind"),
+            ("--kind json --size 0", "json"),
+            ("--kind json --flooders 1 --flood-size 0", "json"),
+        ] {
+            let error = parse(args).unwrap_err();
+            assert!(error.contains(part), "{args}: {error}");
+        }
+        assert!(parse("--kind json --flood-size 0").is_ok(), "nobody floods");
+    }
+}

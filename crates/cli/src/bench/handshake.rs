@@ -1,0 +1,144 @@
+//! The opening handshake as a client does it (RFC 6455, section 4.1): the request, and the check of the answer.
+
+use super::target::Target;
+use anyhow::{Context, bail, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use framewright::handshake::accept_key;
+
+/// A handshake whose answer has not come yet.
+#[derive(Debug)]
+pub(super) struct Handshake {
+    /// What `Sec-WebSocket-Accept` has to be.
+    accept: [u8; 28],
+    /// What has come of the answer.
+    head: Vec<u8>,
+}
+
+impl Handshake {
+    /// A handshake with a new random key, and the request that starts it.
+    pub(super) fn start(target: &Target) -> (Handshake, Vec<u8>) {
+        let key = STANDARD.encode(rand::random::<[u8; 16]>());
+        let request = format!(
+            "GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n",
+            target.resource,
+            target.authority(),
+        );
+        (Handshake { accept: accept_key(key.as_bytes()), head: Vec::new() }, request.into_bytes())
+    }
+
+    /// Takes what came: `None` if the answer is not whole, else how many of these octets were part of it.
+    pub(super) fn receive(&mut self, octets: &[u8]) -> anyhow::Result<Option<usize>> {
+        let before = self.head.len();
+        self.head.extend_from_slice(octets);
+        let Some(end) = self.head.windows(4).position(|window| window == b"\r\n\r\n") else {
+            ensure!(self.head.len() < MOST_HEAD, "the server's answer to the handshake does not end");
+            return Ok(None);
+        };
+        self.head.truncate(end);
+        check(&self.head, &self.accept)?;
+        Ok(Some(end + 4 - before))
+    }
+}
+
+/// The rules of section 4.1 for the answer to a request that offered neither extensions nor subprotocols.
+fn check(head: &[u8], accept: &[u8; 28]) -> anyhow::Result<()> {
+    let head = str::from_utf8(head).context("the server's answer to the handshake is not text")?;
+    let mut lines = head.split("\r\n");
+    let status = lines.next().unwrap_or_default();
+    let Some(rest) = status.strip_prefix("HTTP/1.1 ") else {
+        bail!("the server does not speak HTTP/1.1: it answered {status:?}");
+    };
+    //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
+    //# If the status code received from the server is not 101, the
+    //# client handles the response per HTTP [RFC2616] procedures.
+    ensure!(
+        rest.split(' ').next() == Some("101"),
+        "the server answered {rest:?} instead of 101 (Switching Protocols)"
+    );
+    let (mut upgrade, mut connection, mut accepted) = (false, false, false);
+    for line in lines {
+        let (name, value) = line.split_once(':').with_context(|| format!("{line:?} is no field line"))?;
+        let value = value.trim_matches([' ', '\t']);
+        match name.to_ascii_lowercase().as_str() {
+            "upgrade" => upgrade |= value.eq_ignore_ascii_case("websocket"),
+            "connection" => {
+                connection |= value.split(',').any(|token| token.trim().eq_ignore_ascii_case("upgrade"));
+            }
+            "sec-websocket-accept" => {
+                ensure!(
+                    value.as_bytes() == accept,
+                    "the server's Sec-WebSocket-Accept does not answer the key"
+                );
+                accepted = true;
+            }
+            "sec-websocket-extensions" => {
+                bail!("the server accepted an extension that was not offered: {value:?}")
+            }
+            "sec-websocket-protocol" => {
+                bail!("the server chose a subprotocol that was not offered: {value:?}")
+            }
+            _ => {}
+        }
+    }
+    ensure!(upgrade, "the server's answer lacks Upgrade: websocket");
+    ensure!(connection, "the server's answer lacks Connection: Upgrade");
+    ensure!(accepted, "the server's answer lacks Sec-WebSocket-Accept");
+    Ok(())
+}
+
+/// More than the fields of a 101 come to.
+const MOST_HEAD: usize = 16 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ACCEPT: &[u8; 28] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+    const ANSWER: &str = "HTTP/1.1 101 Switching Protocols\r\nupgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n\
+                          Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+    #[test]
+    fn an_answer_is_taken_however_it_is_split() {
+        let whole = format!("{ANSWER}\r\n\r\n");
+        for split in 0..whole.len() {
+            let mut handshake = Handshake { accept: *ACCEPT, head: Vec::new() };
+            assert_eq!(handshake.receive(&whole.as_bytes()[..split]).unwrap(), None);
+            let rest = [&whole.as_bytes()[split..], b"\x81\x00"].concat();
+            assert_eq!(handshake.receive(&rest).unwrap(), Some(whole.len() - split));
+        }
+    }
+
+    #[test]
+    fn answers_that_break_a_rule_are_refused_in_words() {
+        for (from, to, part) in [
+            ("101 Switching Protocols", "404 Not Found", "404 Not Found"),
+            ("101 Switching", "1010 Switching", "1010"),
+            ("HTTP/1.1", "HTTP/1.0", "HTTP/1.1"),
+            ("upgrade: WebSocket\r\n", "", "Upgrade"),
+            (", Upgrade", "", "Connection"),
+            ("s3pP", "S3pP", "Accept"),
+            ("Sec-WebSocket-Accept", "X-Accept", "Accept"),
+            ("upgrade:", "Sec-WebSocket-Extensions: permessage-deflate\r\nupgrade:", "extension"),
+            ("upgrade:", "Sec-WebSocket-Protocol: chat\r\nupgrade:", "subprotocol"),
+            ("upgrade:", "nonsense\r\nupgrade:", "nonsense"),
+        ] {
+            let answer = ANSWER.replace(from, to);
+            let error = check(answer.as_bytes(), ACCEPT).unwrap_err().to_string();
+            assert!(error.contains(part), "{to:?}: {error}");
+        }
+        assert!(check(ANSWER.as_bytes(), ACCEPT).is_ok());
+    }
+
+    #[test]
+    fn the_request_has_a_key_of_its_own() {
+        let target: Target = "ws://localhost:5000/ws?x".parse().unwrap();
+        let (first, second) = (Handshake::start(&target), Handshake::start(&target));
+        assert_ne!(first.0.accept, second.0.accept);
+        let request = String::from_utf8(first.1).unwrap();
+        assert!(request.starts_with("GET /ws?x HTTP/1.1\r\nHost: localhost:5000\r\n"), "{request}");
+        let (_, key) = request.split_once("Sec-WebSocket-Key: ").unwrap();
+        assert!(framewright::handshake::is_valid_key(&key.as_bytes()[..24]));
+    }
+}

@@ -1,0 +1,249 @@
+//! The echo modes: a closed loop, where a reply lets the next message go, and an open loop, where a schedule does.
+//!
+//! First messages go and nothing is counted (warm-up); then replies are counted and timed; then, in an open loop, replies are
+//! awaited that belong to messages of the counted time.
+
+use super::engine::{Engine, Lane, TICK, nanos};
+use super::latency::Latency;
+use super::peer::{Peer, Step};
+use super::process::Process;
+use super::progress::Progress;
+use super::schedule::Schedule;
+use super::usage::{Meter, Usage};
+use anyhow::Context;
+use std::ops::Range;
+use std::time::Duration;
+
+/// The lane whose messages are counted; any other is there to disturb.
+pub(super) const COUNTED: usize = 0;
+
+/// How long, and how fast.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    pub(super) warm_up: Duration,
+    pub(super) duration: Duration,
+    /// Messages a second on all connections of the counted lane; without it, a closed loop.
+    pub(super) rate: Option<f64>,
+}
+
+/// What was counted.
+#[derive(Debug)]
+pub(super) struct Counted {
+    pub(super) duration: Duration,
+    pub(super) messages: u64,
+    /// Octets of payload in the replies.
+    pub(super) payload: u64,
+    pub(super) latency: Latency,
+    pub(super) flood_messages: u64,
+    pub(super) open_loop: Option<OpenLoop>,
+    pub(super) usage: Usage,
+}
+
+/// How an open loop went.
+#[derive(Debug)]
+pub(super) struct OpenLoop {
+    /// How long after its time a message was given to its connection.
+    pub(super) late: Latency,
+    /// Messages of the counted time without a reply. They count in the latencies with the time that they have waited.
+    pub(super) unanswered: u64,
+}
+
+/// Loads the connections of an engine, which are open.
+pub(super) fn run(
+    engine: &mut Engine,
+    plan: Plan,
+    server: Option<&Process>,
+    progress: &Progress,
+) -> anyhow::Result<Counted> {
+    let clock = engine.clock();
+    let mut tally = Tally::new();
+    let mut pace = plan.rate.map(|rate| Pace::new(engine, rate));
+    engine.fill()?;
+    let begin = clock.now() + nanos(plan.warm_up);
+    until(engine, begin, &mut pace, &mut tally, |_, left| progress.show("warm-up", left, None))?;
+
+    let meter = Meter::start(server)?;
+    let from = clock.now();
+    let to = from + nanos(plan.duration);
+    tally.begin(if pace.is_some() { from..to } else { 0..u64::MAX });
+    if let Some(pace) = &mut pace {
+        pace.begin();
+    }
+    until(engine, to, &mut pace, &mut tally, |tally, left| {
+        let counted = plan.duration.saturating_sub(left).as_secs_f64();
+        progress.show("counting", left, Some(tally.messages as f64 / counted.max(1e-9)));
+    })?;
+    let duration = Duration::from_nanos(clock.now() - from);
+    let spun = pace.as_ref().map_or(Duration::ZERO, |pace| Duration::from_nanos(pace.spun));
+    let usage = meter.stop(duration, spun)?;
+
+    tally.counting = false;
+    let open_loop = pace.map(|pace| drain(engine, pace, to, &mut tally, progress)).transpose()?;
+    let Tally { messages, payload, latency, flood_messages, .. } = tally;
+    Ok(Counted { duration, messages, payload, latency, flood_messages, open_loop, usage })
+}
+
+/// Turns the engine until this time.
+fn until(
+    engine: &mut Engine,
+    end: u64,
+    pace: &mut Option<Pace>,
+    tally: &mut Tally,
+    mut show: impl FnMut(&Tally, Duration),
+) -> anyhow::Result<()> {
+    let clock = engine.clock();
+    let mut shown = 0;
+    loop {
+        let now = clock.now();
+        if now >= end {
+            return Ok(());
+        }
+        let left = Duration::from_nanos(end - now);
+        if now >= shown + nanos(SHOW) {
+            shown = now;
+            show(tally, left);
+        }
+        match pace {
+            Some(pace) => pace.turn(engine, tally, now)?,
+            None => {
+                engine.turn(left.min(TICK), |peer, lane, step, now| tally.on(peer, lane, step, now))?;
+            }
+        }
+    }
+}
+
+/// Sends what was due before `to`, awaits the replies that belong to the counted time, and counts what does not come.
+fn drain(
+    engine: &mut Engine,
+    mut pace: Pace,
+    to: u64,
+    tally: &mut Tally,
+    progress: &Progress,
+) -> anyhow::Result<OpenLoop> {
+    let clock = engine.clock();
+    while pace.send(engine, to - 1)? > 0 {}
+    let give_up = clock.now() + nanos(DRAIN);
+    while tally.unanswered(engine).next().is_some() && clock.now() < give_up {
+        progress.show("waiting for replies", Duration::from_nanos(give_up.saturating_sub(clock.now())), None);
+        engine.turn(TICK, |peer, lane, step, now| tally.on(peer, lane, step, now))?;
+    }
+    let now = clock.now();
+    let waiting: Vec<_> = tally.unanswered(engine).collect();
+    for &(since, count) in &waiting {
+        tally.latency.record(now.saturating_sub(since), u64::from(count));
+    }
+    Ok(OpenLoop { late: pace.late, unanswered: waiting.iter().map(|&(_, count)| u64::from(count)).sum() })
+}
+
+/// Counts replies.
+#[derive(Debug)]
+struct Tally {
+    counting: bool,
+    /// When a message has to have been granted for its time to be recorded.
+    timed: Range<u64>,
+    messages: u64,
+    payload: u64,
+    latency: Latency,
+    flood_messages: u64,
+}
+
+impl Tally {
+    fn new() -> Tally {
+        Tally {
+            counting: false,
+            timed: 0..0,
+            messages: 0,
+            payload: 0,
+            latency: Latency::new(),
+            flood_messages: 0,
+        }
+    }
+
+    fn begin(&mut self, timed: Range<u64>) {
+        self.counting = true;
+        self.timed = timed;
+    }
+
+    /// Takes note of what a connection brought, and lets it send the next messages in a closed loop.
+    #[inline]
+    fn on(&mut self, peer: &mut Peer, lane: &Lane, step: &Step, now: u64) {
+        if peer.lane == COUNTED {
+            if self.counting {
+                self.messages += step.replies;
+                self.payload += step.payload;
+            }
+            peer.answered(step.replies, |since, count| {
+                if self.timed.contains(&since) {
+                    self.latency.record(now.saturating_sub(since), count);
+                }
+            });
+        } else {
+            self.flood_messages += if self.counting { step.replies } else { 0 };
+            peer.answered(step.replies, |_, _| {});
+        }
+        if lane.in_flight.is_some() {
+            let replies = u32::try_from(step.replies).expect("no more than are in flight");
+            peer.grant(&lane.script, replies, now);
+        }
+    }
+
+    /// Messages of the counted time that are not answered: since when, and how many.
+    fn unanswered<'a>(&'a self, engine: &'a Engine) -> impl Iterator<Item = (u64, u32)> + 'a {
+        let counted = engine.peers.iter().filter(|peer| peer.lane == COUNTED);
+        counted.flat_map(Peer::unanswered).filter(|(since, _)| self.timed.contains(since))
+    }
+}
+
+/// What an open loop sends.
+#[derive(Debug)]
+struct Pace {
+    schedule: Schedule,
+    /// The messages go to the connections in turn.
+    places: Vec<usize>,
+    late: Latency,
+    /// Nanoseconds of waiting without sleeping.
+    spun: u64,
+}
+
+impl Pace {
+    fn new(engine: &Engine, rate: f64) -> Pace {
+        let counted = |&place: &usize| engine.peers[place].lane == COUNTED;
+        let places = (0..engine.peers.len()).filter(counted).collect();
+        let schedule = Schedule::new(engine.clock().now(), rate);
+        Pace { schedule, places, late: Latency::new(), spun: 0 }
+    }
+
+    /// Forgets the warm-up.
+    fn begin(&mut self) {
+        (self.late, self.spun) = (Latency::new(), 0);
+    }
+
+    /// Sends what is due, and hears what has come.
+    fn turn(&mut self, engine: &mut Engine, tally: &mut Tally, now: u64) -> anyhow::Result<()> {
+        let sent = self.send(engine, now)?;
+        let sleep = self.schedule.sleep(now);
+        let heard = engine.turn(sleep, |peer, lane, step, now| tally.on(peer, lane, step, now))?;
+        if sent == 0 && !heard && sleep.is_zero() {
+            self.spun += engine.clock().now() - now;
+        }
+        Ok(())
+    }
+
+    /// Sends messages that are due, up to a number after which replies should be looked at. Returns how many.
+    fn send(&mut self, engine: &mut Engine, now: u64) -> anyhow::Result<usize> {
+        for sent in 0..BURST {
+            let Some((number, due)) = self.schedule.take(now) else { return Ok(sent) };
+            let turn = usize::try_from(number % self.places.len() as u64)?;
+            let tried = engine.send(self.places[turn], due).context("a message cannot be sent")?;
+            self.late.record(tried.saturating_sub(due), 1);
+        }
+        Ok(BURST)
+    }
+}
+
+/// How often the progress is shown.
+const SHOW: Duration = Duration::from_millis(200);
+/// How long replies are awaited after the counted time of an open loop.
+const DRAIN: Duration = Duration::from_secs(3);
+/// Messages of a schedule that are sent before replies are looked at.
+const BURST: usize = 64;

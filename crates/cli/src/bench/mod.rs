@@ -1,0 +1,122 @@
+//! `framewright bench`: loads a WebSocket echo server and measures it, on raw non-blocking sockets and one thread.
+//!
+//! | file | topic |
+//! |---|---|
+//! | `args` | the command line |
+//! | `target`, `mix`, `payload` | where messages go, which sizes they have, what they say |
+//! | `script` | the requests as octets, built beforehand |
+//! | `handshake`, `replies`, `peer` | one connection |
+//! | `engine` | all connections in an event loop |
+//! | `load`, `schedule`, `idle`, `connect` | the modes |
+//! | `process`, `usage`, `latency`, `report`, `progress` | what was used, how long it took, how it is told |
+
+mod args;
+mod connect;
+mod engine;
+mod handshake;
+mod idle;
+mod latency;
+mod load;
+mod mix;
+mod payload;
+mod peer;
+mod process;
+mod progress;
+mod replies;
+mod report;
+mod schedule;
+mod script;
+mod target;
+mod usage;
+
+pub(crate) use args::Args;
+
+use anyhow::Context;
+use args::Mode;
+use clap::error::ErrorKind;
+use engine::{Engine, Lane};
+use mix::Mix;
+use peer::Endpoint;
+use process::Process;
+use progress::Progress;
+use report::{Findings, Report};
+use script::{Recipe, Script};
+use std::io::Write as _;
+
+/// Runs the load that the arguments describe, and prints what it found.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    if let Err(wrong) = args.check() {
+        clap::Error::raw(ErrorKind::ValueValidation, wrong + "\n").exit();
+    }
+    let server = args.pid.map(Process::new).transpose()?;
+    // A connection is a descriptor.
+    let descriptors = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(0);
+    let wanted = (args.connections.get() + args.flooders) as u64 + 16;
+    anyhow::ensure!(
+        descriptors == 0 || wanted <= descriptors,
+        "{wanted} descriptors are needed, and the system allows {descriptors}"
+    );
+    let findings = measure(args, server.as_ref())?;
+    let report = Report { args, findings };
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", report.to_json())?;
+    } else {
+        write!(out, "{}", report.to_text())?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn measure(args: &Args, server: Option<&Process>) -> anyhow::Result<Findings> {
+    let progress = Progress::new();
+    progress.say("connecting");
+    let mode = args.mode();
+    let endpoint = Endpoint {
+        target: args.url.clone(),
+        addr: args.url.resolve()?,
+        imitate_handshakes: mode == Mode::ConnectRate,
+    };
+    let mut engine = Engine::new(endpoint, lanes(args))?;
+    let connections = args.connections.get();
+    let findings = match mode {
+        Mode::Echo | Mode::Rate => {
+            engine.open(load::COUNTED, connections)?;
+            if args.flooders > 0 {
+                engine.open(load::COUNTED + 1, args.flooders)?;
+            }
+            Findings::Counted(Box::new(load::run(&mut engine, args.plan(), server, &progress)?))
+        }
+        Mode::ConnectRate => {
+            let counted = connect::run(&mut engine, connections, args.plan(), server, &progress)?;
+            Findings::Counted(Box::new(counted))
+        }
+        Mode::Idle => {
+            let server = server.context("--idle needs --pid")?;
+            Findings::Idle(idle::run(&mut engine, connections, server, &progress)?)
+        }
+    };
+    progress.say("closing");
+    engine.close_all();
+    Ok(findings)
+}
+
+/// What the connections send: those that are counted, and those that flood.
+fn lanes(args: &Args) -> Vec<Lane> {
+    let lane = |mix: &Mix, in_flight: u32, scheduled: bool, verify: bool| {
+        let recipe = Recipe {
+            mix,
+            kind: args.kind,
+            seed: args.seed,
+            in_flight: if scheduled { 1 } else { in_flight as usize },
+            verify,
+            protocol: args.url.protocol,
+        };
+        Lane { script: Script::new(recipe), in_flight: (!scheduled).then_some(in_flight) }
+    };
+    let mut lanes = vec![lane(&args.size, args.in_flight.get(), args.rate.is_some(), args.verify)];
+    if args.flooders > 0 {
+        lanes.push(lane(&Mix::of(args.flood_size), args.flood_in_flight.get(), false, args.verify));
+    }
+    lanes
+}

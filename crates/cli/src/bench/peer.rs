@@ -1,0 +1,395 @@
+//! One connection of the load: its socket, how far its handshakes are, what it sends and what it has heard.
+//!
+//! ```text
+//!   Connecting --(Opening)--> Open --> Closing --> Closed
+//! ```
+//! A connection without a protocol is open once it is connected, unless the exchange of handshakes is imitated.
+
+use super::handshake::Handshake;
+use super::replies::{Heard, Replies};
+use super::script::Script;
+use super::target::{Protocol, Target};
+use anyhow::{Context, bail};
+use framewright::frame::{OpCode, encode_frame};
+use mio::net::TcpStream;
+use socket2::SockRef;
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Read, Write};
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Where connections go, and how they begin.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    pub(super) target: Target,
+    pub(super) addr: SocketAddr,
+    /// Without a protocol: whether as many octets as the handshakes have are sent and awaited in their place.
+    pub(super) imitate_handshakes: bool,
+}
+
+/// Memory that all connections read into.
+#[derive(Debug)]
+pub(super) struct Buffers {
+    octets: Vec<u8>,
+    /// Never read: what the kernel is told to drop has to have a length.
+    dropped: Vec<MaybeUninit<u8>>,
+}
+
+impl Buffers {
+    pub(super) fn new() -> Buffers {
+        Buffers { octets: vec![0; READ], dropped: vec![MaybeUninit::uninit(); DROP] }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Peer {
+    socket: TcpStream,
+    stage: Stage,
+    /// Whether handshakes are imitated, without a protocol.
+    imitates: bool,
+    /// Which lane of the load it belongs to.
+    pub(super) lane: usize,
+    /// When it began to connect.
+    pub(super) since: u64,
+    /// When octets last moved, or it was given something to do.
+    active: u64,
+    /// Octets that go between two requests: handshakes, Pongs, Close.
+    urgent: Vec<u8>,
+    /// Where in the script the next octet to send is, and how many more may be sent.
+    at: usize,
+    granted: usize,
+    /// The place in the script of the message to be granted next.
+    next: usize,
+    replies: Replies,
+    /// When messages were granted that are not answered: the time, and how many.
+    stamps: VecDeque<(u64, u32)>,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Connecting(Opening),
+    Opening(Opening),
+    Open,
+    /// Octets of an imitated closing handshake to come; else a Close frame is awaited.
+    Closing(Option<usize>),
+    Closed,
+}
+
+#[derive(Debug)]
+enum Opening {
+    WebSocket(Box<Handshake>),
+    /// Octets that have to come back.
+    Octets(usize),
+}
+
+/// What a turn of a connection brought.
+#[derive(Debug, Default)]
+pub(super) struct Step {
+    pub(super) opened: bool,
+    pub(super) closed: bool,
+    pub(super) replies: u64,
+    pub(super) payload: u64,
+}
+
+impl Peer {
+    /// Starts to connect.
+    pub(super) fn connect(endpoint: &Endpoint, script: &Script, number: usize, now: u64) -> io::Result<Peer> {
+        let socket = TcpStream::connect(endpoint.addr)?;
+        socket.set_nodelay(true)?;
+        // The port is free again as soon as the socket is dropped. Thousands of connections a second would else leave
+        // no port within the minute that TIME-WAIT takes; the closing handshake has told all that there is to tell.
+        SockRef::from(&socket).set_linger(Some(Duration::ZERO))?;
+        let (handshake, request) = Handshake::start(&endpoint.target);
+        let (opening, urgent) = match endpoint.target.protocol {
+            Protocol::WebSocket => (Opening::WebSocket(Box::new(handshake)), request),
+            Protocol::Raw if endpoint.imitate_handshakes => (Opening::Octets(request.len()), request),
+            Protocol::Raw => (Opening::Octets(0), Vec::new()),
+        };
+        let next = script.place(number);
+        Ok(Peer {
+            socket,
+            stage: Stage::Connecting(opening),
+            imitates: endpoint.imitate_handshakes,
+            lane: 0,
+            since: now,
+            active: now,
+            urgent,
+            at: script.start(next),
+            granted: 0,
+            next,
+            replies: Replies::new(next),
+            stamps: VecDeque::new(),
+        })
+    }
+
+    pub(super) fn socket(&mut self) -> &mut TcpStream {
+        &mut self.socket
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::Open)
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self.stage, Stage::Closed)
+    }
+
+    pub(super) fn has_more_to_send(&self) -> bool {
+        self.granted > 0
+    }
+
+    /// Whether it waits for the server, and has for so long.
+    pub(super) fn waits_since(&self) -> Option<u64> {
+        let waits = !matches!(self.stage, Stage::Open | Stage::Closed) || !self.stamps.is_empty();
+        waits.then_some(self.active)
+    }
+
+    /// Lets it send so many more messages; their time counts from `since`.
+    #[inline]
+    pub(super) fn grant(&mut self, script: &Script, count: u32, since: u64) {
+        if self.stamps.is_empty() {
+            self.active = since;
+        }
+        self.granted += script.advance(&mut self.next, count as usize);
+        self.stamps.push_back((since, count));
+    }
+
+    /// The times since which the next `replies` messages were on the way, each with a number of messages.
+    #[inline]
+    pub(super) fn answered(&mut self, mut replies: u64, mut each: impl FnMut(u64, u64)) {
+        while replies > 0
+            && let Some((since, count)) = self.stamps.front_mut()
+        {
+            let taken = replies.min(u64::from(*count));
+            each(*since, taken);
+            replies -= taken;
+            match u32::try_from(u64::from(*count) - taken) {
+                Ok(left) if left > 0 => *count = left,
+                _ => drop(self.stamps.pop_front()),
+            }
+        }
+    }
+
+    /// Messages that are not answered.
+    pub(super) fn unanswered(&self) -> impl Iterator<Item = (u64, u32)> {
+        self.stamps.iter().copied()
+    }
+
+    /// Starts the closing handshake, behind the request that is being sent. Where there is none to do, it is over.
+    pub(super) fn close(&mut self, script: &Script) {
+        let raw = script.protocol == Protocol::Raw;
+        if raw && !self.imitates {
+            self.stage = Stage::Closed;
+            return;
+        }
+        self.granted = script.rest_of_request(self.at);
+        let before = self.urgent.len();
+        encode_frame(&mut self.urgent, true, OpCode::Close, &NORMAL, Some(rand::random()));
+        self.stage = Stage::Closing(raw.then_some(self.urgent.len() - before));
+    }
+
+    /// Reads what there is. `ended` says that the event queue has told of the end of the stream.
+    ///
+    /// # Errors
+    /// In words, if this cannot be the connection of an echo.
+    pub(super) fn read(
+        &mut self,
+        ended: bool,
+        script: &Script,
+        buffers: &mut Buffers,
+    ) -> anyhow::Result<Step> {
+        let mut step = Step::default();
+        if matches!(self.stage, Stage::Connecting(_)) && !self.connected(&mut step)? {
+            return Ok(step);
+        }
+        while !self.is_closed() {
+            let skippable = if self.is_open() { self.replies.skippable(script) } else { 0 };
+            let skip = cfg!(target_os = "linux") && skippable >= SKIP;
+            let wanted = if skip { skippable.min(DROP) } else { READ };
+            let read = if skip {
+                SockRef::from(&self.socket).recv_with_flags(&mut buffers.dropped[..wanted], MSG_TRUNC)
+            } else {
+                self.socket.read(&mut buffers.octets)
+            };
+            match read {
+                Ok(0) => bail!("the server ended the connection {}", self.stage.describe()),
+                Ok(count) if skip => {
+                    let heard = self.replies.skipped(script, count);
+                    self.take(heard, &mut step)?;
+                    if count < wanted && !ended {
+                        break;
+                    }
+                }
+                Ok(count) => {
+                    self.receive(script, &buffers.octets[..count], &mut step)?;
+                    if count < wanted && !ended {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error).context("the connection failed"),
+            }
+        }
+        Ok(step)
+    }
+
+    /// Sends what it may.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    #[inline]
+    pub(super) fn write(&mut self, script: &Script, now: u64) -> io::Result<()> {
+        while self.granted > 0 || !self.urgent.is_empty() {
+            let between = if self.urgent.is_empty() { None } else { Some(script.rest_of_request(self.at)) };
+            let octets = match between {
+                Some(0) => &self.urgent[..],
+                Some(rest) => script.to_send(self.at, rest),
+                None => script.to_send(self.at, self.granted),
+            };
+            let wanted = octets.len();
+            let count = match self.socket.write(octets) {
+                Ok(count) => count,
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => {
+                    break;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            self.active = now;
+            if between == Some(0) {
+                self.urgent.drain(..count);
+            } else {
+                self.granted -= count;
+                self.at = script.behind(self.at, count);
+            }
+            // The socket is full, and its event comes when it no longer is.
+            if count < wanted {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether connecting has come to its end.
+    fn connected(&mut self, step: &mut Step) -> anyhow::Result<bool> {
+        if let Some(error) = self.socket.take_error()? {
+            return Err(error).context("cannot connect");
+        }
+        match self.socket.peer_addr() {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::NotConnected => return Ok(false),
+            Err(error) => return Err(error).context("cannot connect"),
+        }
+        self.stage = match std::mem::replace(&mut self.stage, Stage::Open) {
+            Stage::Connecting(Opening::Octets(0)) => {
+                step.opened = true;
+                Stage::Open
+            }
+            Stage::Connecting(opening) => Stage::Opening(opening),
+            stage => stage,
+        };
+        Ok(true)
+    }
+
+    fn receive(&mut self, script: &Script, mut octets: &[u8], step: &mut Step) -> anyhow::Result<()> {
+        match &mut self.stage {
+            Stage::Opening(opening) => {
+                let taken = match opening {
+                    Opening::WebSocket(handshake) => handshake.receive(octets)?,
+                    Opening::Octets(left) => {
+                        let taken = (*left).min(octets.len());
+                        *left -= taken;
+                        (*left == 0).then_some(taken)
+                    }
+                };
+                let Some(taken) = taken else { return Ok(()) };
+                self.stage = Stage::Open;
+                step.opened = true;
+                octets = &octets[taken..];
+            }
+            Stage::Closing(Some(left)) => {
+                *left = left.saturating_sub(octets.len());
+                if *left == 0 {
+                    *step = self.closed();
+                }
+                return Ok(());
+            }
+            _ => {}
+        }
+        if octets.is_empty() {
+            return Ok(());
+        }
+        let heard = self.replies.receive(script, octets)?;
+        self.take(heard, step)
+    }
+
+    #[inline]
+    fn take(&mut self, heard: Heard, step: &mut Step) -> anyhow::Result<()> {
+        step.replies += heard.replies;
+        step.payload += heard.payload;
+        if heard.answers.is_empty() && heard.close.is_none() {
+            return Ok(());
+        }
+        self.urgent.extend_from_slice(&heard.answers);
+        let Some(close) = heard.close else { return Ok(()) };
+        if !matches!(self.stage, Stage::Closing(_)) {
+            bail!("the server closed the connection {}", describe(&close));
+        }
+        *step = self.closed();
+        Ok(())
+    }
+
+    /// It is over.
+    pub(super) fn closed(&mut self) -> Step {
+        self.stage = Stage::Closed;
+        self.urgent.clear();
+        self.granted = 0;
+        Step { closed: true, ..Step::default() }
+    }
+
+    /// Takes note that octets came.
+    #[inline]
+    pub(super) fn touch(&mut self, now: u64) {
+        self.active = now;
+    }
+}
+
+impl Stage {
+    /// When the connection was in this stage, in words.
+    fn describe(&self) -> &'static str {
+        match self {
+            Stage::Connecting(_) | Stage::Opening(_) => "during the opening handshake",
+            Stage::Open => "without a Close frame",
+            Stage::Closing(_) | Stage::Closed => "without an answer to the Close frame",
+        }
+    }
+}
+
+/// The body of a Close frame in words.
+fn describe(body: &[u8]) -> String {
+    match body {
+        [high, low, reason @ ..] => {
+            let code = u16::from_be_bytes([*high, *low]);
+            let reason = String::from_utf8_lossy(reason);
+            if reason.is_empty() {
+                format!("with code {code}")
+            } else {
+                format!("with code {code} ({reason:?})")
+            }
+        }
+        _ => "without a code".to_owned(),
+    }
+}
+
+/// The body of a Close frame with the code 1000.
+const NORMAL: [u8; 2] = 1000u16.to_be_bytes();
+/// Octets of a read.
+const READ: usize = 256 << 10;
+/// From so many octets of payload on, the kernel drops them instead of copying them.
+const SKIP: usize = 32 << 10;
+/// The most octets to drop at a time.
+const DROP: usize = 4 << 20;
+/// On a TCP socket under Linux: drop the octets. See tcp(7).
+const MSG_TRUNC: i32 = 0x20;

@@ -1,0 +1,199 @@
+//! What a process has used: processor time and memory, from Linux's `/proc` (see proc(5)).
+//!
+//! Processor time is the sum over threads of `/proc/PID/task/*/schedstat`, which counts nanoseconds; `/proc/PID/stat` counts
+//! ticks of a hundredth of a second, but knows user and system time, and the threads that have ended.
+
+use anyhow::{Context, bail, ensure};
+use std::collections::HashMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+/// A process, or this one.
+#[derive(Debug)]
+pub(super) struct Process {
+    directory: PathBuf,
+}
+
+/// Processor time used so far.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sample {
+    /// Nanoseconds of each thread that lives.
+    threads: HashMap<u32, u64>,
+    user_ticks: u64,
+    system_ticks: u64,
+}
+
+/// Processor time used between two samples, in seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Cpu {
+    pub(super) all: f64,
+    pub(super) user: f64,
+    pub(super) system: f64,
+    /// Of the thread that used most.
+    pub(super) busiest: f64,
+}
+
+/// Octets of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Memory {
+    pub(super) resident: u64,
+    pub(super) peak: u64,
+}
+
+impl Process {
+    pub(super) fn new(pid: u32) -> anyhow::Result<Process> {
+        ensure!(cfg!(target_os = "linux"), "--pid needs Linux: the figures come from /proc");
+        let process = Process { directory: format!("/proc/{pid}").into() };
+        process.sample().with_context(|| format!("cannot read the figures of process {pid}"))?;
+        Ok(process)
+    }
+
+    /// This process, where the system has `/proc`.
+    pub(super) fn this() -> Option<Process> {
+        cfg!(target_os = "linux").then(|| Process { directory: "/proc/self".into() })
+    }
+
+    pub(super) fn sample(&self) -> anyhow::Result<Sample> {
+        let (user_ticks, system_ticks) = parse_stat(&self.read("stat")?)?;
+        let mut threads = HashMap::new();
+        for entry in fs::read_dir(self.directory.join("task"))? {
+            let entry = entry?;
+            let thread = entry.file_name().to_string_lossy().parse()?;
+            match fs::read_to_string(entry.path().join("schedstat")) {
+                Ok(text) => drop(threads.insert(thread, parse_schedstat(&text)?)),
+                // It has ended meanwhile.
+                Err(error) if error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(ESRCH) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Sample { threads, user_ticks, system_ticks })
+    }
+
+    pub(super) fn memory(&self) -> anyhow::Result<Memory> {
+        let status = self.read("status")?;
+        Ok(Memory { resident: parse_kib(&status, "VmRSS")?, peak: parse_kib(&status, "VmHWM")? })
+    }
+
+    /// Octets of memory that this process alone has, and has written to, exact to the page: `smaps_rollup` walks the page
+    /// tables, where the counters behind `VmRSS` lag by up to 64 pages a processor. Pages that were swapped out count.
+    pub(super) fn private(&self) -> anyhow::Result<u64> {
+        let rollup = self.read("smaps_rollup")?;
+        Ok(parse_kib(&rollup, "Private_Dirty")? + parse_kib(&rollup, "Swap")?)
+    }
+
+    /// How many processors it may run on.
+    pub(super) fn processors(&self) -> anyhow::Result<u32> {
+        parse_processors(&self.read("status")?)
+    }
+
+    fn read(&self, file: &str) -> anyhow::Result<String> {
+        let path = self.directory.join(file);
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+    }
+}
+
+impl Sample {
+    /// What was used since `earlier`.
+    pub(super) fn since(&self, earlier: &Sample) -> Cpu {
+        let used =
+            |(thread, now): (&u32, &u64)| now.saturating_sub(*earlier.threads.get(thread).unwrap_or(&0));
+        let nanos: u64 = self.threads.iter().map(used).sum();
+        let busiest = self.threads.iter().map(used).max().unwrap_or(0);
+        let ticks = |now: u64, then: u64| now.saturating_sub(then) as f64 / TICKS;
+        let user = ticks(self.user_ticks, earlier.user_ticks);
+        let system = ticks(self.system_ticks, earlier.system_ticks);
+        let exact = nanos as f64 / 1e9;
+        // The time of threads that have ended is in the ticks alone. Those are rounded, each of the two sums on its own.
+        let all = if user + system > exact + 3.0 / TICKS { user + system } else { exact };
+        let user_share = if user + system > 0.0 { user / (user + system) } else { 0.0 };
+        Cpu { all, user: all * user_share, system: all * (1.0 - user_share), busiest: busiest as f64 / 1e9 }
+    }
+}
+
+/// User and system time in ticks: fields 14 and 15, behind a name that may hold anything.
+fn parse_stat(text: &str) -> anyhow::Result<(u64, u64)> {
+    let (_, fields) = text.rsplit_once(')').context("a stat line has a name")?;
+    let mut fields = fields.split_ascii_whitespace().skip(11).map(str::parse);
+    let (Some(Ok(user)), Some(Ok(system))) = (fields.next(), fields.next()) else {
+        bail!("a stat line has no times: {text:?}");
+    };
+    Ok((user, system))
+}
+
+/// Nanoseconds on a processor: the first of three numbers.
+fn parse_schedstat(text: &str) -> anyhow::Result<u64> {
+    let first = text.split_ascii_whitespace().next().context("an empty schedstat")?;
+    Ok(first.parse()?)
+}
+
+/// The value of `Key:   123 kB`, in octets.
+fn parse_kib(text: &str, key: &str) -> anyhow::Result<u64> {
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+    let value = lines.next().with_context(|| format!("{key} is missing"))?;
+    let kib: u64 = value.trim().trim_end_matches(" kB").parse()?;
+    Ok(kib << 10)
+}
+
+/// The bits set in `Cpus_allowed: f,ffffffff`.
+fn parse_processors(text: &str) -> anyhow::Result<u32> {
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix("Cpus_allowed:"));
+    let mask = lines.next().context("Cpus_allowed is missing")?;
+    Ok(mask.chars().filter_map(|digit| digit.to_digit(16)).map(u32::count_ones).sum())
+}
+
+/// What reading tells of a thread that ends just then.
+const ESRCH: i32 = 3;
+/// Ticks a second in what the kernel tells programs (`USER_HZ`), whatever its own clock does.
+const TICKS: f64 = 100.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(threads: &[(u32, u64)], user_ticks: u64, system_ticks: u64) -> Sample {
+        Sample { threads: threads.iter().copied().collect(), user_ticks, system_ticks }
+    }
+
+    #[test]
+    fn the_lines_of_proc_are_read() {
+        let stat = "42 (a (strange) name) S 1 2 3 4 5 6 7 8 9 10 111 222 0 0 20 0 3 0 99 1000 10";
+        assert_eq!(parse_stat(stat).unwrap(), (111, 222));
+        assert!(parse_stat("42 (short) S 1 2").is_err());
+        assert_eq!(parse_schedstat("123456789 42 7\n").unwrap(), 123_456_789);
+        assert!(parse_schedstat("").is_err());
+        let status = "Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\nCpus_allowed:\tf,00000003\n";
+        assert_eq!(parse_kib(status, "VmRSS").unwrap(), 1 << 20);
+        assert_eq!(parse_kib(status, "VmHWM").unwrap(), 2 << 20);
+        assert!(parse_kib(status, "Vm").is_err());
+        assert_eq!(parse_processors(status).unwrap(), 6);
+    }
+
+    #[test]
+    fn time_is_exact_and_split_as_the_ticks_are() {
+        let before = sample(&[(1, 1_000_000_000), (2, 5)], 50, 50);
+        let after = sample(&[(1, 1_300_000_000), (2, 5), (3, 100_000_000)], 60, 80);
+        let cpu = after.since(&before);
+        assert_eq!((cpu.all, cpu.busiest), (0.4, 0.3));
+        assert!((cpu.user - 0.1).abs() < 1e-9 && (cpu.system - 0.3).abs() < 1e-9);
+        assert_eq!(before.since(&before), Cpu::default());
+    }
+
+    #[test]
+    fn the_time_of_threads_that_ended_is_not_lost() {
+        let before = sample(&[(1, 0), (2, 0)], 0, 0);
+        let after = sample(&[(1, 100_000_000)], 40, 20);
+        assert!((after.since(&before).all - 0.6).abs() < 1e-9);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn this_process_has_used_time_and_memory() {
+        let process = Process::new(std::process::id()).unwrap();
+        assert!(process.sample().unwrap().threads.values().sum::<u64>() > 0);
+        let memory = process.memory().unwrap();
+        assert!(memory.resident > 0 && memory.peak >= memory.resident);
+        assert!(process.private().unwrap() > 0 && process.processors().unwrap() > 0);
+        assert!(Process::new(0).is_err());
+    }
+}

@@ -1,0 +1,396 @@
+//! What comes back on one connection: replies in the order of the requests, cut wherever the reads were cut.
+//!
+//! A server may fragment its replies, and send Pings, Pongs and a Close between them. The straight path is the reply in
+//! one frame that lies whole in the buffer; the payload is looked at only where content is verified.
+
+use super::script::{Message, Script};
+use super::target::Protocol;
+use anyhow::{bail, ensure};
+use framewright::Role;
+use framewright::frame::{Header, MAX_HEADER_LEN, OpCode, Rules, encode_frame};
+
+/// The replies of one connection.
+#[derive(Debug)]
+pub(super) struct Replies {
+    /// The place in the script of the message whose reply is awaited.
+    next: usize,
+    /// Octets of that reply that have come: of its payload, or of all of it where there is no protocol.
+    got: usize,
+    /// A first fragment of the reply has come, and not the last.
+    fragmented: bool,
+    /// The frame whose header has come, and octets of its payload that have not.
+    frame: Option<(Header, usize)>,
+    /// A header that was cut, or the payload of a control frame.
+    kept: Vec<u8>,
+}
+
+/// What some octets turned out to be.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Heard {
+    /// Whole replies.
+    pub(super) replies: u64,
+    /// Octets of payload in them.
+    pub(super) payload: u64,
+    /// Masked frames that answer what the server has asked.
+    pub(super) answers: Vec<u8>,
+    /// The body of a Close frame. Nothing behind it was read.
+    pub(super) close: Option<Vec<u8>>,
+}
+
+impl Replies {
+    /// Awaits the reply to the message at this place of the script.
+    pub(super) fn new(next: usize) -> Replies {
+        Replies { next, got: 0, fragmented: false, frame: None, kept: Vec::new() }
+    }
+
+    /// Octets ahead that are payload, and that nobody wants to see.
+    pub(super) fn skippable(&self, script: &Script) -> usize {
+        match (script.protocol, &self.frame) {
+            _ if script.verify => 0,
+            (Protocol::Raw, _) => script.message(self.next).frame_len - self.got,
+            (Protocol::WebSocket, Some((header, left))) if !header.opcode.is_control() => *left,
+            (Protocol::WebSocket, _) => 0,
+        }
+    }
+
+    /// Takes note that so many octets, at most [`skippable`](Replies::skippable), have come and are gone.
+    pub(super) fn skipped(&mut self, script: &Script, count: usize) -> Heard {
+        let mut heard = Heard::default();
+        self.got += count;
+        match &mut self.frame {
+            Some((header, left)) => {
+                *left -= count;
+                if *left == 0 {
+                    let fin = header.fin;
+                    self.frame = None;
+                    self.end_data(script, fin, &mut heard);
+                }
+            }
+            None if self.got == script.message(self.next).frame_len => self.replied(script, &mut heard),
+            None => {}
+        }
+        heard
+    }
+
+    /// Takes the octets that came.
+    ///
+    /// # Errors
+    /// What is wrong with them, in words.
+    pub(super) fn receive(&mut self, script: &Script, mut octets: &[u8]) -> anyhow::Result<Heard> {
+        let mut heard = Heard::default();
+        if script.protocol == Protocol::Raw {
+            self.receive_raw(script, octets, &mut heard)?;
+            return Ok(heard);
+        }
+        loop {
+            if self.frame.is_none() && self.kept.is_empty() {
+                octets = self.receive_whole(script, octets, &mut heard)?;
+            }
+            if octets.is_empty() || heard.close.is_some() {
+                return Ok(heard);
+            }
+            octets = self.receive_piece(script, octets, &mut heard)?;
+        }
+    }
+
+    /// As many replies as lie there whole, each in a frame: the octets behind them.
+    #[inline]
+    fn receive_whole<'a>(
+        &mut self,
+        script: &Script,
+        mut octets: &'a [u8],
+        heard: &mut Heard,
+    ) -> anyhow::Result<&'a [u8]> {
+        if self.fragmented {
+            return Ok(octets);
+        }
+        while let Ok(Some((header, header_len))) = Header::parse(octets, RULES) {
+            let message = script.message(self.next);
+            let end = header_len + message.payload_len;
+            let expected = header.fin
+                && header.opcode == script.opcode
+                && header.payload_len == message.payload_len as u64;
+            if !expected || octets.len() < end {
+                break;
+            }
+            if script.verify {
+                compare(script.payload(message), 0, &octets[header_len..end])?;
+            }
+            octets = &octets[end..];
+            heard.replies += 1;
+            heard.payload += message.payload_len as u64;
+            self.next = script.after(self.next);
+        }
+        Ok(octets)
+    }
+
+    /// A part of a header, a header, or payload: the octets behind that.
+    fn receive_piece<'a>(
+        &mut self,
+        script: &Script,
+        octets: &'a [u8],
+        heard: &mut Heard,
+    ) -> anyhow::Result<&'a [u8]> {
+        let Some((header, left)) = self.frame else {
+            return self.receive_header(script, octets, heard);
+        };
+        let (piece, rest) = octets.split_at(left.min(octets.len()));
+        if header.opcode.is_control() {
+            self.kept.extend_from_slice(piece);
+        } else {
+            if script.verify {
+                compare(script.payload(script.message(self.next)), self.got, piece)?;
+            }
+            self.got += piece.len();
+        }
+        if piece.len() < left {
+            self.frame = Some((header, left - piece.len()));
+        } else {
+            self.end_frame(script, header, heard)?;
+        }
+        Ok(rest)
+    }
+
+    fn receive_header<'a>(
+        &mut self,
+        script: &Script,
+        octets: &'a [u8],
+        heard: &mut Heard,
+    ) -> anyhow::Result<&'a [u8]> {
+        let before = self.kept.len();
+        self.kept.extend_from_slice(&octets[..octets.len().min(MAX_HEADER_LEN - before)]);
+        let parsed = match Header::parse(&self.kept, RULES) {
+            Ok(parsed) => parsed,
+            Err(broken) => bail!("the server broke the protocol: {broken}"),
+        };
+        let Some((header, header_len)) = parsed else { return Ok(&octets[self.kept.len() - before..]) };
+        self.kept.clear();
+        let rest = &octets[header_len - before..];
+        if !header.opcode.is_control() {
+            self.check_data(script, header)?;
+        }
+        match usize::try_from(header.payload_len)? {
+            0 => self.end_frame(script, header, heard)?,
+            left => self.frame = Some((header, left)),
+        }
+        Ok(rest)
+    }
+
+    /// Whether a frame with this header can be the reply, or its next fragment.
+    fn check_data(&self, script: &Script, header: Header) -> anyhow::Result<()> {
+        let message = script.message(self.next);
+        let expected = if self.fragmented { OpCode::Continuation } else { script.opcode };
+        ensure!(
+            header.opcode == expected,
+            "wrong reply: a frame of type {:?}, where {expected:?} was to come",
+            header.opcode
+        );
+        let so_far = self.got as u64 + header.payload_len;
+        let sent = message.payload_len as u64;
+        ensure!(
+            so_far == sent || (so_far < sent && !header.fin),
+            "wrong reply: a message of {so_far} bytes, where {sent} were sent"
+        );
+        Ok(())
+    }
+
+    fn end_frame(&mut self, script: &Script, header: Header, heard: &mut Heard) -> anyhow::Result<()> {
+        self.frame = None;
+        match header.opcode {
+            OpCode::Ping => {
+                encode_frame(&mut heard.answers, true, OpCode::Pong, &self.kept, Some(rand::random()));
+            }
+            OpCode::Pong => {}
+            OpCode::Close => heard.close = Some(self.kept.clone()),
+            OpCode::Text | OpCode::Binary | OpCode::Continuation => self.end_data(script, header.fin, heard),
+        }
+        self.kept.clear();
+        Ok(())
+    }
+
+    fn end_data(&mut self, script: &Script, fin: bool, heard: &mut Heard) {
+        self.fragmented = !fin;
+        if fin {
+            self.replied(script, heard);
+        }
+    }
+
+    fn replied(&mut self, script: &Script, heard: &mut Heard) {
+        heard.replies += 1;
+        heard.payload += script.message(self.next).payload_len as u64;
+        self.next = script.after(self.next);
+        self.got = 0;
+    }
+
+    /// An echo without a protocol: the frames that were sent, as they were sent.
+    fn receive_raw(&mut self, script: &Script, mut octets: &[u8], heard: &mut Heard) -> anyhow::Result<()> {
+        while !octets.is_empty() {
+            let message: Message = script.message(self.next);
+            let (piece, rest) = octets.split_at(octets.len().min(message.frame_len - self.got));
+            if script.verify {
+                compare(script.frame(message), self.got, piece)?;
+            }
+            self.got += piece.len();
+            octets = rest;
+            if self.got == message.frame_len {
+                self.replied(script, heard);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether `piece` is what was sent from octet `at` on.
+fn compare(sent: &[u8], at: usize, piece: &[u8]) -> anyhow::Result<()> {
+    let sent = &sent[at..at + piece.len()];
+    if sent == piece {
+        return Ok(());
+    }
+    let wrong = sent.iter().zip(piece).position(|(sent, got)| sent != got).unwrap_or(0);
+    bail!("wrong reply: byte {} is {:#04x}, where {:#04x} was sent", at + wrong, piece[wrong], sent[wrong])
+}
+
+const RULES: Rules = Rules::for_receiver(Role::Client);
+
+#[cfg(test)]
+mod tests {
+    use super::super::payload::Kind;
+    use super::super::script::Recipe;
+    use super::*;
+
+    fn script(mix: &str, verify: bool, protocol: Protocol) -> Script {
+        let mix = mix.parse().unwrap();
+        Script::new(Recipe { mix: &mix, kind: Kind::Binary, seed: 1, in_flight: 1, verify, protocol })
+    }
+
+    /// The reply to the message at `index`, in frames that carry these numbers of octets and the rest.
+    fn reply(script: &Script, index: usize, cuts: &[usize], between: &[u8]) -> Vec<u8> {
+        let mut octets = Vec::new();
+        let mut payload = script.payload(script.message(index));
+        for (number, &cut) in cuts.iter().enumerate() {
+            let (piece, rest) = payload.split_at(cut);
+            let opcode = if number == 0 { OpCode::Binary } else { OpCode::Continuation };
+            encode_frame(&mut octets, false, opcode, piece, None);
+            octets.extend_from_slice(between);
+            payload = rest;
+        }
+        let opcode = if cuts.is_empty() { OpCode::Binary } else { OpCode::Continuation };
+        encode_frame(&mut octets, true, opcode, payload, None);
+        octets
+    }
+
+    /// All that is heard when the octets come in pieces of this size.
+    fn heard(script: &Script, octets: &[u8], size: usize) -> anyhow::Result<Heard> {
+        let mut replies = Replies::new(0);
+        let mut all = Heard::default();
+        for piece in octets.chunks(size) {
+            let heard = replies.receive(script, piece)?;
+            all.replies += heard.replies;
+            all.payload += heard.payload;
+            all.answers.extend(heard.answers);
+            all.close = all.close.or(heard.close);
+        }
+        Ok(all)
+    }
+
+    #[test]
+    fn replies_are_found_however_they_are_fragmented_and_split() {
+        let script = script("200,0,5", true, Protocol::WebSocket);
+        let mut octets = Vec::new();
+        let mut ping = Vec::new();
+        encode_frame(&mut ping, true, OpCode::Ping, b"here?", None);
+        encode_frame(&mut ping, true, OpCode::Pong, b"", None);
+        let mut payload = 0;
+        for index in 0..6 {
+            let len = script.message(index).payload_len;
+            octets.extend(reply(&script, index, &[], b""));
+            payload += len as u64;
+            if index % 2 == 1 {
+                octets.extend_from_slice(&ping);
+            }
+        }
+        for index in 6..12 {
+            let len = script.message(index).payload_len;
+            octets.extend(reply(&script, index, &[len / 2, 0], &ping));
+            payload += len as u64;
+        }
+        for size in 1..octets.len() {
+            let heard = heard(&script, &octets, size).unwrap();
+            assert_eq!((heard.replies, heard.payload, &heard.close), (12, payload, &None), "{size}");
+            assert_eq!(heard.answers.len(), 15 * (2 + 4 + 5), "a Pong for each Ping");
+        }
+    }
+
+    #[test]
+    fn a_close_frame_is_heard_and_ends_the_reading() {
+        let script = script("20", true, Protocol::WebSocket);
+        let mut octets = reply(&script, 0, &[], b"");
+        encode_frame(&mut octets, true, OpCode::Close, &1001u16.to_be_bytes(), None);
+        octets.extend_from_slice(b"more");
+        let heard = heard(&script, &octets, octets.len()).unwrap();
+        assert_eq!((heard.replies, heard.close), (1, Some(vec![0x03, 0xe9])));
+    }
+
+    #[test]
+    fn wrong_replies_are_told_in_words() {
+        let script = script("20", true, Protocol::WebSocket);
+        let right = reply(&script, 0, &[], b"");
+        let mut changed = right.clone();
+        changed[2 + 7] ^= 1;
+        let mut text = right.clone();
+        text[0] = 0x81;
+        let mut short = right.clone();
+        short[1] = 19;
+        let mut long = right.clone();
+        long[1] = 21;
+        let mut masked = right.clone();
+        masked[1] |= 0x80;
+        let exchanged = reply(&script, 1, &[], b"");
+        for (octets, part) in [
+            (changed, "byte 7"),
+            (text, "Text"),
+            (short, "19 bytes"),
+            (long, "21 bytes"),
+            (masked, "broke the protocol"),
+            (exchanged, "byte 0"),
+            (vec![0x80, 0], "Continuation"),
+        ] {
+            for size in [1, octets.len()] {
+                let error = heard(&script, &octets, size).unwrap_err().to_string();
+                assert!(error.contains(part), "{part:?}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_protocol_the_octets_come_back() {
+        let script = script("200,0,5", true, Protocol::Raw);
+        let octets = script.to_send(0, script.start(9));
+        for size in 1..octets.len() {
+            assert_eq!(heard(&script, octets, size).unwrap().replies, 9);
+        }
+        let mut wrong = octets.to_vec();
+        wrong[100] ^= 1;
+        assert!(heard(&script, &wrong, 64).is_err());
+    }
+
+    #[test]
+    fn payload_that_nobody_looks_at_can_be_skipped() {
+        let script = script("1000", false, Protocol::WebSocket);
+        let mut replies = Replies::new(0);
+        assert_eq!(replies.skippable(&script), 0);
+        let header = [0x82, 126, 3, 232];
+        assert_eq!(replies.receive(&script, &header).unwrap().replies, 0);
+        assert_eq!(replies.skippable(&script), 1000);
+        assert_eq!(replies.skipped(&script, 900).replies, 0);
+        assert_eq!(replies.skippable(&script), 100);
+        assert_eq!(replies.skipped(&script, 100), Heard { replies: 1, payload: 1000, ..Heard::default() });
+        assert_eq!(replies.skippable(&script), 0);
+
+        let script = self::script("1000", false, Protocol::Raw);
+        let mut replies = Replies::new(0);
+        assert_eq!(replies.skippable(&script), 1008);
+        assert_eq!(replies.skipped(&script, 8).replies, 0);
+        assert_eq!(replies.skipped(&script, 1000).replies, 1);
+    }
+}

@@ -1,0 +1,237 @@
+//! What a run found, as text and as one JSON object.
+
+use super::idle::Idle;
+use super::latency::{Latency, time};
+use super::load::Counted;
+use super::usage::{ClientUsage, Usage, client_limited};
+use super::{Args, Mode};
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// What a run found.
+#[derive(Debug)]
+pub(super) enum Findings {
+    Counted(Box<Counted>),
+    Idle(Idle),
+}
+
+#[derive(Debug)]
+pub(super) struct Report<'a> {
+    pub(super) args: &'a Args,
+    pub(super) findings: Findings,
+}
+
+impl Report<'_> {
+    pub(super) fn to_json(&self) -> Value {
+        let mut report = match &self.findings {
+            Findings::Counted(counted) => self.counted_to_json(counted),
+            Findings::Idle(idle) => idle_to_json(idle),
+        };
+        report["url"] = json!(self.args.url.to_string());
+        report["version"] = json!(env!("CARGO_PKG_VERSION"));
+        report["workload"] = self.workload_to_json();
+        report
+    }
+
+    fn workload_to_json(&self) -> Value {
+        let args = self.args;
+        json!({
+            "mode": args.mode().name(),
+            "connections": args.connections.get(),
+            "sizes": args.size.entries(),
+            "in_flight": args.in_flight.get(),
+            "kind": args.kind.name(),
+            "rate": args.rate,
+            "seed": args.seed,
+            "verify": args.verify,
+            "warm_up_s": args.warm_up.as_secs_f64(),
+            "flooders": args.flooders,
+            "flood_in_flight": args.flood_in_flight.get(),
+            "flood_size": args.flood_size,
+        })
+    }
+
+    fn counted_to_json(&self, counted: &Counted) -> Value {
+        let seconds = counted.duration.as_secs_f64();
+        let Usage { server, client } = &counted.usage;
+        let flood = (self.args.flooders > 0).then(|| {
+            let messages = counted.flood_messages;
+            json!({ "messages": messages, "messages_per_s": messages as f64 / seconds })
+        });
+        let schedule = counted.open_loop.as_ref().map(
+            |open_loop| json!({ "late_us": open_loop.late.to_json(), "unanswered": open_loop.unanswered }),
+        );
+        json!({
+            "duration_s": seconds,
+            "messages": counted.messages,
+            "messages_per_s": counted.messages as f64 / seconds,
+            "payload_bytes_per_s": counted.payload as f64 / seconds,
+            "latency_us": counted.latency.to_json(),
+            "schedule": schedule,
+            "client": client.map(ClientUsage::to_json),
+            "server": server.map(|server| server.to_json(counted.messages)),
+            "client_limited": limited(counted),
+            "idle": null,
+            "flood": flood,
+        })
+    }
+
+    /// For people.
+    pub(super) fn to_text(&self) -> String {
+        let mut text = String::new();
+        // A string takes everything.
+        let _ = match &self.findings {
+            Findings::Counted(counted) => self.write_counted(&mut text, counted),
+            Findings::Idle(idle) => self.write_idle(&mut text, idle),
+        };
+        text
+    }
+
+    fn write_counted(&self, text: &mut String, counted: &Counted) -> std::fmt::Result {
+        let args = self.args;
+        let seconds = counted.duration.as_secs_f64();
+        let (what, load) = match args.mode() {
+            Mode::ConnectRate => ("cycles", String::new()),
+            Mode::Rate => (
+                "messages",
+                format!(", {}, {}, {} a second", args.size, args.kind.name(), args.rate.unwrap_or(0.0)),
+            ),
+            _ => ("messages", format!(", {}, {}, {} in flight", args.size, args.kind.name(), args.in_flight)),
+        };
+        writeln!(text, "{}: {}, {} connections{load}", args.url, args.mode().name(), args.connections)?;
+        let rate = counted.messages as f64 / seconds;
+        let payload = counted.payload as f64 / seconds / 1e6;
+        write!(text, "{:<12}{} in {seconds:.2} s: {rate:.0} a second", what, counted.messages)?;
+        writeln!(
+            text,
+            "{}",
+            if counted.payload > 0 { format!(", {payload:.1} MB/s of payload") } else { String::new() }
+        )?;
+        if args.flooders > 0 {
+            let rate = counted.flood_messages as f64 / seconds;
+            writeln!(
+                text,
+                "{:<12}{} connections: {rate:.0} messages a second of {} B",
+                "flood", args.flooders, args.flood_size
+            )?;
+        }
+        write_usage(text, counted)?;
+        if let Some(open_loop) = &counted.open_loop {
+            writeln!(
+                text,
+                "{:<12}messages sent {} late (p99), at most {}; {} unanswered",
+                "schedule",
+                time(open_loop.late.quantile(0.99)),
+                time(open_loop.late.max()),
+                open_loop.unanswered
+            )?;
+        }
+        write_latency(text, &counted.latency)
+    }
+
+    fn write_idle(&self, text: &mut String, idle: &Idle) -> std::fmt::Result {
+        writeln!(
+            text,
+            "{}: {} idle connections, opened in {:.2} s",
+            self.args.url,
+            idle.connections,
+            idle.opening.as_secs_f64()
+        )?;
+        writeln!(
+            text,
+            "{:<12}{} bytes without connections, {} with them",
+            "memory", idle.baseline, idle.with_connections
+        )?;
+        writeln!(text, "{:<12}{:.1} bytes", "each", idle.bytes_per_connection())
+    }
+}
+
+fn write_usage(text: &mut String, counted: &Counted) -> std::fmt::Result {
+    if let Some(server) = &counted.usage.server {
+        let cpu = server.cpu;
+        let messages = counted.messages as f64;
+        writeln!(
+            text,
+            "{:<12}{:.2} s of processor time ({:.2} user, {:.2} system), {:.0} % busy",
+            "server",
+            cpu.all,
+            cpu.user,
+            cpu.system,
+            100.0 * server.busy()
+        )?;
+        writeln!(
+            text,
+            "{:<12}{:.0} a CPU-second: {:.0} ns each, {:.0} of them user",
+            "",
+            messages / cpu.all,
+            cpu.all * 1e9 / messages,
+            cpu.user * 1e9 / messages
+        )?;
+        let mib = |octets: u64| octets as f64 / f64::from(1 << 20);
+        let memory = server.memory;
+        writeln!(
+            text,
+            "{:<12}{:.1} MiB resident, {:.1} at its peak",
+            "",
+            mib(memory.resident),
+            mib(memory.peak)
+        )?;
+    }
+    if let Some(client) = counted.usage.client {
+        write!(
+            text,
+            "{:<12}{:.2} s of processor time, {:.0} % busy",
+            "generator",
+            client.cpu,
+            100.0 * client.busy
+        )?;
+        let limited = limited(counted) == Some(true);
+        writeln!(text, "{}", if limited { ": client-limited, the server could do more" } else { "" })?;
+    }
+    Ok(())
+}
+
+fn write_latency(text: &mut String, latency: &Latency) -> std::fmt::Result {
+    if latency.count() == 0 {
+        return Ok(());
+    }
+    write!(text, "{:<12}min {}, mean {}", "latency", time(latency.min()), time(latency.mean()))?;
+    for (name, share) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999)] {
+        write!(text, ", {name} {}", time(latency.quantile(share)))?;
+    }
+    writeln!(text, ", max {}\n", time(latency.max()))?;
+    for line in latency.draw() {
+        writeln!(text, "{line}")?;
+    }
+    Ok(())
+}
+
+fn limited(counted: &Counted) -> Option<bool> {
+    let late = |quantile: f64| Duration::try_from_secs_f64(quantile / 1e6).unwrap_or(Duration::MAX);
+    client_limited(
+        &counted.usage,
+        counted.open_loop.as_ref().map(|open_loop| late(open_loop.late.quantile(0.99))),
+    )
+}
+
+fn idle_to_json(idle: &Idle) -> Value {
+    json!({
+        "duration_s": idle.opening.as_secs_f64(),
+        "messages": 0,
+        "messages_per_s": 0,
+        "payload_bytes_per_s": 0,
+        "latency_us": null,
+        "schedule": null,
+        "client": null,
+        "server": null,
+        "client_limited": null,
+        "idle": {
+            "connections": idle.connections,
+            "bytes_per_connection": idle.bytes_per_connection(),
+            "baseline_bytes": idle.baseline,
+            "bytes": idle.with_connections,
+        },
+        "flood": null,
+    })
+}
