@@ -53,7 +53,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "BYTES", default_value = "16K", value_parser = parse_size)]
     pub(super) flood_size: usize,
     /// Open the connections, send nothing, and report the server's memory for each: the growth of what it alone has and has
-    /// written to (Private_Dirty and Swap in /proc/PID/smaps_rollup).
+    /// written to (Private_Dirty and Swap in /proc/PID/smaps_rollup). Start the server anew for it: memory that it kept from
+    /// earlier connections would be used again, and missing in the figure.
     #[arg(long, requires = "pid", conflicts_with_all = ["rate", "flooders", "connect_rate", "verify"])]
     pub(super) idle: bool,
     /// Connect, do the opening and the closing handshake, and close, again and again. Over tcp:// as many bytes are sent and
@@ -66,6 +67,9 @@ pub(crate) struct Args {
     /// The server's process: also report its processor time and memory (Linux).
     #[arg(long)]
     pub(super) pid: Option<u32>,
+    /// Seconds that the server may take to answer.
+    #[arg(long, value_name = "SECS", default_value = "10", value_parser = parse_some_seconds)]
+    pub(super) timeout: Duration,
     /// Print one JSON object instead of text.
     #[arg(long)]
     pub(super) json: bool,
@@ -138,12 +142,12 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The rule of [`client_limited`](super::usage::client_limited), and the exit codes, for the help.
 const CLIENT_LIMITED: &str = "\
-A run is client-limited when the generator was busy for at least 95 % of the time (with --rate: sent one message in a
-hundred more than a millisecond late) although the server had time to spare: no thread of it was busy for 90 % of the time,
-and it did not use 90 % of its processors. Without --pid the generator's side alone decides. Of a client-limited run,
+A run is client-limited when the generator had something to do for at least 95 % of the time (with --rate: sent one
+message in a hundred more than a millisecond late) although the server had time to spare: no thread of it had something to
+do for 90 % of the time, and it did not use 90 % of its processors. Without --pid the generator's side alone decides. Of a client-limited run,
 messages per CPU-second is the figure that still says something of the server.
 
-The exit code is 0 after a run, 1 after a failure (connection refused or closed, a wrong reply, no answer for 10 seconds), 2
+The exit code is 0 after a run, 1 after a failure (connection refused or closed, a wrong reply, no answer in time), 2
 for a wrong command line.";
 
 #[cfg(test)]

@@ -28,6 +28,8 @@ pub(super) struct Engine {
     /// Whether all connections are being closed, so that the failure of one is no more than its end.
     leaving: bool,
     clock: Clock,
+    /// How long the server may let a connection wait.
+    patience: Duration,
     /// When connections that wait too long were last looked for.
     looked: u64,
 }
@@ -48,7 +50,7 @@ pub(super) fn nanos(duration: Duration) -> u64 {
 }
 
 impl Engine {
-    pub(super) fn new(endpoint: Endpoint, lanes: Vec<Lane>) -> anyhow::Result<Engine> {
+    pub(super) fn new(endpoint: Endpoint, lanes: Vec<Lane>, patience: Duration) -> anyhow::Result<Engine> {
         Ok(Engine {
             poll: Poll::new()?,
             events: Events::with_capacity(1024),
@@ -59,6 +61,7 @@ impl Engine {
             ended: Vec::new(),
             leaving: false,
             clock: Clock(Instant::now()),
+            patience,
             looked: 0,
         })
     }
@@ -187,16 +190,17 @@ impl Engine {
         self.leaving = false;
     }
 
-    /// Once a second.
+    /// Not in every turn: it looks at all connections.
     fn look_for_stalls(&mut self) -> anyhow::Result<()> {
         let now = self.clock.now();
-        if now < self.looked + nanos(Duration::from_secs(1)) {
+        if now < self.looked + nanos(self.patience) / 8 {
             return Ok(());
         }
         self.looked = now;
-        let since = |peer: &Peer| peer.waits_since().is_some_and(|since| since + nanos(PATIENCE) < now);
+        let patience = self.patience;
+        let since = |peer: &Peer| peer.waits_since().is_some_and(|since| since + nanos(patience) < now);
         if let Some(place) = self.peers.iter().position(since) {
-            bail!("connection {place}: the server did not answer for {} seconds", PATIENCE.as_secs());
+            bail!("connection {place}: the server did not answer for {} seconds", patience.as_secs_f64());
         }
         Ok(())
     }
@@ -206,7 +210,5 @@ impl Engine {
 const OPENING: usize = 100;
 /// How often a loop that waits looks at the time.
 pub(super) const TICK: Duration = Duration::from_millis(50);
-/// How long a server may let a connection wait.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// How long closing handshakes may take at the end.
 const CLOSING: Duration = Duration::from_secs(1);

@@ -77,7 +77,7 @@ fn measure(args: &Args, server: Option<&Process>) -> anyhow::Result<Findings> {
         addr: args.url.resolve()?,
         imitate_handshakes: mode == Mode::ConnectRate,
     };
-    let mut engine = Engine::new(endpoint, lanes(args))?;
+    let mut engine = Engine::new(endpoint, lanes(args), args.timeout)?;
     let connections = args.connections.get();
     let findings = match mode {
         Mode::Echo | Mode::Rate => {

@@ -1,7 +1,8 @@
 //! What a process has used: processor time and memory, from Linux's `/proc` (see proc(5)).
 //!
-//! Processor time is the sum over threads of `/proc/PID/task/*/schedstat`, which counts nanoseconds; `/proc/PID/stat` counts
-//! ticks of a hundredth of a second, but knows user and system time, and the threads that have ended.
+//! Processor time is the sum over threads of `/proc/PID/task/*/schedstat`, which counts nanoseconds, and also those in which a
+//! thread was ready to run and had no processor; `/proc/PID/stat` counts ticks of a hundredth of a second, but knows user and
+//! system time, and the threads that have ended.
 
 use anyhow::{Context, bail, ensure};
 use std::collections::HashMap;
@@ -18,10 +19,19 @@ pub(super) struct Process {
 /// Processor time used so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sample {
-    /// Nanoseconds of each thread that lives.
-    threads: HashMap<u32, u64>,
+    /// Of each thread that lives.
+    threads: HashMap<u32, ThreadTime>,
     user_ticks: u64,
     system_ticks: u64,
+}
+
+/// Nanoseconds of a thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct ThreadTime {
+    /// On a processor.
+    running: u64,
+    /// Ready to run, without a processor.
+    waiting: u64,
 }
 
 /// Processor time used between two samples, in seconds.
@@ -30,7 +40,9 @@ pub(super) struct Cpu {
     pub(super) all: f64,
     pub(super) user: f64,
     pub(super) system: f64,
-    /// Of the thread that used most.
+    /// Time in which a thread was ready to run and had no processor.
+    pub(super) waited: f64,
+    /// Time in which the busiest thread ran, or was ready to.
     pub(super) busiest: f64,
 }
 
@@ -96,18 +108,25 @@ impl Process {
 impl Sample {
     /// What was used since `earlier`.
     pub(super) fn since(&self, earlier: &Sample) -> Cpu {
-        let used =
-            |(thread, now): (&u32, &u64)| now.saturating_sub(*earlier.threads.get(thread).unwrap_or(&0));
-        let nanos: u64 = self.threads.iter().map(used).sum();
-        let busiest = self.threads.iter().map(used).max().unwrap_or(0);
+        let used = |(thread, now): (&u32, &ThreadTime)| {
+            let then = earlier.threads.get(thread).copied().unwrap_or_default();
+            ThreadTime {
+                running: now.running.saturating_sub(then.running),
+                waiting: now.waiting.saturating_sub(then.waiting),
+            }
+        };
+        let used: Vec<ThreadTime> = self.threads.iter().map(used).collect();
+        let seconds = |nanos: u64| nanos as f64 / 1e9;
+        let exact = seconds(used.iter().map(|time| time.running).sum());
+        let waited = seconds(used.iter().map(|time| time.waiting).sum());
+        let busiest = seconds(used.iter().map(|time| time.running + time.waiting).max().unwrap_or(0));
         let ticks = |now: u64, then: u64| now.saturating_sub(then) as f64 / TICKS;
         let user = ticks(self.user_ticks, earlier.user_ticks);
         let system = ticks(self.system_ticks, earlier.system_ticks);
-        let exact = nanos as f64 / 1e9;
         // The time of threads that have ended is in the ticks alone. Those are rounded, each of the two sums on its own.
         let all = if user + system > exact + 3.0 / TICKS { user + system } else { exact };
         let user_share = if user + system > 0.0 { user / (user + system) } else { 0.0 };
-        Cpu { all, user: all * user_share, system: all * (1.0 - user_share), busiest: busiest as f64 / 1e9 }
+        Cpu { all, user: all * user_share, system: all * (1.0 - user_share), waited, busiest }
     }
 }
 
@@ -121,10 +140,13 @@ fn parse_stat(text: &str) -> anyhow::Result<(u64, u64)> {
     Ok((user, system))
 }
 
-/// Nanoseconds on a processor: the first of three numbers.
-fn parse_schedstat(text: &str) -> anyhow::Result<u64> {
-    let first = text.split_ascii_whitespace().next().context("an empty schedstat")?;
-    Ok(first.parse()?)
+/// The first two of three numbers.
+fn parse_schedstat(text: &str) -> anyhow::Result<ThreadTime> {
+    let mut numbers = text.split_ascii_whitespace().map(str::parse);
+    let (Some(Ok(running)), Some(Ok(waiting))) = (numbers.next(), numbers.next()) else {
+        bail!("no times in {text:?}");
+    };
+    Ok(ThreadTime { running, waiting })
 }
 
 /// The value of `Key:   123 kB`, in octets.
@@ -151,8 +173,11 @@ const TICKS: f64 = 100.0;
 mod tests {
     use super::*;
 
+    /// With threads that have run for so many milliseconds, and waited for half of that.
     fn sample(threads: &[(u32, u64)], user_ticks: u64, system_ticks: u64) -> Sample {
-        Sample { threads: threads.iter().copied().collect(), user_ticks, system_ticks }
+        let time = |ms: u64| ThreadTime { running: ms * 1_000_000, waiting: ms * 500_000 };
+        let threads = threads.iter().map(|&(thread, ms)| (thread, time(ms))).collect();
+        Sample { threads, user_ticks, system_ticks }
     }
 
     #[test]
@@ -160,8 +185,9 @@ mod tests {
         let stat = "42 (a (strange) name) S 1 2 3 4 5 6 7 8 9 10 111 222 0 0 20 0 3 0 99 1000 10";
         assert_eq!(parse_stat(stat).unwrap(), (111, 222));
         assert!(parse_stat("42 (short) S 1 2").is_err());
-        assert_eq!(parse_schedstat("123456789 42 7\n").unwrap(), 123_456_789);
-        assert!(parse_schedstat("").is_err());
+        let time = ThreadTime { running: 123_456_789, waiting: 42 };
+        assert_eq!(parse_schedstat("123456789 42 7\n").unwrap(), time);
+        assert!(parse_schedstat("").is_err() && parse_schedstat("1").is_err());
         let status = "Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\nCpus_allowed:\tf,00000003\n";
         assert_eq!(parse_kib(status, "VmRSS").unwrap(), 1 << 20);
         assert_eq!(parse_kib(status, "VmHWM").unwrap(), 2 << 20);
@@ -171,10 +197,10 @@ mod tests {
 
     #[test]
     fn time_is_exact_and_split_as_the_ticks_are() {
-        let before = sample(&[(1, 1_000_000_000), (2, 5)], 50, 50);
-        let after = sample(&[(1, 1_300_000_000), (2, 5), (3, 100_000_000)], 60, 80);
+        let before = sample(&[(1, 1000), (2, 5)], 50, 50);
+        let after = sample(&[(1, 1300), (2, 5), (3, 100)], 60, 80);
         let cpu = after.since(&before);
-        assert_eq!((cpu.all, cpu.busiest), (0.4, 0.3));
+        assert_eq!((cpu.all, cpu.waited, cpu.busiest), (0.4, 0.2, 0.45));
         assert!((cpu.user - 0.1).abs() < 1e-9 && (cpu.system - 0.3).abs() < 1e-9);
         assert_eq!(before.since(&before), Cpu::default());
     }
@@ -182,7 +208,7 @@ mod tests {
     #[test]
     fn the_time_of_threads_that_ended_is_not_lost() {
         let before = sample(&[(1, 0), (2, 0)], 0, 0);
-        let after = sample(&[(1, 100_000_000)], 40, 20);
+        let after = sample(&[(1, 100)], 40, 20);
         assert!((after.since(&before).all - 0.6).abs() < 1e-9);
     }
 
@@ -190,7 +216,7 @@ mod tests {
     #[test]
     fn this_process_has_used_time_and_memory() {
         let process = Process::new(std::process::id()).unwrap();
-        assert!(process.sample().unwrap().threads.values().sum::<u64>() > 0);
+        assert!(process.sample().unwrap().threads.values().any(|time| time.running > 0));
         let memory = process.memory().unwrap();
         assert!(memory.resident > 0 && memory.peak >= memory.resident);
         assert!(process.private().unwrap() > 0 && process.processors().unwrap() > 0);

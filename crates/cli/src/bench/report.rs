@@ -189,6 +189,11 @@ fn write_usage(text: &mut String, counted: &Counted) -> std::fmt::Result {
         let limited = limited(counted) == Some(true);
         writeln!(text, "{}", if limited { ": client-limited, the server could do more" } else { "" })?;
     }
+    let waited = counted.usage.client.map_or(0.0, |client| client.waited);
+    if waited > 0.05 * counted.duration.as_secs_f64() {
+        let why = "others ran on the generator's processor, and all but processor time is worse for it";
+        writeln!(text, "{:<12}for {waited:.2} s {why}", "disturbed")?;
+    }
     Ok(())
 }
 

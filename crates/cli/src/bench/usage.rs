@@ -32,7 +32,11 @@ pub(super) struct ServerUsage {
 pub(super) struct ClientUsage {
     /// Seconds of processor time.
     pub(super) cpu: f64,
-    /// The share of the time in which it had something to do.
+    /// Seconds in which it was ready to run and had no processor.
+    pub(super) waited: f64,
+    /// The share of the time in which it ran, or was ready to.
+    ready: f64,
+    /// The share of the time in which it used its processor for something.
     pub(super) busy: f64,
 }
 
@@ -57,8 +61,14 @@ impl<'a> Meter<'a> {
         };
         let client = match self.client {
             Some((process, before)) => {
-                let cpu = process.sample()?.since(&before).all;
-                Some(ClientUsage { cpu, busy: ((cpu - spun.as_secs_f64()) / wall).clamp(0.0, 1.0) })
+                let Cpu { all: cpu, waited, .. } = process.sample()?.since(&before);
+                let share = |seconds: f64| (seconds / wall).clamp(0.0, 1.0);
+                Some(ClientUsage {
+                    cpu,
+                    waited,
+                    ready: share(cpu + waited),
+                    busy: share(cpu - spun.as_secs_f64()),
+                })
             }
             None => None,
         };
@@ -72,8 +82,8 @@ impl ServerUsage {
         self.cpu.all / self.wall
     }
 
-    /// Whether it could have done clearly more: no thread of it was busy nearly all the time, and neither were all its
-    /// processors.
+    /// Whether it could have done clearly more: no thread of it had something to do nearly all the time, and neither had all
+    /// its processors.
     fn had_time_to_spare(&self) -> bool {
         let busiest = self.cpu.busiest / self.wall;
         busiest < SERVER_BUSY && self.busy() < SERVER_BUSY * f64::from(self.processors)
@@ -88,7 +98,7 @@ impl ServerUsage {
             "user_s": self.cpu.user,
             "system_s": self.cpu.system,
             "busy": self.busy(),
-            "busiest_thread": self.cpu.busiest / self.wall,
+            "waited_s": self.cpu.waited,
             "messages_per_cpu_s": per_second,
             "cpu_ns_per_message": each(self.cpu.all),
             "user_ns_per_message": each(self.cpu.user),
@@ -100,16 +110,16 @@ impl ServerUsage {
 
 impl ClientUsage {
     pub(super) fn to_json(self) -> Value {
-        json!({ "cpu_s": self.cpu, "busy": self.busy })
+        json!({ "cpu_s": self.cpu, "busy": self.busy, "waited_s": self.waited })
     }
 }
 
-/// Whether the generator was the limit: it was busy nearly all the time, or `late` behind its schedule if it has one, while
+/// Whether the generator was the limit: it had something to do nearly all the time, or `late` behind its schedule if it has one, while
 /// the server had time to spare as far as that is known. `None` if nothing is known of the generator.
 pub(super) fn client_limited(usage: &Usage, late: Option<Duration>) -> Option<bool> {
     let strained = match late {
         Some(late) => late > LATE,
-        None => usage.client?.busy >= CLIENT_BUSY,
+        None => usage.client?.ready >= CLIENT_BUSY,
     };
     Some(strained && usage.server.is_none_or(|server| server.had_time_to_spare()))
 }
@@ -133,7 +143,7 @@ mod tests {
             processors,
             wall: 1.0,
         });
-        Usage { server, client: Some(ClientUsage { cpu: client, busy: client }) }
+        Usage { server, client: Some(ClientUsage { cpu: client, waited: 0.0, ready: client, busy: client }) }
     }
 
     #[test]
