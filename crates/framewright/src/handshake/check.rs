@@ -6,6 +6,7 @@
 use super::authority::Authority;
 use super::bytes::{elements, is_token};
 use super::head::{Head, Span};
+use super::known::Known;
 use super::refusal::Refusal;
 
 /// What the checks found.
@@ -31,13 +32,14 @@ impl Facts {
     }
 }
 
-impl Head<'_> {
-    /// The values of the field lines called `name`.
-    fn values<'b>(&self, bytes: &'b [u8], name: &str) -> impl Iterator<Item = (Span, &'b [u8])> {
-        self.fields
-            .iter()
-            .filter(move |field| field.name.of(bytes).eq_ignore_ascii_case(name.as_bytes()))
-            .map(move |field| (field.value, field.value.of(bytes)))
+impl<'a> Head<'a> {
+    /// The values of the lines with a known name.
+    pub(super) fn values(
+        &self,
+        bytes: &'a [u8],
+        known: Known,
+    ) -> impl Iterator<Item = (Span, &'a [u8])> + use<'a> {
+        self.known.values(known, self.fields, bytes)
     }
 }
 
@@ -94,7 +96,7 @@ impl Target {
 
 /// The host that the request is for: the one in an absolute-form target, or the value of Host.
 fn host(head: &Head<'_>, bytes: &[u8], authority: Option<Span>) -> Result<Span, Refusal> {
-    let mut lines = head.values(bytes, "Host");
+    let mut lines = head.values(bytes, Known::Host);
     let first = lines.next();
     //= https://www.rfc-editor.org/rfc/rfc9112#section-3.2
     //# A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request message that lacks a Host
@@ -121,7 +123,7 @@ fn host(head: &Head<'_>, bytes: &[u8], authority: Option<Span>) -> Result<Span, 
 /// Whether content follows the head (RFC 9112, section 6.3).
 fn has_body(head: &Head<'_>, bytes: &[u8]) -> Result<bool, Refusal> {
     let length = content_length(head, bytes)?;
-    if head.values(bytes, "Transfer-Encoding").next().is_none() {
+    if head.values(bytes, Known::TransferEncoding).next().is_none() {
         return Ok(length.is_some_and(|length| length > 0));
     }
     //= https://www.rfc-editor.org/rfc/rfc9112#section-6.1
@@ -149,7 +151,7 @@ fn content_length(head: &Head<'_>, bytes: &[u8]) -> Result<Option<u64>, Refusal>
     //# message framing is invalid and the recipient MUST treat it as an unrecoverable error, unless the field value
     //# can be successfully parsed as a comma-separated list (Section 5.6.1 of [HTTP]), all values in the list are
     //# valid, and all values in the list are the same
-    for value in head.values(bytes, "Content-Length").flat_map(|(_, value)| elements(value)) {
+    for value in head.values(bytes, Known::ContentLength).flat_map(|(_, value)| elements(value)) {
         let value = decimal(value).ok_or(Refusal::InvalidContentLength)?;
         if *length.get_or_insert(value) != value {
             return Err(Refusal::InvalidContentLength);
@@ -174,7 +176,7 @@ fn check_transfer_encoding(head: &Head<'_>, bytes: &[u8]) -> Result<(), Refusal>
     let mut others = 0;
     let mut chunked = 0;
     let mut last_is_chunked = false;
-    let codings = head.values(bytes, "Transfer-Encoding").flat_map(|(_, value)| elements(value));
+    let codings = head.values(bytes, Known::TransferEncoding).flat_map(|(_, value)| elements(value));
     for coding in codings.filter(|coding| !coding.is_empty()) {
         last_is_chunked = coding.eq_ignore_ascii_case(b"chunked");
         if last_is_chunked {

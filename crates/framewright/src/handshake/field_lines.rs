@@ -14,6 +14,7 @@
 
 use super::bytes::{TOKEN, VALUE, is, is_ows, scan, trim};
 use super::head::{FieldSpan, Span};
+use super::known::KnownLines;
 
 /// How many fields the span table holds at first: enough for the handshake of every browser.
 const FIRST_CAPACITY: usize = 16;
@@ -27,6 +28,7 @@ pub(super) struct FieldLines {
     name: Span,
     limit: usize,
     fields: Vec<FieldSpan>,
+    known: KnownLines,
 }
 
 /// What is expected next.
@@ -64,12 +66,24 @@ pub(super) enum FieldLineError {
 impl FieldLines {
     /// Starts before the first field line; `limit` is the number of lines to take.
     pub(super) fn new(limit: usize) -> Self {
-        FieldLines { phase: Phase::LineStart, mark: 0, name: Span::default(), limit, fields: Vec::new() }
+        FieldLines {
+            phase: Phase::LineStart,
+            mark: 0,
+            name: Span::default(),
+            limit,
+            fields: Vec::new(),
+            known: KnownLines::new(),
+        }
     }
 
     /// The lines read so far, in the order received.
     pub(super) fn fields(&self) -> &[FieldSpan] {
         &self.fields
+    }
+
+    /// Which of them have the names that there are rules for.
+    pub(super) fn known(&self) -> &KnownLines {
+        &self.known
     }
 
     /// Reads on at `*pos`, and moves it past what was understood. `true` once the empty line has been read.
@@ -145,6 +159,7 @@ impl FieldLines {
         if self.fields.capacity() == 0 {
             self.fields.reserve_exact(FIRST_CAPACITY.min(self.limit));
         }
+        self.known.note(self.name.of(bytes), self.fields.len());
         self.fields.push(FieldSpan { name: self.name, value: Span::new(self.mark, self.mark + length) });
         self.phase = Phase::ValueLf;
     }

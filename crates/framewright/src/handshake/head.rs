@@ -8,6 +8,7 @@
 //! front of the same [`FieldLines`].
 
 use super::field_lines::{FieldLineError, FieldLines};
+use super::known::KnownLines;
 use super::refusal::Refusal;
 use super::request_line::RequestLine;
 
@@ -137,6 +138,7 @@ impl HeadParser {
             target: self.line.target,
             minor: self.line.minor,
             fields: self.fields.fields(),
+            known: self.fields.known(),
         }
     }
 }
@@ -150,6 +152,7 @@ pub(super) struct Head<'a> {
     pub(super) target: Span,
     pub(super) minor: u8,
     pub(super) fields: &'a [FieldSpan],
+    pub(super) known: &'a KnownLines,
 }
 
 impl From<FieldLineError> for Refusal {

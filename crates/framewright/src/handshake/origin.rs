@@ -7,6 +7,7 @@ use std::fmt;
 
 use super::authority::Authority;
 use super::bytes::ascii;
+use super::known::Known;
 use super::request::Request;
 
 /// The origins that may open a connection; the empty list allows any.
@@ -67,7 +68,7 @@ impl AllowedOrigins {
         if self.is_any() {
             return true;
         }
-        let mut lines = request.field_all("Origin");
+        let mut lines = request.values(Known::Origin);
         let Some(value) = lines.next() else { return true };
         if lines.next().is_some() {
             return false;

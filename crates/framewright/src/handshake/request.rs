@@ -6,6 +6,7 @@ use super::bytes::{ascii, elements, is_token};
 use super::check::Facts;
 use super::extension::{Extension, ExtensionList};
 use super::head::{FieldSpan, Head, Span};
+use super::known::{Known, KnownLines};
 use super::refusal::Refusal;
 use super::upgrade::{self, Upgrade};
 
@@ -88,13 +89,23 @@ impl<'a> Request<'a> {
 
     /// The values of all field lines with that name, without regard to case, in the order received.
     pub fn field_all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
-        self.fields().filter(move |(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        let bytes = self.bytes;
+        self.head
+            .fields
+            .iter()
+            .filter(move |field| field.name.of(bytes).eq_ignore_ascii_case(name.as_bytes()))
+            .map(move |field| field.value.of(bytes))
     }
 
-    /// The elements of the comma-separated list that all field lines with that name make together, empty ones left
-    /// out (RFC 9110, section 5.6.1).
-    pub(super) fn list<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
-        self.field_all(name).flat_map(elements).filter(|element| !element.is_empty())
+    /// The values of all lines of a field that there are rules for, in the order received.
+    pub(super) fn values(&self, known: Known) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.head.values(self.bytes, known).map(|(_, value)| value)
+    }
+
+    /// The elements of the comma-separated list that all lines of a field make together, empty ones left out (RFC 9110,
+    /// section 5.6.1).
+    pub(super) fn list(&self, known: Known) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.values(known).flat_map(elements).filter(|element| !element.is_empty())
     }
 
     /// The value of the first Origin: the web page that a browser acts for. Programs send none, or anything.
@@ -106,7 +117,7 @@ impl<'a> Request<'a> {
     //# header field SHOULD NOT be interpreted as coming from a browser
     //# client.
     pub fn origin(&self) -> Option<&'a [u8]> {
-        self.field("Origin")
+        self.values(Known::Origin).next()
     }
 
     /// The subprotocols that the client offers, most wanted first, over all Sec-WebSocket-Protocol lines.
@@ -117,7 +128,7 @@ impl<'a> Request<'a> {
     //# in an HTTP request (which is logically the same as a single
     //# |Sec-WebSocket-Protocol| header field that contains all values).
     pub fn subprotocols(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        self.list("Sec-WebSocket-Protocol").filter(|element| is_token(element)).map(ascii)
+        self.list(Known::Subprotocols).filter(|element| is_token(element)).map(ascii)
     }
 
     /// The extensions that the client offers, most wanted first, over all Sec-WebSocket-Extensions lines.
@@ -127,8 +138,7 @@ impl<'a> Request<'a> {
     //# Note that like other HTTP header fields, this header field MAY be
     //# split or combined across multiple lines.
     pub fn extensions(&self) -> impl Iterator<Item = Extension<'a>> + use<'a> {
-        self.field_all("Sec-WebSocket-Extensions")
-            .flat_map(|value| ExtensionList::new(value).map_while(Result::ok))
+        self.values(Known::Extensions).flat_map(|value| ExtensionList::new(value).map_while(Result::ok))
     }
 
     /// Whether this is an opening handshake.
@@ -150,6 +160,7 @@ impl<'a> Request<'a> {
             target: self.head.target,
             minor: self.head.minor,
             fields: self.head.fields.into(),
+            known: *self.head.known,
             facts: self.facts,
         }
     }
@@ -174,6 +185,7 @@ pub struct OwnedRequest {
     target: Span,
     minor: u8,
     fields: Box<[FieldSpan]>,
+    known: KnownLines,
     facts: Facts,
 }
 
@@ -186,6 +198,7 @@ impl OwnedRequest {
             target: self.target,
             minor: self.minor,
             fields: &self.fields,
+            known: &self.known,
         };
         Request::new(&self.bytes, head, self.facts)
     }

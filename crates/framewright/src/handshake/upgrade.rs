@@ -3,6 +3,7 @@
 use super::accept::{accept_key, is_valid_key};
 use super::bytes::is_token;
 use super::extension::{ExtensionList, MAX_EMPTY_ELEMENTS};
+use super::known::Known;
 use super::refusal::Refusal;
 use super::request::Request;
 
@@ -51,7 +52,7 @@ pub(super) fn check(request: &Request<'_>) -> Result<Option<Upgrade>, Refusal> {
 //# treated as an ASCII case-insensitive value.
 fn names_websocket(request: &Request<'_>) -> bool {
     // `websocket/13` is another protocol: the name was registered without versions.
-    request.list("Upgrade").any(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
+    request.list(Known::Upgrade).any(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
 }
 
 /// `Upgrade = #protocol`, `protocol = protocol-name [ "/" protocol-version ]`, both tokens.
@@ -60,7 +61,7 @@ fn check_upgrade(request: &Request<'_>) -> Result<(), Refusal> {
         let mut parts = protocol.splitn(2, |&byte| byte == b'/');
         parts.all(is_token)
     };
-    if request.list("Upgrade").all(is_protocol) { Ok(()) } else { Err(Refusal::InvalidUpgrade) }
+    if request.list(Known::Upgrade).all(is_protocol) { Ok(()) } else { Err(Refusal::InvalidUpgrade) }
 }
 
 //= https://www.rfc-editor.org/rfc/rfc6455#section-4.2.1
@@ -68,7 +69,7 @@ fn check_upgrade(request: &Request<'_>) -> Result<(), Refusal> {
 //# treated as an ASCII case-insensitive value.
 fn check_connection(request: &Request<'_>) -> Result<(), Refusal> {
     let mut found = false;
-    for option in request.list("Connection") {
+    for option in request.list(Known::Connection) {
         if !is_token(option) {
             return Err(Refusal::MissingConnectionUpgrade);
         }
@@ -78,7 +79,7 @@ fn check_connection(request: &Request<'_>) -> Result<(), Refusal> {
 }
 
 fn check_version(request: &Request<'_>) -> Result<(), Refusal> {
-    let mut lines = request.field_all("Sec-WebSocket-Version");
+    let mut lines = request.values(Known::Version);
     let version = lines.next().ok_or(Refusal::MissingVersion)?;
     //= https://www.rfc-editor.org/rfc/rfc6455#section-11.3.5
     //# However, the |Sec-WebSocket-Version| header field MUST NOT appear
@@ -99,7 +100,7 @@ fn check_version(request: &Request<'_>) -> Result<(), Refusal> {
 }
 
 fn key<'a>(request: &Request<'a>) -> Result<&'a [u8], Refusal> {
-    let mut lines = request.field_all("Sec-WebSocket-Key");
+    let mut lines = request.values(Known::Key);
     let key = lines.next().ok_or(Refusal::MissingKey)?;
     //= https://www.rfc-editor.org/rfc/rfc6455#section-11.3.1
     //# The |Sec-WebSocket-Key| header field MUST NOT appear more than once
@@ -112,7 +113,7 @@ fn key<'a>(request: &Request<'a>) -> Result<&'a [u8], Refusal> {
 
 /// `Sec-WebSocket-Protocol-Client = 1#token` (RFC 6455, section 4.3), all unique (section 4.1, item 10).
 fn check_subprotocols(request: &Request<'_>) -> Result<(), Refusal> {
-    let mut lines = request.field_all("Sec-WebSocket-Protocol").peekable();
+    let mut lines = request.values(Known::Subprotocols).peekable();
     if lines.peek().is_none() {
         return Ok(());
     }
@@ -142,7 +143,7 @@ fn check_subprotocols(request: &Request<'_>) -> Result<(), Refusal> {
 //# below, the recipient of such malformed data MUST immediately _Fail
 //# the WebSocket Connection_.
 fn check_extensions(request: &Request<'_>) -> Result<(), Refusal> {
-    let mut lines = request.field_all("Sec-WebSocket-Extensions").peekable();
+    let mut lines = request.values(Known::Extensions).peekable();
     if lines.peek().is_none() {
         return Ok(());
     }
@@ -161,7 +162,7 @@ fn check_extensions(request: &Request<'_>) -> Result<(), Refusal> {
 //# (Expectation Failed) status code to indicate that the unexpected expectation cannot be met.
 fn expects_continue(request: &Request<'_>) -> Result<bool, Refusal> {
     let mut found = false;
-    for expectation in request.list("Expect") {
+    for expectation in request.list(Known::Expect) {
         if !expectation.eq_ignore_ascii_case(b"100-continue") {
             return Err(Refusal::ExpectationFailed);
         }
