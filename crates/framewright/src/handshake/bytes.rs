@@ -82,17 +82,6 @@ pub(super) fn is(byte: u8, class: u8) -> bool {
     CLASSES[usize::from(byte)] & class != 0
 }
 
-/// The first position in `from..to` whose octet does not belong to `class`, or `to`.
-///
-/// Returns `from` where the range is empty.
-#[inline]
-pub(super) fn scan(bytes: &[u8], from: usize, to: usize, class: u8) -> usize {
-    match bytes.get(from..to) {
-        Some(part) => part.iter().position(|&byte| !is(byte, class)).map_or(to, |at| from + at),
-        None => from,
-    }
-}
-
 /// Whether `bytes` is a token (RFC 9110, section 5.6.2): at least one octet, and all of them letters, digits or
 /// ``!#$%&'*+-.^_`|~``. A subprotocol has to be one (RFC 6455, section 4.1).
 pub fn is_token(bytes: &[u8]) -> bool {
@@ -162,12 +151,5 @@ mod tests {
         assert_eq!(trim(b" \ta b \t"), b"a b");
         assert_eq!(trim(b" \t "), b"");
         assert_eq!(trim(b""), b"");
-    }
-
-    #[test]
-    fn scan_stops_at_the_bound() {
-        assert_eq!(scan(b"abc d", 0, 5, TOKEN), 3);
-        assert_eq!(scan(b"abcd", 1, 3, TOKEN), 3);
-        assert_eq!(scan(b"abcd", 3, 2, TOKEN), 3);
     }
 }

@@ -10,7 +10,8 @@
 
 use std::borrow::Cow;
 
-use super::bytes::{TOKEN, ascii, is, is_ows, is_token, scan};
+use super::bytes::{TOKEN, ascii, is, is_ows, is_token};
+use super::scan;
 
 /// How many empty elements (`a,,b`) a list may hold.
 //= https://www.rfc-editor.org/rfc/rfc9110#section-5.6.1.2
@@ -135,7 +136,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn token(&mut self) -> Result<&'a str, Malformed> {
-        let end = scan(self.bytes, self.pos, self.bytes.len(), TOKEN);
+        let end = scan::token(self.bytes, self.pos);
         let token = &self.bytes[self.pos..end];
         self.pos = end;
         if token.is_empty() { Err(Malformed) } else { Ok(ascii(token)) }
@@ -173,7 +174,7 @@ impl<'a> Scanner<'a> {
     //# 'token' ABNF.
     fn quoted_token(&mut self) -> Result<Cow<'a, str>, Malformed> {
         let start = self.pos + 1;
-        let end = scan(self.bytes, start, self.bytes.len(), TOKEN);
+        let end = scan::token(self.bytes, start);
         if self.bytes.get(end) == Some(&b'"') && end > start {
             self.pos = end + 1;
             return Ok(Cow::Borrowed(ascii(&self.bytes[start..end])));

@@ -6,15 +6,15 @@
 //! ```text
 //!            +-- CR -> EndLf -- LF -> (done)
 //!            |
-//!   LineStart -- tchar -> Name -- ":" -> BeforeValue -- other -> Value
-//!        ^                                    |                    |
-//!        |                                    CR                   CR
-//!        +------------------ LF ---------- ValueLf <---------------+
+//!   LineStart -- tchar -> Name -- ":" -> BeforeValue -- not OWS -> Value -- CR -> ValueLf
+//!        ^                                                                           |
+//!        +------------------------------------ LF -----------------------------------+
 //! ```
 
-use super::bytes::{TOKEN, VALUE, is, is_ows, scan, trim};
+use super::bytes::{TOKEN, is, is_ows};
 use super::head::{FieldSpan, Span};
 use super::known::KnownLines;
+use super::scan;
 
 /// How many fields the span table holds at first: enough for the handshake of every browser.
 const FIRST_CAPACITY: usize = 16;
@@ -87,62 +87,66 @@ impl FieldLines {
     }
 
     /// Reads on at `*pos`, and moves it past what was understood. `true` once the empty line has been read.
+    ///
+    /// The phases stand in the order in which a line has them, so that a line that is here as a whole is read straight
+    /// through; whoever comes back in the middle of a line skips those that are over.
     pub(super) fn parse(&mut self, bytes: &[u8], pos: &mut usize) -> Result<bool, FieldLineError> {
         loop {
-            match self.phase {
-                Phase::Name => *pos = scan(bytes, *pos, bytes.len(), TOKEN),
-                Phase::Value => *pos = scan(bytes, *pos, bytes.len(), VALUE),
-                _ => {}
+            if self.phase == Phase::LineStart {
+                let Some(&byte) = bytes.get(*pos) else { return Ok(false) };
+                self.start_line(byte, *pos)?;
+                *pos += 1;
             }
-            let Some(&byte) = bytes.get(*pos) else { return Ok(false) };
-            match (self.phase, byte) {
-                (Phase::LineStart, b'\r') => self.phase = Phase::EndLf,
-                (Phase::LineStart, byte) => self.start_line(byte, *pos)?,
-                (Phase::Name, b':') => {
-                    self.name = Span::new(self.mark, *pos);
-                    self.phase = Phase::BeforeValue;
+            if self.phase == Phase::EndLf {
+                return end_of_line(bytes, pos);
+            }
+            if self.phase == Phase::Name {
+                *pos = scan::token(bytes, *pos);
+                match bytes.get(*pos) {
+                    None => return Ok(false),
+                    Some(b':') => self.name = Span::new(self.mark, *pos),
+                    Some(&byte) => return Err(name_error(byte)),
                 }
-                (Phase::Name, byte) => return Err(name_error(byte)),
-                (Phase::BeforeValue, b' ' | b'\t') => {}
-                (Phase::BeforeValue, byte) if is(byte, VALUE) => {
-                    self.mark = *pos;
-                    self.phase = Phase::Value;
-                }
-                (Phase::BeforeValue, b'\r') => {
-                    self.mark = *pos;
-                    self.end_value(bytes, *pos);
-                }
-                (Phase::Value, b'\r') => self.end_value(bytes, *pos),
-                (Phase::ValueLf, b'\n') => self.phase = Phase::LineStart,
-                (Phase::EndLf, b'\n') => {
+                *pos += 1;
+                self.phase = Phase::BeforeValue;
+            }
+            if self.phase == Phase::BeforeValue {
+                while bytes.get(*pos).is_some_and(|&byte| is_ows(byte)) {
                     *pos += 1;
-                    return Ok(true);
                 }
-                (Phase::ValueLf | Phase::EndLf, _) => return Err(FieldLineError::BareCr),
-                (Phase::BeforeValue | Phase::Value, b'\n') => return Err(FieldLineError::BareLf),
-                (Phase::BeforeValue | Phase::Value, _) => return Err(FieldLineError::Value),
+                if *pos == bytes.len() {
+                    return Ok(false);
+                }
+                self.mark = *pos;
+                self.phase = Phase::Value;
             }
-            *pos += 1;
+            if self.phase == Phase::Value {
+                *pos = scan::value(bytes, *pos);
+                match bytes.get(*pos) {
+                    None => return Ok(false),
+                    Some(b'\r') => self.end_value(bytes, *pos),
+                    Some(b'\n') => return Err(FieldLineError::BareLf),
+                    Some(_) => return Err(FieldLineError::Value),
+                }
+                *pos += 1;
+                self.phase = Phase::ValueLf;
+            }
+            if !end_of_line(bytes, pos)? {
+                return Ok(false);
+            }
+            self.phase = Phase::LineStart;
         }
     }
 
-    /// The first octet of a line that is not the empty one.
+    /// The first octet of a line: of a name, or the CR of the empty line.
+    #[inline]
     fn start_line(&mut self, byte: u8, pos: usize) -> Result<(), FieldLineError> {
-        //= https://www.rfc-editor.org/rfc/rfc9112#section-2.2
-        //# A recipient that receives whitespace between the start-line and the first header field MUST either reject
-        //# the message as invalid or consume each whitespace-preceded line without further processing of it
-        if is_ows(byte) && self.fields.is_empty() {
-            return Err(FieldLineError::SpaceBeforeFirstField);
-        }
-        //= https://www.rfc-editor.org/rfc/rfc9112#section-5.2
-        //# A server that receives an obs-fold in a request message that is not within a "message/http" container MUST
-        //# either reject the message by sending a 400 (Bad Request), preferably with a representation explaining that
-        //# obsolete line folding is unacceptable, or replace each received obs-fold with one or more SP octets
-        if is_ows(byte) {
-            return Err(FieldLineError::ObsoleteFolding);
+        if byte == b'\r' {
+            self.phase = Phase::EndLf;
+            return Ok(());
         }
         if !is(byte, TOKEN) {
-            return Err(name_error(byte));
+            return Err(self.first_octet_error(byte));
         }
         if self.fields.len() >= self.limit {
             return Err(FieldLineError::TooMany { limit: self.limit });
@@ -152,16 +156,48 @@ impl FieldLines {
         Ok(())
     }
 
+    /// Why no line may start with `byte`.
+    #[cold]
+    fn first_octet_error(&self, byte: u8) -> FieldLineError {
+        //= https://www.rfc-editor.org/rfc/rfc9112#section-2.2
+        //# A recipient that receives whitespace between the start-line and the first header field MUST either reject
+        //# the message as invalid or consume each whitespace-preceded line without further processing of it
+        if is_ows(byte) && self.fields.is_empty() {
+            return FieldLineError::SpaceBeforeFirstField;
+        }
+        //= https://www.rfc-editor.org/rfc/rfc9112#section-5.2
+        //# A server that receives an obs-fold in a request message that is not within a "message/http" container MUST
+        //# either reject the message by sending a 400 (Bad Request), preferably with a representation explaining that
+        //# obsolete line folding is unacceptable, or replace each received obs-fold with one or more SP octets
+        if is_ows(byte) {
+            return FieldLineError::ObsoleteFolding;
+        }
+        name_error(byte)
+    }
+
     /// The CR at `end` ends the value that starts at the mark.
     fn end_value(&mut self, bytes: &[u8], end: usize) {
         // The value starts with an octet that is no whitespace, so only its end has some to lose.
-        let length = trim(&bytes[self.mark..end]).len();
+        let value = &bytes[self.mark..end];
+        let length = value.iter().rposition(|&byte| !is_ows(byte)).map_or(0, |last| last + 1);
         if self.fields.capacity() == 0 {
             self.fields.reserve_exact(FIRST_CAPACITY.min(self.limit));
         }
         self.known.note(self.name.of(bytes), self.fields.len());
         self.fields.push(FieldSpan { name: self.name, value: Span::new(self.mark, self.mark + length) });
-        self.phase = Phase::ValueLf;
+    }
+}
+
+/// The LF that has to follow a CR; `false` if it is not here yet.
+#[inline]
+fn end_of_line(bytes: &[u8], pos: &mut usize) -> Result<bool, FieldLineError> {
+    match bytes.get(*pos) {
+        None => Ok(false),
+        Some(b'\n') => {
+            *pos += 1;
+            Ok(true)
+        }
+        Some(_) => Err(FieldLineError::BareCr),
     }
 }
 

@@ -15,7 +15,7 @@
 //! | `accept` | Sec-WebSocket-Key and Sec-WebSocket-Accept |
 //! | `origin`, `authority` | which origins and hosts are served |
 //! | `refusal`, `response`, `field` | every other answer |
-//! | `bytes` | which octet may stand where |
+//! | `bytes`, `scan` | which octet may stand where |
 
 use std::sync::Arc;
 
@@ -33,6 +33,7 @@ mod refusal;
 mod request;
 mod request_line;
 mod response;
+mod scan;
 mod server;
 mod upgrade;
 

@@ -9,15 +9,19 @@
 //!      +-- other -------------------> Method -- SP -> Target -- SP -> Version -- CR -> Lf -- LF -> (done)
 //! ```
 
-use super::bytes::{TOKEN, VISIBLE, is, scan};
+use super::bytes::{TOKEN, is};
 use super::head::Span;
 use super::refusal::Refusal;
+use super::scan;
 
 /// The longest method read, in octets. The longest registered one, `UPDATEREDIRECTREF`, has 17.
 const MAX_METHOD: usize = 32;
 
 /// An HTTP-version; its digits stand for others.
 const VERSION: &[u8; 8] = b"HTTP/1.1";
+
+/// How nearly all request lines end.
+const USUAL_END: &[u8; 10] = b"HTTP/1.1\r\n";
 
 /// A resumable parser of the request line.
 #[derive(Debug)]
@@ -65,9 +69,14 @@ impl RequestLine {
         loop {
             match self.phase {
                 Phase::Method => {
-                    *pos = scan(bytes, *pos, self.stop(bytes, self.limit.min(MAX_METHOD)), TOKEN);
+                    *pos = scan::token(self.until(bytes, self.limit.min(MAX_METHOD)), *pos);
                 }
-                Phase::Target => *pos = scan(bytes, *pos, self.stop(bytes, self.limit), VISIBLE),
+                Phase::Target => *pos = scan::visible(self.until(bytes, self.limit), *pos),
+                Phase::Version if self.ends_as_usual(bytes, *pos) => {
+                    self.minor = 1;
+                    *pos += USUAL_END.len();
+                    return Ok(true);
+                }
                 _ => {}
             }
             let Some(&byte) = bytes.get(*pos) else { return Ok(false) };
@@ -100,9 +109,16 @@ impl RequestLine {
         self.phase = Phase::Method;
     }
 
-    /// Where a scan has to stop so that a line's octet number `limit` is looked at.
-    fn stop(&self, bytes: &[u8], limit: usize) -> usize {
-        bytes.len().min(self.start.saturating_add(limit))
+    /// The octets to scan so that a scan which reads them all stops at the line's octet number `limit`, counted from 0.
+    fn until<'a>(&self, bytes: &'a [u8], limit: usize) -> &'a [u8] {
+        &bytes[..bytes.len().min(self.start.saturating_add(limit))]
+    }
+
+    /// Whether the whole version and the end of the line are here at once, and as they nearly always are.
+    fn ends_as_usual(&self, bytes: &[u8], pos: usize) -> bool {
+        pos == self.mark
+            && bytes[pos..].starts_with(USUAL_END)
+            && pos + VERSION.len() - self.start <= self.limit
     }
 
     /// Whether an octet at `pos` is one more than the line may have. Its CR is not part of the line.
