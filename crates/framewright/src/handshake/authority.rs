@@ -55,16 +55,16 @@ fn is_host(host: &[u8]) -> bool {
 }
 
 /// `reg-name = *( unreserved / pct-encoded / sub-delims )`; IPv4 addresses are among them.
-fn is_reg_name(mut name: &[u8]) -> bool {
-    loop {
-        match name {
-            [] => return true,
-            [b'%', high, low, rest @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-                name = rest;
-            }
-            [byte, rest @ ..] if is(*byte, REG_NAME) => name = rest,
-            _ => return false,
-        }
+fn is_reg_name(name: &[u8]) -> bool {
+    let plain = |part: &[u8]| part.iter().all(|&byte| is(byte, REG_NAME));
+    // Hardly any name is encoded.
+    plain(name) || {
+        let mut parts = name.split(|&byte| byte == b'%');
+        let encoded = |part: &[u8]| match part {
+            [high, low, rest @ ..] => high.is_ascii_hexdigit() && low.is_ascii_hexdigit() && plain(rest),
+            _ => false,
+        };
+        parts.next().is_some_and(plain) && parts.all(encoded)
     }
 }
 

@@ -95,10 +95,25 @@ pub(super) fn is_ows(byte: u8) -> bool {
 }
 
 /// `bytes` without the optional whitespace around it.
-pub(super) fn trim(bytes: &[u8]) -> &[u8] {
-    let start = bytes.iter().position(|&byte| !is_ows(byte)).unwrap_or(bytes.len());
-    let end = bytes.iter().rposition(|&byte| !is_ows(byte)).map_or(start, |last| last + 1);
-    &bytes[start..end]
+#[inline]
+pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
+    while let [first, rest @ ..] = bytes
+        && is_ows(*first)
+    {
+        bytes = rest;
+    }
+    trim_end(bytes)
+}
+
+/// `bytes` without the optional whitespace at the end.
+#[inline]
+pub(super) fn trim_end(mut bytes: &[u8]) -> &[u8] {
+    while let [rest @ .., last] = bytes
+        && is_ows(*last)
+    {
+        bytes = rest;
+    }
+    bytes
 }
 
 /// The elements of a comma-separated list (RFC 9110, section 5.6.1), trimmed, the empty ones included.

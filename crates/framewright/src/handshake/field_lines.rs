@@ -11,7 +11,7 @@
 //!        +------------------------------------ LF -----------------------------------+
 //! ```
 
-use super::bytes::{TOKEN, is, is_ows};
+use super::bytes::{TOKEN, is, is_ows, trim_end};
 use super::head::{FieldSpan, Span};
 use super::known::KnownLines;
 use super::scan;
@@ -94,11 +94,13 @@ impl FieldLines {
         loop {
             if self.phase == Phase::LineStart {
                 let Some(&byte) = bytes.get(*pos) else { return Ok(false) };
-                self.start_line(byte, *pos)?;
+                if byte == b'\r' {
+                    self.phase = Phase::EndLf;
+                } else {
+                    self.start_line(byte, *pos)?;
+                    self.phase = Phase::Name;
+                }
                 *pos += 1;
-            }
-            if self.phase == Phase::EndLf {
-                return end_of_line(bytes, pos);
             }
             if self.phase == Phase::Name {
                 *pos = scan::token(bytes, *pos);
@@ -131,20 +133,21 @@ impl FieldLines {
                 *pos += 1;
                 self.phase = Phase::ValueLf;
             }
-            if !end_of_line(bytes, pos)? {
-                return Ok(false);
+            match bytes.get(*pos) {
+                None => return Ok(false),
+                Some(b'\n') => *pos += 1,
+                Some(_) => return Err(FieldLineError::BareCr),
+            }
+            if self.phase == Phase::EndLf {
+                return Ok(true);
             }
             self.phase = Phase::LineStart;
         }
     }
 
-    /// The first octet of a line: of a name, or the CR of the empty line.
+    /// The first octet of a line that is not the empty one.
     #[inline]
     fn start_line(&mut self, byte: u8, pos: usize) -> Result<(), FieldLineError> {
-        if byte == b'\r' {
-            self.phase = Phase::EndLf;
-            return Ok(());
-        }
         if !is(byte, TOKEN) {
             return Err(self.first_octet_error(byte));
         }
@@ -152,7 +155,6 @@ impl FieldLines {
             return Err(FieldLineError::TooMany { limit: self.limit });
         }
         self.mark = pos;
-        self.phase = Phase::Name;
         Ok(())
     }
 
@@ -178,26 +180,12 @@ impl FieldLines {
     /// The CR at `end` ends the value that starts at the mark.
     fn end_value(&mut self, bytes: &[u8], end: usize) {
         // The value starts with an octet that is no whitespace, so only its end has some to lose.
-        let value = &bytes[self.mark..end];
-        let length = value.iter().rposition(|&byte| !is_ows(byte)).map_or(0, |last| last + 1);
+        let length = trim_end(&bytes[self.mark..end]).len();
         if self.fields.capacity() == 0 {
             self.fields.reserve_exact(FIRST_CAPACITY.min(self.limit));
         }
         self.known.note(self.name.of(bytes), self.fields.len());
         self.fields.push(FieldSpan { name: self.name, value: Span::new(self.mark, self.mark + length) });
-    }
-}
-
-/// The LF that has to follow a CR; `false` if it is not here yet.
-#[inline]
-fn end_of_line(bytes: &[u8], pos: &mut usize) -> Result<bool, FieldLineError> {
-    match bytes.get(*pos) {
-        None => Ok(false),
-        Some(b'\n') => {
-            *pos += 1;
-            Ok(true)
-        }
-        Some(_) => Err(FieldLineError::BareCr),
     }
 }
 

@@ -50,9 +50,11 @@ pub(super) struct Span {
 
 impl Span {
     /// The octets `start..end`.
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "a head is at most MAX_HEAD octets")]
     pub(super) fn new(start: usize, end: usize) -> Self {
-        let offset = |at: usize| u32::try_from(at).expect("a head is at most MAX_HEAD octets");
-        Span { start: offset(start), end: offset(end) }
+        debug_assert!(start <= end && end <= MAX_HEAD);
+        Span { start: start as u32, end: end as u32 }
     }
 
     /// The octets of `head` that lie there.

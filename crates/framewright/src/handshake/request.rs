@@ -31,6 +31,10 @@ impl<'a> Request<'a> {
         ascii(span.of(self.bytes))
     }
 
+    pub(super) fn is_get(&self) -> bool {
+        self.head.method.of(self.bytes) == b"GET"
+    }
+
     /// The method, case-sensitive: `GET` for an opening handshake.
     pub fn method(&self) -> &'a str {
         self.text(self.head.method)

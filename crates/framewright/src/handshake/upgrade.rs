@@ -24,15 +24,18 @@ pub struct Upgrade {
 pub(super) fn check(request: &Request<'_>) -> Result<Option<Upgrade>, Refusal> {
     //= https://www.rfc-editor.org/rfc/rfc9110#section-7.8
     //# A server that receives an Upgrade header field in an HTTP/1.0 request MUST ignore that Upgrade field.
-    if request.http_minor() == 0 || !names_websocket(request) {
+    if request.http_minor() == 0 {
         return Ok(None);
     }
+    let Some(well_formed) = names_websocket(request) else { return Ok(None) };
     //= https://www.rfc-editor.org/rfc/rfc6455#section-4.2.1
     //# An HTTP/1.1 or higher GET request
-    if request.method() != "GET" {
+    if !request.is_get() {
         return Err(Refusal::MethodNotAllowed { allow: "GET" });
     }
-    check_upgrade(request)?;
+    if !well_formed {
+        return Err(Refusal::InvalidUpgrade);
+    }
     check_connection(request)?;
     check_version(request)?;
     let key = key(request)?;
@@ -50,18 +53,20 @@ pub(super) fn check(request: &Request<'_>) -> Result<Option<Upgrade>, Refusal> {
 //= https://www.rfc-editor.org/rfc/rfc6455#section-4.2.1
 //# An |Upgrade| header field containing the value "websocket",
 //# treated as an ASCII case-insensitive value.
-fn names_websocket(request: &Request<'_>) -> bool {
-    // `websocket/13` is another protocol: the name was registered without versions.
-    request.list(Known::Upgrade).any(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
-}
-
-/// `Upgrade = #protocol`, `protocol = protocol-name [ "/" protocol-version ]`, both tokens.
-fn check_upgrade(request: &Request<'_>) -> Result<(), Refusal> {
-    let is_protocol = |protocol: &[u8]| {
-        let mut parts = protocol.splitn(2, |&byte| byte == b'/');
-        parts.all(is_token)
-    };
-    if request.list(Known::Upgrade).all(is_protocol) { Ok(()) } else { Err(Refusal::InvalidUpgrade) }
+/// `None` if Upgrade does not name it; else whether the whole list follows the grammar.
+fn names_websocket(request: &Request<'_>) -> Option<bool> {
+    let mut found = false;
+    let mut well_formed = true;
+    for protocol in request.list(Known::Upgrade) {
+        // `websocket/13` is another protocol: the name was registered without versions.
+        if protocol.eq_ignore_ascii_case(b"websocket") {
+            found = true;
+        } else {
+            // `Upgrade = #protocol`, `protocol = protocol-name [ "/" protocol-version ]`, both tokens.
+            well_formed &= protocol.splitn(2, |&byte| byte == b'/').all(is_token);
+        }
+    }
+    found.then_some(well_formed)
 }
 
 //= https://www.rfc-editor.org/rfc/rfc6455#section-4.2.1
