@@ -96,13 +96,19 @@ pub(super) fn is_ows(byte: u8) -> bool {
 
 /// `bytes` without the optional whitespace around it.
 #[inline]
-pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
+pub(super) fn trim(bytes: &[u8]) -> &[u8] {
+    trim_end(trim_start(bytes))
+}
+
+/// `bytes` without the optional whitespace at the start.
+#[inline]
+pub(super) fn trim_start(mut bytes: &[u8]) -> &[u8] {
     while let [first, rest @ ..] = bytes
         && is_ows(*first)
     {
         bytes = rest;
     }
-    trim_end(bytes)
+    bytes
 }
 
 /// `bytes` without the optional whitespace at the end.

@@ -32,17 +32,6 @@ impl Facts {
     }
 }
 
-impl<'a> Head<'a> {
-    /// The values of the lines with a known name.
-    pub(super) fn values(
-        &self,
-        bytes: &'a [u8],
-        known: Known,
-    ) -> impl Iterator<Item = (Span, &'a [u8])> + use<'a> {
-        self.known.values(known, self.fields, bytes)
-    }
-}
-
 /// The request target (RFC 9112, section 3.2), taken apart.
 struct Target {
     authority: Option<Span>,

@@ -11,13 +11,10 @@
 //!        +------------------------------------ LF -----------------------------------+
 //! ```
 
-use super::bytes::{TOKEN, is, is_ows, trim_end};
+use super::bytes::{TOKEN, is, is_ows, trim_end, trim_start};
 use super::head::{FieldSpan, Span};
-use super::known::KnownLines;
+use super::known::KnownFields;
 use super::scan;
-
-/// How many fields the span table holds at first: enough for the handshake of every browser.
-const FIRST_CAPACITY: usize = 16;
 
 /// A resumable parser of field lines.
 #[derive(Debug)]
@@ -27,8 +24,9 @@ pub(super) struct FieldLines {
     mark: usize,
     name: Span,
     limit: usize,
-    fields: Vec<FieldSpan>,
-    known: KnownLines,
+    /// How many lines have been begun.
+    count: usize,
+    known: KnownFields,
 }
 
 /// What is expected next.
@@ -71,18 +69,13 @@ impl FieldLines {
             mark: 0,
             name: Span::default(),
             limit,
-            fields: Vec::new(),
-            known: KnownLines::new(),
+            count: 0,
+            known: KnownFields::default(),
         }
     }
 
-    /// The lines read so far, in the order received.
-    pub(super) fn fields(&self) -> &[FieldSpan] {
-        &self.fields
-    }
-
-    /// Which of them have the names that there are rules for.
-    pub(super) fn known(&self) -> &KnownLines {
+    /// The fields that there are rules for, as far as they have been read.
+    pub(super) fn known(&self) -> &KnownFields {
         &self.known
     }
 
@@ -91,6 +84,14 @@ impl FieldLines {
     /// The phases stand in the order in which a line has them, so that a line that is here as a whole is read straight
     /// through; whoever comes back in the middle of a line skips those that are over.
     pub(super) fn parse(&mut self, bytes: &[u8], pos: &mut usize) -> Result<bool, FieldLineError> {
+        let mut at = *pos;
+        let complete = self.advance(bytes, &mut at);
+        *pos = at;
+        complete
+    }
+
+    #[inline]
+    fn advance(&mut self, bytes: &[u8], pos: &mut usize) -> Result<bool, FieldLineError> {
         loop {
             if self.phase == Phase::LineStart {
                 let Some(&byte) = bytes.get(*pos) else { return Ok(false) };
@@ -151,9 +152,10 @@ impl FieldLines {
         if !is(byte, TOKEN) {
             return Err(self.first_octet_error(byte));
         }
-        if self.fields.len() >= self.limit {
+        if self.count >= self.limit {
             return Err(FieldLineError::TooMany { limit: self.limit });
         }
+        self.count += 1;
         self.mark = pos;
         Ok(())
     }
@@ -164,7 +166,7 @@ impl FieldLines {
         //= https://www.rfc-editor.org/rfc/rfc9112#section-2.2
         //# A recipient that receives whitespace between the start-line and the first header field MUST either reject
         //# the message as invalid or consume each whitespace-preceded line without further processing of it
-        if is_ows(byte) && self.fields.is_empty() {
+        if is_ows(byte) && self.count == 0 {
             return FieldLineError::SpaceBeforeFirstField;
         }
         //= https://www.rfc-editor.org/rfc/rfc9112#section-5.2
@@ -181,13 +183,45 @@ impl FieldLines {
     fn end_value(&mut self, bytes: &[u8], end: usize) {
         // The value starts with an octet that is no whitespace, so only its end has some to lose.
         let length = trim_end(&bytes[self.mark..end]).len();
-        if self.fields.capacity() == 0 {
-            self.fields.reserve_exact(FIRST_CAPACITY.min(self.limit));
-        }
-        self.known.note(self.name.of(bytes), self.fields.len());
-        self.fields.push(FieldSpan { name: self.name, value: Span::new(self.mark, self.mark + length) });
+        self.known.note(self.name.of(bytes), Span::new(self.mark, self.mark + length));
     }
 }
+
+/// The field lines of a section that was parsed: they are read anew when somebody asks for them, which few do for long, and
+/// not kept in a table, which would cost each handshake an allocation.
+#[derive(Clone, Debug)]
+pub(super) struct Fields<'a> {
+    bytes: &'a [u8],
+    /// Where the next line starts.
+    pos: usize,
+}
+
+impl<'a> Fields<'a> {
+    /// Those that start at `pos` and end with the empty line.
+    pub(super) fn new(bytes: &'a [u8], pos: usize) -> Self {
+        Fields { bytes, pos }
+    }
+}
+
+impl Iterator for Fields<'_> {
+    type Item = FieldSpan;
+
+    fn next(&mut self) -> Option<FieldSpan> {
+        let colon = scan::token(self.bytes, self.pos);
+        if colon == self.pos {
+            return None; // the CR of the empty line
+        }
+        let cr = scan::value(self.bytes, colon + 1);
+        let raw = self.bytes.get(colon + 1..cr)?;
+        let start = cr - trim_start(raw).len();
+        let name = Span::new(self.pos, colon);
+        self.pos = cr + CRLF;
+        Some(FieldSpan { name, value: Span::new(start, start + trim_end(&self.bytes[start..cr]).len()) })
+    }
+}
+
+/// The length of what ends a line.
+const CRLF: usize = 2;
 
 /// Why `byte` may not stand in a name.
 fn name_error(byte: u8) -> FieldLineError {
@@ -212,7 +246,8 @@ mod tests {
         let mut pos = 0;
         let complete = lines.parse(bytes, &mut pos)?;
         let text = |span: Span| String::from_utf8_lossy(span.of(bytes)).into_owned();
-        Ok(complete.then(|| lines.fields().iter().map(|f| (text(f.name), text(f.value))).collect()))
+        let found = Fields::new(bytes, 0).map(|field| (text(field.name), text(field.value)));
+        Ok(complete.then(|| found.collect()))
     }
 
     fn pair(name: &str, value: &str) -> (String, String) {

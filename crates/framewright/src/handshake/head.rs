@@ -1,14 +1,15 @@
 //! The head of an HTTP/1.1 request: request line, field lines, empty line (RFC 9112, section 2.1).
 //!
 //! The parser is incremental: it is given the whole head as far as it has arrived, remembers where it stopped and
-//! never looks at an octet twice, so that a request that trickles in octet by octet costs no more than one that
-//! arrives at once. It copies nothing; what it keeps are [`Span`]s, in one table that the limit on lines bounds.
+//! never scans an octet twice, so that a request that trickles in octet by octet costs no more than one that
+//! arrives at once. It copies nothing and allocates nothing; what it keeps are [`Span`]s, of the fields that there are rules
+//! for.
 //!
 //! Only syntax is decided here. A response differs in its first line alone: a client's parser is a status line in
 //! front of the same [`FieldLines`].
 
-use super::field_lines::{FieldLineError, FieldLines};
-use super::known::KnownLines;
+use super::field_lines::{FieldLineError, FieldLines, Fields};
+use super::known::{Known, KnownFields, Values};
 use super::refusal::Refusal;
 use super::request_line::RequestLine;
 
@@ -30,8 +31,8 @@ pub struct HeadLimits {
     /// servers take: room for a request line, cookies and a token. Twice as much is what a peer
     /// can make a server hold that keeps the head in a vector which doubles. A longer one is refused with 431 (Request Header Fields Too Large).
     pub head: usize,
-    /// The largest number of field lines. Default 100: browsers send about 15. Each costs 16 octets while the
-    /// handshake lasts. More are refused with 431.
+    /// The largest number of field lines. Default 100: browsers send about 15. They are not kept apart, so a
+    /// higher number costs no memory, only the time to read them. More are refused with 431.
     pub fields: usize,
 }
 
@@ -139,7 +140,7 @@ impl HeadParser {
             method: self.line.method,
             target: self.line.target,
             minor: self.line.minor,
-            fields: self.fields.fields(),
+            fields: self.line.end,
             known: self.fields.known(),
         }
     }
@@ -153,8 +154,21 @@ pub(super) struct Head<'a> {
     pub(super) method: Span,
     pub(super) target: Span,
     pub(super) minor: u8,
-    pub(super) fields: &'a [FieldSpan],
-    pub(super) known: &'a KnownLines,
+    /// Where the first field line starts.
+    pub(super) fields: usize,
+    pub(super) known: &'a KnownFields,
+}
+
+impl Head<'_> {
+    /// The field lines; `bytes` start with this head.
+    pub(super) fn fields<'b>(&self, bytes: &'b [u8]) -> Fields<'b> {
+        Fields::new(bytes, self.fields)
+    }
+
+    /// The values of the lines with a known name, and where they are.
+    pub(super) fn values<'b>(&self, bytes: &'b [u8], known: Known) -> Values<'b> {
+        self.known.values(known, self.fields(bytes), bytes)
+    }
 }
 
 impl From<FieldLineError> for Refusal {
@@ -185,10 +199,11 @@ mod tests {
         let mut parser = HeadParser::new(HeadLimits::default());
         assert_eq!(parser.parse(&bytes), Ok(Some(REQUEST.len())));
         assert_eq!(parser.parse(&bytes), Ok(Some(REQUEST.len())));
-        assert_eq!(parser.head().fields.len(), 2);
+        assert_eq!(parser.head().fields(&bytes).count(), 2);
     }
 
-    /// What makes a trickling request linear: octets that were seen are not read again, so wiping them is harmless.
+    /// What makes a trickling request linear: octets that were seen are not scanned again, so wiping them is harmless. (Only
+    /// which of the known fields a line is, is decided at its end.)
     #[test]
     fn octets_seen_are_never_read_again() {
         let mut parser = HeadParser::new(HeadLimits::default());

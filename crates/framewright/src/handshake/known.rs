@@ -1,8 +1,9 @@
-//! The fields that a rule of the opening handshake is about, and on which lines of a head they are.
+//! The fields that a rule of the opening handshake is about, and where in a head they are.
 //!
-//! A line is sorted once, when its name has been read. The checks then go straight to what they ask for; that a field is
+//! A line is sorted once, when it has been read. The checks then go straight to what they ask for; that a field is
 //! absent, as most of them are in most requests, costs a look at one number.
 
+use super::field_lines::Fields;
 use super::head::{FieldSpan, Span};
 
 /// A field that RFC 6455, or HTTP around it, has a rule for.
@@ -44,60 +45,79 @@ impl Known {
         };
         Some(known)
     }
+
+    fn bit(self) -> u16 {
+        1 << self as u16
+    }
 }
 
-/// Whether `name`, which is a token, starts with `lower`, which is all letters and hyphens.
+/// Whether `name`, which is a token of `N` octets, is `lower`, which is all letters and hyphens.
 ///
-/// The bit that makes a letter small makes no octet of a token a letter or a hyphen that was none before. (It would make a hyphen of CR.)
+/// Four octets at a time; the last four overlap others where `N` is no multiple. The bit that makes a letter small makes no octet
+/// of a token a letter or a hyphen that was none before. (It would make a hyphen of CR.)
 #[inline]
 fn is<const N: usize>(name: &[u8], lower: &[u8; N]) -> bool {
-    name.first_chunk().is_some_and(|name: &[u8; N]| name.map(|byte| byte | 0x20) == *lower)
+    let four = |bytes: &[u8], at| u32::from_ne_bytes(*bytes[at..].first_chunk().expect("no name is shorter"));
+    let differ = |at| (four(name, at) | 0x2020_2020) ^ four(lower, at);
+    (0..N / 4).fold(differ(N - 4), |difference, index| difference | differ(4 * index)) == 0
 }
 
-/// On which lines the known fields are.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct KnownLines {
-    /// The number of the first line of each, `NONE` without one.
-    first: [u32; COUNT],
-    /// A bit for each that is on a later line too.
+/// Where the known fields of a head are.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct KnownFields {
+    /// The value of the first line of each that is there.
+    first: [Span; COUNT],
+    /// A bit for each that is there.
+    present: u16,
+    /// A bit for each that is there more than once.
     repeated: u16,
 }
 
-const NONE: u32 = u32::MAX;
-
-impl KnownLines {
-    pub(super) fn new() -> Self {
-        KnownLines { first: [NONE; COUNT], repeated: 0 }
-    }
-
-    /// Notes that line number `line`, later than all noted so far, has this name.
-    pub(super) fn note(&mut self, name: &[u8], line: usize) {
+impl KnownFields {
+    /// Notes a line, which comes after all that were noted so far.
+    pub(super) fn note(&mut self, name: &[u8], value: Span) {
         let Some(known) = Known::of(name) else { return };
-        let first = &mut self.first[known as usize];
-        if *first == NONE {
-            *first = u32::try_from(line).expect("a head has fewer lines than octets");
+        if self.present & known.bit() == 0 {
+            self.present |= known.bit();
+            self.first[known as usize] = value;
         } else {
-            self.repeated |= 1 << known as u16;
+            self.repeated |= known.bit();
         }
     }
 
-    /// The values of the lines with that name. `fields` are all lines of the head that starts `bytes`.
-    pub(super) fn values<'a>(
-        &self,
-        known: Known,
-        fields: &'a [FieldSpan],
-        bytes: &'a [u8],
-    ) -> impl Iterator<Item = (Span, &'a [u8])> + use<'a> {
-        let repeated = self.repeated & (1 << known as u16) != 0;
-        let lines = match self.first[known as usize] {
-            NONE => &[],
-            first if repeated => &fields[first as usize..],
-            first => &fields[first as usize..=first as usize],
+    /// The values of the lines with that name, in order. `fields` are all lines of the head that starts `bytes`.
+    #[inline]
+    pub(super) fn values<'a>(&self, known: Known, fields: Fields<'a>, bytes: &'a [u8]) -> Values<'a> {
+        let present = self.present & known.bit() != 0;
+        let repeated = self.repeated & known.bit() != 0;
+        let single = (present && !repeated).then_some(self.first[known as usize]);
+        Values { bytes, known, single, several: repeated.then_some(fields) }
+    }
+}
+
+/// The values of all lines with a known name, and where they are.
+#[derive(Clone, Debug)]
+pub(super) struct Values<'a> {
+    bytes: &'a [u8],
+    known: Known,
+    /// A field that comes once, as all should, needs no reading of the others.
+    single: Option<Span>,
+    several: Option<Fields<'a>>,
+}
+
+impl<'a> Iterator for Values<'a> {
+    type Item = (Span, &'a [u8]);
+
+    #[inline]
+    fn next(&mut self) -> Option<(Span, &'a [u8])> {
+        let value = match self.single.take() {
+            Some(value) => value,
+            None => {
+                let is_called = |field: &FieldSpan| Known::of(field.name.of(self.bytes)) == Some(self.known);
+                self.several.as_mut()?.find(is_called)?.value
+            }
         };
-        lines
-            .iter()
-            .filter(move |field| !repeated || Known::of(field.name.of(bytes)) == Some(known))
-            .map(move |field| (field.value, field.value.of(bytes)))
+        Some((value, value.of(self.bytes)))
     }
 }
 
@@ -148,18 +168,14 @@ mod tests {
 
     #[test]
     fn values_are_those_of_all_lines_with_the_name() {
-        let bytes = b"Host:1 a:2 HOST:3 Upgrade:4";
-        let field = |start, colon: usize| FieldSpan {
-            name: Span::new(start, colon),
-            value: Span::new(colon + 1, colon + 2),
-        };
-        let fields = [field(0, 4), field(7, 8), field(11, 15), field(18, 25)];
-        let mut lines = KnownLines::new();
-        for (line, field) in fields.iter().enumerate() {
-            lines.note(field.name.of(bytes), line);
+        let bytes = b"Host:1\r\na:2\r\nHOST: 3\r\nUpgrade:4\r\n\r\n";
+        let mut known = KnownFields::default();
+        for field in Fields::new(bytes, 0) {
+            known.note(field.name.of(bytes), field.value);
         }
-        let values =
-            |known| -> Vec<&[u8]> { lines.values(known, &fields, bytes).map(|(_, value)| value).collect() };
+        let values = |name| -> Vec<&[u8]> {
+            known.values(name, Fields::new(bytes, 0), bytes).map(|(_, value)| value).collect()
+        };
         assert_eq!(values(Known::Host), [b"1", b"3"]);
         assert_eq!(values(Known::Upgrade), [b"4"]);
         assert!(values(Known::Origin).is_empty());

@@ -7,7 +7,7 @@
 //! | file | decides |
 //! |---|---|
 //! | `request_line`, `field_lines`, `head` | the syntax and the size of a request head, incrementally |
-//! | `known` | on which lines the fields are that there are rules for |
+//! | `known` | which fields there are rules for, and where they are |
 //! | `check` | what HTTP demands of any request: target, Host, Content-Length, Transfer-Encoding |
 //! | `request` | how an application sees a request |
 //! | `upgrade`, `extension` | what RFC 6455 demands of an opening handshake |

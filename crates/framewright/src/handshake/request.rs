@@ -5,8 +5,8 @@ use std::fmt;
 use super::bytes::{ascii, elements, is_token};
 use super::check::Facts;
 use super::extension::{Extension, ExtensionList};
-use super::head::{FieldSpan, Head, Span};
-use super::known::{Known, KnownLines};
+use super::head::{Head, Span};
+use super::known::{Known, KnownFields};
 use super::refusal::Refusal;
 use super::upgrade::{self, Upgrade};
 
@@ -83,7 +83,7 @@ impl<'a> Request<'a> {
     /// it. A value may hold any octet but control characters; it need not be UTF-8.
     pub fn fields(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
         let bytes = self.bytes;
-        self.head.fields.iter().map(move |field| (ascii(field.name.of(bytes)), field.value.of(bytes)))
+        self.head.fields(bytes).map(move |field| (ascii(field.name.of(bytes)), field.value.of(bytes)))
     }
 
     /// The value of the first field line with that name, without regard to case.
@@ -95,8 +95,7 @@ impl<'a> Request<'a> {
     pub fn field_all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         let bytes = self.bytes;
         self.head
-            .fields
-            .iter()
+            .fields(bytes)
             .filter(move |field| field.name.of(bytes).eq_ignore_ascii_case(name.as_bytes()))
             .map(move |field| field.value.of(bytes))
     }
@@ -163,7 +162,7 @@ impl<'a> Request<'a> {
             method: self.head.method,
             target: self.head.target,
             minor: self.head.minor,
-            fields: self.head.fields.into(),
+            fields: self.head.fields,
             known: *self.head.known,
             facts: self.facts,
         }
@@ -188,8 +187,8 @@ pub struct OwnedRequest {
     method: Span,
     target: Span,
     minor: u8,
-    fields: Box<[FieldSpan]>,
-    known: KnownLines,
+    fields: usize,
+    known: KnownFields,
     facts: Facts,
 }
 
@@ -201,7 +200,7 @@ impl OwnedRequest {
             method: self.method,
             target: self.target,
             minor: self.minor,
-            fields: &self.fields,
+            fields: self.fields,
             known: &self.known,
         };
         Request::new(&self.bytes, head, self.facts)

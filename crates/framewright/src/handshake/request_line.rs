@@ -35,6 +35,8 @@ pub(super) struct RequestLine {
     mark: usize,
     pub(super) method: Span,
     pub(super) target: Span,
+    /// Where the next line starts.
+    pub(super) end: usize,
     /// `x` of `HTTP/1.x`.
     pub(super) minor: u8,
 }
@@ -60,6 +62,7 @@ impl RequestLine {
             mark: 0,
             method: Span::default(),
             target: Span::default(),
+            end: 0,
             minor: 0,
         }
     }
@@ -75,6 +78,7 @@ impl RequestLine {
                 Phase::Version if self.ends_as_usual(bytes, *pos) => {
                     self.minor = 1;
                     *pos += USUAL_END.len();
+                    self.end = *pos;
                     return Ok(true);
                 }
                 _ => {}
@@ -95,6 +99,7 @@ impl RequestLine {
                 Phase::Version => self.version(byte, *pos)?,
                 Phase::Lf if byte == b'\n' => {
                     *pos += 1;
+                    self.end = *pos;
                     return Ok(true);
                 }
                 Phase::EmptyLineLf | Phase::Lf => return Err(Refusal::BareCr),

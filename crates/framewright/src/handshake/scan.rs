@@ -26,7 +26,7 @@ pub(super) fn visible(bytes: &[u8], from: usize) -> usize {
 /// The first position at or after `from` whose octet may not stand in a field value, or the length.
 #[inline]
 pub(super) fn value(bytes: &[u8], from: usize) -> usize {
-    // Values are the longest parts: whole chunks of text are passed over first, with vectors where the compiler has them.
+    // Values are the longest parts: chunks of text are passed over first, with vectors where the compiler has them.
     let (chunks, _) = bytes.get(from..).unwrap_or_default().as_chunks();
     let text = chunks.iter().take_while(|chunk| is_text(chunk)).count();
     scan(bytes, from + text * CHUNK, VALUE, |word| (!reaches(word, 0x20) | reaches(word, 0x7f)) & !word)
