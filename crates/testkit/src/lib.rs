@@ -12,4 +12,5 @@ pub mod net;
 pub mod rng;
 pub mod script;
 pub mod split;
+pub mod traffic;
 pub mod wire;
