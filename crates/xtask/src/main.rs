@@ -6,6 +6,7 @@
 //! | `browser` | the echo page works in a real browser |
 //! | `compliance` | every sentence of the RFCs that the code cites has a test that cites it |
 //! | `fuzz-smoke` | a short run of each fuzz target finds nothing |
+//! | `instructions` | the hot paths take no more instructions than before |
 //!
 //! Each ends with a line `N passed, M failed`, and with exit code 1 if it found a failure.
 
@@ -23,6 +24,7 @@ mod browser;
 mod compliance;
 mod echo_server;
 mod fuzz_smoke;
+mod instructions;
 mod workspace;
 
 /// Framewright's chores.
@@ -44,6 +46,8 @@ enum Chore {
     Compliance(compliance::Options),
     /// Run every fuzz target for a short while under AddressSanitizer.
     FuzzSmoke(fuzz_smoke::Options),
+    /// Count the instructions of the hot paths, and compare with the baseline.
+    Instructions(instructions::Options),
 }
 
 fn main() -> ExitCode {
@@ -52,6 +56,7 @@ fn main() -> ExitCode {
         Chore::Browser(options) => browser::run(&options),
         Chore::Compliance(options) => compliance::run(&options),
         Chore::FuzzSmoke(options) => fuzz_smoke::run(&options),
+        Chore::Instructions(options) => instructions::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
