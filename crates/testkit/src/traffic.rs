@@ -4,12 +4,17 @@
 use crate::rng::SplitMix64;
 use framewright::frame::{OpCode, encode_frame};
 use framewright::{Chunk, Config, Connection, Event, Negotiated, RecvBuffer, Transmit};
-use std::io::{IoSlice, Write};
+use std::io::{IoSlice, Read, Write};
 use std::sync::Arc;
 use std::time::Instant;
 
 /// Octets that one read of [`Echo`] takes at most, as the server reads by default.
 pub const READ: usize = 128 << 10;
+
+/// From this many octets on [`Echo`] writes a message from where it lies, as the server does.
+const WRITE_THROUGH: usize = 16 << 10;
+
+const WRITES: &str = "a sink that takes what it is given";
 
 /// `count` masked frames with this payload, each with a key of its own.
 #[must_use]
@@ -86,25 +91,15 @@ impl Echo {
         Echo { connection, rx: RecvBuffer::with_capacity(READ), now }
     }
 
-    /// Takes `stream` in reads of at most [`READ`] octets. After each one, what is in it is decoded and echoed, and all replies
-    /// go to `sink` in one write.
+    /// Takes `stream` in reads of at most [`READ`] octets, each of which it [answers](Echo::answer).
     ///
     /// # Panics
     /// If the connection refuses a reply, or the sink fails.
     #[inline]
     pub fn turn(&mut self, mut stream: &[u8], sink: &mut impl Write) {
         while !stream.is_empty() {
-            stream = self.read(stream);
-            while let Some(event) = self.connection.next_event(self.now, &mut self.rx) {
-                match event {
-                    Event::Message(message) => self.connection.send(message).expect("there is room"),
-                    Event::Chunk(Chunk { data, last, .. }) => {
-                        self.connection.send_fragment(data, last).expect("there is room");
-                    }
-                    _ => {}
-                }
-            }
-            self.transmit(sink);
+            self.read(&mut stream);
+            self.answer(sink);
         }
     }
 
@@ -112,28 +107,54 @@ impl Echo {
     #[inline]
     pub fn decode(&mut self, mut stream: &[u8], mut see: impl FnMut(Event<'_>)) {
         while !stream.is_empty() {
-            stream = self.read(stream);
+            self.read(&mut stream);
             while let Some(event) = self.connection.next_event(self.now, &mut self.rx) {
                 see(event);
             }
         }
     }
 
-    /// As a read from a socket: copies, and returns what did not fit.
+    /// Reads once, at most [`READ`] octets.
+    ///
+    /// # Panics
+    /// If the source fails.
     #[inline]
-    fn read<'a>(&mut self, stream: &'a [u8]) -> &'a [u8] {
-        let spare = self.rx.spare(READ);
-        let (taken, rest) = stream.split_at(spare.len().min(READ).min(stream.len()));
-        spare[..taken.len()].copy_from_slice(taken);
-        self.rx.filled(taken.len());
-        rest
+    pub fn read(&mut self, source: &mut impl Read) {
+        let remaining = usize::try_from(self.connection.frame_remaining()).unwrap_or(usize::MAX);
+        let spare = self.rx.spare(remaining.clamp(1, READ));
+        let room = spare.len().min(READ);
+        let count = source.read(&mut spare[..room]).expect("a source that does not fail");
+        self.rx.filled(count);
+    }
+
+    /// Echoes all that was read, and gives the replies to `sink` in one write.
+    ///
+    /// # Panics
+    /// If the connection refuses a reply, or the sink fails.
+    #[inline]
+    pub fn answer(&mut self, sink: &mut impl Write) {
+        while let Some(event) = self.connection.next_event(self.now, &mut self.rx) {
+            match event {
+                Event::Message(message) if message.len() >= WRITE_THROUGH => {
+                    let mut write = |slices: &[IoSlice<'_>]| sink.write_vectored(slices).expect(WRITES);
+                    self.connection.send_through(message, &mut write).expect("there is room");
+                    self.connection.transmitted(self.now, 0);
+                }
+                Event::Message(message) => self.connection.send(message).expect("there is room"),
+                Event::Chunk(Chunk { data, last, .. }) => {
+                    self.connection.send_fragment(data, last).expect("there is room");
+                }
+                _ => {}
+            }
+        }
+        self.transmit(sink);
     }
 
     #[inline]
     fn transmit(&mut self, sink: &mut impl Write) {
         let mut slices = [IoSlice::new(&[]); 8];
         while let Transmit::Bytes { slices: filled, .. } = self.connection.poll_transmit(&mut slices) {
-            let octets = sink.write_vectored(&slices[..filled]).expect("a sink that takes what it is given");
+            let octets = sink.write_vectored(&slices[..filled]).expect(WRITES);
             self.connection.transmitted(self.now, octets);
             slices = [IoSlice::new(&[]); 8];
         }
@@ -161,18 +182,19 @@ mod tests {
 
     #[test]
     fn every_message_comes_back_whole_and_in_chunks() {
-        let text = Script::Mixed.text(5000);
-        for delivery in [Delivery::Whole, Delivery::Chunks] {
+        for (delivery, len) in [(Delivery::Whole, 5000), (Delivery::Whole, 20_000), (Delivery::Chunks, 5000)]
+        {
+            let text = Script::Mixed.text(len);
             let mut echo = Echo::new(Config { delivery, ..Config::default() }, Instant::now());
             for size in [1000, READ * 2] {
                 let mut sent = Vec::new();
-                let stream = masked_frames(OpCode::Text, text.as_bytes(), 50);
+                let stream = masked_frames(OpCode::Text, text.as_bytes(), 30);
                 for piece in stream.chunks(size) {
                     echo.turn(piece, &mut sent);
                 }
                 let frames = wire::check_output(Role::Server, &sent).expect("correct frames");
                 let payload: Vec<u8> = frames.into_iter().flat_map(|frame| frame.payload).collect();
-                assert_eq!(payload, text.repeat(50).as_bytes());
+                assert_eq!(payload, text.repeat(30).as_bytes());
             }
         }
     }
