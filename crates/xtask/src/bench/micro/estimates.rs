@@ -77,11 +77,17 @@ impl Estimates {
         let groups = self.0.iter();
         let mut groups: Vec<_> =
             groups.filter_map(|(name, functions)| Some((name.strip_prefix(prefix)?, functions))).collect();
-        groups.sort_by_key(|(name, _)| {
-            name.split('/').map(|word| (word.parse().unwrap_or(0), word)).collect::<Vec<(u64, _)>>()
-        });
+        groups.sort_by_key(|(name, _)| name.split('/').map(|word| (number(word), word)).collect::<Vec<_>>());
         groups
     }
+}
+
+/// What a word begins with; 0 if that is no number.
+fn number(word: &str) -> u64 {
+    word.split(|character: char| !character.is_ascii_digit())
+        .next()
+        .and_then(|digits| digits.parse().ok())
+        .unwrap_or(0)
 }
 
 fn json(file: &Path) -> anyhow::Result<Value> {
@@ -143,12 +149,21 @@ mod tests {
     #[test]
     fn groups_are_in_the_order_of_their_numbers() {
         let mut estimates = Estimates::default();
-        for group in ["echo/text/20", "mask/1024", "echo/binary/4096", "echo/binary/20", "mask/2"] {
+        for group in [
+            "echo/text/20",
+            "mask/1024",
+            "echo/binary/4096",
+            "echo/binary/20",
+            "mask/2",
+            "h/16-bit",
+            "h/7-bit",
+        ] {
             estimates.enter(group, "framewright", 1.0);
         }
         let names = |prefix| estimates.below(prefix).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
         assert_eq!(names("echo/"), ["binary/20", "binary/4096", "text/20"]);
         assert_eq!(names("mask/"), ["2", "1024"]);
+        assert_eq!(names("h/"), ["7-bit", "16-bit"]);
         assert!(names("head/").is_empty());
     }
 }
