@@ -3,12 +3,13 @@
 //! | command | what it proves |
 //! |---|---|
 //! | `autobahn server` | the echo server passes the Autobahn testsuite |
+//! | `bench` | nothing: it measures, and writes `docs/BENCHMARKS.md` |
 //! | `browser` | the echo page works in a real browser |
 //! | `compliance` | every sentence of the RFCs that the code cites has a test that cites it |
 //! | `fuzz-smoke` | a short run of each fuzz target finds nothing |
 //! | `instructions` | the hot paths take no more instructions than before |
 //!
-//! Each ends with a line `N passed, M failed`, and with exit code 1 if it found a failure.
+//! Each but `bench` ends with a line `N passed, M failed`, and with exit code 1 if it found a failure.
 
 #![forbid(unsafe_code)]
 // This is a program for a terminal: printing is what it does.
@@ -20,6 +21,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod autobahn;
+mod bench;
 mod browser;
 mod compliance;
 mod echo_server;
@@ -40,6 +42,8 @@ enum Chore {
     /// Run the Autobahn testsuite.
     #[command(subcommand)]
     Autobahn(autobahn::Command),
+    /// Measure whole servers beside each other and beside a raw loop, and write docs/BENCHMARKS.md.
+    Bench(bench::Options),
     /// Try the echo page in a headless Chromium.
     Browser(browser::Options),
     /// Report which sentences of the RFCs the code and the tests cite.
@@ -53,6 +57,7 @@ enum Chore {
 fn main() -> ExitCode {
     let result = match Cli::parse().chore {
         Chore::Autobahn(command) => autobahn::run(&command),
+        Chore::Bench(options) => bench::run(&options),
         Chore::Browser(options) => browser::run(&options),
         Chore::Compliance(options) => compliance::run(&options),
         Chore::FuzzSmoke(options) => fuzz_smoke::run(&options),

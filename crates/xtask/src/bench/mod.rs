@@ -1,0 +1,211 @@
+//! `cargo xtask bench`: whole servers beside each other and beside the floor.
+//!
+//! It builds Framewright and the peers (`benches/peers`), gives servers and load generator a processor each, measures the
+//! workloads of [`workload`] round by round, keeps what was measured in `target/bench/results.json`, and writes
+//! `docs/BENCHMARKS.md` from it. The load generator is `framewright bench`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::workspace::Workspace;
+
+mod charts;
+mod document;
+mod machine;
+mod programs;
+mod report;
+mod results;
+mod run;
+mod sections;
+mod servers;
+mod stats;
+mod tables;
+mod targets;
+mod workload;
+
+use machine::Machine;
+use programs::Programs;
+use results::Results;
+use run::{Runner, Settings};
+use workload::{Cell, Group};
+
+/// What to measure, and how.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Rounds for each cell; medians are taken over them.
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+    /// Seconds that are counted in a round (without this option: what suits each workload, 0.6 for most).
+    #[arg(long, value_name = "SECS", value_parser = positive_seconds)]
+    seconds: Option<u32>,
+    /// Seconds before them (without this option: what suits each workload, 0.15 for most).
+    #[arg(long, value_name = "SECS", value_parser = seconds)]
+    warm_up: Option<u32>,
+    /// Only these workloads: groups, cells, or beginnings of names of cells, such as `echo/100`.
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    only: Vec<String>,
+    /// Only these servers, and the floor.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    servers: Vec<String>,
+    /// Only cells that have no results of all these servers yet.
+    #[arg(long)]
+    resume: bool,
+    /// Name the workloads and the servers, and do nothing.
+    #[arg(long)]
+    list: bool,
+    /// The document to write; its charts go into a folder `benchmarks` beside it.
+    #[arg(long, value_name = "FILE", default_value = "docs/BENCHMARKS.md")]
+    output: PathBuf,
+    /// Measure nothing; write the document from the results of earlier runs.
+    #[arg(long)]
+    render_only: bool,
+}
+
+/// Measures and writes the document.
+///
+/// # Errors
+/// If something does not build, a server does not echo, or a file cannot be written. A server that fails in a workload is
+/// a result, which the document tells.
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    let blocks = workload::choose(workload::blocks(), &options.only)?;
+    let servers = servers::choose(&options.servers)?;
+    if options.list {
+        list(&blocks, &servers);
+        return Ok(());
+    }
+    let workspace = Workspace::locate()?;
+    let file = workspace.target.join("bench").join("results.json");
+    let mut results = Results::load(&file)?;
+    if !options.render_only {
+        let blocks = if options.resume { missing(blocks, &servers, &results) } else { blocks };
+        measure(options, &workspace, &servers, &blocks, &mut results)?;
+    }
+    let output = workspace.root.join(&options.output);
+    document::write(&results, &output)?;
+    println!("{}", targets::table(&results));
+    println!("written: {}", output.display());
+    Ok(())
+}
+
+fn measure(
+    options: &Options,
+    workspace: &Workspace,
+    servers: &[&'static servers::Server],
+    blocks: &[Vec<Cell>],
+    results: &mut Results,
+) -> anyhow::Result<()> {
+    servers::check_pinning()?;
+    let programs = Programs::build(workspace, servers)?;
+    let settings = Settings {
+        rounds: usize::from(options.rounds),
+        counted_ms: options.seconds,
+        warm_up_ms: options.warm_up,
+    };
+    results.machine = Machine::look(&workspace.root)?;
+    let mut runner = Runner::new(&settings, &programs, servers)?;
+    runner.check()?;
+    let estimate = Duration::from_secs_f64(settings.estimate(blocks, servers));
+    println!("{} cells, about {} minutes", blocks.iter().flatten().count(), estimate.as_secs().div_ceil(60));
+    runner.run(blocks, results, &workspace.target.join("bench").join("results.json"))
+}
+
+/// The blocks in which one of the servers has not been measured.
+fn missing(
+    mut blocks: Vec<Vec<Cell>>,
+    servers: &[&'static servers::Server],
+    results: &Results,
+) -> Vec<Vec<Cell>> {
+    blocks.retain(|block| {
+        block.iter().any(|cell| {
+            run::participants(cell, servers).any(|server| results.outcome(&cell.name, server.name).is_none())
+        })
+    });
+    blocks
+}
+
+fn list(blocks: &[Vec<Cell>], servers: &[&'static servers::Server]) {
+    for group in Group::ALL {
+        let cells: Vec<&str> = blocks
+            .iter()
+            .flatten()
+            .filter(|cell| cell.group == group)
+            .map(|cell| cell.name.as_str())
+            .collect();
+        if !cells.is_empty() {
+            println!("{group}: {}\n  {}", group.about(), cells.join(" "));
+        }
+    }
+    let names: Vec<&str> = servers.iter().map(|server| server.name).collect();
+    println!("servers: {}", names.join(", "));
+}
+
+/// Seconds on the command line, as milliseconds.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked")]
+fn seconds(text: &str) -> Result<u32, String> {
+    let seconds: f64 = text.parse().map_err(|_| format!("{text} is no number of seconds"))?;
+    if !(0.0..=3600.0).contains(&seconds) {
+        return Err("between 0 and 3600 seconds are possible".to_owned());
+    }
+    Ok((seconds * 1000.0).round() as u32)
+}
+
+fn positive_seconds(text: &str) -> Result<u32, String> {
+    match seconds(text)? {
+        0 => Err("nothing can be counted in no time".to_owned()),
+        milliseconds => Ok(milliseconds),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use results::tests::enter;
+    use servers::{FLOOR, OURS};
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn parse(line: &str) -> Result<Options, clap::Error> {
+        Line::try_parse_from(line.split_whitespace()).map(|line| line.options)
+    }
+
+    #[test]
+    fn the_command_line_is_read() {
+        let options =
+            parse("bench --rounds 3 --seconds 0.25 --warm-up 0 --only echo/100 text --servers yawc,soketto")
+                .expect("options");
+        assert_eq!((options.rounds, options.seconds, options.warm_up), (3, Some(250), Some(0)));
+        assert_eq!(options.only, ["echo/100", "text"]);
+        assert_eq!(options.servers, ["yawc", "soketto"]);
+        let options = parse("bench").expect("options");
+        assert_eq!((options.rounds, options.seconds), (5, None));
+        assert_eq!(options.output, PathBuf::from("docs/BENCHMARKS.md"));
+    }
+
+    #[test]
+    fn what_cannot_be_measured_is_refused() {
+        for wrong in
+            ["--rounds 0", "--seconds 0", "--seconds -1", "--seconds NaN", "--warm-up x", "--seconds 9999"]
+        {
+            assert!(parse(&format!("bench {wrong}")).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_run_is_resumed_where_a_server_is_missing() {
+        let servers = servers::choose(&[OURS.to_owned()]).expect("servers");
+        let blocks = || workload::choose(workload::blocks(), &["echo/10".to_owned()]).expect("workloads");
+        let mut results = Results::default();
+        enter(&mut results, "echo/10/20", &[(FLOOR, &[1.0]), (OURS, &[1.0])]);
+        enter(&mut results, "echo/10/0", &[(FLOOR, &[1.0])]);
+        let left = missing(blocks(), &servers, &results);
+        assert_eq!(left.len(), blocks().len() - 1);
+        assert!(!left.iter().flatten().any(|cell| cell.name == "echo/10/20"));
+    }
+}

@@ -1,0 +1,322 @@
+//! Running the cells: in each round every server in turn, the order another in each round, so that what the machine
+//! does meanwhile meets all of them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context as _, bail, ensure};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::programs::Programs;
+use super::report::Report;
+use super::results::{Outcome, Results, Round};
+use super::servers::{FLOOR, Fleet, GENERATOR_CORE, Process, Server, pinned};
+use super::workload::{Cell, Load, MAXIMUM, Pace};
+
+/// How to run.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// Rounds for each cell.
+    pub(crate) rounds: usize,
+    /// Milliseconds to count, instead of what each cell says.
+    pub(crate) counted_ms: Option<u32>,
+    /// Milliseconds before them, instead of what each cell says.
+    pub(crate) warm_up_ms: Option<u32>,
+}
+
+impl Settings {
+    fn counted_ms(&self, cell: &Cell) -> u32 {
+        self.counted_ms.unwrap_or(cell.counted_ms)
+    }
+
+    fn warm_up_ms(&self, cell: &Cell) -> u32 {
+        self.warm_up_ms.unwrap_or(cell.warm_up_ms)
+    }
+
+    /// About how long these blocks take, in seconds.
+    pub(crate) fn estimate(&self, blocks: &[Vec<Cell>], servers: &[&'static Server]) -> f64 {
+        let cell = |cell: &Cell| {
+            let opening = match cell.load {
+                Load::Messages { connections, .. } | Load::Idle { connections } => connections,
+                Load::Connect { .. } => 0,
+            };
+            // Connecting, starting and ending the generator, and a server where it is to be a fresh one.
+            let around =
+                0.1 + opening as f64 * 0.0001 + f64::from(u8::from(cell.needs_fresh_process())) * 0.2;
+            let counted = f64::from(self.counted_ms(cell) + self.warm_up_ms(cell)) / 1000.0;
+            (counted + around) * participants(cell, servers).count() as f64 * self.rounds as f64
+        };
+        blocks.iter().flatten().map(cell).sum()
+    }
+}
+
+/// The servers that a cell says something about.
+pub(crate) fn participants<'a>(
+    cell: &'a Cell,
+    servers: &'a [&'static Server],
+) -> impl Iterator<Item = &'static Server> + 'a {
+    servers.iter().copied().filter(|server| cell.streams() || !server.streams)
+}
+
+/// Measures. Each block is entered into the results when it is complete, and `save` is called.
+#[derive(Debug)]
+pub(crate) struct Runner<'a> {
+    settings: &'a Settings,
+    programs: &'a Programs,
+    servers: &'a [&'static Server],
+    fleet: Fleet,
+    progress: ProgressBar,
+    interrupted: Arc<AtomicBool>,
+}
+
+impl<'a> Runner<'a> {
+    /// A runner for these servers.
+    ///
+    /// # Errors
+    /// If Ctrl-C cannot be caught: the servers are ended by hand then.
+    pub(crate) fn new(
+        settings: &'a Settings,
+        programs: &'a Programs,
+        servers: &'a [&'static Server],
+    ) -> anyhow::Result<Self> {
+        let interrupted = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&interrupted);
+        ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))?;
+        Ok(Self {
+            settings,
+            programs,
+            servers,
+            fleet: Fleet::default(),
+            progress: ProgressBar::hidden(),
+            interrupted,
+        })
+    }
+
+    /// Has each server echo a little, and compares every octet: the speed of a wrong echo is worth nothing.
+    ///
+    /// # Errors
+    /// If one does not echo what it got. The floor is left out: it is not asked for messages.
+    pub(crate) fn check(&mut self) -> anyhow::Result<()> {
+        for server in self.servers.iter().filter(|server| server.name != FLOOR) {
+            for kind in ["utf8", "random"] {
+                let process = self.fleet.get(server, self.programs)?;
+                let mut arguments = vec!["--verify".to_owned(), "--kind".to_owned(), kind.to_owned()];
+                let more = [
+                    "--connections",
+                    "4",
+                    "--in-flight",
+                    "8",
+                    "--size",
+                    "20,125,4K,70K",
+                    "--duration",
+                    "0.2",
+                ];
+                arguments.extend(more.map(str::to_owned));
+                let report = generate(self.programs, server, process, &arguments, 20.0);
+                let report =
+                    report.with_context(|| format!("{} does not echo {kind} messages", server.name))?;
+                ensure!(report.messages_per_s > 0.0, "{} echoes no {kind} messages", server.name);
+            }
+            self.fleet.end(server);
+        }
+        Ok(())
+    }
+
+    /// Measures all blocks.
+    ///
+    /// # Errors
+    /// If it is interrupted, or results cannot be saved. What fails in a cell is a result.
+    pub(crate) fn run(
+        &mut self,
+        blocks: &[Vec<Cell>],
+        results: &mut Results,
+        file: &Path,
+    ) -> anyhow::Result<()> {
+        let runs: usize = blocks.iter().flatten().map(|cell| participants(cell, self.servers).count()).sum();
+        self.progress = ProgressBar::new((runs * self.settings.rounds) as u64);
+        let style = ProgressStyle::with_template("{bar:30} {pos}/{len}, {eta} left: {wide_msg}")?;
+        self.progress.set_style(style);
+        for block in blocks {
+            self.block(block, results)?;
+            results.save(file)?;
+            if self.progress.is_hidden() {
+                let names: Vec<&str> = block.iter().map(|cell| cell.name.as_str()).collect();
+                println!("measured {}", names.join(", "));
+            }
+        }
+        self.progress.finish_and_clear();
+        Ok(())
+    }
+
+    fn block(&mut self, block: &[Cell], results: &mut Results) -> anyhow::Result<()> {
+        let mut outcomes: Vec<BTreeMap<String, Outcome>> = vec![BTreeMap::new(); block.len()];
+        for round in 0..self.settings.rounds {
+            for (cell, outcomes) in block.iter().zip(&mut outcomes) {
+                let mut order: Vec<&'static Server> = participants(cell, self.servers).collect();
+                let first = round % order.len();
+                order.rotate_left(first);
+                for server in order {
+                    self.progress.set_message(format!("{}, {}", cell.name, server.name));
+                    let outcome = outcomes.entry(server.name.to_owned()).or_default();
+                    if outcome.failure.is_none() {
+                        match self.measure(cell, server, results)? {
+                            Ok(report) => outcome.rounds.push(Round { report, floor_ns: None }),
+                            Err(error) => outcome.failure = Some(format!("{error:#}")),
+                        }
+                    }
+                    self.progress.inc(1);
+                }
+            }
+        }
+        // A process serves one block: none is measured with what another block has left in its memory.
+        self.fleet = Fleet::default();
+        for (cell, outcomes) in block.iter().zip(outcomes) {
+            results.enter(&cell.name, outcomes);
+        }
+        Ok(())
+    }
+
+    /// One round of one server. The outer error ends the run, the inner one is the server's; it gets a second chance,
+    /// with a fresh process.
+    fn measure(
+        &mut self,
+        cell: &Cell,
+        server: &'static Server,
+        results: &Results,
+    ) -> anyhow::Result<anyhow::Result<Report>> {
+        let mut tried = self.attempt(cell, server, results);
+        if tried.is_err() && !self.is_interrupted() {
+            self.fleet.end(server);
+            tried = self.attempt(cell, server, results);
+        }
+        if cell.needs_fresh_process() || tried.is_err() {
+            self.fleet.end(server);
+        }
+        if self.is_interrupted() {
+            bail!("interrupted; the blocks that were complete are saved");
+        }
+        Ok(tried)
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+
+    fn attempt(&mut self, cell: &Cell, server: &'static Server, results: &Results) -> anyhow::Result<Report> {
+        let mut arguments = cell.arguments(rate(cell, server, results)?);
+        let (counted, warm_up) = (self.settings.counted_ms(cell), self.settings.warm_up_ms(cell));
+        arguments.extend([
+            "--duration".to_owned(),
+            seconds(counted),
+            "--warm-up".to_owned(),
+            seconds(warm_up),
+        ]);
+        let process = self.fleet.get(server, self.programs)?;
+        generate(self.programs, server, process, &arguments, 30.0 + f64::from(counted + warm_up) / 1000.0)
+    }
+}
+
+/// Milliseconds as seconds, with their point.
+fn seconds(milliseconds: u32) -> String {
+    format!("{}.{:03}", milliseconds / 1000, milliseconds % 1000)
+}
+
+/// The rate at which a server is to get messages; none where the next follows a reply.
+fn rate(cell: &Cell, server: &Server, results: &Results) -> anyhow::Result<Option<f64>> {
+    let Load::Messages { pace, .. } = cell.load else { return Ok(None) };
+    let (share, of) = match pace {
+        Pace::Closed => return Ok(None),
+        Pace::OfOwnMaximum(share) => (share, server.name),
+        Pace::OfFloorMaximum(share) => (share, FLOOR),
+    };
+    let maximum = results.stat(MAXIMUM, of, |round| Some(round.report.messages_per_s));
+    let maximum =
+        maximum.with_context(|| format!("the highest rate of {of} is not known: measure {MAXIMUM} first"))?;
+    Ok(Some(maximum.median * f64::from(share) / 100.0))
+}
+
+/// Runs the generator once.
+fn generate(
+    programs: &Programs,
+    server: &Server,
+    process: &Process,
+    arguments: &[String],
+    deadline_s: f64,
+) -> anyhow::Result<Report> {
+    let mut generator = pinned(GENERATOR_CORE, &programs.framewright);
+    generator.args([
+        "bench",
+        "--json",
+        "--url",
+        &server.url(process.addr),
+        "--pid",
+        &process.pid().to_string(),
+    ]);
+    generator.args(arguments);
+    // The generator gives up by itself when no answer comes; this is for what it does not foresee.
+    let mut command = Command::new("timeout");
+    command.args(["--foreground", "--kill-after=5"]).arg(format!("{deadline_s}"));
+    command.arg(generator.get_program()).args(generator.get_args());
+    let output =
+        command.stdin(Stdio::null()).output().context("cannot run timeout, which is in coreutils")?;
+    if output.status.code() == Some(124) {
+        bail!("the generator did not end within {deadline_s} s");
+    }
+    if !output.status.success() {
+        let reason = String::from_utf8_lossy(&output.stderr);
+        let reason = reason.lines().last().unwrap_or_default().trim();
+        bail!("{}", if reason.is_empty() { "the generator ended without a word" } else { reason });
+    }
+    serde_json::from_slice(&output.stdout).context("the generator did not say what it is documented to")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::results::tests::enter;
+    use crate::bench::servers::SERVERS;
+    use crate::bench::workload::{blocks, choose};
+
+    fn cells(name: &str) -> Vec<Cell> {
+        choose(blocks(), &[name.to_owned()]).expect("a workload").into_iter().flatten().collect()
+    }
+
+    #[test]
+    fn rates_are_shares_of_the_highest_rate() {
+        let mut results = Results::default();
+        enter(&mut results, MAXIMUM, &[(FLOOR, &[10_000.0]), ("framewright", &[20_000.0])]);
+        let rate = |name: &str| rate(&cells(name)[0], &SERVERS[1], &results).expect("a rate");
+        assert_eq!(rate("latency/50"), Some(25_000.0));
+        assert_eq!(rate("latency/equal"), Some(25_000.0));
+        assert_eq!(rate("echo/10/20"), None);
+    }
+
+    #[test]
+    fn a_rate_needs_the_highest_rate() {
+        assert!(rate(&cells("latency/50")[0], &SERVERS[1], &Results::default()).is_err());
+    }
+
+    #[test]
+    fn only_large_messages_are_streamed() {
+        let servers: Vec<&'static Server> = SERVERS.iter().collect();
+        let count = |name| participants(&cells(name)[0], &servers).count();
+        assert_eq!(count("large/1M"), SERVERS.len());
+        assert_eq!(count("echo/10/20"), SERVERS.len() - 1);
+    }
+
+    #[test]
+    fn the_whole_of_it_takes_less_than_an_hour() {
+        let settings = Settings { rounds: 5, counted_ms: None, warm_up_ms: None };
+        let servers: Vec<&'static Server> = SERVERS.iter().collect();
+        let estimate = settings.estimate(&blocks(), &servers);
+        assert!((1200.0..3600.0).contains(&estimate), "{estimate} s");
+    }
+
+    #[test]
+    fn seconds_have_three_digits_behind_the_point() {
+        assert_eq!((seconds(600).as_str(), seconds(1050).as_str()), ("0.600", "1.050"));
+    }
+}

@@ -1,0 +1,259 @@
+//! The servers that are measured, each in a process of its own on a processor of its own.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+
+use super::programs::Programs;
+
+/// A server to measure.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Server {
+    /// Its name in tables and on the command line.
+    pub(crate) name: &'static str,
+    /// The crate that it is built on, if it is not ours.
+    pub(crate) peer: Option<&'static str>,
+    /// Whether it sends pieces of a message back before it has the whole.
+    pub(crate) streams: bool,
+}
+
+/// The raw loop that everything is compared with.
+pub(crate) const FLOOR: &str = "floor";
+/// Our server.
+pub(crate) const OURS: &str = "framewright";
+/// Our server, with `--stream`.
+pub(crate) const OURS_STREAMED: &str = "framewright, streamed";
+
+/// All of them, in the order of the tables.
+pub(crate) const SERVERS: [Server; 10] = [
+    Server { name: FLOOR, peer: None, streams: false },
+    Server { name: OURS, peer: None, streams: false },
+    Server { name: OURS_STREAMED, peer: None, streams: true },
+    peer("tokio-tungstenite"),
+    peer("fastwebsockets"),
+    peer("tokio-websockets"),
+    peer("yawc"),
+    peer("sockudo-ws"),
+    peer("soketto"),
+    peer("web-socket"),
+];
+
+const fn peer(name: &'static str) -> Server {
+    Server { name, peer: Some(name), streams: false }
+}
+
+impl Server {
+    /// Its package among the peers; none for ours.
+    pub(crate) fn package(&self) -> Option<String> {
+        let peer = self.peer.or((self.name == FLOOR).then_some(FLOOR));
+        peer.map(|peer| format!("peer-{peer}"))
+    }
+
+    /// Where its echo is.
+    pub(crate) fn url(&self, addr: SocketAddr) -> String {
+        if self.name == FLOOR { format!("tcp://{addr}") } else { format!("ws://{addr}/ws") }
+    }
+
+    /// The command that runs it on the processor of servers.
+    fn command(&self, programs: &Programs) -> anyhow::Result<Command> {
+        let program = match self.package() {
+            Some(package) => programs.peer(&package)?,
+            None => programs.framewright.as_path(),
+        };
+        let mut command = pinned(SERVER_CORE, program);
+        if self.package().is_none() {
+            command.args(["echo", "--listen", "127.0.0.1:0", "--workers", "1", "--max-message", "134217728"]);
+            if self.streams {
+                command.arg("--stream");
+            }
+        }
+        Ok(command)
+    }
+}
+
+/// The servers that are asked for, always with the floor; all, if none is named.
+///
+/// # Errors
+/// If one is named that is not there.
+pub(crate) fn choose(asked: &[String]) -> anyhow::Result<Vec<&'static Server>> {
+    for name in asked {
+        let known = || SERVERS.map(|server| server.name).join(", ");
+        ensure!(
+            SERVERS.iter().any(|server| server.name == name),
+            "there is no server {name}; there are: {}",
+            known()
+        );
+    }
+    let wanted = |name: &str| name == FLOOR || asked.is_empty() || asked.iter().any(|asked| asked == name);
+    // Both ways of ours go by one name: the second only matters where messages are large.
+    let ours = |server: &Server| server.streams && wanted(OURS);
+    Ok(SERVERS.iter().filter(|server| wanted(server.name) || ours(server)).collect())
+}
+
+/// The processor that servers run on.
+const SERVER_CORE: usize = 0;
+/// The processor that the load generator runs on.
+pub(crate) const GENERATOR_CORE: usize = 1;
+
+/// A command that runs a program on one processor.
+pub(crate) fn pinned(core: usize, program: &Path) -> Command {
+    let mut command = Command::new("taskset");
+    command.arg("--cpu-list").arg(core.to_string()).arg(program);
+    command
+}
+
+/// Whether servers and generator can have a processor each.
+///
+/// # Errors
+/// If they cannot.
+pub(crate) fn check_pinning() -> anyhow::Result<()> {
+    let cores = thread::available_parallelism()?.get();
+    ensure!(cores > GENERATOR_CORE, "server and generator need a processor each; this machine has {cores}");
+    for core in [SERVER_CORE, GENERATOR_CORE] {
+        let status = pinned(core, Path::new("true")).stderr(Stdio::null()).status();
+        let status =
+            status.context("cannot run taskset, which gives each a processor; it is in util-linux")?;
+        ensure!(status.success(), "taskset cannot give a process processor {core}");
+    }
+    Ok(())
+}
+
+/// A running server. Dropping it ends the process, and waits for it.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    /// The peers end when this is closed, so that they do not outlive this program even if it is killed.
+    _stdin: Option<ChildStdin>,
+    /// Where it listens.
+    pub(crate) addr: SocketAddr,
+}
+
+impl Process {
+    /// Starts a server and waits until it says where it listens.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub(crate) fn start(server: &Server, programs: &Programs) -> anyhow::Result<Self> {
+        let mut command = server.command(programs)?;
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .with_context(|| format!("cannot start {}", server.name))?;
+        let stdin = child.stdin.take();
+        let stdout = child.stdout.take().context("stdout was asked for as a pipe")?;
+        // From here on, leaving this function early ends the child.
+        let mut process = Self { child, _stdin: stdin, addr: SocketAddr::from(([0, 0, 0, 0], 0)) };
+        let (found, receiver) = mpsc::channel();
+        // It reads to the end: nothing that the server prints later fills the pipe.
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if let Some(addr) = line.strip_prefix("listening on ").and_then(|addr| addr.parse().ok()) {
+                    // After the first address nobody listens any more.
+                    let _ = found.send(addr);
+                }
+            }
+        });
+        match receiver.recv_timeout(START_DEADLINE) {
+            Ok(addr) => process.addr = addr,
+            Err(_) => bail!("{} did not say where it listens", server.name),
+        }
+        Ok(process)
+    }
+
+    /// The id of the process: taskset becomes the program that it runs.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it has not ended by itself.
+    pub(crate) fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail only if the process has already been waited for, and then there is nothing to do.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// How long a server may take from its start to listening.
+const START_DEADLINE: Duration = Duration::from_secs(20);
+
+/// Running servers by name. A server that has ended, or is to be a fresh one, is started when it is asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Fleet {
+    running: BTreeMap<&'static str, Process>,
+}
+
+impl Fleet {
+    /// The process of a server.
+    ///
+    /// # Errors
+    /// If it has to be started and does not.
+    pub(crate) fn get(&mut self, server: &Server, programs: &Programs) -> anyhow::Result<&Process> {
+        if self.running.get_mut(server.name).is_some_and(|process| !process.is_running()) {
+            self.end(server);
+        }
+        match self.running.entry(server.name) {
+            Entry::Occupied(entry) => Ok(entry.into_mut()),
+            Entry::Vacant(entry) => Ok(entry.insert(Process::start(server, programs)?)),
+        }
+    }
+
+    /// Ends a server, if it runs.
+    pub(crate) fn end(&mut self, server: &Server) {
+        self.running.remove(server.name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(asked: &[&str]) -> anyhow::Result<Vec<&'static str>> {
+        let asked: Vec<String> = asked.iter().map(|&name| name.to_owned()).collect();
+        Ok(choose(&asked)?.iter().map(|server| server.name).collect())
+    }
+
+    #[test]
+    fn the_floor_is_always_measured() {
+        assert_eq!(names(&["yawc"]).expect("servers"), [FLOOR, "yawc"]);
+        assert_eq!(names(&[]).expect("servers").len(), SERVERS.len());
+    }
+
+    #[test]
+    fn asking_for_ours_asks_for_both_ways_of_it() {
+        assert_eq!(names(&[OURS]).expect("servers"), [FLOOR, OURS, OURS_STREAMED]);
+        assert!(names(&["uws"]).is_err());
+    }
+
+    #[test]
+    fn the_floor_has_no_protocol() {
+        let addr: SocketAddr = "127.0.0.1:4000".parse().expect("an address");
+        assert_eq!(SERVERS[0].url(addr), "tcp://127.0.0.1:4000");
+        assert_eq!(SERVERS[1].url(addr), "ws://127.0.0.1:4000/ws");
+    }
+
+    #[test]
+    fn every_server_but_ours_has_a_package_among_the_peers() {
+        let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../benches/peers");
+        for server in &SERVERS {
+            let Some(package) = server.package() else { continue };
+            let folder = package.strip_prefix("peer-").expect("a name of a peer");
+            assert!(peers.join(folder).join("Cargo.toml").is_file(), "{package}");
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! The targets, and whether the results meet them.
+
+use super::results::{Outcome, Results, Round};
+use super::servers::{FLOOR, OURS, SERVERS};
+use super::stats::Stat;
+use super::tables::{markdown, multiple, size, time};
+use super::workload::{Group, KINDS, blocks};
+
+/// A target with what was measured.
+#[derive(Debug, PartialEq)]
+struct Row {
+    workload: String,
+    target: String,
+    /// None, if it was not measured.
+    measured: Option<Measured>,
+}
+
+#[derive(Debug, PartialEq)]
+struct Measured {
+    text: String,
+    met: bool,
+}
+
+/// The table of targets.
+pub(crate) fn table(results: &Results) -> String {
+    let rows: Vec<Vec<String>> = rows(results).into_iter().map(Row::line).collect();
+    markdown(&["workload", "target", "measured", ""].map(str::to_owned), &rows)
+}
+
+impl Row {
+    fn line(self) -> Vec<String> {
+        let (text, met) = match self.measured {
+            Some(Measured { text, met }) => (text, if met { "met" } else { "**not met**" }),
+            None => ("–".to_owned(), "not measured"),
+        };
+        vec![self.workload, self.target, text, met.to_owned()]
+    }
+}
+
+/// Server CPU per echo on 100 connections: sizes of a target, and the most that it may be of the floor's.
+const ECHO: [(&[usize], f64); 3] =
+    [(&[0, 20, 125, 126, 1 << 10, 4 << 10], 1.04), (&[16_000, 16 << 10], 1.08), (&[64 << 10], 1.15)];
+
+fn rows(results: &Results) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (sizes, most) in ECHO {
+        let cells: Vec<String> = sizes.iter().map(|size| format!("echo/100/{size}")).collect();
+        let names: Vec<String> = sizes.iter().map(|&octets| size(octets)).collect();
+        let workload = format!("echo of {}, 1 in flight, 100 connections: CPU", names.join(", "));
+        rows.push(of_floor(results, workload, &cells, most));
+    }
+    rows.push(of_floor(
+        results,
+        "echo of 1 MiB, 10 connections: CPU".to_owned(),
+        &["large/1M".to_owned()],
+        1.20,
+    ));
+    let user = results.stat("pipelined/32/20", OURS, |round| round.report.user_ns());
+    rows.push(Row {
+        workload: "echo of 20 B, 32 in flight: user time of a message".to_owned(),
+        target: "≤ 40 ns".to_owned(),
+        measured: user.map(|user| Measured { text: time(user.median), met: user.median <= 40.0 }),
+    });
+    rows.push(of_floor(results, "the same: CPU".to_owned(), &["pipelined/32/20".to_owned()], 1.15));
+    rows.push(text(results));
+    rows.push(peers(results));
+    rows.push(throughput(results));
+    rows.push(idle(results));
+    rows.push(of_floor(results, "connect, upgrade, close: CPU".to_owned(), &["connect/16".to_owned()], 1.15));
+    rows.push(fairness(results));
+    rows
+}
+
+/// Ours may be at most so many times the floor in each of the cells.
+fn of_floor(results: &Results, workload: String, cells: &[String], most: f64) -> Row {
+    let measured: Option<Vec<Stat>> =
+        cells.iter().map(|cell| results.outcome(cell, OURS).and_then(Outcome::of_floor)).collect();
+    let worst = measured.and_then(|stats| stats.into_iter().max_by(|a, b| a.median.total_cmp(&b.median)));
+    Row {
+        workload,
+        target: format!("≤ {most:.2} x floor"),
+        measured: worst.map(|worst| {
+            let which = if cells.len() > 1 { " at most" } else { "" };
+            Measured { text: format!("{}{which}", multiple(worst)), met: rounded(worst.median) <= most }
+        }),
+    }
+}
+
+/// As it is written in the tables: 1.043 is 1.04.
+fn rounded(ratio: f64) -> f64 {
+    (ratio * 100.0).round() / 100.0
+}
+
+/// A figure of ours in one cell over that in another, round by round: the cells must be of one block.
+pub(crate) fn over(
+    results: &Results,
+    server: &str,
+    cell: &str,
+    base: &str,
+    figure: impl Fn(&Round) -> Option<f64>,
+) -> Option<Stat> {
+    let (cell, base) = (results.outcome(cell, server)?, results.outcome(base, server)?);
+    if cell.failure.is_some() || base.failure.is_some() {
+        return None;
+    }
+    let rounds = cell.rounds.iter().zip(&base.rounds);
+    Stat::of(rounds.filter_map(|(round, base)| Some(figure(round)? / figure(base)?)))
+}
+
+fn text(results: &Results) -> Row {
+    let worst = KINDS[1..].iter().map(|kind| {
+        over(results, OURS, &format!("text/{kind}"), "text/binary", |round| round.report.cpu_ns())
+    });
+    let worst: Option<Vec<Stat>> = worst.collect();
+    let worst = worst.and_then(|stats| stats.into_iter().max_by(|a, b| a.median.total_cmp(&b.median)));
+    Row {
+        workload: "text of 4 KiB (ASCII, JSON, mixed UTF-8) against binary: CPU".to_owned(),
+        target: "≤ 1.03 x binary".to_owned(),
+        measured: worst.map(|worst| Measured {
+            text: format!("{} at most", multiple(worst)),
+            met: rounded(worst.median) <= 1.03,
+        }),
+    }
+}
+
+/// The peers' multiples of the floor in a cell.
+fn peers_of(results: &Results, cell: &str) -> impl Iterator<Item = (&'static str, Stat)> {
+    let peers = SERVERS.iter().filter_map(|server| server.peer);
+    peers.filter_map(move |peer| Some((peer, results.outcome(cell, peer)?.of_floor()?)))
+}
+
+/// Every cell against every peer: ahead, or equal within twice the spread.
+fn peers(results: &Results) -> Row {
+    let (mut compared, mut behind) = (0, Vec::new());
+    for cell in blocks().into_iter().flatten().filter(|cell| has_cpu_target(cell.group)) {
+        let Some(ours) = results.outcome(&cell.name, OURS).and_then(Outcome::of_floor) else { continue };
+        for (peer, theirs) in peers_of(results, &cell.name) {
+            compared += 1;
+            if ours.median > theirs.median + 2.0 * ours.spread.max(theirs.spread) {
+                behind.push(format!("{} {peer} ({:.2} : {:.2})", cell.name, ours.median, theirs.median));
+            }
+        }
+    }
+    let mut text = format!("{} of {compared}", compared - behind.len());
+    if !behind.is_empty() {
+        text = format!("{text}; behind: {}", behind.join(", "));
+    }
+    Row {
+        workload: "every workload against every peer: CPU".to_owned(),
+        target: "ahead, or equal within twice the spread".to_owned(),
+        measured: (compared > 0).then_some(Measured { text, met: behind.is_empty() }),
+    }
+}
+
+/// Whether a group's figure is the server's time for a message at full speed.
+fn has_cpu_target(group: Group) -> bool {
+    match group {
+        Group::Echo | Group::Pipelined | Group::Text | Group::Large | Group::Connect => true,
+        Group::Idle | Group::Latency | Group::Fairness => false,
+    }
+}
+
+/// Messages per CPU-second at 32 in flight, beside the best peer's.
+fn throughput(results: &Results) -> Row {
+    let advantage = ["pipelined/32/20", "pipelined/32/512"].iter().map(|cell| {
+        let ours = results.outcome(cell, OURS)?.of_floor()?.median;
+        let best = peers_of(results, cell).map(|(peer, stat)| (peer, stat.median));
+        let (peer, theirs) = best.min_by(|a, b| a.1.total_cmp(&b.1))?;
+        Some((theirs / ours, peer))
+    });
+    let advantage: Option<Vec<(f64, &str)>> = advantage.collect();
+    let least = advantage.and_then(|all| all.into_iter().min_by(|a, b| a.0.total_cmp(&b.0)));
+    Row {
+        workload: "32 in flight, 20 B and 512 B: messages per CPU-second".to_owned(),
+        target: "≥ 1.5 x the best peer".to_owned(),
+        measured: least.map(|(times, peer)| Measured {
+            text: format!("{times:.2} x {peer} at least"),
+            met: times >= 1.5,
+        }),
+    }
+}
+
+fn idle(results: &Results) -> Row {
+    let bytes =
+        results.stat("idle/10000", OURS, |round| Some(round.report.idle.as_ref()?.bytes_per_connection));
+    Row {
+        workload: "10,000 idle connections: user memory of each".to_owned(),
+        target: "≤ 200 B".to_owned(),
+        measured: bytes
+            .map(|bytes| Measured { text: format!("{:.0} B", bytes.median), met: bytes.median <= 200.0 }),
+    }
+}
+
+fn fairness(results: &Results) -> Row {
+    let p99 = |round: &Round| round.report.p99();
+    let ours = over(results, OURS, "fairness/flooded", "fairness/alone", p99);
+    let floor = over(results, FLOOR, "fairness/flooded", "fairness/alone", p99);
+    let floor = floor.map(|floor| format!("; floor {}", multiple(floor))).unwrap_or_default();
+    Row {
+        workload: "p99 of 99 connections while one floods".to_owned(),
+        target: "≤ 3 x without it".to_owned(),
+        measured: ours
+            .map(|ours| Measured { text: format!("{}{floor}", multiple(ours)), met: ours.median <= 3.0 }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::results::tests::enter;
+
+    fn verdicts(results: &Results) -> Vec<Option<bool>> {
+        rows(results).iter().map(|row| row.measured.as_ref().map(|measured| measured.met)).collect()
+    }
+
+    /// Enters a cell of ours with this multiple of the floor.
+    fn ours(results: &mut Results, cell: &str, multiple: f64) {
+        let time = 1000.0 * multiple;
+        enter(results, cell, &[(FLOOR, &[1000.0; 3]), (OURS, &[time; 3])]);
+    }
+
+    #[test]
+    fn nothing_is_met_that_was_not_measured() {
+        assert!(verdicts(&Results::default()).iter().all(Option::is_none));
+        assert!(table(&Results::default()).contains("| not measured |"));
+    }
+
+    #[test]
+    fn the_worst_size_decides_and_all_sizes_must_be_measured() {
+        let mut results = Results::default();
+        for size in &ECHO[0].0[1..] {
+            ours(&mut results, &format!("echo/100/{size}"), 1.02);
+        }
+        assert_eq!(verdicts(&results)[0], None);
+        ours(&mut results, "echo/100/0", 1.044);
+        assert_eq!(verdicts(&results)[0], Some(true));
+        ours(&mut results, "echo/100/126", 1.06);
+        assert_eq!(verdicts(&results)[0], Some(false));
+        assert!(table(&results).contains("| ≤ 1.04 x floor | 1.06 ±0.00 at most | **not met** |"));
+    }
+
+    #[test]
+    fn a_peer_that_is_ahead_by_more_than_the_spread_is_named() {
+        let mut results = Results::default();
+        let base: [(&str, &[f64]); 2] = [(FLOOR, &[100.0; 3]), (OURS, &[110.0; 3])];
+        enter(&mut results, "echo/10/20", &[base[0], base[1], ("yawc", &[104.0, 108.0, 112.0])]);
+        assert_eq!(peers(&results).measured.expect("compared").text, "1 of 1");
+        enter(
+            &mut results,
+            "echo/10/0",
+            &[base[0], base[1], ("yawc", &[105.0; 3]), ("soketto", &[300.0; 3])],
+        );
+        let measured = peers(&results).measured.expect("compared");
+        assert_eq!(measured.text, "2 of 3; behind: echo/10/0 yawc (1.10 : 1.05)");
+        assert!(!measured.met);
+    }
+
+    #[test]
+    fn the_best_peer_is_what_throughput_is_compared_with() {
+        let mut results = Results::default();
+        for cell in ["pipelined/32/20", "pipelined/32/512"] {
+            let rows: [(&str, &[f64]); 4] =
+                [(FLOOR, &[100.0]), (OURS, &[110.0]), ("yawc", &[176.0]), ("soketto", &[900.0])];
+            enter(&mut results, cell, &rows);
+        }
+        let measured = throughput(&results).measured.expect("compared");
+        assert_eq!((measured.text.as_str(), measured.met), ("1.60 x yawc at least", true));
+    }
+
+    #[test]
+    fn text_and_fairness_are_compared_round_by_round() {
+        let mut results = Results::default();
+        for kind in KINDS {
+            enter(&mut results, &format!("text/{kind}"), &[(OURS, &[100.0, 200.0])]);
+        }
+        enter(&mut results, "text/utf8", &[(OURS, &[103.0, 206.0])]);
+        assert_eq!(
+            text(&results).measured,
+            Some(Measured { text: "1.03 ±0.00 at most".to_owned(), met: true })
+        );
+        enter(&mut results, "fairness/alone", &[(OURS, &[100.0])]);
+        enter(&mut results, "fairness/flooded", &[(OURS, &[310.0])]);
+        assert_eq!(fairness(&results).measured, Some(Measured { text: "3.10 ±0.00".to_owned(), met: false }));
+    }
+}
