@@ -120,7 +120,7 @@ impl Echo {
     /// If the source fails.
     #[inline]
     pub fn read(&mut self, source: &mut impl Read) {
-        let remaining = usize::try_from(self.connection.frame_remaining()).unwrap_or(usize::MAX);
+        let remaining = usize::try_from(self.rx.frame_remaining()).unwrap_or(usize::MAX);
         let spare = self.rx.spare(remaining.clamp(1, READ));
         let room = spare.len().min(READ);
         let count = source.read(&mut spare[..room]).expect("a source that does not fail");
