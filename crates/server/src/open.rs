@@ -1,12 +1,12 @@
 //! An open connection: reads once a turn, hands every event to the handler, and writes once what came of it.
 
-use crate::context::{Context, SHORT_TAIL};
+use crate::context::{Context, SHORT_TAIL, Site};
 use crate::guard::guarded;
 use crate::handle::{Outgoing, Popped, Remote};
 use crate::linger::Lingering;
 use crate::mailbox::Mailbox;
 use crate::pool::Pool;
-use crate::route::Route;
+use crate::route::{Route, RouteId};
 use crate::slab::Key;
 use crate::slot::{Next, Phase, Ready};
 use crate::socket::Core;
@@ -32,7 +32,7 @@ pub(crate) struct Open {
     connection: Connection,
     /// See [`Socket::id`](crate::Socket::id); 0 before it is opened.
     id: u64,
-    route: Arc<Route>,
+    route: RouteId,
     state: Box<dyn Any + Send>,
     /// What has come of an incomplete frame or message, or what waits to be decoded. None at rest.
     parked: Option<Box<RecvBuffer>>,
@@ -51,7 +51,7 @@ impl Open {
     /// A connection whose 101 has been sent. `early` came behind the request's head.
     pub(crate) fn new(
         connection: Connection,
-        route: Arc<Route>,
+        route: &Route,
         state: Box<dyn Any + Send>,
         early: &[u8],
     ) -> Open {
@@ -65,7 +65,7 @@ impl Open {
         Open {
             connection,
             id: 0,
-            route,
+            route: route.id(),
             state,
             parked,
             remote: None,
@@ -134,7 +134,8 @@ impl Open {
             self.opened = true;
             self.id = context.site.opened.fetch_add(1, Ordering::Relaxed) + 1;
             tracing::debug!(connection = self.id, peer = ?stream.peer_addr(), "open");
-            let (route, mut core, state) = self.parts(stream, key, &context.mailbox, context.now);
+            let (route, mut core, state) =
+                self.parts(stream, key, &context.site, &context.mailbox, context.now);
             route.handler.on_open(&mut core, state);
         }
         if std::mem::take(&mut ready.timer) {
@@ -155,7 +156,7 @@ impl Open {
         if !self.connection.wants_read() || !(ready.read || self.undecoded || self.eof) {
             return;
         }
-        let Context { rx: shared, pool, mailbox, now, .. } = context;
+        let Context { site, rx: shared, pool, mailbox, now, .. } = context;
         let now = *now;
         let mut own = self.parked.take();
         if let Some(mut short) = own.take_if(|own| own.len() <= SHORT_TAIL) {
@@ -165,9 +166,10 @@ impl Open {
         let direct = own.is_some();
         let rx = own.as_deref_mut().unwrap_or(shared);
         if !self.undecoded && ready.read && !self.eof {
-            self.read(stream, ready, rx, direct, now);
+            let steady = site.routes.get(self.route).options.receive_buffer_size.max(1);
+            self.read(stream, ready, rx, reach(rx, direct, steady), now);
         }
-        let (route, mut core, state) = self.parts(stream, key, mailbox, now);
+        let (route, mut core, state) = self.parts(stream, key, site, mailbox, now);
         route.handler.deliver(&mut core, state, rx);
         if self.connection.state() == State::Closed {
             rx.clear();
@@ -188,23 +190,9 @@ impl Open {
         stream: &mut Stream,
         ready: &mut Ready,
         rx: &mut RecvBuffer,
-        direct: bool,
+        (least, most): (usize, usize),
         now: Instant,
     ) {
-        let steady = self.route.options.receive_buffer_size.max(1);
-        let (least, most) = if direct && steady >= STEADY_SIZE_FOR_LARGE_READS {
-            // Room for what is to come, but for no more than has come: a declared length allocates nothing. Between fragments
-            // nobody knows what is to come.
-            let wanted = match rx.frame_remaining() {
-                0 => steady,
-                remaining => usize::try_from(remaining).unwrap_or(usize::MAX),
-            };
-            (wanted.min(rx.len()).max(1), LARGE_READ.max(steady))
-        } else if direct {
-            (steady, steady)
-        } else {
-            (1, steady)
-        };
         let spare = rx.spare(least);
         let room = spare.len().min(most);
         match stream.read(&mut spare[..room]) {
@@ -223,12 +211,13 @@ impl Open {
         &'a mut self,
         stream: &'a mut Stream,
         key: Key,
+        site: &'a Site,
         mailbox: &'a Arc<Mailbox>,
         now: Instant,
     ) -> (&'a Route, Core<'a>, &'a mut dyn Any) {
         let Open { connection, id, route, state, remote, .. } = self;
         let core = Core { connection, stream, remote, mailbox, key, id: *id, now };
-        (route, core, &mut **state)
+        (site.routes.get(*route), core, &mut **state)
     }
 
     /// Keeps what is left in the connection's own buffer if it is much, else in a short one or none.
@@ -289,7 +278,8 @@ impl Open {
             if self.connection.has_event() {
                 let mut nothing = RecvBuffer::new();
                 if let Some(event) = self.connection.next_event(context.now, &mut nothing) {
-                    let (route, mut core, state) = self.parts(stream, key, &context.mailbox, context.now);
+                    let (route, mut core, state) =
+                        self.parts(stream, key, &context.site, &context.mailbox, context.now);
                     route.handler.dispatch(&mut core, state, event);
                 }
             }
@@ -352,6 +342,23 @@ impl Open {
             tracing::error!(connection = self.id, "a handler panicked at the end of its connection");
         }
     }
+}
+
+/// How many octets the next read is to have room for at least, and asks for at most.
+fn reach(rx: &RecvBuffer, direct: bool, steady: usize) -> (usize, usize) {
+    if !direct {
+        return (1, steady);
+    }
+    if steady < STEADY_SIZE_FOR_LARGE_READS {
+        return (steady, steady);
+    }
+    // Room for what is to come, but for no more than has come: a declared length allocates nothing. Between fragments nobody
+    // knows what is to come.
+    let wanted = match rx.frame_remaining() {
+        0 => steady,
+        remaining => usize::try_from(remaining).unwrap_or(usize::MAX),
+    };
+    (wanted.min(rx.len()).max(1), LARGE_READ.max(steady))
 }
 
 /// Moves what is left in a buffer that goes on to others: a short tail to a buffer of about its size, a long one to a buffer

@@ -261,7 +261,7 @@ impl Opening {
                         let (route, early) = (Arc::clone(&asked.route), &octets[asked.head_len..]);
                         let connection =
                             Connection::server(Arc::clone(&route.config), negotiated, context.now);
-                        let opens = Some(Box::new(Open::new(connection, route, state, early)));
+                        let opens = Some(Box::new(Open::new(connection, &route, state, early)));
                         self.step = Step::Answering(Answer { octets: out, sent: 0, opens });
                     }
                     Err(error) => {

@@ -12,37 +12,61 @@ pub(crate) struct Route {
     pub(crate) handler: Box<dyn ErasedHandler>,
     pub(crate) options: Options,
     pub(crate) config: Arc<Config>,
+    id: RouteId,
 }
+
+/// Names a route of a server: half the size of a pointer, and nothing to count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RouteId(u32);
 
 impl Route {
     pub(crate) fn new(handler: Box<dyn ErasedHandler>, options: Options) -> Route {
         let config = Arc::new(options.connection.clone());
-        Route { handler, options, config }
+        Route { handler, options, config, id: RouteId::default() }
+    }
+
+    /// Its name, once it is in the table.
+    pub(crate) fn id(&self) -> RouteId {
+        self.id
     }
 }
 
 /// All routes of a server. Paths are compared as they stand in the request, without decoding.
 #[derive(Default)]
 pub(crate) struct Routes {
-    exact: HashMap<Box<str>, Arc<Route>>,
-    fallback: Option<Arc<Route>>,
+    all: Vec<Arc<Route>>,
+    exact: HashMap<Box<str>, RouteId>,
+    fallback: Option<RouteId>,
 }
 
 impl Routes {
     pub(crate) fn add(&mut self, path: &str, route: Route) {
-        self.exact.insert(path.into(), Arc::new(route));
+        let id = self.push(route);
+        self.exact.insert(path.into(), id);
     }
 
     pub(crate) fn set_fallback(&mut self, route: Route) {
-        self.fallback = Some(Arc::new(route));
+        self.fallback = Some(self.push(route));
+    }
+
+    fn push(&mut self, mut route: Route) -> RouteId {
+        route.id = RouteId(u32::try_from(self.all.len()).expect("fewer routes than fit into memory"));
+        let id = route.id;
+        self.all.push(Arc::new(route));
+        id
     }
 
     pub(crate) fn find(&self, path: &str) -> Option<&Arc<Route>> {
-        self.exact.get(path).or(self.fallback.as_ref())
+        self.exact.get(path).copied().or(self.fallback).map(|id| self.get(id))
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, id: RouteId) -> &Arc<Route> {
+        &self.all[id.0 as usize]
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Route> {
-        self.exact.values().chain(&self.fallback).map(|route| &**route)
+        self.all.iter().map(|route| &**route)
     }
 }
 
