@@ -103,8 +103,8 @@ macro_rules! masking_functions {
             }
         }
 
-        /// What lies between the first and the last vector of more than [`PAIR`] octets, and has to be masked as well:
-        /// from the first aligned octet that is not at the very start, as many whole vectors as end before the last octet.
+        /// What lies between the first and the last vector of more than [`PAIR`] octets: begins at the first aligned
+        /// octet after the very first octet; the whole vectors in it end before the last octet, but reach the last vector.
         #[inline]
         #[target_feature(enable = $feature)]
         fn between_ends(octets: &[u8]) -> core::ops::Range<usize> {
