@@ -9,7 +9,7 @@
 use super::mix::Mix;
 use super::payload::Kind;
 use super::target::Protocol;
-use framewright::frame::{OpCode, encode_frame};
+use framewright::frame::{Header, MAX_HEADER_LEN, OpCode, encode_frame};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -50,6 +50,9 @@ pub(super) struct Message {
     /// Where its payload lies among the payloads.
     payload_start: usize,
     pub(super) payload_len: usize,
+    /// The reply in one frame: how long it is, and its first two octets.
+    pub(super) reply_len: usize,
+    pub(super) reply_start: [u8; 2],
 }
 
 impl Script {
@@ -91,11 +94,17 @@ impl Script {
         encode_frame(&mut self.octets, true, self.opcode, payload, Some(key));
         let frame_len = self.octets.len() - start;
         self.period = self.octets.len();
+        let payload_len = payload.len() as u64;
+        let reply = Header { fin: true, rsv: 0, opcode: self.opcode, mask: None, payload_len };
+        let mut reply_header = [0; MAX_HEADER_LEN];
+        let reply_len = reply.encode(&mut reply_header) + payload.len();
         self.messages.push(Message {
             start,
             frame_len,
             payload_start: self.payloads.len(),
             payload_len: payload.len(),
+            reply_len,
+            reply_start: [reply_header[0], reply_header[1]],
         });
         if self.verify {
             self.payloads.extend_from_slice(payload);
