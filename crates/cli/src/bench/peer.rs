@@ -6,7 +6,7 @@
 //! A connection without a protocol is open once it is connected, unless the exchange of handshakes is imitated.
 
 use super::handshake::Handshake;
-use super::replies::{Heard, Replies};
+use super::replies::{Ahead, Heard, Replies};
 use super::script::Script;
 use super::target::{Protocol, Target};
 use anyhow::{Context, bail};
@@ -204,25 +204,26 @@ impl Peer {
             return Ok(step);
         }
         while !self.is_closed() {
-            let skippable = if self.is_open() { self.replies.skippable(script) } else { 0 };
-            let skip = cfg!(target_os = "linux") && skippable >= SKIP;
-            let wanted = if skip { skippable.min(DROP) } else { READ };
-            let read = if skip {
-                SockRef::from(&self.socket).recv_with_flags(&mut buffers.dropped[..wanted], MSG_TRUNC)
-            } else {
-                self.socket.read(&mut buffers.octets)
+            let open = cfg!(target_os = "linux") && self.is_open();
+            let ahead = if open { self.replies.ahead(script) } else { Ahead::Anything };
+            let (wanted, read) = match ahead {
+                Ahead::Payload(left) => {
+                    let dropped = &mut buffers.dropped[..left.min(DROP)];
+                    (dropped.len(), SockRef::from(&self.socket).recv_with_flags(dropped, MSG_TRUNC))
+                }
+                Ahead::Header => (HEADER, self.socket.read(&mut buffers.octets[..HEADER])),
+                Ahead::Anything => (READ, self.socket.read(&mut buffers.octets)),
             };
             match read {
                 Ok(0) => bail!("the server ended the connection {}", self.stage.describe()),
-                Ok(count) if skip => {
-                    let heard = self.replies.skipped(script, count);
-                    self.take(heard, &mut step)?;
-                    if count < wanted && !ended {
-                        break;
-                    }
-                }
                 Ok(count) => {
-                    self.receive(script, &buffers.octets[..count], &mut step)?;
+                    if let Ahead::Payload(_) = ahead {
+                        let heard = self.replies.skipped(script, count);
+                        self.take(heard, &mut step)?;
+                    } else {
+                        self.receive(script, &buffers.octets[..count], &mut step)?;
+                    }
+                    // A read that does not get what it wants has emptied the socket.
                     if count < wanted && !ended {
                         break;
                     }
@@ -387,8 +388,8 @@ fn describe(body: &[u8]) -> String {
 const NORMAL: [u8; 2] = 1000u16.to_be_bytes();
 /// Octets of a read.
 const READ: usize = 256 << 10;
-/// From so many octets of payload on, the kernel drops them instead of copying them.
-const SKIP: usize = 32 << 10;
+/// Octets of a large reply's header.
+const HEADER: usize = 10;
 /// The most octets to drop at a time.
 const DROP: usize = 4 << 20;
 /// On a TCP socket under Linux: drop the octets. See tcp(7).

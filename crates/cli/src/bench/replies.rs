@@ -24,6 +24,23 @@ pub(super) struct Replies {
     kept: Vec<u8>,
 }
 
+/// What the next octets are, and so how best to read them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ahead {
+    /// The header of a large reply: read no more than that, so that the rest need not be copied.
+    Header,
+    /// So many octets of payload that nobody wants to see.
+    Payload(usize),
+    /// Whatever comes.
+    Anything,
+}
+
+impl Ahead {
+    fn payload(left: usize) -> Ahead {
+        if left < SKIP { Ahead::Anything } else { Ahead::Payload(left) }
+    }
+}
+
 /// What some octets turned out to be.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Heard {
@@ -43,17 +60,24 @@ impl Replies {
         Replies { next, got: 0, fragmented: false, frame: None, kept: Vec::new() }
     }
 
-    /// Octets ahead that are payload, and that nobody wants to see.
-    pub(super) fn skippable(&self, script: &Script) -> usize {
+    /// What lies ahead.
+    #[inline]
+    pub(super) fn ahead(&self, script: &Script) -> Ahead {
+        let message = script.message(self.next);
+        if script.verify || message.payload_len < SKIP {
+            return Ahead::Anything;
+        }
         match (script.protocol, &self.frame) {
-            _ if script.verify => 0,
-            (Protocol::Raw, _) => script.message(self.next).frame_len - self.got,
-            (Protocol::WebSocket, Some((header, left))) if !header.opcode.is_control() => *left,
-            (Protocol::WebSocket, _) => 0,
+            (Protocol::Raw, _) => Ahead::payload(message.frame_len - self.got),
+            (Protocol::WebSocket, Some((header, left))) if !header.opcode.is_control() => {
+                Ahead::payload(*left)
+            }
+            (Protocol::WebSocket, None) if !self.fragmented => Ahead::Header,
+            (Protocol::WebSocket, _) => Ahead::Anything,
         }
     }
 
-    /// Takes note that so many octets, at most [`skippable`](Replies::skippable), have come and are gone.
+    /// Takes note that so many octets of the payload that lay ahead have come and are gone.
     pub(super) fn skipped(&mut self, script: &Script, count: usize) -> Heard {
         let mut heard = Heard::default();
         self.got += count;
@@ -256,6 +280,8 @@ fn compare(sent: &[u8], at: usize, piece: &[u8]) -> anyhow::Result<()> {
 }
 
 const RULES: Rules = Rules::for_receiver(Role::Client);
+/// From so many octets of payload on it is cheaper to let the kernel drop them than to have them copied.
+const SKIP: usize = 32 << 10;
 /// The longest payload whose length is in the second octet of a header.
 const SHORT: usize = 125;
 
@@ -383,21 +409,31 @@ mod tests {
 
     #[test]
     fn payload_that_nobody_looks_at_can_be_skipped() {
-        let script = script("1000", false, Protocol::WebSocket);
+        let script = script("100000", false, Protocol::WebSocket);
         let mut replies = Replies::new(0);
-        assert_eq!(replies.skippable(&script), 0);
-        let header = [0x82, 126, 3, 232];
-        assert_eq!(replies.receive(&script, &header).unwrap().replies, 0);
-        assert_eq!(replies.skippable(&script), 1000);
-        assert_eq!(replies.skipped(&script, 900).replies, 0);
-        assert_eq!(replies.skippable(&script), 100);
-        assert_eq!(replies.skipped(&script, 100), Heard { replies: 1, payload: 1000, ..Heard::default() });
-        assert_eq!(replies.skippable(&script), 0);
+        assert_eq!(replies.ahead(&script), Ahead::Header);
+        let mut header = [0; MAX_HEADER_LEN];
+        let reply = Header { fin: true, rsv: 0, opcode: OpCode::Binary, mask: None, payload_len: 100_000 };
+        let header_len = reply.encode(&mut header);
+        assert_eq!(replies.receive(&script, &header[..header_len]).unwrap().replies, 0);
+        assert_eq!(replies.ahead(&script), Ahead::Payload(100_000));
+        assert_eq!(replies.skipped(&script, 1000).replies, 0);
+        assert_eq!(replies.ahead(&script), Ahead::Payload(99_000));
+        assert_eq!(replies.skipped(&script, 98_000).replies, 0);
+        assert_eq!(replies.ahead(&script), Ahead::Anything, "too little to be worth it");
+        let heard = replies.receive(&script, &[0; 1000]).unwrap();
+        assert_eq!(heard, Heard { replies: 1, payload: 100_000, ..Heard::default() });
+        assert_eq!(replies.ahead(&script), Ahead::Header);
 
-        let script = self::script("1000", false, Protocol::Raw);
+        let script = self::script("100000", false, Protocol::Raw);
         let mut replies = Replies::new(0);
-        assert_eq!(replies.skippable(&script), 1008);
-        assert_eq!(replies.skipped(&script, 8).replies, 0);
-        assert_eq!(replies.skipped(&script, 1000).replies, 1);
+        assert_eq!(replies.ahead(&script), Ahead::Payload(100_014));
+        assert_eq!(replies.skipped(&script, 14).replies, 0);
+        assert_eq!(replies.skipped(&script, 100_000).replies, 1);
+
+        for (size, verify) in [("100000", true), ("1000", false)] {
+            let script = self::script(size, verify, Protocol::WebSocket);
+            assert_eq!(Replies::new(0).ahead(&script), Ahead::Anything);
+        }
     }
 }
