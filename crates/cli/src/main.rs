@@ -26,7 +26,6 @@ struct Args {
 enum Command {
     /// Serve a page at / and echo WebSocket messages at /ws.
     Echo(echo::Args),
-    /// Load a WebSocket echo server and measure it.
     Bench(bench::Args),
 }
 

@@ -142,13 +142,13 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The rule of [`client_limited`](super::usage::client_limited), and the exit codes, for the help.
 const CLIENT_LIMITED: &str = "\
-A run is client-limited when the generator had something to do for at least 95 % of the time (with --rate: sent one
-message in a hundred more than a millisecond late) although the server had time to spare: no thread of it had something to
-do for 90 % of the time, and it did not use 90 % of its processors. Without --pid the generator's side alone decides. Of a client-limited run,
-messages per CPU-second is the figure that still says something of the server.
+A run is client-limited when the generator had something to do for at least 95 % of the time (with --rate: sent one message \
+in a hundred more than a millisecond late) although the server had time to spare: no thread of it had something to do for \
+90 % of the time, and it did not use 90 % of its processors. Without --pid the generator's side alone decides. Of a \
+client-limited run, messages per CPU-second is the figure that still says something of the server.
 
-The exit code is 0 after a run, 1 after a failure (connection refused or closed, a wrong reply, no answer in time), 2
-for a wrong command line.";
+The exit code is 0 after a run, 1 after a failure (connection refused or closed, a wrong reply, no answer in time), 2 for a \
+wrong command line.";
 
 #[cfg(test)]
 mod tests {
