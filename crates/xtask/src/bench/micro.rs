@@ -104,7 +104,7 @@ fn render(ours: &Estimates, peers: &Estimates) -> Option<String> {
 
 const INTRODUCTION: &str = "\
 Medians of criterion, from memory to memory: without sockets, and so without the part of the time that is the kernel's. Ratios are of measurements that one program made
-one after the other; the machine was not otherwise quiet.";
+one after the other.";
 
 const TARGETS: &str = "What is to be reached here, and what is.";
 
