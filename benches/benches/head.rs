@@ -8,11 +8,12 @@
 #![forbid(unsafe_code)]
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use framewright::handshake::{
-    AllowedOrigins, HeadLimits, ServerHandshake, accept_key, is_token, is_valid_key,
-};
+use framewright::handshake::{AllowedOrigins, HeadLimits, ServerHandshake, is_token};
 use httparse::Status;
+use sha1::{Digest as _, Sha1};
 use std::hint::black_box;
 use std::mem::MaybeUninit;
 use std::time::{Duration, Instant};
@@ -120,13 +121,20 @@ fn by_hand(received: &[u8]) -> Result<Option<Handshake<'_>>, &'static str> {
     let (Some(host), Some(key), Some(b"13")) = (found.host, found.key, found.version) else {
         return Err("Host, key or version");
     };
-    if !is_authority(host) || !is_valid_key(key) || !found.upgrade || !found.connection {
+    if !is_authority(host)
+        || STANDARD.decode_slice(key, &mut [0; 18]) != Ok(16)
+        || !found.upgrade
+        || !found.connection
+    {
         return Err("Host, key, Upgrade or Connection");
     }
     if found.origin.is_some_and(|origin| !origin.eq_ignore_ascii_case(b"https://example.com")) {
         return Err("Origin");
     }
-    Ok(Some(Handshake { target, host, accept: accept_key(key) }))
+    let hash = Sha1::new().chain_update(key).chain_update("258EAFA5-E914-47DA-95CA-C5AB0DC85B11").finalize();
+    let mut accept = [0; 28];
+    STANDARD.encode_slice(hash, &mut accept).map_err(|_| "20 octets are 28 characters of base64")?;
+    Ok(Some(Handshake { target, host, accept }))
 }
 
 #[derive(Default)]

@@ -4,6 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest as _, Sha1};
 
+use super::bytes::{BASE64, is};
+
 /// The string that a server appends to the client's key (RFC 6455, section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
@@ -40,8 +42,12 @@ pub fn accept_key(key: &[u8]) -> [u8; 28] {
 //# Section 4 of [RFC4648]) value that, when decoded, is 16 bytes in
 //# length.
 pub fn is_valid_key(key: &[u8]) -> bool {
-    let mut decoded = [0; 18];
-    key.len() == 24 && STANDARD.decode_slice(key, &mut decoded) == Ok(16)
+    let Some((b"==", digits)) = key.split_last_chunk::<2>().map(|(digits, padding)| (padding, digits)) else {
+        return false;
+    };
+    digits.len() == 22
+        && digits.iter().all(|&byte| is(byte, BASE64))
+        && matches!(digits[21], b'A' | b'Q' | b'g' | b'w')
 }
 
 #[cfg(test)]
@@ -68,6 +74,18 @@ mod tests {
             STANDARD.encode_slice(octets, &mut key).unwrap();
             assert!(is_valid_key(&key));
             assert!(b"AQgw".contains(&key[21]));
+        }
+    }
+
+    #[test]
+    fn valid_keys_are_those_that_a_strict_decoder_takes() {
+        for place in 0..24 {
+            for byte in 0..=u8::MAX {
+                let mut key = *b"dGhlIHNhbXBsZSBub25jZQ==";
+                key[place] = byte;
+                let decodes = STANDARD.decode_slice(key, &mut [0; 18]) == Ok(16);
+                assert_eq!(is_valid_key(&key), decodes, "{}", key.escape_ascii());
+            }
         }
     }
 

@@ -2,13 +2,13 @@
 
 use std::net::Ipv6Addr;
 
-use super::bytes::{REG_NAME, ascii, is};
+use super::bytes::{REG_NAME, decimal, is};
 
 /// A host and the port after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Authority<'a> {
     /// A registered name, an IPv4 address, or an IPv6 address in brackets; never empty.
-    pub(super) host: &'a str,
+    pub(super) host: &'a [u8],
     /// `None` where there is no port, or a colon with nothing after it (the grammar allows that).
     pub(super) port: Option<u16>,
 }
@@ -32,14 +32,14 @@ impl<'a> Authority<'a> {
             [b':', digits @ ..] => Some(port(digits)?),
             _ => return None,
         };
-        Some(Authority { host: ascii(host), port })
+        Some(Authority { host, port })
     }
 
     /// Whether both name the same host: names without regard to case, IPv6 addresses by value.
     ///
     /// A trailing dot makes another host, as it does for browsers.
     pub(super) fn same_host(&self, other: &Authority<'_>) -> bool {
-        match (ipv6(self.host.as_bytes()), ipv6(other.host.as_bytes())) {
+        match (ipv6(self.host), ipv6(other.host)) {
             (Some(one), Some(two)) => one == two,
             _ => self.host.eq_ignore_ascii_case(other.host),
         }
@@ -74,19 +74,16 @@ fn ipv6(host: &[u8]) -> Option<Ipv6Addr> {
 }
 
 fn port(digits: &[u8]) -> Option<u16> {
-    // `str::parse` would take a sign.
-    if !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    ascii(digits).parse().ok()
+    u16::try_from(decimal(digits)?).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::handshake::bytes::ascii;
 
     fn parse(text: &str) -> Option<(&str, Option<u16>)> {
-        Authority::parse(text.as_bytes()).map(|authority| (authority.host, authority.port))
+        Authority::parse(text.as_bytes()).map(|authority| (ascii(authority.host), authority.port))
     }
 
     #[test]

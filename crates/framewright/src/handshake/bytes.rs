@@ -11,6 +11,8 @@ pub(super) const VISIBLE: u8 = 1 << 1;
 pub(super) const VALUE: u8 = 1 << 2;
 /// `unreserved` or `sub-delims`: an octet of a registered name (RFC 3986, section 3.2.2), `%` aside.
 pub(super) const REG_NAME: u8 = 1 << 3;
+/// A digit of base64 (RFC 4648, section 4).
+pub(super) const BASE64: u8 = 1 << 4;
 
 static CLASSES: [u8; 256] = classes();
 
@@ -67,6 +69,9 @@ const fn classes() -> [u8; 256] {
             )
         {
             class |= REG_NAME;
+        }
+        if alphanumeric || matches!(byte, b'+' | b'/') {
+            class |= BASE64;
         }
         table[byte as usize] = class;
         if byte == u8::MAX {
@@ -127,6 +132,17 @@ pub(super) fn trim_end(mut bytes: &[u8]) -> &[u8] {
 /// For lists whose elements hold no quoted string.
 pub(super) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(trim)
+}
+
+/// `1*DIGIT`, if it fits: nobody sends more.
+pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |number, digit| {
+        let digit = char::from(*digit).to_digit(10)?;
+        number.checked_mul(10)?.checked_add(u64::from(digit))
+    })
 }
 
 /// Octets that a check has found to be US-ASCII, as text.

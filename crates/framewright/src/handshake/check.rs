@@ -4,7 +4,7 @@
 //! `upgrade.rs`.
 
 use super::authority::Authority;
-use super::bytes::{elements, is_token};
+use super::bytes::{decimal, elements, is_token};
 use super::head::{Head, Span};
 use super::known::Known;
 use super::refusal::Refusal;
@@ -140,24 +140,15 @@ fn content_length(head: &Head<'_>, bytes: &[u8]) -> Result<Option<u64>, Refusal>
     //# message framing is invalid and the recipient MUST treat it as an unrecoverable error, unless the field value
     //# can be successfully parsed as a comma-separated list (Section 5.6.1 of [HTTP]), all values in the list are
     //# valid, and all values in the list are the same
-    for value in head.values(bytes, Known::ContentLength).flat_map(|(_, value)| elements(value)) {
-        let value = decimal(value).ok_or(Refusal::InvalidContentLength)?;
-        if *length.get_or_insert(value) != value {
-            return Err(Refusal::InvalidContentLength);
+    for (_, line) in head.values(bytes, Known::ContentLength) {
+        for value in elements(line) {
+            let value = decimal(value).ok_or(Refusal::InvalidContentLength)?;
+            if *length.get_or_insert(value) != value {
+                return Err(Refusal::InvalidContentLength);
+            }
         }
     }
     Ok(length)
-}
-
-/// `1*DIGIT`, if it fits: nobody sends more.
-fn decimal(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() {
-        return None;
-    }
-    digits.iter().try_fold(0_u64, |number, digit| {
-        let digit = char::from(*digit).to_digit(10)?;
-        number.checked_mul(10)?.checked_add(u64::from(digit))
-    })
 }
 
 /// Nothing here decodes a body, so the one coding that passes is the one that says where the body ends.

@@ -57,7 +57,7 @@ pub(super) fn check(request: &Request<'_>) -> Result<Option<Upgrade>, Refusal> {
 fn names_websocket(request: &Request<'_>) -> Option<bool> {
     let mut found = false;
     let mut well_formed = true;
-    for protocol in request.list(Known::Upgrade) {
+    request.list(Known::Upgrade).for_each(|protocol| {
         // `websocket/13` is another protocol: the name was registered without versions.
         if protocol.eq_ignore_ascii_case(b"websocket") {
             found = true;
@@ -65,7 +65,7 @@ fn names_websocket(request: &Request<'_>) -> Option<bool> {
             // `Upgrade = #protocol`, `protocol = protocol-name [ "/" protocol-version ]`, both tokens.
             well_formed &= protocol.splitn(2, |&byte| byte == b'/').all(is_token);
         }
-    }
+    });
     found.then_some(well_formed)
 }
 
@@ -74,13 +74,12 @@ fn names_websocket(request: &Request<'_>) -> Option<bool> {
 //# treated as an ASCII case-insensitive value.
 fn check_connection(request: &Request<'_>) -> Result<(), Refusal> {
     let mut found = false;
-    for option in request.list(Known::Connection) {
-        if !is_token(option) {
-            return Err(Refusal::MissingConnectionUpgrade);
-        }
+    let mut well_formed = true;
+    request.list(Known::Connection).for_each(|option| {
+        well_formed &= is_token(option);
         found |= option.eq_ignore_ascii_case(b"upgrade");
-    }
-    if found { Ok(()) } else { Err(Refusal::MissingConnectionUpgrade) }
+    });
+    if found && well_formed { Ok(()) } else { Err(Refusal::MissingConnectionUpgrade) }
 }
 
 fn check_version(request: &Request<'_>) -> Result<(), Refusal> {
@@ -167,11 +166,12 @@ fn check_extensions(request: &Request<'_>) -> Result<(), Refusal> {
 //# (Expectation Failed) status code to indicate that the unexpected expectation cannot be met.
 fn expects_continue(request: &Request<'_>) -> Result<bool, Refusal> {
     let mut found = false;
-    for expectation in request.list(Known::Expect) {
-        if !expectation.eq_ignore_ascii_case(b"100-continue") {
-            return Err(Refusal::ExpectationFailed);
+    let mut others = false;
+    request.list(Known::Expect).for_each(|expectation| {
+        match expectation.eq_ignore_ascii_case(b"100-continue") {
+            true => found = true,
+            false => others = true,
         }
-        found = true;
-    }
-    Ok(found)
+    });
+    if others { Err(Refusal::ExpectationFailed) } else { Ok(found) }
 }
