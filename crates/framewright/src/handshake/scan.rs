@@ -1,19 +1,18 @@
 //! How far a name, a target or a field value goes: the loops that look at every octet of a head.
 //!
 //! Eight octets at a time, in ordinary registers. In each word the high bit of an octet says whether the octet may be an
-//! end, by arithmetic that carries nothing from one octet to the next; so the first such bit is the first such octet. An
-//! end that is none after all (a digit in a name, a tab in a value), and what is left behind the last whole word, is
-//! looked up in the table of `bytes.rs`, which alone decides.
+//! end, by arithmetic that carries nothing from one octet to the next; so the first such bit is the first such octet. From
+//! there on (behind a digit in a name, for one), and behind the last whole word, octets are looked up in the table of
+//! `bytes.rs`, which alone decides.
 
 use super::bytes::{TOKEN, VALUE, VISIBLE, is};
 
 /// The first position at or after `from` whose octet is no octet of a token, or the length.
-#[inline]
+#[inline(always)]
 pub(super) fn token(bytes: &[u8], from: usize) -> usize {
     scan(bytes, from, TOKEN, |word| {
         let letter = reaches(word | each(0x20), b'a') & !reaches(word | each(0x20), b'z' + 1);
-        let hyphen = !(((word ^ each(b'-')) & LOW) + LOW);
-        !(letter | hyphen) | word
+        !(letter | equals(word, b'-')) | word
     })
 }
 
@@ -24,12 +23,14 @@ pub(super) fn visible(bytes: &[u8], from: usize) -> usize {
 }
 
 /// The first position at or after `from` whose octet may not stand in a field value, or the length.
-#[inline]
+#[inline(always)]
 pub(super) fn value(bytes: &[u8], from: usize) -> usize {
     // Values are the longest parts: chunks of text are passed over first, with vectors where the compiler has them.
     let (chunks, _) = bytes.get(from..).unwrap_or_default().as_chunks();
     let text = chunks.iter().take_while(|chunk| is_text(chunk)).count();
-    scan(bytes, from + text * CHUNK, VALUE, |word| (!reaches(word, 0x20) | reaches(word, 0x7f)) & !word)
+    scan(bytes, from + text * CHUNK, VALUE, |word| {
+        (!(reaches(word, 0x20) | equals(word, b'\t')) | reaches(word, 0x7f)) & !word
+    })
 }
 
 /// How many octets of a value are compared at once.
@@ -43,23 +44,23 @@ fn is_text(chunk: &[u8; CHUNK]) -> bool {
 /// The first position at or after `from` whose octet is not of `class`, or the length; `from` where that is not less.
 ///
 /// `ends` sets the high bit of at least each octet of a word that is not of `class`.
-#[inline]
+#[inline(always)]
 fn scan(bytes: &[u8], from: usize, class: u8, ends: impl Fn(u64) -> u64) -> usize {
     let Some(mut rest) = bytes.get(from..) else { return from };
-    loop {
-        while let Some((word, behind)) = rest.split_first_chunk() {
-            let ends = ends(u64::from_le_bytes(*word)) & !LOW;
-            if ends != 0 {
-                rest = &rest[ends.trailing_zeros() as usize / 8..];
-                break;
-            }
-            rest = behind;
+    while let Some((word, behind)) = rest.split_first_chunk() {
+        let ends = ends(u64::from_le_bytes(*word)) & !LOW;
+        if ends != 0 {
+            rest = &rest[ends.trailing_zeros() as usize / 8..];
+            break;
         }
-        match rest {
-            [byte, behind @ ..] if is(*byte, class) => rest = behind,
-            _ => return bytes.len() - rest.len(),
-        }
+        rest = behind;
     }
+    while let [byte, behind @ ..] = rest
+        && is(*byte, class)
+    {
+        rest = behind;
+    }
+    bytes.len() - rest.len()
 }
 
 /// All but the high bit of each octet.
@@ -75,6 +76,12 @@ const fn each(byte: u8) -> u64 {
 #[inline]
 fn reaches(word: u64, least: u8) -> u64 {
     (word & LOW) + each(0x80 - least)
+}
+
+/// Sets the high bit of each octet whose lower seven bits are `byte`, which is US-ASCII. The other bits mean nothing.
+#[inline]
+fn equals(word: u64, byte: u8) -> u64 {
+    !(((word ^ each(byte)) & LOW) + LOW)
 }
 
 #[cfg(test)]

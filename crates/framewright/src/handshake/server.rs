@@ -86,13 +86,17 @@ impl ServerHandshake {
             State::Complete(length, _) => return Ok(Some(length)),
             State::Refused(refusal) => return Err(refusal),
         }
-        let result = self.read(bytes);
-        match result {
-            Ok(None) => {}
-            Ok(Some((length, facts))) => self.state = State::Complete(length, facts),
-            Err(refusal) => self.state = State::Refused(refusal),
+        match self.read(bytes) {
+            Ok(None) => Ok(None),
+            Ok(Some((length, facts))) => {
+                self.state = State::Complete(length, facts);
+                Ok(Some(length))
+            }
+            Err(refusal) => {
+                self.state = State::Refused(refusal);
+                Err(refusal)
+            }
         }
-        Ok(result?.map(|(length, _)| length))
     }
 
     fn read(&mut self, bytes: &[u8]) -> Result<Option<(usize, Facts)>, Refusal> {
