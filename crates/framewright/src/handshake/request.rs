@@ -18,12 +18,12 @@ use super::upgrade::{self, Upgrade};
 pub struct Request<'a> {
     bytes: &'a [u8],
     head: Head<'a>,
-    facts: Facts,
+    facts: &'a Facts,
 }
 
 impl<'a> Request<'a> {
     /// The request whose checked head starts `bytes`.
-    pub(super) fn new(bytes: &'a [u8], head: Head<'a>, facts: Facts) -> Self {
+    pub(super) fn new(bytes: &'a [u8], head: Head<'a>, facts: &'a Facts) -> Self {
         Request { bytes: &bytes[..head.len], head, facts }
     }
 
@@ -164,7 +164,7 @@ impl<'a> Request<'a> {
             minor: self.head.minor,
             fields: self.head.fields,
             known: *self.head.known,
-            facts: self.facts,
+            facts: *self.facts,
         }
     }
 }
@@ -203,7 +203,7 @@ impl OwnedRequest {
             fields: self.fields,
             known: &self.known,
         };
-        Request::new(&self.bytes, head, self.facts)
+        Request::new(&self.bytes, head, &self.facts)
     }
 }
 

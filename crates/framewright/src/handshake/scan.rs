@@ -26,9 +26,13 @@ pub(super) fn visible(bytes: &[u8], from: usize) -> usize {
 #[inline(always)]
 pub(super) fn value(bytes: &[u8], from: usize) -> usize {
     // Values are the longest parts: chunks of text are passed over first, with vectors where the compiler has them.
-    let (chunks, _) = bytes.get(from..).unwrap_or_default().as_chunks();
-    let text = chunks.iter().take_while(|chunk| is_text(chunk)).count();
-    scan(bytes, from + text * CHUNK, VALUE, |word| {
+    let mut at = from;
+    while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk)
+        && is_text(chunk)
+    {
+        at += CHUNK;
+    }
+    scan(bytes, at, VALUE, |word| {
         (!(reaches(word, 0x20) | equals(word, b'\t')) | reaches(word, 0x7f)) & !word
     })
 }

@@ -109,7 +109,7 @@ impl ServerHandshake {
     /// # Panics
     /// If `parse` has not returned a length, or if `bytes` are fewer than that.
     pub fn request<'a>(&'a self, bytes: &'a [u8]) -> Request<'a> {
-        let State::Complete(_, facts) = self.state else { panic!("the request is not complete") };
+        let State::Complete(_, facts) = &self.state else { panic!("the request is not complete") };
         Request::new(bytes, self.parser.head(), facts)
     }
 
