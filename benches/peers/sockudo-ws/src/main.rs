@@ -30,7 +30,8 @@ async fn connection(mut stream: TcpStream) -> anyhow::Result<()> {
             break;
         }
     }
-    let config = Config::builder().max_payload_length(MAX_MESSAGE).build();
+    // No Pings and no timeouts: the other libraries have none.
+    let config = Config::builder().max_payload_length(MAX_MESSAGE).auto_ping(false).idle_timeout(0).build();
     let mut socket =
         WebSocketStream::from_raw_with_leftover(stream, Role::Server, config, Some(head.freeze()));
     while let Some(message) = socket.next().await {

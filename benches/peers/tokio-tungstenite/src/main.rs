@@ -1,5 +1,4 @@
-//! An echo server on tokio-tungstenite: its own handshake, its default buffers (128 KiB each, which its documentation
-//! recommends for high load), replies fed while more messages are ready.
+//! An echo server on tokio-tungstenite: its own handshake, replies written together while more messages are ready.
 
 use peer_common::{MAX_MESSAGE, echo, serve};
 use tokio::net::TcpStream;
@@ -7,13 +6,19 @@ use tokio_tungstenite::accept_async_with_config;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
+/// The library writes zeros into all of its read buffer before each reading. With its default of 128 KiB that is most of
+/// the time of a short message, which is three times what it is with 16 KiB; one of 1 MiB takes a tenth longer with these.
+const READ_BUFFER: usize = 16 << 10;
+
 fn main() -> anyhow::Result<()> {
     serve(connection)
 }
 
 async fn connection(stream: TcpStream) {
-    let config =
-        WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .max_message_size(Some(MAX_MESSAGE))
+        .max_frame_size(Some(MAX_MESSAGE));
     if let Ok(socket) = accept_async_with_config(stream, Some(config)).await {
         echo(socket, |message: &Message| message.is_text() || message.is_binary()).await;
     }
