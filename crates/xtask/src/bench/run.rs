@@ -266,11 +266,22 @@ fn generate(
         bail!("the generator did not end within {deadline_s} s");
     }
     if !output.status.success() {
-        let reason = String::from_utf8_lossy(&output.stderr);
-        let reason = reason.lines().last().unwrap_or_default().trim();
-        bail!("{}", if reason.is_empty() { "the generator ended without a word" } else { reason });
+        bail!("{}", complaint(&String::from_utf8_lossy(&output.stderr)));
     }
-    serde_json::from_slice(&output.stdout).context("the generator did not say what it is documented to")
+    let report: Report = serde_json::from_slice(&output.stdout)
+        .context("the generator did not say what it is documented to")?;
+    ensure!(
+        report.idle.is_some() || report.messages_per_s > 0.0,
+        "no reply came in the time that is counted"
+    );
+    Ok(report)
+}
+
+/// The line in which the generator says what went wrong.
+fn complaint(stderr: &str) -> &str {
+    let mut lines = stderr.lines().map(str::trim).filter(|line| !line.is_empty());
+    let error = lines.clone().find_map(|line| line.strip_prefix("error: "));
+    error.or_else(|| lines.next_back()).unwrap_or("the generator ended without a word")
 }
 
 #[cfg(test)]
@@ -313,6 +324,17 @@ mod tests {
         let servers: Vec<&'static Server> = SERVERS.iter().collect();
         let estimate = settings.estimate(&blocks(), &servers);
         assert!((1200.0..3600.0).contains(&estimate), "{estimate} s");
+    }
+
+    #[test]
+    fn the_reason_of_a_failure_is_what_follows_error() {
+        let usage = "error: the argument '--rate' cannot be used\n\nUsage: framewright bench\n\nFor more information\n";
+        assert_eq!(complaint(usage), "the argument '--rate' cannot be used");
+        assert_eq!(
+            complaint("warning\nthe server closed a connection\n\n"),
+            "the server closed a connection"
+        );
+        assert_eq!(complaint(""), "the generator ended without a word");
     }
 
     #[test]

@@ -29,6 +29,7 @@ impl Sections<'_> {
     /// # Errors
     /// If a chart cannot be written.
     pub(crate) fn section(self, group: Group) -> anyhow::Result<String> {
+        let measured = self.results.cells.keys().any(|cell| cell.split('/').next() == Some(group.name()));
         let (title, body) = match group {
             Group::Echo => ("Echo, one message in flight", self.echo()?),
             Group::Pipelined => ("Echo, several messages in flight", self.pipelined()?),
@@ -39,6 +40,7 @@ impl Sections<'_> {
             Group::Latency => ("Latency by load", self.latency()?),
             Group::Fairness => ("Fairness", self.fairness()),
         };
+        let body = if measured { body } else { "Not measured yet.".to_owned() };
         Ok(format!("## {title}\n\n`cargo xtask bench --only {group}`: {}.\n\n{body}", group.about()))
     }
 
@@ -46,6 +48,9 @@ impl Sections<'_> {
         let mut text = String::new();
         for connections in ECHO_CONNECTIONS {
             let cells = ECHO_SIZES.map(|octets| format!("echo/{connections}/{octets}"));
+            if cells.iter().all(|cell| !self.results.cells.contains_key(cell)) {
+                continue;
+            }
             let heading = format!("{} connections", thousands(connections as f64));
             let cpu = self.table(ECHO_SIZES.map(size), &cells, |entry| entry.cpu_of_floor());
             let chart = Chart {
@@ -114,8 +119,8 @@ impl Sections<'_> {
     }
 
     fn large(self) -> anyhow::Result<String> {
-        let cells = LARGE.map(|(mebibytes, _)| format!("large/{mebibytes}M"));
-        let columns = LARGE.map(|(mebibytes, _)| size(mebibytes << 20));
+        let cells = LARGE.map(|(mebibytes, ..)| format!("large/{mebibytes}M"));
+        let columns = LARGE.map(|(mebibytes, ..)| size(mebibytes << 20));
         let cpu = self.table(columns.clone(), &cells, |entry| entry.cpu_of_floor());
         let rates = self.table(columns.clone(), &cells, |entry| {
             Some(thousands(entry.median(rate)? * LARGE[entry.column].0 as f64))
@@ -206,7 +211,10 @@ impl Sections<'_> {
             0 | 1 => Some(format!("{:.0} µs", entry.median(p99)?)),
             _ => over(self.results, entry.server.name, flooded, alone, p99).map(multiple),
         });
-        format!("The one that floods keeps 64 messages of 16 KiB in flight.\n\n{table}")
+        format!(
+            "The one that floods keeps 64 messages of 16 KiB in flight. The floor does nothing for fairness: it stays with a \
+             connection as long as there is something to read.\n\n{table}"
+        )
     }
 
     fn table<C: AsRef<str>>(

@@ -30,7 +30,7 @@ pub(crate) const FLOOR: &str = "floor";
 /// Our server.
 pub(crate) const OURS: &str = "framewright";
 /// Our server, with `--stream`.
-pub(crate) const OURS_STREAMED: &str = "framewright, streamed";
+pub(crate) const OURS_STREAMED: &str = "framewright-streamed";
 
 /// All of them, in the order of the tables.
 pub(crate) const SERVERS: [Server; 10] = [

@@ -72,7 +72,7 @@ impl fmt::Display for Table<'_> {
         if self.rows.is_empty() {
             return f.write_str("Not measured yet.\n");
         }
-        f.write_str(&markdown(&self.head, &self.rows))?;
+        f.write_str(&markdown(Columns::Numbers, &self.head, &self.rows))?;
         if self.limited {
             f.write_str("\n\\* The load generator was the limit: the server had time to spare.\n")?;
         }
@@ -109,8 +109,15 @@ impl Entry<'_> {
     }
 }
 
-/// A table in Markdown, the first column to the left, the others to the right.
-pub(crate) fn markdown(head: &[String], rows: &[Vec<String>]) -> String {
+/// What stands in the columns of a table after the first: numbers stand to the right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Columns {
+    Numbers,
+    Words,
+}
+
+/// A table in Markdown.
+pub(crate) fn markdown(columns: Columns, head: &[String], rows: &[Vec<String>]) -> String {
     let mut text = String::new();
     let mut line = |cells: &[String]| {
         text.push('|');
@@ -121,7 +128,7 @@ pub(crate) fn markdown(head: &[String], rows: &[Vec<String>]) -> String {
         text.push('\n');
     };
     line(head);
-    let rule = |index| if index == 0 { "---" } else { "---:" };
+    let rule = |index| if index == 0 || columns == Columns::Words { "---" } else { "---:" };
     line(&(0..head.len()).map(|index| rule(index).to_owned()).collect::<Vec<_>>());
     rows.iter().for_each(|row| line(row));
     text

@@ -140,7 +140,10 @@ impl Cell {
                 let mut arguments = words(&["--kind", kind]);
                 arguments.extend(number("--connections", connections));
                 arguments.extend(number("--size", size));
-                arguments.extend(number("--in-flight", in_flight));
+                // A schedule does not wait for replies.
+                if rate.is_none() {
+                    arguments.extend(number("--in-flight", in_flight));
+                }
                 if flooders > 0 {
                     arguments.extend(number("--flooders", flooders));
                 }
@@ -185,8 +188,9 @@ pub(crate) const DEPTHS: [usize; 4] = [4, 16, 32, 64];
 pub(crate) const PIPELINED_SIZES: [usize; 2] = [20, 512];
 /// Kinds of the text group: the first is what the others are compared with.
 pub(crate) const KINDS: [&str; 4] = ["binary", "ascii", "json", "utf8"];
-/// Mebibytes and connections of the large group.
-pub(crate) const LARGE: [(usize, usize); 3] = [(1, 10), (16, 4), (64, 2)];
+/// Mebibytes, connections and counted milliseconds of the large group: the slowest peer needs half a second for the
+/// largest message, and a message counts in the round in which it ends.
+pub(crate) const LARGE: [(usize, usize, u32); 3] = [(1, 10, 1000), (16, 4, 2000), (64, 2, 4000)];
 /// Shares of the own highest rate in the latency group, in percent.
 pub(crate) const LATENCY_SHARES: [u32; 3] = [50, 70, 90];
 /// The share of the floor's highest rate that is the same rate for all, in percent.
@@ -208,14 +212,15 @@ pub(crate) fn blocks() -> Vec<Vec<Cell>> {
     for size in PIPELINED_SIZES {
         for depth in DEPTHS {
             let load = messages(100, size, depth, "binary");
-            blocks.push(vec![cell(Group::Pipelined, &format!("{depth}/{size}"), load, 600, 150)]);
+            // The share of user mode is sampled a hundred times a second.
+            blocks.push(vec![cell(Group::Pipelined, &format!("{depth}/{size}"), load, 1000, 150)]);
         }
     }
     let text = |kind| cell(Group::Text, kind, messages(100, 4 << 10, 1, kind), 600, 150);
     blocks.push(KINDS.map(text).to_vec());
-    for (mebibytes, connections) in LARGE {
+    for (mebibytes, connections, counted_ms) in LARGE {
         let load = messages(connections, mebibytes << 20, 1, "binary");
-        blocks.push(vec![cell(Group::Large, &format!("{mebibytes}M"), load, 1200, 400)]);
+        blocks.push(vec![cell(Group::Large, &format!("{mebibytes}M"), load, counted_ms, 500)]);
     }
     blocks.push(vec![cell(Group::Idle, "10000", Load::Idle { connections: 10_000 }, 500, 0)]);
     blocks.push(vec![cell(Group::Connect, "16", Load::Connect { parallel: 16 }, 1000, 200)]);
@@ -329,6 +334,7 @@ mod tests {
         assert_eq!(arguments("idle/10000", None), "--idle --connections 10000");
         assert_eq!(arguments("connect/16", None), "--connect-rate --connections 16");
         assert!(arguments("fairness/flooded", None).ends_with("--flooders 1"));
-        assert!(arguments("latency/70", Some(1234.5)).ends_with("--rate 1234"), "rounded to even");
+        let paced = "--kind binary --connections 100 --size 125 --rate 1234";
+        assert_eq!(arguments("latency/70", Some(1234.4)), paced);
     }
 }
