@@ -21,6 +21,10 @@ const ACCEPT_AT_ONCE: usize = 64;
 /// mio asks for, a burst makes it drop the peers' handshakes, which then take seconds, or leave them with half a connection.
 const BACKLOG: i32 = 4096;
 
+/// A frame should leave when it is written. Where accepted sockets have the option `TCP_NODELAY` from the one that listens, setting it there saves
+/// a system call for each connection.
+const INHERITS_NODELAY: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -73,6 +77,9 @@ impl Listener {
 
     pub(crate) fn from_tcp(listener: std::net::TcpListener) -> io::Result<Listener> {
         listener.set_nonblocking(true)?;
+        if INHERITS_NODELAY {
+            socket2::SockRef::from(&listener).set_tcp_nodelay(true)?;
+        }
         Listener::tcp(mio::net::TcpListener::from_std(listener))
     }
 
@@ -187,8 +194,10 @@ impl Listener {
         match &self.socket {
             Socket::Tcp(listener) => {
                 let (stream, addr) = listener.accept()?;
-                // A frame should leave when it is written. An error means that the connection is gone already.
-                let _ = stream.set_nodelay(true);
+                if !INHERITS_NODELAY {
+                    // An error means that the connection is gone already.
+                    let _ = stream.set_nodelay(true);
+                }
                 Ok((Stream::Tcp(stream), Some(PeerAddr::Ip(addr))))
             }
             #[cfg(unix)]
@@ -232,6 +241,28 @@ impl Drop for Listener {
         if let Some(file) = &self.file {
             // Somebody may have removed it before.
             let _ = std::fs::remove_file(file);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepted_sockets_send_at_once() {
+        let given = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        for mut listener in
+            [Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap(), Listener::from_tcp(given).unwrap()]
+        {
+            let ListenAddr::Ip(addr) = *listener.addr() else { panic!("a TCP socket") };
+            let _client = std::net::TcpStream::connect(addr).unwrap();
+            let mut accepted = Vec::new();
+            while accepted.is_empty() {
+                listener.ready = true;
+                listener.accept(Instant::now(), |stream, _| accepted.push(stream));
+            }
+            assert!(matches!(&accepted[..], [Stream::Tcp(stream)] if stream.nodelay().unwrap()));
         }
     }
 }
