@@ -10,8 +10,8 @@ use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// The application behind a route. One value serves all connections, on all event loops; what belongs to one connection is
 /// its [`State`](Handler::State).
@@ -141,12 +141,13 @@ impl<'a, S: Send + 'static> Incoming<'a, S> {
     /// If it is called twice for a request: there is one decision.
     #[must_use = "dropping it answers the request with 500"]
     pub fn defer(&self) -> Deferred<S> {
-        let taken = self.seat.taken.swap(true, Ordering::Relaxed);
-        assert!(!taken, "the decision on a request was put off twice");
+        let waiting = Arc::new(AtomicBool::new(true));
+        let first = self.seat.waiting.set(Arc::clone(&waiting)).is_ok();
+        assert!(first, "the decision on a request was put off twice");
         Deferred {
             key: self.seat.key,
             mailbox: Arc::clone(&self.seat.mailbox),
-            waiting: Arc::clone(&self.seat.waiting),
+            waiting,
             decided: false,
             _state: PhantomData,
         }
@@ -234,10 +235,8 @@ impl<S: Send + 'static> Drop for Deferred<S> {
 pub(crate) struct Seat {
     pub(crate) key: Key,
     pub(crate) mailbox: Arc<Mailbox>,
-    /// Cleared when nobody waits any more.
-    pub(crate) waiting: Arc<AtomicBool>,
-    /// A `Deferred` was taken.
-    pub(crate) taken: AtomicBool,
+    /// Set when a `Deferred` is taken; made false when nobody waits any more.
+    pub(crate) waiting: OnceLock<Arc<AtomicBool>>,
 }
 
 /// A decision without its type.

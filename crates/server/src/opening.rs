@@ -10,10 +10,11 @@ use crate::slab::Key;
 use crate::slot::{Next, Phase, Ready};
 use crate::stream::{Io, PeerAddr, Stream};
 use framewright::Connection;
-use framewright::handshake::{HeadLimits, Refusal, Request, Response, ServerHandshake, Upgrade};
+use framewright::handshake::{HeadLimits, Negotiated, Refusal, Request, Response, ServerHandshake, Upgrade};
+use std::any::Any;
 use std::io::IoSlice;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 /// By how much the room for a head grows that comes in pieces.
@@ -60,8 +61,17 @@ struct Waiting {
 struct Answer {
     octets: Vec<u8>,
     sent: usize,
-    /// The connection that a 101 opens; none after any other answer.
-    opens: Option<Box<Open>>,
+    /// What a 101 opens; none after any other answer.
+    opens: Option<Opens>,
+}
+
+/// What the connection is made of, once the 101 has been sent.
+struct Opens {
+    negotiated: Negotiated,
+    route: Arc<Route>,
+    state: Box<dyn Any + Send>,
+    /// What came behind the request's head.
+    early: Vec<u8>,
 }
 
 impl Drop for Waiting {
@@ -103,12 +113,8 @@ impl Opening {
 
     /// The server stops: who has not asked yet, or not been answered, is refused.
     pub(crate) fn drain(&mut self, retry_after: Duration) {
-        if let Step::Answering(answer) = &mut self.step {
-            // A 101 that is on its way opens a connection, which is then closed.
-            if let Some(open) = &mut answer.opens {
-                open.drain();
-            }
-        } else {
+        // A 101 that is on its way opens a connection, which is then closed.
+        if !matches!(self.step, Step::Answering(_)) {
             self.refuse(Refusal::Draining { retry_after });
         }
     }
@@ -142,7 +148,7 @@ impl Opening {
             let decision = decision.take().unwrap_or(ErasedDecision::Deferred);
             let asked = Arc::clone(&waiting.asked);
             let head = std::mem::take(&mut self.head);
-            self.carry_out(decision, &head[..self.len], &asked, context);
+            self.carry_out(decision, &head[..self.len], &asked);
         }
         while matches!(self.step, Step::Reading) && ready.read {
             if let Some(next) = self.read(stream, key, ready, context) {
@@ -230,38 +236,35 @@ impl Opening {
                 return self.answer(&refusal.to_response());
             }
         };
-        let waiting = Arc::new(AtomicBool::new(true));
-        let seat = Seat {
-            key,
-            mailbox: Arc::clone(&context.mailbox),
-            waiting: Arc::clone(&waiting),
-            taken: AtomicBool::new(false),
-        };
+        let seat = Seat { key, mailbox: Arc::clone(&context.mailbox), waiting: OnceLock::new() };
         let peer = self.peer;
         let ask = || asked.route.handler.on_request(request, peer, asked.upgrade.is_some(), &seat);
         let decision = guarded(ask).unwrap_or_else(|| {
             tracing::error!("a handler panicked on a request; it is answered with 500");
             ErasedDecision::Respond(Refusal::Internal.to_response())
         });
-        if matches!(decision, ErasedDecision::Deferred) && seat.taken.load(Ordering::Relaxed) {
-            self.step = Step::Waiting(Waiting { asked: Arc::new(asked), waiting });
-            return;
+        let deferred = matches!(decision, ErasedDecision::Deferred);
+        match seat.waiting.into_inner() {
+            Some(waiting) if deferred => {
+                self.step = Step::Waiting(Waiting { asked: Arc::new(asked), waiting });
+                return;
+            }
+            // It was put off, and then made all the same.
+            Some(waiting) => waiting.store(false, Ordering::Relaxed),
+            None => {}
         }
-        waiting.store(false, Ordering::Relaxed);
-        self.carry_out(decision, octets, &asked, context);
+        self.carry_out(decision, octets, &asked);
     }
 
-    fn carry_out(&mut self, decision: ErasedDecision, octets: &[u8], asked: &Asked, context: &Context) {
+    fn carry_out(&mut self, decision: ErasedDecision, octets: &[u8], asked: &Asked) {
         match (decision, &asked.upgrade) {
             (ErasedDecision::Respond(response), _) => self.answer(&response),
             (ErasedDecision::Accept(accept, state), Some(upgrade)) => {
                 let mut out = Vec::with_capacity(256);
                 match upgrade.accept(&self.handshake.request(octets), &accept, &mut out) {
                     Ok(negotiated) => {
-                        let (route, early) = (Arc::clone(&asked.route), &octets[asked.head_len..]);
-                        let connection =
-                            Connection::server(Arc::clone(&route.config), negotiated, context.now);
-                        let opens = Some(Box::new(Open::new(connection, &route, state, early)));
+                        let (route, early) = (Arc::clone(&asked.route), octets[asked.head_len..].to_vec());
+                        let opens = Some(Opens { negotiated, route, state, early });
                         self.step = Step::Answering(Answer { octets: out, sent: 0, opens });
                     }
                     Err(error) => {
@@ -323,8 +326,20 @@ impl Answer {
             }
         }
         match self.opens.take() {
-            Some(open) => Next::Enter(Phase::Open(*open)),
+            Some(opens) => Next::Enter(Phase::Open(opens.open(context))),
             None => Next::Enter(Phase::Lingering(Lingering::begin(stream, context.now))),
         }
+    }
+}
+
+impl Opens {
+    fn open(self, context: &Context) -> Open {
+        let Opens { negotiated, route, state, early } = self;
+        let connection = Connection::server(Arc::clone(&route.config), negotiated, context.now);
+        let mut open = Open::new(connection, &route, state, &early);
+        if context.draining {
+            open.drain();
+        }
+        open
     }
 }
