@@ -6,6 +6,7 @@ use crate::slab::Key;
 use crate::stream::{Io, PeerAddr, Stream};
 use framewright::{CloseCode, Config, Connection, Message, Prepared, SendError, State, Stats};
 use std::fmt;
+use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -58,7 +59,7 @@ impl<'a, 'b, S> Socket<'a, 'b, S> {
         if message.len() < WRITE_THROUGH {
             self.core.connection.send(message)
         } else {
-            self.write_through(message)
+            self.write_through(|connection, write| connection.send_through(message, write))
         }
     }
 
@@ -83,7 +84,11 @@ impl<'a, 'b, S> Socket<'a, 'b, S> {
     /// # Errors
     /// Those of [`Connection::send_fragment`].
     pub fn send_fragment(&mut self, data: Message<'_>, last: bool) -> Result<(), SendError> {
-        self.core.connection.send_fragment(data, last)
+        if data.len() < WRITE_THROUGH {
+            self.core.connection.send_fragment(data, last)
+        } else {
+            self.write_through(|connection, write| connection.send_fragment_through(data, last, write))
+        }
     }
 
     /// Sends a message that was encoded once for many connections.
@@ -177,10 +182,13 @@ impl<'a, 'b, S> Socket<'a, 'b, S> {
     }
 
     #[inline(never)]
-    fn write_through(&mut self, message: Message<'_>) -> Result<(), SendError> {
+    fn write_through(
+        &mut self,
+        send: impl FnOnce(&mut Connection, &mut dyn FnMut(&[IoSlice<'_>]) -> usize) -> Result<(), SendError>,
+    ) -> Result<(), SendError> {
         let Core { connection, stream, now, .. } = &mut *self.core;
         let mut lost = false;
-        connection.send_through(message, &mut |slices| match stream.write(slices) {
+        send(connection, &mut |slices| match stream.write(slices) {
             Io::Moved(count) => count,
             Io::Blocked => 0,
             Io::Lost => {

@@ -88,17 +88,7 @@ impl Connection {
             return self.send(message);
         }
         self.check_message()?;
-        let payload = message.as_bytes();
-        let header = Header {
-            fin: true,
-            rsv: 0,
-            opcode: opcode(message),
-            mask: None,
-            payload_len: payload.len() as u64,
-        };
-        self.outbox.push_through(&header, payload, write);
-        self.count_sent(payload.len(), true);
-        self.note_queued();
+        self.push_through(true, opcode(message), message, write);
         Ok(())
     }
 
@@ -108,6 +98,49 @@ impl Connection {
     /// # Errors
     /// [`SendError::Closed`], [`SendError::Full`], or [`SendError::FragmentType`]: nothing was queued.
     pub fn send_fragment(&mut self, data: Message<'_>, last: bool) -> Result<(), SendError> {
+        let opcode = self.fragment_opcode(data, last)?;
+        let mask = self.next_mask();
+        self.outbox.push(last, opcode, data.as_bytes(), mask);
+        self.count_sent(data.len(), last);
+        self.note_queued();
+        Ok(())
+    }
+
+    /// [`send_fragment`](Connection::send_fragment), for payloads worth not copying, as
+    /// [`send_through`](Connection::send_through) is for whole messages.
+    ///
+    /// # Errors
+    /// Those of [`send_fragment`](Connection::send_fragment); `write` was not called then.
+    pub fn send_fragment_through(
+        &mut self,
+        data: Message<'_>,
+        last: bool,
+        write: &mut dyn FnMut(&[IoSlice<'_>]) -> usize,
+    ) -> Result<(), SendError> {
+        if self.role == Role::Client {
+            return self.send_fragment(data, last);
+        }
+        let opcode = self.fragment_opcode(data, last)?;
+        self.push_through(last, opcode, data, write);
+        Ok(())
+    }
+
+    fn push_through(
+        &mut self,
+        fin: bool,
+        opcode: OpCode,
+        data: Message<'_>,
+        write: &mut dyn FnMut(&[IoSlice<'_>]) -> usize,
+    ) {
+        let payload = data.as_bytes();
+        let header = Header { fin, rsv: 0, opcode, mask: None, payload_len: payload.len() as u64 };
+        self.outbox.push_through(&header, payload, write);
+        self.count_sent(payload.len(), fin);
+        self.note_queued();
+    }
+
+    /// Checks that this fragment may be sent now, and notes that it is.
+    fn fragment_opcode(&mut self, data: Message<'_>, last: bool) -> Result<OpCode, SendError> {
         self.check_room()?;
         //= https://www.rfc-editor.org/rfc/rfc6455#section-5.4
         //# A fragmented message consists of a single frame with the FIN bit
@@ -120,11 +153,7 @@ impl Connection {
             Some(_) => return Err(SendError::FragmentType),
         };
         self.outgoing_text = if last { None } else { Some(data.is_text()) };
-        let mask = self.next_mask();
-        self.outbox.push(last, opcode, data.as_bytes(), mask);
-        self.count_sent(data.len(), last);
-        self.note_queued();
-        Ok(())
+        Ok(opcode)
     }
 
     /// Queues a message that was encoded before.

@@ -3,6 +3,7 @@
 use crate::support::{ROLES, code, endpoint, sent};
 use framewright::{Message, Prepared, Role, SendError, State, TransmitBuffer};
 use framewright_testkit::endpoint::Endpoint;
+use std::io::IoSlice;
 
 #[test]
 fn other_messages_are_refused_while_one_is_sent_in_fragments() {
@@ -99,6 +100,42 @@ fn send_through_gives_the_same_octets_however_few_are_taken() {
                 assert_eq!(through.connection.buffered(), 0);
                 assert_eq!(through.connection.stats(), plain.connection.stats());
             }
+        }
+    }
+}
+
+#[test]
+fn fragments_sent_through_give_the_same_octets_however_few_are_taken() {
+    for role in ROLES {
+        for taken in [0, 1, 3, 500, usize::MAX] {
+            let (mut plain, mut through) = (endpoint(role), endpoint(role));
+            let mut wire = Vec::new();
+            for (size, last) in [(300, false), (0, false), (70_000, false), (5, true)] {
+                let payload = vec![7; size];
+                let data = Message::Binary(&payload);
+                plain.connection.send_fragment(data, last).unwrap();
+                let mut write = |slices: &[IoSlice<'_>]| {
+                    let shown = slices.iter().flat_map(|slice| slice.iter().copied());
+                    let before = wire.len();
+                    wire.extend(shown.take(taken));
+                    wire.len() - before
+                };
+                through.connection.send_fragment_through(data, last, &mut write).unwrap();
+                through.connection.transmitted(through.now, 0);
+            }
+            assert_eq!(through.connection.is_fragmenting(), plain.connection.is_fragmenting());
+            plain.drain();
+            through.sent = wire;
+            through.drain();
+            if role == Role::Server {
+                assert!(through.sent == plain.sent, "{taken} taken at once");
+            } else {
+                assert_eq!(sent(&through), sent(&plain), "masked anew, and not shown");
+            }
+            assert_eq!(through.connection.stats(), plain.connection.stats());
+            through.connection.send_fragment_through(Message::Text("x"), false, &mut |_| 0).unwrap();
+            let wrong = through.connection.send_fragment_through(Message::Binary(b"x"), false, &mut |_| 0);
+            assert_eq!(wrong, Err(SendError::FragmentType));
         }
     }
 }
