@@ -1,5 +1,6 @@
 //! Charts of the document, as SVG files.
 
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
@@ -25,7 +26,9 @@ pub(crate) struct Chart {
     pub(crate) labels: Vec<String>,
     /// In the order of the legend.
     pub(crate) series: Vec<Series>,
-    /// The largest value that is shown; what is above it leaves the chart.
+    /// Where the vertical axis of lines begins.
+    pub(crate) bottom: f64,
+    /// The largest value that is shown, if not the largest there is: a line that goes higher ends.
     pub(crate) top: Option<f64>,
 }
 
@@ -56,7 +59,7 @@ impl Chart {
                 .margin(16)
                 .x_label_area_size(44)
                 .y_label_area_size(70)
-                .build_cartesian_2d(across, linear(self.highest()))?;
+                .build_cartesian_2d(across, linear(self.bottom..self.highest()))?;
             let label = |place: &f64| label(&self.labels, *place);
             chart
                 .configure_mesh()
@@ -72,17 +75,19 @@ impl Chart {
                 .draw()?;
             for (server, values) in &self.series {
                 let style = style(server);
-                let points: Vec<(f64, f64)> = values
-                    .iter()
-                    .enumerate()
-                    .filter_map(|(place, value)| Some((place as f64, (*value)?)))
-                    .filter(|(_, value)| *value <= self.highest())
-                    .collect();
+                let shown = |value: &Option<f64>| value.is_some_and(|value| value <= self.highest());
+                let places: Vec<(f64, Option<f64>)> =
+                    values.iter().enumerate().map(|(place, value)| (place as f64, *value)).collect();
+                for run in places.split(|(_, value)| !shown(value)) {
+                    let points = run.iter().filter_map(|(place, value)| Some((*place, (*value)?)));
+                    chart.draw_series(LineSeries::new(points.clone(), style))?;
+                    chart.draw_series(points.map(|point| Circle::new(point, 3, style.filled())))?;
+                }
+                // A series of its own for the legend, which names each server once.
                 chart
-                    .draw_series(LineSeries::new(points.clone(), style))?
+                    .draw_series(LineSeries::new(None, style))?
                     .label(*server)
                     .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 18, y)], style));
-                chart.draw_series(points.into_iter().map(|point| Circle::new(point, 3, style.filled())))?;
             }
             chart
                 .configure_series_labels()
@@ -162,9 +167,8 @@ fn draw(
 
 type DrawError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Zero to a value.
-fn linear(highest: f64) -> RangedCoordf64 {
-    (0.0..highest).into()
+fn linear(values: Range<f64>) -> RangedCoordf64 {
+    values.into()
 }
 
 /// The label at a place, if the place is one of a label.
@@ -220,6 +224,7 @@ mod tests {
             up: "x floor".to_owned(),
             labels: vec!["20 B".to_owned(), "1 KiB".to_owned()],
             series,
+            bottom: 0.0,
             top: None,
         }
     }
@@ -236,6 +241,23 @@ mod tests {
         }
         assert!(chart.bars(&file).expect("drawn"));
         assert!(fs::read_to_string(&file).expect("written").contains("yawc"));
+    }
+
+    #[test]
+    fn a_line_that_goes_too_high_ends_and_begins_again() {
+        let folder = tempfile::tempdir().expect("a folder for scratch files");
+        let file = folder.path().join("echo.svg");
+        let values = [1.0, 1.1, 9.0, 1.2, 1.3].map(Some).to_vec();
+        let lines = |top| {
+            let chart = Chart { top, ..chart(vec![("yawc", values.clone())]) };
+            chart.lines(&file).expect("drawn");
+            let RGBAColor(red, green, blue, _) = style("yawc").color;
+            let color = format!("#{red:02X}{green:02X}{blue:02X}");
+            let svg = fs::read_to_string(&file).expect("written");
+            // The line in the legend is one of them, too.
+            svg.lines().filter(|line| line.starts_with("<polyline") && line.contains(&color)).count()
+        };
+        assert_eq!((lines(None), lines(Some(4.0))), (2, 3));
     }
 
     #[test]

@@ -59,7 +59,8 @@ impl Sections<'_> {
                 up: "x floor".to_owned(),
                 labels: ECHO_SIZES.map(size).to_vec(),
                 series: self.of_floor(&cells),
-                top: Some(4.0),
+                bottom: 0.9,
+                top: Some(2.5),
             };
             let image = self.image(&format!("echo-{connections}"), &chart, Chart::lines)?;
             let rates = self.table(ECHO_SIZES.map(size), &cells, |entry| {
@@ -92,6 +93,7 @@ impl Sections<'_> {
                 up: "millions".to_owned(),
                 labels: DEPTHS.map(|depth| depth.to_string()).to_vec(),
                 series: self.series(&cells, |_, outcome| outcome.stat(millions_per_cpu_second)),
+                bottom: 0.0,
                 top: None,
             };
             let image = self.image(&format!("pipelined-{octets}"), &chart, Chart::lines)?;
@@ -131,7 +133,8 @@ impl Sections<'_> {
             up: "x floor".to_owned(),
             labels: columns.to_vec(),
             series: self.of_floor(&cells),
-            top: Some(6.0),
+            bottom: 0.9,
+            top: Some(4.0),
         };
         let image = self.image("large", &chart, Chart::lines)?;
         Ok(format!("{cpu}\nMiB a second, each way:\n\n{rates}\n{image}"))
@@ -148,6 +151,7 @@ impl Sections<'_> {
             up: "bytes".to_owned(),
             labels: Vec::new(),
             series: self.series(&cells, |_, outcome| outcome.stat(bytes)),
+            bottom: 0.0,
             top: None,
         };
         let image = self.image("idle", &chart, Chart::bars)?;
@@ -178,7 +182,8 @@ impl Sections<'_> {
             up: "µs".to_owned(),
             labels: LATENCY_SHARES.iter().map(|share| format!("{share} %")).collect(),
             series: self.series(&cells, |_, outcome| outcome.stat(p99)),
-            top: Some(5000.0),
+            bottom: 0.0,
+            top: None,
         };
         let image = self.image("latency", &chart, Chart::lines)?;
         cells.insert(0, MAXIMUM.to_owned());
