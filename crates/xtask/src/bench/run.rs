@@ -102,6 +102,7 @@ impl<'a> Runner<'a> {
     pub(crate) fn check(&mut self) -> anyhow::Result<()> {
         for server in self.servers.iter().filter(|server| server.name != FLOOR) {
             for kind in ["utf8", "random"] {
+                self.go_on()?;
                 let process = self.fleet.get(server, self.programs)?;
                 let mut arguments = vec!["--verify".to_owned(), "--kind".to_owned(), kind.to_owned()];
                 let more = [
@@ -195,10 +196,14 @@ impl<'a> Runner<'a> {
         if cell.needs_fresh_process() || tried.is_err() {
             self.fleet.end(server);
         }
-        if self.is_interrupted() {
-            bail!("interrupted; the blocks that were complete are saved");
-        }
+        self.go_on()?;
         Ok(tried)
+    }
+
+    /// An error after Ctrl-C.
+    fn go_on(&self) -> anyhow::Result<()> {
+        ensure!(!self.is_interrupted(), "interrupted; the blocks that were complete are saved");
+        Ok(())
     }
 
     fn is_interrupted(&self) -> bool {

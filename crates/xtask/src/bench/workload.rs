@@ -190,7 +190,7 @@ pub(crate) const PIPELINED_SIZES: [usize; 2] = [20, 512];
 pub(crate) const KINDS: [&str; 4] = ["binary", "ascii", "json", "utf8"];
 /// Mebibytes, connections and counted milliseconds of the large group: the slowest peer needs half a second for the
 /// largest message, and a message counts in the round in which it ends.
-pub(crate) const LARGE: [(usize, usize, u32); 3] = [(1, 10, 1000), (16, 4, 2000), (64, 2, 4000)];
+pub(crate) const LARGE: [(usize, usize, u32); 3] = [(1, 10, 1000), (16, 4, 1500), (64, 2, 3000)];
 /// Shares of the own highest rate in the latency group, in percent.
 pub(crate) const LATENCY_SHARES: [u32; 3] = [50, 70, 90];
 /// The share of the floor's highest rate that is the same rate for all, in percent.
@@ -203,7 +203,7 @@ pub(crate) fn blocks() -> Vec<Vec<Cell>> {
     for connections in ECHO_CONNECTIONS {
         for size in ECHO_SIZES {
             // More connections take longer to reach their pace.
-            let (counted_ms, warm_up_ms) = if connections < 1000 { (600, 150) } else { (900, 300) };
+            let (counted_ms, warm_up_ms) = if connections < 1000 { (600, 150) } else { (700, 250) };
             let load = messages(connections, size, 1, "binary");
             let name = format!("{connections}/{size}");
             blocks.push(vec![cell(Group::Echo, &name, load, counted_ms, warm_up_ms)]);
@@ -213,7 +213,7 @@ pub(crate) fn blocks() -> Vec<Vec<Cell>> {
         for depth in DEPTHS {
             let load = messages(100, size, depth, "binary");
             // The share of user mode is sampled a hundred times a second.
-            blocks.push(vec![cell(Group::Pipelined, &format!("{depth}/{size}"), load, 1000, 150)]);
+            blocks.push(vec![cell(Group::Pipelined, &format!("{depth}/{size}"), load, 800, 150)]);
         }
     }
     let text = |kind| cell(Group::Text, kind, messages(100, 4 << 10, 1, kind), 600, 150);
