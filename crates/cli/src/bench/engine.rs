@@ -88,8 +88,11 @@ impl Engine {
     pub(super) fn connect(&mut self, place: usize, lane: usize) -> anyhow::Result<()> {
         let script = &self.lanes[lane].script;
         let failed = || format!("cannot connect to {}", self.endpoint.addr);
-        let mut peer = Peer::connect(&self.endpoint, script, place, self.clock.now()).with_context(failed)?;
+        let now = self.clock.now();
+        let mut peer = Peer::connect(&self.endpoint, script, place, now).with_context(failed)?;
         peer.lane = lane;
+        // On one machine it is often connected already.
+        peer.write(script, now).with_context(failed)?;
         let interests = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(peer.socket(), Token(place), interests)?;
         match self.peers.get_mut(place) {
@@ -119,13 +122,19 @@ impl Engine {
             let Some(peer) = self.peers.get_mut(place) else { continue };
             let lane = &self.lanes[peer.lane];
             let ended = event.is_read_closed() || event.is_error();
-            let step = match peer.read(ended, &lane.script, &mut self.buffers) {
+            let readable = ended || event.is_readable() || peer.is_connecting();
+            let read = if readable {
+                peer.read(ended, &lane.script, &mut self.buffers)
+            } else {
+                Ok(Step::default())
+            };
+            let step = match read {
                 Ok(step) => step,
                 Err(_) if self.leaving => peer.closed(),
                 Err(error) => return Err(error.context(format!("connection {place}"))),
             };
             let now = self.clock.now();
-            if event.is_readable() {
+            if readable {
                 peer.touch(now);
             }
             if step.opened || step.closed || step.replies > 0 {
@@ -174,7 +183,7 @@ impl Engine {
     pub(super) fn close_all(&mut self) {
         self.leaving = true;
         let now = self.clock.now();
-        for peer in &mut self.peers {
+        for peer in self.peers.iter_mut().filter(|peer| !peer.is_closed()) {
             let script = &self.lanes[peer.lane].script;
             peer.close(script);
             if peer.write(script, now).is_err() {

@@ -72,11 +72,8 @@ fn measure(args: &Args, server: Option<&Process>) -> anyhow::Result<Findings> {
     let progress = Progress::new();
     progress.say("connecting");
     let mode = args.mode();
-    let endpoint = Endpoint {
-        target: args.url.clone(),
-        addr: args.url.resolve()?,
-        imitate_handshakes: mode == Mode::ConnectRate,
-    };
+    let endpoint =
+        Endpoint { target: args.url.clone(), addr: args.url.resolve()?, cycles: mode == Mode::ConnectRate };
     let mut engine = Engine::new(endpoint, lanes(args), args.timeout)?;
     let connections = args.connections.get();
     let findings = match mode {

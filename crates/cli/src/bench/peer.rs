@@ -24,8 +24,9 @@ use std::time::Duration;
 pub(super) struct Endpoint {
     pub(super) target: Target,
     pub(super) addr: SocketAddr,
-    /// Without a protocol: whether as many octets as the handshakes have are sent and awaited in their place.
-    pub(super) imitate_handshakes: bool,
+    /// Whether connections do their handshakes and nothing else. Without a protocol as many octets as handshakes have are
+    /// then sent and awaited in their place.
+    pub(super) cycles: bool,
 }
 
 /// Memory that all connections read into.
@@ -96,21 +97,24 @@ impl Peer {
     /// Starts to connect.
     pub(super) fn connect(endpoint: &Endpoint, script: &Script, number: usize, now: u64) -> io::Result<Peer> {
         let socket = TcpStream::connect(endpoint.addr)?;
-        socket.set_nodelay(true)?;
+        // In a cycle nothing is sent before what was sent last is answered.
+        if !endpoint.cycles {
+            socket.set_nodelay(true)?;
+        }
         // The port is free again as soon as the socket is dropped. Thousands of connections a second would else leave
         // no port within the minute that TIME-WAIT takes; the closing handshake has told all that there is to tell.
         SockRef::from(&socket).set_linger(Some(Duration::ZERO))?;
         let (handshake, request) = Handshake::start(&endpoint.target);
         let (opening, urgent) = match endpoint.target.protocol {
             Protocol::WebSocket => (Opening::WebSocket(Box::new(handshake)), request),
-            Protocol::Raw if endpoint.imitate_handshakes => (Opening::Octets(request.len()), request),
+            Protocol::Raw if endpoint.cycles => (Opening::Octets(request.len()), request),
             Protocol::Raw => (Opening::Octets(0), Vec::new()),
         };
         let next = script.place(number);
         Ok(Peer {
             socket,
             stage: Stage::Connecting(opening),
-            imitates: endpoint.imitate_handshakes,
+            imitates: endpoint.cycles,
             lane: 0,
             since: now,
             active: now,
@@ -129,6 +133,10 @@ impl Peer {
 
     pub(super) fn is_open(&self) -> bool {
         matches!(self.stage, Stage::Open)
+    }
+
+    pub(super) fn is_connecting(&self) -> bool {
+        matches!(self.stage, Stage::Connecting(_))
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -200,7 +208,7 @@ impl Peer {
         buffers: &mut Buffers,
     ) -> anyhow::Result<Step> {
         let mut step = Step::default();
-        if matches!(self.stage, Stage::Connecting(_)) && !self.connected(&mut step)? {
+        if matches!(self.stage, Stage::Connecting(Opening::Octets(0))) && !self.connected(&mut step)? {
             return Ok(step);
         }
         while !self.is_closed() {
@@ -230,7 +238,7 @@ impl Peer {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error).context("the connection failed"),
+                Err(error) => return Err(error).context(self.stage.failed()),
             }
         }
         Ok(step)
@@ -261,6 +269,7 @@ impl Peer {
             self.active = now;
             if between == Some(0) {
                 self.urgent.drain(..count);
+                self.stage.sent();
             } else {
                 self.granted -= count;
                 self.at = script.behind(self.at, count);
@@ -273,7 +282,7 @@ impl Peer {
         Ok(())
     }
 
-    /// Whether connecting has come to its end.
+    /// Whether a connection that opens without sending anything is connected. Others are when they can send.
     fn connected(&mut self, step: &mut Step) -> anyhow::Result<bool> {
         if let Some(error) = self.socket.take_error()? {
             return Err(error).context("cannot connect");
@@ -283,20 +292,14 @@ impl Peer {
             Err(error) if error.kind() == ErrorKind::NotConnected => return Ok(false),
             Err(error) => return Err(error).context("cannot connect"),
         }
-        self.stage = match std::mem::replace(&mut self.stage, Stage::Open) {
-            Stage::Connecting(Opening::Octets(0)) => {
-                step.opened = true;
-                Stage::Open
-            }
-            Stage::Connecting(opening) => Stage::Opening(opening),
-            stage => stage,
-        };
+        self.stage = Stage::Open;
+        step.opened = true;
         Ok(true)
     }
 
     fn receive(&mut self, script: &Script, mut octets: &[u8], step: &mut Step) -> anyhow::Result<()> {
         match &mut self.stage {
-            Stage::Opening(opening) => {
+            Stage::Connecting(opening) | Stage::Opening(opening) => {
                 let taken = match opening {
                     Opening::WebSocket(handshake) => handshake.receive(octets)?,
                     Opening::Octets(left) => {
@@ -358,6 +361,20 @@ impl Peer {
 }
 
 impl Stage {
+    /// What can be sent has found a connection.
+    fn sent(&mut self) {
+        if let Stage::Connecting(_) = self
+            && let Stage::Connecting(opening) = std::mem::replace(self, Stage::Open)
+        {
+            *self = Stage::Opening(opening);
+        }
+    }
+
+    /// What it means that the socket fails now.
+    fn failed(&self) -> &'static str {
+        if matches!(self, Stage::Connecting(_)) { "cannot connect" } else { "the connection failed" }
+    }
+
     /// When the connection was in this stage, in words.
     fn describe(&self) -> &'static str {
         match self {
