@@ -23,7 +23,7 @@ pub(crate) fn write(results: &Results, file: &Path) -> anyhow::Result<()> {
     for group in Group::ALL {
         parts.push(Sections { results, folder }.section(group)?);
     }
-    // Here goes the part of the micro benchmarks: `parts.extend(super::micro::section()?);`.
+    parts.extend(super::micro::section()?);
     parts.push(NOT_MEASURED.to_owned());
     fs::create_dir_all(folder)?;
     let text: Vec<&str> = parts.iter().map(|part| part.trim_end()).collect();
@@ -42,6 +42,7 @@ cargo xtask bench --only echo/100 text           # these workloads again; the ot
 cargo xtask bench --servers framewright,yawc     # these servers again, with the floor
 cargo xtask bench --resume                       # what an interrupted run has not come to
 cargo xtask bench --render-only                  # this page again, from target/bench/results.json
+cargo xtask bench --micro                        # the micro benchmarks again
 cargo xtask bench --list                         # all workloads and servers
 cargo xtask bench --help
 ```

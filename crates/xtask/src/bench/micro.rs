@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
 
-use super::tables::{markdown, size, time};
+use super::tables::{Columns, markdown, size, time};
 use crate::workspace::Workspace;
 
 mod estimates;
@@ -238,7 +238,7 @@ fn columns(groups: &[(&str, &Functions)]) -> Vec<String> {
 
 fn table(title: &str, columns: &[String], rows: &[Vec<String>]) -> Option<String> {
     let head = [&[title.to_owned()], columns].concat();
-    if rows.is_empty() { None } else { Some(markdown(&head, rows)) }
+    if rows.is_empty() { None } else { Some(markdown(Columns::Numbers, &head, rows)) }
 }
 
 /// The rest of a group's name: its numbers are lengths.

@@ -14,6 +14,7 @@ use crate::workspace::Workspace;
 mod charts;
 mod document;
 mod machine;
+mod micro;
 mod programs;
 mod report;
 mod results;
@@ -52,6 +53,9 @@ pub(crate) struct Options {
     /// Only cells that have no results of all these servers yet.
     #[arg(long)]
     resume: bool,
+    /// The micro benchmarks instead, which need no sockets; ten minutes.
+    #[arg(long)]
+    micro: bool,
     /// Name the workloads and the servers, and do nothing.
     #[arg(long)]
     list: bool,
@@ -78,7 +82,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let workspace = Workspace::locate()?;
     let file = workspace.target.join("bench").join("results.json");
     let mut results = Results::load(&file)?;
-    if !options.render_only {
+    if options.micro {
+        micro::run()?;
+    } else if !options.render_only {
         let blocks = if options.resume { missing(blocks, &servers, &results) } else { blocks };
         measure(options, &workspace, &servers, &blocks, &mut results)?;
     }
