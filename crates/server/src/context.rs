@@ -8,7 +8,7 @@ use crate::route::Routes;
 use framewright::{RecvBuffer, TransmitBuffer};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What all loops of a server share.
 pub(crate) struct Site {
@@ -27,11 +27,14 @@ pub(crate) struct Context {
     pub(crate) now: Instant,
     /// Read into and decoded from by one connection at a time; empty in between.
     pub(crate) rx: RecvBuffer,
-    /// To encode into: one for the connection whose turn it is, and some for those whose last write was not taken whole.
-    tx: Vec<Box<TransmitBuffer>>,
+    /// Encoded into by one connection at a time, unless its last write was not taken whole.
+    tx: Option<Box<TransmitBuffer>>,
+    /// Those that such connections have given back.
+    tx_pool: Pool<TransmitBuffer>,
     /// For heads that come in one piece, and for octets that nobody wants.
     pub(crate) scratch: Vec<u8>,
-    pub(crate) pool: Pool,
+    /// For messages in parts.
+    pub(crate) pool: Pool<RecvBuffer>,
     /// The server is stopping.
     pub(crate) draining: bool,
 }
@@ -43,23 +46,22 @@ pub(crate) const SHORT_TAIL: usize = 4 << 10;
 /// The room in a new buffer for outgoing octets.
 const NEW_TX: usize = 16 << 10;
 
-/// How many of them wait for their next use.
-const KEPT_TX: usize = 16;
-
-/// One that has grown beyond this is not kept.
+/// One that has grown beyond this is lent only to who may need it.
 const KEEP_TX: usize = 256 << 10;
 
 impl Context {
     pub(crate) fn new(site: Arc<Site>, mailbox: Arc<Mailbox>) -> Context {
         let now = Instant::now();
+        let max_message = site.routes.iter().map(|route| route.config.max_message).max().unwrap_or(0);
         let mut context = Context {
             site,
             mailbox,
             now,
             rx: RecvBuffer::new(),
-            tx: Vec::new(),
+            tx: None,
+            tx_pool: Pool::new(max_message),
             scratch: Vec::new(),
-            pool: Pool::new(now),
+            pool: Pool::new(max_message),
             draining: false,
         };
         context.restore();
@@ -74,15 +76,29 @@ impl Context {
         self.scratch = vec![0; most.max(16 << 10)];
     }
 
-    /// A buffer for outgoing octets.
-    pub(crate) fn lend(&mut self) -> Box<TransmitBuffer> {
-        self.tx.pop().unwrap_or_else(|| Box::new(TransmitBuffer::with_capacity(NEW_TX)))
+    /// A buffer for outgoing octets, for a connection with a receive buffer of its own with so much room: what it answers to a
+    /// large message may be as large.
+    #[inline]
+    pub(crate) fn lend(&mut self, own: usize) -> Box<TransmitBuffer> {
+        let large = if own > KEEP_TX { self.tx_pool.take(own / 2..=own.saturating_mul(4)) } else { None };
+        large
+            .or_else(|| self.tx.take())
+            .or_else(|| self.tx_pool.take(NEW_TX..=KEEP_TX))
+            .unwrap_or_else(|| Box::new(TransmitBuffer::with_capacity(NEW_TX)))
     }
 
     /// Takes the lent buffer back, or another one that a connection no longer needs.
+    #[inline]
     pub(crate) fn reclaim(&mut self, tx: Box<TransmitBuffer>) {
-        if self.tx.len() < KEPT_TX && tx.capacity() <= KEEP_TX {
-            self.tx.push(tx);
+        if self.tx.is_none() && tx.capacity() <= KEEP_TX {
+            self.tx = Some(tx);
+        } else {
+            self.tx_pool.put(self.now, tx);
         }
+    }
+
+    /// Frees buffers that nobody has wanted for a while. Returns how long until there is something to do here.
+    pub(crate) fn trim(&mut self, now: Instant) -> Option<Duration> {
+        self.pool.trim(now).into_iter().chain(self.tx_pool.trim(now)).min()
     }
 }

@@ -117,7 +117,7 @@ impl EventLoop {
         }
         let now = Instant::now();
         let stop = self.stop_at.map(|at| at.saturating_duration_since(now));
-        let waits = [accept_again, self.wheel.wait(now), self.context.pool.trim(now), stop];
+        let waits = [accept_again, self.wheel.wait(now), self.context.trim(now), stop];
         waits.into_iter().flatten().min()
     }
 

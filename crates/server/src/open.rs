@@ -99,7 +99,8 @@ impl Open {
         ready: &mut Ready,
         context: &mut Context,
     ) -> Next {
-        if let Some(back) = self.connection.lend_transmit_buffer(context.lend()) {
+        let own = self.parked.as_ref().map_or(0, |parked| parked.capacity());
+        if let Some(back) = self.connection.lend_transmit_buffer(context.lend(own)) {
             context.reclaim(back);
         }
         let worked = guarded(|| self.work(stream, key, ready, context));
@@ -161,13 +162,17 @@ impl Open {
         let mut own = self.parked.take();
         if let Some(mut short) = own.take_if(|own| own.len() <= SHORT_TAIL) {
             shared.absorb(&mut short);
-            pool.put(now, short);
+            pool.put_cleared(now, short);
         }
         let direct = own.is_some();
         let rx = own.as_deref_mut().unwrap_or(shared);
         if !self.undecoded && ready.read && !self.eof {
             let steady = site.routes.get(self.route).options.receive_buffer_size.max(1);
-            self.read(stream, ready, rx, reach(rx, direct, steady), now);
+            let reach = reach(rx, direct, steady);
+            if direct {
+                grow(rx, reach.0, pool, now);
+            }
+            self.read(stream, ready, rx, reach, now);
         }
         let (route, mut core, state) = self.parts(stream, key, site, mailbox, now);
         route.handler.deliver(&mut core, state, rx);
@@ -181,7 +186,7 @@ impl Open {
         match own {
             Some(own) => self.keep_own(own, pool, now),
             None if shared.is_empty() => {}
-            None => self.parked = Some(keep_shared(shared, pool, now)),
+            None => self.parked = Some(keep_shared(shared, pool)),
         }
     }
 
@@ -221,15 +226,15 @@ impl Open {
     }
 
     /// Keeps what is left in the connection's own buffer if it is much, else in a short one or none.
-    fn keep_own(&mut self, mut own: Box<RecvBuffer>, pool: &mut Pool, now: Instant) {
+    fn keep_own(&mut self, mut own: Box<RecvBuffer>, pool: &mut Pool<RecvBuffer>, now: Instant) {
         if own.len() > SHORT_TAIL {
             self.parked = Some(own);
             return;
         }
         if !own.is_empty() {
-            self.parked = Some(keep_shared(&mut own, pool, now));
+            self.parked = Some(keep_shared(&mut own, pool));
         }
-        pool.put(now, own);
+        pool.put_cleared(now, own);
     }
 
     /// Sends what handles have queued, as far as there is room.
@@ -361,15 +366,30 @@ fn reach(rx: &RecvBuffer, direct: bool, steady: usize) -> (usize, usize) {
     (wanted.min(rx.len()).max(1), LARGE_READ.max(steady))
 }
 
+/// Where there is no room for the next read, moves what has come to a larger buffer that was used before, if there is one: it
+/// costs a copy, and no page faults.
+fn grow(rx: &mut RecvBuffer, least: usize, pool: &mut Pool<RecvBuffer>, now: Instant) {
+    let come = rx.len();
+    if come + least <= rx.capacity() {
+        return;
+    }
+    let remaining = usize::try_from(rx.frame_remaining()).unwrap_or(usize::MAX);
+    if let Some(mut larger) = pool.take_filled(come.saturating_add(remaining.max(least)), come) {
+        larger.absorb(rx);
+        std::mem::swap(&mut *larger, rx);
+        pool.put_cleared(now, larger);
+    }
+}
+
 /// Moves what is left in a buffer that goes on to others: a short tail to a buffer of about its size, a long one to a buffer
 /// that grows with what arrives.
-fn keep_shared(shared: &mut RecvBuffer, pool: &mut Pool, now: Instant) -> Box<RecvBuffer> {
+fn keep_shared(shared: &mut RecvBuffer, pool: &mut Pool<RecvBuffer>) -> Box<RecvBuffer> {
     let len = shared.len();
     let remaining = match len {
         0..=SHORT_TAIL => 0,
         _ => usize::try_from(shared.frame_remaining()).unwrap_or(usize::MAX),
     };
-    let mut own = pool.take(now, len.saturating_add(remaining), len);
+    let mut own = pool.take_for(len.saturating_add(remaining), len);
     own.absorb(shared);
     own
 }

@@ -1,74 +1,109 @@
-//! Receive buffers for messages in parts, used again: making and growing one costs allocations, page faults and copies,
-//! keeping all of them costs memory.
+//! Buffers, used again: making and growing one costs allocations, page faults and copies, keeping all of them costs memory.
 
-use framewright::RecvBuffer;
+use framewright::{RecvBuffer, TransmitBuffer};
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
-/// The most octets that wait here for their next use. With 4 MiB, ten connections that echo 1 MiB each cost 1.49 times a raw
+/// The most buffers of a kind that wait here: looking for one that fits takes a look at each.
+const MOST: usize = 64;
+/// The least that is kept for large messages, in octets. With 4 MiB, ten connections that echo 1 MiB each cost 1.49 times a raw
 /// loop, since most buffers are freed and faulted in again; with 16 MiB 1.15 times.
 const KEEP: usize = 16 << 20;
-/// The most buffers that wait here: looking for one that fits takes a look at each.
-const MOST: usize = 64;
+/// How many messages of the largest size what is kept has room for.
+const KEEP_MESSAGES: u64 = 4;
 /// How many times as much as has come a buffer may hold that was filled before.
 const TRUST: usize = 16;
 /// Nothing is kept here that nobody has wanted for so long.
 const KEEP_FOR: Duration = Duration::from_secs(2);
 
-#[derive(Debug)]
-pub(crate) struct Pool {
-    free: Vec<Box<RecvBuffer>>,
-    octets: usize,
-    used: Instant,
+/// What can wait here: empty, but for its room.
+pub(crate) trait Buffer {
+    /// Its room in octets.
+    fn room(&self) -> usize;
 }
 
-impl Pool {
-    pub(crate) fn new(now: Instant) -> Pool {
-        Pool { free: Vec::new(), octets: 0, used: now }
+impl Buffer for RecvBuffer {
+    fn room(&self) -> usize {
+        self.capacity()
+    }
+}
+
+impl Buffer for TransmitBuffer {
+    fn room(&self) -> usize {
+        self.capacity()
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Pool<B> {
+    /// Each with the time when it was given back, the oldest first.
+    free: Vec<(Instant, Box<B>)>,
+    octets: usize,
+    keep: usize,
+}
+
+impl<B: Buffer> Pool<B> {
+    /// For connections whose messages have up to `max_message` octets.
+    pub(crate) fn new(max_message: u64) -> Pool<B> {
+        let large = usize::try_from(max_message.saturating_mul(KEEP_MESSAGES)).unwrap_or(usize::MAX);
+        Pool { free: Vec::new(), octets: 0, keep: large.max(KEEP) }
     }
 
-    /// An empty buffer, if possible with room for `wanted` octets already; a new one has room for twice what has come.
-    ///
-    /// `wanted` is the peer's word. So a peer of which `come` octets have come gets no more of what others have filled than
-    /// these pay for.
-    pub(crate) fn take(&mut self, now: Instant, wanted: usize, come: usize) -> Box<RecvBuffer> {
-        self.used = now;
-        let wish = wanted.min(come.saturating_mul(TRUST));
-        let fits = |buffer: &RecvBuffer| (wish..=wish.saturating_mul(4)).contains(&buffer.capacity());
-        let best = (0..self.free.len())
-            .filter(|&index| fits(&self.free[index]))
-            .min_by_key(|&index| self.free[index].capacity());
-        match best {
-            Some(index) => {
-                let buffer = self.free.swap_remove(index);
-                self.octets -= buffer.capacity();
-                buffer
-            }
-            None => Box::new(RecvBuffer::with_capacity(wanted.min(come.saturating_mul(2)))),
-        }
+    /// The smallest one whose room is in this range, if there is any.
+    pub(crate) fn take(&mut self, room: RangeInclusive<usize>) -> Option<Box<B>> {
+        let fitting = self.free.iter().enumerate().filter(|(_, (_, buffer))| room.contains(&buffer.room()));
+        // Of equals the newest: it is the likeliest to be in a cache.
+        let (best, _) = fitting.rev().min_by_key(|(_, (_, buffer))| buffer.room())?;
+        let (_, buffer) = self.free.remove(best);
+        self.octets -= buffer.room();
+        Some(buffer)
     }
 
-    /// Takes a buffer back, and frees it if enough is kept.
-    pub(crate) fn put(&mut self, now: Instant, mut buffer: Box<RecvBuffer>) {
-        self.used = now;
-        buffer.clear();
-        if self.free.len() < MOST && self.octets + buffer.capacity() <= KEEP {
-            self.octets += buffer.capacity();
-            self.free.push(buffer);
+    /// Takes an empty buffer back, and frees it if enough is kept.
+    pub(crate) fn put(&mut self, now: Instant, buffer: Box<B>) {
+        if self.free.len() < MOST && self.octets.saturating_add(buffer.room()) <= self.keep {
+            self.octets += buffer.room();
+            self.free.push((now, buffer));
         }
     }
 
     /// Frees what nobody has wanted for a while. Returns how long until there is something to do here.
     pub(crate) fn trim(&mut self, now: Instant) -> Option<Duration> {
+        let idle = |since: Instant| now.saturating_duration_since(since);
+        let (oldest, _) = self.free.first()?;
+        if idle(*oldest) < KEEP_FOR {
+            return Some(KEEP_FOR - idle(*oldest));
+        }
+        let old = self.free.partition_point(|(since, _)| idle(*since) >= KEEP_FOR);
+        self.octets -= self.free.drain(..old).map(|(_, buffer)| buffer.room()).sum::<usize>();
         if self.free.is_empty() {
-            return None;
+            self.free = Vec::new();
         }
-        let idle = now.saturating_duration_since(self.used);
-        if idle < KEEP_FOR {
-            return Some(KEEP_FOR - idle);
-        }
-        self.free = Vec::new();
-        self.octets = 0;
-        None
+        self.free.first().map(|(since, _)| KEEP_FOR - idle(*since))
+    }
+}
+
+impl Pool<RecvBuffer> {
+    /// An empty buffer, if possible with room for `wanted` octets already; a new one has room for twice what has come.
+    pub(crate) fn take_for(&mut self, wanted: usize, come: usize) -> Box<RecvBuffer> {
+        self.take_filled(wanted, come).unwrap_or_else(|| {
+            let room = wanted.min(come.saturating_mul(2));
+            Box::new(RecvBuffer::with_capacity(room))
+        })
+    }
+
+    /// One that was used before, with room for `wanted` octets or for so much as a peer gets of which `come` octets have come.
+    ///
+    /// `wanted` is the peer's word. So it gets no more of what others have filled than what has come pays for.
+    pub(crate) fn take_filled(&mut self, wanted: usize, come: usize) -> Option<Box<RecvBuffer>> {
+        let wish = wanted.min(come.saturating_mul(TRUST));
+        self.take(wish..=wish.saturating_mul(4))
+    }
+
+    /// Takes a buffer back that may not be empty.
+    pub(crate) fn put_cleared(&mut self, now: Instant, mut buffer: Box<RecvBuffer>) {
+        buffer.clear();
+        self.put(now, buffer);
     }
 }
 
@@ -76,34 +111,56 @@ impl Pool {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_smallest_that_fits_is_taken_and_a_bounded_amount_kept() {
-        let now = Instant::now();
-        let mut pool = Pool::new(now);
-        for capacity in [1 << 20, 1 << 18, 1 << 21, KEEP] {
-            pool.put(now, Box::new(RecvBuffer::with_capacity(capacity)));
-        }
-        assert!(pool.octets <= KEEP);
-        assert_eq!(pool.take(now, 200_000, 100_000).capacity(), 1 << 18);
-        assert_eq!(pool.take(now, 1 << 20, 100_000).capacity(), 1 << 20);
-        assert_eq!(
-            pool.take(now, 1 << 21, 5000).capacity(),
-            10_000,
-            "a wish is no reason for what nobody paid for"
-        );
-        assert_eq!(pool.take(now, 6000, 5000).capacity(), 6000);
-        assert_eq!(pool.take(now, 1 << 30, 10).capacity(), 20, "a wish allocates nothing");
-        assert_eq!(pool.octets, 1 << 21);
+    fn buffer(room: usize) -> Box<RecvBuffer> {
+        Box::new(RecvBuffer::with_capacity(room))
     }
 
     #[test]
-    fn what_nobody_wants_is_freed() {
+    fn the_smallest_that_fits_is_taken_and_a_bounded_amount_kept() {
         let now = Instant::now();
-        let mut pool = Pool::new(now);
+        let mut pool = Pool::new(1 << 20);
+        for room in [1 << 20, 1 << 18, 1 << 21, KEEP] {
+            pool.put(now, buffer(room));
+        }
+        assert!(pool.octets <= KEEP);
+        assert_eq!(pool.take_for(200_000, 100_000).capacity(), 1 << 18);
+        assert_eq!(pool.take_for(1 << 20, 100_000).capacity(), 1 << 20);
+        let modest = pool.take_for(1 << 21, 5000);
+        assert_eq!(modest.capacity(), 10_000, "a wish is no reason for what nobody paid for");
+        assert_eq!(pool.take_for(6000, 5000).capacity(), 6000);
+        assert_eq!(pool.take_for(1 << 30, 10).capacity(), 20, "a wish allocates nothing");
+        assert_eq!(pool.octets, 1 << 21);
+        for _ in 0..2 * MOST {
+            pool.put(now, buffer(1));
+        }
+        assert_eq!(pool.free.len(), MOST);
+    }
+
+    #[test]
+    fn four_messages_of_the_largest_size_are_kept() {
+        let now = Instant::now();
+        let mut pool = Pool::new(10 << 20);
+        for _ in 0..5 {
+            pool.put(now, buffer(10 << 20));
+        }
+        assert_eq!(pool.octets, 40 << 20);
+        assert!(Pool::<RecvBuffer>::new(u64::MAX).keep >= KEEP);
+    }
+
+    #[test]
+    fn what_nobody_wants_is_freed_though_others_are_in_use() {
+        let now = Instant::now();
+        let mut pool = Pool::new(0);
         assert_eq!(pool.trim(now), None);
-        pool.put(now, Box::new(RecvBuffer::with_capacity(100)));
+        pool.put(now, buffer(100));
+        pool.put(now, buffer(10_000));
         assert_eq!(pool.trim(now), Some(KEEP_FOR));
-        assert_eq!(pool.trim(now + KEEP_FOR), None);
+        let later = now + KEEP_FOR / 2;
+        let used = pool.take(50..=150).unwrap();
+        pool.put(later, used);
+        assert_eq!(pool.trim(now + KEEP_FOR), Some(KEEP_FOR / 2));
+        assert_eq!(pool.octets, 100);
+        assert_eq!(pool.trim(later + KEEP_FOR), None);
         assert_eq!(pool.octets, 0);
     }
 }
