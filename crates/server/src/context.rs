@@ -68,7 +68,7 @@ impl Context {
         context
     }
 
-    /// Makes the buffers anew that a panic may have left with the connection they were lent to.
+    /// Makes the buffers anew that a panic may have left in any state.
     pub(crate) fn restore(&mut self) {
         let sizes = self.site.routes.iter().map(|route| route.options.receive_buffer_size);
         let most = sizes.max().unwrap_or(0).clamp(SHORT_TAIL, 1 << 20);

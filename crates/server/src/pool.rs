@@ -11,7 +11,8 @@ const MOST: usize = 64;
 const KEEP: usize = 16 << 20;
 /// How many messages of the largest size what is kept has room for.
 const KEEP_MESSAGES: u64 = 4;
-/// How many times as much as has come a buffer may hold that was filled before.
+/// How many times as much as has come a peer gets of what others have filled; up to four times that where nothing smaller
+/// waits.
 const TRUST: usize = 16;
 /// Nothing is kept here that nobody has wanted for so long.
 const KEEP_FOR: Duration = Duration::from_secs(2);
@@ -59,12 +60,17 @@ impl<B: Buffer> Pool<B> {
         Some(buffer)
     }
 
-    /// Takes an empty buffer back, and frees it if enough is kept.
+    /// Takes an empty buffer back. Frees the oldest where there are too many, or this one where it alone is too large.
     pub(crate) fn put(&mut self, now: Instant, buffer: Box<B>) {
-        if self.free.len() < MOST && self.octets.saturating_add(buffer.room()) <= self.keep {
-            self.octets += buffer.room();
-            self.free.push((now, buffer));
+        if buffer.room() > self.keep {
+            return;
         }
+        while self.free.len() >= MOST || self.octets + buffer.room() > self.keep {
+            let (_, oldest) = self.free.remove(0);
+            self.octets -= oldest.room();
+        }
+        self.octets += buffer.room();
+        self.free.push((now, buffer));
     }
 
     /// Frees what nobody has wanted for a while. Returns how long until there is something to do here.
@@ -84,12 +90,12 @@ impl<B: Buffer> Pool<B> {
 }
 
 impl Pool<RecvBuffer> {
-    /// An empty buffer, if possible with room for `wanted` octets already; a new one has room for twice what has come.
+    /// An empty buffer, if possible with room for `wanted` octets already; else with room for twice what has come.
     pub(crate) fn take_for(&mut self, wanted: usize, come: usize) -> Box<RecvBuffer> {
-        self.take_filled(wanted, come).unwrap_or_else(|| {
-            let room = wanted.min(come.saturating_mul(2));
-            Box::new(RecvBuffer::with_capacity(room))
-        })
+        let least = wanted.min(come.saturating_mul(2));
+        self.take_filled(wanted, come)
+            .or_else(|| self.take(least..=least.saturating_mul(4)))
+            .unwrap_or_else(|| Box::new(RecvBuffer::with_capacity(least)))
     }
 
     /// One that was used before, with room for `wanted` octets or for so much as a peer gets of which `come` octets have come.
@@ -119,10 +125,10 @@ mod tests {
     fn the_smallest_that_fits_is_taken_and_a_bounded_amount_kept() {
         let now = Instant::now();
         let mut pool = Pool::new(1 << 20);
-        for room in [1 << 20, 1 << 18, 1 << 21, KEEP] {
+        for room in [KEEP, KEEP + 1, 1 << 20, 1 << 18, 1 << 21] {
             pool.put(now, buffer(room));
         }
-        assert!(pool.octets <= KEEP);
+        assert_eq!(pool.octets, (1 << 20) + (1 << 18) + (1 << 21), "the oldest made room");
         assert_eq!(pool.take_for(200_000, 100_000).capacity(), 1 << 18);
         assert_eq!(pool.take_for(1 << 20, 100_000).capacity(), 1 << 20);
         let modest = pool.take_for(1 << 21, 5000);
@@ -130,10 +136,16 @@ mod tests {
         assert_eq!(pool.take_for(6000, 5000).capacity(), 6000);
         assert_eq!(pool.take_for(1 << 30, 10).capacity(), 20, "a wish allocates nothing");
         assert_eq!(pool.octets, 1 << 21);
+        pool.put(now, modest);
+        assert_eq!(
+            pool.take_for(1 << 22, 4000).capacity(),
+            10_000,
+            "better than a new one for twice what has come"
+        );
         for _ in 0..2 * MOST {
             pool.put(now, buffer(1));
         }
-        assert_eq!(pool.free.len(), MOST);
+        assert_eq!((pool.free.len(), pool.octets), (MOST, MOST));
     }
 
     #[test]

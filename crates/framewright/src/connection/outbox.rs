@@ -83,7 +83,7 @@ impl Outbox {
     /// Notes that this many octets have been transmitted; whether that, or anything since the last call, was any.
     ///
     /// # Panics
-    /// If no so many wait.
+    /// If not so many wait.
     #[inline]
     pub(super) fn advance(&mut self, count: usize) -> bool {
         match &mut self.buffer {

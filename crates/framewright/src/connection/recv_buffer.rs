@@ -66,7 +66,8 @@ impl RecvBuffer {
         self.end - self.read
     }
 
-    /// Octets that are kept: undecoded ones and the payload of a message in parts.
+    /// Octets that are kept: undecoded ones and the payload of a message in parts. Can be 0 in the middle of a message of which
+    /// all that came was delivered, when [`is_empty`](RecvBuffer::is_empty) is false.
     #[must_use]
     pub fn len(&self) -> usize {
         self.held_end - self.held + self.unread()

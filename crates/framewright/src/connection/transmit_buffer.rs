@@ -1,8 +1,7 @@
-//! What waits to be sent: one contiguous vector of encoded frames, and shared payloads in between.
+//! What waits to be sent: one contiguous vector of encoded frames, and shared frames in between.
 
-use crate::frame::{
-    Header, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, OpCode, SHORT_FRAME, encode_frame, encode_short,
-};
+use crate::frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, OpCode, SHORT_FRAME, encode_short};
+use framewright_simd::copy_masked;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -96,11 +95,17 @@ impl TransmitBuffer {
     /// Appends a frame.
     #[inline(never)]
     pub(super) fn push(&mut self, fin: bool, opcode: OpCode, payload: &[u8], mask: Option<[u8; 4]>) {
-        let octets = self.unused();
-        let before = octets.len();
-        encode_frame(octets, fin, opcode, payload, mask);
-        self.end = octets.len();
-        self.queued_total += (self.end - before) as u64;
+        let header = Header { fin, rsv: 0, opcode, mask, payload_len: payload.len() as u64 };
+        let mut octets = [0; MAX_HEADER_LEN];
+        let header_len = header.encode(&mut octets);
+        self.append(&octets[..header_len]);
+        match mask {
+            None => self.append(payload),
+            Some(key) => {
+                copy_masked(self.room(payload.len()), payload, key, 0);
+            }
+        }
+        self.queued_total += (header_len + payload.len()) as u64;
     }
 
     /// Appends a whole message, unmasked.
@@ -117,10 +122,27 @@ impl TransmitBuffer {
         }
     }
 
-    /// The octets as a vector to append to; `end` is to be set behind what was appended.
-    fn unused(&mut self) -> &mut Vec<u8> {
-        self.octets.truncate(self.end);
-        &mut self.octets
+    fn append(&mut self, octets: &[u8]) {
+        let end = self.end + octets.len();
+        match self.octets.get_mut(self.end..end) {
+            Some(room) => room.copy_from_slice(octets),
+            None => {
+                // Without filling the new room first.
+                self.octets.truncate(self.end);
+                self.octets.extend_from_slice(octets);
+            }
+        }
+        self.end = end;
+    }
+
+    /// Appends so many octets that are to be overwritten.
+    fn room(&mut self, len: usize) -> &mut [u8] {
+        let start = self.end;
+        self.end += len;
+        if self.octets.len() < self.end {
+            self.octets.resize(self.end, 0);
+        }
+        &mut self.octets[start..self.end]
     }
 
     /// Appends a frame that is encoded already and shared with others.
@@ -167,11 +189,6 @@ impl TransmitBuffer {
         self.append(&payload[of_payload..]);
     }
 
-    fn append(&mut self, octets: &[u8]) {
-        self.unused().extend_from_slice(octets);
-        self.end = self.octets.len();
-    }
-
     /// Answers a Ping: behind what waits while few Pongs do, else in the slot, where a newer one replaces it. While the slot
     /// is taken none goes past it.
     pub(super) fn push_pong(&mut self, data: &[u8], mask: impl FnOnce() -> Option<[u8; 4]>) {
@@ -206,7 +223,7 @@ impl TransmitBuffer {
         self.pong = None;
     }
 
-    /// Whether [`release_pong`](Outbox::release_pong) has something to do.
+    /// Whether [`release_pong`](TransmitBuffer::release_pong) has something to do.
     #[inline]
     pub(super) fn holds_pong(&self) -> bool {
         self.pong.is_some()
@@ -235,7 +252,7 @@ impl TransmitBuffer {
     /// Notes that this many octets have been transmitted.
     ///
     /// # Panics
-    /// If no so many wait.
+    /// If not so many wait.
     #[inline]
     pub(super) fn advance(&mut self, mut count: usize) {
         assert!(count <= self.len(), "more octets transmitted than wait");
@@ -288,6 +305,7 @@ impl TransmitBuffer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame::encode_frame;
     use proptest::prelude::*;
 
     fn join(slices: &[IoSlice<'_>]) -> Vec<u8> {
@@ -386,5 +404,18 @@ mod tests {
         }
         assert_eq!(outbox.len(), SHARE_FROM);
         assert!(outbox.octets.capacity() < 1 << 20, "{} octets are held", outbox.octets.capacity());
+    }
+
+    #[test]
+    fn the_room_that_was_made_stays_whatever_is_queued() {
+        let mut outbox = TransmitBuffer::with_capacity(1000);
+        for _ in 0..10 {
+            outbox.push_pong(b"pong", || None);
+            outbox.push(true, OpCode::Binary, &[1; 100], Some([1, 2, 3, 4]));
+            outbox.push_message(OpCode::Text, b"short");
+            outbox.push_message(OpCode::Text, &[b'x'; 300]);
+            transmit(&mut outbox, 50);
+            assert_eq!((outbox.octets.len(), outbox.end), (1000, 0));
+        }
     }
 }
