@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, ensure};
 use clap::{Args, Subcommand};
 
-use crate::echo_server::EchoServer;
+use crate::echo_server;
 use crate::workspace::Workspace;
 
 mod docs;
@@ -61,7 +61,7 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<()> {
     if options.stream {
         args.push("--stream");
     }
-    let mut server = EchoServer::start(&args)?;
+    let mut server = echo_server::start(&args)?;
     println!("framewright echo {} listens on {}, process {}", args.join(" "), server.addr(), server.pid());
 
     let everything = vec!["*".to_owned()];

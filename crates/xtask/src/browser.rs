@@ -21,7 +21,8 @@ use anyhow::{Context as _, ensure};
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::echo_server::EchoServer;
+use crate::echo_server;
+use crate::server_process::ServerProcess;
 use chrome::Chrome;
 use page::Page;
 
@@ -60,11 +61,11 @@ const DEADLINE: Duration = Duration::from_secs(120);
 /// The echo servers that the page is loaded from, and an address where none is.
 struct Servers {
     /// With every option at its default.
-    plain: EchoServer,
+    plain: ServerProcess,
     /// Which echoes on [`OTHER_PATH`], and there speaks the subprotocol `chat`.
-    chat: EchoServer,
+    chat: ServerProcess,
     /// Which allows an origin that its own page does not have.
-    strict: EchoServer,
+    strict: ServerProcess,
     /// Where nobody listens.
     nobody: SocketAddr,
 }
@@ -75,9 +76,9 @@ const OTHER_PATH: &str = "/chat/room";
 impl Servers {
     fn start() -> anyhow::Result<Self> {
         Ok(Self {
-            plain: EchoServer::start(&[])?,
-            chat: EchoServer::start(&["--path", OTHER_PATH, "--subprotocol", "chat"])?,
-            strict: EchoServer::start(&["--allowed-origin", "http://allowed.example"])?,
+            plain: echo_server::start(&[])?,
+            chat: echo_server::start(&["--path", OTHER_PATH, "--subprotocol", "chat"])?,
+            strict: echo_server::start(&["--allowed-origin", "http://allowed.example"])?,
             // The port was free, and is free again as soon as the listener is dropped.
             nobody: TcpListener::bind("127.0.0.1:0")?.local_addr()?,
         })
@@ -85,7 +86,7 @@ impl Servers {
 }
 
 /// The address of a server's page.
-fn page_of(server: &EchoServer) -> String {
+fn page_of(server: &ServerProcess) -> String {
     format!("http://{}/", server.addr())
 }
 

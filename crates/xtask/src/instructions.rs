@@ -11,12 +11,12 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
-use serde_json::Value;
 
+use crate::commands::{Built, cargo, say};
 use crate::workspace::Workspace;
 
 mod baseline;
@@ -82,27 +82,13 @@ fn vectors() -> &'static str {
 
 /// Builds the program and returns where it is.
 fn build(workspace: &Workspace) -> anyhow::Result<PathBuf> {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-    let output = Command::new(cargo)
+    let mut build = cargo();
+    build
         .args(["bench", "--no-run", "--package=framewright-benches", "--bench=instructions"])
-        .arg("--message-format=json-render-diagnostics")
         // Flags for this machine's CPU would change the counts.
         .env_remove("RUSTFLAGS")
-        .current_dir(&workspace.root)
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot run cargo")?;
-    ensure!(output.status.success(), "the hot paths do not build");
-    let messages = String::from_utf8_lossy(&output.stdout);
-    executable(&messages).context("cargo names no program")
-}
-
-/// The program in cargo's messages, of which there is one a line.
-fn executable(messages: &str) -> Option<PathBuf> {
-    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut programs = messages.filter(|message| message["target"]["name"] == "instructions");
-    programs.find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .current_dir(&workspace.root);
+    Ok(Built::by(&mut build)?.program("instructions")?.to_owned())
 }
 
 /// Runs one path under callgrind.
@@ -139,40 +125,13 @@ fn total(profile: &str) -> Option<u64> {
     profile.lines().find_map(|line| line.strip_prefix("totals: "))?.trim().parse().ok()
 }
 
-/// What a program says on its standard output, without the end of the last line.
-fn say(command: &mut Command) -> anyhow::Result<String> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let Output { status, stdout, stderr } =
-        command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {program}"))?;
-    ensure!(status.success(), "{program} failed: {}", String::from_utf8_lossy(&stderr).trim());
-    Ok(String::from_utf8_lossy(&stdout).trim_end().to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_program_is_found_among_cargos_messages() {
-        let messages = "\
-{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"framewright\"},\"executable\":null}
-{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"instructions\"},\"executable\":\"/t/instructions-1\"}
-{\"reason\":\"build-finished\",\"success\":true}
-";
-        assert_eq!(executable(messages), Some(PathBuf::from("/t/instructions-1")));
-        assert_eq!(executable("no messages"), None);
-    }
-
-    #[test]
     fn the_sum_of_a_profile_is_read() {
         assert_eq!(total("events: Ir\nfn=(1)\n1 20\ntotals: 4711\n"), Some(4711));
         assert_eq!(total("events: Ir\n"), None);
-    }
-
-    #[test]
-    fn a_program_that_fails_is_an_error_with_its_name() {
-        let error = say(&mut Command::new("false")).expect_err("it fails");
-        assert!(error.to_string().contains("false failed"));
-        assert!(say(&mut Command::new("there-is-no-such-program")).is_err());
     }
 }

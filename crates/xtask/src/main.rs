@@ -23,10 +23,12 @@ use clap::{Parser, Subcommand};
 mod autobahn;
 mod bench;
 mod browser;
+mod commands;
 mod compliance;
 mod echo_server;
 mod fuzz_smoke;
 mod instructions;
+mod server_process;
 mod workspace;
 
 /// Framewright's chores.

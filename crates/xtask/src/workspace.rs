@@ -1,11 +1,10 @@
 //! Where the workspace and its build folder are.
 
-use std::env;
-use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::Command;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
+
+use crate::commands::{cargo, say};
 
 /// The folders that the chores read from and write to.
 #[derive(Debug)]
@@ -22,15 +21,11 @@ impl Workspace {
     /// # Errors
     /// If cargo cannot be run, or says something else than it is documented to.
     pub(crate) fn locate() -> anyhow::Result<Self> {
-        let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-        let output = Command::new(cargo)
+        let mut metadata = cargo();
+        metadata
             .args(["metadata", "--no-deps", "--format-version=1"])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .output()
-            .context("cannot run cargo")?;
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "cargo metadata failed: {}", complaint.trim());
-        let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+            .current_dir(env!("CARGO_MANIFEST_DIR"));
+        let metadata: serde_json::Value = serde_json::from_str(&say(&mut metadata)?)?;
         let folder = |name: &str| metadata[name].as_str().map(PathBuf::from);
         Ok(Self {
             root: folder("workspace_root").context("cargo metadata names no workspace root")?,

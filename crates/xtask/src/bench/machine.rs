@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
 use super::servers::SERVERS;
+use crate::commands::say;
 
 /// The machine and the versions. Kept with the results, so that the document can be written elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -47,7 +48,7 @@ impl Machine {
                 read("/proc/sys/kernel/ostype")?.trim(),
                 read("/proc/sys/kernel/osrelease")?.trim()
             ),
-            compiler: output(Command::new("rustc").arg("--version").current_dir(root))?,
+            compiler: say(Command::new("rustc").arg("--version").current_dir(root))?,
             versions,
         })
     }
@@ -63,11 +64,6 @@ fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 fn gibibytes(kilobytes: &str) -> f64 {
     let number: f64 = kilobytes.trim_end_matches("kB").trim().parse().unwrap_or_default();
     number / f64::from(1 << 20)
-}
-
-fn output(command: &mut Command) -> anyhow::Result<String> {
-    let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// The versions of these crates in a lock file, the newest if there are several.

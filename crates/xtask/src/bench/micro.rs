@@ -4,8 +4,6 @@
 //! Ours and those beside other crates are separate programs in separate workspaces, and keep their results apart: a ratio is
 //! taken within one program.
 
-use std::env;
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,6 +11,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, ensure};
 
 use super::tables::{Columns, markdown, size, time};
+use crate::commands::cargo;
 use crate::workspace::Workspace;
 
 mod estimates;
@@ -66,7 +65,7 @@ fn cargo_bench(root: &Path, package: &str, results: &Path) -> anyhow::Result<Com
     if results.exists() {
         fs::remove_dir_all(results).with_context(|| format!("cannot remove {}", results.display()))?;
     }
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+    let mut command = cargo();
     command
         .args(["bench", "--locked", "--package", package])
         .current_dir(root)

@@ -13,8 +13,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::programs::Programs;
 use super::report::Report;
 use super::results::{Outcome, Results, Round};
-use super::servers::{FLOOR, Fleet, GENERATOR_CORE, Process, Server, pinned};
+use super::servers::{FLOOR, Fleet, GENERATOR_CORE, Server, pinned};
 use super::workload::{Cell, Load, MAXIMUM, Pace};
+use crate::server_process::ServerProcess;
 
 /// How to run.
 #[derive(Debug)]
@@ -247,7 +248,7 @@ fn rate(cell: &Cell, server: &Server, results: &Results) -> anyhow::Result<Optio
 fn generate(
     programs: &Programs,
     server: &Server,
-    process: &Process,
+    process: &ServerProcess,
     arguments: &[String],
     deadline_s: f64,
 ) -> anyhow::Result<Report> {
@@ -256,7 +257,7 @@ fn generate(
         "bench",
         "--json",
         "--url",
-        &server.url(process.addr),
+        &server.url(process.addr()),
         "--pid",
         &process.pid().to_string(),
     ]);

@@ -2,17 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc;
+use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 
 use super::programs::Programs;
+use crate::server_process::ServerProcess;
 
 /// A server to measure.
 #[derive(Debug, PartialEq, Eq)]
@@ -62,7 +60,11 @@ impl Server {
         if self.name == FLOOR { format!("tcp://{addr}") } else { format!("ws://{addr}/ws") }
     }
 
-    /// The command that runs it on the processor of servers.
+    /// Starts it on the processor of servers: taskset becomes the program that it runs.
+    fn start(&self, programs: &Programs) -> anyhow::Result<ServerProcess> {
+        ServerProcess::start(self.name, self.command(programs)?.stderr(Stdio::null()))
+    }
+
     fn command(&self, programs: &Programs) -> anyhow::Result<Command> {
         let program = match self.package() {
             Some(package) => programs.peer(&package)?,
@@ -126,76 +128,10 @@ pub(crate) fn check_pinning() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A running server. Dropping it ends the process, and waits for it.
-#[derive(Debug)]
-pub(crate) struct Process {
-    child: Child,
-    /// The peers end when this is closed, so that they do not outlive this program even if it is killed.
-    _stdin: Option<ChildStdin>,
-    /// Where it listens.
-    pub(crate) addr: SocketAddr,
-}
-
-impl Process {
-    /// Starts a server and waits until it says where it listens.
-    ///
-    /// # Errors
-    /// If it does not.
-    pub(crate) fn start(server: &Server, programs: &Programs) -> anyhow::Result<Self> {
-        let mut command = server.command(programs)?;
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .with_context(|| format!("cannot start {}", server.name))?;
-        let stdin = child.stdin.take();
-        let stdout = child.stdout.take().context("stdout was asked for as a pipe")?;
-        // From here on, leaving this function early ends the child.
-        let mut process = Self { child, _stdin: stdin, addr: SocketAddr::from(([0, 0, 0, 0], 0)) };
-        let (found, receiver) = mpsc::channel();
-        // It reads to the end: nothing that the server prints later fills the pipe.
-        thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if let Some(addr) = line.strip_prefix("listening on ").and_then(|addr| addr.parse().ok()) {
-                    // After the first address nobody listens any more.
-                    let _ = found.send(addr);
-                }
-            }
-        });
-        match receiver.recv_timeout(START_DEADLINE) {
-            Ok(addr) => process.addr = addr,
-            Err(_) => bail!("{} did not say where it listens", server.name),
-        }
-        Ok(process)
-    }
-
-    /// The id of the process: taskset becomes the program that it runs.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Whether it has not ended by itself.
-    pub(crate) fn is_running(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Both fail only if the process has already been waited for, and then there is nothing to do.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// How long a server may take from its start to listening.
-const START_DEADLINE: Duration = Duration::from_secs(20);
-
 /// Running servers by name. A server that has ended, or is to be a fresh one, is started when it is asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Fleet {
-    running: BTreeMap<&'static str, Process>,
+    running: BTreeMap<&'static str, ServerProcess>,
 }
 
 impl Fleet {
@@ -203,13 +139,13 @@ impl Fleet {
     ///
     /// # Errors
     /// If it has to be started and does not.
-    pub(crate) fn get(&mut self, server: &Server, programs: &Programs) -> anyhow::Result<&Process> {
+    pub(crate) fn get(&mut self, server: &Server, programs: &Programs) -> anyhow::Result<&ServerProcess> {
         if self.running.get_mut(server.name).is_some_and(|process| !process.is_running()) {
             self.end(server);
         }
         match self.running.entry(server.name) {
             Entry::Occupied(entry) => Ok(entry.into_mut()),
-            Entry::Vacant(entry) => Ok(entry.insert(Process::start(server, programs)?)),
+            Entry::Vacant(entry) => Ok(entry.insert(server.start(programs)?)),
         }
     }
 

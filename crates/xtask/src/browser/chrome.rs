@@ -1,11 +1,10 @@
 //! The browser and its driver: two programs that end with a [`Chrome`].
 
 use std::fmt;
-use std::io::{BufRead, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +12,8 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use thirtyfour::{Capabilities, WebDriver};
+
+use crate::server_process::first_in;
 
 /// A running `chromedriver`, and the headless Chromium that it controls once there is a session.
 ///
@@ -38,7 +39,8 @@ impl Chrome {
         // From here on, leaving this function early ends the driver.
         let unknown = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let mut chrome = Self { driver, addr: unknown, browser: OnceLock::new(), profile };
-        let port = watch(stdout).recv_timeout(START_DEADLINE).context("chromedriver did not start")?;
+        let port =
+            first_in(stdout, port_in).recv_timeout(START_DEADLINE).context("chromedriver did not start")?;
         chrome.addr.set_port(port);
         Ok(chrome)
     }
@@ -141,22 +143,6 @@ const START_DEADLINE: Duration = Duration::from_secs(20);
 const COMMAND_DEADLINE: Duration = Duration::from_secs(60);
 /// How long each step of the orderly end may take.
 const END_DEADLINE: Duration = Duration::from_secs(5);
-
-/// Reads the driver's output to its end, so that it never blocks on a full pipe, and sends on the port that
-/// it names.
-fn watch(stdout: ChildStdout) -> mpsc::Receiver<u16> {
-    let (found, receiver) = mpsc::channel();
-    thread::spawn(move || {
-        for line in BufReader::new(stdout).lines() {
-            let Ok(line) = line else { return };
-            if let Some(port) = port_in(&line) {
-                // After the port nobody listens any more: only the reading matters.
-                let _ = found.send(port);
-            }
-        }
-    });
-    receiver
-}
 
 /// The port in the line `ChromeDriver was started successfully on port 12345.`
 fn port_in(line: &str) -> Option<u16> {
