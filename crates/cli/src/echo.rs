@@ -1,6 +1,7 @@
 //! `framewright echo`: a server that sends every message back, with a page to try it.
 
 use crate::page;
+use crate::seconds::parse_seconds;
 use anyhow::Context;
 use framewright_server::{
     Accept, AllowedOrigins, Chunk, Config, Decision, Delivery, Handler, Incoming, Message, Options, Refusal,
@@ -38,13 +39,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ORIGIN", value_parser = parse_origin)]
     allowed_origin: Vec<String>,
     /// Seconds between keep-alive Pings; 0 sends none.
-    #[arg(long, value_name = "SECS", default_value = "120", value_parser = parse_seconds)]
+    #[arg(long, value_name = "SECS", default_value = "120", value_parser = parse_optional_seconds)]
     keep_alive_interval: Seconds,
     /// Seconds that the Pong may take; 0 does not wait for it.
-    #[arg(long, value_name = "SECS", default_value = "0", value_parser = parse_seconds)]
+    #[arg(long, value_name = "SECS", default_value = "0", value_parser = parse_optional_seconds)]
     keep_alive_timeout: Seconds,
     /// Seconds without any frame after which a connection is closed; 0 waits for ever.
-    #[arg(long, value_name = "SECS", default_value = "0", value_parser = parse_seconds)]
+    #[arg(long, value_name = "SECS", default_value = "0", value_parser = parse_optional_seconds)]
     idle_timeout: Seconds,
     /// How many bytes one read asks for, at most 1 MiB.
     #[arg(long, value_name = "BYTES", default_value = "131072", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
@@ -82,9 +83,8 @@ impl fmt::Display for Seconds {
     }
 }
 
-fn parse_seconds(text: &str) -> Result<Seconds, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map(Seconds).map_err(|error| error.to_string())
+fn parse_optional_seconds(text: &str) -> Result<Seconds, String> {
+    parse_seconds(text).map(Seconds)
 }
 
 fn parse_path(text: &str) -> Result<String, String> {
@@ -296,12 +296,9 @@ mod tests {
     }
 
     #[test]
-    fn zero_seconds_mean_off_and_fractions_are_taken() {
-        assert_eq!(parse_seconds("0").unwrap().get(), None);
-        assert_eq!(parse_seconds("0.5").unwrap().get(), Some(Duration::from_millis(500)));
-        for wrong in ["", "-1", "x", "inf", "nan", "1e300"] {
-            assert!(parse_seconds(wrong).is_err(), "{wrong:?}");
-        }
+    fn zero_seconds_mean_off() {
+        assert_eq!(parse_optional_seconds("0").unwrap().get(), None);
+        assert_eq!(parse_optional_seconds("0.5").unwrap().get(), Some(Duration::from_millis(500)));
     }
 
     #[test]

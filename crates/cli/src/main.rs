@@ -6,6 +6,7 @@
 mod bench;
 mod echo;
 mod page;
+mod seconds;
 
 use clap::{ArgAction, Parser, Subcommand};
 use std::process::ExitCode;

@@ -4,6 +4,7 @@ use super::load::Plan;
 use super::mix::{Mix, parse_size};
 use super::payload::Kind;
 use super::target::Target;
+use crate::seconds::parse_seconds;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
@@ -35,10 +36,10 @@ pub(crate) struct Args {
     #[arg(long, default_value = "1")]
     pub(super) seed: u64,
     /// Seconds to count.
-    #[arg(long, value_name = "SECS", default_value = "5", value_parser = parse_some_seconds)]
+    #[arg(long, value_name = "SECS", default_value = "5", value_parser = parse_some_time)]
     pub(super) duration: Duration,
     /// Seconds of load before counting begins.
-    #[arg(long, value_name = "SECS", default_value = "1", value_parser = parse_seconds)]
+    #[arg(long, value_name = "SECS", default_value = "1", value_parser = parse_short_time)]
     pub(super) warm_up: Duration,
     /// Send so many messages a second in all, whether replies come or not, instead of waiting for replies.
     #[arg(long, value_name = "MSGS_PER_S", value_parser = parse_rate, conflicts_with = "in_flight")]
@@ -68,7 +69,7 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(super) pid: Option<u32>,
     /// Seconds that the server may take to answer.
-    #[arg(long, value_name = "SECS", default_value = "10", value_parser = parse_some_seconds)]
+    #[arg(long, value_name = "SECS", default_value = "10", value_parser = parse_some_time)]
     pub(super) timeout: Duration,
     /// Print one JSON object instead of text.
     #[arg(long)]
@@ -120,14 +121,13 @@ impl Args {
     }
 }
 
-fn parse_seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
-    let duration = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
+fn parse_short_time(text: &str) -> Result<Duration, String> {
+    let duration = parse_seconds(text)?;
     if duration > LONGEST { Err("more than a day".to_owned()) } else { Ok(duration) }
 }
 
-fn parse_some_seconds(text: &str) -> Result<Duration, String> {
-    parse_seconds(text).and_then(|duration| {
+fn parse_some_time(text: &str) -> Result<Duration, String> {
+    parse_short_time(text).and_then(|duration| {
         if duration.is_zero() { Err("nothing is counted in no time".to_owned()) } else { Ok(duration) }
     })
 }
