@@ -52,17 +52,7 @@ fn cycles(
     latency: &mut Latency,
     mut show: impl FnMut(u64, Duration),
 ) -> anyhow::Result<()> {
-    let clock = engine.clock();
-    let mut shown = 0;
-    loop {
-        let now = clock.now();
-        if now >= end {
-            return Ok(());
-        }
-        if now >= shown + nanos(SHOW) {
-            shown = now;
-            show(latency.count(), Duration::from_nanos(end - now));
-        }
+    let turn = |engine: &mut Engine, latency: &mut Latency, _, _| {
         engine.turn(TICK, |peer, lane, step, now| {
             if step.opened {
                 peer.close(&lane.script);
@@ -73,8 +63,7 @@ fn cycles(
         for place in std::mem::take(&mut engine.ended) {
             engine.connect(place, COUNTED)?;
         }
-    }
+        Ok(())
+    };
+    engine.until(end, latency, turn, |latency, left| show(latency.count(), left))
 }
-
-/// How often the progress is shown.
-const SHOW: Duration = Duration::from_millis(200);

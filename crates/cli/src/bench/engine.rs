@@ -152,6 +152,30 @@ impl Engine {
         Ok(!self.events.is_empty())
     }
 
+    /// Takes turns until this time: `turn` gets the time and how long is left, and `show` is told now and then. Both get
+    /// what is counted.
+    pub(super) fn until<C>(
+        &mut self,
+        end: u64,
+        counted: &mut C,
+        mut turn: impl FnMut(&mut Engine, &mut C, u64, Duration) -> anyhow::Result<()>,
+        mut show: impl FnMut(&C, Duration),
+    ) -> anyhow::Result<()> {
+        let mut shown = 0;
+        loop {
+            let now = self.clock.now();
+            if now >= end {
+                return Ok(());
+            }
+            let left = Duration::from_nanos(end - now);
+            if now >= shown + nanos(SHOW) {
+                shown = now;
+                show(counted, left);
+            }
+            turn(self, counted, now, left)?;
+        }
+    }
+
     /// Lets the connection at this place send a message that was due at `due`. Returns when it was tried.
     pub(super) fn send(&mut self, place: usize, due: u64) -> io::Result<u64> {
         let peer = &mut self.peers[place];
@@ -219,5 +243,7 @@ impl Engine {
 const OPENING: usize = 100;
 /// How often a loop that waits looks at the time.
 pub(super) const TICK: Duration = Duration::from_millis(50);
+/// How often the progress is shown.
+const SHOW: Duration = Duration::from_millis(200);
 /// How long closing handshakes may take at the end.
 const CLOSING: Duration = Duration::from_secs(1);

@@ -89,27 +89,16 @@ fn until(
     end: u64,
     pace: &mut Option<Pace>,
     tally: &mut Tally,
-    mut show: impl FnMut(&Tally, Duration),
+    show: impl FnMut(&Tally, Duration),
 ) -> anyhow::Result<()> {
-    let clock = engine.clock();
-    let mut shown = 0;
-    loop {
-        let now = clock.now();
-        if now >= end {
-            return Ok(());
+    let turn = |engine: &mut Engine, tally: &mut Tally, now, left: Duration| match pace {
+        Some(pace) => pace.turn(engine, tally, now),
+        None => {
+            let on = |peer: &mut Peer, lane: &Lane, step: &Step, now| tally.on(peer, lane, step, now);
+            engine.turn(left.min(TICK), on).map(drop)
         }
-        let left = Duration::from_nanos(end - now);
-        if now >= shown + nanos(SHOW) {
-            shown = now;
-            show(tally, left);
-        }
-        match pace {
-            Some(pace) => pace.turn(engine, tally, now)?,
-            None => {
-                engine.turn(left.min(TICK), |peer, lane, step, now| tally.on(peer, lane, step, now))?;
-            }
-        }
-    }
+    };
+    engine.until(end, tally, turn, show)
 }
 
 /// Sends what was due before `to`, awaits the replies that belong to the counted time, and counts what does not come.
@@ -241,8 +230,6 @@ impl Pace {
     }
 }
 
-/// How often the progress is shown.
-const SHOW: Duration = Duration::from_millis(200);
 /// How long replies are awaited after the counted time of an open loop.
 const DRAIN: Duration = Duration::from_secs(3);
 /// Messages of a schedule that are sent before replies are looked at.
