@@ -31,6 +31,16 @@ pub(crate) struct Contestant {
     pub(crate) pass: fn(&mut Payloads),
 }
 
+/// The one that others are compared with.
+pub(crate) const OURS: Contestant = Contestant {
+    name: "framewright",
+    pass: |payloads| {
+        payloads.for_each(|payload| {
+            framewright_simd::apply_mask(payload, black_box(KEY), 0);
+        });
+    },
+};
+
 impl Contestant {
     /// The time of `passes`.
     fn time(&self, payloads: &mut Payloads, passes: u64) -> Duration {

@@ -20,14 +20,7 @@ use std::hint::black_box;
 
 fn main() {
     contest::run(&[
-        Contestant {
-            name: "framewright",
-            pass: |payloads| {
-                payloads.for_each(|payload| {
-                    framewright_simd::apply_mask(payload, black_box(KEY), 0);
-                });
-            },
-        },
+        contest::OURS,
         Contestant {
             name: "read-modify-write",
             pass: |payloads| {
