@@ -6,7 +6,6 @@
 //! The same beside other crates is in `benches/peers/micro`.
 
 #![forbid(unsafe_code)]
-#![allow(missing_docs, reason = "criterion's macros make public functions")]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use framewright::frame::OpCode;

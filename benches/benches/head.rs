@@ -6,7 +6,6 @@
 //!   `httparse` has only found the fields.
 
 #![forbid(unsafe_code)]
-#![allow(missing_docs, reason = "criterion's macros make public functions")]
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -3,7 +3,6 @@
 //! Parsing checks all that section 5.2 and the receiver's role demand of a header.
 
 #![forbid(unsafe_code)]
-#![allow(missing_docs, reason = "criterion's macros make public functions")]
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use framewright::Role;

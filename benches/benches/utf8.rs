@@ -5,7 +5,6 @@
 //! the message arrives in reads of 1000 octets, which cut characters, and each read is checked as it comes.
 
 #![forbid(unsafe_code)]
-#![allow(missing_docs, reason = "criterion's macros make public functions")]
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};

@@ -5,7 +5,6 @@
 //! letter; what tokio-websockets makes of it is part of the decoding that is measured beside this.
 
 #![forbid(unsafe_code)]
-#![allow(clippy::print_stdout, reason = "the sweep prints a table")]
 
 // One home for how it is measured: the bench of the main workspace.
 #[path = "../../../benches/mask/contest.rs"]

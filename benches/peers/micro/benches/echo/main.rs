@@ -4,8 +4,6 @@
 //! it. Each is used in the way that its documentation shows, buffers replies where it can, and has had its opening handshake
 //! before. A time is that of one message.
 
-#![allow(missing_docs, reason = "criterion's macros make public functions")]
-
 mod contestants;
 mod pipe;
 
