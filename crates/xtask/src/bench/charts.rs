@@ -60,19 +60,7 @@ impl Chart {
                 .x_label_area_size(44)
                 .y_label_area_size(70)
                 .build_cartesian_2d(across, linear(self.bottom..self.highest()))?;
-            let label = |place: &f64| label(&self.labels, *place);
-            chart
-                .configure_mesh()
-                .disable_x_mesh()
-                .light_line_style(WHITE)
-                .bold_line_style(GRID)
-                .x_labels(self.labels.len() * 2)
-                .x_label_formatter(&label)
-                .x_desc(self.across.as_str())
-                .y_desc(self.up.as_str())
-                .y_label_formatter(&|value| short(*value))
-                .label_style((FONT, 14))
-                .draw()?;
+            self.axes(&mut chart, &self.labels, 14)?;
             for (server, values) in &self.series {
                 let style = style(server);
                 let shown = |value: &Option<f64>| value.is_some_and(|value| value <= self.highest());
@@ -121,19 +109,7 @@ impl Chart {
                 .x_label_area_size(44)
                 .y_label_area_size(80)
                 .build_cartesian_2d(-0.5..bars.len() as f64 - 0.5, (1.0..self.highest() * 2.0).log_scale())?;
-            let label = |place: &f64| label(&names, *place);
-            chart
-                .configure_mesh()
-                .disable_x_mesh()
-                .light_line_style(WHITE)
-                .bold_line_style(GRID)
-                .x_labels(bars.len() * 2)
-                .x_label_formatter(&label)
-                .x_desc(self.across.as_str())
-                .y_desc(self.up.as_str())
-                .y_label_formatter(&|value| short(*value))
-                .label_style((FONT, 13))
-                .draw()?;
+            self.axes(&mut chart, &names, 13)?;
             chart.draw_series(bars.iter().enumerate().map(|(place, (server, value))| {
                 let place = place as f64;
                 Rectangle::new([(place - 0.35, 1.0), (place + 0.35, *value)], style(server).filled())
@@ -141,6 +117,28 @@ impl Chart {
             Ok(())
         })?;
         Ok(true)
+    }
+
+    /// Draws the axes and the lines behind what is shown; `labels` stand along the horizontal one, in letters of this size.
+    fn axes<Y: Ranged<ValueType = f64> + ValueFormatter<f64>>(
+        &self,
+        chart: &mut ChartContext<'_, SVGBackend<'_>, Cartesian2d<RangedCoordf64, Y>>,
+        labels: &[String],
+        letters: u32,
+    ) -> Result<(), DrawError> {
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .light_line_style(WHITE)
+            .bold_line_style(GRID)
+            .x_labels(labels.len() * 2)
+            .x_label_formatter(&|place| label(labels, *place))
+            .x_desc(self.across.as_str())
+            .y_desc(self.up.as_str())
+            .y_label_formatter(&|value| short(*value))
+            .label_style((FONT, letters))
+            .draw()?;
+        Ok(())
     }
 }
 
