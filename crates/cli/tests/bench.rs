@@ -336,6 +336,9 @@ fn a_wrong_reply_ends_the_run() {
     }
 }
 
+//= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
+//# If the status code received from the server is not 101, the
+//# client handles the response per HTTP [RFC2616] procedures.
 #[test]
 fn what_ends_a_run_is_told_in_words() {
     let echo = Echo::start();
