@@ -96,15 +96,17 @@ impl TransmitBuffer {
     #[inline(never)]
     pub(super) fn push(&mut self, fin: bool, opcode: OpCode, payload: &[u8], mask: Option<[u8; 4]>) {
         let header = Header { fin, rsv: 0, opcode, mask, payload_len: payload.len() as u64 };
-        let mut octets = [0; MAX_HEADER_LEN];
-        let header_len = header.encode(&mut octets);
-        self.append(&octets[..header_len]);
+        let room = self.room(MAX_HEADER_LEN + payload.len());
+        let (head, _) = room.split_first_chunk_mut().expect("there is room for any header");
+        let header_len = header.encode(head);
+        let target = &mut room[header_len..header_len + payload.len()];
         match mask {
-            None => self.append(payload),
+            None => target.copy_from_slice(payload),
             Some(key) => {
-                copy_masked(self.room(payload.len()), payload, key, 0);
+                copy_masked(target, payload, key, 0);
             }
         }
+        self.end += header_len + payload.len();
         self.queued_total += (header_len + payload.len()) as u64;
     }
 
@@ -135,14 +137,14 @@ impl TransmitBuffer {
         self.end = end;
     }
 
-    /// Appends so many octets that are to be overwritten.
+    /// Room for so many octets behind what is queued.
+    #[inline]
     fn room(&mut self, len: usize) -> &mut [u8] {
-        let start = self.end;
-        self.end += len;
-        if self.octets.len() < self.end {
-            self.octets.resize(self.end, 0);
+        let end = self.end + len;
+        if self.octets.len() < end {
+            self.octets.resize(end, 0);
         }
-        &mut self.octets[start..self.end]
+        &mut self.octets[self.end..end]
     }
 
     /// Appends a frame that is encoded already and shared with others.
