@@ -16,7 +16,8 @@ pub enum Delivery {
 
 /// The settings of a connection. Shared by all connections that use the same: it is held in an `Arc`.
 ///
-/// Deadlines are kept in milliseconds, rounded up. A `Duration` of 49 days or more sets none.
+/// Deadlines are kept in milliseconds, rounded up. A `Duration` of 2^32 of them (49.7 days) or more
+/// sets none.
 ///
 /// ```
 /// use framewright::Config;

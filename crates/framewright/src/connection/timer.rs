@@ -38,7 +38,7 @@ impl Timers {
         Timers { base: now, at: [NEVER; COUNT] }
     }
 
-    /// Sets the deadline `delay` after `now`. One that is 49 days away or more is none.
+    /// Sets the deadline `delay` after `now`. One that is 2^32 ms (49.7 days) away or more is none.
     pub(super) fn arm(&mut self, timer: Timer, now: Instant, delay: Duration) {
         let mut at = self.millis_until(now, delay);
         if at >= u64::from(NEVER) {
@@ -58,8 +58,10 @@ impl Timers {
     #[cold]
     fn move_base(&mut self, now: Instant) {
         let elapsed = now.saturating_duration_since(self.base);
+        let part = Duration::from_nanos(u64::from(elapsed.subsec_nanos() % 1_000_000));
+        self.base += elapsed - part;
+        // A deadline has passed if so much has.
         let millis = u32::try_from(elapsed.as_millis()).unwrap_or(NEVER);
-        self.base += Duration::from_millis(u64::from(millis));
         for at in self.at.iter_mut().filter(|at| **at != NEVER) {
             *at = at.saturating_sub(millis);
         }
@@ -155,6 +157,21 @@ mod tests {
         assert_eq!(timers.next(), Some(base + Duration::from_millis(5001)));
         assert_eq!(due(&mut timers, wanted), []);
         assert_eq!(due(&mut timers, base + Duration::from_millis(5001)), [Timer::Pong]);
+    }
+
+    #[test]
+    fn the_first_deadline_after_months_without_one_is_kept() {
+        let start = Instant::now();
+        for days in [49, 50, 99, 100, 120, 3000] {
+            let mut timers = Timers::new(start);
+            timers.arm(Timer::Idle, start, Duration::from_secs(3600));
+            let now = start + Duration::from_secs(days * 86400) + Duration::from_nanos(123_456);
+            timers.arm(Timer::Close, now, Duration::from_secs(10));
+            assert_eq!(due(&mut timers, now), [Timer::Idle], "long passed");
+            let next = timers.next().expect("a deadline");
+            assert!(next >= now + Duration::from_secs(10), "after {days} days");
+            assert!(next < now + Duration::from_millis(10_001), "after {days} days");
+        }
     }
 
     #[test]
