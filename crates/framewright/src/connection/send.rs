@@ -98,9 +98,10 @@ impl Connection {
     /// # Errors
     /// [`SendError::Closed`], [`SendError::Full`], or [`SendError::FragmentType`]: nothing was queued.
     pub fn send_fragment(&mut self, data: Message<'_>, last: bool) -> Result<(), SendError> {
-        let opcode = self.fragment_opcode(data, last)?;
+        let opcode = self.fragment_opcode(data)?;
         let mask = self.next_mask();
         self.outbox.push(last, opcode, data.as_bytes(), mask);
+        self.outgoing_text = if last { None } else { Some(data.is_text()) };
         self.count_sent(data.len(), last);
         self.note_queued();
         Ok(())
@@ -120,8 +121,9 @@ impl Connection {
         if self.role == Role::Client {
             return self.send_fragment(data, last);
         }
-        let opcode = self.fragment_opcode(data, last)?;
+        let opcode = self.fragment_opcode(data)?;
         self.push_through(last, opcode, data, write);
+        self.outgoing_text = if last { None } else { Some(data.is_text()) };
         Ok(())
     }
 
@@ -139,21 +141,19 @@ impl Connection {
         self.note_queued();
     }
 
-    /// Checks that this fragment may be sent now, and notes that it is.
-    fn fragment_opcode(&mut self, data: Message<'_>, last: bool) -> Result<OpCode, SendError> {
+    /// Checks that this fragment may be sent now. Should queueing it panic, it is as if nobody had asked.
+    fn fragment_opcode(&self, data: Message<'_>) -> Result<OpCode, SendError> {
         self.check_room()?;
         //= https://www.rfc-editor.org/rfc/rfc6455#section-5.4
         //# A fragmented message consists of a single frame with the FIN bit
         //# clear and an opcode other than 0, followed by zero or more frames
         //# with the FIN bit clear and the opcode set to 0, and terminated by
         //# a single frame with the FIN bit set and an opcode of 0.
-        let opcode = match self.outgoing_text {
-            None => opcode(data),
-            Some(text) if text == data.is_text() => OpCode::Continuation,
-            Some(_) => return Err(SendError::FragmentType),
-        };
-        self.outgoing_text = if last { None } else { Some(data.is_text()) };
-        Ok(opcode)
+        match self.outgoing_text {
+            None => Ok(opcode(data)),
+            Some(text) if text == data.is_text() => Ok(OpCode::Continuation),
+            Some(_) => Err(SendError::FragmentType),
+        }
     }
 
     /// Queues a message that was encoded before.

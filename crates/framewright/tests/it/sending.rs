@@ -4,6 +4,7 @@ use crate::support::{ROLES, code, endpoint, sent};
 use framewright::{Message, Prepared, Role, SendError, State, TransmitBuffer};
 use framewright_testkit::endpoint::Endpoint;
 use std::io::IoSlice;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 #[test]
 fn other_messages_are_refused_while_one_is_sent_in_fragments() {
@@ -137,6 +138,26 @@ fn fragments_sent_through_give_the_same_octets_however_few_are_taken() {
             let wrong = through.connection.send_fragment_through(Message::Binary(b"x"), false, &mut |_| 0);
             assert_eq!(wrong, Err(SendError::FragmentType));
         }
+    }
+}
+
+#[test]
+fn a_fragment_whose_writing_panics_was_never_sent() {
+    for last in [false, true] {
+        let mut endpoint = endpoint(Role::Server);
+        let connection = &mut endpoint.connection;
+        let mut send = |last| {
+            let data = Message::Binary(b"lost");
+            let mut write = |_: &[IoSlice<'_>]| panic!("the writer's own");
+            let through = || connection.send_fragment_through(data, last, &mut write);
+            assert!(catch_unwind(AssertUnwindSafe(through)).is_err());
+        };
+        send(last);
+        assert!(!endpoint.connection.is_fragmenting());
+        endpoint.connection.send_fragment(Message::Text("first"), false).unwrap();
+        endpoint.connection.send_fragment(Message::Text("last"), true).unwrap();
+        endpoint.drain();
+        assert_eq!(sent(&endpoint), [(1, b"first".to_vec()), (0, b"last".to_vec())]);
     }
 }
 
