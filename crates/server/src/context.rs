@@ -5,7 +5,7 @@ use crate::mailbox::Mailbox;
 use crate::options::ServerLimits;
 use crate::pool::Pool;
 use crate::route::Routes;
-use framewright::{RecvBuffer, TransmitBuffer};
+use framewright::{Delivery, RecvBuffer, TransmitBuffer};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
@@ -33,8 +33,10 @@ pub(crate) struct Context {
     tx_pool: Pool<TransmitBuffer>,
     /// For heads that come in one piece, and for octets that nobody wants.
     pub(crate) scratch: Vec<u8>,
-    /// For messages in parts.
+    /// For large messages in parts.
     pub(crate) pool: Pool<RecvBuffer>,
+    /// For what is parked up to [`SHORT_TAIL`].
+    pub(crate) tails: Pool<RecvBuffer>,
     /// The server is stopping.
     pub(crate) draining: bool,
 }
@@ -42,6 +44,9 @@ pub(crate) struct Context {
 /// A tail of an incomplete frame up to this length is copied to the loop's buffer and back; a longer one gets a buffer that
 /// is read into directly.
 pub(crate) const SHORT_TAIL: usize = 4 << 10;
+
+/// The most octets of buffers for short tails that wait for their next use.
+const KEEP_TAILS: usize = 64 << 10;
 
 /// The room in a new buffer for outgoing octets.
 const NEW_TX: usize = 16 << 10;
@@ -52,16 +57,19 @@ const KEEP_TX: usize = 256 << 10;
 impl Context {
     pub(crate) fn new(site: Arc<Site>, mailbox: Arc<Mailbox>) -> Context {
         let now = Instant::now();
-        let max_message = site.routes.iter().map(|route| route.config.max_message).max().unwrap_or(0);
+        // Chunks are not held.
+        let whole = site.routes.iter().filter(|route| route.config.delivery == Delivery::Whole);
+        let max_message = whole.map(|route| route.config.max_message).max().unwrap_or(0);
         let mut context = Context {
             site,
             mailbox,
             now,
             rx: RecvBuffer::new(),
             tx: None,
-            tx_pool: Pool::new(max_message),
+            tx_pool: Pool::for_messages(max_message),
             scratch: Vec::new(),
-            pool: Pool::new(max_message),
+            pool: Pool::for_messages(max_message),
+            tails: Pool::with_keep(KEEP_TAILS),
             draining: false,
         };
         context.restore();
@@ -76,11 +84,12 @@ impl Context {
         self.scratch = vec![0; most.max(16 << 10)];
     }
 
-    /// A buffer for outgoing octets, for a connection with a receive buffer of its own with so much room: what it answers to a
-    /// large message may be as large.
+    /// A buffer for outgoing octets. For a connection of which a message of so many octets is about to be complete, if possible
+    /// a large one: what it answers may be as large.
     #[inline]
-    pub(crate) fn lend(&mut self, own: usize) -> Box<TransmitBuffer> {
-        let large = if own > KEEP_TX { self.tx_pool.take(own / 2..=own.saturating_mul(4)) } else { None };
+    pub(crate) fn lend(&mut self, message: usize) -> Box<TransmitBuffer> {
+        let large =
+            if message > KEEP_TX { self.tx_pool.take(message / 2..=message.saturating_mul(2)) } else { None };
         large
             .or_else(|| self.tx.take())
             .or_else(|| self.tx_pool.take(NEW_TX..=KEEP_TX))
@@ -99,6 +108,7 @@ impl Context {
 
     /// Frees buffers that nobody has wanted for a while. Returns how long until there is something to do here.
     pub(crate) fn trim(&mut self, now: Instant) -> Option<Duration> {
-        self.pool.trim(now).into_iter().chain(self.tx_pool.trim(now)).min()
+        let waits = [self.pool.trim(now), self.tails.trim(now), self.tx_pool.trim(now)];
+        waits.into_iter().flatten().min()
     }
 }

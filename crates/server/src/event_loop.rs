@@ -113,6 +113,7 @@ impl EventLoop {
 
     fn wait(&mut self, accept_again: Option<Duration>) -> Option<Duration> {
         if !self.listed.is_empty() {
+            self.context.trim(self.context.now);
             return Some(Duration::ZERO);
         }
         let now = Instant::now();

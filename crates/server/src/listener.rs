@@ -21,8 +21,8 @@ const ACCEPT_AT_ONCE: usize = 64;
 /// mio asks for, a burst makes it drop the peers' handshakes, which then take seconds, or leave them with half a connection.
 const BACKLOG: i32 = 4096;
 
-/// A frame should leave when it is written. Where accepted sockets have the option `TCP_NODELAY` from the one that listens, setting it there saves
-/// a system call for each connection.
+/// A frame should leave when it is written. Where accepted sockets have the option `TCP_NODELAY` from the one that listens,
+/// setting it there saves a system call for each connection.
 const INHERITS_NODELAY: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
 /// Where a server listens.

@@ -5,7 +5,7 @@ use crate::guard::guarded;
 use crate::handle::{Outgoing, Popped, Remote};
 use crate::linger::Lingering;
 use crate::mailbox::Mailbox;
-use crate::pool::Pool;
+use crate::pool::{Pool, TRUST};
 use crate::route::{Route, RouteId};
 use crate::slab::Key;
 use crate::slot::{Next, Phase, Ready};
@@ -99,8 +99,8 @@ impl Open {
         ready: &mut Ready,
         context: &mut Context,
     ) -> Next {
-        let own = self.parked.as_ref().map_or(0, |parked| parked.capacity());
-        if let Some(back) = self.connection.lend_transmit_buffer(context.lend(own)) {
+        let message = self.parked.as_deref().map_or(0, nearly_complete);
+        if let Some(back) = self.connection.lend_transmit_buffer(context.lend(message)) {
             context.reclaim(back);
         }
         let worked = guarded(|| self.work(stream, key, ready, context));
@@ -157,12 +157,12 @@ impl Open {
         if !self.connection.wants_read() || !(ready.read || self.undecoded || self.eof) {
             return;
         }
-        let Context { site, rx: shared, pool, mailbox, now, .. } = context;
+        let Context { site, rx: shared, pool, tails, mailbox, now, .. } = context;
         let now = *now;
         let mut own = self.parked.take();
         if let Some(mut short) = own.take_if(|own| own.len() <= SHORT_TAIL) {
             shared.absorb(&mut short);
-            pool.put_cleared(now, short);
+            tails.put_cleared(now, short);
         }
         let direct = own.is_some();
         let rx = own.as_deref_mut().unwrap_or(shared);
@@ -184,9 +184,12 @@ impl Open {
             self.connection.handle_eof(now);
         }
         match own {
-            Some(own) => self.keep_own(own, pool, now),
-            None if shared.is_empty() => {}
-            None => self.parked = Some(keep_shared(shared, pool)),
+            Some(own) if pays_for(&own) => self.parked = Some(own),
+            Some(mut own) => {
+                self.parked = park(&mut own, pool, tails);
+                pool.put_cleared(now, own);
+            }
+            None => self.parked = park(shared, pool, tails),
         }
     }
 
@@ -223,18 +226,6 @@ impl Open {
         let Open { connection, id, route, state, remote, .. } = self;
         let core = Core { connection, stream, remote, mailbox, key, id: *id, now };
         (site.routes.get(*route), core, &mut **state)
-    }
-
-    /// Keeps what is left in the connection's own buffer if it is much, else in a short one or none.
-    fn keep_own(&mut self, mut own: Box<RecvBuffer>, pool: &mut Pool<RecvBuffer>, now: Instant) {
-        if own.len() > SHORT_TAIL {
-            self.parked = Some(own);
-            return;
-        }
-        if !own.is_empty() {
-            self.parked = Some(keep_shared(&mut own, pool));
-        }
-        pool.put_cleared(now, own);
     }
 
     /// Sends what handles have queued, as far as there is room.
@@ -382,16 +373,39 @@ fn grow(rx: &mut RecvBuffer, least: usize, pool: &mut Pool<RecvBuffer>, now: Ins
 }
 
 /// Moves what is left in a buffer that goes on to others: a short tail to a buffer of about its size, a long one to a buffer
-/// that grows with what arrives.
-fn keep_shared(shared: &mut RecvBuffer, pool: &mut Pool<RecvBuffer>) -> Box<RecvBuffer> {
-    let len = shared.len();
-    let remaining = match len {
-        0..=SHORT_TAIL => 0,
-        _ => usize::try_from(shared.frame_remaining()).unwrap_or(usize::MAX),
+/// that grows with what arrives. `None` if nothing is.
+fn park(
+    rx: &mut RecvBuffer,
+    pool: &mut Pool<RecvBuffer>,
+    tails: &mut Pool<RecvBuffer>,
+) -> Option<Box<RecvBuffer>> {
+    if rx.is_empty() {
+        return None;
+    }
+    let len = rx.len();
+    let mut own = if len <= SHORT_TAIL {
+        tails.take_tail(len)
+    } else {
+        let remaining = usize::try_from(rx.frame_remaining()).unwrap_or(usize::MAX);
+        pool.take_for(len.saturating_add(remaining), len)
     };
-    let mut own = pool.take_for(len.saturating_add(remaining), len);
-    own.absorb(shared);
-    own
+    own.absorb(rx);
+    Some(own)
+}
+
+/// Whether a connection keeps its own buffer: what lies in it and what is to come fill a quarter of it.
+fn pays_for(own: &RecvBuffer) -> bool {
+    let remaining = usize::try_from(own.frame_remaining()).unwrap_or(usize::MAX);
+    let len = own.len();
+    len > SHORT_TAIL && own.capacity() / 4 <= len.saturating_add(remaining.min(TRUST * len))
+}
+
+/// The length of a frame whose last octets the next read can bring; 0 if more are to come, or none.
+fn nearly_complete(parked: &RecvBuffer) -> usize {
+    match usize::try_from(parked.frame_remaining()) {
+        Ok(remaining) if remaining > 0 && remaining <= LARGE_READ => parked.len() + remaining,
+        _ => 0,
+    }
 }
 
 /// What a write came to.

@@ -9,11 +9,14 @@ const MOST: usize = 64;
 /// The least that is kept for large messages, in octets. With 4 MiB, ten connections that echo 1 MiB each cost 1.49 times a raw
 /// loop, since most buffers are freed and faulted in again; with 16 MiB 1.15 times.
 const KEEP: usize = 16 << 20;
-/// How many messages of the largest size what is kept has room for.
+/// How many messages of the largest size what is kept has room for, and the most that is kept all the same.
 const KEEP_MESSAGES: u64 = 4;
+const KEEP_AT_MOST: u64 = 256 << 20;
 /// How many times as much as has come a peer gets of what others have filled; up to four times that where nothing smaller
 /// waits.
-const TRUST: usize = 16;
+pub(crate) const TRUST: usize = 16;
+/// The room of the smallest buffer for a tail.
+const LEAST_TAIL: usize = 64;
 /// Nothing is kept here that nobody has wanted for so long.
 const KEEP_FOR: Duration = Duration::from_secs(2);
 
@@ -44,10 +47,15 @@ pub(crate) struct Pool<B> {
 }
 
 impl<B: Buffer> Pool<B> {
-    /// For connections whose messages have up to `max_message` octets.
-    pub(crate) fn new(max_message: u64) -> Pool<B> {
-        let large = usize::try_from(max_message.saturating_mul(KEEP_MESSAGES)).unwrap_or(usize::MAX);
-        Pool { free: Vec::new(), octets: 0, keep: large.max(KEEP) }
+    /// For connections that hold messages of up to `max_message` octets.
+    pub(crate) fn for_messages(max_message: u64) -> Pool<B> {
+        let large = max_message.saturating_mul(KEEP_MESSAGES).min(KEEP_AT_MOST);
+        Pool::with_keep(usize::try_from(large).unwrap_or(usize::MAX).max(KEEP))
+    }
+
+    /// One that keeps so many octets at most.
+    pub(crate) fn with_keep(keep: usize) -> Pool<B> {
+        Pool { free: Vec::new(), octets: 0, keep }
     }
 
     /// The smallest one whose room is in this range, if there is any.
@@ -106,6 +114,12 @@ impl Pool<RecvBuffer> {
         self.take(wish..=wish.saturating_mul(4))
     }
 
+    /// For a tail of so many octets, with room for at most twice that, or 64: few sizes, so that one fits the next.
+    pub(crate) fn take_tail(&mut self, len: usize) -> Box<RecvBuffer> {
+        let room = len.next_power_of_two().max(LEAST_TAIL);
+        self.take(room..=room).unwrap_or_else(|| Box::new(RecvBuffer::with_capacity(room)))
+    }
+
     /// Takes a buffer back that may not be empty.
     pub(crate) fn put_cleared(&mut self, now: Instant, mut buffer: Box<RecvBuffer>) {
         buffer.clear();
@@ -124,7 +138,7 @@ mod tests {
     #[test]
     fn the_smallest_that_fits_is_taken_and_a_bounded_amount_kept() {
         let now = Instant::now();
-        let mut pool = Pool::new(1 << 20);
+        let mut pool = Pool::for_messages(1 << 20);
         for room in [KEEP, KEEP + 1, 1 << 20, 1 << 18, 1 << 21] {
             pool.put(now, buffer(room));
         }
@@ -149,20 +163,32 @@ mod tests {
     }
 
     #[test]
+    fn tails_of_many_lengths_have_buffers_of_few_sizes() {
+        let now = Instant::now();
+        let mut tails = Pool::with_keep(1 << 20);
+        for len in [0, 1, 64, 65, 100, 128, 129, 4096] {
+            let tail: Box<RecvBuffer> = tails.take_tail(len);
+            assert!(tail.capacity() >= len && tail.capacity() <= 64.max(2 * len), "{len}");
+            tails.put(now, tail);
+        }
+        assert_eq!(tails.free.len(), 4, "64, 128, 256 and 4096");
+    }
+
+    #[test]
     fn four_messages_of_the_largest_size_are_kept() {
         let now = Instant::now();
-        let mut pool = Pool::new(10 << 20);
+        let mut pool = Pool::for_messages(10 << 20);
         for _ in 0..5 {
             pool.put(now, buffer(10 << 20));
         }
         assert_eq!(pool.octets, 40 << 20);
-        assert!(Pool::<RecvBuffer>::new(u64::MAX).keep >= KEEP);
+        assert_eq!(Pool::<RecvBuffer>::for_messages(u64::MAX).keep, 256 << 20);
     }
 
     #[test]
     fn what_nobody_wants_is_freed_though_others_are_in_use() {
         let now = Instant::now();
-        let mut pool = Pool::new(0);
+        let mut pool = Pool::for_messages(0);
         assert_eq!(pool.trim(now), None);
         pool.put(now, buffer(100));
         pool.put(now, buffer(10_000));

@@ -120,6 +120,7 @@ fn a_message_allocates_nothing() {
         ("/whole", "126 octets", one(OpCode::Binary, 126), 0),
         ("/whole", "4 KiB of text", one(OpCode::Text, 4 << 10), 0),
         ("/whole", "32 messages at once", vec![(frames(OpCode::Binary, 20, 32), 32)], 0),
+        ("/whole", "a Ping", one(OpCode::Ping, 20), 0),
         ("/whole", "a message in two reads", in_two_reads.clone(), 0),
         ("/chunks", "a message in two reads", in_two_reads, 0),
         ("/chunks", "4 KiB", one(OpCode::Binary, 4 << 10), 0),

@@ -8,12 +8,16 @@ use std::net::TcpStream;
 
 const MIB: usize = 1 << 20;
 
-/// What the project promises for a connection at rest, in octets.
-const AT_REST: usize = 256;
+/// What the project promises for a connection at rest, in octets. In builds with debug assertions mio keeps 16 octets more of
+/// each socket.
+const AT_REST: usize = if cfg!(debug_assertions) { 216 } else { 200 };
+
+/// What the allocator may keep of a large message, for each connection, when the server has freed it.
+const ALLOCATORS: usize = 24;
 
 /// SYS-021, SYS-047.
 #[test]
-fn a_connection_at_rest_costs_at_most_256_octets_also_after_it_has_worked() {
+fn a_connection_at_rest_costs_at_most_200_octets_also_after_it_has_worked() {
     let mut server = ServerProcess::start();
     let descriptors = rlimit::increase_nofile_limit(u64::MAX).expect("a limit");
     let count = usize::try_from(descriptors.saturating_sub(200)).unwrap_or(usize::MAX).min(10_000);
@@ -53,7 +57,7 @@ fn a_connection_at_rest_costs_at_most_256_octets_also_after_it_has_worked() {
     cost(&server, "right after fifty messages of a mebibyte");
     // What is kept for the next message is given up when none comes.
     wait_until("the memory is given back", || server.memory() <= before + before / 10);
-    assert!(cost(&server, "a while later") <= AT_REST);
+    assert!(cost(&server, "a while later") <= AT_REST + ALLOCATORS);
     assert_eq!(server.connections(), count);
 
     drop(clients);
