@@ -5,7 +5,6 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use super::machine::Machine;
 use super::results::Results;
 use super::sections::Sections;
 use super::tables::{Columns, markdown};
@@ -18,7 +17,7 @@ use super::workload::Group;
 /// If a file cannot be written.
 pub(crate) fn write(results: &Results, file: &Path) -> anyhow::Result<()> {
     let folder = file.parent().context("a file lies in a folder")?;
-    let mut parts = vec![INTRODUCTION.to_owned(), workloads(), machine(&results.machine)];
+    let mut parts = vec![INTRODUCTION.to_owned(), workloads(), machine(results)];
     parts.push(format!("## Targets\n\n{TARGETS}\n\n{}", targets::table(results)));
     for group in Group::ALL {
         parts.push(Sections { results, folder }.section(group)?);
@@ -76,11 +75,24 @@ fn workloads() -> String {
     markdown(Columns::Words, &["workload", "what it is"].map(str::to_owned), &rows)
 }
 
-fn machine(machine: &Machine) -> String {
+fn machine(results: &Results) -> String {
+    let Results { machine, .. } = results;
     let versions: Vec<String> =
         machine.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
+    let (runs, rounds) = results.runs();
+    let commits: Vec<String> = runs.iter().map(|run| format!("`{}`", run.commit)).collect();
+    let what = match &commits[..] {
+        [] => String::new(),
+        [one] => format!("\n\nMeasured at commit {one}, {rounds} rounds or more."),
+        several => format!(
+            "\n\nMeasured in {} runs, at commits {}, {rounds} rounds or more. A cell's servers are compared only where they \
+             are of one run.",
+            several.len(),
+            several.join(", ")
+        ),
+    };
     format!(
-        "## Machine and versions\n\n{}, {} cores, {:.0} GiB of memory, {}, {}.\n\n{}.",
+        "## Machine and versions\n\n{}, {} cores, {:.0} GiB of memory, {}, {}.\n\n{}.{what}",
         machine.processor,
         machine.cores,
         machine.memory_gib,

@@ -4,10 +4,12 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
+use std::time::SystemTime;
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
+use super::results::Run;
 use super::servers::SERVERS;
 use crate::commands::say;
 
@@ -51,6 +53,23 @@ impl Machine {
             compiler: say(Command::new("rustc").arg("--version").current_dir(root))?,
             versions,
         })
+    }
+}
+
+impl Run {
+    /// A run that begins now.
+    ///
+    /// # Errors
+    /// If git cannot tell the commit.
+    pub(crate) fn begin(root: &Path) -> anyhow::Result<Run> {
+        let git = |arguments: &[&str]| say(Command::new("git").args(arguments).current_dir(root));
+        let mut commit = git(&["rev-parse", "--short=12", "HEAD"])?;
+        if !git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty() {
+            commit.push_str(" and changes");
+        }
+        let began =
+            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).context("a clock before 1970")?;
+        Ok(Run { commit, began: began.as_secs() })
     }
 }
 

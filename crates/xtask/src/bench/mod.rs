@@ -28,7 +28,7 @@ mod workload;
 
 use machine::Machine;
 use programs::Programs;
-use results::Results;
+use results::{Results, Run};
 use run::{Runner, Settings};
 use workload::{Cell, Group};
 
@@ -106,6 +106,7 @@ fn measure(
     let programs = Programs::build(workspace, servers)?;
     let settings = Settings {
         rounds: usize::from(options.rounds),
+        run: Run::begin(&workspace.root)?,
         counted_ms: options.seconds,
         warm_up_ms: options.warm_up,
     };

@@ -1,7 +1,7 @@
 //! What was measured, in memory and in `target/bench/results.json`, which is written after every block of cells: a run
 //! that is interrupted loses the block that it was at, and a run of some cells replaces these and keeps the others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -29,6 +29,17 @@ pub(crate) struct Outcome {
     pub(crate) rounds: Vec<Round>,
     /// Why it has no figure, if it failed.
     pub(crate) failure: Option<String>,
+    /// The run that it was measured in.
+    pub(crate) run: Run,
+}
+
+/// A run of `cargo xtask bench`. What servers of different runs have to say of each other is not compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Run {
+    /// The commit that was measured, and whether files had changed since.
+    pub(crate) commit: String,
+    /// When it began, in seconds since 1970.
+    pub(crate) began: u64,
 }
 
 /// One round of one server.
@@ -93,6 +104,27 @@ impl Results {
         self.cells.get(cell)?.get(server)
     }
 
+    /// The time of one server for a message as a multiple of another's in the same round; none if one failed or was not
+    /// measured, or if they were measured in different runs.
+    pub(crate) fn beside(&self, cell: &str, server: &str, other: &str) -> Option<Stat> {
+        let (server, other) = (self.outcome(cell, server)?, self.outcome(cell, other)?);
+        if server.failure.is_some() || other.failure.is_some() || server.run != other.run {
+            return None;
+        }
+        let rounds = server.rounds.iter().zip(&other.rounds);
+        Stat::of(rounds.filter_map(|(round, other)| Some(round.report.cpu_ns()? / other.report.cpu_ns()?)))
+    }
+
+    /// The runs that the results are of, and the least number of rounds that a figure is of.
+    pub(crate) fn runs(&self) -> (BTreeSet<&Run>, usize) {
+        let outcomes = || self.cells.values().flat_map(BTreeMap::values);
+        let measured = outcomes().filter(|outcome| outcome.failure.is_none());
+        (
+            outcomes().map(|outcome| &outcome.run).collect(),
+            measured.map(|outcome| outcome.rounds.len()).min().unwrap_or(0),
+        )
+    }
+
     /// A median and spread; none if the server was not measured there or failed.
     pub(crate) fn stat(
         &self,
@@ -104,12 +136,13 @@ impl Results {
     }
 
     /// Enters what a block has measured: the servers that were measured replace what was known of them.
-    pub(crate) fn enter(&mut self, cell: &str, mut outcomes: BTreeMap<String, Outcome>) {
+    pub(crate) fn enter(&mut self, cell: &str, run: &Run, mut outcomes: BTreeMap<String, Outcome>) {
         let floor: Vec<Option<f64>> = outcomes
             .get(FLOOR)
             .map(|floor| floor.rounds.iter().map(|round| round.report.cpu_ns()).collect())
             .unwrap_or_default();
         for outcome in outcomes.values_mut() {
+            outcome.run = run.clone();
             for (index, round) in outcome.rounds.iter_mut().enumerate() {
                 round.floor_ns = floor.get(index).copied().flatten();
             }
@@ -138,13 +171,13 @@ pub(crate) mod tests {
             };
             Round { report, floor_ns: None }
         });
-        Outcome { rounds: rounds.collect(), failure: None }
+        Outcome { rounds: rounds.collect(), failure: None, run: Run::default() }
     }
 
     /// Enters a cell with these servers and times.
     pub(crate) fn enter(results: &mut Results, cell: &str, servers: &[(&str, &[f64])]) {
         let outcomes = servers.iter().map(|&(server, cpu_ns)| (server.to_owned(), outcome(cpu_ns)));
-        results.enter(cell, outcomes.collect());
+        results.enter(cell, &Run::default(), outcomes.collect());
     }
 
     #[test]
@@ -172,7 +205,7 @@ pub(crate) mod tests {
     fn a_server_that_failed_has_no_figures() {
         let mut results = Results::default();
         let failed = Outcome { failure: Some("no answer".to_owned()), ..outcome(&[1.0]) };
-        results.enter("a", BTreeMap::from([("yawc".to_owned(), failed)]));
+        results.enter("a", &Run::default(), BTreeMap::from([("yawc".to_owned(), failed)]));
         assert_eq!(results.stat("a", "yawc", |round| round.report.cpu_ns()), None);
     }
 

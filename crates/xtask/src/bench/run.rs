@@ -9,12 +9,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom as _;
 
 use super::programs::Programs;
 use super::report::Report;
-use super::results::{Outcome, Results, Round};
+use super::results::{Outcome, Results, Round, Run};
 use super::servers::{FLOOR, Fleet, GENERATOR_CORE, Server, pinned};
-use super::workload::{Cell, Load, MAXIMUM, Pace};
+use super::workload::{Cell, Group, Load, MAXIMUM, Pace};
 use crate::server_process::ServerProcess;
 
 /// How to run.
@@ -22,6 +25,8 @@ use crate::server_process::ServerProcess;
 pub(crate) struct Settings {
     /// Rounds for each cell.
     pub(crate) rounds: usize,
+    /// The commit, and the time at which the run began: also what decides the order of the servers.
+    pub(crate) run: Run,
     /// Milliseconds to count, instead of what each cell says.
     pub(crate) counted_ms: Option<u32>,
     /// Milliseconds before them, instead of what each cell says.
@@ -104,7 +109,7 @@ impl<'a> Runner<'a> {
         for server in self.servers.iter().filter(|server| server.name != FLOOR) {
             for kind in ["utf8", "random"] {
                 self.go_on()?;
-                let process = self.fleet.get(server, self.programs)?;
+                let process = self.fleet.get(server, self.programs, false)?;
                 let mut arguments = vec!["--verify".to_owned(), "--kind".to_owned(), kind.to_owned()];
                 let more = [
                     "--connections",
@@ -155,11 +160,12 @@ impl<'a> Runner<'a> {
 
     fn block(&mut self, block: &[Cell], results: &mut Results) -> anyhow::Result<()> {
         let mut outcomes: Vec<BTreeMap<String, Outcome>> = vec![BTreeMap::new(); block.len()];
-        for round in 0..self.settings.rounds {
+        // Who comes after whom must not be the same in each round.
+        let mut chance = StdRng::seed_from_u64(self.settings.run.began);
+        for _ in 0..self.settings.rounds {
             for (cell, outcomes) in block.iter().zip(&mut outcomes) {
                 let mut order: Vec<&'static Server> = participants(cell, self.servers).collect();
-                let first = round % order.len();
-                order.rotate_left(first);
+                order.shuffle(&mut chance);
                 for server in order {
                     self.progress.set_message(format!("{}, {}", cell.name, server.name));
                     let outcome = outcomes.entry(server.name.to_owned()).or_default();
@@ -176,7 +182,7 @@ impl<'a> Runner<'a> {
         // A process serves one block: none is measured with what another block has left in its memory.
         self.fleet = Fleet::default();
         for (cell, outcomes) in block.iter().zip(outcomes) {
-            results.enter(&cell.name, outcomes);
+            results.enter(&cell.name, &self.settings.run, outcomes);
         }
         Ok(())
     }
@@ -220,7 +226,7 @@ impl<'a> Runner<'a> {
             "--warm-up".to_owned(),
             seconds(warm_up),
         ]);
-        let process = self.fleet.get(server, self.programs)?;
+        let process = self.fleet.get(server, self.programs, cell.group == Group::Connect)?;
         generate(self.programs, server, process, &arguments, 30.0 + f64::from(counted + warm_up) / 1000.0)
     }
 }
@@ -326,7 +332,7 @@ mod tests {
 
     #[test]
     fn the_whole_of_it_takes_less_than_an_hour() {
-        let settings = Settings { rounds: 5, counted_ms: None, warm_up_ms: None };
+        let settings = Settings { rounds: 5, run: Run::default(), counted_ms: None, warm_up_ms: None };
         let servers: Vec<&'static Server> = SERVERS.iter().collect();
         let estimate = settings.estimate(&blocks(), &servers);
         assert!((1200.0..3600.0).contains(&estimate), "{estimate} s");

@@ -61,8 +61,12 @@ impl Server {
     }
 
     /// Starts it on the processor of servers: taskset becomes the program that it runs.
-    fn start(&self, programs: &Programs) -> anyhow::Result<ServerProcess> {
-        ServerProcess::start(self.name, self.command(programs)?.stderr(Stdio::null()))
+    fn start(&self, programs: &Programs, cycles: bool) -> anyhow::Result<ServerProcess> {
+        let mut command = self.command(programs)?;
+        if cycles && self.name == FLOOR {
+            command.arg("--cycles");
+        }
+        ServerProcess::start(self.name, command.stderr(Stdio::null()))
     }
 
     fn command(&self, programs: &Programs) -> anyhow::Result<Command> {
@@ -135,17 +139,22 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// The process of a server.
+    /// The process of a server. For `cycles` of connecting and closing the floor is told to close first, as servers do.
     ///
     /// # Errors
     /// If it has to be started and does not.
-    pub(crate) fn get(&mut self, server: &Server, programs: &Programs) -> anyhow::Result<&ServerProcess> {
+    pub(crate) fn get(
+        &mut self,
+        server: &Server,
+        programs: &Programs,
+        cycles: bool,
+    ) -> anyhow::Result<&ServerProcess> {
         if self.running.get_mut(server.name).is_some_and(|process| !process.is_running()) {
             self.end(server);
         }
         match self.running.entry(server.name) {
             Entry::Occupied(entry) => Ok(entry.into_mut()),
-            Entry::Vacant(entry) => Ok(entry.insert(server.start(programs)?)),
+            Entry::Vacant(entry) => Ok(entry.insert(server.start(programs, cycles)?)),
         }
     }
 

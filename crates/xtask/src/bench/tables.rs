@@ -186,6 +186,7 @@ pub(crate) fn size(octets: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::results::Run;
     use crate::bench::results::tests::{enter, outcome};
     use std::collections::BTreeMap;
 
@@ -210,7 +211,7 @@ mod tests {
         let mut results = Results::default();
         let failed =
             Outcome { failure: Some("the server closed a connection".to_owned()), ..Outcome::default() };
-        results.enter("a", BTreeMap::from([("soketto".to_owned(), failed)]));
+        results.enter("a", &Run::default(), BTreeMap::from([("soketto".to_owned(), failed)]));
         let text = table(&results);
         assert!(text.contains("| soketto | failed (1) | – |\n"), "{text}");
         assert!(text.ends_with("\n(1) soketto: the server closed a connection\n"), "{text}");
@@ -223,7 +224,7 @@ mod tests {
         for round in &mut limited.rounds[..2] {
             round.report.client_limited = Some(true);
         }
-        results.enter("a", BTreeMap::from([(FLOOR.to_owned(), limited)]));
+        results.enter("a", &Run::default(), BTreeMap::from([(FLOOR.to_owned(), limited)]));
         let text = table(&results);
         assert!(text.contains("| floor | 100 ns\\* | – |\n"), "{text}");
         assert!(text.contains("\\* The load generator was the limit"), "{text}");

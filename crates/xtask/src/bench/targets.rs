@@ -59,7 +59,10 @@ fn rows(results: &Results) -> Vec<Row> {
     rows.push(Row {
         workload: "echo of 20 B, 32 in flight: user time of a message".to_owned(),
         target: "≤ 40 ns".to_owned(),
-        measured: user.map(|user| Measured { text: time(user.median), met: user.median <= 40.0 }),
+        measured: user.map(|user| Measured {
+            text: format!("{} ±{}", time(user.median), time(user.spread)),
+            met: user.median <= 40.0,
+        }),
     });
     rows.push(of_floor(results, "the same: CPU".to_owned(), &["pipelined/32/20".to_owned()], 1.15));
     rows.push(text(results));
@@ -81,14 +84,14 @@ fn of_floor(results: &Results, workload: String, cells: &[String], most: f64) ->
         target: format!("≤ {most:.2} x floor"),
         measured: worst.map(|worst| {
             let which = if cells.len() > 1 { " at most" } else { "" };
-            Measured { text: format!("{}{which}", multiple(worst)), met: rounded(worst.median) <= most }
+            Measured { text: format!("{}{which}", finely(worst)), met: worst.median <= most }
         }),
     }
 }
 
-/// As it is written in the tables: 1.043 is 1.04.
-fn rounded(ratio: f64) -> f64 {
-    (ratio * 100.0).round() / 100.0
+/// With a digit more than in the tables: the verdict is of the figure as it is.
+fn finely(stat: Stat) -> String {
+    format!("{:.3} ±{:.3}", stat.median, stat.spread)
 }
 
 /// A figure of ours in one cell over that in another, round by round: the cells must be of one block.
@@ -116,39 +119,48 @@ fn text(results: &Results) -> Row {
     Row {
         workload: "text of 4 KiB (ASCII, JSON, mixed UTF-8) against binary: CPU".to_owned(),
         target: "≤ 1.03 x binary".to_owned(),
-        measured: worst.map(|worst| Measured {
-            text: format!("{} at most", multiple(worst)),
-            met: rounded(worst.median) <= 1.03,
-        }),
+        measured: worst
+            .map(|worst| Measured { text: format!("{} at most", finely(worst)), met: worst.median <= 1.03 }),
     }
 }
 
-/// The peers' multiples of the floor in a cell.
-fn peers_of(results: &Results, cell: &str) -> impl Iterator<Item = (&'static str, Stat)> {
+/// All peers, with our time in a cell as a multiple of theirs where both were measured in one run.
+fn beside_peers(results: &Results, cell: &str) -> impl Iterator<Item = (&'static str, Option<Stat>)> {
     let peers = SERVERS.iter().filter_map(|server| server.peer);
-    peers.filter_map(move |peer| Some((peer, results.outcome(cell, peer)?.of_floor()?)))
+    peers.map(move |peer| (peer, results.beside(cell, OURS, peer)))
 }
 
-/// Every cell against every peer: ahead, or equal within twice the spread.
+/// Every cell against every peer: ahead, or equal within twice the spread. Where ours failed it is behind; where a peer did,
+/// the two are not compared, which the text tells.
 fn peers(results: &Results) -> Row {
-    let (mut compared, mut behind) = (0, Vec::new());
+    let (mut compared, mut not_compared, mut behind) = (0, 0, Vec::new());
     for cell in blocks().into_iter().flatten().filter(|cell| has_cpu_target(cell.group)) {
-        let Some(ours) = results.outcome(&cell.name, OURS).and_then(Outcome::of_floor) else { continue };
-        for (peer, theirs) in peers_of(results, &cell.name) {
+        if results.outcome(&cell.name, OURS).is_some_and(|ours| ours.failure.is_some()) {
+            behind.push(format!("{} failed", cell.name));
+            continue;
+        }
+        for (peer, times) in beside_peers(results, &cell.name) {
+            let Some(times) = times else {
+                not_compared += 1;
+                continue;
+            };
             compared += 1;
-            if ours.median > theirs.median + 2.0 * ours.spread.max(theirs.spread) {
-                behind.push(format!("{} {peer} ({:.2} : {:.2})", cell.name, ours.median, theirs.median));
+            if times.median > 1.0 + 2.0 * times.spread {
+                behind.push(format!("{} {peer} ({})", cell.name, multiple(times)));
             }
         }
     }
-    let mut text = format!("{} of {compared}", compared - behind.len());
+    let mut text = format!("{} of {compared}", compared - behind.len().min(compared));
+    if not_compared > 0 {
+        text = format!("{text}, {not_compared} not compared");
+    }
     if !behind.is_empty() {
         text = format!("{text}; behind: {}", behind.join(", "));
     }
     Row {
         workload: "every workload against every peer: CPU".to_owned(),
         target: "ahead, or equal within twice the spread".to_owned(),
-        measured: (compared > 0).then_some(Measured { text, met: behind.is_empty() }),
+        measured: (compared > 0 || !behind.is_empty()).then_some(Measured { text, met: behind.is_empty() }),
     }
 }
 
@@ -162,14 +174,13 @@ fn has_cpu_target(group: Group) -> bool {
 
 /// Messages per CPU-second at 32 in flight, beside the best peer's.
 fn throughput(results: &Results) -> Row {
-    let advantage = ["pipelined/32/20", "pipelined/32/512"].iter().map(|cell| {
-        let ours = results.outcome(cell, OURS)?.of_floor()?.median;
-        let best = peers_of(results, cell).map(|(peer, stat)| (peer, stat.median));
-        let (peer, theirs) = best.min_by(|a, b| a.1.total_cmp(&b.1))?;
-        Some((theirs / ours, peer))
+    let least = ["pipelined/32/20", "pipelined/32/512"].iter().map(|cell| {
+        let all: Option<Vec<(f64, &str)>> =
+            beside_peers(results, cell).map(|(peer, times)| Some((1.0 / times?.median, peer))).collect();
+        all?.into_iter().min_by(|a, b| a.0.total_cmp(&b.0))
     });
-    let advantage: Option<Vec<(f64, &str)>> = advantage.collect();
-    let least = advantage.and_then(|all| all.into_iter().min_by(|a, b| a.0.total_cmp(&b.0)));
+    let least: Option<Vec<(f64, &str)>> = least.collect();
+    let least = least.and_then(|all| all.into_iter().min_by(|a, b| a.0.total_cmp(&b.0)));
     Row {
         workload: "32 in flight, 20 B and 512 B: messages per CPU-second".to_owned(),
         target: "≥ 1.5 x the best peer".to_owned(),
@@ -204,7 +215,10 @@ fn fairness(results: &Results) -> Row {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::results::tests::enter;
+    use std::collections::BTreeMap;
+
+    use crate::bench::results::Run;
+    use crate::bench::results::tests::{enter, outcome};
     use crate::bench::servers::FLOOR;
 
     fn verdicts(results: &Results) -> Vec<Option<bool>> {
@@ -230,11 +244,13 @@ mod tests {
             ours(&mut results, &format!("echo/100/{size}"), 1.02);
         }
         assert_eq!(verdicts(&results)[0], None);
-        ours(&mut results, "echo/100/0", 1.044);
+        ours(&mut results, "echo/100/0", 1.04);
         assert_eq!(verdicts(&results)[0], Some(true));
+        ours(&mut results, "echo/100/0", 1.041);
+        assert_eq!(verdicts(&results)[0], Some(false));
         ours(&mut results, "echo/100/126", 1.06);
         assert_eq!(verdicts(&results)[0], Some(false));
-        assert!(table(&results).contains("| ≤ 1.04 x floor | 1.06 ±0.00 at most | **not met** |"));
+        assert!(table(&results).contains("| ≤ 1.04 x floor | 1.060 ±0.000 at most | **not met** |"));
     }
 
     #[test]
@@ -242,24 +258,46 @@ mod tests {
         let mut results = Results::default();
         let base: [(&str, &[f64]); 2] = [(FLOOR, &[100.0; 3]), (OURS, &[110.0; 3])];
         enter(&mut results, "echo/10/20", &[base[0], base[1], ("yawc", &[104.0, 108.0, 112.0])]);
-        assert_eq!(peers(&results).measured.expect("compared").text, "1 of 1");
-        enter(
-            &mut results,
-            "echo/10/0",
-            &[base[0], base[1], ("yawc", &[105.0; 3]), ("soketto", &[300.0; 3])],
-        );
+        let text = peers(&results).measured.expect("compared").text;
+        assert!(text.starts_with("1 of 1, ") && text.ends_with(" not compared"), "{text}");
+        let rows: [(&str, &[f64]); 4] = [base[0], base[1], ("yawc", &[100.0; 3]), ("soketto", &[300.0; 3])];
+        enter(&mut results, "echo/10/0", &rows);
         let measured = peers(&results).measured.expect("compared");
-        assert_eq!(measured.text, "2 of 3; behind: echo/10/0 yawc (1.10 : 1.05)");
+        assert!(measured.text.ends_with("; behind: echo/10/0 yawc (1.10 ±0.00)"), "{}", measured.text);
         assert!(!measured.met);
+    }
+
+    #[test]
+    fn a_cell_in_which_ours_failed_is_not_met() {
+        let mut results = Results::default();
+        enter(&mut results, "echo/10/20", &[(FLOOR, &[100.0]), (OURS, &[100.0]), ("yawc", &[900.0])]);
+        assert!(peers(&results).measured.expect("compared").met);
+        let failed = Outcome { failure: Some("no answer".to_owned()), ..Outcome::default() };
+        let outcomes = BTreeMap::from([(OURS.to_owned(), failed)]);
+        results.enter("echo/10/0", &Run::default(), outcomes);
+        let measured = peers(&results).measured.expect("compared");
+        assert!(!measured.met && measured.text.contains("echo/10/0 failed"), "{}", measured.text);
+    }
+
+    #[test]
+    fn servers_of_different_runs_are_not_compared() {
+        let mut results = Results::default();
+        enter(&mut results, "echo/10/20", &[(OURS, &[100.0]), ("yawc", &[50.0])]);
+        assert!(!peers(&results).measured.expect("compared").met);
+        let later = Run { commit: "later".to_owned(), began: 1 };
+        results.enter("echo/10/20", &later, BTreeMap::from([(OURS.to_owned(), outcome(&[100.0]))]));
+        assert_eq!(peers(&results).measured, None);
     }
 
     #[test]
     fn the_best_peer_is_what_throughput_is_compared_with() {
         let mut results = Results::default();
         for cell in ["pipelined/32/20", "pipelined/32/512"] {
-            let rows: [(&str, &[f64]); 4] =
-                [(FLOOR, &[100.0]), (OURS, &[110.0]), ("yawc", &[176.0]), ("soketto", &[900.0])];
+            let peers = SERVERS.iter().filter_map(|server| server.peer);
+            let mut rows: Vec<(&str, &[f64])> = peers.map(|peer| (peer, &[900.0][..])).collect();
+            rows.push((OURS, &[110.0]));
             enter(&mut results, cell, &rows);
+            enter(&mut results, cell, &[(OURS, &[110.0]), ("yawc", &[176.0])]);
         }
         let measured = throughput(&results).measured.expect("compared");
         assert_eq!((measured.text.as_str(), measured.met), ("1.60 x yawc at least", true));
@@ -274,7 +312,7 @@ mod tests {
         enter(&mut results, "text/utf8", &[(OURS, &[103.0, 206.0])]);
         assert_eq!(
             text(&results).measured,
-            Some(Measured { text: "1.03 ±0.00 at most".to_owned(), met: true })
+            Some(Measured { text: "1.030 ±0.000 at most".to_owned(), met: true })
         );
         enter(&mut results, "fairness/alone", &[(OURS, &[100.0])]);
         enter(&mut results, "fairness/flooded", &[(OURS, &[310.0])]);
