@@ -1,11 +1,14 @@
 //! The floor: a raw mio loop that sends back the octets it receives, without looking at them. No server that echoes
 //! messages over the same event queue can do less.
+//!
+//! With `--cycles` it closes a connection behind its second reply, as a server does behind its Close frame.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
+use socket2::SockRef;
 
 const LISTENER: Token = Token(usize::MAX);
 
@@ -16,10 +19,14 @@ struct Peer {
     stream: TcpStream,
     /// Octets that the kernel would not take yet.
     waiting: VecDeque<u8>,
+    /// After how many replies it is closed.
+    replies_left: Option<u32>,
 }
 
 fn main() -> anyhow::Result<()> {
     let mut listener = TcpListener::bind(peer_common::any_port())?;
+    let inherited = SockRef::from(&listener).set_tcp_nodelay(true).is_ok() && cfg!(target_os = "linux");
+    let replies = std::env::args().any(|argument| argument == "--cycles").then_some(2);
     peer_common::announce(listener.local_addr()?)?;
     let mut poll = Poll::new()?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
@@ -37,14 +44,16 @@ fn main() -> anyhow::Result<()> {
         for event in &events {
             if event.token() == LISTENER {
                 while let Some(mut stream) = accept(&listener)? {
-                    stream.set_nodelay(true)?;
+                    if !inherited {
+                        stream.set_nodelay(true)?;
+                    }
                     let place = free.pop().unwrap_or_else(|| {
                         peers.push(None);
                         peers.len() - 1
                     });
                     let interests = Interest::READABLE | Interest::WRITABLE;
                     poll.registry().register(&mut stream, Token(place), interests)?;
-                    peers[place] = Some(Peer { stream, waiting: VecDeque::new() });
+                    peers[place] = Some(Peer { stream, waiting: VecDeque::new(), replies_left: replies });
                 }
                 continue;
             }
@@ -68,7 +77,7 @@ fn accept(listener: &TcpListener) -> io::Result<Option<TcpStream>> {
     }
 }
 
-/// Moves what there is; an error is the end of the peer.
+/// Moves what there is; an error is the end of the peer, its own or ours.
 fn echo(peer: &mut Peer, buffer: &mut [u8]) -> io::Result<()> {
     loop {
         while !peer.waiting.is_empty() {
@@ -91,6 +100,12 @@ fn echo(peer: &mut Peer, buffer: &mut [u8]) -> io::Result<()> {
             Err(error) => return Err(error),
         };
         peer.waiting.extend(&buffer[written..count]);
+        if let Some(left) = &mut peer.replies_left {
+            *left -= 1;
+            if *left == 0 {
+                return Err(ErrorKind::ConnectionAborted.into());
+            }
+        }
         // A short read has emptied the socket: the same rule that the server uses.
         if peer.waiting.is_empty() && count < buffer.len() {
             return Ok(());
