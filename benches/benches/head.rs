@@ -144,7 +144,7 @@ struct Found<'a> {
     origin: Option<&'a [u8]>,
     upgrade: bool,
     connection: bool,
-    subprotocols: Vec<&'a [u8]>,
+    subprotocols: [&'a [u8]; 8],
 }
 
 impl<'a> Found<'a> {
@@ -177,7 +177,8 @@ impl<'a> Found<'a> {
                 if !is_token(subprotocol) || self.subprotocols.contains(&subprotocol) {
                     return Err("Sec-WebSocket-Protocol");
                 }
-                self.subprotocols.push(subprotocol);
+                let place = self.subprotocols.iter_mut().find(|place| place.is_empty());
+                *place.ok_or("more subprotocols than there are places")? = subprotocol;
             }
         } else if is("Sec-WebSocket-Extensions") {
             for extension in elements(value) {

@@ -76,7 +76,7 @@ impl Payloads {
     /// Calls `mask` for each payload.
     #[inline(always)]
     pub(crate) fn for_each(&mut self, mut mask: impl FnMut(&mut [u8])) {
-        for slot in self.memory[self.origin..].chunks_exact_mut(self.stride) {
+        for slot in self.memory[self.origin..].chunks_exact_mut(self.stride).take(self.count) {
             mask(black_box(&mut slot[self.offset..][..self.length]));
         }
     }

@@ -70,7 +70,7 @@ impl Report<'_> {
             "latency_us": counted.latency.to_json(),
             "schedule": schedule,
             "client": client.map(ClientUsage::to_json),
-            "server": server.map(|server| server.to_json(counted.messages)),
+            "server": server.map(|server| server.to_json(counted.messages + counted.flood_messages)),
             "client_limited": limited(counted),
             "idle": null,
             "flood": flood,
@@ -150,7 +150,8 @@ impl Report<'_> {
 fn write_usage(text: &mut String, counted: &Counted) -> std::fmt::Result {
     if let Some(server) = &counted.usage.server {
         let cpu = server.cpu;
-        let messages = counted.messages as f64;
+        // The server works for those who flood too.
+        let messages = (counted.messages + counted.flood_messages) as f64;
         writeln!(
             text,
             "{:<12}{:.2} s of processor time ({:.2} user, {:.2} system), {:.0} % busy",
