@@ -148,11 +148,16 @@ const OFFSETS: [usize; 4] = [0, 6, 8, 14];
 /// of the others, as a multiple of their speed: the median of the lengths and offsets in a line, and the lowest.
 fn sweep(contestants: &[Contestant]) {
     let [subject, rivals @ ..] = contestants else { return };
-    println!("The speed of {} in octets per nanosecond, and as a multiple of that of", subject.name);
+    let clock = clock();
+    println!(
+        "The speed of {} in octets per nanosecond and per cycle{}, and as a multiple of that of",
+        subject.name,
+        clock.map_or_else(String::new, |clock| format!(" of the {clock:.2} GHz that the system tells"))
+    );
     for (number, rival) in (1..).zip(rivals) {
         println!("  ({number}) {}", rival.name);
     }
-    print!("\n{:>20}  {:>7}", "octets", "speed");
+    print!("\n{:>20}  {:>7}  {:>7}", "octets", "a ns", "a cycle");
     for number in 1..=rivals.len() {
         print!("  {:>6}  {:<24}", format!("({number})"), "lowest");
     }
@@ -162,7 +167,8 @@ fn sweep(contestants: &[Contestant]) {
         let results: Vec<_> =
             places.map(|(length, offset)| Fastest::of(contestants, length, offset)).collect();
         let label = format!("{} to {}", range.start(), range.end());
-        print!("{label:>20}  {:>7.2}", median(results.iter().map(Fastest::speed)));
+        let speed = median(results.iter().map(Fastest::speed));
+        print!("{label:>20}  {speed:>7.2}  {:>7.2}", speed / clock.unwrap_or(f64::NAN));
         for rival in 1..contestants.len() {
             let lowest = results.iter().min_by(|a, b| a.ratio(rival).total_cmp(&b.ratio(rival)));
             let lowest =
@@ -172,6 +178,15 @@ fn sweep(contestants: &[Contestant]) {
         }
         println!();
     }
+}
+
+/// The processor's clock in GHz, where the system tells it: counting cycles themselves is not for safe code. What the processor
+/// really runs at may be more.
+fn clock() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let mut fields = text.lines().filter_map(|line| line.split_once(':'));
+    let (_, megahertz) = fields.find(|(name, _)| name.trim() == "cpu MHz")?;
+    Some(megahertz.trim().parse::<f64>().ok()? / 1000.0)
 }
 
 /// What one call took at one length and offset, for each contestant: the fastest of many samples, which is what is left
