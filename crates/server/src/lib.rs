@@ -39,6 +39,7 @@ mod mailbox;
 mod open;
 mod opening;
 mod options;
+mod parking;
 mod pool;
 mod route;
 mod server;

@@ -5,7 +5,7 @@ use crate::guard::guarded;
 use crate::handle::{Outgoing, Popped, Remote};
 use crate::linger::Lingering;
 use crate::mailbox::Mailbox;
-use crate::pool::{Pool, TRUST};
+use crate::parking::{grow, nearly_complete, park, pays_for, reach};
 use crate::route::{Route, RouteId};
 use crate::slab::Key;
 use crate::slot::{Next, Phase, Ready};
@@ -17,13 +17,6 @@ use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
-
-/// The most octets that one read of a large frame takes, so that each piece is unmasked while it is in cache, and so that a
-/// large message does not keep the loop from its other connections.
-const LARGE_READ: usize = 256 << 10;
-
-/// From this read size on, large frames are read in larger pieces than it says.
-const STEADY_SIZE_FOR_LARGE_READS: usize = 4 << 10;
 
 /// How many slices one write offers to the kernel.
 const SLICES: usize = 8;
@@ -337,74 +330,6 @@ impl Open {
         if guarded(|| self.settle(stream, key, context)).is_none() {
             tracing::error!(connection = self.id, "a handler panicked at the end of its connection");
         }
-    }
-}
-
-/// How many octets the next read is to have room for at least, and asks for at most.
-fn reach(rx: &RecvBuffer, direct: bool, steady: usize) -> (usize, usize) {
-    if !direct {
-        return (1, steady);
-    }
-    if steady < STEADY_SIZE_FOR_LARGE_READS {
-        return (steady, steady);
-    }
-    // Room for what is to come, but for no more than has come: a declared length allocates nothing. Between fragments nobody
-    // knows what is to come.
-    let wanted = match rx.frame_remaining() {
-        0 => steady,
-        remaining => usize::try_from(remaining).unwrap_or(usize::MAX),
-    };
-    (wanted.min(rx.len()).max(1), LARGE_READ.max(steady))
-}
-
-/// Where there is no room for the next read, moves what has come to a larger buffer that was used before, if there is one: it
-/// costs a copy, and no page faults.
-fn grow(rx: &mut RecvBuffer, least: usize, pool: &mut Pool<RecvBuffer>, now: Instant) {
-    let come = rx.len();
-    if come + least <= rx.capacity() {
-        return;
-    }
-    let remaining = usize::try_from(rx.frame_remaining()).unwrap_or(usize::MAX);
-    if let Some(mut larger) = pool.take_filled(come.saturating_add(remaining.max(least)), come) {
-        larger.absorb(rx);
-        std::mem::swap(&mut *larger, rx);
-        pool.put_cleared(now, larger);
-    }
-}
-
-/// Moves what is left in a buffer that goes on to others: a short tail to a buffer of about its size, a long one to a buffer
-/// that grows with what arrives. `None` if nothing is.
-fn park(
-    rx: &mut RecvBuffer,
-    pool: &mut Pool<RecvBuffer>,
-    tails: &mut Pool<RecvBuffer>,
-) -> Option<Box<RecvBuffer>> {
-    if rx.is_empty() {
-        return None;
-    }
-    let len = rx.len();
-    let mut own = if len <= SHORT_TAIL {
-        tails.take_tail(len)
-    } else {
-        let remaining = usize::try_from(rx.frame_remaining()).unwrap_or(usize::MAX);
-        pool.take_for(len.saturating_add(remaining), len)
-    };
-    own.absorb(rx);
-    Some(own)
-}
-
-/// Whether a connection keeps its own buffer: what lies in it and what is to come fill a quarter of it.
-fn pays_for(own: &RecvBuffer) -> bool {
-    let remaining = usize::try_from(own.frame_remaining()).unwrap_or(usize::MAX);
-    let len = own.len();
-    len > SHORT_TAIL && own.capacity() / 4 <= len.saturating_add(remaining.min(TRUST * len))
-}
-
-/// The length of a frame whose last octets the next read can bring; 0 if more are to come, or none.
-fn nearly_complete(parked: &RecvBuffer) -> usize {
-    match usize::try_from(parked.frame_remaining()) {
-        Ok(remaining) if remaining > 0 && remaining <= LARGE_READ => parked.len() + remaining,
-        _ => 0,
     }
 }
 

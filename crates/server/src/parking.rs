@@ -1,0 +1,148 @@
+//! What a connection keeps of messages in parts, and in which buffer: the loop's own serves everybody, so what is left in it at
+//! the end of a turn is parked.
+
+use crate::context::SHORT_TAIL;
+use crate::pool::{Pool, TRUST};
+use framewright::RecvBuffer;
+use std::time::Instant;
+
+/// The most octets that one read of a large frame takes, so that each piece is unmasked while it is in cache, and so that a
+/// large message does not keep the loop from its other connections.
+const LARGE_READ: usize = 256 << 10;
+
+/// From this read size on, large frames are read in larger pieces than it says.
+const STEADY_SIZE_FOR_LARGE_READS: usize = 4 << 10;
+
+/// How many octets the next read is to have room for at least, and asks for at most.
+pub(crate) fn reach(rx: &RecvBuffer, direct: bool, steady: usize) -> (usize, usize) {
+    if !direct {
+        return (1, steady);
+    }
+    if steady < STEADY_SIZE_FOR_LARGE_READS {
+        return (steady, steady);
+    }
+    // Room for what is to come, but for no more than has come: a declared length allocates nothing. Between fragments nobody
+    // knows what is to come.
+    let wanted = match rx.frame_remaining() {
+        0 => steady,
+        remaining => usize::try_from(remaining).unwrap_or(usize::MAX),
+    };
+    (wanted.min(rx.len()).max(1), LARGE_READ.max(steady))
+}
+
+/// Where there is no room for the next read, moves what has come to a larger buffer that was used before, if there is one: it
+/// costs a copy, and no page faults.
+pub(crate) fn grow(rx: &mut RecvBuffer, least: usize, pool: &mut Pool<RecvBuffer>, now: Instant) {
+    let come = rx.len();
+    if come + least <= rx.capacity() {
+        return;
+    }
+    let remaining = usize::try_from(rx.frame_remaining()).unwrap_or(usize::MAX);
+    if let Some(mut larger) = pool.take_filled(come.saturating_add(remaining.max(least)), come) {
+        larger.absorb(rx);
+        std::mem::swap(&mut *larger, rx);
+        pool.put_cleared(now, larger);
+    }
+}
+
+/// Moves what is left in a buffer that goes on to others: a short tail to a buffer of about its size, a long one to a buffer
+/// that grows with what arrives. `None` if nothing is.
+pub(crate) fn park(
+    rx: &mut RecvBuffer,
+    pool: &mut Pool<RecvBuffer>,
+    tails: &mut Pool<RecvBuffer>,
+) -> Option<Box<RecvBuffer>> {
+    if rx.is_empty() {
+        return None;
+    }
+    let len = rx.len();
+    let mut own = if len <= SHORT_TAIL {
+        tails.take_tail(len)
+    } else {
+        let remaining = usize::try_from(rx.frame_remaining()).unwrap_or(usize::MAX);
+        pool.take_for(len.saturating_add(remaining), len)
+    };
+    own.absorb(rx);
+    Some(own)
+}
+
+/// Whether a connection keeps its own buffer: what lies in it and what is to come fill a quarter of it.
+pub(crate) fn pays_for(own: &RecvBuffer) -> bool {
+    let remaining = usize::try_from(own.frame_remaining()).unwrap_or(usize::MAX);
+    let len = own.len();
+    len > SHORT_TAIL && own.capacity() / 4 <= len.saturating_add(remaining.min(TRUST * len))
+}
+
+/// The length of a frame whose last octets the next read can bring; 0 if more are to come, or none.
+pub(crate) fn nearly_complete(parked: &RecvBuffer) -> usize {
+    match usize::try_from(parked.frame_remaining()) {
+        Ok(remaining) if remaining > 0 && remaining <= LARGE_READ => parked.len() + remaining,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use framewright::frame::{Header, MAX_HEADER_LEN, OpCode};
+    use framewright::{Config, Connection, Negotiated};
+    use std::sync::Arc;
+
+    /// A buffer with this room in which `come` octets of a frame of `len` lie decoded.
+    fn within_a_frame(room: usize, len: usize, come: usize) -> RecvBuffer {
+        let header =
+            Header { fin: true, rsv: 0, opcode: OpCode::Binary, mask: Some([1; 4]), payload_len: len as u64 };
+        let mut octets = [0; MAX_HEADER_LEN];
+        let header_len = header.encode(&mut octets);
+        let mut rx = RecvBuffer::with_capacity(room);
+        rx.extend_from_slice(&octets[..header_len]);
+        rx.extend_from_slice(&vec![7; come]);
+        let now = Instant::now();
+        let mut connection = Connection::server(Arc::new(Config::default()), Negotiated::new(), now);
+        assert!(connection.next_event(now, &mut rx).is_none());
+        assert_eq!((rx.len(), rx.frame_remaining()), (come, (len - come) as u64));
+        rx
+    }
+
+    #[test]
+    fn a_buffer_is_kept_by_whom_fills_a_quarter_of_it_or_is_about_to() {
+        assert!(pays_for(&within_a_frame(1 << 20, 1 << 20, 100 << 10)), "the rest is coming");
+        assert!(pays_for(&within_a_frame(64 << 10, 20 << 10, 18 << 10)));
+        assert!(!pays_for(&within_a_frame(16 << 20, 20 << 10, 5 << 10)), "left from a larger message");
+        assert!(!pays_for(&within_a_frame(8 << 10, 1 << 20, SHORT_TAIL)), "short enough to be copied");
+        assert!(!pays_for(&within_a_frame(8 << 20, 12 << 20, 5 << 10)), "so far this is a word only");
+    }
+
+    #[test]
+    fn only_a_frame_that_the_next_read_can_end_is_nearly_complete() {
+        assert_eq!(nearly_complete(&within_a_frame(1 << 20, 1 << 20, (1 << 20) - LARGE_READ)), 1 << 20);
+        assert_eq!(nearly_complete(&within_a_frame(1 << 20, 1 << 20, (1 << 20) - LARGE_READ - 1)), 0);
+        assert_eq!(nearly_complete(&RecvBuffer::new()), 0);
+    }
+
+    #[test]
+    fn a_short_tail_is_parked_in_a_small_buffer_and_a_long_one_where_it_can_grow() {
+        let (mut pool, mut tails) = (Pool::for_messages(1 << 20), Pool::with_keep(1 << 16));
+        assert!(park(&mut RecvBuffer::new(), &mut pool, &mut tails).is_none());
+        let mut rx = within_a_frame(1 << 17, 1 << 20, 100);
+        let short = park(&mut rx, &mut pool, &mut tails).expect("something is left");
+        assert_eq!((short.len(), short.capacity(), rx.is_empty()), (100, 128, true));
+        let mut rx = within_a_frame(1 << 17, 1 << 20, 10_000);
+        let long = park(&mut rx, &mut pool, &mut tails).expect("something is left");
+        assert_eq!((long.len(), long.capacity(), rx.is_empty()), (10_000, 20_000, true));
+    }
+
+    #[test]
+    fn a_full_buffer_is_changed_for_a_larger_one_that_waits() {
+        let now = Instant::now();
+        let mut pool = Pool::for_messages(1 << 20);
+        let mut rx = within_a_frame(100_014, 1 << 20, 100_000);
+        grow(&mut rx, 100_000, &mut pool, now);
+        assert_eq!(rx.capacity(), 100_014, "none waits");
+        pool.put(now, Box::new(RecvBuffer::with_capacity(1 << 20)));
+        grow(&mut rx, 1, &mut pool, now);
+        assert_eq!(rx.capacity(), 100_014, "there is room");
+        grow(&mut rx, 100_000, &mut pool, now);
+        assert_eq!((rx.capacity(), rx.len(), rx.frame_remaining()), (1 << 20, 100_000, (1 << 20) - 100_000));
+    }
+}
