@@ -243,6 +243,17 @@ fn flooders_are_counted_apart() {
     assert_eq!(report["latency_us"]["count"], report["messages"]);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn the_processor_time_of_a_flood_is_not_laid_on_the_others() {
+    let echo = Echo::start();
+    let load = "--flooders 1 --flood-in-flight 8 --flood-size 1K --size 10";
+    let report = report(&echo.url, &format!("{load} --pid {}", echo.pid()));
+    let messages = number(&report["messages"]) + number(&report["flood"]["messages"]);
+    let all = number(&report["server"]["cpu_ns_per_message"]) * messages / 1e9;
+    assert!((all - number(&report["server"]["cpu_s"])).abs() < 1e-6, "{report}");
+}
+
 #[test]
 fn connections_are_opened_and_closed_again_and_again() {
     let echo = Echo::start();
