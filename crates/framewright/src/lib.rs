@@ -10,6 +10,8 @@
 #![forbid(unsafe_code)]
 
 pub mod connection;
+#[cfg(feature = "deflate")]
+pub mod deflate;
 mod entropy;
 mod error;
 pub mod frame;

@@ -1,0 +1,258 @@
+//! Inflating (RFC 7692, section 7.2.2): from the payload of a compressed message to the message, as far as there is room.
+
+use super::compress::step;
+use super::history::History;
+use super::{TAIL, WindowBits};
+use std::fmt;
+use zlib_rs::{Inflate, InflateFlush, Status};
+
+/// What follows the payload: the octets that the sender has removed, and an empty final block. Where the payload ended with a
+/// whole block, as it must, that ends the stream; zlib tells in no other way.
+const END: [u8; 9] = [TAIL[0], TAIL[1], TAIL[2], TAIL[3], 0x01, 0x00, 0x00, 0xff, 0xff];
+
+/// The octets of a decompressor without what it keeps of the message that it inflates: zlib's window of 32 KiB and its state.
+const FIXED_SIZE: usize = (32 + 11) << 10;
+
+/// A payload is not what DEFLATE (RFC 1951) makes of any message, or it inflates to more than it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InflateError {
+    /// It breaks RFC 1951: an invalid block or code, a distance beyond the start of what the peer may refer to, or no end
+    /// where the message ends.
+    Corrupt,
+    /// The message is longer than the limit.
+    TooLong {
+        /// The limit, in octets.
+        limit: usize,
+    },
+}
+
+impl fmt::Display for InflateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            InflateError::Corrupt => f.write_str("not DEFLATE (RFC 7692 section 7.2.2)"),
+            InflateError::TooLong { limit } => write!(f, "inflates to more than {limit} octets"),
+        }
+    }
+}
+
+impl std::error::Error for InflateError {}
+
+/// A DEFLATE decompressor whose LZ77 window goes from message to message until [`reset`](Decompressor::reset).
+pub struct Decompressor {
+    inflate: Inflate,
+    /// What was inflated last; of this message, and of those before it where they may be referred to.
+    history: History,
+    /// How much of [`END`] was taken.
+    of_end: usize,
+    /// A final block has ended, and nothing behind it was looked at.
+    ended: bool,
+    /// The last call has filled all the room that it had: there may be more.
+    full: bool,
+}
+
+/// How far inflating has come in one call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// Octets of payload taken.
+    pub(crate) read: usize,
+    /// Octets of the message written.
+    pub(crate) written: usize,
+    /// The message is complete.
+    pub(crate) done: bool,
+}
+
+impl Default for Decompressor {
+    fn default() -> Decompressor {
+        Decompressor::new()
+    }
+}
+
+impl Decompressor {
+    /// The most octets that a decompressor holds, rounded up: zlib's state with its window, and the window that is kept
+    /// outside of it.
+    pub const MAX_SIZE: usize = FIXED_SIZE + WindowBits::MAX.size();
+
+    /// A decompressor for windows of any size.
+    #[must_use]
+    pub fn new() -> Decompressor {
+        Decompressor {
+            inflate: Inflate::new(false, WindowBits::MAX.get()),
+            history: History::new(WindowBits::MAX),
+            of_end: 0,
+            ended: false,
+            full: false,
+        }
+    }
+
+    /// Appends the message with this payload to `out`, if it has at most `limit` octets.
+    ///
+    /// # Errors
+    /// [`InflateError`]. What was inflated before it showed is in `out` then, and only [`reset`](Decompressor::reset) makes
+    /// this decompressor fit for another message.
+    pub fn decompress(
+        &mut self,
+        mut payload: &[u8],
+        limit: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), InflateError> {
+        self.begin();
+        let start = out.len();
+        let mut len = 0;
+        loop {
+            // Room for one octet more than the limit, to see whether there are more.
+            let most = limit.saturating_add(1) - len;
+            out.resize(start + len + (2 * payload.len()).clamp(64, 64 << 10).min(most), 0);
+            let progress = self.inflate(payload, true, &mut out[start + len..]);
+            len += progress.as_ref().map_or(0, |progress| progress.written);
+            out.truncate(start + len);
+            let progress = progress?;
+            payload = &payload[progress.read..];
+            if len > limit {
+                return Err(InflateError::TooLong { limit });
+            }
+            if progress.done {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Forgets what was inflated so far: the next message may not refer to it.
+    pub fn reset(&mut self) {
+        self.history.clear();
+    }
+
+    /// Takes another history for this one, such as that of another connection.
+    pub(crate) fn swap_history(&mut self, history: &mut History) {
+        std::mem::swap(&mut self.history, history);
+    }
+
+    /// Begins a message.
+    pub(crate) fn begin(&mut self) {
+        self.of_end = 0;
+        self.full = false;
+        self.restart();
+    }
+
+    /// A new stream of blocks, which may refer to what came before.
+    fn restart(&mut self) {
+        self.ended = false;
+        self.inflate.reset(false);
+        for part in self.history.parts() {
+            if !part.is_empty() {
+                self.inflate.set_dictionary(part).expect("at the start of a stream without a header");
+            }
+        }
+    }
+
+    /// Inflates what is next of a message's payload, and its end if this is the `last` of it, as far as there is room in `out`.
+    ///
+    /// Where the room was filled there may be more to come, of no more payload; to see that a message is complete can take
+    /// room for an octet that it does not have.
+    pub(crate) fn inflate(
+        &mut self,
+        payload: &[u8],
+        last: bool,
+        out: &mut [u8],
+    ) -> Result<Progress, InflateError> {
+        let mut progress = Progress::default();
+        loop {
+            let rest = &payload[progress.read..];
+            let within = !rest.is_empty();
+            if self.ended {
+                if within {
+                    //= https://www.rfc-editor.org/rfc/rfc7692#section-7.2.1
+                    //# The next DEFLATE block follows the padded data if any.
+                    self.restart();
+                } else {
+                    // With the end of the message's payload, or with the block behind it.
+                    progress.done = last;
+                    return if self.of_end == 0 || self.of_end == END.len() {
+                        Ok(progress)
+                    } else {
+                        Err(InflateError::Corrupt)
+                    };
+                }
+            }
+            let input = match within {
+                true => rest,
+                false if last => &END[self.of_end..],
+                false => &[],
+            };
+            let room = &mut out[progress.written..];
+            if room.is_empty() || (input.is_empty() && !self.full) {
+                return if last && !within && !room.is_empty() {
+                    Err(InflateError::Corrupt)
+                } else {
+                    Ok(progress)
+                };
+            }
+            let (read, written) = (self.inflate.total_in(), self.inflate.total_out());
+            let status = self.inflate.decompress(input, room, InflateFlush::NoFlush);
+            let status = status.map_err(|_| InflateError::Corrupt)?;
+            let (read, written) =
+                (step(read, self.inflate.total_in()), step(written, self.inflate.total_out()));
+            self.history.push(&room[..written]);
+            self.full = written == room.len();
+            self.ended = status == Status::StreamEnd;
+            progress.written += written;
+            if within { progress.read += read } else { self.of_end += read }
+        }
+    }
+}
+
+impl fmt::Debug for Decompressor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decompressor").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deflate::{Compressor, Level};
+
+    fn inflated(payload: &[u8]) -> Result<Vec<u8>, InflateError> {
+        let mut out = Vec::new();
+        Decompressor::new().decompress(payload, 1 << 20, &mut out).map(|()| out)
+    }
+
+    #[test]
+    fn a_message_may_refer_to_what_came_before_a_final_block() {
+        let mut decompressor = Decompressor::new();
+        let mut out = Vec::new();
+        // "Hello" with a final block, then a message that is a copy of the five octets before it.
+        decompressor.decompress(&[0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00], 100, &mut out).unwrap();
+        decompressor.decompress(&[0xf2, 0x00, 0x11, 0x00, 0x00], 100, &mut out).unwrap();
+        assert_eq!(out, b"HelloHello");
+        decompressor.reset();
+        assert_eq!(
+            decompressor.decompress(&[0xf2, 0x00, 0x11, 0x00, 0x00], 100, &mut out),
+            Err(InflateError::Corrupt)
+        );
+    }
+
+    #[test]
+    fn a_payload_that_ends_within_a_block_is_refused() {
+        let mut payload = Vec::new();
+        Compressor::new(Level::default(), WindowBits::MAX)
+            .compress(&b"some text, some more text".repeat(9), &mut payload);
+        assert_eq!(inflated(&payload).unwrap(), b"some text, some more text".repeat(9));
+        for len in 0..payload.len() {
+            assert_eq!(inflated(&payload[..len]), Err(InflateError::Corrupt), "cut after {len} octets");
+        }
+    }
+
+    #[test]
+    fn the_limit_is_exact() {
+        let message = vec![7; 5000];
+        let mut payload = Vec::new();
+        Compressor::new(Level::default(), WindowBits::MAX).compress(&message, &mut payload);
+        for (limit, fits) in [(5000, true), (5001, true), (4999, false), (0, false)] {
+            let mut out = Vec::new();
+            let result = Decompressor::new().decompress(&payload, limit, &mut out);
+            assert_eq!(result.is_ok(), fits, "limit {limit}");
+            assert!(out.len() <= limit + 1);
+        }
+    }
+}
