@@ -1,4 +1,5 @@
-//! The grammar of `Sec-WebSocket-Extensions` (RFC 6455, section 9.1): what was offered, not what is accepted.
+//! The grammar of `Sec-WebSocket-Extensions` (RFC 6455, section 9.1), for offers and for answers; what is accepted is
+//! decided elsewhere.
 //!
 //! ```text
 //! extension-list  = 1#extension
@@ -19,7 +20,7 @@ use super::scan;
 //# senders that merge values, but not so much that they could be used as a denial-of-service mechanism.
 pub(super) const MAX_EMPTY_ELEMENTS: usize = 16;
 
-/// One extension of a `Sec-WebSocket-Extensions` list: a name and its parameters, in the order offered.
+/// One extension of a `Sec-WebSocket-Extensions` list: a name and its parameters, in the order sent.
 ///
 /// ```
 /// # use framewright::handshake::{HeadLimits, ServerHandshake};
@@ -56,17 +57,17 @@ impl<'a> Extension<'a> {
 
 /// The value does not follow the grammar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Malformed;
+pub(crate) struct Malformed;
 
 /// The extensions of one field value, in order; after an error nothing more.
-pub(super) struct ExtensionList<'a> {
+pub(crate) struct ExtensionList<'a> {
     scanner: Scanner<'a>,
     empty: usize,
     done: bool,
 }
 
 impl<'a> ExtensionList<'a> {
-    pub(super) fn new(value: &'a [u8]) -> Self {
+    pub(crate) fn new(value: &'a [u8]) -> Self {
         ExtensionList { scanner: Scanner { bytes: value, pos: 0 }, empty: 0, done: false }
     }
 

@@ -19,6 +19,9 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "deflate")]
+use crate::deflate::DeflateParams;
+
 mod accept;
 mod authority;
 mod bytes;
@@ -40,6 +43,8 @@ mod upgrade;
 pub use accept::{accept_key, is_valid_key};
 pub use bytes::is_token;
 pub use extension::Extension;
+#[cfg(feature = "deflate")]
+pub(crate) use extension::ExtensionList;
 pub use field::{FieldError, FieldName, FieldValue};
 pub use head::HeadLimits;
 pub use origin::{AllowedHosts, AllowedOrigins, HostError, OriginError};
@@ -62,6 +67,8 @@ pub use upgrade::Upgrade;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Negotiated {
     subprotocol: Option<Arc<str>>,
+    #[cfg(feature = "deflate")]
+    deflate: Option<DeflateParams>,
 }
 
 impl Negotiated {
@@ -80,6 +87,21 @@ impl Negotiated {
     /// The subprotocol in use, if any (RFC 6455, section 4.2.2).
     pub fn subprotocol(&self) -> Option<&str> {
         self.subprotocol.as_deref()
+    }
+
+    /// permessage-deflate with these parameters. They are taken as they are: that both sides agreed on them is the
+    /// caller's to know.
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub fn with_deflate(mut self, params: DeflateParams) -> Self {
+        self.deflate = Some(params);
+        self
+    }
+
+    /// The parameters of permessage-deflate, if it is in use (RFC 7692, section 7.1).
+    #[cfg(feature = "deflate")]
+    pub fn deflate(&self) -> Option<DeflateParams> {
+        self.deflate
     }
 
     pub(crate) fn into_subprotocol(self) -> Option<Arc<str>> {

@@ -15,6 +15,8 @@ use super::refusal::Refusal;
 use super::request::Request;
 use super::response::line;
 use super::upgrade::Upgrade;
+#[cfg(feature = "deflate")]
+use crate::deflate::DeflatePolicy;
 
 /// A server that reads one request.
 ///
@@ -148,10 +150,12 @@ impl ServerHandshake {
 pub struct Accept {
     subprotocol: Option<Cow<'static, str>>,
     fields: Vec<(FieldName, FieldValue)>,
+    #[cfg(feature = "deflate")]
+    deflate: Option<DeflatePolicy>,
 }
 
 impl Accept {
-    /// No subprotocol and no fields.
+    /// No subprotocol, no extension and no fields.
     pub fn new() -> Self {
         Accept::default()
     }
@@ -167,6 +171,15 @@ impl Accept {
     #[must_use]
     pub fn with_field(mut self, name: FieldName, value: FieldValue) -> Self {
         self.fields.push((name, value));
+        self
+    }
+
+    /// Speaks permessage-deflate if the client offers it in a way that this policy can accept: see
+    /// [`DeflatePolicy::accept`]. Without a policy every offer is declined.
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub fn with_deflate(mut self, policy: DeflatePolicy) -> Self {
+        self.deflate = Some(policy);
         self
     }
 }
@@ -211,15 +224,15 @@ impl Upgrade {
         if let Some(subprotocol) = subprotocol {
             line(out, "Sec-WebSocket-Protocol", subprotocol.as_bytes());
         }
+        let mut negotiated = answer_extensions(request, accept, out);
         for (name, value) in &accept.fields {
             line(out, name.as_str(), value.as_bytes());
         }
         out.extend_from_slice(b"\r\n");
-        let negotiated = Negotiated::new();
-        Ok(match subprotocol {
-            Some(subprotocol) => negotiated.with_subprotocol(Arc::from(subprotocol)),
-            None => negotiated,
-        })
+        if let Some(subprotocol) = subprotocol {
+            negotiated = negotiated.with_subprotocol(Arc::from(subprotocol));
+        }
+        Ok(negotiated)
     }
 }
 
@@ -237,6 +250,27 @@ fn check_subprotocol<'a>(request: &Request<'_>, accept: &'a Accept) -> Result<Op
         return Err(AcceptError::SubprotocolNotOffered);
     }
     Ok(Some(subprotocol))
+}
+
+/// Appends the line that says which extension was accepted, if one was, and returns what was agreed.
+///
+/// There is one extension to accept, so nothing else can claim the bit RSV1 that it uses.
+#[cfg(feature = "deflate")]
+fn answer_extensions(request: &Request<'_>, accept: &Accept, out: &mut Vec<u8>) -> Negotiated {
+    let negotiated = Negotiated::new();
+    let Some(answer) = accept.deflate.and_then(|policy| policy.accept(request.extensions())) else {
+        return negotiated;
+    };
+    out.extend_from_slice(b"Sec-WebSocket-Extensions: ");
+    answer.write(out);
+    out.extend_from_slice(b"\r\n");
+    negotiated.with_deflate(answer.params())
+}
+
+/// Every extension is declined.
+#[cfg(not(feature = "deflate"))]
+fn answer_extensions(_: &Request<'_>, _: &Accept, _: &mut Vec<u8>) -> Negotiated {
+    Negotiated::new()
 }
 
 /// Why an opening handshake cannot be accepted as the application asked: its mistake, not the peer's.
