@@ -53,7 +53,7 @@ impl fmt::Display for Error {
 
 impl error::Error for Error {}
 
-/// A rule that the peer broke. Each names its section of RFC 6455.
+/// A rule that the peer broke. Each names its section of RFC 6455, or of RFC 7692 where it says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PeerMisbehaved {
@@ -79,6 +79,10 @@ pub enum PeerMisbehaved {
     InterleavedMessage,
     /// A text message that is not UTF-8 (sections 5.6 and 8.1).
     InvalidUtf8,
+    /// RSV1, the "Per-Message Compressed" bit, on a frame that is not the first one of a message (RFC 7692, section 6.1).
+    MisplacedRsv1(OpCode),
+    /// A compressed message that is not what DEFLATE makes of any message (RFC 7692, section 7.2.2).
+    InvalidDeflate,
     /// A Close frame whose body has one octet (section 5.5.1).
     CloseBodyOneOctet,
     /// A Close frame with a code that must not travel (section 7.4).
@@ -88,16 +92,28 @@ pub enum PeerMisbehaved {
 }
 
 impl PeerMisbehaved {
-    /// The code of the Close frame that answers this (section 7.4.1): 1007 for bad text, 1002 for the rest.
+    /// The code of the Close frame that answers this (section 7.4.1): 1007 for bad text and for compressed data that cannot be
+    /// inflated, 1002 for the rest.
     #[must_use]
     pub const fn close_code(self) -> CloseCode {
         match self {
-            PeerMisbehaved::InvalidUtf8 | PeerMisbehaved::CloseReasonNotUtf8 => CloseCode::INVALID_DATA,
+            PeerMisbehaved::InvalidUtf8
+            | PeerMisbehaved::CloseReasonNotUtf8
+            | PeerMisbehaved::InvalidDeflate => CloseCode::INVALID_DATA,
             _ => CloseCode::PROTOCOL_ERROR,
         }
     }
 
-    /// The section of RFC 6455 that states the rule.
+    /// The RFC that states the rule: 6455, or 7692 for those of permessage-deflate.
+    #[must_use]
+    pub const fn rfc(self) -> u16 {
+        match self {
+            PeerMisbehaved::MisplacedRsv1(_) | PeerMisbehaved::InvalidDeflate => 7692,
+            _ => 6455,
+        }
+    }
+
+    /// The section of [that RFC](PeerMisbehaved::rfc) that states the rule.
     #[must_use]
     pub const fn section(self) -> &'static str {
         match self {
@@ -111,6 +127,8 @@ impl PeerMisbehaved {
             PeerMisbehaved::CloseBodyOneOctet | PeerMisbehaved::CloseReasonNotUtf8 => "5.5.1",
             PeerMisbehaved::InvalidCloseCode(_) => "7.4",
             PeerMisbehaved::InvalidUtf8 => "8.1",
+            PeerMisbehaved::MisplacedRsv1(_) => "6.1",
+            PeerMisbehaved::InvalidDeflate => "7.2.2",
         }
     }
 
@@ -129,6 +147,8 @@ impl PeerMisbehaved {
             PeerMisbehaved::UnexpectedContinuation => "continuation frame outside a message",
             PeerMisbehaved::InterleavedMessage => "new message inside a fragmented one",
             PeerMisbehaved::InvalidUtf8 => "text is not UTF-8",
+            PeerMisbehaved::MisplacedRsv1(_) => "RSV1 on other than the first frame of a message",
+            PeerMisbehaved::InvalidDeflate => "compressed data is not DEFLATE",
             PeerMisbehaved::CloseBodyOneOctet => "Close body of one octet",
             PeerMisbehaved::InvalidCloseCode(_) => "invalid close code",
             PeerMisbehaved::CloseReasonNotUtf8 => "close reason is not UTF-8",
@@ -143,13 +163,15 @@ impl fmt::Display for PeerMisbehaved {
             PeerMisbehaved::ReservedBits(bits) => write!(f, " ({bits:#05b})")?,
             PeerMisbehaved::UnknownOpcode(opcode) => write!(f, " ({opcode:#x})")?,
             PeerMisbehaved::NonMinimalLength(len) => write!(f, " ({len})")?,
-            PeerMisbehaved::FragmentedControl(opcode) | PeerMisbehaved::ControlTooLong(opcode) => {
+            PeerMisbehaved::FragmentedControl(opcode)
+            | PeerMisbehaved::ControlTooLong(opcode)
+            | PeerMisbehaved::MisplacedRsv1(opcode) => {
                 write!(f, " ({opcode:?})")?;
             }
             PeerMisbehaved::InvalidCloseCode(code) => write!(f, " ({code})")?,
             _ => {}
         }
-        write!(f, ", RFC 6455 section {}", self.section())
+        write!(f, ", RFC {} section {}", self.rfc(), self.section())
     }
 }
 
@@ -166,9 +188,10 @@ pub enum LimitExceeded {
         /// Octets allowed.
         limit: u64,
     },
-    /// The fragments of a message add up to more than [`Config::max_message`](crate::Config::max_message) octets.
+    /// The fragments of a message add up to more than [`Config::max_message`](crate::Config::max_message) octets, or a compressed
+    /// message inflates to more.
     MessageTooLarge {
-        /// Octets received and announced.
+        /// Octets received and announced, or inflated until it was too much.
         announced: u64,
         /// Octets allowed.
         limit: u64,
@@ -179,15 +202,30 @@ pub enum LimitExceeded {
         /// Tiny fragments allowed.
         limit: u32,
     },
+    /// A compressed message inflates to more octets for each one of its own than
+    /// [`DeflateConfig::max_ratio`](crate::deflate::DeflateConfig::max_ratio).
+    #[cfg(feature = "deflate")]
+    InflationRatio {
+        /// Octets allowed for each.
+        limit: u32,
+    },
+    /// There is no memory left for inflating a message while it arrives, in chunk delivery: see
+    /// [`DeflateMemory`](crate::deflate::DeflateMemory).
+    #[cfg(feature = "deflate")]
+    DeflateMemory,
 }
 
 impl LimitExceeded {
-    /// The code of the Close frame: 1009 for what is too big, 1008 for what is too small too often.
+    /// The code of the Close frame: 1009 for what is too big, 1008 for what is too small too often, 1013 where it may work later.
     #[must_use]
     pub const fn close_code(self) -> CloseCode {
         match self {
             LimitExceeded::FrameTooLarge { .. } | LimitExceeded::MessageTooLarge { .. } => CloseCode::TOO_BIG,
             LimitExceeded::SmallFrames { .. } => CloseCode::POLICY_VIOLATION,
+            #[cfg(feature = "deflate")]
+            LimitExceeded::InflationRatio { .. } => CloseCode::TOO_BIG,
+            #[cfg(feature = "deflate")]
+            LimitExceeded::DeflateMemory => CloseCode::TRY_AGAIN_LATER,
         }
     }
 
@@ -198,6 +236,10 @@ impl LimitExceeded {
             LimitExceeded::FrameTooLarge { .. } => "frame too large",
             LimitExceeded::MessageTooLarge { .. } => "message too large",
             LimitExceeded::SmallFrames { .. } => "too many tiny fragments",
+            #[cfg(feature = "deflate")]
+            LimitExceeded::InflationRatio { .. } => "message inflates too much",
+            #[cfg(feature = "deflate")]
+            LimitExceeded::DeflateMemory => "no memory to inflate",
         }
     }
 }
@@ -211,6 +253,10 @@ impl fmt::Display for LimitExceeded {
                 write!(f, ": {announced} octets, limit {limit}")
             }
             LimitExceeded::SmallFrames { limit } => write!(f, ": limit {limit} in a message"),
+            #[cfg(feature = "deflate")]
+            LimitExceeded::InflationRatio { limit } => write!(f, ": limit {limit} octets for each"),
+            #[cfg(feature = "deflate")]
+            LimitExceeded::DeflateMemory => Ok(()),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What an application can set, each with a name, a default and a reason.
 
+#[cfg(feature = "deflate")]
+use crate::deflate::DeflateConfig;
 use std::time::Duration;
 
 /// How messages reach the application.
@@ -30,7 +32,8 @@ pub struct Config {
     /// Whole messages or chunks. Default: whole.
     pub delivery: Delivery,
     /// The most octets of payload in one message, added up over its fragments. Default 16 MiB: what browsers send in
-    /// practice, and what one connection may make the receiver hold. More fails the connection with 1009.
+    /// practice, and what one connection may make the receiver hold. Of a compressed message the inflated octets count. More
+    /// fails the connection with 1009.
     pub max_message: u64,
     /// The most octets of payload in one frame, in whole delivery (chunks need no such limit). Default 16 MiB. Checked on
     /// the header, before any payload arrives. More fails the connection with 1009.
@@ -67,6 +70,9 @@ pub struct Config {
     /// How long a message may take from its first header to its last octet. Default `None`: a slow link is no fault. Set it
     /// against peers that hold memory by sending an octet now and then. Afterwards the connection fails with 1008.
     pub message_timeout: Option<Duration>,
+    /// When and how messages are compressed, where permessage-deflate was agreed on.
+    #[cfg(feature = "deflate")]
+    pub deflate: DeflateConfig,
 }
 
 impl Default for Config {
@@ -84,6 +90,8 @@ impl Default for Config {
             keep_alive_timeout: None,
             idle_timeout: None,
             message_timeout: None,
+            #[cfg(feature = "deflate")]
+            deflate: DeflateConfig::default(),
         }
     }
 }

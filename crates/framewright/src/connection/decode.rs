@@ -6,6 +6,7 @@
 use super::config::Delivery;
 use super::event::{Decoded, Event, Message, Step};
 use super::lifecycle::ping_data;
+use super::recv_buffer::Place;
 use super::state::State;
 use super::timer::Timer;
 use super::{Connection, RecvBuffer, next_key, utf8};
@@ -17,8 +18,8 @@ use std::ops::Range;
 use std::time::Instant;
 
 /// What one turn of the decoder came to.
-enum Turn {
-    /// More octets are needed.
+pub(super) enum Turn {
+    /// More octets are needed, or others' turn has come.
     Starved,
     /// Something was taken in that is no event.
     Again,
@@ -66,7 +67,8 @@ impl Connection {
             }
             Some((opcode, range)) => {
                 self.count_received(range.len(), true);
-                if opcode == OpCode::Text { Step::Text(range) } else { Step::Binary(range) }
+                let place = Place::received(range);
+                if opcode == OpCode::Text { Step::Text(place) } else { Step::Binary(place) }
             }
         };
         Some(Decoded { step, stamp: rx.stamp() })
@@ -121,7 +123,13 @@ impl Connection {
                 rx.clear();
                 return None;
             }
-            let turn = if rx.incoming.in_frame { Ok(self.piece(now, rx)) } else { self.frame(now, rx) };
+            let turn = if rx.incoming.unfinished {
+                Ok(self.inflate(now, rx))
+            } else if rx.incoming.in_frame {
+                Ok(self.piece(now, rx))
+            } else {
+                self.frame(now, rx)
+            };
             match turn {
                 Ok(Turn::Starved) => return None,
                 Ok(Turn::Again) => {}
@@ -136,7 +144,7 @@ impl Connection {
 
     /// At the start of a frame, unless it is a whole message.
     fn frame(&mut self, now: Instant, rx: &mut RecvBuffer) -> Result<Turn, Error> {
-        let parsed = Header::parse(rx.undecoded(), Rules::for_receiver(self.role)).map_err(Error::Peer)?;
+        let parsed = Header::parse(rx.undecoded(), self.rules()).map_err(Error::Peer)?;
         let Some((header, header_len)) = parsed else { return Ok(Turn::Starved) };
         if header.opcode.is_control() {
             return self.control_frame(now, rx, &header, header_len);
@@ -168,8 +176,11 @@ impl Connection {
         incoming.remaining -= count as u64;
         incoming.in_frame = incoming.remaining > 0;
         let last = !incoming.in_frame && incoming.last_frame;
+        if incoming.compressed {
+            return self.inflate(now, rx);
+        }
         if incoming.text {
-            let checked = rx.check_text(piece);
+            let checked = rx.check_text(&Place::received(piece));
             //= https://www.rfc-editor.org/rfc/rfc6455#section-8.1
             //# When an endpoint is to interpret a byte stream as UTF-8 but finds
             //# that the byte stream is not, in fact, a valid UTF-8 stream, that
@@ -191,8 +202,8 @@ impl Connection {
     fn joined_message(&mut self, rx: &mut RecvBuffer) -> Turn {
         let text = rx.incoming.text;
         self.end_message(rx);
-        let range = rx.release(rx.held().len());
-        Turn::Event(if text { Step::Text(range) } else { Step::Binary(range) })
+        let place = Place::received(rx.release(rx.held().len()));
+        Turn::Event(if text { Step::Text(place) } else { Step::Binary(place) })
     }
 
     /// Delivers what is held, but for the start of a character at its end.
@@ -203,15 +214,15 @@ impl Connection {
         if count == 0 && !last {
             return Turn::Again;
         }
-        let range = rx.release(count);
+        let place = Place::received(rx.release(count));
         rx.incoming.chunk_delivered = true;
         if last {
             self.end_message(rx);
         }
-        Turn::Event(Step::Chunk { text, range, first, last })
+        Turn::Event(Step::Chunk { text, place, first, last })
     }
 
-    fn end_message(&mut self, rx: &mut RecvBuffer) {
+    pub(super) fn end_message(&mut self, rx: &mut RecvBuffer) {
         rx.incoming.end();
         self.timers.cancel(Timer::Message);
     }

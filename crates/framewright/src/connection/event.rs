@@ -2,6 +2,7 @@
 //! sent while a payload is looked at.
 
 use super::RecvBuffer;
+use super::recv_buffer::Place;
 use crate::error::Error;
 use crate::frame::{CloseCode, CloseFrame};
 use std::ops::Range;
@@ -128,9 +129,9 @@ pub struct Decoded {
 /// The inside of [`Decoded`]: ranges into the buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    Text(Range<usize>),
-    Binary(Range<usize>),
-    Chunk { text: bool, range: Range<usize>, first: bool, last: bool },
+    Text(Place),
+    Binary(Place),
+    Chunk { text: bool, place: Place, first: bool, last: bool },
     Ping(Range<usize>),
     Pong(Range<usize>),
     CloseReceived { code: Option<CloseCode>, reason: Range<usize> },
@@ -161,10 +162,10 @@ impl Step {
     #[inline]
     pub(super) fn resolve(self, rx: &RecvBuffer) -> Event<'_> {
         match self {
-            Step::Text(range) => Event::Message(Message::Text(valid(rx.bytes(range)))),
-            Step::Binary(range) => Event::Message(Message::Binary(rx.bytes(range))),
-            Step::Chunk { text, range, first, last } => {
-                let bytes = rx.bytes(range);
+            Step::Text(place) => Event::Message(Message::Text(valid(rx.at(&place)))),
+            Step::Binary(place) => Event::Message(Message::Binary(rx.at(&place))),
+            Step::Chunk { text, place, first, last } => {
+                let bytes = rx.at(&place);
                 let data = if text { Message::Text(valid(bytes)) } else { Message::Binary(bytes) };
                 Event::Chunk(Chunk { data, first, last })
             }

@@ -2,8 +2,10 @@
 
 use super::config::{Config, Delivery};
 use super::utf8::Utf8Stream;
+#[cfg(feature = "deflate")]
+use crate::deflate::Inflater;
 use crate::error::{Error, LimitExceeded, PeerMisbehaved};
-use crate::frame::{Header, OpCode};
+use crate::frame::{Header, OpCode, RSV1};
 
 /// A fragment that is shorter than this counts against
 /// [`Config::small_frame_budget`](crate::Config::small_frame_budget).
@@ -29,6 +31,16 @@ pub(super) struct Incoming {
     pub(super) chunk_delivered: bool,
     small_frames: u32,
     pub(super) utf8: Utf8Stream,
+    /// The message is compressed.
+    pub(super) compressed: bool,
+    /// There is more to inflate of what has come.
+    pub(super) unfinished: bool,
+    /// Octets inflated so far.
+    #[cfg(feature = "deflate")]
+    pub(super) inflated: u64,
+    /// What inflates it, from its first octets on.
+    #[cfg(feature = "deflate")]
+    pub(super) inflater: Option<Box<Inflater>>,
 }
 
 impl Incoming {
@@ -50,7 +62,7 @@ impl Incoming {
             return Err(Error::Limit(LimitExceeded::FrameTooLarge { announced, limit }));
         }
         let announced = self.announced.saturating_add(header.payload_len);
-        if announced > config.max_message {
+        if announced > most_announced(config.max_message, self.compressed || header.rsv & RSV1 != 0) {
             return Err(Error::Limit(LimitExceeded::MessageTooLarge {
                 announced,
                 limit: config.max_message,
@@ -68,6 +80,7 @@ impl Incoming {
         if !self.in_message {
             self.in_message = true;
             self.text = header.opcode == OpCode::Text;
+            self.compressed = header.rsv & RSV1 != 0;
         }
         self.announced += header.payload_len;
         self.small_frames += u32::from(header.payload_len < SMALL_FRAME && !header.fin);
@@ -82,4 +95,10 @@ impl Incoming {
     pub(super) fn end(&mut self) {
         *self = Incoming::default();
     }
+}
+
+/// How many octets of payload the frames of a message may announce. What does not compress gets longer: by an eighth with the fixed
+/// codes of DEFLATE.
+fn most_announced(max_message: u64, compressed: bool) -> u64 {
+    if compressed { max_message.saturating_add(max_message / 8).saturating_add(1 << 10) } else { max_message }
 }

@@ -32,10 +32,17 @@
 
 mod config;
 mod decode;
+#[cfg_attr(not(feature = "deflate"), path = "without_deflate.rs")]
+mod deflate;
 mod event;
 mod fragment;
+#[cfg(feature = "deflate")]
+mod inflate;
+#[cfg(feature = "deflate")]
+mod inflated;
 mod lifecycle;
 mod outbox;
+mod prepared;
 mod recv_buffer;
 mod send;
 mod state;
@@ -48,8 +55,8 @@ mod utf8;
 pub use config::{Config, Delivery};
 pub use event::{Chunk, Closure, Decoded, Event, Message};
 pub use fragment::SMALL_FRAME;
+pub use prepared::Prepared;
 pub use recv_buffer::RecvBuffer;
-pub use send::Prepared;
 pub use state::State;
 pub use stats::Stats;
 pub use transmit::Transmit;
@@ -71,6 +78,9 @@ use timer::{Timer, Timers};
 pub struct Connection {
     config: Arc<Config>,
     extra: Option<Box<Extra>>,
+    /// Where permessage-deflate was agreed on.
+    #[cfg(feature = "deflate")]
+    deflate: Option<Box<deflate::Link>>,
     outbox: Outbox,
     timers: Timers,
     counts: Counts,
@@ -119,6 +129,8 @@ impl Connection {
 
     fn new(config: Arc<Config>, negotiated: Negotiated, masker: Option<Masker>, now: Instant) -> Connection {
         let role = if masker.is_some() { Role::Client } else { Role::Server };
+        #[cfg(feature = "deflate")]
+        let deflate = negotiated.deflate().map(deflate::Link::new);
         let subprotocol = negotiated.into_subprotocol();
         let extra = (masker.is_some() || subprotocol.is_some())
             .then(|| Box::new(Extra { masker, subprotocol, ..Extra::default() }));
@@ -128,6 +140,8 @@ impl Connection {
         Connection {
             config,
             extra,
+            #[cfg(feature = "deflate")]
+            deflate,
             outbox: Outbox::default(),
             timers,
             counts: Counts::default(),

@@ -29,6 +29,19 @@ impl Outbox {
         self.buffer_mut().push(fin, opcode, payload, mask);
     }
 
+    /// See [`TransmitBuffer::push_frame`].
+    #[cfg(feature = "deflate")]
+    pub(super) fn push_frame(
+        &mut self,
+        fin: bool,
+        rsv: u8,
+        opcode: OpCode,
+        payload: &[u8],
+        mask: Option<[u8; 4]>,
+    ) {
+        self.buffer_mut().push_frame(fin, rsv, opcode, payload, mask);
+    }
+
     /// See [`TransmitBuffer::push_message`].
     #[inline]
     pub(super) fn push_message(&mut self, opcode: OpCode, payload: &[u8]) {

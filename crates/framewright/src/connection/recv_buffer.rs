@@ -1,8 +1,14 @@
 //! Where received octets lie until they are decoded, with how far decoding has come. Owned by the driver, so that one buffer
 //! can serve many connections, and that a connection at rest holds nothing of it.
 
+#[cfg(feature = "deflate")]
+use super::config::Delivery;
 use super::fragment::Incoming;
+#[cfg(feature = "deflate")]
+use super::inflated::Inflated;
 use super::utf8::Invalid;
+#[cfg(feature = "deflate")]
+use crate::deflate::{InflateError, Inflater, Progress};
 use std::ops::Range;
 
 /// A receive buffer.
@@ -31,6 +37,41 @@ pub struct RecvBuffer {
     serial: u32,
     /// The message in progress.
     pub(super) incoming: Incoming,
+    /// What is inflated of it if it is compressed. Its payload is held only until then.
+    #[cfg(feature = "deflate")]
+    inflated: Inflated,
+}
+
+/// Where a payload lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    range: Range<usize>,
+    /// Among the inflated octets.
+    #[cfg(feature = "deflate")]
+    inflated: bool,
+}
+
+impl Place {
+    /// Among the received octets.
+    #[inline]
+    pub(super) fn received(range: Range<usize>) -> Place {
+        Place {
+            range,
+            #[cfg(feature = "deflate")]
+            inflated: false,
+        }
+    }
+
+    /// Among the inflated octets.
+    #[cfg(feature = "deflate")]
+    pub(super) fn inflated(range: Range<usize>) -> Place {
+        Place { range, inflated: true }
+    }
+
+    #[cfg(feature = "deflate")]
+    pub(super) fn is_empty(&self) -> bool {
+        self.range.is_empty()
+    }
 }
 
 impl RecvBuffer {
@@ -142,6 +183,10 @@ impl RecvBuffer {
         self.octets[..self.held_end].copy_from_slice(&other.octets[held]);
         self.octets[self.read..self.end].copy_from_slice(&other.octets[unread]);
         self.incoming = std::mem::take(&mut other.incoming);
+        #[cfg(feature = "deflate")]
+        if self.incoming.inflater.is_some() {
+            self.inflated = std::mem::take(&mut other.inflated);
+        }
         other.clear();
     }
 
@@ -149,6 +194,8 @@ impl RecvBuffer {
     pub fn clear(&mut self) {
         (self.held, self.held_end, self.read, self.end) = (0, 0, 0, 0);
         self.incoming.end();
+        #[cfg(feature = "deflate")]
+        self.inflated.shrink();
         self.changed();
     }
 
@@ -241,9 +288,22 @@ impl RecvBuffer {
         to..self.held_end
     }
 
-    /// Checks the newest piece of a text in parts, which lies at `range`.
-    pub(super) fn check_text(&mut self, range: Range<usize>) -> Result<(), Invalid> {
-        self.incoming.utf8.push(&self.octets[range])
+    /// The payload at this place.
+    #[inline]
+    pub(super) fn at(&self, place: &Place) -> &[u8] {
+        #[cfg(feature = "deflate")]
+        if place.inflated {
+            return self.inflated.bytes(place.range.clone());
+        }
+        &self.octets[place.range.clone()]
+    }
+
+    /// Checks the newest piece of a text in parts, which lies at this place.
+    pub(super) fn check_text(&mut self, place: &Place) -> Result<(), Invalid> {
+        let mut utf8 = self.incoming.utf8;
+        let checked = utf8.push(self.at(place));
+        self.incoming.utf8 = utf8;
+        checked
     }
 
     /// The held payload.
@@ -261,5 +321,41 @@ impl RecvBuffer {
         }
         self.changed();
         range
+    }
+}
+
+/// Inflating: the payload that is held goes, and what it comes to is added to the inflated octets.
+#[cfg(feature = "deflate")]
+impl RecvBuffer {
+    /// Begins to inflate the message in progress.
+    pub(super) fn begin_inflating(&mut self, inflater: Box<Inflater>) {
+        self.inflated.begin();
+        self.incoming.inflater = Some(inflater);
+    }
+
+    /// Inflates what is held, and the end of the message if all of it has `arrived`, to no more than `most` octets: how far that
+    /// came, where it lies, and whether there was no room for more.
+    pub(super) fn inflate(
+        &mut self,
+        delivery: Delivery,
+        arrived: bool,
+        limit: usize,
+        most: usize,
+    ) -> Result<(Progress, Range<usize>, bool), InflateError> {
+        self.changed();
+        let inflater = self.incoming.inflater.as_mut().expect("the message is being inflated");
+        let payload = &self.octets[self.held..self.held_end];
+        let room = self.inflated.room(delivery, payload.len(), limit, most);
+        let progress = inflater.decompressor.inflate(payload, arrived, room)?;
+        let full = progress.written == room.len();
+        let piece = self.inflated.written(progress.written);
+        self.release(progress.read);
+        Ok((progress, piece, full))
+    }
+
+    /// Gives out what is inflated, but for the last `pending` octets.
+    pub(super) fn release_inflated(&mut self, pending: usize) -> Place {
+        let count = self.inflated.held().len() - pending;
+        Place::inflated(self.inflated.release(count))
     }
 }

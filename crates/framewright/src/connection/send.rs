@@ -4,38 +4,9 @@ use super::Connection;
 use super::event::Message;
 use super::state::State;
 use crate::error::SendError;
-use crate::frame::{CloseCode, Header, MAX_CLOSE_REASON, MAX_CONTROL_PAYLOAD, OpCode, encode_frame};
+use crate::frame::{CloseCode, Header, MAX_CLOSE_REASON, MAX_CONTROL_PAYLOAD, OpCode};
 use crate::role::Role;
 use std::io::IoSlice;
-use std::sync::Arc;
-
-/// A message encoded once, to be sent on many connections. Cloning shares it.
-///
-/// A server sends its octets as they are, without a copy where they are many; a client has to mask them anew each time.
-#[derive(Clone, Debug)]
-pub struct Prepared {
-    /// An unmasked frame.
-    frame: Arc<[u8]>,
-    header_len: usize,
-    text: bool,
-}
-
-impl Prepared {
-    /// Encodes a message.
-    #[must_use]
-    pub fn new(message: Message<'_>) -> Prepared {
-        let mut frame = Vec::new();
-        encode_frame(&mut frame, true, opcode(message), message.as_bytes(), None);
-        let header_len = frame.len() - message.len();
-        Prepared { frame: frame.into(), header_len, text: message.is_text() }
-    }
-
-    /// Octets of payload data.
-    #[must_use]
-    pub fn payload_len(&self) -> usize {
-        self.frame.len() - self.header_len
-    }
-}
 
 impl Connection {
     /// Queues a text message. See [`send`](Connection::send).
@@ -54,25 +25,46 @@ impl Connection {
         self.send(Message::Binary(payload))
     }
 
-    /// Queues a message as a single frame. The payload is copied once, and masked in that pass by a client.
+    /// Queues a message as a single frame. The payload is copied once, and masked in that pass by a client. Where
+    /// permessage-deflate was agreed on and it pays, it is compressed: see `DeflateConfig`.
     ///
     /// # Errors
     /// [`SendError::Closed`], [`SendError::Full`], or [`SendError::FragmentInProgress`]: nothing was queued.
     #[inline]
     pub fn send(&mut self, message: Message<'_>) -> Result<(), SendError> {
         self.check_message()?;
-        match self.role {
-            Role::Server => self.outbox.push_message(opcode(message), message.as_bytes()),
-            Role::Client => self.push_masked(opcode(message), message.as_bytes()),
+        if !self.push_compressed(message) {
+            self.push_plain(message);
         }
         self.count_sent(message.len(), true);
         self.note_queued();
         Ok(())
     }
 
+    /// The same, as it is, whatever was agreed on: for what does not compress, and for secrets next to what a stranger chose, of
+    /// which the length of a compressed message would tell (RFC 7692, section 8).
+    ///
+    /// # Errors
+    /// Those of [`send`](Connection::send).
+    pub fn send_uncompressed(&mut self, message: Message<'_>) -> Result<(), SendError> {
+        self.check_message()?;
+        self.push_plain(message);
+        self.count_sent(message.len(), true);
+        self.note_queued();
+        Ok(())
+    }
+
+    #[inline]
+    fn push_plain(&mut self, message: Message<'_>) {
+        match self.role {
+            Role::Server => self.outbox.push_message(opcode(message), message.as_bytes()),
+            Role::Client => self.push_masked(opcode(message), message.as_bytes()),
+        }
+    }
+
     /// The same, for payloads worth not copying: a server shows everything that waits, and the payload behind it, to
     /// `write`, and copies only what that does not take. `write` returns how many octets it took, 0 if none. A client,
-    /// which has to mask, copies and does not call `write`.
+    /// which has to mask, copies and does not call `write`; a message that is compressed is shorter, and copied too.
     ///
     /// After it the driver calls [`transmitted`](Connection::transmitted) with 0 octets, as after any write that took less
     /// than it was offered.
@@ -88,7 +80,12 @@ impl Connection {
             return self.send(message);
         }
         self.check_message()?;
-        self.push_through(true, opcode(message), message, write);
+        if self.push_compressed(message) {
+            self.count_sent(message.len(), true);
+            self.note_queued();
+        } else {
+            self.push_through(true, opcode(message), message, write);
+        }
         Ok(())
     }
 
@@ -99,8 +96,10 @@ impl Connection {
     /// [`SendError::Closed`], [`SendError::Full`], or [`SendError::FragmentType`]: nothing was queued.
     pub fn send_fragment(&mut self, data: Message<'_>, last: bool) -> Result<(), SendError> {
         let opcode = self.fragment_opcode(data)?;
-        let mask = self.next_mask();
-        self.outbox.push(last, opcode, data.as_bytes(), mask);
+        if !self.push_compressed_fragment(opcode, data, last) {
+            let mask = self.next_mask();
+            self.outbox.push(last, opcode, data.as_bytes(), mask);
+        }
         self.outgoing_text = if last { None } else { Some(data.is_text()) };
         self.count_sent(data.len(), last);
         self.note_queued();
@@ -122,7 +121,12 @@ impl Connection {
             return self.send_fragment(data, last);
         }
         let opcode = self.fragment_opcode(data)?;
-        self.push_through(last, opcode, data, write);
+        if self.push_compressed_fragment(opcode, data, last) {
+            self.count_sent(data.len(), last);
+            self.note_queued();
+        } else {
+            self.push_through(last, opcode, data, write);
+        }
         self.outgoing_text = if last { None } else { Some(data.is_text()) };
         Ok(())
     }
@@ -154,24 +158,6 @@ impl Connection {
             Some(text) if text == data.is_text() => Ok(OpCode::Continuation),
             Some(_) => Err(SendError::FragmentType),
         }
-    }
-
-    /// Queues a message that was encoded before.
-    ///
-    /// # Errors
-    /// Those of [`send`](Connection::send).
-    pub fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), SendError> {
-        self.check_message()?;
-        match self.next_mask() {
-            None => self.outbox.push_shared(&prepared.frame),
-            mask => {
-                let opcode = if prepared.text { OpCode::Text } else { OpCode::Binary };
-                self.outbox.push(true, opcode, &prepared.frame[prepared.header_len..], mask);
-            }
-        }
-        self.count_sent(prepared.payload_len(), true);
-        self.note_queued();
-        Ok(())
     }
 
     /// Queues a Ping with this application data, at most 125 octets.
@@ -226,7 +212,7 @@ impl Connection {
     }
 
     #[inline]
-    fn check_message(&self) -> Result<(), SendError> {
+    pub(super) fn check_message(&self) -> Result<(), SendError> {
         self.check_room()?;
         if self.outgoing_text.is_some() { Err(SendError::FragmentInProgress) } else { Ok(()) }
     }
@@ -258,6 +244,6 @@ impl Connection {
     }
 }
 
-fn opcode(message: Message<'_>) -> OpCode {
+pub(super) fn opcode(message: Message<'_>) -> OpCode {
     if message.is_text() { OpCode::Text } else { OpCode::Binary }
 }

@@ -92,10 +92,23 @@ impl TransmitBuffer {
         self.sent_total >= mark
     }
 
+    /// Appends a frame without RSV bits.
+    #[inline]
+    pub(super) fn push(&mut self, fin: bool, opcode: OpCode, payload: &[u8], mask: Option<[u8; 4]>) {
+        self.push_frame(fin, 0, opcode, payload, mask);
+    }
+
     /// Appends a frame.
     #[inline(never)]
-    pub(super) fn push(&mut self, fin: bool, opcode: OpCode, payload: &[u8], mask: Option<[u8; 4]>) {
-        let header = Header { fin, rsv: 0, opcode, mask, payload_len: payload.len() as u64 };
+    pub(super) fn push_frame(
+        &mut self,
+        fin: bool,
+        rsv: u8,
+        opcode: OpCode,
+        payload: &[u8],
+        mask: Option<[u8; 4]>,
+    ) {
+        let header = Header { fin, rsv, opcode, mask, payload_len: payload.len() as u64 };
         let room = self.room(MAX_HEADER_LEN + payload.len());
         let (head, _) = room.split_first_chunk_mut().expect("there is room for any header");
         let header_len = header.encode(head);

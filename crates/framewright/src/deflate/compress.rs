@@ -63,8 +63,8 @@ pub struct Compressor {
     deflate: Deflate,
     window: WindowBits,
     level: Level,
-    /// Nothing was compressed since it was made or reset.
-    fresh: bool,
+    /// What was compressed so far is to be forgotten before anything else is. Not done at once: it clears 128 KiB.
+    stale: bool,
 }
 
 impl Compressor {
@@ -81,7 +81,7 @@ impl Compressor {
             mem_level: MEM_LEVEL,
             ..ZlibConfig::default()
         };
-        Compressor { deflate: Deflate::new_with_config(config), window, level, fresh: true }
+        Compressor { deflate: Deflate::new_with_config(config), window, level, stale: false }
     }
 
     /// Octets that a compressor with a window of this size holds, rounded up.
@@ -120,7 +120,9 @@ impl Compressor {
             }
             return;
         }
-        self.fresh = false;
+        if std::mem::take(&mut self.stale) {
+            self.deflate.reset();
+        }
         self.flush(data, out);
         //= https://www.rfc-editor.org/rfc/rfc7692#section-7.2.1
         //# Remove 4 octets (that are 0x00 0x00 0xff 0xff) from the tail end.
@@ -155,10 +157,7 @@ impl Compressor {
 
     /// Forgets what was compressed so far: the next message is compressed by itself.
     pub fn reset(&mut self) {
-        if !self.fresh {
-            self.deflate.reset();
-            self.fresh = true;
-        }
+        self.stale = self.deflate.total_in() > 0;
     }
 }
 

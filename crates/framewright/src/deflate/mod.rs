@@ -1,23 +1,41 @@
 //! permessage-deflate (RFC 7692): messages compressed one by one with DEFLATE.
 //!
+//! A server agrees on it in the opening handshake with [`Accept::with_deflate`](crate::handshake::Accept::with_deflate). A
+//! [`Connection`](crate::Connection) with such a [`Negotiated`](crate::Negotiated) then compresses what pays and inflates what
+//! comes; what it needs for that it is lent by its driver, in a [`Codec`].
+//!
 //! | file | decides |
 //! |---|---|
-//! | `negotiate`, `offer`, `answer` | what is offered and agreed on (section 7.1) |
+//! | `negotiate`, `offer`, `policy`, `answer` | what is offered and agreed on (section 7.1) |
 //! | `compress`, `decompress` | from a message to the payload of its frames, and back (section 7.2) |
 //! | `history` | the window that a peer's next message may refer to |
+//! | `codec` | what all connections of an event loop share, and the work that one may do in a turn |
+//! | `memory` | how much all of it may hold |
+//! | `config` | what an application can set |
 
 mod answer;
+mod codec;
 mod compress;
+mod config;
 mod decompress;
 mod history;
+mod memory;
 mod negotiate;
 mod offer;
+mod policy;
 
 pub use answer::{AnswerError, check_answer};
+pub use codec::Codec;
+pub(crate) use codec::Inflater;
 pub use compress::{Compressor, Level};
+pub use config::DeflateConfig;
+pub(crate) use decompress::Progress;
 pub use decompress::{Decompressor, InflateError};
-pub use negotiate::{DeflateAnswer, DeflateParams, DeflatePolicy, WindowBits};
+pub(crate) use history::History;
+pub use memory::{DeflateMemory, DeflateMemoryStats, Reservation};
+pub use negotiate::{DeflateParams, WindowBits};
 pub use offer::{ClientWindow, DeflateOffer};
+pub use policy::{DeflateAnswer, DeflatePolicy};
 
 /// What the sender removes from the end of each message, and the receiver appends (sections 7.2.1 and 7.2.2).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];

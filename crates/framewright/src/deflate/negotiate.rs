@@ -1,8 +1,7 @@
-//! The negotiation of permessage-deflate (RFC 7692, sections 5 and 7.1), the server's side: which offer is accepted,
-//! and what is answered.
+//! What permessage-deflate is negotiated with (RFC 7692, sections 5 and 7.1): the values, and how they come about.
 //!
-//! How an element of `Sec-WebSocket-Extensions` is read and written is in `offer`, how a client checks an answer in
-//! `answer`.
+//! `offer` reads and writes an element of `Sec-WebSocket-Extensions`, `policy` is the server's side of the
+//! negotiation, `answer` the client's.
 //!
 //! | parameter | in an offer | in the answer | agreed |
 //! |---|---|---|---|
@@ -11,8 +10,8 @@
 //! | `server_max_window_bits` | at most this much | listed if offered, or below 15 | the lesser of offer and policy |
 //! | `client_max_window_bits` | can be limited; maybe at most this much | only if offered; listed if below 15 | the lesser of offer and policy; 15 if not offered |
 
-use super::offer::{ClientWindow, DeflateOffer};
-use crate::handshake::Extension;
+use super::Compressor;
+use crate::role::Role;
 
 /// The name under which the extension is offered. Like every extension token it is compared octet for octet.
 pub(super) const NAME: &str = "permessage-deflate";
@@ -35,10 +34,10 @@ impl WindowBits {
     /// A window of 32,768 octets: what holds where nothing else is agreed.
     pub const MAX: WindowBits = WindowBits(15);
 
-    /// The least that messages can be compressed with. zlib and what is made after it take 8 for 9 when they
-    /// compress: their matches would reach back further than a receiver with 256 octets remembers. Inflating with 8
-    /// is no trouble.
-    pub(super) const MIN_COMPRESS: WindowBits = WindowBits(9);
+    /// The least that messages can be compressed with. zlib, and what is made after it, refuses 8 for raw DEFLATE; before
+    /// that it took 9 instead and said nothing, so that matches reached back further than a receiver with a window of
+    /// 256 octets remembers. Inflating with 8 is no trouble.
+    pub(crate) const MIN_COMPRESS: WindowBits = WindowBits(9);
 
     /// `None` unless `bits` is 8 to 15.
     pub const fn new(bits: u8) -> Option<WindowBits> {
@@ -77,156 +76,48 @@ pub struct DeflateParams {
     pub server_max_window_bits: WindowBits,
     /// The largest window that the client compresses with (section 7.1.2.2).
     ///
-    /// 8 may be agreed, but the compressor has no such window: a client then sends its messages uncompressed.
+    /// 8 may be agreed: a client then compresses each message in parts of 256 octets, none of which refers to another.
     pub client_max_window_bits: WindowBits,
 }
 
-/// What a server is willing to agree on.
-///
-/// By default neither side takes its window over to the next message, so that a connection needs no memory for
-/// compression between two of them; windows may be of any size.
-///
-/// ```
-/// use framewright::deflate::{DeflatePolicy, WindowBits};
-///
-/// // The server remembers what it has sent, in a window of at most 4,096 octets.
-/// let policy = DeflatePolicy {
-///     server_no_context_takeover: false,
-///     server_max_window_bits: WindowBits::new(12).unwrap(),
-///     ..DeflatePolicy::default()
-/// };
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DeflatePolicy {
-    /// `true`: the server compresses each message on its own, and says so even if the client does not ask for it.
-    /// `false`: only if the client asks for it. It costs ratio, most with short messages that are alike, and saves the
-    /// compressor's state between messages. Default: `true`.
-    pub server_no_context_takeover: bool,
-    /// `true`: the client has to compress each message on its own, whether it offers to or not. `false`: it does if it
-    /// offers to. It saves the server the window of each client. Default: `true`.
-    pub client_no_context_takeover: bool,
-    /// The largest window that the server compresses with. 8 counts as 9: the compressor has no smaller one.
-    /// Default: 15.
-    pub server_max_window_bits: WindowBits,
-    /// The largest window that the client may compress with, so far as it lets itself be told: one that does not offer
-    /// `client_max_window_bits` may use 15. Default: 15.
-    pub client_max_window_bits: WindowBits,
-}
-
-impl Default for DeflatePolicy {
-    fn default() -> Self {
-        DeflatePolicy {
-            server_no_context_takeover: true,
-            client_no_context_takeover: true,
-            server_max_window_bits: WindowBits::MAX,
-            client_max_window_bits: WindowBits::MAX,
-        }
-    }
-}
-
-impl DeflatePolicy {
-    /// Accepts the first offer that can be accepted, in the client's order; `None` if none can. Other extensions are
-    /// passed over, and so are offers that have to be declined: they are no error.
-    ///
-    /// ```
-    /// use framewright::deflate::DeflatePolicy;
-    /// # use framewright::handshake::{HeadLimits, ServerHandshake};
-    /// # use std::time::{Duration, Instant};
-    /// let bytes = b"GET / HTTP/1.1\r\nHost: a\r\n\
-    ///     Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
-    /// # let mut handshake = ServerHandshake::new(HeadLimits::default(), Instant::now(), Duration::MAX);
-    /// # handshake.parse(bytes).unwrap().unwrap();
-    /// # let request = handshake.request(bytes);
-    /// let answer = DeflatePolicy::default().accept(request.extensions()).unwrap();
-    /// let mut value = Vec::new();
-    /// answer.write(&mut value);
-    /// assert_eq!(value, b"permessage-deflate; server_no_context_takeover; client_no_context_takeover");
-    /// ```
-    //= https://www.rfc-editor.org/rfc/rfc7692#section-5
-    //# The order of
-    //# elements is important as it specifies the client's preference.  An
-    //# element preceding another element has higher preference.  It is
-    //# recommended that a server accepts PMCEs with higher preference if the
-    //# server supports them.
-    pub fn accept<'a>(&self, offers: impl IntoIterator<Item = Extension<'a>>) -> Option<DeflateAnswer> {
-        offers.into_iter().filter(|extension| extension.name() == NAME).find_map(|extension| {
-            //= https://www.rfc-editor.org/rfc/rfc7692#section-7
-            //# A server MUST decline an extension negotiation offer for this
-            //# extension if any of the following conditions are met:
-            self.accept_one(&DeflateOffer::read(&extension).ok()?)
-        })
+impl DeflateParams {
+    /// The most octets that the end in this role holds for a connection because of context takeover: its compressor, and the
+    /// window of the other end. 0 without.
+    #[must_use]
+    pub fn takeover_size(&self, role: Role) -> usize {
+        let (own, peer) = (self.sent_by(role), self.sent_by(role.peer()));
+        let compressor = if own.takeover { Compressor::size(own.window) } else { 0 };
+        compressor + if peer.takeover { peer.window.size() } else { 0 }
     }
 
-    fn accept_one(&self, offer: &DeflateOffer) -> Option<DeflateAnswer> {
-        let own_window = self.server_max_window_bits.max(WindowBits::MIN_COMPRESS);
-        let server_max_window_bits = match offer.server_max_window_bits {
-            //= https://www.rfc-editor.org/rfc/rfc7692#section-7
-            //# The server doesn't support the offered configuration.
-            Some(most) if most < WindowBits::MIN_COMPRESS => return None,
-            Some(most) => most.min(own_window),
-            None => own_window,
+    /// What was agreed for the messages that the end in this role sends.
+    pub(crate) fn sent_by(&self, role: Role) -> Direction {
+        let (no_takeover, window) = match role {
+            Role::Server => (self.server_no_context_takeover, self.server_max_window_bits),
+            Role::Client => (self.client_no_context_takeover, self.client_max_window_bits),
         };
-        //= https://www.rfc-editor.org/rfc/rfc7692#section-7.1.2.2
-        //# If a received extension negotiation offer doesn't have the
-        //# "client_max_window_bits" extension parameter, the corresponding
-        //# extension negotiation response to the offer MUST NOT include the
-        //# "client_max_window_bits" extension parameter.
-        let client_max_window_bits = match offer.client_max_window_bits {
-            Some(window) => window.most().min(self.client_max_window_bits),
-            None => WindowBits::MAX,
-        };
-        Some(DeflateAnswer {
-            params: DeflateParams {
-                server_no_context_takeover: offer.server_no_context_takeover
-                    || self.server_no_context_takeover,
-                client_no_context_takeover: offer.client_no_context_takeover
-                    || self.client_no_context_takeover,
-                server_max_window_bits,
-                client_max_window_bits,
-            },
-            server_window_offered: offer.server_max_window_bits.is_some(),
-        })
+        Direction { takeover: !no_takeover, window }
     }
 }
 
-/// An offer that was accepted: what is agreed by it, and the answer that says so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DeflateAnswer {
-    params: DeflateParams,
-    server_window_offered: bool,
+/// What was agreed for one direction.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Direction {
+    /// A message may refer to those before it.
+    pub(crate) takeover: bool,
+    /// How far back.
+    pub(crate) window: WindowBits,
 }
 
-impl DeflateAnswer {
-    /// What is agreed.
-    pub fn params(&self) -> DeflateParams {
-        self.params
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// Appends the value of the answer's `Sec-WebSocket-Extensions`.
-    pub fn write(&self, out: &mut Vec<u8>) {
-        let params = &self.params;
-        let below_default = |bits: WindowBits| bits < WindowBits::MAX;
-        // An answer is written as an offer of the same parameters would be.
-        let element = DeflateOffer {
-            //= https://www.rfc-editor.org/rfc/rfc7692#section-7.1.1.1
-            //# A server accepts an extension negotiation offer that includes the
-            //# "server_no_context_takeover" extension parameter by including the
-            //# "server_no_context_takeover" extension parameter in the corresponding
-            //# extension negotiation response to send back to the client.
-            server_no_context_takeover: params.server_no_context_takeover,
-            client_no_context_takeover: params.client_no_context_takeover,
-            //= https://www.rfc-editor.org/rfc/rfc7692#section-7.1.2.1
-            //# A server accepts an extension negotiation offer with this parameter
-            //# by including the "server_max_window_bits" extension parameter in
-            //# the extension negotiation response to send back to the client with
-            //# the same or smaller value as the offer.
-            server_max_window_bits: (self.server_window_offered
-                || below_default(params.server_max_window_bits))
-            .then_some(params.server_max_window_bits),
-            // Only an offer that has the parameter brings it below the default.
-            client_max_window_bits: below_default(params.client_max_window_bits)
-                .then_some(ClientWindow::AtMost(params.client_max_window_bits)),
-        };
-        element.write(out);
+    #[test]
+    fn window_bits_are_8_to_15() {
+        let all: Vec<u8> = (0..=u8::MAX).filter_map(WindowBits::new).map(WindowBits::get).collect();
+        assert_eq!(all, [8, 9, 10, 11, 12, 13, 14, 15]);
+        assert_eq!((WindowBits::MIN.size(), WindowBits::MAX.size()), (256, 32768));
+        assert_eq!(WindowBits::default(), WindowBits::MAX);
     }
 }

@@ -2,7 +2,7 @@
 //! (RFC 7692, section 7.1).
 //!
 //! Offers and answers have the same syntax, except that `client_max_window_bits` has a value in every answer. What the
-//! parameters come to is decided in `negotiate` and in `answer`.
+//! parameters come to is decided in `policy` and in `answer`.
 
 use super::negotiate::{NAME, WindowBits};
 use crate::handshake::Extension;

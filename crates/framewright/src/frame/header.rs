@@ -65,7 +65,8 @@ pub enum MaskRule {
 pub struct Rules {
     /// Who has to mask.
     pub mask: MaskRule,
-    /// The RSV bits that a negotiated extension uses, as in [`Header::rsv`]. 0 without extensions.
+    /// The RSV bits that a negotiated extension uses, as in [`Header::rsv`]. 0 without extensions. [`RSV1`] is the "Per-Message
+    /// Compressed" bit: only a Text or Binary frame may have it.
     pub rsv: u8,
 }
 
@@ -79,6 +80,10 @@ impl Rules {
         }
     }
 }
+
+/// RSV1 in [`Header::rsv`]: the first frame of a compressed message, where permessage-deflate was agreed on (RFC 7692,
+/// section 6).
+pub const RSV1: u8 = 0b100;
 
 pub(super) const FIN: u8 = 0x80;
 const MASK: u8 = 0x80;
@@ -219,6 +224,12 @@ fn check_first(first: u8, rules: Rules) -> Result<(bool, u8, OpCode), PeerMisbeh
     let Some(opcode) = OpCode::from_bits(first & 0xF) else {
         return Err(PeerMisbehaved::UnknownOpcode(first & 0xF));
     };
+    //= https://www.rfc-editor.org/rfc/rfc7692#section-6.1
+    //# An endpoint MUST NOT set the "Per-Message Compressed"
+    //# bit of control frames and non-first fragments of a data message.
+    if rsv & RSV1 != 0 && !matches!(opcode, OpCode::Text | OpCode::Binary) {
+        return Err(PeerMisbehaved::MisplacedRsv1(opcode));
+    }
     let fin = first & FIN != 0;
     //= https://www.rfc-editor.org/rfc/rfc6455#section-5.5
     //# All control frames MUST have a payload length of 125 bytes or less

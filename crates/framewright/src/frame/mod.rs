@@ -11,7 +11,7 @@ mod opcode;
 
 pub use close::{CloseCode, CloseFrame, MAX_CLOSE_REASON};
 pub use encoder::{encode_frame, encoded_len};
-pub use header::{Frame, Header, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, MaskRule, Rules};
+pub use header::{Frame, Header, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, MaskRule, RSV1, Rules};
 pub use opcode::OpCode;
 
 pub(crate) use close::parse_close_body;

@@ -15,6 +15,7 @@ mod section_5_5;
 mod section_7;
 #[cfg(feature = "deflate")]
 mod section_7692_7_1;
+mod section_7692_7_2;
 mod section_8_1;
 mod sending;
 mod support;

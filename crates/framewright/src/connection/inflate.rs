@@ -1,0 +1,140 @@
+//! Receiving compressed messages (RFC 7692, sections 6.2 and 7.2.2): inflated as they arrive, never beyond the limits, and never
+//! more in one turn than leaves the others theirs.
+//!
+//! What has come of the compressed payload is held as that of any message in parts, and taken from there.
+
+use super::config::Delivery;
+use super::decode::Turn;
+use super::event::Step;
+use super::recv_buffer::Place;
+use super::{Connection, RecvBuffer};
+use crate::deflate::InflateError;
+use crate::error::{Error, LimitExceeded, PeerMisbehaved};
+use std::time::Instant;
+
+impl Connection {
+    /// Inflates what is held of the message in progress.
+    pub(super) fn inflate(&mut self, now: Instant, rx: &mut RecvBuffer) -> Turn {
+        self.try_inflate(rx).unwrap_or_else(|error| {
+            self.give_back_inflater(rx);
+            self.fail_with(now, error);
+            rx.clear();
+            Turn::Again
+        })
+    }
+
+    fn try_inflate(&mut self, rx: &mut RecvBuffer) -> Result<Turn, Error> {
+        let arrived = !rx.incoming.in_frame && rx.incoming.last_frame;
+        rx.incoming.unfinished = false;
+        self.link().paused = false;
+        if !self.take_inflater(rx, arrived) {
+            return match self.config.delivery {
+                // Others inflate messages that are here as a whole: they will be done.
+                _ if arrived => Ok(self.pause(rx)),
+                Delivery::Whole => Ok(Turn::Again),
+                Delivery::Chunks => Err(Error::Limit(LimitExceeded::DeflateMemory)),
+            };
+        }
+        loop {
+            let left = self.link().codec.as_ref().map_or(0, |codec| codec.to_inflate());
+            if left == 0 {
+                return Ok(self.pause(rx));
+            }
+            let limit = usize::try_from(self.config.max_message).unwrap_or(usize::MAX);
+            let (progress, piece, full) =
+                rx.inflate(self.config.delivery, arrived, limit, left).map_err(corrupt)?;
+            if let Some(codec) = &mut self.link().codec {
+                codec.inflated(progress.read + progress.written);
+            }
+            self.check_inflated(rx, progress.written)?;
+            if rx.incoming.text {
+                let checked = rx.check_text(&Place::inflated(piece));
+                if checked.is_err() || (progress.done && rx.incoming.utf8.finish().is_err()) {
+                    return Err(Error::Peer(PeerMisbehaved::InvalidUtf8));
+                }
+            }
+            self.count_received(progress.written, progress.done);
+            match self.config.delivery {
+                Delivery::Whole if progress.done => return Ok(self.inflated_message(rx)),
+                Delivery::Chunks if progress.done || progress.written > 0 => {
+                    rx.incoming.unfinished = full && !progress.done;
+                    return Ok(self.inflated_chunk(rx, progress.done));
+                }
+                _ if !full => return Ok(Turn::Again),
+                _ => {}
+            }
+        }
+    }
+
+    /// Checks what the message has come to so far against the limits.
+    fn check_inflated(&mut self, rx: &mut RecvBuffer, written: usize) -> Result<(), Error> {
+        rx.incoming.inflated += written as u64;
+        let (inflated, limit) = (rx.incoming.inflated, self.config.max_message);
+        if inflated > limit {
+            return Err(Error::Limit(LimitExceeded::MessageTooLarge { announced: inflated, limit }));
+        }
+        let compressed = rx.incoming.announced - rx.incoming.remaining;
+        let within = self.config.deflate.check_ratio(inflated, compressed);
+        within.map_err(|limit| Error::Limit(LimitExceeded::InflationRatio { limit }))
+    }
+
+    fn inflated_message(&mut self, rx: &mut RecvBuffer) -> Turn {
+        let text = rx.incoming.text;
+        let place = rx.release_inflated(0);
+        self.give_back_inflater(rx);
+        self.end_message(rx);
+        Turn::Event(if text { Step::Text(place) } else { Step::Binary(place) })
+    }
+
+    /// Delivers what is inflated, but for the start of a character at its end.
+    fn inflated_chunk(&mut self, rx: &mut RecvBuffer, last: bool) -> Turn {
+        let text = rx.incoming.text;
+        let first = !rx.incoming.chunk_delivered;
+        let place = rx.release_inflated(if text { rx.incoming.utf8.pending() } else { 0 });
+        if place.is_empty() && !last {
+            return Turn::Again;
+        }
+        rx.incoming.chunk_delivered = true;
+        if last {
+            self.give_back_inflater(rx);
+            self.end_message(rx);
+        }
+        Turn::Event(Step::Chunk { text, place, first, last })
+    }
+
+    /// Whether there is a decompressor for the message in progress, now if there was none.
+    fn take_inflater(&mut self, rx: &mut RecvBuffer, arrived: bool) -> bool {
+        if rx.incoming.inflater.is_some() {
+            return true;
+        }
+        let role = self.role;
+        let (codec, history) = self.link().inflating(role);
+        let Some(mut inflater) = codec.take_inflater(!arrived) else { return false };
+        inflater.begin(history);
+        rx.begin_inflating(inflater);
+        true
+    }
+
+    fn give_back_inflater(&mut self, rx: &mut RecvBuffer) {
+        let Some(mut inflater) = rx.incoming.inflater.take() else { return };
+        let role = self.role;
+        let (codec, history) = self.link().inflating(role);
+        inflater.end(history);
+        codec.put_inflater(inflater);
+    }
+
+    fn pause(&mut self, rx: &mut RecvBuffer) -> Turn {
+        rx.incoming.unfinished = true;
+        self.link().paused = true;
+        Turn::Starved
+    }
+
+    fn link(&mut self) -> &mut super::deflate::Link {
+        self.deflate.as_mut().expect("a header with RSV1 is refused where it was not agreed on")
+    }
+}
+
+fn corrupt(error: InflateError) -> Error {
+    debug_assert_eq!(error, InflateError::Corrupt, "limits are checked here");
+    Error::Peer(PeerMisbehaved::InvalidDeflate)
+}

@@ -1,0 +1,183 @@
+//! What the connections of one event loop share for compression: lent to one after another, for the length of a turn.
+
+use super::history::History;
+use super::memory::{DeflateMemory, Reservation};
+use super::{Compressor, Decompressor, Level, WindowBits};
+use std::fmt;
+use std::sync::Arc;
+
+/// How many octets of messages one connection may inflate while a codec is lent to it, before it has to give the others their
+/// turn: about a millisecond.
+const INFLATE: usize = 1 << 20;
+
+/// How many it may compress; what is sent beyond goes as it is. More, since it is the application that sends.
+const COMPRESS: usize = 4 << 20;
+
+/// How many decompressors wait here, at most, besides the one that never leaves.
+const SPARE: usize = 4;
+
+/// A compressed message is kept here up to this length, longer ones in a buffer that is freed.
+const KEEP_SCRATCH: usize = 256 << 10;
+
+/// The compressors and decompressors that the connections of one event loop share.
+///
+/// A driver lends it to a connection for a turn, with [`Connection::lend_codec`](crate::Connection::lend_codec), and takes it
+/// back with [`Connection::reclaim_codec`](crate::Connection::reclaim_codec). It holds nothing of any connection in between: each
+/// message begins with no window, or with the one of its own connection.
+pub struct Codec {
+    memory: Arc<DeflateMemory>,
+    inflaters: Vec<Box<Inflater>>,
+    /// One for each level in use.
+    compressors: Vec<(Compressor, Reservation)>,
+    /// The payload of the message that was compressed last.
+    scratch: Vec<u8>,
+    /// Octets of messages that may still be inflated in this turn.
+    to_inflate: usize,
+    /// The same for compressing.
+    to_compress: usize,
+}
+
+/// A decompressor that inflates one message, wherever that goes in between.
+#[derive(Debug)]
+pub(crate) struct Inflater {
+    pub(crate) decompressor: Decompressor,
+    _held: Reservation,
+}
+
+impl Codec {
+    /// One that has allocated nothing yet. What it will hold is counted in `memory`.
+    #[must_use]
+    pub fn new(memory: Arc<DeflateMemory>) -> Codec {
+        Codec {
+            memory,
+            inflaters: Vec::new(),
+            compressors: Vec::new(),
+            scratch: Vec::new(),
+            to_inflate: usize::MAX,
+            to_compress: usize::MAX,
+        }
+    }
+
+    /// For a connection that was lent none: its own, with nobody else to think of.
+    pub(crate) fn own() -> Codec {
+        Codec::new(DeflateMemory::new(usize::MAX))
+    }
+
+    /// Begins the turn of a connection.
+    pub(crate) fn begin_turn(&mut self) {
+        (self.to_inflate, self.to_compress) = (INFLATE, COMPRESS);
+    }
+
+    /// Octets of messages that may still be inflated in this turn.
+    pub(crate) fn to_inflate(&self) -> usize {
+        self.to_inflate
+    }
+
+    /// Notes that so many were.
+    pub(crate) fn inflated(&mut self, octets: usize) {
+        self.to_inflate = self.to_inflate.saturating_sub(octets);
+    }
+
+    /// Whether so many octets may still be compressed in this turn.
+    pub(crate) fn may_compress(&self, octets: usize) -> bool {
+        octets <= self.to_compress
+    }
+
+    /// A decompressor for a message. `waits` tells that the rest of the message has yet to arrive, for as long as the peer likes:
+    /// then it gets one for which there is memory, and the last one that is here stays for messages that are here already.
+    /// `None` if there is no such.
+    pub(crate) fn take_inflater(&mut self, waits: bool) -> Option<Box<Inflater>> {
+        if self.inflaters.len() > usize::from(waits) {
+            return self.inflaters.pop();
+        }
+        let held = match self.memory.reserve(Decompressor::MAX_SIZE) {
+            Some(held) => held,
+            None if self.inflaters.is_empty() && !waits => self.memory.count(Decompressor::MAX_SIZE),
+            None => return None,
+        };
+        Some(Box::new(Inflater { decompressor: Decompressor::new(), _held: held }))
+    }
+
+    /// Takes a decompressor back.
+    pub(crate) fn put_inflater(&mut self, mut inflater: Box<Inflater>) {
+        if self.inflaters.len() <= SPARE {
+            inflater.decompressor.reset();
+            self.inflaters.push(inflater);
+        }
+    }
+
+    /// Compresses a message, or a fragment of one, so that it refers to nothing before it, and nowhere to what is further back
+    /// than this window.
+    pub(crate) fn compress(&mut self, data: &[u8], last: bool, level: Level, window: WindowBits) -> &[u8] {
+        self.clear_scratch();
+        let index = self.compressor(level);
+        let (compressor, _) = &mut self.compressors[index];
+        // A part that is no longer than the window has no distance beyond it. So one compressor serves whatever was agreed.
+        let mut parts = data.chunks(window.size()).peekable();
+        if parts.peek().is_none() {
+            compressor.compress_part(&[], last, &mut self.scratch);
+        }
+        while let Some(part) = parts.next() {
+            compressor.reset();
+            compressor.compress_part(part, last && parts.peek().is_none(), &mut self.scratch);
+        }
+        self.to_compress = self.to_compress.saturating_sub(data.len());
+        &self.scratch
+    }
+
+    /// Compresses with a connection's own compressor.
+    pub(crate) fn compress_with(&mut self, compressor: &mut Compressor, data: &[u8], last: bool) -> &[u8] {
+        self.clear_scratch();
+        compressor.compress_part(data, last, &mut self.scratch);
+        self.to_compress = self.to_compress.saturating_sub(data.len());
+        &self.scratch
+    }
+
+    /// The place of the compressor with this level; of another one if there is no memory for it.
+    fn compressor(&mut self, level: Level) -> usize {
+        if let Some(index) = self.compressors.iter().position(|(compressor, _)| compressor.level() == level) {
+            return index;
+        }
+        let size = Compressor::size(WindowBits::MAX);
+        let held = if self.compressors.is_empty() {
+            self.memory.count(size)
+        } else {
+            match self.memory.reserve(size) {
+                Some(held) => held,
+                None => return 0,
+            }
+        };
+        self.compressors.push((Compressor::new(level, WindowBits::MAX), held));
+        self.compressors.len() - 1
+    }
+
+    fn clear_scratch(&mut self) {
+        self.scratch.clear();
+        if self.scratch.capacity() > KEEP_SCRATCH {
+            self.scratch = Vec::new();
+        }
+    }
+}
+
+impl Inflater {
+    /// Begins a message that may refer to this history, which goes along until [`end`](Inflater::end).
+    pub(crate) fn begin(&mut self, history: Option<&mut History>) {
+        if let Some(history) = history {
+            self.decompressor.swap_history(history);
+        }
+        self.decompressor.begin();
+    }
+
+    /// Gives the history back.
+    pub(crate) fn end(&mut self, history: Option<&mut History>) {
+        if let Some(history) = history {
+            self.decompressor.swap_history(history);
+        }
+    }
+}
+
+impl fmt::Debug for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Codec").field("to_inflate", &self.to_inflate).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,43 @@
+//! What an application can set for the compression of its connections, besides what is agreed on in the opening handshake.
+
+use super::Level;
+use std::num::NonZeroU32;
+
+/// When and how a connection compresses, and what it inflates, where permessage-deflate was agreed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "built with struct update syntax")]
+pub struct DeflateConfig {
+    /// How hard to search for repetitions. Default: the fastest level.
+    pub level: Level,
+    /// Messages of fewer octets are sent as they are. Default 128: below, what is saved is less than the headers that TCP and IP
+    /// put around it, and costs as much as for a long message.
+    pub threshold: usize,
+    /// Messages of more octets are sent as they are. Default 1 MiB: compressing is done at once, and takes two milliseconds for
+    /// 1 MiB, for which no other connection of the event loop has its turn. In fragments longer messages are compressed too.
+    pub largest: usize,
+    /// The most octets of message for each octet of compressed payload, beyond the first 64 KiB of a message. Default `None`:
+    /// [`Config::max_message`](crate::Config::max_message) bounds what a message can cost. DEFLATE reaches 1032. More fails the
+    /// connection with 1009.
+    pub max_ratio: Option<NonZeroU32>,
+}
+
+/// Up to here the ratio does not count.
+const RATIO_FROM: u64 = 64 << 10;
+
+impl Default for DeflateConfig {
+    fn default() -> DeflateConfig {
+        DeflateConfig { level: Level::default(), threshold: 128, largest: 1 << 20, max_ratio: None }
+    }
+}
+
+impl DeflateConfig {
+    /// Whether a message that inflates to at least so many octets, from so many, is within the limit; else the limit.
+    pub(crate) fn check_ratio(&self, inflated: u64, compressed: u64) -> Result<(), u32> {
+        match self.max_ratio {
+            Some(limit) if inflated > RATIO_FROM && inflated / u64::from(limit.get()) > compressed => {
+                Err(limit.get())
+            }
+            _ => Ok(()),
+        }
+    }
+}
