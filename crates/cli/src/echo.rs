@@ -62,6 +62,9 @@ pub(crate) struct Args {
     /// A subprotocol to agree on, the most wanted first; may be repeated.
     #[arg(long, value_name = "NAME", value_parser = parse_subprotocol)]
     subprotocol: Vec<String>,
+    #[cfg(feature = "deflate")]
+    #[command(flatten)]
+    compression: crate::compress::Args,
 }
 
 /// A duration of which zero means none.
@@ -147,7 +150,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 
 fn configure(args: &Args) -> anyhow::Result<ServerBuilder> {
     let options = options(args)?;
-    let limits = ServerLimits { max_connections: args.max_connections, ..ServerLimits::default() };
+    let limits = ServerLimits {
+        max_connections: args.max_connections,
+        #[cfg(feature = "deflate")]
+        compression_memory: args.compression.memory(),
+        ..ServerLimits::default()
+    };
     let echo = |page: Option<Response>| Echo { subprotocols: args.subprotocol.clone(), page };
     let page = page::response(&args.path);
     let mut builder = Server::builder().options(options).limits(limits);
@@ -169,11 +177,20 @@ fn options(args: &Args) -> anyhow::Result<Options> {
         keep_alive_interval: args.keep_alive_interval.get(),
         keep_alive_timeout: args.keep_alive_timeout.get(),
         idle_timeout: args.idle_timeout.get(),
+        #[cfg(feature = "deflate")]
+        deflate: args.compression.config(),
         ..Config::default()
     };
     let allowed_origins = AllowedOrigins::new(&args.allowed_origin)?;
     let receive_buffer_size = usize::try_from(args.receive_buffer_size)?;
-    Ok(Options { connection, receive_buffer_size, allowed_origins, ..Options::default() })
+    Ok(Options {
+        connection,
+        receive_buffer_size,
+        allowed_origins,
+        #[cfg(feature = "deflate")]
+        compression: args.compression.policy(),
+        ..Options::default()
+    })
 }
 
 fn listen(builder: ServerBuilder, wanted: &[Listen]) -> anyhow::Result<ServerBuilder> {
@@ -222,6 +239,8 @@ fn announce(args: &Args, server: &Server, workers: usize, descriptors: u64) -> a
         "workers {workers}, receive buffer {} bytes, connections {most}, descriptors {descriptors}",
         args.receive_buffer_size
     )?;
+    #[cfg(feature = "deflate")]
+    writeln!(out, "{}", args.compression)?;
     writeln!(out, "allowed origins: {origins}")?;
     if !args.subprotocol.is_empty() {
         writeln!(out, "subprotocols: {}", args.subprotocol.join(", "))?;

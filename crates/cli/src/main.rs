@@ -4,6 +4,8 @@
 #![allow(clippy::print_stderr, reason = "a program speaks to its user")]
 
 mod bench;
+#[cfg(feature = "deflate")]
+mod compress;
 mod echo;
 mod page;
 mod seconds;

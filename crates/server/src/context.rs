@@ -1,5 +1,6 @@
 //! What the connections of one event loop share: buffers that are lent to one at a time, and what the whole server knows.
 
+use crate::compression::{Memory, Shared};
 use crate::counters::Counters;
 use crate::mailbox::Mailbox;
 use crate::options::ServerLimits;
@@ -17,6 +18,7 @@ pub(crate) struct Site {
     pub(crate) counters: Counters,
     /// How many connections were opened: each has its number from here.
     pub(crate) opened: AtomicU64,
+    pub(crate) compression: Memory,
 }
 
 /// What all connections of a loop share.
@@ -37,6 +39,7 @@ pub(crate) struct Context {
     pub(crate) pool: Pool<RecvBuffer>,
     /// For what is parked up to [`SHORT_TAIL`].
     pub(crate) tails: Pool<RecvBuffer>,
+    pub(crate) compression: Shared,
     /// The server is stopping.
     pub(crate) draining: bool,
 }
@@ -61,6 +64,7 @@ impl Context {
         let whole = site.routes.iter().filter(|route| route.config.delivery == Delivery::Whole);
         let max_message = whole.map(|route| route.config.max_message).max().unwrap_or(0);
         let mut context = Context {
+            compression: Shared::new(site.compression.clone()),
             site,
             mailbox,
             now,
@@ -108,7 +112,8 @@ impl Context {
 
     /// Frees buffers that nobody has wanted for a while. Returns how long until there is something to do here.
     pub(crate) fn trim(&mut self, now: Instant) -> Option<Duration> {
-        let waits = [self.pool.trim(now), self.tails.trim(now), self.tx_pool.trim(now)];
+        let waits =
+            [self.pool.trim(now), self.tails.trim(now), self.tx_pool.trim(now), self.compression.trim(now)];
         waits.into_iter().flatten().min()
     }
 }

@@ -70,7 +70,8 @@ impl Handle {
         self.queue(Outgoing::Binary(payload.into()))
     }
 
-    /// Queues a message that was encoded once for many connections; its octets are shared, not copied.
+    /// Queues a message that was encoded once for many connections; its octets are shared, not copied. What is never to be
+    /// compressed is sent so too: see [`Prepared::uncompressed`].
     ///
     /// # Errors
     /// [`HandleError::Closed`] or [`HandleError::Full`].

@@ -27,6 +27,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg_attr(not(feature = "deflate"), path = "without_compression.rs")]
+mod compression;
 mod context;
 mod counters;
 mod event_loop;
@@ -49,6 +51,10 @@ mod socket;
 mod stream;
 mod wheel;
 
+#[cfg(feature = "deflate")]
+pub use framewright::deflate::{
+    DeflateConfig, DeflateMemoryStats, DeflateParams, DeflatePolicy, Level, WindowBits,
+};
 pub use framewright::handshake::{
     Accept, AllowedHosts, AllowedOrigins, FieldError, FieldName, FieldValue, HeadLimits, HostError,
     OriginError, OwnedRequest, Refusal, Request, Response, StatusCode, choose_subprotocol, is_token,
@@ -61,7 +67,7 @@ pub use handle::{Handle, HandleError, KeepOpen};
 pub use handler::{Decision, Deferred, Handler, Incoming};
 pub use listener::ListenAddr;
 pub use options::{Options, ServerLimits};
-pub use server::{Server, ServerBuilder, ServerHandle};
+pub use server::{Server, ServerBuilder, ServerHandle, ServerStats};
 pub use socket::Socket;
 pub use stream::PeerAddr;
 

@@ -31,7 +31,7 @@ pub(crate) struct Open {
     parked: Option<Box<RecvBuffer>>,
     /// What handles share; made with the first of them.
     remote: Option<Arc<Remote>>,
-    /// `parked` may hold whole frames: decoding stopped because too much waits to be sent.
+    /// `parked` may hold whole frames: decoding stopped because too much waits to be sent, or because others have their turn.
     undecoded: bool,
     /// The end of the stream was read, behind what is undecoded.
     eof: bool,
@@ -96,11 +96,13 @@ impl Open {
         if let Some(back) = self.connection.lend_transmit_buffer(context.lend(message)) {
             context.reclaim(back);
         }
+        context.compression.lend(&mut self.connection);
         let worked = guarded(|| self.work(stream, key, ready, context));
         let flushed = match worked {
             Some(flushed) => flushed,
             None => self.after_panic(stream, key, context),
         };
+        context.compression.reclaim(&mut self.connection, context.now);
         if let Some(tx) = self.connection.reclaim_transmit_buffer() {
             context.reclaim(tx);
         }
@@ -172,7 +174,7 @@ impl Open {
         if self.connection.state() == State::Closed {
             rx.clear();
         }
-        self.undecoded = rx.unread() > 0 && !self.connection.wants_read();
+        self.undecoded = (rx.unread() > 0 && !self.connection.wants_read()) || self.connection.is_paused();
         if self.eof && !self.undecoded {
             self.connection.handle_eof(now);
         }
@@ -291,6 +293,7 @@ impl Open {
     fn after_panic(&mut self, stream: &mut Stream, key: Key, context: &mut Context) -> Flushed {
         tracing::error!(connection = self.id, "a handler panicked; its connection is failed with 1011");
         context.restore();
+        context.compression.discard(&mut self.connection);
         self.parked = None;
         self.undecoded = false;
         self.eof = false;

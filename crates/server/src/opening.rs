@@ -1,6 +1,7 @@
 //! A connection before it is one: reads a request, finds its route, asks the handler, and writes the answer.
 
-use crate::context::Context;
+use crate::compression::Terms;
+use crate::context::{Context, Site};
 use crate::guard::guarded;
 use crate::handler::{ErasedDecision, Seat};
 use crate::linger::Lingering;
@@ -72,6 +73,7 @@ struct Opens {
     state: Box<dyn Any + Send>,
     /// What came behind the request's head.
     early: Vec<u8>,
+    terms: Terms,
 }
 
 impl Drop for Waiting {
@@ -148,7 +150,7 @@ impl Opening {
             let decision = decision.take().unwrap_or(ErasedDecision::Deferred);
             let asked = Arc::clone(&waiting.asked);
             let head = std::mem::take(&mut self.head);
-            self.carry_out(decision, &head[..self.len], &asked);
+            self.carry_out(decision, &head[..self.len], &asked, &context.site);
         }
         while matches!(self.step, Step::Reading) && ready.read {
             if let Some(next) = self.read(stream, key, ready, context) {
@@ -253,18 +255,20 @@ impl Opening {
             Some(waiting) => waiting.store(false, Ordering::Relaxed),
             None => {}
         }
-        self.carry_out(decision, octets, &asked);
+        self.carry_out(decision, octets, &asked, &context.site);
     }
 
-    fn carry_out(&mut self, decision: ErasedDecision, octets: &[u8], asked: &Asked) {
+    fn carry_out(&mut self, decision: ErasedDecision, octets: &[u8], asked: &Asked, site: &Site) {
         match (decision, &asked.upgrade) {
             (ErasedDecision::Respond(response), _) => self.answer(&response),
             (ErasedDecision::Accept(accept, state), Some(upgrade)) => {
                 let mut out = Vec::with_capacity(256);
+                let (accept, mut terms) = site.compression.offer(accept, &asked.route);
                 match upgrade.accept(&self.handshake.request(octets), &accept, &mut out) {
                     Ok(negotiated) => {
+                        terms.settle(&negotiated);
                         let (route, early) = (Arc::clone(&asked.route), octets[asked.head_len..].to_vec());
-                        let opens = Some(Opens { negotiated, route, state, early });
+                        let opens = Some(Opens { negotiated, route, state, early, terms });
                         self.step = Step::Answering(Answer { octets: out, sent: 0, opens });
                     }
                     Err(error) => {
@@ -334,8 +338,9 @@ impl Answer {
 
 impl Opens {
     fn open(self, context: &Context) -> Open {
-        let Opens { negotiated, route, state, early } = self;
-        let connection = Connection::server(Arc::clone(&route.config), negotiated, context.now);
+        let Opens { negotiated, route, state, early, terms } = self;
+        let mut connection = Connection::server(Arc::clone(&route.config), negotiated, context.now);
+        terms.hand_over(&mut connection);
         let mut open = Open::new(connection, &route, state, &early);
         if context.draining {
             open.drain();

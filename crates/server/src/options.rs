@@ -1,6 +1,8 @@
 //! What can be set, for a server and for a route.
 
 use framewright::Config;
+#[cfg(feature = "deflate")]
+use framewright::deflate::DeflatePolicy;
 use framewright::handshake::{AllowedHosts, AllowedOrigins, HeadLimits};
 use std::time::Duration;
 
@@ -35,6 +37,13 @@ pub struct Options {
     /// Which values of `Host` are served. Default: any. Others are refused with 421. Use it against DNS rebinding where a
     /// server on a private address trusts whoever reaches it.
     pub allowed_hosts: AllowedHosts,
+    /// How permessage-deflate is agreed on with clients that offer it (RFC 7692); `None` declines. Default: without context takeover
+    /// by either side, so that a connection at rest holds nothing for it. With takeover
+    /// ([`DeflatePolicy::with_takeover`]) each connection holds its own state, as long as there is room in
+    /// [`ServerLimits::compression_memory`]. Which messages are compressed, and how, is in [`Config::deflate`]. Where answers hold
+    /// secrets beside what a stranger chose, send those uncompressed: their length would tell of the secret.
+    #[cfg(feature = "deflate")]
+    pub compression: Option<DeflatePolicy>,
     /// Whether opening handshakes are recognised. Default true. If false, an upgrade is an ordinary request.
     pub websocket_enabled: bool,
 }
@@ -46,6 +55,8 @@ impl Default for Options {
             receive_buffer_size: 128 << 10,
             allowed_origins: AllowedOrigins::default(),
             allowed_hosts: AllowedHosts::default(),
+            #[cfg(feature = "deflate")]
+            compression: Some(DeflatePolicy::default()),
             websocket_enabled: true,
         }
     }
@@ -68,6 +79,11 @@ pub struct ServerLimits {
     pub max_connections_per_ip: Option<usize>,
     /// What `Retry-After` says with a 503. Default 5 s.
     pub retry_after: Duration,
+    /// How many octets compression may hold, over all workers. Default 64 MiB. Where a connection's context takeover does not fit,
+    /// the connection is accepted without it. The compressor and the decompressor that every worker has are counted, and not
+    /// refused.
+    #[cfg(feature = "deflate")]
+    pub compression_memory: usize,
 }
 
 impl Default for ServerLimits {
@@ -78,6 +94,8 @@ impl Default for ServerLimits {
             max_connections: None,
             max_connections_per_ip: None,
             retry_after: Duration::from_secs(5),
+            #[cfg(feature = "deflate")]
+            compression_memory: 64 << 20,
         }
     }
 }

@@ -18,7 +18,7 @@ pub(crate) const TRUST: usize = 16;
 /// The room of the smallest buffer for a tail.
 const LEAST_TAIL: usize = 64;
 /// Nothing is kept here that nobody has wanted for so long.
-const KEEP_FOR: Duration = Duration::from_secs(2);
+pub(crate) const KEEP_FOR: Duration = Duration::from_secs(2);
 
 /// What can wait here: empty, but for its room.
 pub(crate) trait Buffer {

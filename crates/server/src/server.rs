@@ -1,5 +1,6 @@
 //! Building a server, running it, stopping it.
 
+use crate::compression::Memory;
 use crate::context::Site;
 use crate::counters::Counters;
 use crate::event_loop::{EventLoop, prepare};
@@ -176,7 +177,11 @@ impl ServerBuilder {
         let loops = (0..self.workers).map(|_| prepare()).collect::<io::Result<Vec<_>>>()?;
         let mailboxes = loops.iter().map(|(_, mailbox)| Arc::clone(mailbox)).collect();
         let counters = Counters::new(self.limits.max_connections, self.limits.max_connections_per_ip);
-        let site = Site { routes, limits: self.limits, counters, opened: AtomicU64::new(0) };
+        #[cfg(feature = "deflate")]
+        let compression = Memory::new(self.limits.compression_memory);
+        #[cfg(not(feature = "deflate"))]
+        let compression = Memory;
+        let site = Site { routes, limits: self.limits, counters, opened: AtomicU64::new(0), compression };
         let addrs = self.listeners.iter().map(|listener| listener.addr().clone()).collect();
         Ok(Server {
             site: Arc::new(site),
@@ -345,4 +350,25 @@ impl ServerHandle {
     pub fn connections(&self) -> usize {
         self.site.counters.open()
     }
+
+    /// What the server holds now.
+    #[must_use]
+    pub fn stats(&self) -> ServerStats {
+        ServerStats {
+            connections: self.connections(),
+            #[cfg(feature = "deflate")]
+            compression: self.site.compression.stats(),
+        }
+    }
+}
+
+/// What a server holds: see [`ServerHandle::stats`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerStats {
+    /// Connections, in all phases.
+    pub connections: usize,
+    /// Octets for compression: held, the most that may be, and how often context takeover did not fit.
+    #[cfg(feature = "deflate")]
+    pub compression: framewright::deflate::DeflateMemoryStats,
 }

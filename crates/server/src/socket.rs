@@ -79,6 +79,15 @@ impl<'a, 'b, S> Socket<'a, 'b, S> {
         self.send(Message::Binary(payload))
     }
 
+    /// Sends a message as it is, though permessage-deflate was agreed on: for what does not compress, and for secrets beside what a
+    /// stranger chose.
+    ///
+    /// # Errors
+    /// As for [`send`](Socket::send).
+    pub fn send_uncompressed(&mut self, message: Message<'_>) -> Result<(), SendError> {
+        self.core.connection.send_uncompressed(message)
+    }
+
     /// Sends one fragment of a message, the last one with `last`.
     ///
     /// # Errors
@@ -161,6 +170,13 @@ impl<'a, 'b, S> Socket<'a, 'b, S> {
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
         self.core.connection.subprotocol()
+    }
+
+    /// What was agreed on for permessage-deflate, if anything.
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub fn deflate(&self) -> Option<framewright::deflate::DeflateParams> {
+        self.core.connection.deflate()
     }
 
     /// The connection's settings.

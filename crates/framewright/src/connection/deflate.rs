@@ -124,6 +124,13 @@ impl Connection {
         self.deflate.as_ref().map(|link| link.params)
     }
 
+    /// Whether permessage-deflate was agreed on, so that there is use for a codec.
+    #[inline]
+    #[must_use]
+    pub fn compresses(&self) -> bool {
+        self.deflate.is_some()
+    }
+
     /// Lends the compressors and decompressors that the connections of an event loop share, for one turn: until
     /// [`reclaim_codec`](Connection::reclaim_codec). It comes back at once if this connection does not compress, or has one.
     ///
@@ -268,6 +275,6 @@ mod tests {
         assert_eq!(last[1] - last[0], 1025);
         run = Run { unpaid: UNPAID, skip: 0 };
         run.note(1000, 875);
-        assert!((0..8).all(|_| std::mem::replace(&mut run, Run::default()).tries()));
+        assert!((0..8).all(|_| std::mem::take(&mut run).tries()));
     }
 }

@@ -26,6 +26,7 @@ const KEEP_SCRATCH: usize = 256 << 10;
 /// message begins with no window, or with the one of its own connection.
 pub struct Codec {
     memory: Arc<DeflateMemory>,
+    #[allow(clippy::vec_box, reason = "each is handed on in its box")]
     inflaters: Vec<Box<Inflater>>,
     /// One for each level in use.
     compressors: Vec<(Compressor, Reservation)>,

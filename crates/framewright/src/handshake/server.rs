@@ -174,6 +174,12 @@ impl Accept {
         self
     }
 
+    /// What it was told about permessage-deflate; `None` if nothing.
+    #[cfg(feature = "deflate")]
+    pub fn deflate(&self) -> Option<DeflatePolicy> {
+        self.deflate
+    }
+
     /// Speaks permessage-deflate if the client offers it in a way that this policy can accept: see
     /// [`DeflatePolicy::accept`]. Without a policy every offer is declined.
     #[cfg(feature = "deflate")]
