@@ -28,7 +28,7 @@ impl Memory {
         let Some(policy) = accept.deflate().or(route.options.compression) else {
             return (accept, Terms(None));
         };
-        let size = policy.takeover_size();
+        let size = policy.takeover_size(&route.options.connection.deflate);
         let reservation = if size > 0 { self.0.reserve(size) } else { None };
         let policy = if reservation.is_some() { policy } else { policy.without_takeover() };
         (accept.with_deflate(policy), Terms(reservation))
@@ -40,8 +40,9 @@ pub(crate) struct Terms(Option<Reservation>);
 
 impl Terms {
     /// Gives back what was reserved for more than was agreed on.
-    pub(crate) fn settle(&mut self, negotiated: &Negotiated) {
-        let size = negotiated.deflate().map_or(0, |params| params.takeover_size(Role::Server));
+    pub(crate) fn settle(&mut self, negotiated: &Negotiated, route: &Route) {
+        let config = &route.config.deflate;
+        let size = negotiated.deflate().map_or(0, |params| params.takeover_size(Role::Server, config));
         if size == 0 {
             self.0 = None;
         } else if let Some(reservation) = &mut self.0 {

@@ -266,7 +266,7 @@ impl Opening {
                 let (accept, mut terms) = site.compression.offer(accept, &asked.route);
                 match upgrade.accept(&self.handshake.request(octets), &accept, &mut out) {
                     Ok(negotiated) => {
-                        terms.settle(&negotiated);
+                        terms.settle(&negotiated, &asked.route);
                         let (route, early) = (Arc::clone(&asked.route), octets[asked.head_len..].to_vec());
                         let opens = Some(Opens { negotiated, route, state, early, terms });
                         self.step = Step::Answering(Answer { octets: out, sent: 0, opens });

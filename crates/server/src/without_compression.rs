@@ -17,7 +17,7 @@ impl Memory {
 pub(crate) struct Terms;
 
 impl Terms {
-    pub(crate) fn settle(&mut self, _: &Negotiated) {}
+    pub(crate) fn settle(&mut self, _: &Negotiated, _: &Route) {}
 
     pub(crate) fn hand_over(self, _: &mut Connection) {}
 }

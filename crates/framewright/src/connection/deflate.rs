@@ -4,9 +4,7 @@
 use super::event::Message;
 use super::send::opcode;
 use super::{Connection, next_key};
-use crate::deflate::{
-    Codec, Compressor, DeflateConfig, DeflateParams, History, Level, Reservation, WindowBits,
-};
+use crate::deflate::{Codec, DeflateConfig, DeflateParams, History, Level, Reservation, WindowBits};
 use crate::frame::{OpCode, RSV1, Rules};
 use crate::role::Role;
 
@@ -15,10 +13,10 @@ use crate::role::Role;
 pub(super) struct Link {
     /// What the driver has lent; its own if it never does.
     pub(super) codec: Option<Box<Codec>>,
-    /// With context takeover: made with the first message that is compressed.
-    compressor: Option<Box<Compressor>>,
-    /// With context takeover by the peer: the last octets of its compressed messages, from the first one on.
-    pub(super) history: Option<Box<History>>,
+    /// With context takeover: the last octets of the compressed messages that were sent, from the first one on.
+    sent: Option<Box<History>>,
+    /// With context takeover by the peer: the same of those that were received.
+    received: Option<Box<History>>,
     /// What takeover costs, as long as this lives.
     reservation: Option<Box<Reservation>>,
     params: DeflateParams,
@@ -33,8 +31,8 @@ impl Link {
     pub(super) fn new(params: DeflateParams) -> Box<Link> {
         Box::new(Link {
             codec: None,
-            compressor: None,
-            history: None,
+            sent: None,
+            received: None,
             reservation: None,
             params,
             run: Run::default(),
@@ -49,27 +47,23 @@ impl Link {
         let codec = self.codec.get_or_insert_with(|| Box::new(Codec::own()));
         let history = peer
             .takeover
-            .then(|| &mut **self.history.get_or_insert_with(|| Box::new(History::new(peer.window))));
+            .then(|| &mut **self.received.get_or_insert_with(|| Box::new(History::new(peer.window.size()))));
         (codec, history)
     }
 
     /// The payload that this message, or fragment of one, is sent as.
     fn compress(&mut self, data: &[u8], last: bool, role: Role, config: &DeflateConfig) -> &[u8] {
-        let own = self.params.sent_by(role);
+        let window = self.params.sent_by(role).window;
         let codec = self.codec.get_or_insert_with(|| Box::new(Codec::own()));
-        // What cannot compress with so small a window shares a compressor, which can do without a window.
-        if !own.takeover || own.window < WindowBits::MIN_COMPRESS {
-            return codec.compress(data, last, config.level, own.window);
-        }
-        let compressor =
-            self.compressor.get_or_insert_with(|| Box::new(Compressor::new(config.level, own.window)));
-        codec.compress_with(compressor, data, last)
+        codec.compress(data, last, config.level, window, self.sent.as_deref())
     }
 
-    /// What was compressed last is not sent: nothing may refer to it.
-    fn forget(&mut self) {
-        if let Some(compressor) = &mut self.compressor {
-            compressor.reset();
+    /// The peer gets these octets compressed: what follows may refer to them.
+    fn remember(&mut self, data: &[u8], role: Role, config: &DeflateConfig) {
+        let own = self.params.sent_by(role);
+        if own.takeover && config.history > 0 {
+            let most = own.window.size().min(config.history);
+            self.sent.get_or_insert_with(|| Box::new(History::new(most))).push(data);
         }
     }
 
@@ -189,14 +183,13 @@ impl Connection {
             return false;
         }
         let payload = link.compress(data, true, *role, settings);
-        let shorter = payload.len() < data.len();
         let len = payload.len();
+        let shorter = len < data.len();
         //= https://www.rfc-editor.org/rfc/rfc7692#section-6.1
         //# Set the "Per-Message Compressed" bit of the first frame to 1.
         if shorter {
             outbox.push_frame(true, RSV1, opcode(message), payload, next_key(extra));
-        } else {
-            link.forget();
+            link.remember(data, *role, settings);
         }
         link.run.note(data.len(), len);
         shorter
@@ -222,6 +215,7 @@ impl Connection {
         //# bit of control frames and non-first fragments of a data message.
         outbox.push_frame(last, if first { RSV1 } else { 0 }, opcode, payload, next_key(extra));
         if !data.is_empty() {
+            link.remember(data, *role, settings);
             link.run.note(data.len(), len);
         }
         true
@@ -243,10 +237,10 @@ impl Connection {
         link.codec.get_or_insert_with(|| Box::new(Codec::own()))
     }
 
-    /// What the peer got was compressed elsewhere: nothing that follows may refer to what was before.
-    pub(super) fn forget_compressed(&mut self) {
+    /// The peer got this message, compressed elsewhere.
+    pub(super) fn remember_sent(&mut self, data: &[u8]) {
         if let Some(link) = &mut self.deflate {
-            link.forget();
+            link.remember(data, self.role, &self.config.deflate);
         }
     }
 }

@@ -104,8 +104,7 @@ impl Connection {
             None => outbox.push_shared(&encoded.frame),
             mask => outbox.push_frame(true, crate::frame::RSV1, prepared.opcode(), encoded.payload(), mask),
         }
-        // The peer's window has it, and this end's compressor has not.
-        self.forget_compressed();
+        self.remember_sent(prepared.plain.payload());
         true
     }
 
@@ -149,7 +148,7 @@ mod forms {
             if let Some(form) = forms.iter().find(|form| form.level == level && form.window == window) {
                 return form.encoded.clone();
             }
-            let payload = codec.compress(prepared.plain.payload(), true, level, window);
+            let payload = codec.compress(prepared.plain.payload(), true, level, window, None);
             let encoded = (payload.len() < prepared.payload_len()).then(|| encode(prepared, payload));
             forms.push(Form { level, window, encoded: encoded.clone() });
             encoded

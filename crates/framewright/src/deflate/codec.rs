@@ -107,29 +107,27 @@ impl Codec {
         }
     }
 
-    /// Compresses a message, or a fragment of one, so that it refers to nothing before it, and nowhere to what is further back
-    /// than this window.
-    pub(crate) fn compress(&mut self, data: &[u8], last: bool, level: Level, window: WindowBits) -> &[u8] {
+    /// Compresses a message, or a fragment of one, so that it refers to nothing before it but these octets, and nowhere to what is
+    /// further back than this window. The octets of the message are added to the history by the caller, if it is sent so.
+    pub(crate) fn compress(
+        &mut self,
+        data: &[u8],
+        last: bool,
+        level: Level,
+        window: WindowBits,
+        history: Option<&History>,
+    ) -> &[u8] {
         self.clear_scratch();
         let index = self.compressor(level);
         let (compressor, _) = &mut self.compressors[index];
-        // A part that is no longer than the window has no distance beyond it. So one compressor serves whatever was agreed.
-        let mut parts = data.chunks(window.size()).peekable();
-        if parts.peek().is_none() {
-            compressor.compress_part(&[], last, &mut self.scratch);
+        let history = history.map_or([&[][..]; 2], History::parts);
+        let before = history[0].len() + history[1].len();
+        if window == WindowBits::MAX || before + data.len() <= window.size() {
+            compressor.begin_after(history);
+            compressor.compress_part(data, last, &mut self.scratch);
+        } else {
+            in_parts(compressor, data, last, window.size() / 2, history, &mut self.scratch);
         }
-        while let Some(part) = parts.next() {
-            compressor.reset();
-            compressor.compress_part(part, last && parts.peek().is_none(), &mut self.scratch);
-        }
-        self.to_compress = self.to_compress.saturating_sub(data.len());
-        &self.scratch
-    }
-
-    /// Compresses with a connection's own compressor.
-    pub(crate) fn compress_with(&mut self, compressor: &mut Compressor, data: &[u8], last: bool) -> &[u8] {
-        self.clear_scratch();
-        compressor.compress_part(data, last, &mut self.scratch);
         self.to_compress = self.to_compress.saturating_sub(data.len());
         &self.scratch
     }
@@ -158,6 +156,38 @@ impl Codec {
             self.scratch = Vec::new();
         }
     }
+}
+
+/// Compresses in parts of so many octets, none of which refers to anything before the last so many of what precedes it: no
+/// distance is greater than twice that number. So one compressor serves whatever window was agreed on.
+fn in_parts(
+    compressor: &mut Compressor,
+    data: &[u8],
+    last: bool,
+    half: usize,
+    history: [&[u8]; 2],
+    out: &mut Vec<u8>,
+) {
+    let mut done = 0;
+    loop {
+        let part = &data[done..data.len().min(done + half)];
+        if done == 0 {
+            compressor.begin_after(newest(history, half));
+        } else {
+            compressor.begin_after([&data[done - half..done], &[]]);
+        }
+        done += part.len();
+        compressor.compress_part(part, last && done == data.len(), out);
+        if done == data.len() {
+            return;
+        }
+    }
+}
+
+/// The last octets of these two parts, at most so many.
+fn newest([older, newer]: [&[u8]; 2], most: usize) -> [&[u8]; 2] {
+    let newer = &newer[newer.len().saturating_sub(most)..];
+    [&older[older.len().saturating_sub(most - newer.len())..], newer]
 }
 
 impl Inflater {

@@ -132,6 +132,17 @@ impl Compressor {
         }
     }
 
+    /// Lets the next message refer to these octets, in this order, and to nothing before them.
+    pub(crate) fn begin_after(&mut self, parts: [&[u8]; 2]) {
+        self.stale = false;
+        self.deflate.reset();
+        for part in parts {
+            if !part.is_empty() {
+                self.deflate.set_dictionary(part).expect("at the start of a stream without a header");
+            }
+        }
+    }
+
     /// Compresses all of `data` and ends it with an empty block.
     fn flush(&mut self, mut data: &[u8], out: &mut Vec<u8>) {
         let mut end = out.len();

@@ -78,7 +78,7 @@ impl Decompressor {
     pub fn new() -> Decompressor {
         Decompressor {
             inflate: Inflate::new(false, WindowBits::MAX.get()),
-            history: History::new(WindowBits::MAX),
+            history: History::new(WindowBits::MAX.size()),
             of_end: 0,
             ended: false,
             full: false,

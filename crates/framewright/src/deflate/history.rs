@@ -1,34 +1,32 @@
-//! The last octets of what was inflated: the LZ77 window that a peer's next message may refer to.
+//! The last octets of the messages of one direction: what the next one may refer to, with context takeover.
 //!
 //! zlib has a window of its own and gives it to nobody. Here it is kept outside, in as many octets as there were, so that one
-//! inflater serves all connections in turn, and that a final block in the middle of a message loses nothing.
+//! compressor and one decompressor serve all connections in turn, and that a final block in the middle of a message loses nothing.
 
-use super::WindowBits;
-
-/// The last octets of a stream, at most as many as the window holds.
+/// The last octets of a stream, up to a number of them.
 ///
 /// ```text
-///   grows up to the window's size, then goes round:
+///   grows up to that number, then goes round:
 ///   | newest | oldest ...          |
 ///            ^ next
 /// ```
 #[derive(Debug, Default)]
 pub(crate) struct History {
     octets: Vec<u8>,
-    /// Where the next octet goes once there are as many as the window holds.
+    /// Where the next octet goes once there are as many as are kept.
     next: usize,
-    window: WindowBits,
+    most: usize,
 }
 
 impl History {
     /// An empty one, which has allocated nothing.
-    pub(crate) fn new(window: WindowBits) -> History {
-        History { octets: Vec::new(), next: 0, window }
+    pub(crate) fn new(most: usize) -> History {
+        History { octets: Vec::new(), next: 0, most }
     }
 
-    /// Appends what was inflated.
+    /// Appends what was compressed or inflated.
     pub(crate) fn push(&mut self, piece: &[u8]) {
-        let most = self.window.size();
+        let most = self.most;
         if piece.len() >= most {
             self.octets.clear();
             self.reserve(most);
@@ -61,11 +59,11 @@ impl History {
         self.next = 0;
     }
 
-    /// Room for so many more, and never for more than the window holds.
+    /// Room for so many more, and never for more than are kept.
     fn reserve(&mut self, more: usize) {
         let wanted = self.octets.len() + more;
         if wanted > self.octets.capacity() {
-            let room = (2 * self.octets.capacity()).max(wanted).min(self.window.size());
+            let room = (2 * self.octets.capacity()).max(wanted).min(self.most);
             self.octets.reserve_exact(room - self.octets.len());
         }
     }
@@ -81,15 +79,14 @@ mod tests {
         fn whatever_the_pieces_the_last_octets_are_kept_in_order(
             pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..700), 0..20),
         ) {
-            let window = WindowBits::new(9).unwrap();
-            let mut history = History::new(window);
+            let mut history = History::new(512);
             let mut all = Vec::new();
             for piece in &pieces {
                 history.push(piece);
                 all.extend_from_slice(piece);
-                let last = &all[all.len().saturating_sub(window.size())..];
+                let last = &all[all.len().saturating_sub(512)..];
                 prop_assert_eq!(&history.parts().concat(), last);
-                prop_assert!(history.octets.capacity() <= window.size());
+                prop_assert!(history.octets.capacity() <= 512);
             }
         }
     }

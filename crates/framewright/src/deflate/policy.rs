@@ -1,6 +1,7 @@
 //! The negotiation of permessage-deflate (RFC 7692, sections 5 and 7.1), the server's side: which offer is accepted,
 //! and what is answered.
 
+use super::DeflateConfig;
 use super::negotiate::{DeflateParams, NAME, WindowBits};
 use super::offer::{ClientWindow, DeflateOffer};
 use crate::handshake::Extension;
@@ -56,17 +57,22 @@ impl DeflatePolicy {
         DeflatePolicy { server_no_context_takeover: true, client_no_context_takeover: true, ..self }
     }
 
-    /// The same with context takeover by both sides, if the client has nothing against it. Short messages that are alike come out
-    /// several times shorter, and each connection holds a compressor and the client's window: see
-    /// [`takeover_size`](DeflatePolicy::takeover_size).
+    /// The same with context takeover by both sides, if the client has nothing against it, and a client's window of at most 4 KiB,
+    /// if it lets itself be told. Short messages that are alike come out shorter, and each connection holds some of what was sent
+    /// and received: see [`takeover_size`](DeflatePolicy::takeover_size).
     #[must_use]
     pub fn with_takeover(self) -> DeflatePolicy {
-        DeflatePolicy { server_no_context_takeover: false, client_no_context_takeover: false, ..self }
+        DeflatePolicy {
+            server_no_context_takeover: false,
+            client_no_context_takeover: false,
+            client_max_window_bits: self.client_max_window_bits.min(WindowBits::TAKEOVER),
+            ..self
+        }
     }
 
     /// The most octets that a server holds for a connection accepted with this policy, because of context takeover.
     #[must_use]
-    pub fn takeover_size(&self) -> usize {
+    pub fn takeover_size(&self, config: &DeflateConfig) -> usize {
         let most = DeflateParams {
             server_no_context_takeover: self.server_no_context_takeover,
             client_no_context_takeover: self.client_no_context_takeover,
@@ -74,7 +80,7 @@ impl DeflatePolicy {
             // A client that does not offer to limit its window has the largest.
             client_max_window_bits: WindowBits::MAX,
         };
-        most.takeover_size(Role::Server)
+        most.takeover_size(Role::Server, config)
     }
 
     /// Accepts the first offer that can be accepted, in the client's order; `None` if none can. Other extensions are
