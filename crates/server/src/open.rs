@@ -174,7 +174,7 @@ impl Open {
         if self.connection.state() == State::Closed {
             rx.clear();
         }
-        self.undecoded = (rx.unread() > 0 && !self.connection.wants_read()) || self.connection.is_paused();
+        self.undecoded = rx.has_undecoded() && (!self.connection.wants_read() || self.connection.is_paused());
         if self.eof && !self.undecoded {
             self.connection.handle_eof(now);
         }

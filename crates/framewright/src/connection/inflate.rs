@@ -27,9 +27,12 @@ impl Connection {
         let arrived = !rx.incoming.in_frame && rx.incoming.last_frame;
         rx.incoming.unfinished = false;
         self.link().paused = false;
+        if !arrived && rx.held().is_empty() && rx.incoming.inflater.is_none() {
+            return Ok(Turn::Again);
+        }
         if !self.take_inflater(rx, arrived) {
             return match self.config.delivery {
-                // Others inflate messages that are here as a whole: they will be done.
+                // Whoever has it needs nothing of its peer.
                 _ if arrived => Ok(self.pause(rx)),
                 Delivery::Whole => Ok(Turn::Again),
                 Delivery::Chunks => Err(Error::Limit(LimitExceeded::DeflateMemory)),

@@ -107,6 +107,13 @@ impl RecvBuffer {
         self.end - self.read
     }
 
+    /// Whether decoding on could give an event without more octets: after
+    /// [`wants_read`](super::Connection::wants_read) had been false, or [`is_paused`](super::Connection::is_paused) true.
+    #[must_use]
+    pub fn has_undecoded(&self) -> bool {
+        self.unread() > 0 || self.incoming.unfinished
+    }
+
     /// Octets that are kept: undecoded ones and the payload of a message in parts. Can be 0 in the middle of a message of which
     /// all that came was delivered, when [`is_empty`](RecvBuffer::is_empty) is false.
     #[must_use]

@@ -4,7 +4,7 @@ use super::history::History;
 use super::memory::{DeflateMemory, Reservation};
 use super::{Compressor, Decompressor, Level, WindowBits};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// How many octets of messages one connection may inflate while a codec is lent to it, before it has to give the others their
 /// turn: about a millisecond.
@@ -13,7 +13,7 @@ const INFLATE: usize = 1 << 20;
 /// How many it may compress; what is sent beyond goes as it is. More, since it is the application that sends.
 const COMPRESS: usize = 4 << 20;
 
-/// How many decompressors wait here, at most, besides the one that never leaves.
+/// How many reserved decompressors wait here at most.
 const SPARE: usize = 4;
 
 /// A compressed message is kept here up to this length, longer ones in a buffer that is freed.
@@ -26,8 +26,13 @@ const KEEP_SCRATCH: usize = 256 << 10;
 /// message begins with no window, or with the one of its own connection.
 pub struct Codec {
     memory: Arc<DeflateMemory>,
+    /// Decompressors that were reserved and wait for their next use.
     #[allow(clippy::vec_box, reason = "each is handed on in its box")]
-    inflaters: Vec<Box<Inflater>>,
+    spare: Vec<Box<Inflater>>,
+    /// The one that there is whatever was reserved, made when it is first needed.
+    home: Option<Box<Inflater>>,
+    /// Lives as long as that one.
+    home_is_out: Weak<()>,
     /// One for each level in use.
     compressors: Vec<(Compressor, Reservation)>,
     /// The payload of the message that was compressed last.
@@ -43,6 +48,8 @@ pub struct Codec {
 pub(crate) struct Inflater {
     pub(crate) decompressor: Decompressor,
     _held: Reservation,
+    /// This is the one of its codec that was not reserved.
+    home: Option<Arc<()>>,
 }
 
 impl Codec {
@@ -51,7 +58,9 @@ impl Codec {
     pub fn new(memory: Arc<DeflateMemory>) -> Codec {
         Codec {
             memory,
-            inflaters: Vec::new(),
+            spare: Vec::new(),
+            home: None,
+            home_is_out: Weak::new(),
             compressors: Vec::new(),
             scratch: Vec::new(),
             to_inflate: usize::MAX,
@@ -85,25 +94,34 @@ impl Codec {
     }
 
     /// A decompressor for a message. `waits` tells that the rest of the message has yet to arrive, for as long as the peer likes:
-    /// then it gets one for which there is memory, and the last one that is here stays for messages that are here already.
-    /// `None` if there is no such.
+    /// such a message gets one only if there is memory for it. Other messages share the one of this codec besides; while that is
+    /// out they wait for each other.
     pub(crate) fn take_inflater(&mut self, waits: bool) -> Option<Box<Inflater>> {
-        if self.inflaters.len() > usize::from(waits) {
-            return self.inflaters.pop();
+        if let Some(inflater) = self.spare.pop() {
+            return Some(inflater);
         }
-        let held = match self.memory.reserve(Decompressor::MAX_SIZE) {
-            Some(held) => held,
-            None if self.inflaters.is_empty() && !waits => self.memory.count(Decompressor::MAX_SIZE),
-            None => return None,
-        };
-        Some(Box::new(Inflater { decompressor: Decompressor::new(), _held: held }))
+        if !waits && let Some(inflater) = self.home.take() {
+            return Some(inflater);
+        }
+        if let Some(held) = self.memory.reserve(Decompressor::MAX_SIZE) {
+            return Some(Inflater::new(held, None));
+        }
+        // If the connection that had it is gone, it is gone too.
+        if waits || self.home_is_out.strong_count() > 0 {
+            return None;
+        }
+        let home = Arc::new(());
+        self.home_is_out = Arc::downgrade(&home);
+        Some(Inflater::new(self.memory.count(Decompressor::MAX_SIZE), Some(home)))
     }
 
     /// Takes a decompressor back.
     pub(crate) fn put_inflater(&mut self, mut inflater: Box<Inflater>) {
-        if self.inflaters.len() <= SPARE {
-            inflater.decompressor.reset();
-            self.inflaters.push(inflater);
+        inflater.decompressor.reset();
+        if inflater.home.is_some() {
+            self.home = Some(inflater);
+        } else if self.spare.len() < SPARE {
+            self.spare.push(inflater);
         }
     }
 
@@ -191,6 +209,10 @@ fn newest([older, newer]: [&[u8]; 2], most: usize) -> [&[u8]; 2] {
 }
 
 impl Inflater {
+    fn new(held: Reservation, home: Option<Arc<()>>) -> Box<Inflater> {
+        Box::new(Inflater { decompressor: Decompressor::new(), _held: held, home })
+    }
+
     /// Begins a message that may refer to this history, which goes along until [`end`](Inflater::end).
     pub(crate) fn begin(&mut self, history: Option<&mut History>) {
         if let Some(history) = history {
