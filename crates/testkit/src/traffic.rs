@@ -74,6 +74,36 @@ impl Script {
     }
 }
 
+/// A text of exactly `len` octets, such as an API answers with: JSON records, the last one cut off.
+#[must_use]
+pub fn json_records(random: &mut SplitMix64, len: usize) -> String {
+    const NAMES: [&str; 8] = ["Ada", "Barbara", "Claude", "Edsger", "Frances", "Grace", "Ken", "Radia"];
+    const CITIES: [&str; 4] = ["Lisbon", "Oslo", "Prague", "Vienna"];
+    let mut text = String::with_capacity(len + 200);
+    while text.len() < len {
+        let mut below = |bound: usize| random.below(bound);
+        let record = format!(
+            "{{\"id\":{},\"name\":\"{}\",\"email\":\"user{}@example.com\",\"city\":\"{}\",\"balance\":{}.{:02},\
+             \"active\":{},\"seen\":\"2026-{:02}-{:02}T{:02}:{:02}:{:02}Z\"}},",
+            below(1_000_000),
+            NAMES[below(8)],
+            below(100_000),
+            CITIES[below(4)],
+            below(10_000),
+            below(100),
+            below(2) == 0,
+            1 + below(12),
+            1 + below(28),
+            below(24),
+            below(60),
+            below(60),
+        );
+        text.push_str(&record);
+    }
+    text.truncate(len);
+    text
+}
+
 /// A server's connection and its driver: every message goes back as it came.
 #[derive(Debug)]
 pub struct Echo {
