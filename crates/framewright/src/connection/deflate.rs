@@ -4,7 +4,7 @@
 use super::event::Message;
 use super::send::opcode;
 use super::{Connection, next_key};
-use crate::deflate::{Codec, DeflateConfig, DeflateParams, History, Level, Reservation, WindowBits};
+use crate::deflate::{Codec, DeflateConfig, DeflateParams, History, Level, Reservation, Stamp, WindowBits};
 use crate::frame::{OpCode, RSV1, Rules};
 use crate::role::Role;
 
@@ -58,13 +58,18 @@ impl Link {
         codec.compress(data, last, config.level, window, self.sent.as_deref())
     }
 
-    /// The peer gets these octets compressed: what follows may refer to them.
-    fn remember(&mut self, data: &[u8], role: Role, config: &DeflateConfig) {
+    /// The peer gets these octets compressed: what follows may refer to them. The `stamp` is that of the codec that has compressed
+    /// them; none if it was elsewhere.
+    fn remember(&mut self, data: &[u8], stamp: Stamp, role: Role, config: &DeflateConfig) {
         let own = self.params.sent_by(role);
         if own.takeover && config.history > 0 {
             let most = own.window.size().min(config.history);
-            self.sent.get_or_insert_with(|| Box::new(History::new(most))).push(data);
+            self.sent.get_or_insert_with(|| Box::new(History::new(most))).push_compressed(data, stamp);
         }
+    }
+
+    fn stamp(&self) -> Stamp {
+        self.codec.as_ref().map_or_else(Stamp::default, |codec| codec.stamp())
     }
 
     fn may_compress(&self, octets: usize) -> bool {
@@ -189,7 +194,7 @@ impl Connection {
         //# Set the "Per-Message Compressed" bit of the first frame to 1.
         if shorter {
             outbox.push_frame(true, RSV1, opcode(message), payload, next_key(extra));
-            link.remember(data, *role, settings);
+            link.remember(data, link.stamp(), *role, settings);
         }
         link.run.note(data.len(), len);
         shorter
@@ -215,7 +220,7 @@ impl Connection {
         //# bit of control frames and non-first fragments of a data message.
         outbox.push_frame(last, if first { RSV1 } else { 0 }, opcode, payload, next_key(extra));
         if !data.is_empty() {
-            link.remember(data, *role, settings);
+            link.remember(data, link.stamp(), *role, settings);
             link.run.note(data.len(), len);
         }
         true
@@ -240,7 +245,7 @@ impl Connection {
     /// The peer got this message, compressed elsewhere.
     pub(super) fn remember_sent(&mut self, data: &[u8]) {
         if let Some(link) = &mut self.deflate {
-            link.remember(data, self.role, &self.config.deflate);
+            link.remember(data, Stamp::default(), self.role, &self.config.deflate);
         }
     }
 }

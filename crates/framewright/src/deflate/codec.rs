@@ -1,6 +1,6 @@
 //! What the connections of one event loop share for compression: lent to one after another, for the length of a turn.
 
-use super::history::History;
+use super::history::{History, Stamp};
 use super::memory::{DeflateMemory, Reservation};
 use super::{Compressor, Decompressor, Level, WindowBits};
 use std::fmt;
@@ -37,6 +37,8 @@ pub struct Codec {
     compressors: Vec<(Compressor, Reservation)>,
     /// The payload of the message that was compressed last.
     scratch: Vec<u8>,
+    /// The state that compressing has left the last used compressor in.
+    stamp: Stamp,
     /// Octets of messages that may still be inflated in this turn.
     to_inflate: usize,
     /// The same for compressing.
@@ -63,6 +65,7 @@ impl Codec {
             home_is_out: Weak::new(),
             compressors: Vec::new(),
             scratch: Vec::new(),
+            stamp: Stamp::default(),
             to_inflate: usize::MAX,
             to_compress: usize::MAX,
         }
@@ -138,16 +141,25 @@ impl Codec {
         self.clear_scratch();
         let index = self.compressor(level);
         let (compressor, _) = &mut self.compressors[index];
-        let history = history.map_or([&[][..]; 2], History::parts);
-        let before = history[0].len() + history[1].len();
-        if window == WindowBits::MAX || before + data.len() <= window.size() {
-            compressor.begin_after(history);
+        let parts = history.map_or([&[][..]; 2], History::parts);
+        let before = parts[0].len() + parts[1].len();
+        if window == WindowBits::MAX && history.is_some_and(|history| history.is_in(self.stamp)) {
+            // It has compressed this history last, and all before it.
+            compressor.compress_part(data, last, &mut self.scratch);
+        } else if window == WindowBits::MAX || before + data.len() <= window.size() {
+            compressor.begin_after(parts);
             compressor.compress_part(data, last, &mut self.scratch);
         } else {
-            in_parts(compressor, data, last, window.size() / 2, history, &mut self.scratch);
+            in_parts(compressor, data, last, window.size() / 2, parts, &mut self.scratch);
         }
+        self.stamp = self.stamp.next();
         self.to_compress = self.to_compress.saturating_sub(data.len());
         &self.scratch
+    }
+
+    /// The state that the last call of [`compress`](Codec::compress) has left: for the history that has got what was compressed.
+    pub(crate) fn stamp(&self) -> Stamp {
+        self.stamp
     }
 
     /// The place of the compressor with this level; of another one if there is no memory for it.

@@ -3,6 +3,8 @@
 //! zlib has a window of its own and gives it to nobody. Here it is kept outside, in as many octets as there were, so that one
 //! compressor and one decompressor serve all connections in turn, and that a final block in the middle of a message loses nothing.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 /// The last octets of a stream, up to a number of them.
 ///
 /// ```text
@@ -16,17 +18,49 @@ pub(crate) struct History {
     /// Where the next octet goes once there are as many as are kept.
     next: usize,
     most: usize,
+    /// The state of the compressor that has compressed all of this, and nothing since; none if there is no such.
+    stamp: Stamp,
+}
+
+/// Tells one state of one codec's compressor from all others. The default is none of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stamp(u64);
+
+/// Stamps that nobody else has: counted up from a block of 2^32.
+static BLOCKS: AtomicU64 = AtomicU64::new(1);
+
+impl Stamp {
+    /// The next one.
+    pub(super) fn next(self) -> Stamp {
+        if self.0.trailing_zeros() >= 32 {
+            Stamp(BLOCKS.fetch_add(1, Ordering::Relaxed) << 32 | 1)
+        } else {
+            Stamp(self.0 + 1)
+        }
+    }
 }
 
 impl History {
     /// An empty one, which has allocated nothing.
     pub(crate) fn new(most: usize) -> History {
-        History { octets: Vec::new(), next: 0, most }
+        History { octets: Vec::new(), next: 0, most, stamp: Stamp::default() }
+    }
+
+    /// Appends what was compressed, which has left the compressor in this state.
+    pub(crate) fn push_compressed(&mut self, piece: &[u8], stamp: Stamp) {
+        self.push(piece);
+        self.stamp = stamp;
+    }
+
+    /// Whether a compressor in this state has compressed all of this, and nothing since.
+    pub(super) fn is_in(&self, state: Stamp) -> bool {
+        self.stamp == state && state != Stamp::default()
     }
 
     /// Appends what was compressed or inflated.
     pub(crate) fn push(&mut self, piece: &[u8]) {
         let most = self.most;
+        self.stamp = Stamp::default();
         if piece.len() >= most {
             self.octets.clear();
             self.reserve(most);
@@ -57,6 +91,7 @@ impl History {
     pub(crate) fn clear(&mut self) {
         self.octets.clear();
         self.next = 0;
+        self.stamp = Stamp::default();
     }
 
     /// Room for so many more, and never for more than are kept.
@@ -88,6 +123,25 @@ mod tests {
                 prop_assert_eq!(&history.parts().concat(), last);
                 prop_assert!(history.octets.capacity() <= 512);
             }
+        }
+    }
+
+    #[test]
+    fn no_two_codecs_ever_have_the_same_stamp() {
+        let (mut first, mut second) = (Stamp::default().next(), Stamp::default().next());
+        let mut seen = vec![first, second];
+        for _ in 0..3 {
+            (first, second) = (first.next(), second.next());
+            seen.extend([first, second]);
+        }
+        // At the end of a block of its own.
+        let mut last = Stamp(first.0 | u64::from(u32::MAX));
+        for _ in 0..3 {
+            seen.push(last);
+            last = last.next();
+        }
+        for (index, stamp) in seen.iter().enumerate() {
+            assert!(!seen[..index].contains(stamp) && *stamp != Stamp::default(), "{seen:x?}");
         }
     }
 }

@@ -31,7 +31,7 @@ pub use compress::{Compressor, Level};
 pub use config::DeflateConfig;
 pub(crate) use decompress::Progress;
 pub use decompress::{Decompressor, InflateError};
-pub(crate) use history::History;
+pub(crate) use history::{History, Stamp};
 pub use memory::{DeflateMemory, DeflateMemoryStats, Reservation};
 pub use negotiate::{DeflateParams, WindowBits};
 pub use offer::{ClientWindow, DeflateOffer};
