@@ -113,6 +113,7 @@ impl Connection {
         let role = self.role;
         let (codec, history) = self.link().inflating(role);
         let Some(mut inflater) = codec.take_inflater(!arrived) else { return false };
+        codec.began(history.as_ref().map_or(0, |history| history.len()));
         inflater.begin(history);
         rx.begin_inflating(inflater);
         true

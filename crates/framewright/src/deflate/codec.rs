@@ -6,12 +6,18 @@ use super::{Compressor, Decompressor, Level, WindowBits};
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-/// How many octets of messages one connection may inflate while a codec is lent to it, before it has to give the others their
-/// turn: about a millisecond.
+/// The work that one connection may do while a codec is lent to it, before it has to give the others their turn: octets that are
+/// inflated, about a millisecond of them. Each message counts as some more, and so does the history that it is begun with, so
+/// that the shortest cost what they take.
 const INFLATE: usize = 1 << 20;
+const INFLATE_MESSAGE: usize = 256;
+const INFLATE_HISTORY: usize = 16;
 
-/// How many it may compress; what is sent beyond goes as it is. More, since it is the application that sends.
-const COMPRESS: usize = 4 << 20;
+/// The same for compressing, which takes twice as long for an octet; what is sent beyond goes as it is. Twice as much, since it is
+/// the application that sends. To clear the table of hashes takes as long as to compress one or two KiB.
+const COMPRESS: usize = 2 << 20;
+const COMPRESS_MESSAGE: usize = 1 << 10;
+const COMPRESS_HISTORY: usize = 2;
 
 /// How many reserved decompressors wait here at most.
 const SPARE: usize = 4;
@@ -81,12 +87,17 @@ impl Codec {
         (self.to_inflate, self.to_compress) = (INFLATE, COMPRESS);
     }
 
-    /// Octets of messages that may still be inflated in this turn.
+    /// Octets that may still be inflated in this turn.
     pub(crate) fn to_inflate(&self) -> usize {
         self.to_inflate
     }
 
-    /// Notes that so many were.
+    /// Notes that a message was begun with a history of so many octets.
+    pub(crate) fn began(&mut self, history: usize) {
+        self.inflated(INFLATE_MESSAGE + history / INFLATE_HISTORY);
+    }
+
+    /// Notes that so many octets were read and written.
     pub(crate) fn inflated(&mut self, octets: usize) {
         self.to_inflate = self.to_inflate.saturating_sub(octets);
     }
@@ -142,7 +153,7 @@ impl Codec {
         let index = self.compressor(level);
         let (compressor, _) = &mut self.compressors[index];
         let parts = history.map_or([&[][..]; 2], History::parts);
-        let before = parts[0].len() + parts[1].len();
+        let before = history.map_or(0, History::len);
         if window == WindowBits::MAX && history.is_some_and(|history| history.is_in(self.stamp)) {
             // It has compressed this history last, and all before it.
             compressor.compress_part(data, last, &mut self.scratch);
@@ -153,7 +164,8 @@ impl Codec {
             in_parts(compressor, data, last, window.size() / 2, parts, &mut self.scratch);
         }
         self.stamp = self.stamp.next();
-        self.to_compress = self.to_compress.saturating_sub(data.len());
+        let work = data.len() + COMPRESS_MESSAGE + before / COMPRESS_HISTORY;
+        self.to_compress = self.to_compress.saturating_sub(work);
         &self.scratch
     }
 

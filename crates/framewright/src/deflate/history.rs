@@ -46,6 +46,11 @@ impl History {
         History { octets: Vec::new(), next: 0, most, stamp: Stamp::default() }
     }
 
+    /// How many octets there are.
+    pub(crate) fn len(&self) -> usize {
+        self.octets.len()
+    }
+
     /// Appends what was compressed, which has left the compressor in this state.
     pub(crate) fn push_compressed(&mut self, piece: &[u8], stamp: Stamp) {
         self.push(piece);
