@@ -84,8 +84,10 @@ proptest! {
     ) {
         let delivery = if chunks { Delivery::Chunks } else { Delivery::Whole };
         let config = Config { delivery, ..Config::default() };
+        // A large message that comes octet by octet goes back in as many fragments.
+        let patient = Config { small_frame_budget: u32::MAX, ..Config::default() };
         for role in ROLES {
-            let mut sender = Endpoint::new(role.peer(), Config::default(), seed, Behaviour::Silent);
+            let mut sender = Endpoint::new(role.peer(), patient.clone(), seed, Behaviour::Silent);
             samples.iter().for_each(|sample| send(&mut sender, sample));
             let _ = sender.frames();
             let mut receiver = Endpoint::new(role, config.clone(), seed, Behaviour::Echo);
