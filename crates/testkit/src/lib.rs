@@ -1,6 +1,7 @@
 //! What the tests, fuzz targets and benches share.
 
 pub mod app;
+pub mod deflate;
 pub mod endpoint;
 pub mod fuzz_connection;
 pub mod fuzz_frame;
@@ -8,6 +9,7 @@ pub mod fuzz_head;
 pub mod naive;
 mod naive_handshake;
 pub mod naive_head;
+pub mod naive_inflate;
 pub mod net;
 pub mod rng;
 pub mod script;
