@@ -2,8 +2,11 @@
 //! sent and seen.
 
 use crate::app::{App, Behaviour};
+use crate::naive_inflate::Inflation;
 use crate::rng::SplitMix64;
 use crate::wire::{self, WireFrame};
+#[cfg(feature = "deflate")]
+use framewright::deflate::{Codec, DeflateParams};
 use framewright::{
     CloseCode, Closure, Config, Connection, Event, Message, Negotiated, RecvBuffer, Role, State, Transmit,
 };
@@ -128,6 +131,9 @@ pub struct Endpoint {
     pub shutdown: bool,
     /// What answers the events.
     pub app: App,
+    /// What is lent for each turn; without it the connection has its own.
+    #[cfg(feature = "deflate")]
+    pub codec: Option<Box<Codec>>,
 }
 
 impl Endpoint {
@@ -146,7 +152,32 @@ impl Endpoint {
         seed: u64,
         behaviour: Behaviour,
     ) -> Endpoint {
-        let (config, negotiated) = (Arc::new(config), Negotiated::default());
+        Endpoint::negotiated(now, role, config, Negotiated::default(), seed, behaviour)
+    }
+
+    /// An endpoint that has agreed on permessage-deflate, if there are parameters.
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub fn deflating(
+        role: Role,
+        config: Config,
+        params: impl Into<Option<DeflateParams>>,
+        seed: u64,
+        behaviour: Behaviour,
+    ) -> Endpoint {
+        let negotiated = params.into().map_or_else(Negotiated::new, |it| Negotiated::new().with_deflate(it));
+        Endpoint::negotiated(Instant::now(), role, config, negotiated, seed, behaviour)
+    }
+
+    fn negotiated(
+        now: Instant,
+        role: Role,
+        config: Config,
+        negotiated: Negotiated,
+        seed: u64,
+        behaviour: Behaviour,
+    ) -> Endpoint {
+        let config = Arc::new(config);
         let connection = match role {
             Role::Server => Connection::server(config, negotiated, now),
             Role::Client => Connection::client(config, negotiated, Box::new(SplitMix64::new(seed)), now),
@@ -160,7 +191,17 @@ impl Endpoint {
             room: usize::MAX,
             shutdown: false,
             app: App::new(behaviour),
+            #[cfg(feature = "deflate")]
+            codec: None,
         }
+    }
+
+    /// The same with a codec to lend.
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub fn with_codec(mut self, codec: Codec) -> Endpoint {
+        self.codec = Some(Box::new(codec));
+        self
     }
 
     /// Receives these octets and does all that follows from them.
@@ -193,8 +234,30 @@ impl Endpoint {
         self.drain();
     }
 
-    /// Takes every event that there is and transmits after each, as far as there is room.
+    /// Takes every event that there is and transmits after each, as far as there is room; in as many turns as it takes.
     pub fn drain(&mut self) {
+        loop {
+            self.turn();
+            let paused = self.connection.is_paused() && self.connection.state() != State::Closed;
+            if !paused || !self.connection.wants_read() {
+                return;
+            }
+        }
+    }
+
+    /// One turn of it.
+    pub fn turn(&mut self) {
+        #[cfg(feature = "deflate")]
+        if let Some(codec) = self.codec.take() {
+            self.codec = self.connection.lend_codec(codec);
+            self.take_events();
+            self.codec = self.codec.take().or_else(|| self.connection.reclaim_codec());
+            return;
+        }
+        self.take_events();
+    }
+
+    fn take_events(&mut self) {
         loop {
             self.transmit();
             let congested = !self.connection.wants_read() && self.connection.state() != State::Closed;
@@ -237,10 +300,30 @@ impl Endpoint {
     /// The frames of all that was sent.
     ///
     /// # Panics
-    /// If the sent octets break a rule (see [`wire::check_output`]).
+    /// If the sent octets break a rule (see [`wire::check_compressed_output`]).
     #[must_use]
     pub fn frames(&self) -> Vec<WireFrame> {
-        wire::check_output(self.connection.role(), &self.sent).unwrap_or_else(|rule| panic!("{rule}"))
+        let role = self.connection.role();
+        wire::check_compressed_output(role, self.inflation_of(role), &self.sent)
+            .unwrap_or_else(|rule| panic!("{rule}"))
+    }
+
+    /// The messages of all that was sent, and what was sent of the one in progress.
+    #[must_use]
+    pub fn messages(&self) -> (Vec<wire::Message>, Option<wire::Message>) {
+        wire::messages(&self.frames(), self.inflation_of(self.connection.role()))
+    }
+
+    /// What was agreed on for the compressed messages of this sender, if anything was.
+    #[must_use]
+    pub fn inflation_of(&self, sender: Role) -> Option<Inflation> {
+        #[cfg(feature = "deflate")]
+        return Some(Inflation::of(&self.connection.deflate()?, sender));
+        #[cfg(not(feature = "deflate"))]
+        {
+            let _ = sender;
+            None
+        }
     }
 
     /// The time until the next deadline.

@@ -8,7 +8,7 @@ use crate::endpoint::{Endpoint, Seen, join_chunks};
 use crate::naive::{self, Reading, Verdict};
 use crate::rng::SplitMix64;
 use crate::split::random_pieces;
-use crate::wire::WireFrame;
+use crate::wire::{Message, WireFrame};
 use framewright::{Closure, Config, Delivery, Error, RecvBuffer, Role, State};
 
 /// Checks the whole of `data` as the stream of a client under default settings, and then what follows its first four octets
@@ -257,15 +257,15 @@ fn check_closure(verdict: Verdict, closure: &Closure) {
 
 impl Sent {
     fn of(endpoint: &Endpoint) -> Sent {
-        let mut sent = Sent { messages: Vec::new(), partial: None, control: Vec::new(), pongs: Vec::new() };
+        let (messages, partial) = endpoint.messages();
+        let bare = |message: Message| (u8::from(!message.text) + 1, message.payload);
+        let messages = messages.into_iter().map(bare).collect();
+        let mut sent = Sent { messages, partial: partial.map(bare), control: Vec::new(), pongs: Vec::new() };
         for WireFrame { header, payload, .. } in endpoint.frames() {
             match header.opcode {
                 10 => sent.pongs.push(payload),
                 8 | 9 => sent.control.push((header.opcode, payload)),
-                opcode => {
-                    sent.partial.get_or_insert_with(|| (opcode, Vec::new())).1.extend(payload);
-                    sent.messages.extend(sent.partial.take_if(|_| header.fin));
-                }
+                _ => {}
             }
         }
         sent

@@ -3,7 +3,7 @@
 
 use crate::wire::{Fields, WireFrame, header_fault};
 use framewright::Role;
-use framewright::frame::{Frame, Header, MAX_HEADER_LEN, MaskRule, Rules, encode_frame, encoded_len};
+use framewright::frame::{Frame, Header, MAX_HEADER_LEN, MaskRule, RSV1, Rules, encode_frame, encoded_len};
 
 /// Checks a stream of frames under the rules of both roles, and of none.
 ///
@@ -13,6 +13,7 @@ pub fn check(data: &[u8]) {
     check_under(data, Rules::for_receiver(Role::Server), Some(true));
     check_under(data, Rules::for_receiver(Role::Client), Some(false));
     check_under(data, Rules { mask: MaskRule::Either, rsv: 0 }, None);
+    check_under(data, Rules { mask: MaskRule::Either, rsv: RSV1 }, None);
 }
 
 fn check_under(data: &[u8], rules: Rules, masked: Option<bool>) {
@@ -20,7 +21,7 @@ fn check_under(data: &[u8], rules: Rules, masked: Option<bool>) {
     let mut rest = &mut copy[..];
     let mut at = 0;
     loop {
-        let fault = header_fault(&data[at..], masked);
+        let fault = header_fault(&data[at..], masked, rules.rsv != 0);
         check_header(&data[at..], rules, fault);
         let Ok(decoded) = Frame::decode(rest, rules) else {
             assert!(fault.is_some(), "the codec alone sees a fault at octet {at}");
@@ -64,6 +65,7 @@ fn check_frame(frame: &Frame<'_>, expected: &WireFrame, octets: &[u8]) {
     assert_eq!(encoded_len(frame.payload.len(), header.mask.is_some()), octets.len());
     let mut again = Vec::new();
     encode_frame(&mut again, header.fin, header.opcode, frame.payload, header.mask);
+    again[0] |= header.rsv << 4;
     assert_eq!(again, octets, "what was decoded encodes to the same octets");
 }
 

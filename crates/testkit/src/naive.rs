@@ -1,7 +1,9 @@
 //! What a receiver has to make of a stream (RFC 6455, sections 5 to 8), decided the slow and obvious way: with the whole
-//! stream at hand, one pass, `std::str::from_utf8`, and no state that survives a call.
+//! stream at hand, one pass, `std::str::from_utf8`, and no state that survives a call. Compressed messages (RFC 7692) are
+//! inflated by [`naive_inflate`](crate::naive_inflate).
 
 use crate::endpoint::Seen;
+use crate::naive_inflate::{End, Inflated, Inflation};
 use crate::wire::{Fields, header_fault, masked, may_travel};
 use framewright::connection::SMALL_FRAME;
 use framewright::{Config, Delivery, Role};
@@ -42,6 +44,8 @@ pub struct Reading {
 /// The message in progress.
 struct Partial {
     text: bool,
+    compressed: bool,
+    /// As it was received.
     payload: Vec<u8>,
     /// Where in the stream each octet of `payload` lies.
     places: Vec<usize>,
@@ -52,23 +56,42 @@ struct Partial {
 /// Reads all that the peer of `receiver` has sent.
 #[must_use]
 pub fn read(receiver: Role, config: &Config, bytes: &[u8]) -> Reading {
+    read_compressed(receiver, config, None, bytes)
+}
+
+/// The same where permessage-deflate was agreed on, if it was: `inflation` is that of the peer's messages. A limit of the
+/// ratio is none of this decoder's.
+#[must_use]
+pub fn read_compressed(
+    receiver: Role,
+    config: &Config,
+    mut inflation: Option<Inflation>,
+    bytes: &[u8],
+) -> Reading {
     let mut events = Vec::new();
     let mut message = None;
-    let verdict = read_frames(receiver, config, bytes, &mut events, &mut message);
-    let partial = message.map(|message| (message.text, message.payload));
+    let verdict = read_frames(receiver, config, &mut inflation, bytes, &mut events, &mut message);
+    let partial = message.map(|message| match &inflation {
+        Some(inflation) if message.compressed => {
+            (message.text, inflation.begun(&message.payload, most(config)).octets)
+        }
+        _ => (message.text, message.payload),
+    });
     Reading { events, partial, verdict }
 }
 
 fn read_frames(
     receiver: Role,
     config: &Config,
+    inflation: &mut Option<Inflation>,
     bytes: &[u8],
     events: &mut Vec<Seen>,
     message: &mut Option<Partial>,
 ) -> Verdict {
     let mut at = 0;
     loop {
-        if let Some(octets) = header_fault(&bytes[at..], Some(receiver == Role::Server)) {
+        let masked_by_peer = Some(receiver == Role::Server);
+        if let Some(octets) = header_fault(&bytes[at..], masked_by_peer, inflation.is_some()) {
             return Verdict::Failed { code: 1002, at: at + octets };
         }
         let Some(header) = Fields::read(&bytes[at..]) else { return Verdict::Open };
@@ -97,6 +120,7 @@ fn read_frames(
         }
         let partial = message.get_or_insert_with(|| Partial {
             text: header.opcode == 1,
+            compressed: header.rsv != 0,
             payload: Vec::new(),
             places: Vec::new(),
             announced: 0,
@@ -106,21 +130,80 @@ fn read_frames(
         partial.small_frames += u32::from(header.len < SMALL_FRAME && !header.fin);
         partial.places.extend(start..at);
         partial.payload.extend(payload);
-        if partial.text
-            && let Some(index) = first_invalid(&partial.payload)
-        {
-            return Verdict::Failed { code: 1007, at: partial.places[index] + 1 };
+        if let Some((code, octets)) = partial.fault(inflation.as_ref(), config) {
+            return Verdict::Failed { code, at: partial.places[octets - 1] + 1 };
         }
         if !whole {
             return Verdict::Open;
         }
         if header.fin {
-            if partial.text && str::from_utf8(&partial.payload).is_err() {
-                return Verdict::Failed { code: 1007, at };
+            let partial = message.take().expect("a message ends");
+            match partial.complete(inflation, config) {
+                Ok(event) => events.push(event),
+                Err(code) => return Verdict::Failed { code, at },
             }
-            events.extend(message.take().map(|partial| Seen::message(partial.text, partial.payload)));
         }
     }
+}
+
+impl Partial {
+    /// The code with which what has come of the payload fails the connection, and how many octets of it prove that.
+    fn fault(&self, inflation: Option<&Inflation>, config: &Config) -> Option<(u16, usize)> {
+        let Some(inflation) = inflation.filter(|_| self.compressed) else {
+            let index = if self.text { first_invalid(&self.payload) } else { None };
+            return index.map(|index| (1007, index + 1));
+        };
+        let fault = |octets: usize| {
+            let inflated = inflation.begun(&self.payload[..octets], most(config));
+            inflated_fault(&inflated, self.text, most(config))
+        };
+        let code = fault(self.payload.len())?;
+        // What proves a fault proves it with more behind it.
+        let (mut fine, mut faulty) = (0, self.payload.len());
+        while fine + 1 < faulty {
+            let middle = fine.midpoint(faulty);
+            if fault(middle).is_some() { faulty = middle } else { fine = middle }
+        }
+        Some((fault(faulty).unwrap_or(code), faulty))
+    }
+
+    /// The message with all its fragments, or the code with which it fails the connection.
+    fn complete(self, inflation: &mut Option<Inflation>, config: &Config) -> Result<Seen, u16> {
+        let mut payload = self.payload;
+        if let Some(inflation) = inflation.as_mut().filter(|_| self.compressed) {
+            let inflated = inflation.complete(&payload, most(config));
+            if let Some(code) = inflated_fault(&inflated, self.text, most(config)) {
+                return Err(code);
+            }
+            if !inflated.is_whole() {
+                return Err(1007);
+            }
+            payload = inflated.octets;
+            inflation.remember(&payload);
+        }
+        if self.text && str::from_utf8(&payload).is_err() {
+            return Err(1007);
+        }
+        Ok(Seen::message(self.text, payload))
+    }
+}
+
+/// The code with which this fails the connection: whatever comes first.
+fn inflated_fault(inflated: &Inflated, text: bool, most: usize) -> Option<u16> {
+    let within = &inflated.octets[..inflated.octets.len().min(most)];
+    if text && first_invalid(within).is_some() {
+        return Some(1007);
+    }
+    match inflated.end {
+        End::TooLong => Some(1009),
+        End::Corrupt => Some(1007),
+        End::Between | End::Final | End::Within => None,
+    }
+}
+
+/// The most octets of a message.
+fn most(config: &Config) -> usize {
+    usize::try_from(config.max_message).unwrap_or(usize::MAX)
 }
 
 /// The close code, if a data frame with this header cannot come now.
@@ -133,7 +216,10 @@ fn refusal(header: &Fields, message: Option<&Partial>, config: &Config) -> Optio
     }
     let (announced, small_frames) =
         message.map_or((0, 0), |partial| (partial.announced, partial.small_frames));
-    if announced + u128::from(header.len) > u128::from(config.max_message) {
+    let compressed = header.rsv != 0 || message.is_some_and(|partial| partial.compressed);
+    // What does not compress gets longer.
+    let longer = if compressed { config.max_message / 8 + 1024 } else { 0 };
+    if announced + u128::from(header.len) > u128::from(config.max_message) + u128::from(longer) {
         return Some(1009);
     }
     (header.len < SMALL_FRAME && !header.fin && small_frames >= config.small_frame_budget).then_some(1008)
@@ -190,6 +276,25 @@ mod tests {
         ];
         assert_eq!(reading.events, expected);
         assert_eq!(reading.verdict, Verdict::Closed { at: 9 + 7 + 8 + 11 });
+    }
+
+    #[test]
+    fn compressed_messages_are_inflated_with_what_came_before() {
+        let source = r#"
+            text rsv1 deflate "Hello"
+            text rsv1 hex "f2 00" !fin; ping; cont hex "11 00 00"
+        "#;
+        let stream = script::bytes(Role::Client, source);
+        let read = |takeover| {
+            let inflation = Some(Inflation::new(takeover, 1 << 15));
+            read_compressed(Role::Server, &Config::default(), inflation, &stream)
+        };
+        let hello = Seen::Text("Hello".to_owned());
+        assert_eq!(read(true).events, [hello.clone(), Seen::Ping(vec![]), hello.clone()]);
+        assert_eq!(read(true).verdict, Verdict::Open);
+        assert_eq!(read(false).events, [hello, Seen::Ping(vec![])]);
+        // "H", and a distance that reaches too far: it ends with the first octet of the second fragment.
+        assert_eq!(read(false).verdict, Verdict::Failed { code: 1007, at: 13 + 8 + 6 + 7 });
     }
 
     #[test]

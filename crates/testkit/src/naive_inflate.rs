@@ -216,7 +216,11 @@ impl Reader<'_> {
         }
         let (literals, distances) = lengths.split_at(literals);
         let (literals, distances) = (Code::new(literals), Code::new(distances));
-        if literals.is_usable() && distances.is_usable() { Ok((literals, distances)) } else { Err(End::Corrupt) }
+        if literals.is_usable() && distances.is_usable() {
+            Ok((literals, distances))
+        } else {
+            Err(End::Corrupt)
+        }
     }
 
     fn compressed(&mut self, literals: &Code, distances: &Code) -> Result<(), End> {
@@ -342,8 +346,8 @@ const LENGTHS: [(usize, usize); 29] = [
 
 /// The least distance of each symbol; symbol n has n / 2 - 1 bits more.
 const DISTANCES: [usize; 30] = [
-    1, 2, 3, 4, 5, 7, 9, 13, 17, 25, 33, 49, 65, 97, 129, 193, 257, 385, 513, 769, 1025, 1537, 2049, 3073, 4097,
-    6145, 8193, 12289, 16385, 24577,
+    1, 2, 3, 4, 5, 7, 9, 13, 17, 25, 33, 49, 65, 97, 129, 193, 257, 385, 513, 769, 1025, 1537, 2049, 3073,
+    4097, 6145, 8193, 12289, 16385, 24577,
 ];
 
 #[cfg(test)]

@@ -26,6 +26,7 @@
 //! |---|---|
 //! | `"text"` | with the escapes `\n` `\"` `\\` `\xNN` (an octet) and `\u{NNNN}` (a character) |
 //! | `hex "c3 28"` | octets |
+//! | `deflate` PAYLOAD | a payload compressed, as that of a message that refers to none before it |
 //! | PAYLOAD `*` N | the same N times |
 //!
 //! | mark behind a payload | |
@@ -36,6 +37,7 @@
 //! | `len=N` | announces N octets, whatever the payload has |
 //! | `form=7` `form=16` `form=64` | writes the length so, shortest or not |
 
+use crate::deflate::Deflater;
 use crate::rng::SplitMix64;
 use crate::wire::masked;
 use framewright::Role;
@@ -163,15 +165,17 @@ impl Parser {
             self.skip(false);
             let at = self.at;
             match self.peek() {
-                Some('"') => {
-                    let octets = self.string()?;
-                    self.repeated(&octets, &mut draft.payload)?;
-                }
+                Some('"') => self.payload(&mut draft.payload)?,
                 Some(next) if next.is_ascii_alphabetic() || next == '!' => {
                     let mark = self.word();
                     if mark == "hex" {
-                        let octets = self.hex_string()?;
-                        self.repeated(&octets, &mut draft.payload)?;
+                        self.at = at;
+                        self.payload(&mut draft.payload)?;
+                    } else if mark == "deflate" {
+                        let mut octets = Vec::new();
+                        self.skip(false);
+                        self.payload(&mut octets)?;
+                        draft.payload.extend(Deflater::new(6).message(&octets));
                     } else if !self.mark(&mark, &mut draft)? {
                         self.at = at;
                         return self.error("expected a payload or a mark");
@@ -182,6 +186,17 @@ impl Parser {
         }
         draft.encode(&mut self.out);
         Ok(())
+    }
+
+    /// Text or octets, as often as it says.
+    fn payload(&mut self, payload: &mut Vec<u8>) -> Result<(), String> {
+        let octets = if self.peek() == Some('h') {
+            self.word();
+            self.hex_string()?
+        } else {
+            self.string()?
+        };
+        self.repeated(&octets, payload)
     }
 
     /// Applies a mark; false if there is none of this name.
@@ -403,6 +418,8 @@ mod tests {
         assert_eq!(unmasked("op 0x3 rsv1 rsv3 \"x\""), [0xD3, 1, b'x']);
         assert_eq!(unmasked("close; close 1001; close hex \"03\""), [0x88, 0, 0x88, 2, 3, 0xE9, 0x88, 1, 3]);
         assert_eq!(unmasked("hex 82 7e00 01\nping"), [0x82, 0x7E, 0, 1, 0x89, 0]);
+        assert_eq!(unmasked("text rsv1 deflate \"Hello\""), *b"\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00");
+        assert_eq!(unmasked("text deflate hex \"61\" * 300")[2..], Deflater::new(6).message(&[b'a'; 300]));
         assert_eq!(unmasked("repeat 2 { repeat 2 { ping }; pong }"), [0x89, 0, 0x89, 0, 0x8A, 0].repeat(2));
     }
 
@@ -429,6 +446,7 @@ mod tests {
         let cases = [
             ("text \"a\"\nfoo", "2:1: expected text"),
             ("ping \"a", "1:8: expected `\"`"),
+            ("ping deflate 5", "1:14: expected `\"`"),
             ("ping fin", "1:6: expected a payload or a mark"),
             ("ping \"a\" 5", "1:10: expected a payload, a mark"),
             ("repeat 2 { ping", "1:16: expected `}`"),

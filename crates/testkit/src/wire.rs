@@ -1,6 +1,7 @@
 //! An independent reader of frames (RFC 6455, section 5.2): a header taken apart as numbers, a whole stream taken apart as
 //! frames, and a judge of what an endpoint has sent. Shares no code with the crate under test.
 
+use crate::naive_inflate::Inflation;
 use framewright::Role;
 use std::ops::Range;
 use std::str;
@@ -67,12 +68,17 @@ impl Fields {
 }
 
 /// How many octets at the start of `bytes` prove that a header is malformed, if any do. `masked` is what the MASK bit has to
-/// be, or `None` where both will do.
+/// be, or `None` where both will do. RSV1 may be set on the first frame of a message with `rsv1`.
 #[must_use]
-pub fn header_fault(bytes: &[u8], masked: Option<bool>) -> Option<usize> {
+pub fn header_fault(bytes: &[u8], masked: Option<bool>, rsv1: bool) -> Option<usize> {
     let &first = bytes.first()?;
     let (control, reserved) = (first % 16 >= 8, matches!(first % 16, 3..=7 | 11..=15));
-    if first / 16 % 8 != 0 || reserved || (control && first < 128) {
+    let rsv_fault = match first / 16 % 8 {
+        0 => false,
+        4 => !rsv1 || !matches!(first % 16, 1 | 2),
+        _ => true,
+    };
+    if rsv_fault || reserved || (control && first < 128) {
         return Some(1);
     }
     let &second = bytes.get(1)?;
@@ -147,15 +153,29 @@ pub fn frames(bytes: &[u8]) -> Vec<WireFrame> {
 /// # Errors
 /// A sentence that names the rule and the frame.
 pub fn check_output(sender: Role, bytes: &[u8]) -> Result<Vec<WireFrame>, String> {
+    check_compressed_output(sender, None, bytes)
+}
+
+/// The same for an endpoint whose compressed messages have to come to something with `inflation`, if it has agreed on
+/// permessage-deflate.
+///
+/// # Errors
+/// A sentence that names the rule and the frame.
+pub fn check_compressed_output(
+    sender: Role,
+    mut inflation: Option<Inflation>,
+    bytes: &[u8],
+) -> Result<Vec<WireFrame>, String> {
     let frames = frames(bytes);
     let end = frames.last().map_or(0, |frame| frame.at.end);
     if end != bytes.len() {
         return Err(format!("{} octets behind the last whole frame", bytes.len() - end));
     }
-    let mut message: Option<(u8, Vec<u8>)> = None;
+    let mut message: Option<Message> = None;
     for (index, frame) in frames.iter().enumerate() {
         let because = |rule: &str| format!("frame {index} {rule}: {:?}", frame.header);
-        if header_fault(&bytes[frame.at.clone()], Some(sender == Role::Client)).is_some() {
+        let masked = Some(sender == Role::Client);
+        if header_fault(&bytes[frame.at.clone()], masked, inflation.is_some()).is_some() {
             return Err(because("has a malformed header"));
         }
         match (frame.header.opcode, &mut message) {
@@ -164,19 +184,78 @@ pub fn check_output(sender: Role, bytes: &[u8]) -> Result<Vec<WireFrame>, String
             (9 | 10, _) => {}
             (0, None) => return Err(because("continues no message")),
             (1 | 2, Some(_)) => return Err(because("begins a message inside another one")),
-            (0, Some((_, payload))) => payload.extend_from_slice(&frame.payload),
-            (opcode, none) => *none = Some((opcode, frame.payload.clone())),
+            (0, Some(message)) => message.payload.extend_from_slice(&frame.payload),
+            (_, none) => *none = Some(Message::begun(frame)),
         }
         if frame.is_control() || !frame.header.fin {
             continue;
         }
-        if let Some((1, payload)) = message.take()
-            && str::from_utf8(&payload).is_err()
-        {
+        let message = message.take().expect("a message ends").inflated(&mut inflation).map_err(because)?;
+        if message.text && str::from_utf8(&message.payload).is_err() {
             return Err(because("ends a text message that is not UTF-8"));
         }
     }
     Ok(frames)
+}
+
+/// A message as it was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "made by `messages` only")]
+pub struct Message {
+    /// Whether it is text.
+    pub text: bool,
+    /// Whether it was compressed.
+    pub compressed: bool,
+    /// The payload of its fragments, inflated.
+    pub payload: Vec<u8>,
+}
+
+impl Message {
+    fn begun(frame: &WireFrame) -> Message {
+        let Fields { opcode, rsv, .. } = frame.header;
+        Message { text: opcode == 1, compressed: rsv != 0, payload: frame.payload.clone() }
+    }
+
+    fn inflated(mut self, inflation: &mut Option<Inflation>) -> Result<Message, &'static str> {
+        if let (Some(inflation), true) = (inflation, self.compressed) {
+            let inflated = inflation.complete(&self.payload, usize::MAX);
+            if !inflated.is_whole() {
+                return Err("ends a compressed message that is none");
+            }
+            if inflated.farthest > inflation.window() {
+                return Err("ends a compressed message that refers to what is behind its window");
+            }
+            self.payload = inflated.octets;
+            inflation.remember(&self.payload);
+        }
+        Ok(self)
+    }
+}
+
+/// The messages of these frames, and the one that is not complete, as far as it has come.
+///
+/// # Panics
+/// If [`check_compressed_output`] finds a fault in them.
+#[must_use]
+pub fn messages(frames: &[WireFrame], mut inflation: Option<Inflation>) -> (Vec<Message>, Option<Message>) {
+    let mut messages = Vec::new();
+    let mut partial: Option<Message> = None;
+    for frame in frames.iter().filter(|frame| !frame.is_control()) {
+        match &mut partial {
+            Some(message) => message.payload.extend_from_slice(&frame.payload),
+            none => *none = Some(Message::begun(frame)),
+        }
+        if frame.header.fin {
+            let whole = partial.take().expect("a message ends").inflated(&mut inflation);
+            messages.push(whole.unwrap_or_else(|rule| panic!("a frame {rule}")));
+        }
+    }
+    if let (Some(message), Some(inflation)) = (&mut partial, &inflation)
+        && message.compressed
+    {
+        message.payload = inflation.begun(&message.payload, usize::MAX).octets;
+    }
+    (messages, partial)
 }
 
 /// Whether a Close frame may have this body.
@@ -215,6 +294,30 @@ mod tests {
         assert_eq!((frame.header.opcode, &frame.payload[..]), (1, &b"Hello"[..]));
         let fragments = [0x01, 0x03, 0x48, 0x65, 0x6c, 0x80, 0x02, 0x6c, 0x6f];
         assert_eq!(check_output(Role::Server, &fragments).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn compressed_messages_are_inflated_and_judged() {
+        let inflation = |window| Some(Inflation::new(true, window));
+        // Section 7.2.3.2 of RFC 7692, with a message between that is not compressed.
+        let hello = [0xc1, 0x07, 0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+        let again = [0xc1, 0x05, 0xf2, 0x00, 0x11, 0x00, 0x00];
+        let sent = [&hello[..], &[0x81, 0x01, b'x'], &again].concat();
+        let frames = check_compressed_output(Role::Server, inflation(256), &sent).unwrap();
+        let (messages, partial) = messages(&frames, inflation(256));
+        let texts: Vec<_> =
+            messages.iter().map(|message| (message.compressed, &message.payload[..])).collect();
+        assert_eq!(texts, [(true, &b"Hello"[..]), (false, b"x"), (true, b"Hello")]);
+        assert_eq!(partial, None);
+        for (window, sent, part) in [
+            (4, &sent[..], "behind its window"),
+            (256, &again, "that is none"),
+            (256, &[0xc9, 0], "malformed"),
+        ] {
+            let error = check_compressed_output(Role::Server, inflation(window), sent).unwrap_err();
+            assert!(error.contains(part), "{error}");
+        }
+        assert!(check_output(Role::Server, &hello).unwrap_err().contains("malformed"));
     }
 
     #[test]
