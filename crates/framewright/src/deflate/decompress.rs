@@ -89,7 +89,7 @@ impl Decompressor {
     /// Appends the message with this payload to `out`, if it has at most `limit` octets.
     ///
     /// # Errors
-    /// [`InflateError`]. What was inflated before it showed is in `out` then, and only [`reset`](Decompressor::reset) makes
+    /// [`InflateError`]. Some of what was inflated before it showed is in `out` then, and only [`reset`](Decompressor::reset) makes
     /// this decompressor fit for another message.
     pub fn decompress(
         &mut self,
@@ -166,9 +166,9 @@ impl Decompressor {
                     //# The next DEFLATE block follows the padded data if any.
                     self.restart();
                 } else {
-                    // With the end of the message's payload, or with the block behind it.
+                    // With the end of the message's payload, with what its sender has removed, or with the block behind it.
                     progress.done = last;
-                    return if self.of_end == 0 || self.of_end == END.len() {
+                    return if [0, TAIL.len(), END.len()].contains(&self.of_end) {
                         Ok(progress)
                     } else {
                         Err(InflateError::Corrupt)
@@ -177,8 +177,10 @@ impl Decompressor {
             }
             let input = match within {
                 true => rest,
-                false if last => &END[self.of_end..],
-                false => &[],
+                false if !last => &[],
+                false if self.of_end < TAIL.len() => &END[self.of_end..TAIL.len()],
+                false if self.full => &[],
+                false => &END[self.of_end..],
             };
             let room = &mut out[progress.written..];
             if room.is_empty() || (input.is_empty() && !self.full) {
@@ -196,6 +198,10 @@ impl Decompressor {
             self.history.push(&room[..written]);
             self.full = written == room.len();
             self.ended = status == Status::StreamEnd;
+            // The empty block is no empty block where it has made more of the message.
+            if self.of_end >= TAIL.len() && read > 0 && written > 0 {
+                return Err(InflateError::Corrupt);
+            }
             progress.written += written;
             if within { progress.read += read } else { self.of_end += read }
         }
@@ -242,6 +248,26 @@ mod tests {
         for len in 0..payload.len() {
             assert_eq!(inflated(&payload[..len]), Err(InflateError::Corrupt), "cut after {len} octets");
         }
+    }
+
+    #[test]
+    fn a_payload_that_takes_what_is_appended_for_its_own_is_refused() {
+        // Blocks without compression that lack 1 to 12 octets. Four are what every sender has removed.
+        for missing in 1..=12_u8 {
+            for last in [0, 1] {
+                let payload = [last, missing + 1, 0, !(missing + 1), 0xff, b'a'];
+                match inflated(&payload) {
+                    Ok(message) => assert_eq!((missing, &message[..]), (4, &[b'a', 0, 0, 0xff, 0xff][..])),
+                    Err(error) => assert_eq!((error, missing == 4), (InflateError::Corrupt, false)),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_payload_may_end_with_an_empty_final_block() {
+        assert_eq!(inflated(&[0x01]).unwrap(), b"");
+        assert_eq!(inflated(b"\x00\x05\x00\xfa\xffHello\x01").unwrap(), b"Hello");
     }
 
     #[test]
