@@ -1,6 +1,8 @@
 //! The tests of the protocol crate against its RFCs: one module for each topic.
 
 mod backpressure;
+#[cfg(feature = "deflate")]
+mod deflate_support;
 mod handshake;
 mod handshake_http;
 mod handshake_properties;
@@ -15,6 +17,7 @@ mod section_5_5;
 mod section_7;
 #[cfg(feature = "deflate")]
 mod section_7692_7_1;
+#[cfg(feature = "deflate")]
 mod section_7692_7_2;
 mod section_8_1;
 mod sending;

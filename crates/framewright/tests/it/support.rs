@@ -26,10 +26,14 @@ pub(crate) fn receive(role: Role, source: &str) -> Endpoint {
 
 /// The same under other settings and with another application.
 pub(crate) fn receive_with(role: Role, config: &Config, behaviour: Behaviour, source: &str) -> Endpoint {
-    let bytes = from_peer(role, source);
+    receive_by(|| Endpoint::new(role, config.clone(), 6455, behaviour), &from_peer(role, source))
+}
+
+/// The same for these octets and for endpoints that are made so.
+pub(crate) fn receive_by(make: impl Fn() -> Endpoint, bytes: &[u8]) -> Endpoint {
     let mut last: Option<Endpoint> = None;
-    every_split(&bytes, |_, pieces| {
-        let mut endpoint = Endpoint::new(role, config.clone(), 6455, behaviour);
+    every_split(bytes, |_, pieces| {
+        let mut endpoint = make();
         for piece in pieces {
             endpoint.feed(piece);
         }
@@ -52,8 +56,16 @@ pub(crate) fn fails(role: Role, source: &str, cause: impl Into<Error>) -> Endpoi
 
 /// The same under other settings.
 pub(crate) fn fails_with(role: Role, config: &Config, source: &str, cause: impl Into<Error>) -> Endpoint {
+    fails_by(|| Endpoint::new(role, config.clone(), 6455, Behaviour::Silent), source, cause)
+}
+
+/// The same for endpoints that are made so, all with a silent application.
+pub(crate) fn fails_by(make: impl Fn() -> Endpoint, source: &str, cause: impl Into<Error>) -> Endpoint {
     let cause = cause.into();
-    let endpoint = receive_with(role, config, Behaviour::Silent, source);
+    let mut early = make();
+    let role = early.connection.role();
+    let bytes = from_peer(role, source);
+    let endpoint = receive_by(&make, &bytes);
     let closure = endpoint.closure();
     assert_eq!(closure.cause, Some(cause.clone()), "{source}");
     assert!(!closure.clean && closure.received.is_none() && closure.code() == 1006);
@@ -62,11 +74,10 @@ pub(crate) fn fails_with(role: Role, config: &Config, source: &str, cause: impl 
     assert_eq!(sent_close(&endpoint), Some(code.get()));
     assert!(endpoint.shutdown, "the transport is ended in either role");
 
-    let bytes = from_peer(role, source);
-    let verdict = naive::read(role, config, &bytes).verdict;
+    let inflation = early.inflation_of(role.peer());
+    let verdict = naive::read_compressed(role, early.connection.config(), inflation, &bytes).verdict;
     let Verdict::Failed { code: naive_code, at } = verdict else { panic!("{verdict:?}") };
     assert_eq!(naive_code, code.get());
-    let mut early = Endpoint::new(role, config.clone(), 6455, Behaviour::Silent);
     early.feed(&bytes[..at - 1]);
     assert_eq!(early.connection.state(), State::Open, "{at} octets prove it, not fewer");
     early.feed(&bytes[at - 1..at]);
