@@ -16,6 +16,8 @@ mod section_5_4;
 mod section_5_5;
 mod section_7;
 #[cfg(feature = "deflate")]
+mod section_7692_6;
+#[cfg(feature = "deflate")]
 mod section_7692_7_1;
 #[cfg(feature = "deflate")]
 mod section_7692_7_2;
