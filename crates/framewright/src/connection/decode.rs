@@ -37,7 +37,7 @@ impl Connection {
     pub fn next_event<'a>(&mut self, now: Instant, rx: &'a mut RecvBuffer) -> Option<Event<'a>> {
         let Some((opcode, range)) = self.whole_message(now, rx) else {
             // The usual end of a turn.
-            if rx.unread() == 0 && self.state != State::Closed && !self.writable {
+            if !rx.has_undecoded() && self.state != State::Closed && !self.writable {
                 return None;
             }
             return self.next_step(now, rx).map(|step| step.resolve(rx));
