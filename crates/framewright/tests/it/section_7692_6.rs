@@ -58,7 +58,8 @@ fn every_other_reserved_bit_fails_the_connection() {
 #[test]
 fn rsv1_without_the_extension_fails_the_connection() {
     for role in ROLES {
-        for source in ["text rsv1 deflate \"Hello\"", "text \"a\"; binary rsv1 !fin", "text !fin; cont rsv1"] {
+        for source in ["text rsv1 deflate \"Hello\"", "text \"a\"; binary rsv1 !fin", "text !fin; cont rsv1"]
+        {
             fails(role, source, misbehaved(PeerMisbehaved::ReservedBits(4)));
         }
     }
@@ -97,8 +98,15 @@ fn compressed_and_plain_messages_mix() {
     for role in ROLES {
         for make in every_kind(role, &eager()) {
             let endpoint = receive_by(make, &from_peer(role, source));
-            let expected =
-                [text("one"), text("two"), binary(&three), binary(b"fourfive"), text(""), text(""), binary(b"six")];
+            let expected = [
+                text("one"),
+                text("two"),
+                binary(&three),
+                binary(b"fourfive"),
+                text(""),
+                text(""),
+                binary(b"six"),
+            ];
             assert_eq!(endpoint.events, expected);
         }
     }
@@ -149,7 +157,8 @@ fn invalid_text_fails_the_connection_as_soon_as_it_is_inflated() {
 #[test]
 fn chunks_are_the_message_in_pieces_and_text_is_cut_between_characters() {
     let mut rng = SplitMix64::new(5);
-    let word: String = (0..300).map(|_| char::from_u32(0x3b0 + u32::from(rng.octets(1)[0])).unwrap()).collect();
+    let word: String =
+        (0..300).map(|_| char::from_u32(0x3b0 + u32::from(rng.octets(1)[0])).unwrap()).collect();
     let data = compressible(&mut rng, 600);
     for role in ROLES {
         for make in every_kind(role, &eager_chunks()) {
