@@ -3,6 +3,7 @@
 
 use super::event::Message;
 use super::send::opcode;
+use super::state::State;
 use super::{Connection, next_key};
 use crate::deflate::{Codec, DeflateConfig, DeflateParams, History, Level, Reservation, Stamp, WindowBits};
 use crate::frame::{OpCode, RSV1, Rules};
@@ -163,7 +164,7 @@ impl Connection {
     #[inline]
     #[must_use]
     pub fn is_paused(&self) -> bool {
-        self.deflate.as_ref().is_some_and(|link| link.paused)
+        self.deflate.as_ref().is_some_and(|link| link.paused) && self.state != State::Closed
     }
 
     /// The rules for the headers of received frames.

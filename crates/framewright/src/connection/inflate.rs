@@ -8,7 +8,6 @@ use super::decode::Turn;
 use super::event::Step;
 use super::recv_buffer::Place;
 use super::{Connection, RecvBuffer};
-use crate::deflate::InflateError;
 use crate::error::{Error, LimitExceeded, PeerMisbehaved};
 use std::time::Instant;
 
@@ -44,17 +43,24 @@ impl Connection {
                 return Ok(self.pause(rx));
             }
             let limit = usize::try_from(self.config.max_message).unwrap_or(usize::MAX);
-            let (progress, piece, full) =
-                rx.inflate(self.config.delivery, arrived, limit, left).map_err(corrupt)?;
+            // Never more than the limit and one octet, to see whether there are more.
+            let most = left.min(self.within_limit(rx).saturating_add(1));
+            let (progress, piece, full) = rx.inflate(self.config.delivery, arrived, limit, most);
             if let Some(codec) = &mut self.link().codec {
                 codec.inflated(progress.read + progress.written);
             }
-            self.check_inflated(rx, progress.written)?;
+            // In the order of the octets, so that it is the same fault whatever they came in: first the text within the limit.
             if rx.incoming.text {
-                let checked = rx.check_text(&Place::inflated(piece));
-                if checked.is_err() || (progress.done && rx.incoming.utf8.finish().is_err()) {
-                    return Err(Error::Peer(PeerMisbehaved::InvalidUtf8));
-                }
+                let within = piece.start..piece.end.min(piece.start.saturating_add(self.within_limit(rx)));
+                rx.check_text(&Place::inflated(within))
+                    .map_err(|_| Error::Peer(PeerMisbehaved::InvalidUtf8))?;
+            }
+            self.check_inflated(rx, progress.written)?;
+            if progress.corrupt {
+                return Err(Error::Peer(PeerMisbehaved::InvalidDeflate));
+            }
+            if progress.done && rx.incoming.utf8.finish().is_err() {
+                return Err(Error::Peer(PeerMisbehaved::InvalidUtf8));
             }
             self.count_received(progress.written, progress.done);
             match self.config.delivery {
@@ -67,6 +73,11 @@ impl Connection {
                 _ => {}
             }
         }
+    }
+
+    /// How many more octets the message may inflate to.
+    fn within_limit(&self, rx: &RecvBuffer) -> usize {
+        usize::try_from(self.config.max_message - rx.incoming.inflated).unwrap_or(usize::MAX)
     }
 
     /// Checks what the message has come to so far against the limits.
@@ -136,9 +147,4 @@ impl Connection {
     fn link(&mut self) -> &mut super::deflate::Link {
         self.deflate.as_mut().expect("a header with RSV1 is refused where it was not agreed on")
     }
-}
-
-fn corrupt(error: InflateError) -> Error {
-    debug_assert_eq!(error, InflateError::Corrupt, "limits are checked here");
-    Error::Peer(PeerMisbehaved::InvalidDeflate)
 }

@@ -8,7 +8,7 @@ use super::fragment::Incoming;
 use super::inflated::Inflated;
 use super::utf8::Invalid;
 #[cfg(feature = "deflate")]
-use crate::deflate::{InflateError, Inflater, Progress};
+use crate::deflate::{Inflater, Progress};
 use std::ops::Range;
 
 /// A receive buffer.
@@ -349,16 +349,16 @@ impl RecvBuffer {
         arrived: bool,
         limit: usize,
         most: usize,
-    ) -> Result<(Progress, Range<usize>, bool), InflateError> {
+    ) -> (Progress, Range<usize>, bool) {
         self.changed();
         let inflater = self.incoming.inflater.as_mut().expect("the message is being inflated");
         let payload = &self.octets[self.held..self.held_end];
         let room = self.inflated.room(delivery, payload.len(), limit, most);
-        let progress = inflater.decompressor.inflate(payload, arrived, room)?;
+        let progress = inflater.decompressor.inflate(payload, arrived, room);
         let full = progress.written == room.len();
         let piece = self.inflated.written(progress.written);
         self.release(progress.read);
-        Ok((progress, piece, full))
+        (progress, piece, full)
     }
 
     /// Gives out what is inflated, but for the last `pending` octets.

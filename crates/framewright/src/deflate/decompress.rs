@@ -61,6 +61,8 @@ pub(crate) struct Progress {
     pub(crate) written: usize,
     /// The message is complete.
     pub(crate) done: bool,
+    /// What follows what was written is [`InflateError::Corrupt`].
+    pub(crate) corrupt: bool,
 }
 
 impl Default for Decompressor {
@@ -89,7 +91,7 @@ impl Decompressor {
     /// Appends the message with this payload to `out`, if it has at most `limit` octets.
     ///
     /// # Errors
-    /// [`InflateError`]. Some of what was inflated before it showed is in `out` then, and only [`reset`](Decompressor::reset) makes
+    /// [`InflateError`]. What was inflated before it showed is in `out` then, and only [`reset`](Decompressor::reset) makes
     /// this decompressor fit for another message.
     pub fn decompress(
         &mut self,
@@ -105,12 +107,14 @@ impl Decompressor {
             let most = limit.saturating_add(1) - len;
             out.resize(start + len + (2 * payload.len()).clamp(64, 64 << 10).min(most), 0);
             let progress = self.inflate(payload, true, &mut out[start + len..]);
-            len += progress.as_ref().map_or(0, |progress| progress.written);
+            len += progress.written;
             out.truncate(start + len);
-            let progress = progress?;
             payload = &payload[progress.read..];
             if len > limit {
                 return Err(InflateError::TooLong { limit });
+            }
+            if progress.corrupt {
+                return Err(InflateError::Corrupt);
             }
             if progress.done {
                 return Ok(());
@@ -150,12 +154,7 @@ impl Decompressor {
     ///
     /// Where the room was filled there may be more to come, of no more payload; to see that a message is complete can take
     /// room for an octet that it does not have.
-    pub(crate) fn inflate(
-        &mut self,
-        payload: &[u8],
-        last: bool,
-        out: &mut [u8],
-    ) -> Result<Progress, InflateError> {
+    pub(crate) fn inflate(&mut self, payload: &[u8], last: bool, out: &mut [u8]) -> Progress {
         let mut progress = Progress::default();
         loop {
             let rest = &payload[progress.read..];
@@ -168,11 +167,8 @@ impl Decompressor {
                 } else {
                     // With the end of the message's payload, with what its sender has removed, or with the block behind it.
                     progress.done = last;
-                    return if [0, TAIL.len(), END.len()].contains(&self.of_end) {
-                        Ok(progress)
-                    } else {
-                        Err(InflateError::Corrupt)
-                    };
+                    progress.corrupt = ![0, TAIL.len(), END.len()].contains(&self.of_end);
+                    return progress;
                 }
             }
             let input = match within {
@@ -184,26 +180,32 @@ impl Decompressor {
             };
             let room = &mut out[progress.written..];
             if room.is_empty() || (input.is_empty() && !self.full) {
-                return if last && !within && !room.is_empty() {
-                    Err(InflateError::Corrupt)
-                } else {
-                    Ok(progress)
-                };
+                progress.corrupt = last && !within && !room.is_empty();
+                return progress;
             }
             let (read, written) = (self.inflate.total_in(), self.inflate.total_out());
             let status = self.inflate.decompress(input, room, InflateFlush::NoFlush);
-            let status = status.map_err(|_| InflateError::Corrupt)?;
             let (read, written) =
                 (step(read, self.inflate.total_in()), step(written, self.inflate.total_out()));
             self.history.push(&room[..written]);
             self.full = written == room.len();
-            self.ended = status == Status::StreamEnd;
-            // The empty block is no empty block where it has made more of the message.
-            if self.of_end >= TAIL.len() && read > 0 && written > 0 {
-                return Err(InflateError::Corrupt);
+            self.ended = status == Ok(Status::StreamEnd);
+            // The empty block is none where it has made more of the message.
+            let misread = self.of_end >= TAIL.len() && read > 0 && written > 0;
+            if misread {
+                progress.corrupt = true;
+                return progress;
             }
             progress.written += written;
-            if within { progress.read += read } else { self.of_end += read }
+            if within {
+                progress.read += read
+            } else {
+                self.of_end += read
+            }
+            if status.is_err() {
+                progress.corrupt = true;
+                return progress;
+            }
         }
     }
 }
@@ -262,6 +264,16 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_comes_before_a_fault_is_inflated() {
+        let mut out = Vec::new();
+        let payload = b"\x00\x05\x00\xfa\xffHello\x07";
+        assert_eq!(Decompressor::new().decompress(payload, 5, &mut out), Err(InflateError::Corrupt));
+        assert_eq!(out, b"Hello");
+        let error = Decompressor::new().decompress(payload, 4, &mut out);
+        assert_eq!(error, Err(InflateError::TooLong { limit: 4 }));
     }
 
     #[test]
