@@ -21,6 +21,8 @@ mod section_7692_6;
 mod section_7692_7_1;
 #[cfg(feature = "deflate")]
 mod section_7692_7_2;
+#[cfg(feature = "deflate")]
+mod section_7692_8;
 mod section_8_1;
 mod sending;
 mod support;
