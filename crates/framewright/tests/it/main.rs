@@ -2,6 +2,10 @@
 
 mod backpressure;
 #[cfg(feature = "deflate")]
+mod deflate_properties;
+#[cfg(feature = "deflate")]
+mod deflate_sending;
+#[cfg(feature = "deflate")]
 mod deflate_support;
 mod handshake;
 mod handshake_http;
