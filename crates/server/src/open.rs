@@ -144,7 +144,16 @@ impl Open {
         if self.attend {
             self.send_queued(context.now);
         }
-        self.settle(stream, key, context)
+        let flushed = self.settle(stream, key, context);
+        // What is undecoded has to wait for the peer to read: others must not wait with it.
+        if self.undecoded
+            && !self.connection.wants_read()
+            && let Some(parked) = &mut self.parked
+            && self.connection.give_way(context.now, parked)
+        {
+            return self.settle(stream, key, context);
+        }
+        flushed
     }
 
     /// Reads once and hands over everything decoded.

@@ -138,6 +138,23 @@ impl Connection {
         codec.put_inflater(inflater);
     }
 
+    /// Says that decoding has stopped with something left in `rx`, until the peer has read: [`wants_read`](Connection::wants_read) is
+    /// false. A message that is being inflated must not keep the decompressor that others wait for then; where there is no memory for
+    /// one of its own, the connection is failed with 1013. Whether it was.
+    ///
+    /// For drivers that lend a codec.
+    pub fn give_way(&mut self, now: Instant, rx: &mut RecvBuffer) -> bool {
+        let Some(inflater) = &mut rx.incoming.inflater else { return false };
+        let Some(codec) = self.deflate.as_ref().and_then(|link| link.codec.as_ref()) else { return false };
+        if codec.lets_go(inflater) {
+            return false;
+        }
+        self.give_back_inflater(rx);
+        self.fail_with(now, Error::Limit(LimitExceeded::DeflateMemory));
+        rx.clear();
+        true
+    }
+
     fn pause(&mut self, rx: &mut RecvBuffer) -> Turn {
         rx.incoming.unfinished = true;
         self.link().paused = true;

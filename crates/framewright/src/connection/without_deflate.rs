@@ -16,6 +16,12 @@ impl Connection {
         false
     }
 
+    /// Whether the connection was failed for the sake of others that inflate: never.
+    #[allow(clippy::unused_self, reason = "as where there are such messages")]
+    pub fn give_way(&mut self, _: Instant, _: &mut RecvBuffer) -> bool {
+        false
+    }
+
     #[inline]
     pub(super) fn rules(&self) -> Rules {
         Rules::for_receiver(self.role)

@@ -55,7 +55,8 @@ pub struct Codec {
 #[derive(Debug)]
 pub(crate) struct Inflater {
     pub(crate) decompressor: Decompressor,
-    _held: Reservation,
+    /// Given back when it is dropped.
+    held: Reservation,
     /// This is the one of its codec that was not reserved.
     home: Option<Arc<()>>,
 }
@@ -137,6 +138,16 @@ impl Codec {
         } else if self.spare.len() < SPARE {
             self.spare.push(inflater);
         }
+    }
+
+    /// Whether this decompressor may stay with a message that goes on when its peer has read: one that was reserved may, and the one
+    /// of this codec if there is memory to make it one that is.
+    pub(crate) fn lets_go(&self, inflater: &mut Inflater) -> bool {
+        if inflater.home.is_some() {
+            let Some(held) = self.memory.reserve(Decompressor::MAX_SIZE) else { return false };
+            (inflater.held, inflater.home) = (held, None);
+        }
+        true
     }
 
     /// Compresses a message, or a fragment of one, so that it refers to nothing before it but these octets, and nowhere to what is
@@ -234,7 +245,7 @@ fn newest([older, newer]: [&[u8]; 2], most: usize) -> [&[u8]; 2] {
 
 impl Inflater {
     fn new(held: Reservation, home: Option<Arc<()>>) -> Box<Inflater> {
-        Box::new(Inflater { decompressor: Decompressor::new(), _held: held, home })
+        Box::new(Inflater { decompressor: Decompressor::new(), held, home })
     }
 
     /// Begins a message that may refer to this history, which goes along until [`end`](Inflater::end).
