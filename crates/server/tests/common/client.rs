@@ -2,7 +2,7 @@
 
 use super::DEADLINE;
 use framewright::CloseCode;
-use framewright::frame::{Header, MaskRule, OpCode, Rules, encode_frame};
+use framewright::frame::{Header, MAX_HEADER_LEN, MaskRule, OpCode, RSV1, Rules, encode_frame};
 use framewright::handshake::accept_key;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -20,6 +20,15 @@ pub(crate) fn upgrade_request(path: &str, fields: &str) -> String {
         "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{fields}\r\n"
     )
+}
+
+/// A masked frame with RSV1, as the first one of a compressed message has it.
+pub(crate) fn frame_with_rsv1(fin: bool, opcode: OpCode, payload: &[u8]) -> Vec<u8> {
+    let header = Header { fin, rsv: RSV1, opcode, mask: Some(MASK), payload_len: payload.len() as u64 };
+    let mut head = [0; MAX_HEADER_LEN];
+    let head_len = header.encode(&mut head);
+    let masked = payload.iter().zip(MASK.iter().cycle()).map(|(octet, key)| octet ^ key);
+    head[..head_len].iter().copied().chain(masked).collect()
 }
 
 /// An HTTP response.
@@ -65,6 +74,8 @@ impl Answer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
     pub(crate) fin: bool,
+    /// RSV1, which only a server that has agreed on permessage-deflate may set.
+    pub(crate) rsv1: bool,
     pub(crate) opcode: OpCode,
     pub(crate) payload: Vec<u8>,
 }
@@ -90,6 +101,8 @@ pub(crate) struct Client<S = TcpStream> {
     stream: S,
     /// What was received and not looked at yet.
     received: Vec<u8>,
+    /// The bits that were agreed on for the server's frames.
+    rsv: u8,
 }
 
 impl Client {
@@ -102,7 +115,7 @@ impl Client {
     pub(crate) fn from_tcp(stream: TcpStream) -> Client {
         stream.set_read_timeout(Some(DEADLINE)).expect("an option of the socket");
         stream.set_write_timeout(Some(DEADLINE)).expect("an option of the socket");
-        Client { stream, received: Vec::new() }
+        Client { stream, received: Vec::new(), rsv: 0 }
     }
 
     /// A second client on the same socket, to write while this one reads. What was received stays here.
@@ -122,7 +135,7 @@ impl Client<std::os::unix::net::UnixStream> {
         let stream = std::os::unix::net::UnixStream::connect(path).expect("the server accepts");
         stream.set_read_timeout(Some(DEADLINE)).expect("an option of the socket");
         stream.set_write_timeout(Some(DEADLINE)).expect("an option of the socket");
-        Client { stream, received: Vec::new() }
+        Client { stream, received: Vec::new(), rsv: 0 }
     }
 }
 
@@ -232,7 +245,13 @@ impl<S: Read + Write> Client<S> {
         assert_eq!(answer.field("Sec-WebSocket-Accept").map(str::as_bytes), Some(&expected[..]));
         assert_eq!(answer.field("Upgrade"), Some("websocket"));
         assert_eq!(answer.field("Connection"), Some("Upgrade"));
+        self.agree(&answer);
         answer
+    }
+
+    /// Keeps to what this answer says: with an extension the server's frames may have RSV1.
+    pub(crate) fn agree(&mut self, answer: &Answer) {
+        self.rsv = if answer.field("Sec-WebSocket-Extensions").is_some() { RSV1 } else { 0 };
     }
 
     /// Sends one masked frame.
@@ -262,19 +281,20 @@ impl<S: Read + Write> Client<S> {
     /// Reads one frame.
     #[track_caller]
     pub(crate) fn frame(&mut self) -> Frame {
-        let rules = Rules { mask: MaskRule::Forbidden, rsv: 0 };
+        let rules = Rules { mask: MaskRule::Forbidden, rsv: self.rsv };
         let header = self.read_to("a frame", |received| {
             Header::parse(received, rules).expect("the server sends frames that are allowed")
         });
         let len = usize::try_from(header.payload_len).expect("a payload that fits");
-        Frame { fin: header.fin, opcode: header.opcode, payload: self.read_exact(len) }
+        let payload = self.read_exact(len);
+        Frame { fin: header.fin, rsv1: header.rsv == RSV1, opcode: header.opcode, payload }
     }
 
     /// Reads one message, put together from its fragments. No control frame may come.
     #[track_caller]
     pub(crate) fn message(&mut self) -> (OpCode, Vec<u8>) {
-        let Frame { mut fin, opcode, mut payload } = self.frame();
-        assert!(!opcode.is_control(), "{opcode:?} {payload:?}");
+        let Frame { mut fin, rsv1, opcode, mut payload } = self.frame();
+        assert!(!opcode.is_control() && !rsv1, "{opcode:?} {payload:?}");
         while !fin {
             let next = self.frame();
             assert_eq!(next.opcode, OpCode::Continuation);
@@ -288,7 +308,7 @@ impl<S: Read + Write> Client<S> {
     #[track_caller]
     pub(crate) fn expect_text(&mut self, text: &str) {
         let frame = self.frame();
-        assert!(frame.fin && frame.opcode == OpCode::Text, "{frame:?}");
+        assert!(frame.fin && !frame.rsv1 && frame.opcode == OpCode::Text, "{frame:?}");
         assert_eq!(String::from_utf8_lossy(&frame.payload), text);
     }
 

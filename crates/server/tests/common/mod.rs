@@ -5,9 +5,11 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
 
 mod client;
+mod deflating;
 mod server;
 
-pub(crate) use client::{Answer, Client, Frame, KEY, upgrade_request};
+pub(crate) use client::{Answer, Client, Frame, KEY, frame_with_rsv1, upgrade_request};
+pub(crate) use deflating::{Deflating, Received};
 pub(crate) use server::TestServer;
 
 use std::sync::mpsc::Receiver;

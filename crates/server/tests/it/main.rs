@@ -3,6 +3,10 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+#[cfg(feature = "deflate")]
+mod compression;
+#[cfg(feature = "deflate")]
+mod compression_trouble;
 mod deferred;
 mod handles;
 mod http_answers;
