@@ -73,8 +73,8 @@ impl Link {
         self.codec.as_ref().map_or_else(Stamp::default, |codec| codec.stamp())
     }
 
-    fn may_compress(&self, octets: usize) -> bool {
-        self.codec.as_ref().is_none_or(|codec| codec.may_compress(octets))
+    fn may_compress(&self) -> bool {
+        self.codec.as_ref().is_none_or(|codec| codec.may_compress())
     }
 }
 
@@ -185,7 +185,7 @@ impl Connection {
         let Connection { deflate: Some(link), outbox, extra, config, role, .. } = self else { return false };
         let (data, settings) = (message.as_bytes(), &config.deflate);
         let worth = data.len() >= settings.threshold && data.len() <= settings.largest && !data.is_empty();
-        if !worth || !link.may_compress(data.len()) || !link.run.tries() {
+        if !worth || !link.may_compress() || !link.run.tries() {
             return false;
         }
         let payload = link.compress(data, true, *role, settings);
@@ -209,7 +209,7 @@ impl Connection {
         if first {
             // How long the message gets nobody knows.
             let worth = data.len() >= settings.threshold.max(1);
-            link.fragments = worth && link.may_compress(data.len()) && link.run.tries();
+            link.fragments = worth && link.may_compress() && link.run.tries();
         }
         if !link.fragments {
             return false;

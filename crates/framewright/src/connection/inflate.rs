@@ -6,10 +6,16 @@
 use super::config::Delivery;
 use super::decode::Turn;
 use super::event::Step;
-use super::recv_buffer::Place;
+use super::recv_buffer::{Piece, Place};
 use super::{Connection, RecvBuffer};
 use crate::error::{Error, LimitExceeded, PeerMisbehaved};
 use std::time::Instant;
+
+/// How many octets a whole message is inflated to while others are, too: so many, and so many for each octet that has arrived of
+/// it. Beyond, one message of an event loop is inflated at a time, once it is there as a whole. Otherwise many peers could each
+/// have a message held that is a thousand times what they sent.
+const AHEAD: u64 = 64 << 10;
+const AHEAD_RATIO: u64 = 32;
 
 impl Connection {
     /// Inflates what is held of the message in progress.
@@ -42,16 +48,21 @@ impl Connection {
             if left == 0 {
                 return Ok(self.pause(rx));
             }
+            let ahead = self.ahead(rx);
+            if ahead == 0 {
+                return Ok(if arrived { self.pause(rx) } else { Turn::Again });
+            }
             let limit = usize::try_from(self.config.max_message).unwrap_or(usize::MAX);
             // Never more than the limit and one octet, to see whether there are more.
-            let most = left.min(self.within_limit(rx).saturating_add(1));
-            let (progress, piece, full) = rx.inflate(self.config.delivery, arrived, limit, most);
+            let most = left.min(ahead).min(self.within_limit(rx).saturating_add(1));
+            let Piece { progress, range, more, full } =
+                rx.inflate(self.config.delivery, arrived, limit, most);
             if let Some(codec) = &mut self.link().codec {
-                codec.inflated(progress.read + progress.written);
+                codec.inflated(&progress);
             }
             // In the order of the octets, so that it is the same fault whatever they came in: first the text within the limit.
             if rx.incoming.text {
-                let within = piece.start..piece.end.min(piece.start.saturating_add(self.within_limit(rx)));
+                let within = range.start..range.end.min(range.start.saturating_add(self.within_limit(rx)));
                 rx.check_text(&Place::inflated(within))
                     .map_err(|_| Error::Peer(PeerMisbehaved::InvalidUtf8))?;
             }
@@ -63,16 +74,35 @@ impl Connection {
                 return Err(Error::Peer(PeerMisbehaved::InvalidUtf8));
             }
             self.count_received(progress.written, progress.done);
-            match self.config.delivery {
-                Delivery::Whole if progress.done => return Ok(self.inflated_message(rx)),
-                Delivery::Chunks if progress.done || progress.written > 0 => {
-                    rx.incoming.unfinished = full && !progress.done;
-                    return Ok(self.inflated_chunk(rx, progress.done));
-                }
-                _ if !full => return Ok(Turn::Again),
-                _ => {}
+            if progress.done && self.config.delivery == Delivery::Whole {
+                return Ok(self.inflated_message(rx));
+            }
+            let ends = progress.done || full || !more;
+            if ends && self.config.delivery == Delivery::Chunks {
+                rx.incoming.unfinished = more;
+                return Ok(self.inflated_chunk(rx, progress.done));
+            }
+            if !more {
+                return Ok(Turn::Again);
             }
         }
+    }
+
+    /// How many more octets of the message may be inflated before others are.
+    fn ahead(&mut self, rx: &mut RecvBuffer) -> usize {
+        let incoming = &mut rx.incoming;
+        let arrived = incoming.announced - incoming.remaining;
+        let ahead =
+            AHEAD.saturating_add(arrived.saturating_mul(AHEAD_RATIO)).saturating_sub(incoming.inflated);
+        if ahead > 0 && self.config.delivery == Delivery::Whole {
+            return usize::try_from(ahead).unwrap_or(usize::MAX);
+        }
+        // Chunks are not held.
+        let whole = !incoming.in_frame && incoming.last_frame;
+        let (Some(link), Some(inflater)) = (&mut self.deflate, &mut incoming.inflater) else { return 0 };
+        let runs = self.config.delivery == Delivery::Chunks
+            || (whole && link.codec.as_mut().is_some_and(|codec| codec.lets_run(inflater)));
+        if runs { usize::MAX } else { 0 }
     }
 
     /// How many more octets the message may inflate to.
@@ -124,7 +154,6 @@ impl Connection {
         let role = self.role;
         let (codec, history) = self.link().inflating(role);
         let Some(mut inflater) = codec.take_inflater(!arrived) else { return false };
-        codec.began(history.as_ref().map_or(0, |history| history.len()));
         inflater.begin(history);
         rx.begin_inflating(inflater);
         true

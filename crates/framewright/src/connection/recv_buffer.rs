@@ -332,6 +332,22 @@ impl RecvBuffer {
     }
 }
 
+/// The most octets of payload that are inflated without a look at what that took: they can come to nothing.
+#[cfg(feature = "deflate")]
+const INPUT: usize = 4 << 10;
+
+/// What one call of [`RecvBuffer::inflate`] came to.
+#[cfg(feature = "deflate")]
+pub(super) struct Piece {
+    pub(super) progress: Progress,
+    /// Where it lies among the inflated octets.
+    pub(super) range: Range<usize>,
+    /// There may be more of what is held.
+    pub(super) more: bool,
+    /// It has filled its room.
+    pub(super) full: bool,
+}
+
 /// Inflating: the payload that is held goes, and what it comes to is added to the inflated octets.
 #[cfg(feature = "deflate")]
 impl RecvBuffer {
@@ -341,24 +357,19 @@ impl RecvBuffer {
         self.incoming.inflater = Some(inflater);
     }
 
-    /// Inflates what is held, and the end of the message if all of it has `arrived`, to no more than `most` octets: how far that
-    /// came, where it lies, and whether there was no room for more.
-    pub(super) fn inflate(
-        &mut self,
-        delivery: Delivery,
-        arrived: bool,
-        limit: usize,
-        most: usize,
-    ) -> (Progress, Range<usize>, bool) {
+    /// Inflates some of what is held, and the end of the message if all of it has `arrived`, to no more than `most` octets: how far
+    /// that came, where it lies, whether there is more to be had, and whether there was no room for that.
+    pub(super) fn inflate(&mut self, delivery: Delivery, arrived: bool, limit: usize, most: usize) -> Piece {
         self.changed();
         let inflater = self.incoming.inflater.as_mut().expect("the message is being inflated");
-        let payload = &self.octets[self.held..self.held_end];
-        let room = self.inflated.room(delivery, payload.len(), limit, most);
-        let progress = inflater.decompressor.inflate(payload, arrived, room);
+        let held = self.held_end - self.held;
+        let payload = &self.octets[self.held..][..held.min(INPUT)];
+        let room = self.inflated.room(delivery, held, limit, most);
+        let progress = inflater.decompressor.inflate(payload, arrived && held <= INPUT, room);
         let full = progress.written == room.len();
-        let piece = self.inflated.written(progress.written);
+        let range = self.inflated.written(progress.written);
         self.release(progress.read);
-        (progress, piece, full)
+        Piece { more: !progress.done && (full || progress.read < held), full, range, progress }
     }
 
     /// Gives out what is inflated, but for the last `pending` octets.

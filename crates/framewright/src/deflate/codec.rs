@@ -2,21 +2,23 @@
 
 use super::history::{History, Stamp};
 use super::memory::{DeflateMemory, Reservation};
-use super::{Compressor, Decompressor, Level, WindowBits};
+use super::{Compressor, Decompressor, Level, Progress, WindowBits};
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-/// The work that one connection may do while a codec is lent to it, before it has to give the others their turn: octets that are
-/// inflated, about a millisecond of them. Each message counts as some more, and so does the history that it is begun with, so
-/// that the shortest cost what they take.
-const INFLATE: usize = 1 << 20;
-const INFLATE_MESSAGE: usize = 256;
+/// The work that one connection may do while a codec is lent to it, before it has to give the others their turn: about two
+/// milliseconds of it, counted in octets of messages, each of which takes about a nanosecond to write. An octet of payload takes
+/// longer: the codes of a block are made of few. To begin a message, or to go on behind a final block, costs something, and so
+/// does the history that it is begun with.
+const INFLATE: usize = 2 << 20;
+const INFLATE_READ: usize = 16;
+const INFLATE_BEGIN: usize = 256;
 const INFLATE_HISTORY: usize = 16;
 
 /// The same for compressing, which takes twice as long for an octet; what is sent beyond goes as it is. Twice as much, since it is
 /// the application that sends. To clear the table of hashes takes as long as to compress one or two KiB.
 const COMPRESS: usize = 2 << 20;
-const COMPRESS_MESSAGE: usize = 1 << 10;
+const COMPRESS_BEGIN: usize = 1 << 10;
 const COMPRESS_HISTORY: usize = 2;
 
 /// How many reserved decompressors wait here at most.
@@ -39,6 +41,8 @@ pub struct Codec {
     home: Option<Box<Inflater>>,
     /// Lives as long as that one.
     home_is_out: Weak<()>,
+    /// Lives as long as a message is inflated that is held beyond what others may be.
+    runs: Weak<()>,
     /// One for each level in use.
     compressors: Vec<(Compressor, Reservation)>,
     /// The payload of the message that was compressed last.
@@ -59,6 +63,8 @@ pub(crate) struct Inflater {
     held: Reservation,
     /// This is the one of its codec that was not reserved.
     home: Option<Arc<()>>,
+    /// Its message is the one that is inflated beyond what others may be.
+    runs: Option<Arc<()>>,
 }
 
 impl Codec {
@@ -70,6 +76,7 @@ impl Codec {
             spare: Vec::new(),
             home: None,
             home_is_out: Weak::new(),
+            runs: Weak::new(),
             compressors: Vec::new(),
             scratch: Vec::new(),
             stamp: Stamp::default(),
@@ -93,19 +100,16 @@ impl Codec {
         self.to_inflate
     }
 
-    /// Notes that a message was begun with a history of so many octets.
-    pub(crate) fn began(&mut self, history: usize) {
-        self.inflated(INFLATE_MESSAGE + history / INFLATE_HISTORY);
+    /// Notes what was done.
+    pub(crate) fn inflated(&mut self, progress: &Progress) {
+        let begun = progress.begun.times * INFLATE_BEGIN + progress.begun.history / INFLATE_HISTORY;
+        self.to_inflate =
+            self.to_inflate.saturating_sub(progress.written + progress.read * INFLATE_READ + begun);
     }
 
-    /// Notes that so many octets were read and written.
-    pub(crate) fn inflated(&mut self, octets: usize) {
-        self.to_inflate = self.to_inflate.saturating_sub(octets);
-    }
-
-    /// Whether so many octets may still be compressed in this turn.
-    pub(crate) fn may_compress(&self, octets: usize) -> bool {
-        octets <= self.to_compress
+    /// Whether anything may still be compressed in this turn.
+    pub(crate) fn may_compress(&self) -> bool {
+        self.to_compress > 0
     }
 
     /// A decompressor for a message. `waits` tells that the rest of the message has yet to arrive, for as long as the peer likes:
@@ -133,6 +137,7 @@ impl Codec {
     /// Takes a decompressor back.
     pub(crate) fn put_inflater(&mut self, mut inflater: Box<Inflater>) {
         inflater.decompressor.reset();
+        inflater.runs = None;
         if inflater.home.is_some() {
             self.home = Some(inflater);
         } else if self.spare.len() < SPARE {
@@ -143,11 +148,22 @@ impl Codec {
     /// Whether this decompressor may stay with a message that goes on when its peer has read: one that was reserved may, and the one
     /// of this codec if there is memory to make it one that is.
     pub(crate) fn lets_go(&self, inflater: &mut Inflater) -> bool {
+        inflater.runs = None;
         if inflater.home.is_some() {
             let Some(held) = self.memory.reserve(Decompressor::MAX_SIZE) else { return false };
             (inflater.held, inflater.home) = (held, None);
         }
         true
+    }
+
+    /// Whether this message may be inflated to more than others: one at a time may, until it is complete.
+    pub(crate) fn lets_run(&mut self, inflater: &mut Inflater) -> bool {
+        if inflater.runs.is_none() && self.runs.strong_count() == 0 {
+            let runs = Arc::new(());
+            self.runs = Arc::downgrade(&runs);
+            inflater.runs = Some(runs);
+        }
+        inflater.runs.is_some()
     }
 
     /// Compresses a message, or a fragment of one, so that it refers to nothing before it but these octets, and nowhere to what is
@@ -175,7 +191,8 @@ impl Codec {
             in_parts(compressor, data, last, window.size() / 2, parts, &mut self.scratch);
         }
         self.stamp = self.stamp.next();
-        let work = data.len() + COMPRESS_MESSAGE + before / COMPRESS_HISTORY;
+        let parts = data.len().div_ceil(window.size()).max(1);
+        let work = data.len() + parts * COMPRESS_BEGIN + before / COMPRESS_HISTORY;
         self.to_compress = self.to_compress.saturating_sub(work);
         &self.scratch
     }
@@ -245,7 +262,7 @@ fn newest([older, newer]: [&[u8]; 2], most: usize) -> [&[u8]; 2] {
 
 impl Inflater {
     fn new(held: Reservation, home: Option<Arc<()>>) -> Box<Inflater> {
-        Box::new(Inflater { decompressor: Decompressor::new(), held, home })
+        Box::new(Inflater { decompressor: Decompressor::new(), held, home, runs: None })
     }
 
     /// Begins a message that may refer to this history, which goes along until [`end`](Inflater::end).

@@ -48,9 +48,22 @@ pub struct Decompressor {
     of_end: usize,
     /// A final block has ended, and nothing behind it was looked at.
     ended: bool,
-    /// The last call has filled all the room that it had: there may be more.
+    /// The last call of zlib has filled all the room that it had: there may be more.
     full: bool,
+    /// What was begun, and with how much history, since the last call.
+    begun: Begun,
 }
+
+/// How often a stream of blocks was begun: for a message, or behind a final block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Begun {
+    pub(crate) times: usize,
+    /// Octets of history that were put before them, added up.
+    pub(crate) history: usize,
+}
+
+/// How many final blocks one call goes past: an empty one takes an octet or two of payload, and a history to go on behind it.
+const BEGINS: usize = 16;
 
 /// How far inflating has come in one call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,6 +76,8 @@ pub(crate) struct Progress {
     pub(crate) done: bool,
     /// What follows what was written is [`InflateError::Corrupt`].
     pub(crate) corrupt: bool,
+    /// What had to be begun for it.
+    pub(crate) begun: Begun,
 }
 
 impl Default for Decompressor {
@@ -85,6 +100,7 @@ impl Decompressor {
             of_end: 0,
             ended: false,
             full: false,
+            begun: Begun::default(),
         }
     }
 
@@ -142,6 +158,8 @@ impl Decompressor {
     /// A new stream of blocks, which may refer to what came before.
     fn restart(&mut self) {
         self.ended = false;
+        self.begun.times += 1;
+        self.begun.history += self.history.len();
         self.inflate.reset(false);
         for part in self.history.parts() {
             if !part.is_empty() {
@@ -150,63 +168,67 @@ impl Decompressor {
         }
     }
 
-    /// Inflates what is next of a message's payload, and its end if this is the `last` of it, as far as there is room in `out`.
+    /// Inflates what is next of a message's payload, and its end if this is the `last` of it, as far as there is room in `out`, and
+    /// not past many final blocks.
     ///
     /// Where the room was filled there may be more to come, of no more payload; to see that a message is complete can take
     /// room for an octet that it does not have.
     pub(crate) fn inflate(&mut self, payload: &[u8], last: bool, out: &mut [u8]) -> Progress {
         let mut progress = Progress::default();
-        loop {
-            let rest = &payload[progress.read..];
-            let within = !rest.is_empty();
-            if self.ended {
-                if within {
-                    //= https://www.rfc-editor.org/rfc/rfc7692#section-7.2.1
-                    //# The next DEFLATE block follows the padded data if any.
-                    self.restart();
-                } else {
-                    // With the end of the message's payload, with what its sender has removed, or with the block behind it.
-                    progress.done = last;
-                    progress.corrupt = ![0, TAIL.len(), END.len()].contains(&self.of_end);
-                    return progress;
-                }
-            }
-            let input = match within {
-                true => rest,
-                false if !last => &[],
-                false if self.of_end < TAIL.len() => &END[self.of_end..TAIL.len()],
-                false if self.full => &[],
-                false => &END[self.of_end..],
-            };
-            let room = &mut out[progress.written..];
-            if room.is_empty() || (input.is_empty() && !self.full) {
-                progress.corrupt = last && !within && !room.is_empty();
-                return progress;
-            }
-            let (read, written) = (self.inflate.total_in(), self.inflate.total_out());
-            let status = self.inflate.decompress(input, room, InflateFlush::NoFlush);
-            let (read, written) =
-                (step(read, self.inflate.total_in()), step(written, self.inflate.total_out()));
-            self.history.push(&room[..written]);
-            self.full = written == room.len();
-            self.ended = status == Ok(Status::StreamEnd);
-            // The empty block is none where it has made more of the message.
-            let misread = self.of_end >= TAIL.len() && read > 0 && written > 0;
-            if misread {
-                progress.corrupt = true;
-                return progress;
-            }
-            progress.written += written;
-            if within {
-                progress.read += read
-            } else {
-                self.of_end += read
-            }
-            if status.is_err() {
-                progress.corrupt = true;
-                return progress;
-            }
+        while self.step(payload, last, out, &mut progress) {}
+        progress.begun = std::mem::take(&mut self.begun);
+        progress
+    }
+
+    /// One call of zlib: whether there is to be another one.
+    fn step(&mut self, payload: &[u8], last: bool, out: &mut [u8], progress: &mut Progress) -> bool {
+        let rest = &payload[progress.read..];
+        let within = !rest.is_empty();
+        if self.ended && !within {
+            // With the end of the message's payload, with what its sender has removed, or with the block behind it.
+            progress.done = last;
+            progress.corrupt = ![0, TAIL.len(), END.len()].contains(&self.of_end);
+            return false;
         }
+        if self.ended {
+            if self.begun.times >= BEGINS {
+                return false;
+            }
+            //= https://www.rfc-editor.org/rfc/rfc7692#section-7.2.1
+            //# The next DEFLATE block follows the padded data if any.
+            self.restart();
+        }
+        let input = match within {
+            true => rest,
+            false if !last => &[],
+            false if self.of_end < TAIL.len() => &END[self.of_end..TAIL.len()],
+            false if self.full => &[],
+            false => &END[self.of_end..],
+        };
+        let room = &mut out[progress.written..];
+        if room.is_empty() || (input.is_empty() && !self.full) {
+            progress.corrupt = last && !within && !room.is_empty();
+            return false;
+        }
+        let (read, written) = (self.inflate.total_in(), self.inflate.total_out());
+        let status = self.inflate.decompress(input, room, InflateFlush::NoFlush);
+        let (read, written) = (step(read, self.inflate.total_in()), step(written, self.inflate.total_out()));
+        self.history.push(&room[..written]);
+        self.full = written == room.len();
+        self.ended = status == Ok(Status::StreamEnd);
+        // The empty block is none where it has made more of the message.
+        if self.of_end >= TAIL.len() && read > 0 && written > 0 {
+            progress.corrupt = true;
+            return false;
+        }
+        progress.written += written;
+        if within {
+            progress.read += read;
+        } else {
+            self.of_end += read;
+        }
+        progress.corrupt = status.is_err();
+        !progress.corrupt
     }
 }
 
