@@ -9,6 +9,8 @@ use sha1::{Digest as _, Sha1};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::Compress;
+
 /// The largest request head, in octets.
 const MAX_HEAD: usize = 8 << 10;
 
@@ -17,20 +19,32 @@ const MAX_HEAD: usize = 8 << 10;
 /// # Errors
 /// If the request is none, if messages follow it before it is answered, or if the connection ends.
 pub async fn handshake(stream: &mut TcpStream) -> anyhow::Result<()> {
+    handshake_with(stream, None).await?;
+    Ok(())
+}
+
+/// As [`handshake`], for a library that compresses: returns the extension that was agreed on, none where none is offered.
+///
+/// # Errors
+/// Also if what is offered is not what a browser or the generator offers.
+pub async fn handshake_with(
+    stream: &mut TcpStream,
+    compress: Option<Compress>,
+) -> anyhow::Result<Option<String>> {
     let mut head = BytesMut::with_capacity(1 << 10);
-    let response = loop {
+    let (response, extension) = loop {
         ensure!(stream.read_buf(&mut head).await? > 0, "the connection ended before its request did");
-        if let Some(response) = respond(&head)? {
+        if let Some(response) = respond(&head, compress)? {
             break response;
         }
         ensure!(head.len() < MAX_HEAD, "the request head is too large");
     };
     stream.write_all(response.as_bytes()).await?;
-    Ok(())
+    Ok(extension)
 }
 
-/// The response to a request; none as long as its head is not complete.
-fn respond(head: &[u8]) -> anyhow::Result<Option<String>> {
+/// The response to a request, and the extension in it; nothing as long as its head is not complete.
+fn respond(head: &[u8], compress: Option<Compress>) -> anyhow::Result<Option<(String, Option<String>)>> {
     let mut fields = [httparse::EMPTY_HEADER; 32];
     let mut request = httparse::Request::new(&mut fields);
     let httparse::Status::Complete(end) = request.parse(head)? else { return Ok(None) };
@@ -46,12 +60,19 @@ fn respond(head: &[u8]) -> anyhow::Result<Option<String>> {
         bail!("the upgrade is not to websocket");
     }
     let key = field("Sec-WebSocket-Key").context("there is no key")?;
+    let extension = match (compress, field("Sec-WebSocket-Extensions")) {
+        (Some(compress), Some(offer)) => Some(compress.answer(std::str::from_utf8(offer)?)?),
+        _ => None,
+    };
     let digest =
         Sha1::new().chain_update(key).chain_update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").finalize();
-    Ok(Some(format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n\r\n",
-        STANDARD.encode(digest)
-    )))
+    let field = extension.as_ref().map(|agreed| format!("Sec-WebSocket-Extensions: {agreed}\r\n"));
+    let response = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n{}\r\n",
+        STANDARD.encode(digest),
+        field.unwrap_or_default()
+    );
+    Ok(Some((response, extension)))
 }
 
 #[cfg(test)]
@@ -65,7 +86,7 @@ mod tests {
 
     #[test]
     fn the_example_of_the_rfc_gets_its_answer() {
-        let response = respond(REQUEST).expect("a request").expect("a whole one");
+        let (response, _) = respond(REQUEST, None).expect("a request").expect("a whole one");
         assert!(
             response.contains("\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"),
             "{response}"
@@ -75,12 +96,12 @@ mod tests {
     #[test]
     fn a_part_of_a_request_is_not_answered() {
         for end in 0..REQUEST.len() {
-            assert!(respond(&REQUEST[..end]).expect("nothing wrong yet").is_none(), "{end} octets");
+            assert!(respond(&REQUEST[..end], None).expect("nothing wrong yet").is_none(), "{end} octets");
         }
     }
 
     #[test]
     fn a_request_that_is_no_upgrade_is_an_error() {
-        assert!(respond(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").is_err());
+        assert!(respond(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", None).is_err());
     }
 }

@@ -11,11 +11,13 @@ use std::{process, thread};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 
+mod compress;
 mod echo;
 mod handshake;
 
+pub use compress::Compress;
 pub use echo::echo;
-pub use handshake::handshake;
+pub use handshake::{handshake, handshake_with};
 
 /// The largest message that the servers accept, in octets: twice the largest that is measured, so that limits that
 /// count a header, or are exclusive, do not matter.

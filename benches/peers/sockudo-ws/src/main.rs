@@ -1,39 +1,67 @@
 //! An echo server on sockudo-ws: its own parts of a handshake, its unified stream, replies fed: the stream writes them by
 //! itself before it reads again, as its documentation says of an echo.
+//!
+//! With `--compress` in two of its modes: `Shared` and `Dedicated`, level 6 both. The first promises a pool of compressors,
+//! but the stream has its own for each connection in every mode.
 
 use anyhow::ensure;
 use bytes::{Buf as _, BytesMut};
-use futures_util::{SinkExt as _, StreamExt as _};
-use peer_common::{MAX_MESSAGE, serve_with_timers};
+use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
+use peer_common::{Compress, MAX_MESSAGE, serve_with_timers};
+use sockudo_ws::deflate::negotiate_server_deflate;
 use sockudo_ws::handshake::{build_response, generate_accept_key, parse_request};
-use sockudo_ws::{Config, Message, Role, WebSocketStream};
+use sockudo_ws::{
+    CompressedWebSocketStream, Compression, Config, DeflateConfig, Error, Message, Role, WebSocketStream,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 fn main() -> anyhow::Result<()> {
+    let compression = match Compress::from_args()? {
+        None => Compression::Disabled,
+        Some(Compress::Shared) => Compression::Shared,
+        Some(Compress::Takeover) => Compression::Dedicated,
+    };
     // Its clock takes up to 200 ms to set itself: not in the first connection.
     sockudo_ws::stream::init_clock();
-    serve_with_timers(|stream| async {
+    serve_with_timers(move |stream| async move {
         // An error is the end of the connection, in whatever way.
-        let _ = connection(stream).await;
+        let _ = connection(stream, compression.to_deflate_config()).await;
     })
 }
 
-async fn connection(mut stream: TcpStream) -> anyhow::Result<()> {
+async fn connection(mut stream: TcpStream, deflate: Option<DeflateConfig>) -> anyhow::Result<()> {
     let mut head = BytesMut::with_capacity(1 << 10);
-    loop {
+    let agreed = loop {
         ensure!(stream.read_buf(&mut head).await? > 0, "the connection ended before its request did");
         if let Some((request, end)) = parse_request(&head)? {
-            let response = build_response(&generate_accept_key(request.key), None, None);
+            let agreed = request
+                .extensions
+                .zip(deflate.as_ref())
+                .and_then(|(offers, policy)| negotiate_server_deflate(offers, policy));
+            let extension = agreed.as_ref().map(|agreed| agreed.to_response_header());
+            let response = build_response(&generate_accept_key(request.key), None, extension.as_deref());
             stream.write_all(&response).await?;
             head.advance(end);
-            break;
+            break agreed;
         }
-    }
+    };
     // No Pings and no timeouts: the other libraries have none.
     let config = Config::builder().max_payload_length(MAX_MESSAGE).auto_ping(false).idle_timeout(0).build();
-    let mut socket =
-        WebSocketStream::from_raw_with_leftover(stream, Role::Server, config, Some(head.freeze()));
+    let leftover = Some(head.freeze());
+    match agreed {
+        Some(agreed) => {
+            echo(CompressedWebSocketStream::server_with_leftover(stream, config, agreed.config, leftover))
+                .await
+        }
+        None => echo(WebSocketStream::from_raw_with_leftover(stream, Role::Server, config, leftover)).await,
+    }
+}
+
+async fn echo<S>(mut socket: S) -> anyhow::Result<()>
+where
+    S: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin,
+{
     while let Some(message) = socket.next().await {
         match message? {
             message @ (Message::Text(_) | Message::Binary(_)) => socket.feed(message).await?,

@@ -4,22 +4,29 @@
 //! It flushes after each reply: a reading that has begun cannot be given up to flush first, so that nothing tells when
 //! several replies could go together.
 
+use anyhow::ensure;
 use futures_util::io::{BufReader, BufWriter};
-use peer_common::{MAX_MESSAGE, serve};
+use peer_common::{Compress, MAX_MESSAGE, serve};
+use soketto::extension::deflate::Deflate;
 use soketto::handshake::{Server, server::Response};
-use soketto::{BoxedError, Data};
+use soketto::{BoxedError, Data, Mode};
 use tokio::net::TcpStream;
 use tokio_util::compat::TokioAsyncReadCompatExt as _;
 
 fn main() -> anyhow::Result<()> {
-    serve(|stream| async {
+    let compress = Compress::from_args()?;
+    ensure!(compress != Some(Compress::Takeover), "soketto keeps nothing between messages");
+    serve(move |stream| async move {
         // An error is the end of the connection, in whatever way.
-        let _ = connection(stream).await;
+        let _ = connection(stream, compress.is_some()).await;
     })
 }
 
-async fn connection(stream: TcpStream) -> Result<(), BoxedError> {
+async fn connection(stream: TcpStream, compress: bool) -> Result<(), BoxedError> {
     let mut server = Server::new(BufReader::new(BufWriter::new(stream.compat())));
+    if compress {
+        server.add_extension(Box::new(Deflate::new(Mode::Server)));
+    }
     let key = server.receive_request().await?.key();
     server.send_response(&Response::Accept { key, protocol: None }).await?;
     let mut builder = server.into_builder();
