@@ -3,6 +3,7 @@
 #![cfg(unix)]
 
 use framewright::Role;
+use framewright::deflate::{Compressor, Decompressor, Level, WindowBits};
 use framewright::frame::{Frame, OpCode, Rules, encode_frame};
 use framewright::handshake::accept_key;
 use serde_json::Value;
@@ -106,9 +107,19 @@ fn raw_echo(mut stream: TcpStream) -> io::Result<()> {
 
 /// Does the opening handshake, and then answers each frame with what `answer` says: its number, its opcode, its payload.
 fn answer_frames(
+    stream: TcpStream,
+    answer: impl FnMut(usize, OpCode, &mut [u8]) -> Vec<u8>,
+) -> io::Result<()> {
+    answer_frames_with(stream, "", answer)
+}
+
+/// As [`answer_frames`], with fields for the 101. Frames may have the bit that permessage-deflate uses.
+fn answer_frames_with(
     mut stream: TcpStream,
+    fields: &str,
     mut answer: impl FnMut(usize, OpCode, &mut [u8]) -> Vec<u8>,
 ) -> io::Result<()> {
+    let rules = Rules { rsv: RSV1, ..Rules::for_receiver(Role::Server) };
     let mut received = Vec::new();
     let mut octets = [0; 4096];
     let end = loop {
@@ -124,13 +135,11 @@ fn answer_frames(
     write!(
         stream,
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+         Sec-WebSocket-Accept: {accept}\r\n{fields}\r\n"
     )?;
     for number in 0.. {
         let rest = loop {
-            match Frame::decode(&mut received, Rules::for_receiver(Role::Server))
-                .expect("frames as a client's")
-            {
+            match Frame::decode(&mut received, rules).expect("frames as a client's") {
                 Some((frame, rest)) => {
                     stream.write_all(&answer(number, frame.header.opcode, frame.payload))?;
                     break rest.to_vec();
@@ -151,6 +160,40 @@ fn frame(opcode: OpCode, payload: &[u8]) -> Vec<u8> {
     encode_frame(&mut octets, true, opcode, payload, None);
     octets
 }
+
+/// An echo that inflates messages and compresses replies, with context takeover or without.
+fn compressing_echo(stream: TcpStream, takeover: bool) -> io::Result<()> {
+    let fields = if takeover { TAKEOVER } else { NO_TAKEOVER };
+    let (mut compressor, mut decompressor) =
+        (Compressor::new(Level::default(), WindowBits::MAX), Decompressor::new());
+    answer_frames_with(stream, fields, |_, opcode, payload| {
+        if opcode.is_control() {
+            return frame(opcode, payload);
+        }
+        let (mut message, mut reply) = (Vec::new(), Vec::new());
+        decompressor.decompress(payload, 1 << 20, &mut message).expect("a compressed message");
+        compressor.compress(&message, &mut reply);
+        if !takeover {
+            compressor.reset();
+            decompressor.reset();
+        }
+        compressed_frames(opcode, &reply)
+    })
+}
+
+/// A compressed message in two fragments.
+fn compressed_frames(opcode: OpCode, payload: &[u8]) -> Vec<u8> {
+    let (first, last) = payload.split_at(payload.len() / 2);
+    let mut octets = Vec::new();
+    encode_frame(&mut octets, false, opcode, first, None);
+    octets[0] |= RSV1 << 4;
+    encode_frame(&mut octets, true, OpCode::Continuation, last, None);
+    octets
+}
+
+const RSV1: u8 = 0b100;
+const TAKEOVER: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+const NO_TAKEOVER: &str = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n";
 
 fn url(addr: SocketAddr) -> String {
     format!("ws://{addr}/")
@@ -275,6 +318,16 @@ fn idle_connections_are_weighed() {
     assert!((number(&idle["bytes_per_connection"]) - (with - baseline) / 200.0).abs() < 1e-6);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn idle_connections_can_be_weighed_after_messages() {
+    let echo = Echo::start();
+    let options = "--idle --idle-messages 2 --connections 50 --in-flight 3 --pid";
+    let report = report(&echo.url, &format!("{options} {}", echo.pid()));
+    assert_eq!(report["workload"]["idle_messages"], 2);
+    assert!(number(&report["idle"]["bytes"]) > 0.0);
+}
+
 #[test]
 fn an_echo_without_a_protocol_is_the_floor() {
     let url = format!("tcp://{}", serve(raw_echo));
@@ -347,6 +400,50 @@ fn a_wrong_reply_ends_the_run() {
     }
 }
 
+#[test]
+fn compressed_messages_and_replies_are_counted_as_what_they_say_and_as_they_are() {
+    let shared = url(serve(|stream| compressing_echo(stream, false)));
+    let takeover = url(serve(|stream| compressing_echo(stream, true)));
+    let ratio = |url: &str, args: &str| {
+        let report = report(url, &format!("--kind json --size 1000 --in-flight 2 {args}"));
+        let (messages, seconds) = (number(&report["messages"]), number(&report["duration_s"]));
+        assert!((number(&report["payload_bytes_per_s"]) * seconds - 1000.0 * messages).abs() < 1.0);
+        let (sent, received) = (number(&report["wire_bytes_sent"]), number(&report["wire_bytes_received"]));
+        assert!(messages > 0.0 && sent < 800.0 * messages && received < 800.0 * messages, "{report}");
+        let ratio = number(&report["reply_ratio"]);
+        // Two frames of each reply have headers of two or four octets.
+        assert!(received - 1000.0 * ratio * messages <= 8.0 * messages + 1.0, "{report}");
+        ratio
+    };
+    let apart = ratio(&shared, "--compress shared");
+    let together = ratio(&takeover, "--compress takeover --verify");
+    assert!(together < apart && apart < 0.8, "{together} {apart}");
+    let text = String::from_utf8(bench(&shared, "--compress shared --kind json").stdout).expect("UTF-8");
+    assert!(text.contains("of the payload"), "{text}");
+}
+
+#[test]
+fn a_server_that_does_not_compress_as_it_was_asked_to_ends_the_run() {
+    let plain = serve(|stream| answer_frames(stream, |_, opcode, payload| frame(opcode, payload)));
+    let shared = serve(|stream| compressing_echo(stream, false));
+    let as_it_is =
+        serve(|stream| answer_frames_with(stream, TAKEOVER, |_, _, _| frame(OpCode::Text, &[b'x'; 125])));
+    let other = serve(|stream| {
+        answer_frames_with(stream, TAKEOVER, |_, _, _| compressed_frames(OpCode::Text, &[0xf2, 0x48, 0]))
+    });
+    for (addr, args, part) in [
+        (plain, "--compress shared", "did not agree on permessage-deflate"),
+        (shared, "--compress takeover", "without context takeover"),
+        (as_it_is, "--compress takeover --kind json", "did not compress"),
+        (other, "--compress takeover --kind json", "wrong reply"),
+        // A server that was asked for nothing.
+        (shared, "", "not offered"),
+    ] {
+        let (code, said) = complaint(&url(addr), args);
+        assert!(code == Some(1) && said.contains(part), "{args}: {code:?} {said}");
+    }
+}
+
 //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
 //# If the status code received from the server is not 101, the
 //# client handles the response per HTTP [RFC2616] procedures.
@@ -389,6 +486,7 @@ fn wrong_usage_ends_with_2() {
         ("ws://localhost/", "--idle", "--pid"),
         ("ws://localhost/", "--size 0 --kind json", "json"),
         ("ws://localhost/", "--size big", "--size"),
+        ("tcp://localhost:7", "--compress shared", "without a protocol"),
     ] {
         let (code, said) = complaint(url, args);
         assert!(code == Some(2) && said.contains(part), "{url} {args}: {code:?} {said}");

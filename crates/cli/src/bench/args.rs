@@ -1,9 +1,10 @@
 //! The command line of `framewright bench`.
 
+use super::compress::Compress;
 use super::load::Plan;
 use super::mix::{Mix, parse_size};
 use super::payload::Kind;
-use super::target::Target;
+use super::target::{Protocol, Target};
 use crate::seconds::parse_seconds;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
@@ -32,6 +33,11 @@ pub(crate) struct Args {
     /// What the messages say.
     #[arg(long, value_enum, default_value = "binary")]
     pub(super) kind: Kind,
+    /// Compress messages and have replies compressed (permessage-deflate): each by itself, or with context takeover. The server
+    /// has to agree on exactly that, and to compress every reply. The replies of every 64th connection are inflated and
+    /// compared, with --verify those of all.
+    #[arg(long, value_enum, value_name = "MODE", default_value = "off")]
+    pub(super) compress: Compress,
     /// Decides content, masking keys and the order of sizes.
     #[arg(long, default_value = "1")]
     pub(super) seed: u64,
@@ -58,6 +64,9 @@ pub(crate) struct Args {
     /// earlier connections would be used again, and missing in the figure.
     #[arg(long, requires = "pid", conflicts_with_all = ["rate", "flooders", "connect_rate", "verify"])]
     pub(super) idle: bool,
+    /// With --idle: so many messages go back and forth on each connection before the memory is read.
+    #[arg(long, value_name = "N", default_value = "0", requires = "idle")]
+    pub(super) idle_messages: u32,
     /// Connect, do the opening and the closing handshake, and close, again and again. Over tcp:// as many bytes are sent and
     /// awaited in their place.
     #[arg(long, conflicts_with_all = ["rate", "flooders", "verify"])]
@@ -114,8 +123,17 @@ impl Args {
     pub(super) fn check(&self) -> Result<(), String> {
         let least = self.kind.least_size();
         let flood = (self.flooders > 0).then_some(self.flood_size);
-        if self.size.entries().iter().map(|entry| entry.0).chain(flood).any(|size| size < least) {
+        let smallest = self.size.entries().iter().map(|entry| entry.0).chain(flood).min();
+        if smallest < Some(least) {
             return Err(format!("a message of kind {} has at least {least} byte", self.kind.name()));
+        }
+        if self.compress != Compress::Off {
+            if smallest == Some(0) {
+                return Err("a message without content is not compressed".to_owned());
+            }
+            if self.url.protocol == Protocol::Raw {
+                return Err("an echo without a protocol does not compress".to_owned());
+            }
         }
         Ok(())
     }
@@ -187,6 +205,7 @@ mod tests {
         assert_eq!((args.size.entries(), args.flood_size), (&[(125, 1)][..], 16 << 10));
         assert_eq!((args.duration, args.warm_up), (Duration::from_secs(5), Duration::from_secs(1)));
         assert_eq!((args.kind, args.flooders, args.rate), (Kind::Binary, 0, None));
+        assert_eq!((args.compress, args.idle_messages), (Compress::Off, 0));
     }
 
     #[test]
@@ -208,10 +227,15 @@ mod tests {
             ("--kind xml", "--kind"),
             ("--kind json --size 0", "json"),
             ("--kind json --flooders 1 --flood-size 0", "json"),
+            ("--compress fast", "--compress"),
+            ("--compress shared --size 20,0", "without content"),
+            ("--idle-messages 1", "--idle"),
         ] {
             let error = parse(args).unwrap_err();
             assert!(error.contains(part), "{args}: {error}");
         }
         assert!(parse("--kind json --flood-size 0").is_ok(), "nobody floods");
+        let floor = Program::try_parse_from(["bench", "--url", "tcp://localhost:1", "--compress", "shared"]);
+        assert!(floor.expect("options").args.check().unwrap_err().contains("without a protocol"));
     }
 }

@@ -9,6 +9,7 @@ use super::load::{COUNTED, Counted, Plan};
 use super::process::Process;
 use super::progress::Progress;
 use super::usage::Meter;
+use super::volume::Volume;
 use std::time::Duration;
 
 /// Cycles on so many connections at a time.
@@ -37,8 +38,7 @@ pub(super) fn run(
     let usage = meter.stop(duration, Duration::ZERO)?;
     Ok(Counted {
         duration,
-        messages: latency.count(),
-        payload: 0,
+        volume: Volume { replies: latency.count(), ..Volume::default() },
         latency,
         flood_messages: 0,
         open_loop: None,

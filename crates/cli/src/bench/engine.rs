@@ -137,7 +137,7 @@ impl Engine {
             if readable {
                 peer.touch(now);
             }
-            if step.opened || step.closed || step.replies > 0 {
+            if step.opened || step.closed || step.volume.replies > 0 {
                 on(peer, lane, &step, now);
             }
             match peer.write(&lane.script, now) {

@@ -1,5 +1,6 @@
 //! The opening handshake as a client does it (RFC 6455, section 4.1): the request, and the check of the answer.
 
+use super::compress::Compress;
 use super::target::Target;
 use anyhow::{Context, bail, ensure};
 use base64::Engine as _;
@@ -11,21 +12,26 @@ use framewright::handshake::accept_key;
 pub(super) struct Handshake {
     /// What `Sec-WebSocket-Accept` has to be.
     accept: [u8; 28],
+    /// What is offered and has to be agreed on.
+    compress: Compress,
     /// What has come of the answer.
     head: Vec<u8>,
 }
 
 impl Handshake {
     /// A handshake with a new random key, and the request that starts it.
-    pub(super) fn start(target: &Target) -> (Handshake, Vec<u8>) {
+    pub(super) fn start(target: &Target, compress: Compress) -> (Handshake, Vec<u8>) {
         let key = STANDARD.encode(rand::random::<[u8; 16]>());
+        let extensions = compress.offer().map(|offer| format!("Sec-WebSocket-Extensions: {offer}\r\n"));
         let request = format!(
             "GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n",
+             Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n{}\r\n",
             target.resource,
             target.authority(),
+            extensions.unwrap_or_default(),
         );
-        (Handshake { accept: accept_key(key.as_bytes()), head: Vec::new() }, request.into_bytes())
+        let handshake = Handshake { accept: accept_key(key.as_bytes()), compress, head: Vec::new() };
+        (handshake, request.into_bytes())
     }
 
     /// Takes what came: `None` if the answer is not whole, else how many of these octets were part of it.
@@ -37,13 +43,13 @@ impl Handshake {
             return Ok(None);
         };
         self.head.truncate(end);
-        check(&self.head, &self.accept)?;
+        check(&self.head, &self.accept, self.compress)?;
         Ok(Some(end + 4 - before))
     }
 }
 
-/// The rules of section 4.1 for the answer to a request that offered neither extensions nor subprotocols.
-fn check(head: &[u8], accept: &[u8; 28]) -> anyhow::Result<()> {
+/// The rules of section 4.1 for the answer to a request that offered no subprotocols, and this extension or none.
+fn check(head: &[u8], accept: &[u8; 28], compress: Compress) -> anyhow::Result<()> {
     let head = str::from_utf8(head).context("the server's answer to the handshake is not text")?;
     let mut lines = head.split("\r\n");
     let status = lines.next().unwrap_or_default();
@@ -58,6 +64,7 @@ fn check(head: &[u8], accept: &[u8; 28]) -> anyhow::Result<()> {
         "the server answered {rest:?} instead of 101 (Switching Protocols)"
     );
     let (mut upgrade, mut connection, mut accepted) = (false, false, false);
+    let mut extensions = Vec::new();
     for line in lines {
         let (name, value) = line.split_once(':').with_context(|| format!("{line:?} is no field line"))?;
         let value = value.trim_matches([' ', '\t']);
@@ -73,9 +80,7 @@ fn check(head: &[u8], accept: &[u8; 28]) -> anyhow::Result<()> {
                 );
                 accepted = true;
             }
-            "sec-websocket-extensions" => {
-                bail!("the server accepted an extension that was not offered: {value:?}")
-            }
+            "sec-websocket-extensions" => extensions.push(value),
             "sec-websocket-protocol" => {
                 bail!("the server chose a subprotocol that was not offered: {value:?}")
             }
@@ -85,7 +90,7 @@ fn check(head: &[u8], accept: &[u8; 28]) -> anyhow::Result<()> {
     ensure!(upgrade, "the server's answer lacks Upgrade: websocket");
     ensure!(connection, "the server's answer lacks Connection: Upgrade");
     ensure!(accepted, "the server's answer lacks Sec-WebSocket-Accept");
-    Ok(())
+    compress.check(&extensions)
 }
 
 /// More than the fields of a 101 come to.
@@ -103,7 +108,7 @@ mod tests {
     fn an_answer_is_taken_however_it_is_split() {
         let whole = format!("{ANSWER}\r\n\r\n");
         for split in 0..whole.len() {
-            let mut handshake = Handshake { accept: *ACCEPT, head: Vec::new() };
+            let mut handshake = Handshake { accept: *ACCEPT, compress: Compress::Off, head: Vec::new() };
             assert_eq!(handshake.receive(&whole.as_bytes()[..split]).unwrap(), None);
             let rest = [&whole.as_bytes()[split..], b"\x81\x00"].concat();
             assert_eq!(handshake.receive(&rest).unwrap(), Some(whole.len() - split));
@@ -125,18 +130,22 @@ mod tests {
             ("upgrade:", "nonsense\r\nupgrade:", "nonsense"),
         ] {
             let answer = ANSWER.replace(from, to);
-            let error = check(answer.as_bytes(), ACCEPT).unwrap_err().to_string();
+            let error = check(answer.as_bytes(), ACCEPT, Compress::Off).unwrap_err();
+            let error = format!("{error:#}");
             assert!(error.contains(part), "{to:?}: {error}");
         }
-        assert!(check(ANSWER.as_bytes(), ACCEPT).is_ok());
+        assert!(check(ANSWER.as_bytes(), ACCEPT, Compress::Off).is_ok());
     }
 
     #[test]
     fn the_request_has_a_key_of_its_own() {
         let target: Target = "ws://localhost:5000/ws?x".parse().unwrap();
-        let (first, second) = (Handshake::start(&target), Handshake::start(&target));
+        let start = |compress| Handshake::start(&target, compress);
+        let (first, second) = (start(Compress::Off), start(Compress::Takeover));
         assert_ne!(first.0.accept, second.0.accept);
-        let request = String::from_utf8(first.1).unwrap();
+        let [request, offering] = [first.1, second.1].map(|request| String::from_utf8(request).unwrap());
+        let field = "\r\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
+        assert!(offering.ends_with(field) && !request.contains("Extensions"), "{offering}");
         assert!(request.starts_with("GET /ws?x HTTP/1.1\r\nHost: localhost:5000\r\n"), "{request}");
         let (_, key) = request.split_once("Sec-WebSocket-Key: ").unwrap();
         assert!(framewright::handshake::is_valid_key(&key.as_bytes()[..24]));

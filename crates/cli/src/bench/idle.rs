@@ -2,10 +2,11 @@
 //!
 //! First some connections are opened and closed, so that what a server sets up once is not charged to the connections that are
 //! counted; then its memory is read, all connections are opened, and its memory is read again. Both are read when they no
-//! longer change.
+//! longer change. What a connection holds may depend on whether it has done anything: messages can go back and forth first.
 
-use super::engine::{Engine, nanos};
+use super::engine::{Engine, TICK, nanos};
 use super::load::COUNTED;
+use super::peer::Peer;
 use super::process::Process;
 use super::progress::Progress;
 use std::time::Duration;
@@ -26,15 +27,17 @@ impl Idle {
     }
 }
 
-/// Opens so many connections and reads the memory of the server.
+/// Opens so many connections, exchanges so many messages on each, and reads the memory of the server.
 pub(super) fn run(
     engine: &mut Engine,
     connections: usize,
+    messages: u32,
     server: &Process,
     progress: &Progress,
 ) -> anyhow::Result<Idle> {
     progress.say("first connections");
     engine.open(COUNTED, first_connections(connections))?;
+    exchange(engine, messages)?;
     engine.close_all();
     let baseline = settled(engine, server)?;
 
@@ -42,9 +45,25 @@ pub(super) fn run(
     let from = engine.clock().now();
     engine.open(COUNTED, connections)?;
     let opening = Duration::from_nanos(engine.clock().now() - from);
+    exchange(engine, messages)?;
     progress.say("waiting until the server's memory no longer changes");
     let with_connections = settled(engine, server)?;
     Ok(Idle { connections, baseline, with_connections, opening })
+}
+
+/// Sends so many messages on each connection, and awaits their replies.
+fn exchange(engine: &mut Engine, messages: u32) -> anyhow::Result<()> {
+    for _ in 0..messages {
+        engine.fill()?;
+        let mut waiting: u64 =
+            engine.peers.iter().flat_map(Peer::unanswered).map(|(_, count)| u64::from(count)).sum();
+        while waiting > 0 {
+            engine.turn(TICK, |peer, _, step, _| {
+                peer.answered(step.volume.replies, |_, count| waiting -= count);
+            })?;
+        }
+    }
+    Ok(())
 }
 
 /// A hundredth of those that are counted: what their ends leave for the next ones to use is lost in the figure.

@@ -10,6 +10,7 @@ use super::process::Process;
 use super::progress::Progress;
 use super::schedule::Schedule;
 use super::usage::{Meter, Usage};
+use super::volume::Volume;
 use anyhow::Context;
 use std::ops::Range;
 use std::time::Duration;
@@ -30,9 +31,8 @@ pub(super) struct Plan {
 #[derive(Debug)]
 pub(super) struct Counted {
     pub(super) duration: Duration,
-    pub(super) messages: u64,
-    /// Octets of payload in the replies.
-    pub(super) payload: u64,
+    /// Its replies are the messages that count.
+    pub(super) volume: Volume,
     pub(super) latency: Latency,
     pub(super) flood_messages: u64,
     pub(super) open_loop: Option<OpenLoop>,
@@ -71,7 +71,7 @@ pub(super) fn run(
     }
     until(engine, to, &mut pace, &mut tally, |tally, left| {
         let counted = plan.duration.saturating_sub(left).as_secs_f64();
-        progress.show("counting", left, Some(tally.messages as f64 / counted.max(1e-9)));
+        progress.show("counting", left, Some(tally.volume.replies as f64 / counted.max(1e-9)));
     })?;
     let duration = Duration::from_nanos(clock.now() - from);
     let spun = pace.as_ref().map_or(Duration::ZERO, |pace| Duration::from_nanos(pace.spun));
@@ -79,8 +79,8 @@ pub(super) fn run(
 
     tally.counting = false;
     let open_loop = pace.map(|pace| drain(engine, pace, to, &mut tally, progress)).transpose()?;
-    let Tally { messages, payload, latency, flood_messages, .. } = tally;
-    Ok(Counted { duration, messages, payload, latency, flood_messages, open_loop, usage })
+    let Tally { volume, latency, flood_messages, .. } = tally;
+    Ok(Counted { duration, volume, latency, flood_messages, open_loop, usage })
 }
 
 /// Turns the engine until this time.
@@ -130,8 +130,7 @@ struct Tally {
     counting: bool,
     /// When a message has to have been granted for its time to be recorded.
     timed: Range<u64>,
-    messages: u64,
-    payload: u64,
+    volume: Volume,
     latency: Latency,
     flood_messages: u64,
 }
@@ -141,8 +140,7 @@ impl Tally {
         Tally {
             counting: false,
             timed: 0..0,
-            messages: 0,
-            payload: 0,
+            volume: Volume::default(),
             latency: Latency::new(),
             flood_messages: 0,
         }
@@ -158,20 +156,19 @@ impl Tally {
     fn on(&mut self, peer: &mut Peer, lane: &Lane, step: &Step, now: u64) {
         if peer.lane == COUNTED {
             if self.counting {
-                self.messages += step.replies;
-                self.payload += step.payload;
+                self.volume += step.volume;
             }
-            peer.answered(step.replies, |since, count| {
+            peer.answered(step.volume.replies, |since, count| {
                 if self.timed.contains(&since) {
                     self.latency.record(now.saturating_sub(since), count);
                 }
             });
         } else {
-            self.flood_messages += if self.counting { step.replies } else { 0 };
-            peer.answered(step.replies, |_, _| {});
+            self.flood_messages += if self.counting { step.volume.replies } else { 0 };
+            peer.answered(step.volume.replies, |_, _| {});
         }
         if lane.in_flight.is_some() {
-            let replies = u32::try_from(step.replies).expect("no more than are in flight");
+            let replies = u32::try_from(step.volume.replies).expect("no more than are in flight");
             peer.grant(&lane.script, replies, now);
         }
     }

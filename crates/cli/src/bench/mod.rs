@@ -4,17 +4,20 @@
 //! |---|---|
 //! | `args` | the command line |
 //! | `target`, `mix`, `payload` | where messages go, which sizes they have, what they say |
+//! | `compress`, `inflated` | permessage-deflate: what is agreed on, messages compressed, replies inflated |
 //! | `script` | the requests as octets, built beforehand |
 //! | `handshake`, `replies`, `peer` | one connection |
 //! | `engine` | all connections in an event loop |
 //! | `load`, `schedule`, `idle`, `connect` | the modes |
-//! | `process`, `usage`, `latency`, `report`, `progress` | what was used, how long it took, how it is told |
+//! | `volume`, `process`, `usage`, `latency`, `report`, `progress` | what was used, how long it took, how it is told |
 
 mod args;
+mod compress;
 mod connect;
 mod engine;
 mod handshake;
 mod idle;
+mod inflated;
 mod latency;
 mod load;
 mod mix;
@@ -28,6 +31,7 @@ mod schedule;
 mod script;
 mod target;
 mod usage;
+mod volume;
 
 pub(crate) use args::Args;
 
@@ -90,7 +94,7 @@ fn measure(args: &Args, server: Option<&Process>) -> anyhow::Result<Findings> {
         }
         Mode::Idle => {
             let server = server.context("--idle needs --pid")?;
-            Findings::Idle(idle::run(&mut engine, connections, server, &progress)?)
+            Findings::Idle(idle::run(&mut engine, connections, args.idle_messages, server, &progress)?)
         }
     };
     progress.say("closing");
@@ -107,6 +111,7 @@ fn lanes(args: &Args) -> Vec<Lane> {
             seed: args.seed,
             in_flight: if scheduled { 1 } else { in_flight as usize },
             verify,
+            compress: args.compress,
             protocol: args.url.protocol,
         };
         Lane { script: Script::new(recipe), in_flight: (!scheduled).then_some(in_flight) }

@@ -12,7 +12,7 @@ pub(super) enum Kind {
     Binary,
     /// Text of printable ASCII characters.
     Ascii,
-    /// Text: a JSON array of records.
+    /// Text: a JSON array of records, with numbers, times and names.
     Json,
     /// Text: characters of one to four octets, mixed.
     Utf8,
@@ -82,41 +82,116 @@ fn ascii(size: usize, rng: &mut StdRng) -> Vec<u8> {
     (0..size).map(|_| rng.random_range(b' '..=b'~')).collect()
 }
 
-fn letters(count: usize, rng: &mut StdRng) -> String {
-    (0..count).map(|_| char::from(rng.random_range(b'a'..=b'z'))).collect()
-}
-
-/// Records as an application's interface has them, and a string to fill up; what is too small for an array is a string
-/// or a digit.
+/// Records as an application's interface sends them, in an array, and a string of words to fill up; what is too small for an
+/// array is a string or a digit.
 fn json(size: usize, number: u64, rng: &mut StdRng) -> Vec<u8> {
     if size == 1 {
         return (number % 10).to_string().into_bytes();
     }
     if size < 4 {
-        return format!("\"{}\"", letters(size - 2, rng)).into_bytes();
+        return format!("\"{}\"", words(size - 2, rng)).into_bytes();
     }
     let mut text = "[".to_owned();
-    let mut id = number;
+    let mut id = rng.random_range(10_000_000..99_000_000);
+    let mut time = rng.random_range(0..YEAR);
     loop {
         let before = text.len();
-        let (name, tag) = (letters(8, rng), letters(5, rng));
-        let (score, active) = (rng.random_range(0..1000), rng.random::<bool>());
-        write!(
-            text,
-            r#"{{"id":{id},"name":"{name}","score":{score}.5,"tags":["{tag}","new"],"active":{active}}},"#
-        )
-        .expect("a string takes everything");
+        (id, time) = (id + rng.random_range(1..50), time + rng.random_range(1..60_000));
+        record(&mut text, id, time, rng);
         // The string that fills up, and the bracket.
         if text.len() + 3 > size {
             text.truncate(before);
             break;
         }
-        id += 1;
     }
-    let fill = letters(size - text.len() - 3, rng);
+    let fill = words(size - text.len() - 3, rng);
     write!(text, "\"{fill}\"]").expect("a string takes everything");
     text.into_bytes()
 }
+
+/// A record with a comma behind it, of 120 octets at most. The time is in milliseconds of the year.
+fn record(text: &mut String, id: u32, time: u64, rng: &mut StdRng) {
+    let mut one_of = |names: &[&'static str]| names[rng.random_range(0..names.len())];
+    let (kind, first, last) = (one_of(&EVENTS), one_of(&FIRST_NAMES), one_of(&LAST_NAMES));
+    let (euros, cents) = (rng.random_range(1..2000), rng.random_range(0..100));
+    let (days, hours, minutes) = (time / DAY, time / 3_600_000 % 24, time / 60_000 % 60);
+    let (month, day) = (1 + days / 28 % 12, 1 + days % 28);
+    let (second, millisecond) = (time / 1000 % 60, time % 1000);
+    write!(
+        text,
+        r#"{{"id":{id},"time":"2026-{month:02}-{day:02}T{hours:02}:{minutes:02}:{second:02}.{millisecond:03}Z","#
+    )
+    .expect("a string takes everything");
+    write!(text, r#""type":"{kind}","user":"{first} {last}","amount":{euros}.{cents:02}}},"#)
+        .expect("a string takes everything");
+}
+
+/// Words with a space behind each, cut off at this length.
+fn words(size: usize, rng: &mut StdRng) -> String {
+    let mut text = String::with_capacity(size + 12);
+    while text.len() < size {
+        text.push_str(WORDS[rng.random_range(0..WORDS.len())]);
+        text.push(' ');
+    }
+    text.truncate(size);
+    text
+}
+
+/// Milliseconds of a day, and of twelve months of four weeks.
+const DAY: u64 = 86_400_000;
+const YEAR: u64 = 12 * 28 * DAY;
+const EVENTS: [&str; 8] = [
+    "order.created",
+    "order.paid",
+    "order.shipped",
+    "order.returned",
+    "user.login",
+    "user.logout",
+    "cart.updated",
+    "refund.issued",
+];
+const FIRST_NAMES: [&str; 16] = [
+    "Ada", "Alan", "Barbara", "Claude", "Dennis", "Edsger", "Frances", "Grace", "Hedy", "Ivan", "John",
+    "Ken", "Lynn", "Niklaus", "Radia", "Tim",
+];
+const LAST_NAMES: [&str; 16] = [
+    "Allen", "Conway", "Dijkstra", "Hopper", "Lamarr", "Liskov", "Lovelace", "McCarthy", "Perlman",
+    "Ritchie", "Shannon", "Lee", "Thompson", "Turing", "Wirth", "Kay",
+];
+const WORDS: [&str; 32] = [
+    "a",
+    "all",
+    "and",
+    "at",
+    "before",
+    "by",
+    "delivery",
+    "door",
+    "for",
+    "from",
+    "gift",
+    "in",
+    "is",
+    "it",
+    "leave",
+    "left",
+    "letter",
+    "neighbour",
+    "not",
+    "of",
+    "on",
+    "or",
+    "parcel",
+    "please",
+    "ring",
+    "the",
+    "to",
+    "twice",
+    "until",
+    "was",
+    "with",
+    "you",
+];
 
 fn utf8(size: usize, rng: &mut StdRng) -> Vec<u8> {
     let mut text = String::with_capacity(size);

@@ -9,6 +9,7 @@ use super::handshake::Handshake;
 use super::replies::{Ahead, Heard, Replies};
 use super::script::Script;
 use super::target::{Protocol, Target};
+use super::volume::Volume;
 use anyhow::{Context, bail};
 use framewright::frame::{OpCode, encode_frame};
 use mio::net::TcpStream;
@@ -89,8 +90,7 @@ enum Opening {
 pub(super) struct Step {
     pub(super) opened: bool,
     pub(super) closed: bool,
-    pub(super) replies: u64,
-    pub(super) payload: u64,
+    pub(super) volume: Volume,
 }
 
 impl Peer {
@@ -104,7 +104,7 @@ impl Peer {
         // The port is free again as soon as the socket is dropped. Thousands of connections a second would else leave
         // no port within the minute that TIME-WAIT takes; the closing handshake has told all that there is to tell.
         SockRef::from(&socket).set_linger(Some(Duration::ZERO))?;
-        let (handshake, request) = Handshake::start(&endpoint.target);
+        let (handshake, request) = Handshake::start(&endpoint.target, script.compress);
         let (opening, urgent) = match endpoint.target.protocol {
             Protocol::WebSocket => (Opening::WebSocket(Box::new(handshake)), request),
             Protocol::Raw if endpoint.cycles => (Opening::Octets(request.len()), request),
@@ -122,7 +122,7 @@ impl Peer {
             at: script.start(next),
             granted: 0,
             next,
-            replies: Replies::new(next),
+            replies: Replies::new(script, number),
             stamps: VecDeque::new(),
         })
     }
@@ -226,7 +226,7 @@ impl Peer {
                 Ok(0) => bail!("the server ended the connection {}", self.stage.describe()),
                 Ok(count) => {
                     if let Ahead::Payload(_) = ahead {
-                        let heard = self.replies.skipped(script, count);
+                        let heard = self.replies.skipped(script, count)?;
                         self.take(heard, &mut step)?;
                     } else {
                         self.receive(script, &buffers.octets[..count], &mut step)?;
@@ -331,8 +331,7 @@ impl Peer {
 
     #[inline]
     fn take(&mut self, heard: Heard, step: &mut Step) -> anyhow::Result<()> {
-        step.replies += heard.replies;
-        step.payload += heard.payload;
+        step.volume += heard.volume;
         if heard.answers.is_empty() && heard.close.is_none() {
             return Ok(());
         }

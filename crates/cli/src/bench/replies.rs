@@ -2,9 +2,17 @@
 //!
 //! A server may fragment its replies, and send Pings, Pongs and a Close between them. The straight path is the reply in
 //! one frame that lies whole in the buffer; the payload is looked at only where content is verified.
+//!
+//! Replies to compressed messages have to be compressed. On some connections, with `--verify` on all, they are inflated, all of
+//! them, since one may refer to those before it.
 
+mod raw;
+
+use super::compress::Compress;
+use super::inflated::{Inflated, RSV1, check_compressed};
 use super::script::{Message, Script};
 use super::target::Protocol;
+use super::volume::Volume;
 use anyhow::{bail, ensure};
 use framewright::Role;
 use framewright::frame::{Header, MAX_HEADER_LEN, OpCode, Rules, encode_frame};
@@ -22,6 +30,8 @@ pub(super) struct Replies {
     frame: Option<(Header, usize)>,
     /// A header that was cut, or the payload of a control frame.
     kept: Vec<u8>,
+    /// Where replies are inflated and compared: what has come of one.
+    inflated: Option<Box<Inflated>>,
 }
 
 /// What the next octets are, and so how best to read them.
@@ -45,9 +55,7 @@ impl Ahead {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Heard {
     /// Whole replies.
-    pub(super) replies: u64,
-    /// Octets of payload in them.
-    pub(super) payload: u64,
+    pub(super) volume: Volume,
     /// Masked frames that answer what the server has asked.
     pub(super) answers: Vec<u8>,
     /// The body of a Close frame. Nothing behind it was read.
@@ -55,16 +63,19 @@ pub(super) struct Heard {
 }
 
 impl Replies {
-    /// Awaits the reply to the message at this place of the script.
-    pub(super) fn new(next: usize) -> Replies {
-        Replies { next, got: 0, fragmented: false, frame: None, kept: Vec::new() }
+    /// Awaits the replies of connection `number`, which begins with the message at its place in the script.
+    pub(super) fn new(script: &Script, number: usize) -> Replies {
+        let looks = script.verify || number.is_multiple_of(LOOKED_AT);
+        let inflated = (script.compress != Compress::Off && looks).then(|| Inflated::new(script.compress));
+        let (next, inflated) = (script.place(number), inflated.map(Box::new));
+        Replies { next, got: 0, fragmented: false, frame: None, kept: Vec::new(), inflated }
     }
 
     /// What lies ahead.
     #[inline]
     pub(super) fn ahead(&self, script: &Script) -> Ahead {
         let message = script.message(self.next);
-        if script.verify || message.payload_len < SKIP {
+        if script.verify || script.compress != Compress::Off || message.payload_len < SKIP {
             return Ahead::Anything;
         }
         match (script.protocol, &self.frame) {
@@ -78,7 +89,7 @@ impl Replies {
     }
 
     /// Takes note that so many octets of the payload that lay ahead have come and are gone.
-    pub(super) fn skipped(&mut self, script: &Script, count: usize) -> Heard {
+    pub(super) fn skipped(&mut self, script: &Script, count: usize) -> anyhow::Result<Heard> {
         let mut heard = Heard::default();
         self.got += count;
         match &mut self.frame {
@@ -87,13 +98,12 @@ impl Replies {
                 if *left == 0 {
                     let fin = header.fin;
                     self.frame = None;
-                    self.end_data(script, fin, &mut heard);
+                    self.end_data(script, fin, &mut heard)?;
                 }
             }
-            None if self.got == script.message(self.next).frame_len => self.replied(script, &mut heard),
-            None => {}
+            None => self.end_raw(script, &mut heard),
         }
-        heard
+        Ok(heard)
     }
 
     /// Takes the octets that came.
@@ -125,7 +135,7 @@ impl Replies {
         mut octets: &'a [u8],
         heard: &mut Heard,
     ) -> anyhow::Result<&'a [u8]> {
-        if self.fragmented {
+        if self.fragmented || script.compress != Compress::Off {
             return Ok(octets);
         }
         loop {
@@ -141,8 +151,8 @@ impl Replies {
                 compare(script.payload(message), 0, &reply[reply.len() - message.payload_len..])?;
             }
             octets = rest;
-            heard.replies += 1;
-            heard.payload += message.payload_len as u64;
+            heard.volume.frame(message.reply_len - message.payload_len, message.payload_len as u64);
+            heard.volume.reply(message);
             self.next = script.after(self.next);
         }
     }
@@ -161,7 +171,9 @@ impl Replies {
         if header.opcode.is_control() {
             self.kept.extend_from_slice(piece);
         } else {
-            if script.verify {
+            if let Some(inflated) = &mut self.inflated {
+                inflated.push(piece);
+            } else if script.verify {
                 compare(script.payload(script.message(self.next)), self.got, piece)?;
             }
             self.got += piece.len();
@@ -182,15 +194,19 @@ impl Replies {
     ) -> anyhow::Result<&'a [u8]> {
         let before = self.kept.len();
         self.kept.extend_from_slice(&octets[..octets.len().min(MAX_HEADER_LEN - before)]);
-        let parsed = match Header::parse(&self.kept, RULES) {
+        let rules = Rules { rsv: if script.compress == Compress::Off { 0 } else { RSV1 }, ..RULES };
+        let parsed = match Header::parse(&self.kept, rules) {
             Ok(parsed) => parsed,
             Err(broken) => bail!("the server broke the protocol: {broken}"),
         };
         let Some((header, header_len)) = parsed else { return Ok(&octets[self.kept.len() - before..]) };
         self.kept.clear();
         let rest = &octets[header_len - before..];
-        if !header.opcode.is_control() {
+        if header.opcode.is_control() {
+            ensure!(header.rsv == 0, "the server broke the protocol: a control frame with RSV1");
+        } else {
             self.check_data(script, header)?;
+            heard.volume.frame(header_len, header.payload_len);
         }
         match usize::try_from(header.payload_len)? {
             0 => self.end_frame(script, header, heard)?,
@@ -208,6 +224,9 @@ impl Replies {
             "wrong reply: a frame of type {:?}, where {expected:?} was to come",
             header.opcode
         );
+        if script.compress != Compress::Off {
+            return check_compressed(header, !self.fragmented);
+        }
         let so_far = self.got as u64 + header.payload_len;
         let sent = message.payload_len as u64;
         ensure!(
@@ -225,41 +244,30 @@ impl Replies {
             }
             OpCode::Pong => {}
             OpCode::Close => heard.close = Some(self.kept.clone()),
-            OpCode::Text | OpCode::Binary | OpCode::Continuation => self.end_data(script, header.fin, heard),
+            OpCode::Text | OpCode::Binary | OpCode::Continuation => {
+                self.end_data(script, header.fin, heard)?;
+            }
         }
         self.kept.clear();
         Ok(())
     }
 
-    fn end_data(&mut self, script: &Script, fin: bool, heard: &mut Heard) {
+    fn end_data(&mut self, script: &Script, fin: bool, heard: &mut Heard) -> anyhow::Result<()> {
         self.fragmented = !fin;
         if fin {
+            let message = script.message(self.next);
+            if let Some(inflated) = &mut self.inflated {
+                compare(script.payload(message), 0, inflated.end(message.payload_len)?)?;
+            }
             self.replied(script, heard);
         }
+        Ok(())
     }
 
     fn replied(&mut self, script: &Script, heard: &mut Heard) {
-        heard.replies += 1;
-        heard.payload += script.message(self.next).payload_len as u64;
+        heard.volume.reply(script.message(self.next));
         self.next = script.after(self.next);
         self.got = 0;
-    }
-
-    /// An echo without a protocol: the frames that were sent, as they were sent.
-    fn receive_raw(&mut self, script: &Script, mut octets: &[u8], heard: &mut Heard) -> anyhow::Result<()> {
-        while !octets.is_empty() {
-            let message: Message = script.message(self.next);
-            let (piece, rest) = octets.split_at(octets.len().min(message.frame_len - self.got));
-            if script.verify {
-                compare(script.frame(message), self.got, piece)?;
-            }
-            self.got += piece.len();
-            octets = rest;
-            if self.got == message.frame_len {
-                self.replied(script, heard);
-            }
-        }
-        Ok(())
     }
 }
 
@@ -280,6 +288,8 @@ fn compare(sent: &[u8], at: usize, piece: &[u8]) -> anyhow::Result<()> {
 }
 
 const RULES: Rules = Rules::for_receiver(Role::Client);
+/// One in so many connections has its compressed replies inflated and compared.
+const LOOKED_AT: usize = 64;
 /// From so many octets of payload on it is cheaper to let the kernel drop them than to have them copied.
 const SKIP: usize = 32 << 10;
 /// The longest payload whose length is in the second octet of a header.
@@ -291,9 +301,17 @@ mod tests {
     use super::super::script::Recipe;
     use super::*;
 
-    fn script(mix: &str, verify: bool, protocol: Protocol) -> Script {
-        let mix = mix.parse().unwrap();
-        Script::new(Recipe { mix: &mix, kind: Kind::Binary, seed: 1, in_flight: 1, verify, protocol })
+    pub(super) fn script(mix: &str, verify: bool, protocol: Protocol) -> Script {
+        let (mix, compress) = (mix.parse().unwrap(), Compress::Off);
+        Script::new(Recipe {
+            mix: &mix,
+            kind: Kind::Binary,
+            seed: 1,
+            in_flight: 1,
+            verify,
+            compress,
+            protocol,
+        })
     }
 
     /// The reply to the message at `index`, in frames that carry these numbers of octets and the rest.
@@ -313,13 +331,12 @@ mod tests {
     }
 
     /// All that is heard when the octets come in pieces of this size.
-    fn heard(script: &Script, octets: &[u8], size: usize) -> anyhow::Result<Heard> {
-        let mut replies = Replies::new(0);
+    pub(super) fn heard(script: &Script, octets: &[u8], size: usize) -> anyhow::Result<Heard> {
+        let mut replies = Replies::new(script, 0);
         let mut all = Heard::default();
         for piece in octets.chunks(size) {
             let heard = replies.receive(script, piece)?;
-            all.replies += heard.replies;
-            all.payload += heard.payload;
+            all.volume += heard.volume;
             all.answers.extend(heard.answers);
             all.close = all.close.or(heard.close);
         }
@@ -349,7 +366,11 @@ mod tests {
         }
         for size in 1..octets.len() {
             let heard = heard(&script, &octets, size).unwrap();
-            assert_eq!((heard.replies, heard.payload, &heard.close), (12, payload, &None), "{size}");
+            assert_eq!(
+                (heard.volume.replies, heard.volume.payload, &heard.close),
+                (12, payload, &None),
+                "{size}"
+            );
             assert_eq!(heard.answers.len(), 15 * (2 + 4 + 5), "a Pong for each Ping");
         }
     }
@@ -361,7 +382,7 @@ mod tests {
         encode_frame(&mut octets, true, OpCode::Close, &1001u16.to_be_bytes(), None);
         octets.extend_from_slice(b"more");
         let heard = heard(&script, &octets, octets.len()).unwrap();
-        assert_eq!((heard.replies, heard.close), (1, Some(vec![0x03, 0xe9])));
+        assert_eq!((heard.volume.replies, heard.close), (1, Some(vec![0x03, 0xe9])));
     }
 
     #[test]
@@ -396,44 +417,32 @@ mod tests {
     }
 
     #[test]
-    fn without_a_protocol_the_octets_come_back() {
-        let script = script("200,0,5", true, Protocol::Raw);
-        let octets = script.to_send(0, script.start(9));
-        for size in 1..octets.len() {
-            assert_eq!(heard(&script, octets, size).unwrap().replies, 9);
-        }
-        let mut wrong = octets.to_vec();
-        wrong[100] ^= 1;
-        assert!(heard(&script, &wrong, 64).is_err());
-    }
-
-    #[test]
     fn payload_that_nobody_looks_at_can_be_skipped() {
         let script = script("100000", false, Protocol::WebSocket);
-        let mut replies = Replies::new(0);
+        let mut replies = Replies::new(&script, 0);
         assert_eq!(replies.ahead(&script), Ahead::Header);
         let mut header = [0; MAX_HEADER_LEN];
         let reply = Header { fin: true, rsv: 0, opcode: OpCode::Binary, mask: None, payload_len: 100_000 };
         let header_len = reply.encode(&mut header);
-        assert_eq!(replies.receive(&script, &header[..header_len]).unwrap().replies, 0);
+        assert_eq!(replies.receive(&script, &header[..header_len]).unwrap().volume.replies, 0);
         assert_eq!(replies.ahead(&script), Ahead::Payload(100_000));
-        assert_eq!(replies.skipped(&script, 1000).replies, 0);
+        assert_eq!(replies.skipped(&script, 1000).unwrap().volume.replies, 0);
         assert_eq!(replies.ahead(&script), Ahead::Payload(99_000));
-        assert_eq!(replies.skipped(&script, 98_000).replies, 0);
+        assert_eq!(replies.skipped(&script, 98_000).unwrap().volume.replies, 0);
         assert_eq!(replies.ahead(&script), Ahead::Anything, "too little to be worth it");
         let heard = replies.receive(&script, &[0; 1000]).unwrap();
-        assert_eq!(heard, Heard { replies: 1, payload: 100_000, ..Heard::default() });
+        assert_eq!((heard.volume.replies, heard.volume.payload), (1, 100_000));
         assert_eq!(replies.ahead(&script), Ahead::Header);
 
         let script = self::script("100000", false, Protocol::Raw);
-        let mut replies = Replies::new(0);
+        let mut replies = Replies::new(&script, 0);
         assert_eq!(replies.ahead(&script), Ahead::Payload(100_014));
-        assert_eq!(replies.skipped(&script, 14).replies, 0);
-        assert_eq!(replies.skipped(&script, 100_000).replies, 1);
+        assert_eq!(replies.skipped(&script, 14).unwrap().volume.replies, 0);
+        assert_eq!(replies.skipped(&script, 100_000).unwrap().volume.replies, 1);
 
         for (size, verify) in [("100000", true), ("1000", false)] {
             let script = self::script(size, verify, Protocol::WebSocket);
-            assert_eq!(Replies::new(0).ahead(&script), Ahead::Anything);
+            assert_eq!(Replies::new(&script, 0).ahead(&script), Ahead::Anything);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What a run found, as text and as one JSON object.
 
+use super::compress::Compress;
 use super::idle::Idle;
 use super::latency::{Latency, time};
 use super::load::Counted;
@@ -44,6 +45,8 @@ impl Report<'_> {
             "kind": args.kind.name(),
             "rate": args.rate,
             "seed": args.seed,
+            "compress": args.compress.name(),
+            "idle_messages": args.idle_messages,
             "verify": args.verify,
             "warm_up_s": args.warm_up.as_secs_f64(),
             "flooders": args.flooders,
@@ -54,7 +57,7 @@ impl Report<'_> {
 
     fn counted_to_json(&self, counted: &Counted) -> Value {
         let seconds = counted.duration.as_secs_f64();
-        let Usage { server, client } = &counted.usage;
+        let (Usage { server, client }, volume) = (&counted.usage, counted.volume);
         let flood = (self.args.flooders > 0).then(|| {
             let messages = counted.flood_messages;
             json!({ "messages": messages, "messages_per_s": messages as f64 / seconds })
@@ -64,13 +67,16 @@ impl Report<'_> {
         );
         json!({
             "duration_s": seconds,
-            "messages": counted.messages,
-            "messages_per_s": counted.messages as f64 / seconds,
-            "payload_bytes_per_s": counted.payload as f64 / seconds,
+            "messages": volume.replies,
+            "messages_per_s": volume.replies as f64 / seconds,
+            "payload_bytes_per_s": volume.payload as f64 / seconds,
+            "wire_bytes_sent": volume.sent,
+            "wire_bytes_received": volume.received,
+            "reply_ratio": volume.reply_ratio(),
             "latency_us": counted.latency.to_json(),
             "schedule": schedule,
             "client": client.map(ClientUsage::to_json),
-            "server": server.map(|server| server.to_json(counted.messages + counted.flood_messages)),
+            "server": server.map(|server| server.to_json(volume.replies + counted.flood_messages)),
             "client_limited": limited(counted),
             "idle": null,
             "flood": flood,
@@ -100,14 +106,25 @@ impl Report<'_> {
             _ => ("messages", format!(", {}, {}, {} in flight", args.size, args.kind.name(), args.in_flight)),
         };
         writeln!(text, "{}: {}, {} connections{load}", args.url, args.mode().name(), args.connections)?;
-        let rate = counted.messages as f64 / seconds;
-        let payload = counted.payload as f64 / seconds / 1e6;
-        write!(text, "{:<12}{} in {seconds:.2} s: {rate:.0} a second", what, counted.messages)?;
+        let volume = counted.volume;
+        let rate = volume.replies as f64 / seconds;
+        let payload = volume.payload as f64 / seconds / 1e6;
+        write!(text, "{:<12}{} in {seconds:.2} s: {rate:.0} a second", what, volume.replies)?;
         writeln!(
             text,
             "{}",
-            if counted.payload > 0 { format!(", {payload:.1} MB/s of payload") } else { String::new() }
+            if volume.payload > 0 { format!(", {payload:.1} MB/s of payload") } else { String::new() }
         )?;
+        if args.compress != Compress::Off {
+            writeln!(
+                text,
+                "{:<12}{} bytes of frames sent, {} received: {:.3} of the payload",
+                "wire",
+                volume.sent,
+                volume.received,
+                volume.reply_ratio().unwrap_or(f64::NAN)
+            )?;
+        }
         if args.flooders > 0 {
             let rate = counted.flood_messages as f64 / seconds;
             writeln!(
@@ -151,7 +168,7 @@ fn write_usage(text: &mut String, counted: &Counted) -> std::fmt::Result {
     if let Some(server) = &counted.usage.server {
         let cpu = server.cpu;
         // The server works for those who flood too.
-        let messages = (counted.messages + counted.flood_messages) as f64;
+        let messages = (counted.volume.replies + counted.flood_messages) as f64;
         writeln!(
             text,
             "{:<12}{:.2} s of processor time ({:.2} user, {:.2} system), {:.0} % busy",
@@ -227,6 +244,9 @@ fn idle_to_json(idle: &Idle) -> Value {
         "messages": 0,
         "messages_per_s": 0,
         "payload_bytes_per_s": 0,
+        "wire_bytes_sent": 0,
+        "wire_bytes_received": 0,
+        "reply_ratio": null,
         "latency_us": null,
         "schedule": null,
         "client": null,
