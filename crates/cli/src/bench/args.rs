@@ -34,8 +34,8 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value = "binary")]
     pub(super) kind: Kind,
     /// Compress messages and have replies compressed (permessage-deflate): each by itself, or with context takeover. The server
-    /// has to agree on exactly that, and to compress every reply. The replies of every 64th connection are inflated and
-    /// compared, with --verify those of all.
+    /// has to agree on exactly that, and to compress replies; those that it does not count as they are. The compressed replies of
+    /// every 64th connection are inflated and compared, with --verify those of all.
     #[arg(long, value_enum, value_name = "MODE", default_value = "off")]
     pub(super) compress: Compress,
     /// Decides content, masking keys and the order of sizes.

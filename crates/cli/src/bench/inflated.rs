@@ -1,9 +1,9 @@
-//! Compressed replies: that they are, and that they say what was sent.
+//! Compressed replies: that there are some, and that they say what was sent.
 
 use super::compress::Compress;
+use super::volume::Volume;
 use anyhow::{Context, bail, ensure};
 use framewright::deflate::{Decompressor, InflateError};
-use framewright::frame::Header;
 
 /// The compressed replies of one connection, which are inflated and compared with what was sent.
 #[derive(Debug)]
@@ -52,23 +52,25 @@ impl Inflated {
     }
 }
 
-/// Whether the header of a data frame, the first of a reply or not, is one of a compressed message.
-pub(super) fn check_compressed(header: Header, first: bool) -> anyhow::Result<()> {
-    let octets = header.payload_len;
-    ensure!(
-        !first || header.rsv == RSV1,
-        "the server did not compress: a reply of {octets} bytes came as it is"
-    );
-    ensure!(first || header.rsv == 0, "the server broke the protocol: RSV1 on a continuation");
+/// Whether a server that has agreed to compress has done so at all. Where it does not pay a server may leave it.
+pub(super) fn check(compress: Compress, volume: Volume) -> anyhow::Result<()> {
+    let none = compress != Compress::Off && volume.replies > 0 && volume.compressed == 0;
+    ensure!(!none, "the server agreed to compress, and compressed none of its {} replies", volume.replies);
     Ok(())
 }
 
-/// The bit that says that a message is compressed (RFC 7692, section 6), as in [`Header::rsv`].
+/// The bit that says that a message is compressed (RFC 7692, section 6), as in [`Header::rsv`](framewright::frame::Header::rsv).
 pub(super) const RSV1: u8 = 0b100;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::payload::Kind;
+    use crate::bench::replies::tests::heard;
+    use crate::bench::script::{Recipe, Script};
+    use crate::bench::target::Protocol;
+    use framewright::deflate::{Compressor, Level, WindowBits};
+    use framewright::frame::{OpCode, encode_frame};
 
     #[test]
     fn what_is_no_compressed_reply_is_told_in_words() {
@@ -81,5 +83,54 @@ mod tests {
             let error = format!("{:#}", inflated.end(sent).unwrap_err());
             assert!(error.contains(part), "{error}");
         }
+    }
+
+    #[test]
+    fn a_server_may_leave_some_replies_as_they_are_but_not_all() {
+        let volume = |compressed| Volume { replies: 9, compressed, ..Volume::default() };
+        assert!(check(Compress::Shared, volume(1)).is_ok() && check(Compress::Off, volume(0)).is_ok());
+        assert!(check(Compress::Takeover, Volume::default()).is_ok(), "nothing came at all");
+        assert!(check(Compress::Takeover, volume(0)).unwrap_err().to_string().contains("none of its 9"));
+    }
+
+    #[test]
+    fn compressed_replies_and_others_are_told_apart_and_compared() {
+        let mix = "1000".parse().unwrap();
+        let recipe = Recipe {
+            mix: &mix,
+            kind: Kind::Json,
+            seed: 1,
+            in_flight: 1,
+            verify: false,
+            compress: Compress::Takeover,
+            protocol: Protocol::WebSocket,
+        };
+        let script = Script::new(recipe);
+        let mut octets = Vec::new();
+        let mut compressor = Compressor::new(Level::default(), WindowBits::MAX);
+        let mut index = script.place(0);
+        for number in 0..20 {
+            let payload = script.payload(script.message(index));
+            let (start, mut compressed) = (octets.len(), Vec::new());
+            if number % 3 == 1 {
+                encode_frame(&mut octets, true, OpCode::Text, payload, None);
+            } else {
+                compressor.compress(payload, &mut compressed);
+                let (first, rest) = compressed.split_at(number);
+                encode_frame(&mut octets, false, OpCode::Text, first, None);
+                octets[start] |= RSV1 << 4;
+                encode_frame(&mut octets, true, OpCode::Continuation, rest, None);
+            }
+            index = script.after(index);
+        }
+        for size in [1, 7, 300, octets.len()] {
+            let Volume { replies, compressed, payload, carried, .. } =
+                heard(&script, &octets, size).unwrap().volume;
+            assert_eq!((replies, compressed, payload), (20, 13, 20_000));
+            assert!(carried > 7000 && carried < 14_000);
+        }
+        let mut wrong = octets.clone();
+        *wrong.last_mut().expect("an octet") ^= 0x55;
+        assert!(heard(&script, &wrong, 1000).is_err());
     }
 }

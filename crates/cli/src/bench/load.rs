@@ -4,6 +4,7 @@
 //! awaited that belong to messages of the counted time.
 
 use super::engine::{Engine, Lane, TICK, nanos};
+use super::inflated;
 use super::latency::Latency;
 use super::peer::{Peer, Step};
 use super::process::Process;
@@ -79,6 +80,7 @@ pub(super) fn run(
 
     tally.counting = false;
     let open_loop = pace.map(|pace| drain(engine, pace, to, &mut tally, progress)).transpose()?;
+    inflated::check(engine.lanes[COUNTED].script.compress, tally.volume)?;
     let Tally { volume, latency, flood_messages, .. } = tally;
     Ok(Counted { duration, volume, latency, flood_messages, open_loop, usage })
 }

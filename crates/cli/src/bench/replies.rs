@@ -3,13 +3,13 @@
 //! A server may fragment its replies, and send Pings, Pongs and a Close between them. The straight path is the reply in
 //! one frame that lies whole in the buffer; the payload is looked at only where content is verified.
 //!
-//! Replies to compressed messages have to be compressed. On some connections, with `--verify` on all, they are inflated, all of
-//! them, since one may refer to those before it.
+//! A server may compress its replies to compressed messages or not, one by one. On some connections, with `--verify` on all,
+//! those that are compressed are inflated, all of them, since one may refer to those before it.
 
 mod raw;
 
 use super::compress::Compress;
-use super::inflated::{Inflated, RSV1, check_compressed};
+use super::inflated::{Inflated, RSV1};
 use super::script::{Message, Script};
 use super::target::Protocol;
 use super::volume::Volume;
@@ -26,6 +26,8 @@ pub(super) struct Replies {
     got: usize,
     /// A first fragment of the reply has come, and not the last.
     fragmented: bool,
+    /// The reply is compressed, as its first fragment says.
+    compressed: bool,
     /// The frame whose header has come, and octets of its payload that have not.
     frame: Option<(Header, usize)>,
     /// A header that was cut, or the payload of a control frame.
@@ -68,7 +70,15 @@ impl Replies {
         let looks = script.verify || number.is_multiple_of(LOOKED_AT);
         let inflated = (script.compress != Compress::Off && looks).then(|| Inflated::new(script.compress));
         let (next, inflated) = (script.place(number), inflated.map(Box::new));
-        Replies { next, got: 0, fragmented: false, frame: None, kept: Vec::new(), inflated }
+        Replies {
+            next,
+            got: 0,
+            fragmented: false,
+            compressed: false,
+            frame: None,
+            kept: Vec::new(),
+            inflated,
+        }
     }
 
     /// What lies ahead.
@@ -171,10 +181,13 @@ impl Replies {
         if header.opcode.is_control() {
             self.kept.extend_from_slice(piece);
         } else {
-            if let Some(inflated) = &mut self.inflated {
-                inflated.push(piece);
-            } else if script.verify {
-                compare(script.payload(script.message(self.next)), self.got, piece)?;
+            match &mut self.inflated {
+                Some(inflated) if self.compressed => inflated.push(piece),
+                looks => {
+                    if looks.is_some() || (script.verify && !self.compressed) {
+                        compare(script.payload(script.message(self.next)), self.got, piece)?;
+                    }
+                }
             }
             self.got += piece.len();
         }
@@ -202,9 +215,7 @@ impl Replies {
         let Some((header, header_len)) = parsed else { return Ok(&octets[self.kept.len() - before..]) };
         self.kept.clear();
         let rest = &octets[header_len - before..];
-        if header.opcode.is_control() {
-            ensure!(header.rsv == 0, "the server broke the protocol: a control frame with RSV1");
-        } else {
+        if !header.opcode.is_control() {
             self.check_data(script, header)?;
             heard.volume.frame(header_len, header.payload_len);
         }
@@ -216,7 +227,7 @@ impl Replies {
     }
 
     /// Whether a frame with this header can be the reply, or its next fragment.
-    fn check_data(&self, script: &Script, header: Header) -> anyhow::Result<()> {
+    fn check_data(&mut self, script: &Script, header: Header) -> anyhow::Result<()> {
         let message = script.message(self.next);
         let expected = if self.fragmented { OpCode::Continuation } else { script.opcode };
         ensure!(
@@ -224,8 +235,11 @@ impl Replies {
             "wrong reply: a frame of type {:?}, where {expected:?} was to come",
             header.opcode
         );
-        if script.compress != Compress::Off {
-            return check_compressed(header, !self.fragmented);
+        if !self.fragmented {
+            self.compressed = header.rsv == RSV1;
+        }
+        if self.compressed {
+            return Ok(());
         }
         let so_far = self.got as u64 + header.payload_len;
         let sent = message.payload_len as u64;
@@ -256,8 +270,11 @@ impl Replies {
         self.fragmented = !fin;
         if fin {
             let message = script.message(self.next);
-            if let Some(inflated) = &mut self.inflated {
-                compare(script.payload(message), 0, inflated.end(message.payload_len)?)?;
+            if self.compressed {
+                heard.volume.compressed += 1;
+                if let Some(inflated) = &mut self.inflated {
+                    compare(script.payload(message), 0, inflated.end(message.payload_len)?)?;
+                }
             }
             self.replied(script, heard);
         }
@@ -296,7 +313,7 @@ const SKIP: usize = 32 << 10;
 const SHORT: usize = 125;
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::payload::Kind;
     use super::super::script::Recipe;
     use super::*;
@@ -331,7 +348,7 @@ mod tests {
     }
 
     /// All that is heard when the octets come in pieces of this size.
-    pub(super) fn heard(script: &Script, octets: &[u8], size: usize) -> anyhow::Result<Heard> {
+    pub(in crate::bench) fn heard(script: &Script, octets: &[u8], size: usize) -> anyhow::Result<Heard> {
         let mut replies = Replies::new(script, 0);
         let mut all = Heard::default();
         for piece in octets.chunks(size) {

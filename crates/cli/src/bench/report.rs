@@ -72,6 +72,7 @@ impl Report<'_> {
             "payload_bytes_per_s": volume.payload as f64 / seconds,
             "wire_bytes_sent": volume.sent,
             "wire_bytes_received": volume.received,
+            "replies_compressed": volume.compressed,
             "reply_ratio": volume.reply_ratio(),
             "latency_us": counted.latency.to_json(),
             "schedule": schedule,
@@ -118,10 +119,11 @@ impl Report<'_> {
         if args.compress != Compress::Off {
             writeln!(
                 text,
-                "{:<12}{} bytes of frames sent, {} received: {:.3} of the payload",
+                "{:<12}{} bytes of frames sent, {} received; {} replies compressed, all to {:.3} of their payload",
                 "wire",
                 volume.sent,
                 volume.received,
+                volume.compressed,
                 volume.reply_ratio().unwrap_or(f64::NAN)
             )?;
         }
@@ -246,6 +248,7 @@ fn idle_to_json(idle: &Idle) -> Value {
         "payload_bytes_per_s": 0,
         "wire_bytes_sent": 0,
         "wire_bytes_received": 0,
+        "replies_compressed": 0,
         "reply_ratio": null,
         "latency_us": null,
         "schedule": null,

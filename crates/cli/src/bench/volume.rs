@@ -7,6 +7,8 @@ use std::ops::AddAssign;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Volume {
     pub(super) replies: u64,
+    /// Those of them that are compressed.
+    pub(super) compressed: u64,
     /// What the replies say, inflated where they are compressed.
     pub(super) payload: u64,
     /// The payload of the frames that carry it: less, where they are compressed.
@@ -43,6 +45,7 @@ impl AddAssign for Volume {
     #[inline]
     fn add_assign(&mut self, other: Volume) {
         self.replies += other.replies;
+        self.compressed += other.compressed;
         self.payload += other.payload;
         self.carried += other.carried;
         self.sent += other.sent;
