@@ -1,10 +1,11 @@
 //! `--compress`: permessage-deflate (RFC 7692), the client's side of a measurement.
 //!
-//! What is offered has to be agreed on as it is offered, or the run would measure something else than it says. How the messages
+//! What is offered has to be agreed on as it is offered, or the run would measure something else than it says; the server may
+//! only want a smaller window, as what is offered lets it. What a first connection has agreed on holds for all. How the messages
 //! of a script are compressed is in `script`, what becomes of replies in `inflated`.
 
 use anyhow::{Context, ensure};
-use framewright::deflate::{Compressor, DeflateOffer, Level, WindowBits, check_answer};
+use framewright::deflate::{Compressor, DeflateOffer, DeflateParams, Level, WindowBits, check_answer};
 
 /// How messages and replies are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -43,34 +44,36 @@ impl Compress {
         })
     }
 
-    /// Whether the server has agreed on what was offered, and on nothing else. `answer` are the values of all
+    /// What the server has agreed on: `None` if that is nothing, as it was to be. `answer` are the values of all
     /// Sec-WebSocket-Extensions lines.
-    pub(super) fn check(self, answer: &[&str]) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// If the server has not agreed on what was offered, or on something else.
+    pub(super) fn check(self, answer: &[&str]) -> anyhow::Result<Option<DeflateParams>> {
         let offers: Vec<DeflateOffer> = self.params().into_iter().collect();
+        let text = answer.join(", ");
         let agreed = check_answer(&offers, answer.iter().map(|line| line.as_bytes()))
-            .with_context(|| format!("the server answered with the extensions {:?}", answer.join(", ")))?;
+            .with_context(|| format!("the server answered with the extensions {text:?}"))?;
         if self == Compress::Off {
-            return Ok(());
+            return Ok(None);
         }
         let agreed = agreed.context("the server did not agree on permessage-deflate")?;
-        let (server, client) = (agreed.server_no_context_takeover, agreed.client_no_context_takeover);
         ensure!(
-            self == Compress::Shared || !(server || client),
-            "the server agreed on permessage-deflate without context takeover, and --compress takeover is with it: {}",
-            answer.join(", ")
+            self == Compress::Shared
+                || !(agreed.server_no_context_takeover || agreed.client_no_context_takeover),
+            "the server agreed on permessage-deflate without context takeover, and --compress takeover is with it: {text}"
         );
         ensure!(
-            agreed.client_max_window_bits == WindowBits::MAX,
-            "the server wants a smaller window than the messages are compressed with: {}",
-            answer.join(", ")
+            agreed.client_max_window_bits > WindowBits::MIN,
+            "the server wants a window that nothing is compressed with here: {text}"
         );
-        Ok(())
+        Ok(Some(agreed))
     }
 
     /// The payloads of the frames that carry these messages. With context takeover they may refer to all messages before, as
     /// if the first followed the last.
-    pub(super) fn compress(self, messages: &[Vec<u8>]) -> Vec<Vec<u8>> {
-        let mut compressor = Compressor::new(Level::new(LEVEL).unwrap_or_default(), WindowBits::MAX);
+    pub(super) fn compress(self, window: WindowBits, messages: &[Vec<u8>]) -> Vec<Vec<u8>> {
+        let mut compressor = Compressor::new(Level::new(LEVEL).unwrap_or_default(), window);
         let mut compressed = |message: &Vec<u8>| {
             let mut payload = Vec::new();
             compressor.compress(message, &mut payload);
@@ -120,7 +123,7 @@ mod tests {
             // The client has promised it, whether the server repeats it or not.
             (Compress::Shared, &["permessage-deflate; server_no_context_takeover"]),
             (Compress::Takeover, &["permessage-deflate"]),
-            (Compress::Takeover, &["permessage-deflate; client_max_window_bits=15"]),
+            (Compress::Takeover, &["permessage-deflate; client_max_window_bits=12"]),
             (Compress::Takeover, &["permessage-deflate; server_max_window_bits=10"]),
         ] {
             mode.check(answer).unwrap_or_else(|error| panic!("{mode:?} {answer:?}: {error:#}"));
@@ -132,7 +135,7 @@ mod tests {
             (Compress::Shared, &["permessage-deflate"], "none of the offers"),
             (Compress::Takeover, &[NONE], "without context takeover"),
             (Compress::Takeover, &["permessage-deflate; client_no_context_takeover"], "without context"),
-            (Compress::Takeover, &["permessage-deflate; client_max_window_bits=9"], "smaller window"),
+            (Compress::Takeover, &["permessage-deflate; client_max_window_bits=8"], "nothing is compressed"),
             (Compress::Takeover, &["permessage-deflate", "permessage-deflate"], "twice"),
             (Compress::Takeover, &["permessage-deflate; fast"], "unknown parameter"),
         ] {
@@ -146,8 +149,10 @@ mod tests {
         let messages: Vec<Vec<u8>> =
             (0..300).map(|number| format!("message {number} ").repeat(20).into()).collect();
         let sum = |payloads: &[Vec<u8>]| payloads.iter().map(Vec::len).sum::<usize>();
-        let (shared, takeover) =
-            (Compress::Shared.compress(&messages), Compress::Takeover.compress(&messages));
+        let (shared, takeover) = (
+            Compress::Shared.compress(WindowBits::MAX, &messages),
+            Compress::Takeover.compress(WindowBits::MAX, &messages),
+        );
         assert!(sum(&takeover) < sum(&shared) && sum(&shared) < sum(&messages));
         let mut inflated = Inflated::new(Compress::Shared);
         for (payload, message) in shared.iter().zip(&messages) {

@@ -5,7 +5,11 @@ use super::target::Target;
 use anyhow::{Context, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use framewright::deflate::DeflateParams;
 use framewright::handshake::accept_key;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 /// A handshake whose answer has not come yet.
 #[derive(Debug)]
@@ -14,6 +18,9 @@ pub(super) struct Handshake {
     accept: [u8; 28],
     /// What is offered and has to be agreed on.
     compress: Compress,
+    /// What was agreed on, and the fields of the answer that say so.
+    pub(super) agreed: Option<DeflateParams>,
+    pub(super) extensions: String,
     /// What has come of the answer.
     head: Vec<u8>,
 }
@@ -30,8 +37,33 @@ impl Handshake {
             target.authority(),
             extensions.unwrap_or_default(),
         );
-        let handshake = Handshake { accept: accept_key(key.as_bytes()), compress, head: Vec::new() };
-        (handshake, request.into_bytes())
+        (Handshake::new(accept_key(key.as_bytes()), compress), request.into_bytes())
+    }
+
+    fn new(accept: [u8; 28], compress: Compress) -> Handshake {
+        Handshake { accept, compress, agreed: None, extensions: String::new(), head: Vec::new() }
+    }
+
+    /// Opens a connection only to learn what the server agrees on. Waits at most so long for it.
+    pub(super) fn probe(
+        target: &Target,
+        addr: SocketAddr,
+        compress: Compress,
+        patience: Duration,
+    ) -> anyhow::Result<Handshake> {
+        let connected = TcpStream::connect_timeout(&addr, patience);
+        let mut stream = connected.with_context(|| format!("cannot connect to {addr}"))?;
+        stream.set_read_timeout(Some(patience))?;
+        let (mut handshake, request) = Handshake::start(target, compress);
+        stream.write_all(&request)?;
+        let mut octets = [0; 1 << 10];
+        loop {
+            let count = stream.read(&mut octets).context("the server did not answer the handshake")?;
+            ensure!(count > 0, "the server ended the connection during the opening handshake");
+            if handshake.receive(&octets[..count])?.is_some() {
+                return Ok(handshake);
+            }
+        }
     }
 
     /// Takes what came: `None` if the answer is not whole, else how many of these octets were part of it.
@@ -43,13 +75,18 @@ impl Handshake {
             return Ok(None);
         };
         self.head.truncate(end);
-        check(&self.head, &self.accept, self.compress)?;
+        (self.agreed, self.extensions) = check(&self.head, &self.accept, self.compress)?;
         Ok(Some(end + 4 - before))
     }
 }
 
 /// The rules of section 4.1 for the answer to a request that offered no subprotocols, and this extension or none.
-fn check(head: &[u8], accept: &[u8; 28], compress: Compress) -> anyhow::Result<()> {
+/// Returns what was agreed on.
+fn check(
+    head: &[u8],
+    accept: &[u8; 28],
+    compress: Compress,
+) -> anyhow::Result<(Option<DeflateParams>, String)> {
     let head = str::from_utf8(head).context("the server's answer to the handshake is not text")?;
     let mut lines = head.split("\r\n");
     let status = lines.next().unwrap_or_default();
@@ -90,7 +127,7 @@ fn check(head: &[u8], accept: &[u8; 28], compress: Compress) -> anyhow::Result<(
     ensure!(upgrade, "the server's answer lacks Upgrade: websocket");
     ensure!(connection, "the server's answer lacks Connection: Upgrade");
     ensure!(accepted, "the server's answer lacks Sec-WebSocket-Accept");
-    compress.check(&extensions)
+    Ok((compress.check(&extensions)?, extensions.join(", ")))
 }
 
 /// More than the fields of a 101 come to.
@@ -108,7 +145,7 @@ mod tests {
     fn an_answer_is_taken_however_it_is_split() {
         let whole = format!("{ANSWER}\r\n\r\n");
         for split in 0..whole.len() {
-            let mut handshake = Handshake { accept: *ACCEPT, compress: Compress::Off, head: Vec::new() };
+            let mut handshake = Handshake::new(*ACCEPT, Compress::Off);
             assert_eq!(handshake.receive(&whole.as_bytes()[..split]).unwrap(), None);
             let rest = [&whole.as_bytes()[split..], b"\x81\x00"].concat();
             assert_eq!(handshake.receive(&rest).unwrap(), Some(whole.len() - split));

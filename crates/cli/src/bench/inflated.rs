@@ -68,7 +68,6 @@ mod tests {
     use crate::bench::payload::Kind;
     use crate::bench::replies::tests::heard;
     use crate::bench::script::{Recipe, Script};
-    use crate::bench::target::Protocol;
     use framewright::deflate::{Compressor, Level, WindowBits};
     use framewright::frame::{OpCode, encode_frame};
 
@@ -96,16 +95,7 @@ mod tests {
     #[test]
     fn compressed_replies_and_others_are_told_apart_and_compared() {
         let mix = "1000".parse().unwrap();
-        let recipe = Recipe {
-            mix: &mix,
-            kind: Kind::Json,
-            seed: 1,
-            in_flight: 1,
-            verify: false,
-            compress: Compress::Takeover,
-            protocol: Protocol::WebSocket,
-        };
-        let script = Script::new(recipe);
+        let script = Script::new(Recipe::simple(&mix, Kind::Json, Compress::Takeover));
         let mut octets = Vec::new();
         let mut compressor = Compressor::new(Level::default(), WindowBits::MAX);
         let mut index = script.place(0);

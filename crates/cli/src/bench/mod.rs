@@ -38,7 +38,10 @@ pub(crate) use args::Args;
 use anyhow::Context;
 use args::Mode;
 use clap::error::ErrorKind;
+use compress::Compress;
 use engine::{Engine, Lane};
+use framewright::deflate::WindowBits;
+use handshake::Handshake;
 use mix::Mix;
 use peer::Endpoint;
 use process::Process;
@@ -60,8 +63,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         descriptors == 0 || wanted <= descriptors,
         "{wanted} descriptors are needed, and the system allows {descriptors}"
     );
-    let findings = measure(args, server.as_ref())?;
-    let report = Report { args, findings };
+    let (findings, agreed) = measure(args, server.as_ref())?;
+    let report = Report { args, findings, agreed };
     let mut out = std::io::stdout().lock();
     if args.json {
         writeln!(out, "{}", report.to_json())?;
@@ -72,13 +75,19 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn measure(args: &Args, server: Option<&Process>) -> anyhow::Result<Findings> {
+/// What was found, and the extensions that were agreed on.
+fn measure(args: &Args, server: Option<&Process>) -> anyhow::Result<(Findings, Option<String>)> {
     let progress = Progress::new();
     progress.say("connecting");
     let mode = args.mode();
     let endpoint =
         Endpoint { target: args.url.clone(), addr: args.url.resolve()?, cycles: mode == Mode::ConnectRate };
-    let mut engine = Engine::new(endpoint, lanes(args), args.timeout)?;
+    let agreed = match args.compress {
+        Compress::Off => None,
+        offered => Some(Handshake::probe(&args.url, endpoint.addr, offered, args.timeout)?),
+    };
+    let window = agreed.as_ref().and_then(|agreed| agreed.agreed).unwrap_or_default().client_max_window_bits;
+    let mut engine = Engine::new(endpoint, lanes(args, window), args.timeout)?;
     let connections = args.connections.get();
     let findings = match mode {
         Mode::Echo | Mode::Rate => {
@@ -99,11 +108,11 @@ fn measure(args: &Args, server: Option<&Process>) -> anyhow::Result<Findings> {
     };
     progress.say("closing");
     engine.close_all();
-    Ok(findings)
+    Ok((findings, agreed.map(|agreed| agreed.extensions)))
 }
 
 /// What the connections send: those that are counted, and those that flood.
-fn lanes(args: &Args) -> Vec<Lane> {
+fn lanes(args: &Args, window: WindowBits) -> Vec<Lane> {
     let lane = |mix: &Mix, in_flight: u32, scheduled: bool, verify: bool| {
         let recipe = Recipe {
             mix,
@@ -112,6 +121,7 @@ fn lanes(args: &Args) -> Vec<Lane> {
             in_flight: if scheduled { 1 } else { in_flight as usize },
             verify,
             compress: args.compress,
+            window,
             protocol: args.url.protocol,
         };
         Lane { script: Script::new(recipe), in_flight: (!scheduled).then_some(in_flight) }

@@ -10,7 +10,7 @@ use super::replies::{Ahead, Heard, Replies};
 use super::script::Script;
 use super::target::{Protocol, Target};
 use super::volume::Volume;
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use framewright::frame::{OpCode, encode_frame};
 use mio::net::TcpStream;
 use socket2::SockRef;
@@ -301,7 +301,16 @@ impl Peer {
         match &mut self.stage {
             Stage::Connecting(opening) | Stage::Opening(opening) => {
                 let taken = match opening {
-                    Opening::WebSocket(handshake) => handshake.receive(octets)?,
+                    Opening::WebSocket(handshake) => {
+                        let taken = handshake.receive(octets)?;
+                        let window = handshake.agreed.map(|agreed| agreed.client_max_window_bits);
+                        ensure!(
+                            window.is_none_or(|window| window >= script.window),
+                            "the server does not agree on what it agreed on with a connection before: {}",
+                            handshake.extensions
+                        );
+                        taken
+                    }
                     Opening::Octets(left) => {
                         let taken = (*left).min(octets.len());
                         *left -= taken;

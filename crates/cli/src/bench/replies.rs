@@ -319,16 +319,8 @@ pub(super) mod tests {
     use super::*;
 
     pub(super) fn script(mix: &str, verify: bool, protocol: Protocol) -> Script {
-        let (mix, compress) = (mix.parse().unwrap(), Compress::Off);
-        Script::new(Recipe {
-            mix: &mix,
-            kind: Kind::Binary,
-            seed: 1,
-            in_flight: 1,
-            verify,
-            compress,
-            protocol,
-        })
+        let mix = mix.parse().unwrap();
+        Script::new(Recipe { verify, protocol, ..Recipe::simple(&mix, Kind::Binary, Compress::Off) })
     }
 
     /// The reply to the message at `index`, in frames that carry these numbers of octets and the rest.

@@ -1,6 +1,5 @@
 //! What a run found, as text and as one JSON object.
 
-use super::compress::Compress;
 use super::idle::Idle;
 use super::latency::{Latency, time};
 use super::load::Counted;
@@ -21,6 +20,8 @@ pub(super) enum Findings {
 pub(super) struct Report<'a> {
     pub(super) args: &'a Args,
     pub(super) findings: Findings,
+    /// The extensions that were agreed on, where some were offered.
+    pub(super) agreed: Option<String>,
 }
 
 impl Report<'_> {
@@ -46,6 +47,7 @@ impl Report<'_> {
             "rate": args.rate,
             "seed": args.seed,
             "compress": args.compress.name(),
+            "agreed": self.agreed,
             "idle_messages": args.idle_messages,
             "verify": args.verify,
             "warm_up_s": args.warm_up.as_secs_f64(),
@@ -116,7 +118,8 @@ impl Report<'_> {
             "{}",
             if volume.payload > 0 { format!(", {payload:.1} MB/s of payload") } else { String::new() }
         )?;
-        if args.compress != Compress::Off {
+        if let Some(agreed) = &self.agreed {
+            writeln!(text, "{:<12}{agreed}", "agreed")?;
             writeln!(
                 text,
                 "{:<12}{} bytes of frames sent, {} received; {} replies compressed, all to {:.3} of their payload",

@@ -32,6 +32,8 @@ pub(super) struct Recipe<'a> {
     /// Whether the content of all replies is compared.
     pub(super) verify: bool,
     pub(super) compress: Compress,
+    /// What messages are compressed with.
+    pub(super) window: WindowBits,
     pub(super) protocol: Protocol,
 }
 
@@ -53,6 +55,7 @@ pub(super) struct Script {
     pub(super) protocol: Protocol,
     pub(super) verify: bool,
     pub(super) compress: Compress,
+    pub(super) window: WindowBits,
 }
 
 /// One message.
@@ -71,7 +74,7 @@ pub(super) struct Message {
 
 impl Script {
     pub(super) fn new(recipe: Recipe<'_>) -> Script {
-        let Recipe { kind, seed, in_flight, verify, compress, protocol, .. } = recipe;
+        let Recipe { kind, seed, in_flight, verify, compress, window, protocol, .. } = recipe;
         let payloads = recipe.payloads();
         let mut script = Script {
             octets: Vec::new(),
@@ -84,14 +87,15 @@ impl Script {
             protocol,
             verify,
             compress,
+            window,
         };
         let mut keys = StdRng::seed_from_u64(seed);
         if compress == Compress::Takeover {
-            script.push(&payloads, &Compress::Shared.compress(&payloads), &mut keys);
+            script.push(&payloads, &Compress::Shared.compress(window, &payloads), &mut keys);
             script.again = payloads.len();
             script.beginnings = with_a_window_behind(&payloads);
         }
-        script.push(&payloads, &compress.compress(&payloads), &mut keys);
+        script.push(&payloads, &compress.compress(window, &payloads), &mut keys);
         if script.looks() {
             script.payloads = payloads.concat();
         }
@@ -252,7 +256,7 @@ fn with_a_window_behind(payloads: &[Vec<u8>]) -> usize {
 const VARIED: usize = 251;
 /// So many octets of them are enough.
 const VARIED_OCTETS: usize = 1 << 20;
-/// How far back a compressed message can refer.
+/// How far back a compressed message can refer at most.
 const WINDOW: usize = WindowBits::MAX.size();
 /// The bit that says that a message is compressed, in the first octet of its first frame (RFC 7692, section 6).
 const RSV1: u8 = 0x40;
@@ -262,23 +266,30 @@ const BURST: usize = 256 << 10;
 const STRIDE: usize = 10_007;
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::bench::inflated::Inflated;
     use framewright::Role;
     use framewright::frame::{Frame, Rules};
     use std::collections::BTreeSet;
 
+    impl<'a> Recipe<'a> {
+        /// A message in flight, nothing compared.
+        pub(in crate::bench) fn simple(mix: &'a Mix, kind: Kind, compress: Compress) -> Recipe<'a> {
+            let (window, protocol) = (WindowBits::MAX, Protocol::WebSocket);
+            Recipe { mix, kind, seed: 1, in_flight: 1, verify: false, compress, window, protocol }
+        }
+    }
+
     fn script(mix: &str, in_flight: usize, verify: bool) -> Script {
         let mix = mix.parse().unwrap();
-        let (kind, compress, protocol) = (Kind::Ascii, Compress::Off, Protocol::WebSocket);
-        Script::new(Recipe { mix: &mix, kind, seed: 1, in_flight, verify, compress, protocol })
+        let compress = Compress::Off;
+        Script::new(Recipe { in_flight, verify, ..Recipe::simple(&mix, Kind::Ascii, compress) })
     }
 
     fn compressed(mix: &str, in_flight: usize, compress: Compress) -> Script {
         let mix = mix.parse().unwrap();
-        let (kind, protocol) = (Kind::Json, Protocol::WebSocket);
-        Script::new(Recipe { mix: &mix, kind, seed: 1, in_flight, verify: false, compress, protocol })
+        Script::new(Recipe { in_flight, ..Recipe::simple(&mix, Kind::Json, compress) })
     }
 
     #[test]
