@@ -80,7 +80,8 @@ pub(super) fn run(
 
     tally.counting = false;
     let open_loop = pace.map(|pace| drain(engine, pace, to, &mut tally, progress)).transpose()?;
-    inflated::check(engine.lanes[COUNTED].script.compress, tally.volume)?;
+    let ever = Volume { compressed: tally.compressed, ..tally.volume };
+    inflated::check(engine.lanes[COUNTED].script.compress, ever)?;
     let Tally { volume, latency, flood_messages, .. } = tally;
     Ok(Counted { duration, volume, latency, flood_messages, open_loop, usage })
 }
@@ -133,6 +134,8 @@ struct Tally {
     /// When a message has to have been granted for its time to be recorded.
     timed: Range<u64>,
     volume: Volume,
+    /// Compressed replies, before counting began too.
+    compressed: u64,
     latency: Latency,
     flood_messages: u64,
 }
@@ -143,6 +146,7 @@ impl Tally {
             counting: false,
             timed: 0..0,
             volume: Volume::default(),
+            compressed: 0,
             latency: Latency::new(),
             flood_messages: 0,
         }
@@ -157,6 +161,7 @@ impl Tally {
     #[inline]
     fn on(&mut self, peer: &mut Peer, lane: &Lane, step: &Step, now: u64) {
         if peer.lane == COUNTED {
+            self.compressed += step.volume.compressed;
             if self.counting {
                 self.volume += step.volume;
             }

@@ -63,9 +63,9 @@ something else. It is the figure that depends least on the load generator and on
 const TARGETS: &str = "What Framewright is to reach in these workloads, and what it reaches.";
 
 const NOT_MEASURED: &str = "\
-## TLS and compression
+## TLS
 
-Not measured: Framewright has neither yet. They become workloads when it does.
+Not measured: Framewright has none yet. It becomes a workload when it does.
 ";
 
 /// The table of workloads.

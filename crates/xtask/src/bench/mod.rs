@@ -12,6 +12,7 @@ use clap::Args;
 use crate::workspace::Workspace;
 
 mod charts;
+mod compression;
 mod document;
 mod machine;
 mod micro;

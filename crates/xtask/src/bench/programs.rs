@@ -1,6 +1,9 @@
 //! The programs to measure and to measure with, built first.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
 
 use super::servers::Server;
 use crate::commands::{Built, cargo};
@@ -11,7 +14,8 @@ use crate::workspace::Workspace;
 pub(crate) struct Programs {
     /// Ours: the server and the generator.
     pub(crate) framewright: PathBuf,
-    peers: Built,
+    /// By package.
+    peers: BTreeMap<String, Built>,
 }
 
 impl Programs {
@@ -20,14 +24,16 @@ impl Programs {
     /// # Errors
     /// If something does not build.
     pub(crate) fn build(workspace: &Workspace, servers: &[&Server]) -> anyhow::Result<Self> {
-        let ours =
-            build(&workspace.root.join("Cargo.toml"), &workspace.target, &["framewright-cli".to_owned()])?;
+        let ours = build(&workspace.root.join("Cargo.toml"), &workspace.target, "framewright-cli")?;
         let framewright = ours.program("framewright")?.to_owned();
-        // Only the packages of servers: what else lies in their workspace must not switch features on.
-        let packages: Vec<String> = servers.iter().filter_map(|server| server.package()).collect();
         let manifest = workspace.root.join("benches/peers/Cargo.toml");
-        let peers = build(&manifest, &workspace.target.join("peers"), &packages)?;
-        Ok(Self { framewright, peers })
+        // One by one: what else lies in their workspace must not switch features on, such as another DEFLATE in flate2.
+        let peer = |package: String| {
+            let built = build(&manifest, &workspace.target.join("peers"), &package)?;
+            Ok((package, built))
+        };
+        let packages = servers.iter().filter_map(|server| server.package());
+        Ok(Self { framewright, peers: packages.map(peer).collect::<anyhow::Result<_>>()? })
     }
 
     /// The program of a package of the peers.
@@ -35,17 +41,18 @@ impl Programs {
     /// # Errors
     /// If it was not built.
     pub(crate) fn peer(&self, package: &str) -> anyhow::Result<&Path> {
-        self.peers.program(package)
+        let built = self.peers.get(package);
+        built.with_context(|| format!("{package} was not built"))?.program(package)
     }
 }
 
-fn build(manifest: &Path, target: &Path, packages: &[String]) -> anyhow::Result<Built> {
+fn build(manifest: &Path, target: &Path, package: &str) -> anyhow::Result<Built> {
     Built::by(
         cargo()
             .args(["build", "--release", "--locked", "--manifest-path"])
             .arg(manifest)
             .arg("--target-dir")
             .arg(target)
-            .args(packages.iter().flat_map(|package| ["--package", package])),
+            .args(["--package", package]),
     )
 }

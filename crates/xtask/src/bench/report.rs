@@ -13,6 +13,8 @@ pub(crate) struct Report {
     pub(crate) server: Option<Server>,
     /// Whether the generator was the one that could do no more.
     pub(crate) client_limited: Option<bool>,
+    /// What the replies were compressed to; 1 where they were not.
+    pub(crate) reply_ratio: Option<f64>,
     /// Where connections did nothing: what they cost.
     pub(crate) idle: Option<Idle>,
 }
@@ -68,7 +70,7 @@ mod tests {
     #[test]
     fn what_the_generator_says_is_read() {
         let json = r#"{"url":"ws://127.0.0.1:4/ws","version":"0.1.0","workload":{"mode":"echo","connections":100},
-            "duration_s":0.6,"messages":60000,"messages_per_s":100000.5,"payload_bytes_per_s":2000000.0,
+            "duration_s":0.6,"messages":60000,"messages_per_s":100000.5,"payload_bytes_per_s":2000000.0,"reply_ratio":0.45,
             "latency_us":{"min":20.0,"mean":90.0,"p50":85.5,"p90":120.0,"p99":200.0,"p99_9":410.0,"p99_99":900.0,
             "max":1000.0,"count":60000},"client":{"cpu_s":0.5,"busy":0.9},"server":{"cpu_s":0.55,"user_s":0.05,
             "system_s":0.5,"busy":0.92,"messages_per_cpu_s":109090.0,"cpu_ns_per_message":9166.6,
@@ -79,7 +81,7 @@ mod tests {
         assert_eq!(report.user_ns(), Some(833.3));
         assert_eq!(report.p99(), Some(200.0));
         assert_eq!(report.client_limited, Some(false));
-        assert_eq!(report.idle, None);
+        assert_eq!((report.reply_ratio, report.idle), (Some(0.45), None));
     }
 
     #[test]

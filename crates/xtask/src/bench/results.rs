@@ -107,12 +107,24 @@ impl Results {
     /// The time of one server for a message as a multiple of another's in the same round; none if one failed or was not
     /// measured, or if they were measured in different runs.
     pub(crate) fn beside(&self, cell: &str, server: &str, other: &str) -> Option<Stat> {
-        let (server, other) = (self.outcome(cell, server)?, self.outcome(cell, other)?);
-        if server.failure.is_some() || other.failure.is_some() || server.run != other.run {
+        self.pairs((cell, server), (cell, other), |round, other| {
+            Some(round.report.cpu_ns()? / other.report.cpu_ns()?)
+        })
+    }
+
+    /// A figure of two rounds, those of one server in one cell with those of another or in another: the cells must be of one
+    /// block. None if one failed or was not measured, or if they were measured in different runs.
+    pub(crate) fn pairs(
+        &self,
+        (cell, server): (&str, &str),
+        (other_cell, other): (&str, &str),
+        figure: impl Fn(&Round, &Round) -> Option<f64>,
+    ) -> Option<Stat> {
+        let (one, other) = (self.outcome(cell, server)?, self.outcome(other_cell, other)?);
+        if one.failure.is_some() || other.failure.is_some() || one.run != other.run {
             return None;
         }
-        let rounds = server.rounds.iter().zip(&other.rounds);
-        Stat::of(rounds.filter_map(|(round, other)| Some(round.report.cpu_ns()? / other.report.cpu_ns()?)))
+        Stat::of(one.rounds.iter().zip(&other.rounds).filter_map(|(round, other)| figure(round, other)))
     }
 
     /// The runs that the results are of, and the least number of rounds that a figure is of.
@@ -167,6 +179,7 @@ pub(crate) mod tests {
                 latency_us: Some(latency),
                 server: Some(server),
                 client_limited: Some(false),
+                reply_ratio: None,
                 idle: None,
             };
             Round { report, floor_ns: None }

@@ -13,11 +13,12 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 
+use super::compression::Compress;
 use super::programs::Programs;
 use super::report::Report;
 use super::results::{Outcome, Results, Round, Run};
-use super::servers::{FLOOR, Fleet, GENERATOR_CORE, Server, pinned};
-use super::workload::{Cell, Group, Load, MAXIMUM, Pace};
+use super::servers::{FLOOR, Fleet, GENERATOR_CORE, Server, Setup, pinned};
+use super::workload::{Cell, Load, MAXIMUM, Pace};
 use crate::server_process::ServerProcess;
 
 /// How to run.
@@ -46,7 +47,9 @@ impl Settings {
     pub(crate) fn estimate(&self, blocks: &[Vec<Cell>], servers: &[&'static Server]) -> f64 {
         let cell = |cell: &Cell| {
             let opening = match cell.load {
-                Load::Messages { connections, .. } | Load::Idle { connections } => connections,
+                Load::Messages { connections, .. } => connections,
+                // A message takes as long as opening a connection.
+                Load::Idle { connections, messages } => connections * (1 + messages),
                 Load::Connect { .. } => 0,
             };
             // Connecting, starting and ending the generator, and a server where it is to be a fresh one.
@@ -64,7 +67,12 @@ pub(crate) fn participants<'a>(
     cell: &'a Cell,
     servers: &'a [&'static Server],
 ) -> impl Iterator<Item = &'static Server> + 'a {
-    servers.iter().copied().filter(|server| cell.streams() || !server.streams)
+    servers.iter().copied().filter(|server| match cell.compress {
+        None => cell.streams() || !server.streams,
+        // The floor is there for what an echo costs at all.
+        Some(Compress::Off) => !server.compresses.is_empty() || server.name == FLOOR,
+        Some(compress) => server.compresses.contains(&compress),
+    })
 }
 
 /// Measures. Each block is entered into the results when it is complete, and `save` is called.
@@ -108,27 +116,33 @@ impl<'a> Runner<'a> {
     pub(crate) fn check(&mut self) -> anyhow::Result<()> {
         for server in self.servers.iter().filter(|server| server.name != FLOOR) {
             for kind in ["utf8", "random"] {
-                self.go_on()?;
-                let process = self.fleet.get(server, self.programs, false)?;
-                let mut arguments = vec!["--verify".to_owned(), "--kind".to_owned(), kind.to_owned()];
-                let more = [
-                    "--connections",
-                    "4",
-                    "--in-flight",
-                    "8",
-                    "--size",
-                    "20,125,4K,70K",
-                    "--duration",
-                    "0.2",
-                ];
-                arguments.extend(more.map(str::to_owned));
-                let report = generate(self.programs, server, process, &arguments, 20.0);
-                let report =
-                    report.with_context(|| format!("{} does not echo {kind} messages", server.name))?;
-                ensure!(report.messages_per_s > 0.0, "{} echoes no {kind} messages", server.name);
+                self.check_echo(server, None, kind)?;
             }
-            self.fleet.end(server);
+            for &compress in server.compresses {
+                self.check_echo(server, Some(compress), "json")?;
+            }
         }
+        Ok(())
+    }
+
+    fn check_echo(
+        &mut self,
+        server: &'static Server,
+        compress: Option<Compress>,
+        kind: &str,
+    ) -> anyhow::Result<()> {
+        self.go_on()?;
+        let setup = Setup { compress, ..Setup::default() };
+        let process = self.fleet.get(server, self.programs, setup)?;
+        let arguments = format!(
+            "--verify --kind {kind} --connections 4 --in-flight 8 --size 20,125,4K,70K --duration 0.2 --compress {}",
+            compress.unwrap_or(Compress::Off)
+        );
+        let arguments: Vec<String> = arguments.split_whitespace().map(str::to_owned).collect();
+        let report = generate(self.programs, server, process, &arguments, 20.0);
+        self.fleet.end(server, setup);
+        let report = report.with_context(|| format!("{} does not echo {kind} messages", server.name))?;
+        ensure!(report.messages_per_s > 0.0, "{} echoes no {kind} messages", server.name);
         Ok(())
     }
 
@@ -197,11 +211,11 @@ impl<'a> Runner<'a> {
     ) -> anyhow::Result<anyhow::Result<Report>> {
         let mut tried = self.attempt(cell, server, results);
         if tried.is_err() && !self.is_interrupted() {
-            self.fleet.end(server);
+            self.fleet.end(server, cell.setup());
             tried = self.attempt(cell, server, results);
         }
         if cell.needs_fresh_process() || tried.is_err() {
-            self.fleet.end(server);
+            self.fleet.end(server, cell.setup());
         }
         self.go_on()?;
         Ok(tried)
@@ -226,7 +240,7 @@ impl<'a> Runner<'a> {
             "--warm-up".to_owned(),
             seconds(warm_up),
         ]);
-        let process = self.fleet.get(server, self.programs, cell.group == Group::Connect)?;
+        let process = self.fleet.get(server, self.programs, cell.setup())?;
         generate(self.programs, server, process, &arguments, 30.0 + f64::from(counted + warm_up) / 1000.0)
     }
 }
@@ -328,6 +342,19 @@ mod tests {
         let count = |name| participants(&cells(name)[0], &servers).count();
         assert_eq!(count("large/1M"), SERVERS.len());
         assert_eq!(count("echo/10/20"), SERVERS.len() - 1);
+    }
+
+    #[test]
+    fn compression_is_measured_of_those_that_have_it_in_the_way_that_is_measured() {
+        let servers: Vec<&'static Server> = SERVERS.iter().collect();
+        let names = |name| -> Vec<&str> {
+            let block = cells(name);
+            let cell = block.iter().find(|cell| cell.name == name).expect("a cell");
+            participants(cell, &servers).map(|server| server.name).collect()
+        };
+        assert_eq!(names("compression/1024/off"), [FLOOR, "framewright", "yawc", "sockudo-ws", "soketto"]);
+        assert_eq!(names("compression/1024/shared"), ["framewright", "yawc", "sockudo-ws", "soketto"]);
+        assert_eq!(names("compression/idle/takeover"), ["framewright", "yawc", "sockudo-ws"]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::charts::{Chart, Series};
+use super::compression;
 use super::results::{Outcome, Results, Round};
 use super::servers::{FLOOR, SERVERS};
 use super::stats::Stat;
@@ -39,6 +40,7 @@ impl Sections<'_> {
             Group::Connect => ("Connecting", self.connect()),
             Group::Latency => ("Latency by load", self.latency()?),
             Group::Fairness => ("Fairness", self.fairness()),
+            Group::Compression => ("Compression", compression::section(self.results)),
         };
         let body = if measured { body } else { "Not measured yet.".to_owned() };
         Ok(format!("## {title}\n\n`cargo xtask bench --only {group}`: {}.\n\n{body}", group.about()))

@@ -9,6 +9,7 @@ use std::thread;
 
 use anyhow::{Context as _, ensure};
 
+use super::compression::Compress;
 use super::programs::Programs;
 use crate::server_process::ServerProcess;
 
@@ -21,6 +22,17 @@ pub(crate) struct Server {
     pub(crate) peer: Option<&'static str>,
     /// Whether it sends pieces of a message back before it has the whole.
     pub(crate) streams: bool,
+    /// The ways in which it can compress.
+    pub(crate) compresses: &'static [Compress],
+}
+
+/// How a server is started, where there are several ways.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Setup {
+    /// Connections are opened and closed: the floor is told to close first, as servers do.
+    pub(crate) cycles: bool,
+    /// Compression is measured: how it is to compress. Else it is as its defaults are.
+    pub(crate) compress: Option<Compress>,
 }
 
 /// The raw loop that everything is compared with.
@@ -32,20 +44,20 @@ pub(crate) const OURS_STREAMED: &str = "framewright-streamed";
 
 /// All of them, in the order of the tables.
 pub(crate) const SERVERS: [Server; 10] = [
-    Server { name: FLOOR, peer: None, streams: false },
-    Server { name: OURS, peer: None, streams: false },
-    Server { name: OURS_STREAMED, peer: None, streams: true },
-    peer("tokio-tungstenite"),
-    peer("fastwebsockets"),
-    peer("tokio-websockets"),
-    peer("yawc"),
-    peer("sockudo-ws"),
-    peer("soketto"),
-    peer("web-socket"),
+    Server { name: FLOOR, peer: None, streams: false, compresses: &[] },
+    Server { name: OURS, peer: None, streams: false, compresses: &Compress::MODES },
+    Server { name: OURS_STREAMED, peer: None, streams: true, compresses: &[] },
+    peer("tokio-tungstenite", &[]),
+    peer("fastwebsockets", &[]),
+    peer("tokio-websockets", &[]),
+    peer("yawc", &Compress::MODES),
+    peer("sockudo-ws", &Compress::MODES),
+    peer("soketto", &[Compress::Shared]),
+    peer("web-socket", &[]),
 ];
 
-const fn peer(name: &'static str) -> Server {
-    Server { name, peer: Some(name), streams: false }
+const fn peer(name: &'static str, compresses: &'static [Compress]) -> Server {
+    Server { name, peer: Some(name), streams: false, compresses }
 }
 
 impl Server {
@@ -61,12 +73,26 @@ impl Server {
     }
 
     /// Starts it on the processor of servers: taskset becomes the program that it runs.
-    fn start(&self, programs: &Programs, cycles: bool) -> anyhow::Result<ServerProcess> {
+    fn start(&self, programs: &Programs, setup: Setup) -> anyhow::Result<ServerProcess> {
         let mut command = self.command(programs)?;
-        if cycles && self.name == FLOOR {
+        if setup.cycles && self.name == FLOOR {
             command.arg("--cycles");
         }
+        command.args(self.compression(setup.compress));
         ServerProcess::start(self.name, command.stderr(Stdio::null()))
+    }
+
+    /// The arguments that say how to compress. Peers do not without any. Ours is told to compress short messages too, as the
+    /// peers do, and to hold as much for it as many connections with takeover come to.
+    fn compression(&self, compress: Option<Compress>) -> Vec<String> {
+        let Some(compress) = compress else { return Vec::new() };
+        let mode = format!("--compress {compress}");
+        let arguments = match (self.package(), compress) {
+            (Some(_), Compress::Off) => String::new(),
+            (Some(_), _) | (None, Compress::Off) => mode,
+            (None, _) => format!("{mode} --compress-threshold 0 --compress-memory {}", 1 << 30),
+        };
+        arguments.split_whitespace().map(str::to_owned).collect()
     }
 
     fn command(&self, programs: &Programs) -> anyhow::Result<Command> {
@@ -135,11 +161,11 @@ pub(crate) fn check_pinning() -> anyhow::Result<()> {
 /// Running servers by name. A server that has ended, or is to be a fresh one, is started when it is asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Fleet {
-    running: BTreeMap<&'static str, ServerProcess>,
+    running: BTreeMap<(&'static str, Setup), ServerProcess>,
 }
 
 impl Fleet {
-    /// The process of a server. For `cycles` of connecting and closing the floor is told to close first, as servers do.
+    /// The process of a server that was started so.
     ///
     /// # Errors
     /// If it has to be started and does not.
@@ -147,20 +173,21 @@ impl Fleet {
         &mut self,
         server: &Server,
         programs: &Programs,
-        cycles: bool,
+        setup: Setup,
     ) -> anyhow::Result<&ServerProcess> {
-        if self.running.get_mut(server.name).is_some_and(|process| !process.is_running()) {
-            self.end(server);
+        let key = (server.name, setup);
+        if self.running.get_mut(&key).is_some_and(|process| !process.is_running()) {
+            self.end(server, setup);
         }
-        match self.running.entry(server.name) {
+        match self.running.entry(key) {
             Entry::Occupied(entry) => Ok(entry.into_mut()),
-            Entry::Vacant(entry) => Ok(entry.insert(server.start(programs, cycles)?)),
+            Entry::Vacant(entry) => Ok(entry.insert(server.start(programs, setup)?)),
         }
     }
 
-    /// Ends a server, if it runs.
-    pub(crate) fn end(&mut self, server: &Server) {
-        self.running.remove(server.name);
+    /// Ends a server that was started so, if it runs.
+    pub(crate) fn end(&mut self, server: &Server, setup: Setup) {
+        self.running.remove(&(server.name, setup));
     }
 }
 
@@ -190,6 +217,26 @@ mod tests {
         let addr: SocketAddr = "127.0.0.1:4000".parse().expect("an address");
         assert_eq!(SERVERS[0].url(addr), "tcp://127.0.0.1:4000");
         assert_eq!(SERVERS[1].url(addr), "ws://127.0.0.1:4000/ws");
+    }
+
+    #[test]
+    fn a_server_is_told_how_to_compress_where_that_is_measured() {
+        let arguments = |name: &str, compress| {
+            let server = SERVERS.iter().find(|server| server.name == name).expect("a server");
+            server.compression(compress).join(" ")
+        };
+        let ours = "--compress-threshold 0 --compress-memory 1073741824";
+        for (name, compress, expected) in [
+            ("yawc", None, String::new()),
+            ("yawc", Some(Compress::Off), String::new()),
+            ("yawc", Some(Compress::Takeover), "--compress takeover".to_owned()),
+            (FLOOR, Some(Compress::Off), String::new()),
+            (OURS, None, String::new()),
+            (OURS, Some(Compress::Off), "--compress off".to_owned()),
+            (OURS, Some(Compress::Shared), format!("--compress shared {ours}")),
+        ] {
+            assert_eq!(arguments(name, compress), expected, "{name} {compress:?}");
+        }
     }
 
     #[test]

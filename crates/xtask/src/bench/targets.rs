@@ -1,5 +1,6 @@
 //! The targets, and whether the results meet them.
 
+use super::compression::{self, Compress};
 use super::results::{Outcome, Results, Round};
 use super::servers::{OURS, SERVERS};
 use super::stats::Stat;
@@ -71,6 +72,8 @@ fn rows(results: &Results) -> Vec<Row> {
     rows.push(idle(results));
     rows.push(of_floor(results, "connect, upgrade, close: CPU".to_owned(), &["connect/16".to_owned()], 1.15));
     rows.push(fairness(results));
+    rows.push(compressed(results));
+    rows.push(compressed_idle(results));
     rows
 }
 
@@ -102,12 +105,7 @@ pub(crate) fn over(
     base: &str,
     figure: impl Fn(&Round) -> Option<f64>,
 ) -> Option<Stat> {
-    let (cell, base) = (results.outcome(cell, server)?, results.outcome(base, server)?);
-    if cell.failure.is_some() || base.failure.is_some() {
-        return None;
-    }
-    let rounds = cell.rounds.iter().zip(&base.rounds);
-    Stat::of(rounds.filter_map(|(round, base)| Some(figure(round)? / figure(base)?)))
+    results.pairs((cell, server), (base, server), |round, base| Some(figure(round)? / figure(base)?))
 }
 
 fn text(results: &Results) -> Row {
@@ -168,7 +166,8 @@ fn peers(results: &Results) -> Row {
 fn has_cpu_target(group: Group) -> bool {
     match group {
         Group::Echo | Group::Pipelined | Group::Text | Group::Large | Group::Connect => true,
-        Group::Idle | Group::Latency | Group::Fairness => false,
+        // Those that compress are compared with those that do, in a row of their own.
+        Group::Idle | Group::Latency | Group::Fairness | Group::Compression => false,
     }
 }
 
@@ -212,11 +211,53 @@ fn fairness(results: &Results) -> Row {
     }
 }
 
+/// The peer that needs the least time in whichever mode, and ours in the mode that needs the least among those whose replies
+/// are as short or shorter.
+fn compressed(results: &Results) -> Row {
+    let measured = compression::best_peer(results, 1 << 10).map(|best| {
+        let ours = Compress::MODES.iter().filter_map(|&mode| {
+            let cell = compression::cell(1 << 10, mode);
+            let ratio = results.stat(&cell, OURS, |round| round.report.reply_ratio)?.median;
+            let times = results.pairs((&cell, OURS), (&best.cell, best.server), |round, other| {
+                Some(round.report.cpu_ns()? / other.report.cpu_ns()?)
+            })?;
+            (ratio <= best.ratio).then_some((mode, ratio, times))
+        });
+        let peer = format!("{} ({}, to {:.3})", best.server, best.mode, best.ratio);
+        match ours.min_by(|a, b| a.2.median.total_cmp(&b.2.median)) {
+            Some((mode, ratio, times)) => Measured {
+                text: format!("{} x {peer}, ours {mode}, to {ratio:.3}", finely(times)),
+                met: times.median <= 0.75,
+            },
+            None => Measured { text: format!("no mode of ours is as short as {peer}"), met: false },
+        }
+    });
+    Row {
+        workload: "echo of 1 KiB of JSON, compressed both ways, 32 connections: CPU".to_owned(),
+        target: "≤ 0.75 x the best peer, at its ratio or better".to_owned(),
+        measured,
+    }
+}
+
+fn compressed_idle(results: &Results) -> Row {
+    let cells = [Compress::Shared, Compress::Off].map(|mode| compression::idle_cell(0, mode));
+    let [with, without] = &cells;
+    let bytes = |round: &Round| Some(round.report.idle.as_ref()?.bytes_per_connection);
+    let more = results.pairs((with, OURS), (without, OURS), |round, base| Some(bytes(round)? - bytes(base)?));
+    Row {
+        workload: "10,000 idle connections with compression: user memory of each".to_owned(),
+        target: "≤ 64 B more than without".to_owned(),
+        measured: more
+            .map(|more| Measured { text: format!("{:+.0} B", more.median), met: more.median <= 64.0 }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
+    use crate::bench::report::Idle;
     use crate::bench::results::Run;
     use crate::bench::results::tests::{enter, outcome};
     use crate::bench::servers::FLOOR;
@@ -301,6 +342,49 @@ mod tests {
         }
         let measured = throughput(&results).measured.expect("compared");
         assert_eq!((measured.text.as_str(), measured.met), ("1.60 x yawc at least", true));
+    }
+
+    /// Rounds with these times and replies compressed to this ratio.
+    fn compressing(cpu_ns: &[f64], ratio: f64) -> Outcome {
+        let mut outcome = outcome(cpu_ns);
+        outcome.rounds.iter_mut().for_each(|round| round.report.reply_ratio = Some(ratio));
+        outcome
+    }
+
+    #[test]
+    fn compression_is_compared_with_the_fastest_peer_by_a_mode_whose_replies_are_not_longer() {
+        let mut results = Results::default();
+        let mut enter = |mode, servers: &[(&str, f64, f64)]| {
+            let outcomes =
+                servers.iter().map(|&(server, ns, ratio)| (server.to_owned(), compressing(&[ns; 3], ratio)));
+            results.enter(&compression::cell(1 << 10, mode), &Run::default(), outcomes.collect());
+            compressed(&results).measured.map(|measured| (measured.text, measured.met))
+        };
+        assert_eq!(enter(Compress::Off, &[(OURS, 10.0, 1.0), ("yawc", 10.0, 1.0)]), None);
+        let shared = [(OURS, 120.0, 0.45), ("yawc", 160.0, 0.45), ("soketto", 700.0, 0.38)];
+        let text = "0.750 ±0.000 x yawc (shared, to 0.450), ours shared, to 0.450";
+        assert_eq!(enter(Compress::Shared, &shared), Some((text.to_owned(), true)));
+        // The fastest peer counts in whichever mode it is fastest.
+        let (text, met) = enter(Compress::Takeover, &[("yawc", 150.0, 0.30)]).expect("measured");
+        assert_eq!((text.as_str(), met), ("no mode of ours is as short as yawc (takeover, to 0.300)", false));
+        let (text, met) =
+            enter(Compress::Takeover, &[(OURS, 120.0, 0.29), ("yawc", 150.0, 0.30)]).expect("measured");
+        assert!(text.starts_with("0.800 ") && text.ends_with("ours takeover, to 0.290") && !met, "{text}");
+    }
+
+    #[test]
+    fn an_idle_connection_with_compression_is_compared_with_one_without() {
+        let mut results = Results::default();
+        for (mode, bytes) in [(Compress::Off, 190.0), (Compress::Shared, 254.0)] {
+            let mut outcome = outcome(&[1.0]);
+            outcome.rounds[0].report.idle = Some(Idle { bytes_per_connection: bytes });
+            let outcomes = BTreeMap::from([(OURS.to_owned(), outcome)]);
+            results.enter(&compression::idle_cell(0, mode), &Run::default(), outcomes);
+        }
+        assert_eq!(
+            compressed_idle(&results).measured,
+            Some(Measured { text: "+64 B".to_owned(), met: true })
+        );
     }
 
     #[test]

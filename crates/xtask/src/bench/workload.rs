@@ -4,6 +4,9 @@ use std::fmt;
 
 use anyhow::ensure;
 
+use super::compression::{self, Compress};
+use super::servers::Setup;
+
 /// One kind of workload; a section of the document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Group {
@@ -23,11 +26,13 @@ pub(crate) enum Group {
     Latency,
     /// One connection floods, the others play ping-pong.
     Fairness,
+    /// permessage-deflate beside none, and the memory that it takes.
+    Compression,
 }
 
 impl Group {
     /// All of them, in the order in which they are measured and written down.
-    pub(crate) const ALL: [Group; 8] = [
+    pub(crate) const ALL: [Group; 9] = [
         Group::Echo,
         Group::Pipelined,
         Group::Text,
@@ -36,6 +41,7 @@ impl Group {
         Group::Connect,
         Group::Latency,
         Group::Fairness,
+        Group::Compression,
     ];
 
     /// The first part of the names of its cells.
@@ -49,6 +55,7 @@ impl Group {
             Group::Connect => "connect",
             Group::Latency => "latency",
             Group::Fairness => "fairness",
+            Group::Compression => "compression",
         }
     }
 
@@ -66,6 +73,10 @@ impl Group {
             Group::Latency => "125 bytes on 100 connections by a schedule, at shares of the highest rate",
             Group::Fairness => {
                 "99 connections with one message of 125 bytes in flight, with and without one that floods"
+            }
+            Group::Compression => {
+                "JSON of 128 B, 1 KiB and 16 KiB, one message in flight on each of 32 connections, with permessage-deflate and \
+                 without; memory of 10,000 connections with it"
             }
         }
     }
@@ -100,8 +111,8 @@ pub(crate) enum Load {
         pace: Pace,
         flooders: usize,
     },
-    /// Connections without any.
-    Idle { connections: usize },
+    /// Connections without any, or behind so many of 1 KiB of JSON on each.
+    Idle { connections: usize, messages: usize },
     /// Connections that begin and end, so many at a time.
     Connect { parallel: usize },
 }
@@ -115,6 +126,8 @@ pub(crate) struct Cell {
     pub(crate) name: String,
     /// What the generator does.
     pub(crate) load: Load,
+    /// Where compression is measured: how messages and replies are compressed.
+    pub(crate) compress: Option<Compress>,
     /// Milliseconds that are counted in a round.
     pub(crate) counted_ms: u32,
     /// Milliseconds before them.
@@ -130,7 +143,12 @@ impl Cell {
     /// Whether each round needs a process that has not served before: freed memory is kept by allocators, so that a
     /// second ten thousand connections cost less than the first.
     pub(crate) fn needs_fresh_process(&self) -> bool {
-        self.group == Group::Idle
+        matches!(self.load, Load::Idle { .. })
+    }
+
+    /// How servers are started for it.
+    pub(crate) fn setup(&self) -> Setup {
+        Setup { cycles: self.group == Group::Connect, compress: self.compress }
     }
 
     /// The arguments that tell `framewright bench` the load; `rate` is messages a second where the pace is open.
@@ -149,9 +167,13 @@ impl Cell {
                 }
                 arguments
             }
-            Load::Idle { connections } => {
+            Load::Idle { connections, messages } => {
                 let mut arguments = words(&["--idle"]);
                 arguments.extend(number("--connections", connections));
+                if messages > 0 {
+                    arguments.extend(words(&["--kind", "json", "--size", "1K"]));
+                    arguments.extend(number("--idle-messages", messages));
+                }
                 arguments
             }
             Load::Connect { parallel } => {
@@ -160,6 +182,9 @@ impl Cell {
                 arguments
             }
         };
+        if let Some(compress) = self.compress {
+            arguments.extend(["--compress".to_owned(), compress.to_string()]);
+        }
         if let Some(rate) = rate {
             arguments.extend(["--rate".to_owned(), format!("{rate:.0}")]);
         }
@@ -222,7 +247,8 @@ pub(crate) fn blocks() -> Vec<Vec<Cell>> {
         let load = messages(connections, mebibytes << 20, 1, "binary");
         blocks.push(vec![cell(Group::Large, &format!("{mebibytes}M"), load, counted_ms, 500)]);
     }
-    blocks.push(vec![cell(Group::Idle, "10000", Load::Idle { connections: 10_000 }, 500, 0)]);
+    let idle = Load::Idle { connections: 10_000, messages: 0 };
+    blocks.push(vec![cell(Group::Idle, "10000", idle, 500, 0)]);
     blocks.push(vec![cell(Group::Connect, "16", Load::Connect { parallel: 16 }, 1000, 200)]);
     blocks.push(vec![cell(Group::Latency, "maximum", messages(100, 125, 1, "binary"), 600, 150)]);
     let mut paced: Vec<Cell> =
@@ -230,11 +256,32 @@ pub(crate) fn blocks() -> Vec<Vec<Cell>> {
     paced.push(latency("equal", Pace::OfFloorMaximum(EQUAL_SHARE)));
     blocks.push(paced);
     blocks.push(vec![fairness("alone", 0), fairness("flooded", 1)]);
+    for size in compression::SIZES {
+        let load = messages(32, size, 1, "json");
+        blocks.push(compressed(&load, |mode| compression::cell(size, mode)));
+    }
+    for messages in compression::IDLE_MESSAGES {
+        let load = Load::Idle { connections: 10_000, messages };
+        blocks.push(compressed(&load, |mode| compression::idle_cell(messages, mode)));
+    }
     blocks
 }
 
+/// A load without compression and with each way of it.
+fn compressed(load: &Load, name: impl Fn(Compress) -> String) -> Vec<Cell> {
+    let cell = |compress| Cell {
+        group: Group::Compression,
+        name: name(compress),
+        load: *load,
+        compress: Some(compress),
+        counted_ms: 800,
+        warm_up_ms: 300,
+    };
+    Compress::ALL.map(cell).to_vec()
+}
+
 fn cell(group: Group, name: &str, load: Load, counted_ms: u32, warm_up_ms: u32) -> Cell {
-    Cell { group, name: format!("{group}/{name}"), load, counted_ms, warm_up_ms }
+    Cell { group, name: format!("{group}/{name}"), load, compress: None, counted_ms, warm_up_ms }
 }
 
 fn messages(connections: usize, size: usize, in_flight: usize, kind: &'static str) -> Load {
@@ -334,6 +381,14 @@ mod tests {
         assert_eq!(arguments("idle/10000", None), "--idle --connections 10000");
         assert_eq!(arguments("connect/16", None), "--connect-rate --connections 16");
         assert!(arguments("fairness/flooded", None).ends_with("--flooders 1"));
+        assert_eq!(
+            arguments("compression/1024/takeover", None),
+            "--kind json --connections 32 --size 1024 --in-flight 1 --compress takeover"
+        );
+        assert_eq!(
+            arguments("compression/used/shared", None),
+            "--idle --connections 10000 --kind json --size 1K --idle-messages 4 --compress shared"
+        );
         let paced = "--kind binary --connections 100 --size 125 --rate 1234";
         assert_eq!(arguments("latency/70", Some(1234.4)), paced);
     }
