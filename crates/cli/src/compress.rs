@@ -25,6 +25,7 @@ impl fmt::Display for Mode {
 }
 
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(crate) struct Args {
     /// Compress messages with permessage-deflate where the client offers it.
     #[arg(long, value_name = "MODE", default_value_t = Mode::Shared)]
