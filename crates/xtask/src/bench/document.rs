@@ -53,7 +53,7 @@ something else. It is the figure that depends least on the load generator and on
 - Each server runs on one processor, on one thread; the load generator (`framewright bench`) runs on another.
 - In each round all servers are measured in turn, in another order each time. A multiple is one within a round; the tables have the median of the rounds and,
   behind ±, half the interquartile range. Differences of less than twice that are none.
-- Before anything is measured, each server has to echo messages of several sizes, text and binary, octet by octet.
+- Before anything is measured, each server has to echo messages of several sizes, text and binary, octet by octet; compressed too, if it compresses.
 - How each peer is used, and what it does not check, is in [benches/peers/README.md](../benches/peers/README.md).
 - **framewright-streamed** sends a message back piece by piece as it comes, which the peers have no setting for. It differs where messages are large.
 
