@@ -135,7 +135,7 @@ impl<'a> Runner<'a> {
         let setup = Setup { compress, ..Setup::default() };
         let process = self.fleet.get(server, self.programs, setup)?;
         let arguments = format!(
-            "--verify --kind {kind} --connections 4 --in-flight 8 --size 20,125,4K,70K --duration 0.2 --compress {}",
+            "--verify --kind {kind} --connections 4 --in-flight 8 --size 20,125,4K,70K --warm-up 0.1 --duration 0.5 --compress {}",
             compress.unwrap_or(Compress::Off)
         );
         let arguments: Vec<String> = arguments.split_whitespace().map(str::to_owned).collect();
