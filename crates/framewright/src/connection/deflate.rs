@@ -45,7 +45,7 @@ impl Link {
     /// The codec, and where the history of the peer's messages is if they may refer to it.
     pub(super) fn inflating(&mut self, role: Role) -> (&mut Codec, Option<&mut History>) {
         let peer = self.params.sent_by(role.peer());
-        let codec = self.codec.get_or_insert_with(|| Box::new(Codec::own()));
+        let codec = self.codec.get_or_insert_with(Codec::own);
         let history = peer
             .takeover
             .then(|| &mut **self.received.get_or_insert_with(|| Box::new(History::new(peer.window.size()))));
@@ -55,7 +55,7 @@ impl Link {
     /// The payload that this message, or fragment of one, is sent as.
     fn compress(&mut self, data: &[u8], last: bool, role: Role, config: &DeflateConfig) -> &[u8] {
         let window = self.params.sent_by(role).window;
-        let codec = self.codec.get_or_insert_with(|| Box::new(Codec::own()));
+        let codec = self.codec.get_or_insert_with(Codec::own);
         codec.compress(data, last, config.level, window, self.sent.as_deref())
     }
 
@@ -132,12 +132,12 @@ impl Connection {
     }
 
     /// Lends the compressors and decompressors that the connections of an event loop share, for one turn: until
-    /// [`reclaim_codec`](Connection::reclaim_codec). It comes back at once if this connection does not compress, or has one.
+    /// [`reclaim_codec`](Connection::reclaim_codec). It comes back at once if this connection does not compress, or was lent one.
     ///
-    /// A connection that is lent none makes its own when it needs it, and keeps it.
+    /// A connection that is lent none makes its own when it needs it, and keeps it until it is lent one.
     pub fn lend_codec(&mut self, mut codec: Box<Codec>) -> Option<Box<Codec>> {
         match &mut self.deflate {
-            Some(link) if link.codec.is_none() => {
+            Some(link) if link.codec.as_ref().is_none_or(|codec| codec.is_own()) => {
                 codec.begin_turn();
                 link.codec = Some(codec);
                 None
@@ -146,9 +146,9 @@ impl Connection {
         }
     }
 
-    /// Takes the codec back; `None` if there is none.
+    /// Takes the codec back; `None` if none was lent.
     pub fn reclaim_codec(&mut self) -> Option<Box<Codec>> {
-        self.deflate.as_mut()?.codec.take()
+        self.deflate.as_mut()?.codec.take_if(|codec| !codec.is_own())
     }
 
     /// Keeps the reservation of what context takeover may cost ([`DeflateParams::takeover_size`]) as long as the connection lives.
@@ -239,8 +239,8 @@ impl Connection {
 
     /// The codec of a connection that compresses.
     pub(super) fn codec_mut(&mut self) -> &mut Codec {
-        let link = self.deflate.as_mut().expect("asked for a form");
-        link.codec.get_or_insert_with(|| Box::new(Codec::own()))
+        let link = self.deflate.as_mut().expect("only such a connection needs one");
+        link.codec.get_or_insert_with(Codec::own)
     }
 
     /// The peer got this message, compressed elsewhere.

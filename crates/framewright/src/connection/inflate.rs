@@ -44,7 +44,7 @@ impl Connection {
             };
         }
         loop {
-            let left = self.link().codec.as_ref().map_or(0, |codec| codec.to_inflate());
+            let left = self.codec_mut().to_inflate();
             if left == 0 {
                 return Ok(self.pause(rx));
             }
@@ -57,9 +57,7 @@ impl Connection {
             let most = left.min(ahead).min(self.within_limit(rx).saturating_add(1));
             let Piece { progress, range, more, full } =
                 rx.inflate(self.config.delivery, arrived, limit, most);
-            if let Some(codec) = &mut self.link().codec {
-                codec.inflated(&progress);
-            }
+            self.codec_mut().inflated(&progress);
             // In the order of the octets, so that it is the same fault whatever they came in: first the text within the limit.
             if rx.incoming.text {
                 let within = range.start..range.end.min(range.start.saturating_add(self.within_limit(rx)));
@@ -99,9 +97,8 @@ impl Connection {
         }
         // Chunks are not held.
         let whole = !incoming.in_frame && incoming.last_frame;
-        let (Some(link), Some(inflater)) = (&mut self.deflate, &mut incoming.inflater) else { return 0 };
-        let runs = self.config.delivery == Delivery::Chunks
-            || (whole && link.codec.as_mut().is_some_and(|codec| codec.lets_run(inflater)));
+        let Some(inflater) = &mut incoming.inflater else { return 0 };
+        let runs = self.config.delivery == Delivery::Chunks || (whole && self.codec_mut().lets_run(inflater));
         if runs { usize::MAX } else { 0 }
     }
 
@@ -117,8 +114,7 @@ impl Connection {
         if inflated > limit {
             return Err(Error::Limit(LimitExceeded::MessageTooLarge { announced: inflated, limit }));
         }
-        let compressed = rx.incoming.announced - rx.incoming.remaining;
-        let within = self.config.deflate.check_ratio(inflated, compressed);
+        let within = self.config.deflate.check_ratio(inflated, rx.incoming.announced);
         within.map_err(|limit| Error::Limit(LimitExceeded::InflationRatio { limit }))
     }
 

@@ -49,10 +49,12 @@ pub struct Codec {
     scratch: Vec<u8>,
     /// The state that compressing has left the last used compressor in.
     stamp: Stamp,
-    /// Octets of messages that may still be inflated in this turn.
+    /// Octets that may still be inflated in this turn.
     to_inflate: usize,
     /// The same for compressing.
     to_compress: usize,
+    /// One that a connection has made for itself: there is nobody else to think of.
+    own: bool,
 }
 
 /// A decompressor that inflates one message, wherever that goes in between.
@@ -82,12 +84,18 @@ impl Codec {
             stamp: Stamp::default(),
             to_inflate: usize::MAX,
             to_compress: usize::MAX,
+            own: false,
         }
     }
 
     /// For a connection that was lent none: its own, with nobody else to think of.
-    pub(crate) fn own() -> Codec {
-        Codec::new(DeflateMemory::new(usize::MAX))
+    pub(crate) fn own() -> Box<Codec> {
+        Box::new(Codec { own: true, ..Codec::new(DeflateMemory::new(usize::MAX)) })
+    }
+
+    /// Whether a connection has made it for itself.
+    pub(crate) fn is_own(&self) -> bool {
+        self.own
     }
 
     /// Begins the turn of a connection.
@@ -97,7 +105,7 @@ impl Codec {
 
     /// Octets that may still be inflated in this turn.
     pub(crate) fn to_inflate(&self) -> usize {
-        self.to_inflate
+        if self.own { usize::MAX } else { self.to_inflate }
     }
 
     /// Notes what was done.
@@ -109,7 +117,7 @@ impl Codec {
 
     /// Whether anything may still be compressed in this turn.
     pub(crate) fn may_compress(&self) -> bool {
-        self.to_compress > 0
+        self.own || self.to_compress > 0
     }
 
     /// A decompressor for a message. `waits` tells that the rest of the message has yet to arrive, for as long as the peer likes:

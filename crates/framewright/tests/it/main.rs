@@ -2,8 +2,9 @@
 
 mod backpressure;
 #[cfg(feature = "deflate")]
-mod deflate_properties;
+mod deflate_lending;
 #[cfg(feature = "deflate")]
+mod deflate_properties;
 mod deflate_sending;
 #[cfg(feature = "deflate")]
 mod deflate_support;

@@ -1,0 +1,82 @@
+//! Lending and limits of permessage-deflate: what the documentation promises.
+
+use framewright::deflate::{Codec, DeflateMemory, DeflateParams};
+use framewright::{Config, Connection, Event, Message, Negotiated, RecvBuffer};
+use framewright_testkit::deflate::{Deflater, compressible};
+use framewright_testkit::rng::SplitMix64;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Instant;
+
+fn server(config: Config) -> Connection {
+    let negotiated = Negotiated::new().with_deflate(DeflateParams::default());
+    Connection::server(Arc::new(config), negotiated, Instant::now())
+}
+
+/// A masked frame with a key of zeros.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut octets = vec![first];
+    match payload.len() {
+        len @ ..126 => octets.push(0x80 | u8::try_from(len).expect("short")),
+        len => {
+            octets.push(0x80 | 126);
+            octets.extend_from_slice(&u16::try_from(len).expect("not long").to_be_bytes());
+        }
+    }
+    octets.extend_from_slice(&[0; 4]);
+    octets.extend_from_slice(payload);
+    octets
+}
+
+#[test]
+fn a_connection_that_was_lent_a_codec_goes_on_with_its_own_when_it_is_lent_no_more() {
+    let now = Instant::now();
+    let mut connection = server(Config::default());
+    let mut rx = RecvBuffer::new();
+    let octets = frame(0xc2, &Deflater::new(6).message(&[b'a'; 1000]));
+    assert!(connection.lend_codec(Box::new(Codec::new(DeflateMemory::new(usize::MAX)))).is_none());
+    rx.extend_from_slice(&octets[..octets.len() - 1]);
+    assert_eq!(connection.next_event(now, &mut rx), None);
+    assert!(connection.reclaim_codec().is_some());
+    rx.extend_from_slice(&octets[octets.len() - 1..]);
+    assert_eq!(connection.next_event(now, &mut rx), Some(Event::Message(Message::Binary(&[b'a'; 1000]))));
+}
+
+#[test]
+fn the_codec_that_a_connection_has_made_never_comes_back_as_the_one_of_the_driver() {
+    let memory = DeflateMemory::new(usize::MAX);
+    let mut connection = server(Config::default());
+    connection.send_binary(&[0; 1000]).unwrap();
+    assert!(connection.reclaim_codec().is_none(), "what was not lent is not given back");
+    assert!(connection.lend_codec(Box::new(Codec::new(Arc::clone(&memory)))).is_none());
+    connection.send_binary(&[0; 1000]).unwrap();
+    assert!(memory.stats().held > 0, "what was lent is used");
+    assert!(connection.lend_codec(Box::new(Codec::new(Arc::clone(&memory)))).is_some(), "one is enough");
+    drop(connection.reclaim_codec().expect("the one that was lent"));
+    assert_eq!(memory.stats().held, 0);
+}
+
+#[test]
+fn whether_the_ratio_is_kept_does_not_depend_on_how_the_octets_arrive() {
+    let now = Instant::now();
+    let mut message = vec![0; 200_000];
+    message.extend(compressible(&mut SplitMix64::new(1), 20_000));
+    message.extend((0..20_000).map(|index: u32| (index.wrapping_mul(2_654_435_761) >> 24) as u8));
+    let octets = frame(0xc2, &Deflater::new(6).message(&message));
+    let mut outcomes = Vec::new();
+    for piece in [octets.len(), 100] {
+        let mut config = Config::default();
+        config.deflate.max_ratio = NonZeroU32::new(100);
+        let mut connection = server(config);
+        let mut rx = RecvBuffer::new();
+        let mut seen = 0;
+        for piece in octets.chunks(piece) {
+            rx.extend_from_slice(piece);
+            while let Some(event) = connection.next_event(now, &mut rx) {
+                seen += usize::from(matches!(event, Event::Message(_)));
+            }
+        }
+        outcomes.push(seen);
+    }
+    assert_eq!(outcomes[0], outcomes[1]);
+}
