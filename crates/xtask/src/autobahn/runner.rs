@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
 
-/// How long a run of all cases may take; about 20 seconds is usual.
-const DEADLINE: Duration = Duration::from_secs(15 * 60);
+/// How long a run of all cases may take. Those with compression, each with 1000 messages of up to 128 KiB, need most of it.
+const DEADLINE: Duration = Duration::from_secs(40 * 60);
 
 /// What a run said about itself.
 #[derive(Debug, Default)]
@@ -38,11 +38,11 @@ pub(super) fn spec(agent: &str, addr: SocketAddr, reports: &Path, cases: &[Strin
     })
 }
 
-/// Runs the suite to its end.
+/// Runs the suite to its end. `name` stands before what is shown of its progress: another run may go on at the same time.
 ///
 /// # Errors
 /// If it cannot be started, fails, or takes longer than the deadline; it is ended then.
-pub(super) fn run(wstest: &Path, spec: &Path) -> anyhow::Result<Run> {
+pub(super) fn run(wstest: &Path, spec: &Path, name: &str) -> anyhow::Result<Run> {
     let started = Instant::now();
     let mut suite = Suite::start(wstest, spec)?;
     let (sender, lines) = mpsc::channel();
@@ -50,7 +50,7 @@ pub(super) fn run(wstest: &Path, spec: &Path) -> anyhow::Result<Run> {
     forward(suite.0.stderr.take(), sender);
 
     let mut run = Run::default();
-    let mut progress = Progress::new();
+    let mut progress = Progress::new(name);
     let mut tail = Vec::new();
     loop {
         match lines.recv_timeout(DEADLINE.saturating_sub(started.elapsed())) {
@@ -73,7 +73,7 @@ pub(super) fn run(wstest: &Path, spec: &Path) -> anyhow::Result<Run> {
     let status = suite.0.wait().context("cannot wait for wstest")?;
     ensure!(status.success(), "wstest failed with {status}; its last words:\n{}", tail.join("\n"));
     ensure!(run.announced > 0, "wstest ran no case; its last words:\n{}", tail.join("\n"));
-    println!("{} cases in {:.1} s", run.begun, started.elapsed().as_secs_f64());
+    println!("{name}: {} cases in {:.1} s", run.begun, started.elapsed().as_secs_f64());
     Ok(run)
 }
 
@@ -140,14 +140,15 @@ impl Run {
 
 /// Shows how far the run is: a line that is rewritten on a terminal, a line now and then elsewhere.
 #[derive(Debug)]
-struct Progress {
+struct Progress<'a> {
+    name: &'a str,
     terminal: bool,
     shown: usize,
 }
 
-impl Progress {
-    fn new() -> Self {
-        Self { terminal: io::stdout().is_terminal(), shown: 0 }
+impl<'a> Progress<'a> {
+    fn new(name: &'a str) -> Self {
+        Self { name, terminal: io::stdout().is_terminal(), shown: 0 }
     }
 
     fn show(&mut self, run: &Run) {
@@ -158,9 +159,9 @@ impl Progress {
         self.shown = run.begun;
         let Run { begun, announced, last_case, .. } = run;
         if self.terminal {
-            print!("\r  {begun} of {announced}: case {last_case}      ");
+            print!("\r  {}: {begun} of {announced}: case {last_case}      ", self.name);
         } else {
-            println!("  {begun} of {announced}: case {last_case}");
+            println!("  {}: {begun} of {announced}: case {last_case}", self.name);
         }
         // A progress line that cannot be shown is no reason to stop.
         let _ = io::stdout().flush();
