@@ -6,7 +6,7 @@ use crate::deflate_support::{
 use crate::support::{ROLES, binary, fails_by, from_peer, limit, misbehaved, receive_by, text};
 use framewright::deflate::{Codec, DeflateMemory, DeflateParams};
 use framewright::{Config, Delivery, Error, LimitExceeded, PeerMisbehaved, Role, State};
-use framewright_testkit::deflate::{Deflater, compressible};
+use framewright_testkit::deflate::{Deflater, compressible, stored_block};
 use framewright_testkit::endpoint::{Endpoint, Seen, join_chunks};
 use framewright_testkit::rng::SplitMix64;
 use std::num::NonZeroU32;
@@ -187,6 +187,31 @@ fn a_large_message_takes_several_turns_and_the_others_have_theirs_meanwhile() {
                 assert!(events == [binary(&message), Seen::Ping(b"behind".to_vec())]);
                 let (events, _) = join_chunks(&quick.events);
                 assert_eq!(events, vec![text("Hello, Hello"); turns]);
+            }
+        }
+    }
+}
+
+#[test]
+fn payload_that_inflates_to_nothing_takes_its_turns_too() {
+    let window = stored_block(&SplitMix64::new(3).octets(32 << 10), false);
+    for (what, payload, least) in [
+        // Each of them sets up the window again, for two octets.
+        ("final blocks", [&window[..], &[0x03, 0x00].repeat(2000), &[0x00]].concat(), 3),
+        ("empty blocks", [stored_block(b"", false).repeat(500_000), vec![0x00]].concat(), 2),
+    ] {
+        for role in ROLES {
+            for params in [TAKEOVER, NO_TAKEOVER] {
+                let mut endpoint = deflating(role, params).with_codec(codec());
+                endpoint.rx.extend_from_slice(&frame(role, "binary rsv1", &payload));
+                let mut turns = 0;
+                while endpoint.events.is_empty() {
+                    endpoint.turn();
+                    turns += 1;
+                    assert_eq!(endpoint.connection.is_paused(), endpoint.events.is_empty(), "{what}");
+                }
+                assert!((least..=least + 2).contains(&turns), "{turns} turns for {what}");
+                assert!(matches!(&endpoint.events[..], [Seen::Binary(_)]), "{what}");
             }
         }
     }
