@@ -9,6 +9,8 @@ use crate::naive::{self, Reading, Verdict};
 use crate::rng::SplitMix64;
 use crate::split::random_pieces;
 use crate::wire::{Message, WireFrame};
+#[cfg(feature = "deflate")]
+use framewright::deflate::DeflateParams;
 use framewright::{Closure, Config, Delivery, Error, RecvBuffer, Role, State};
 
 /// Checks the whole of `data` as the stream of a client under default settings, and then what follows its first four octets
@@ -17,7 +19,7 @@ use framewright::{Closure, Config, Delivery, Error, RecvBuffer, Role, State};
 /// # Panics
 /// If anything is wrong.
 pub fn check(data: &[u8]) {
-    Plan { role: Role::Server, config: Config::default(), behaviour: Behaviour::Echo, seed: 0 }.check(data);
+    Plan::default().check(data);
     if let Some((picks, stream)) = data.split_first_chunk() {
         Plan::pick(*picks).check(stream);
     }
@@ -25,11 +27,28 @@ pub fn check(data: &[u8]) {
 
 /// The settings of a run.
 #[derive(Debug)]
-struct Plan {
-    role: Role,
+pub(crate) struct Plan {
+    pub(crate) role: Role,
     config: Config,
     behaviour: Behaviour,
     seed: u64,
+    /// What was agreed on for permessage-deflate, if anything was; the codec is lent.
+    #[cfg(feature = "deflate")]
+    pub(crate) deflate: Option<DeflateParams>,
+}
+
+/// A server that echoes, under default settings.
+impl Default for Plan {
+    fn default() -> Plan {
+        Plan {
+            role: Role::Server,
+            config: Config::default(),
+            behaviour: Behaviour::Echo,
+            seed: 0,
+            #[cfg(feature = "deflate")]
+            deflate: None,
+        }
+    }
 }
 
 /// What an endpoint has sent, independent of where its messages were cut into fragments.
@@ -43,7 +62,7 @@ struct Sent {
 }
 
 impl Plan {
-    fn pick(octets: [u8; 4]) -> Plan {
+    pub(crate) fn pick(octets: [u8; 4]) -> Plan {
         let [modes, limits, marks, seed] = octets;
         let size = |pick: u8| [0u64, 16, 125, 1000, 70_000, 1 << 20, 3, 200][usize::from(pick % 8)];
         let high_water = [1, 64, 4096, 1 << 20][usize::from(marks % 4)];
@@ -64,11 +83,20 @@ impl Plan {
             _ => Behaviour::Echo,
         };
         let role = if modes >= 0xC0 { Role::Client } else { Role::Server };
-        Plan { role, config, behaviour, seed: u64::from(seed) }
+        Plan {
+            role,
+            config,
+            behaviour,
+            seed: u64::from(seed),
+            #[cfg(feature = "deflate")]
+            deflate: None,
+        }
     }
 
-    fn check(&self, stream: &[u8]) {
-        let reading = naive::read(self.role, &self.config, stream);
+    /// Checks the law for this stream.
+    pub(crate) fn check(&self, stream: &[u8]) {
+        let inflation = self.endpoint().inflation_of(self.role.peer());
+        let reading = naive::read_compressed(self.role, &self.config, inflation, stream);
         let whole = self.run(&[stream]);
         self.check_against(&reading, &whole);
 
@@ -90,6 +118,15 @@ impl Plan {
         self.check_blocked(stream, &reading, &whole);
     }
 
+    #[cfg(feature = "deflate")]
+    fn endpoint(&self) -> Endpoint {
+        use framewright::deflate::{Codec, DeflateMemory};
+        let config = self.config.clone();
+        let endpoint = Endpoint::deflating(self.role, config, self.deflate, self.seed, self.behaviour);
+        endpoint.with_codec(Codec::new(DeflateMemory::new(usize::MAX)))
+    }
+
+    #[cfg(not(feature = "deflate"))]
     fn endpoint(&self) -> Endpoint {
         Endpoint::new(self.role, self.config.clone(), self.seed, self.behaviour)
     }

@@ -6,6 +6,10 @@ pub mod endpoint;
 pub mod fuzz_connection;
 pub mod fuzz_frame;
 pub mod fuzz_head;
+#[cfg(feature = "deflate")]
+pub mod fuzz_inflate;
+#[cfg(feature = "deflate")]
+pub mod fuzz_negotiation;
 pub mod naive;
 mod naive_handshake;
 pub mod naive_head;

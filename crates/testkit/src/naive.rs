@@ -137,11 +137,11 @@ fn read_frames(
             return Verdict::Open;
         }
         if header.fin {
-            let partial = message.take().expect("a message ends");
             match partial.complete(inflation, config) {
                 Ok(event) => events.push(event),
                 Err(code) => return Verdict::Failed { code, at },
             }
+            *message = None;
         }
     }
 }
@@ -168,8 +168,8 @@ impl Partial {
     }
 
     /// The message with all its fragments, or the code with which it fails the connection.
-    fn complete(self, inflation: &mut Option<Inflation>, config: &Config) -> Result<Seen, u16> {
-        let mut payload = self.payload;
+    fn complete(&self, inflation: &mut Option<Inflation>, config: &Config) -> Result<Seen, u16> {
+        let mut payload = self.payload.clone();
         if let Some(inflation) = inflation.as_mut().filter(|_| self.compressed) {
             let inflated = inflation.complete(&payload, most(config));
             if let Some(code) = inflated_fault(&inflated, self.text, most(config)) {

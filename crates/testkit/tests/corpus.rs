@@ -9,9 +9,13 @@ use std::path::{Path, PathBuf};
 type Target = (&'static str, fn(&[u8]));
 
 /// Every fuzz target.
-const TARGETS: [Target; 3] = [
+const TARGETS: &[Target] = &[
     ("frame_decoder", framewright_testkit::fuzz_frame::check),
     ("head", framewright_testkit::fuzz_head::check),
+    #[cfg(feature = "deflate")]
+    ("inflate", framewright_testkit::fuzz_inflate::check),
+    #[cfg(feature = "deflate")]
+    ("negotiation", framewright_testkit::fuzz_negotiation::check),
     ("server_connection", framewright_testkit::fuzz_connection::check),
 ];
 
@@ -25,11 +29,24 @@ fn head_passes_its_corpus() {
     replay("head");
 }
 
+#[cfg(feature = "deflate")]
+#[test]
+fn inflate_passes_its_corpus() {
+    replay("inflate");
+}
+
+#[cfg(feature = "deflate")]
+#[test]
+fn negotiation_passes_its_corpus() {
+    replay("negotiation");
+}
+
 #[test]
 fn server_connection_passes_its_corpus() {
     replay("server_connection");
 }
 
+#[cfg(feature = "deflate")]
 #[test]
 fn every_fuzz_target_is_replayed_here() {
     let here: BTreeSet<String> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
