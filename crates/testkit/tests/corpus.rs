@@ -1,6 +1,5 @@
 //! Replays the committed corpora of the fuzz targets, so that what fuzzing found once is tested by every compiler.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::panic;
 use std::path::{Path, PathBuf};
@@ -49,6 +48,8 @@ fn server_connection_passes_its_corpus() {
 #[cfg(feature = "deflate")]
 #[test]
 fn every_fuzz_target_is_replayed_here() {
+    use std::collections::BTreeSet;
+
     let here: BTreeSet<String> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
     let targets: BTreeSet<String> = entries("fuzz_targets")
         .iter()
