@@ -198,6 +198,9 @@ impl Decompressor {
             //# The next DEFLATE block follows the padded data if any.
             self.restart();
         }
+        //= https://www.rfc-editor.org/rfc/rfc7692#section-7.2.2
+        //# Append 4 octets of 0x00 0x00 0xff 0xff to the tail end of the
+        //# payload of the message.
         let input = match within {
             true => rest,
             false if !last => &[],
@@ -211,6 +214,8 @@ impl Decompressor {
             return false;
         }
         let (read, written) = (self.inflate.total_in(), self.inflate.total_out());
+        //= https://www.rfc-editor.org/rfc/rfc7692#section-7.2.2
+        //# Decompress the resulting data using DEFLATE.
         let status = self.inflate.decompress(input, room, InflateFlush::NoFlush);
         let (read, written) = (step(read, self.inflate.total_in()), step(written, self.inflate.total_out()));
         self.history.push(&room[..written]);
