@@ -187,6 +187,7 @@ impl Open {
         if self.eof && !self.undecoded {
             self.connection.handle_eof(now);
         }
+        rx.shrink();
         match own {
             Some(own) if pays_for(&own) => self.parked = Some(own),
             Some(mut own) => {

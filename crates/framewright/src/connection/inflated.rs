@@ -32,6 +32,7 @@ impl Inflated {
     }
 
     /// Frees room that few messages need.
+    #[inline]
     pub(super) fn shrink(&mut self) {
         if self.octets.capacity() > KEEP {
             self.octets = Vec::new();

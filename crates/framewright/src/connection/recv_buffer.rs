@@ -207,6 +207,16 @@ impl RecvBuffer {
         self.changed();
     }
 
+    /// Frees the room that only a large compressed message has needed. For the end of a turn: what the last event named is gone.
+    #[inline]
+    pub fn shrink(&mut self) {
+        #[cfg(feature = "deflate")]
+        if self.incoming.inflater.is_none() {
+            self.changed();
+            self.inflated.shrink();
+        }
+    }
+
     fn close_gaps(&mut self) {
         if self.held > 0 {
             self.octets.copy_within(self.held..self.held_end, 0);
