@@ -9,12 +9,20 @@ use std::net::SocketAddr;
 /// The longest message that is inflated here.
 const MOST: usize = 32 << 20;
 
+/// The payload of a message of so many mebibytes of zeros: about a kibibyte for each. Refers to nothing before it.
+pub(crate) fn zeros(mebibytes: usize) -> Vec<u8> {
+    let mut payload = Deflater::new(6).part(&vec![0; 1 << 20]).repeat(mebibytes);
+    payload.truncate(payload.len() - 4);
+    payload
+}
+
 /// A client on a connection with permessage-deflate.
 pub(crate) struct Deflating {
     pub(crate) client: Client,
     /// What was agreed on.
     pub(crate) terms: Terms,
-    deflater: Deflater,
+    /// None if nothing was compressed, or what was is forgotten.
+    deflater: Option<Deflater>,
     /// Octets that the compressor may refer to.
     deflated: usize,
     inflation: Inflation,
@@ -81,7 +89,7 @@ impl Deflating {
         client.agree(answer);
         let terms = Terms::read(answer.field("Sec-WebSocket-Extensions").expect("an accepted offer"));
         let inflation = Inflation::new(terms.server_takeover, terms.server_window);
-        Deflating { client, terms, deflater: Deflater::new(6), deflated: 0, inflation }
+        Deflating { client, terms, deflater: None, deflated: 0, inflation }
     }
 
     /// The payload of a message, or of a fragment of one: the next one of this connection.
@@ -96,11 +104,11 @@ impl Deflating {
                 self.forget();
             }
             self.deflated += piece.len();
-            payload.extend(self.deflater.part(piece));
+            payload.extend(self.deflater().part(piece));
         }
         match (data, last) {
             ([], true) => vec![0],
-            ([], false) => self.deflater.part(&[]),
+            ([], false) => self.deflater().part(&[]),
             (_, true) => {
                 payload.truncate(payload.len() - 4);
                 payload
@@ -109,8 +117,13 @@ impl Deflating {
         }
     }
 
-    fn forget(&mut self) {
-        (self.deflater, self.deflated) = (Deflater::new(6), 0);
+    fn deflater(&mut self) -> &mut Deflater {
+        self.deflater.get_or_insert_with(|| Deflater::new(6))
+    }
+
+    /// The next message refers to none before it. The compressor, which is large, is freed.
+    pub(crate) fn forget(&mut self) {
+        (self.deflater, self.deflated) = (None, 0);
     }
 
     /// The frame of a compressed message.

@@ -9,7 +9,7 @@ mod deflating;
 mod server;
 
 pub(crate) use client::{Answer, Client, Frame, KEY, frame_with_rsv1, upgrade_request};
-pub(crate) use deflating::{Deflating, Received};
+pub(crate) use deflating::{Deflating, Received, zeros};
 pub(crate) use server::TestServer;
 
 use std::sync::mpsc::Receiver;

@@ -263,6 +263,30 @@ fn threshold_largest_and_level_are_as_a_route_sets_them() {
     assert!(length("/smallest") < length("/default"));
 }
 
+/// Compressing takes its time, which is the other connections' too.
+#[test]
+fn what_a_handler_sends_beyond_four_mebibytes_in_a_turn_goes_as_it_is() {
+    let (scripted, _seen) = Scripted::new();
+    let scripted = scripted.message(|socket, _| {
+        for _ in 0..5 {
+            socket.send(Message::Binary(&[0; 1 << 20])).expect("room");
+        }
+    });
+    let server = TestServer::start(|builder| builder.route_with("/ws", takeover(), scripted));
+    let mut client = Deflating::open(server.addr(), "/ws", PLAIN);
+    for _ in 0..2 {
+        client.send(OpCode::Text, b"go");
+        let compressed: Vec<_> = (0..5)
+            .map(|_| {
+                let received = client.receive();
+                assert_eq!(received.message.len(), 1 << 20);
+                received.compressed
+            })
+            .collect();
+        assert_eq!(compressed, [true, true, true, true, false]);
+    }
+}
+
 #[test]
 fn messages_in_chunks_come_back_with_reads_of_any_size() {
     for (receive_buffer_size, lengths) in [

@@ -1,7 +1,7 @@
 //! Compressed conversations that are cut, mixed, stopped or broken in the middle: none harms another.
 
 use crate::common::{
-    Client, DEADLINE, Deflating, TestServer, frame_with_rsv1, next, upgrade_request, wait_until,
+    Client, DEADLINE, Deflating, TestServer, frame_with_rsv1, next, upgrade_request, wait_until, zeros,
 };
 use crate::scripted::{Saw, Scripted};
 use framewright::frame::{OpCode, encode_frame};
@@ -251,9 +251,9 @@ fn a_server_that_is_stopped_cuts_a_message_that_is_being_inflated() {
     for options in all_options(&Config::default()) {
         let server = TestServer::start(|builder| builder.route_with("/ws", options, patient_echo().0));
         let mut clients: Vec<_> = (0..5).map(|_| Deflating::open(server.addr(), "/ws", BROWSER)).collect();
-        let message = vec![b'x'; 4 << 20];
+        let octets = frame_with_rsv1(true, OpCode::Text, &zeros(4));
         for client in &mut clients {
-            client.send(OpCode::Text, &message);
+            client.client.send(&octets);
         }
         server.stop(Duration::ZERO).expect("it ends well");
         clients.into_iter().for_each(|mut client| client.client.expect_gone());
@@ -339,18 +339,17 @@ fn what_breaks_the_rules_or_a_limit_is_answered_with_its_code() {
 /// Such a peer once waited for ever: nothing announces that there is room, and nothing more is read.
 #[test]
 fn what_was_not_inflated_since_the_peer_did_not_read_is_when_it_does() {
-    const LEN: usize = 12 << 20;
     let deflate = DeflateConfig { threshold: usize::MAX, ..DeflateConfig::default() };
     let connection = Config { deflate, high_water: 64 << 10, low_water: 1 << 10, ..Config::default() };
     for options in all_options(&connection) {
         let server = TestServer::start(|builder| builder.route_with("/ws", options, Scripted::echo().0));
         let mut client = Deflating::open(server.addr(), "/ws", BROWSER);
         // More than the kernel takes for a peer that does not read.
-        client.send(OpCode::Binary, &vec![0; LEN]);
+        client.client.send(frame_with_rsv1(true, OpCode::Binary, &zeros(12)));
         let mut other = Deflating::open(server.addr(), "/ws", BROWSER);
         other.echo(OpCode::Text, &text(1000));
         let received = client.receive();
-        assert!(received.message.len() == LEN && !received.compressed);
+        assert!(received.message.len() == 12 << 20 && !received.compressed);
     }
 }
 
@@ -365,7 +364,7 @@ fn a_peer_that_does_not_read_keeps_nobody_else_from_being_inflated() {
             builder.limits(limits.clone()).route_with("/ws", options, Scripted::echo().0)
         });
         let mut client = Deflating::open(server.addr(), "/ws", BROWSER);
-        client.send(OpCode::Binary, &vec![0; 12 << 20]);
+        client.client.send(frame_with_rsv1(true, OpCode::Binary, &zeros(12)));
         // The first octets come back: it is being inflated.
         client.client.stream().peek(&mut [0]).expect("the echo has begun");
         let mut other = Deflating::open(server.addr(), "/ws", BROWSER);

@@ -23,11 +23,16 @@ pub(crate) struct ServerProcess {
 impl ServerProcess {
     /// Starts one. Both processes may have as many descriptors as the system lets them.
     pub(crate) fn start() -> ServerProcess {
+        ServerProcess::start_with("")
+    }
+
+    /// Starts one with these settings, which the service understands.
+    pub(crate) fn start_with(settings: &str) -> ServerProcess {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         rlimit::increase_nofile_limit(u64::MAX).expect("a limit");
         let mut child = Command::new(std::env::current_exe().expect("this program"))
             .args(["service::server_process", "--exact", "--ignored", "--nocapture"])
-            .env(IS_SERVER, "1")
+            .env(IS_SERVER, settings)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

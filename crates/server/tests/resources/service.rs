@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// Set for the process that is a server.
+/// Set for the process that is a server, to its settings: there are none.
 pub(crate) const IS_SERVER: &str = "FRAMEWRIGHT_TEST_SERVER";
 
 /// No test of its own: started by the tests as a process.

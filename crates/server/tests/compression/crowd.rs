@@ -1,0 +1,150 @@
+//! A thousand clients at once, with less memory than all of them ask for.
+
+use crate::common::{Client, Deflating, frame_with_rsv1, wait_until};
+use crate::process::ServerProcess;
+use framewright::deflate::{Compressor, Decompressor, WindowBits};
+use framewright::frame::OpCode;
+use framewright_testkit::deflate::{Deflater, compressible};
+use framewright_testkit::rng::SplitMix64;
+use std::fmt::Write as _;
+
+const COUNT: usize = 1000;
+const WORKERS: usize = 2;
+const CAP: usize = 3 << 20;
+
+/// What takeover costs a connection whose client limits its window as asked: the last of what was sent, and of what was received.
+const TAKEOVER: usize = (2 + 4) << 10;
+
+/// What each worker may hold beyond the cap.
+fn home() -> usize {
+    Compressor::size(WindowBits::MAX) + Decompressor::MAX_SIZE
+}
+
+/// What a connection holds besides: small allocations, and in the middle of a message what has come of it.
+const SMALL: usize = 400;
+const MESSAGE: usize = 12 << 10;
+
+fn number(server: &mut ServerProcess, what: &str) -> usize {
+    server.tell(what).parse().expect("a number")
+}
+
+fn settings(more: &str) -> String {
+    format!("memory={CAP} workers={WORKERS} {more}")
+}
+
+fn message(client: usize, round: usize) -> Vec<u8> {
+    compressible(&mut SplitMix64::new((client * 10 + round) as u64), 1500 + client)
+}
+
+fn open(server: &ServerProcess, path: &str) -> Client {
+    let mut client = server.connect();
+    client.open_with(path, "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n");
+    client
+}
+
+/// The octets of the heap with so many clients that talk without compression: now, and at the most.
+fn without_compression() -> (usize, usize) {
+    let mut server = ServerProcess::start_with(&settings(""));
+    let mut clients: Vec<_> = (0..COUNT).map(|_| open(&server, "/off")).collect();
+    for client in &mut clients {
+        client.send_binary(&message(0, 0));
+        client.frame();
+    }
+    (number(&mut server, "live"), number(&mut server, "peak"))
+}
+
+#[test]
+fn a_thousand_clients_that_want_takeover_are_served_within_the_cap() {
+    let (live, peak) = without_compression();
+    let mut server = ServerProcess::start_with(&settings(""));
+    let offer = "permessage-deflate; client_max_window_bits";
+    let mut clients: Vec<_> =
+        (0..COUNT).map(|_| Deflating::open(server.addr(), "/takeover", offer)).collect();
+    let with = clients.iter().filter(|client| client.terms.server_takeover).count();
+    assert!(clients.iter().all(|client| client.terms.server_takeover == client.terms.client_takeover));
+    // What is reserved first is for a client with the largest window, so that the last few do not fit.
+    let fitting = CAP / TAKEOVER;
+    assert!(with <= fitting && with >= fitting - 6, "{with} of {fitting}");
+    assert_eq!(number(&mut server, "held"), with * TAKEOVER);
+    for round in 0..3 {
+        let octets: Vec<_> = clients
+            .iter_mut()
+            .enumerate()
+            .map(|(index, client)| {
+                let octets = client.frame_of(OpCode::Binary, &message(index, round));
+                client.forget();
+                octets
+            })
+            .collect();
+        // All are in the middle of a message before any is at its end.
+        for (client, octets) in clients.iter_mut().zip(&octets) {
+            client.client.send(&octets[..octets.len() / 2]);
+        }
+        for (client, octets) in clients.iter_mut().zip(&octets) {
+            client.client.send(&octets[octets.len() / 2..]);
+        }
+        for (index, client) in clients.iter_mut().enumerate() {
+            let received = client.receive();
+            assert!(received.compressed && received.message == message(index, round));
+        }
+    }
+    let most = number(&mut server, "most held");
+    let now = number(&mut server, "live").saturating_sub(live);
+    let more = number(&mut server, "peak").saturating_sub(peak);
+    let mut said = format!("{with} of {COUNT} with takeover, held {most} at most with a cap of {CAP}; ");
+    let _ = write!(said, "the heap: {now} more than without compression, at most {more} more");
+    println!("{said}");
+    assert!(most <= CAP + WORKERS * home(), "{most} octets held");
+    assert!(now <= CAP + WORKERS * home() + COUNT * SMALL, "{now} octets more");
+    assert!(more <= CAP + WORKERS * home() + COUNT * MESSAGE, "{more} octets more");
+
+    clients.into_iter().for_each(drop);
+    server.wait_for_connections(0);
+    wait_until("nothing is held", || number(&mut server, "held") == 0);
+    let mut client = Deflating::open(server.addr(), "/takeover", offer);
+    assert!(client.terms.server_takeover);
+    client.echo(OpCode::Binary, &message(0, 0));
+}
+
+#[test]
+fn a_thousand_clients_that_stop_in_the_middle_of_a_message_hold_no_more_than_the_cap() {
+    let (live, _) = without_compression();
+    for (settings, path) in [
+        (settings(""), "/shared"),
+        (settings(""), "/takeover"),
+        (settings("chunks=1"), "/shared"),
+        (settings("chunks=1"), "/takeover"),
+    ] {
+        let mut server = ServerProcess::start_with(&settings);
+        let payload = Deflater::new(6).message(&message(1, 0));
+        let octets = frame_with_rsv1(true, OpCode::Binary, &payload);
+        let mut clients: Vec<_> = (0..COUNT).map(|_| open(&server, path)).collect();
+        for client in &mut clients {
+            client.send(&octets[..octets.len() / 2]);
+        }
+        // In order: when each loop has answered, it has read all that came before.
+        (0..WORKERS).for_each(|_| server.open("/off").leave());
+        let most = number(&mut server, "most held");
+        let now = number(&mut server, "live").saturating_sub(live);
+        println!("{path}, {settings}: held {most} at most, {now} octets more than without compression");
+        assert!(most <= CAP + WORKERS * home(), "{most} octets held");
+        assert!(now <= CAP + WORKERS * home() + COUNT * MESSAGE, "{now} octets more");
+        // Those who have something to inflate with go on; in chunks the others are refused, whole messages wait for their end.
+        let mut ends = [0; 2];
+        for client in &mut clients {
+            let _ = client.try_send(&octets[octets.len() / 2..]);
+            let mut frame = client.frame();
+            while !frame.fin {
+                frame = client.frame();
+            }
+            let refused = frame.opcode == OpCode::Close;
+            assert!(!refused || frame.close().0 == 1013, "{frame:?}");
+            ends[usize::from(refused)] += 1;
+        }
+        println!("{} echoes, {} refused", ends[0], ends[1]);
+        assert!(ends[0] > 0 && (ends[1] > 0) == settings.contains("chunks"), "{ends:?}");
+        drop(clients);
+        server.wait_for_connections(0);
+        wait_until("nothing is held", || number(&mut server, "held") == 0);
+    }
+}
