@@ -1,8 +1,12 @@
 //! Peers that send much, at once or without end.
 
 use crate::common::{DEADLINE, TestServer, next, wait_until};
+#[cfg(feature = "deflate")]
+use crate::common::{Deflating, frame_with_rsv1, zeros};
 use crate::probe::{Gate, Probe, frame, ws};
 use framewright::frame::OpCode;
+#[cfg(feature = "deflate")]
+use framewright_server::{Chunk, Delivery};
 use framewright_server::{Config, Decision, Handler, Incoming, Message, Options, Socket};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -57,6 +61,85 @@ fn a_peer_that_floods_gets_a_turn_or_two_while_a_hundred_others_get_theirs() {
     flood.join().unwrap();
     // It may have been first in line, and again in the list of those with work left.
     assert!(before <= 3 * BUDGET, "{before} octets of flood before the last of the others");
+}
+
+/// Says in which order it was called; holds its loop up for a message that says so.
+#[cfg(feature = "deflate")]
+struct Ordered {
+    gate: Gate,
+    order: Arc<Mutex<Vec<Option<usize>>>>,
+}
+
+#[cfg(feature = "deflate")]
+impl Handler for Ordered {
+    type State = ();
+
+    fn on_request(&self, request: &Incoming<'_, ()>) -> Decision<()> {
+        request.accept(())
+    }
+
+    fn on_message(&self, socket: &mut Socket<'_, '_, ()>, message: Message<'_>) {
+        match message {
+            Message::Text("gate") => self.gate.pass(),
+            Message::Text(_) => {
+                self.order.lock().unwrap().push(None);
+                socket.send(message).expect("room");
+            }
+            Message::Binary(bomb) => self.order.lock().unwrap().push(Some(bomb.len())),
+        }
+    }
+
+    fn on_chunk(&self, socket: &mut Socket<'_, '_, ()>, chunk: Chunk<'_>) {
+        if chunk.data.is_text() {
+            self.on_message(socket, chunk.data);
+        } else {
+            self.order.lock().unwrap().push(Some(chunk.data.len()));
+        }
+    }
+}
+
+/// A compressed octet makes a thousand: what a peer's turn comes to is counted in those.
+#[cfg(feature = "deflate")]
+#[test]
+fn a_peer_that_sends_bombs_gets_a_turn_or_two_while_others_get_theirs() {
+    // What a turn inflates at most, and how often the flooder may have had one: first in line, and again in the list of those
+    // with work left.
+    const TURN: usize = 1 << 20;
+    const TURNS: usize = 3;
+    for delivery in [Delivery::Whole, Delivery::Chunks] {
+        let (gate, keeper) = Gate::new();
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let handler = Ordered { gate, order: Arc::clone(&order) };
+        let options = Options { connection: Config { delivery, ..Config::default() }, ..Options::default() };
+        let server = TestServer::start(|builder| builder.route_with("/ws", options, handler));
+        let open = || Deflating::open(server.addr(), "/ws", "permessage-deflate");
+        let mut others: Vec<_> = (0..100).map(|_| open()).collect();
+        let (mut holder, mut flooder) = (open(), open());
+        holder.send(OpCode::Text, b"gate");
+        next(&keeper.reached);
+        // 16 MiB of zeros in 16 KiB, four times; the kernel takes them all.
+        flooder.client.send(frame_with_rsv1(true, OpCode::Binary, &zeros(16)).repeat(4));
+        let text = "me too, ".repeat(50);
+        for client in &mut others {
+            client.send(OpCode::Text, text.as_bytes());
+        }
+        keeper.open.send(()).expect("the handler waits");
+        for client in &mut others {
+            assert_eq!(client.receive().message, text.as_bytes());
+        }
+        // The flooder had its turns in between, and gets all the others.
+        wait_until("all bombs have gone off", || {
+            order.lock().unwrap().iter().flatten().sum::<usize>() == 4 * (16 << 20)
+        });
+        let order = order.lock().unwrap();
+        let last = order.iter().rposition(Option::is_none).expect("the others were heard");
+        let before: usize = order[..last].iter().flatten().sum();
+        assert!(before <= TURNS * TURN, "{delivery:?}: {before} octets before the last of the others");
+        if delivery == Delivery::Chunks {
+            let largest = order.iter().flatten().max();
+            assert!(largest <= Some(&(64 << 10)), "{largest:?} octets in a chunk");
+        }
+    }
 }
 
 /// Sends whenever there is room, without end, on its path.
