@@ -7,7 +7,7 @@ mod common;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use common::{Answer, Client, next, wait_until};
+use common::{Answer, Client, Deflating, next, wait_until};
 use framewright::CloseCode;
 use framewright::frame::OpCode;
 use sha2::{Digest as _, Sha256};
@@ -139,6 +139,7 @@ fn it_prints_where_it_listens_and_how_it_is_set() {
         "keep-alive interval 120s, keep-alive timeout off, idle timeout off",
         "workers 2, receive buffer ",
         "connections no limit",
+        "compression shared, level 1, from 128 bytes, memory 67108864 bytes",
         "allowed origins: any",
     ] {
         assert!(said.contains(part), "{part:?} is not in:\n{said}");
@@ -166,6 +167,10 @@ fn the_printed_settings_are_the_ones_that_were_given() {
         "--allowed-origin=http://localhost:8080",
         "--subprotocol=v2",
         "--subprotocol=v1",
+        "--compress=takeover",
+        "--compress-level=9",
+        "--compress-threshold=1000",
+        "--compress-memory=1048576",
     ]);
     let mut said = program.said.clone();
     said.push(next(&program.out));
@@ -174,6 +179,7 @@ fn the_printed_settings_are_the_ones_that_were_given() {
         "echo on every path, messages in pieces, up to 1000 bytes",
         "keep-alive interval off, keep-alive timeout 2.5s, idle timeout 60s",
         "receive buffer 4096 bytes, connections 7, ",
+        "compression takeover, level 9, from 1000 bytes, memory 1048576 bytes",
         "allowed origins: https://a.example, http://localhost:8080",
         "subprotocols: v2, v1",
     ] {
@@ -250,6 +256,12 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         (&["echo", "--receive-buffer-size", "1048577"], "1048577"),
         (&["echo", "--max-message", "1e6"], "--max-message"),
         (&["echo", "--max-connections", "many"], "--max-connections"),
+        (&["echo", "--compress", "on"], "off, shared, takeover"),
+        (&["echo", "--compress-level", "0"], "0 is not in 1..=9"),
+        (&["echo", "--compress-level", "10"], "10 is not in 1..=9"),
+        (&["echo", "--compress-threshold", "-1"], "-1"),
+        (&["echo", "--compress-threshold", "1k"], "--compress-threshold"),
+        (&["echo", "--compress-memory", "64M"], "--compress-memory"),
     ] {
         let output = run(args);
         let said = String::from_utf8(output.stderr).expect("UTF-8");
@@ -282,6 +294,10 @@ fn help_and_version_end_with_0() {
         "--max-connections",
         "--stream",
         "--subprotocol",
+        "--compress",
+        "--compress-level",
+        "--compress-threshold",
+        "--compress-memory",
         "--verbose",
     ] {
         assert!(help.contains(option), "{option}");
@@ -392,6 +408,111 @@ fn a_message_over_the_maximum_is_refused_with_1009() {
         client.send_binary(&[1; 101]);
         client.expect_close(1009);
         client.expect_end();
+    }
+}
+
+/// What Chromium offers.
+const OFFER: &str = "permessage-deflate; client_max_window_bits";
+
+/// Digits that compress, the better the more is searched for.
+fn compressible() -> Vec<u8> {
+    (0..3000_u32).flat_map(|number| (number * number % 977).to_string().into_bytes()).collect()
+}
+
+#[test]
+fn compress_says_what_is_agreed_on() {
+    for (args, expected) in [
+        (&[][..], Some("permessage-deflate; server_no_context_takeover; client_no_context_takeover")),
+        (
+            &["--compress", "shared"],
+            Some("permessage-deflate; server_no_context_takeover; client_no_context_takeover"),
+        ),
+        (&["--compress", "takeover"], Some("permessage-deflate; client_max_window_bits=12")),
+        (&["--compress", "off"], None),
+    ] {
+        for streamed in [&[][..], &["--stream"]] {
+            let program = Program::echo(&[args, streamed].concat());
+            let mut client = program.connect();
+            let answer = client.open_with("/ws", &format!("Sec-WebSocket-Extensions: {OFFER}\r\n"));
+            assert_eq!(answer.field("Sec-WebSocket-Extensions"), expected, "{args:?}");
+            let message = "hello, ".repeat(100);
+            if expected.is_some() {
+                let mut client = Deflating::begin(client, &answer);
+                let wires = [(); 2].map(|()| {
+                    let received = client.echo(OpCode::Text, message.as_bytes());
+                    assert!(received.compressed && received.wire < message.len() / 4);
+                    received.wire
+                });
+                // A second time it is shorter where the first one is remembered.
+                assert_eq!(wires[1] < wires[0], args.contains(&"takeover"), "{args:?}");
+            } else {
+                client.send_text(&message);
+                client.expect_text(&message);
+            }
+        }
+    }
+}
+
+#[test]
+fn compress_off_refuses_compressed_messages() {
+    let program = Program::echo(&["--compress", "off"]);
+    let mut client = program.open("/ws");
+    client.send(common::frame_with_rsv1(true, OpCode::Text, &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00]));
+    client.expect_close(1002);
+}
+
+#[test]
+fn a_higher_level_compresses_to_less() {
+    let [fast, small] = ["1", "9"].map(|level| {
+        let program = Program::echo(&["--compress-level", level]);
+        Deflating::open(program.addr(), "/ws", OFFER).echo(OpCode::Text, &compressible()).wire
+    });
+    assert!(small < fast, "{small} octets with level 9, {fast} with level 1");
+}
+
+#[test]
+fn messages_below_the_threshold_are_sent_as_they_are() {
+    for (args, threshold) in
+        [(&[][..], 128), (&["--compress-threshold", "1000"], 1000), (&["--compress-threshold", "20"], 20)]
+    {
+        let program = Program::echo(args);
+        let mut client = Deflating::open(program.addr(), "/ws", OFFER);
+        for (len, compressed) in [(threshold - 1, false), (threshold, true)] {
+            let received = client.echo(OpCode::Text, &vec![b'x'; len]);
+            assert_eq!(received.compressed, compressed, "{args:?}, {len} octets");
+        }
+    }
+}
+
+#[test]
+fn takeover_is_agreed_on_as_long_as_there_is_memory() {
+    // 2 KiB of what is sent and 4 KiB of what is received each; 34 KiB are reserved until the answer is known.
+    for (memory, expected) in [("0", 0), ("34816", 1), ("40960", 2)] {
+        let program = Program::echo(&["--compress", "takeover", "--compress-memory", memory]);
+        let mut clients: Vec<_> = (0..4).map(|_| Deflating::open(program.addr(), "/ws", OFFER)).collect();
+        let with = clients.iter().filter(|client| client.terms.server_takeover).count();
+        assert_eq!(with, expected, "{memory}");
+        for client in &mut clients {
+            client.echo(OpCode::Text, &compressible());
+        }
+    }
+}
+
+#[test]
+fn the_maximum_counts_the_inflated_message() {
+    for args in [&["--max-message", "2000000"][..], &["--max-message", "2000000", "--stream"]] {
+        let program = Program::echo(args);
+        let mut client = Deflating::open(program.addr(), "/ws", OFFER);
+        client.client.send(common::frame_with_rsv1(true, OpCode::Binary, &common::zeros(1)));
+        assert_eq!(client.receive().message.len(), 1 << 20);
+        client.client.send(common::frame_with_rsv1(true, OpCode::Binary, &common::zeros(2)));
+        loop {
+            let frame = client.client.frame();
+            if frame.opcode == OpCode::Close {
+                assert_eq!(frame.close(), (1009, "message too large"), "{args:?}");
+                break;
+            }
+        }
     }
 }
 
