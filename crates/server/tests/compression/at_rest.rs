@@ -32,6 +32,9 @@ fn each(path: &str) -> [usize; 2] {
         client.open_with(path, "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n");
         client
     };
+    // The loop has its buffers.
+    drop(open(&server));
+    server.wait_for_connections(0);
     let live = |server: &mut ServerProcess| server.tell("live").parse::<usize>().expect("a number");
     let before = live(&mut server);
     let mut clients: Vec<_> = (0..count).map(|_| open(&server)).collect();

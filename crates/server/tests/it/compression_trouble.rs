@@ -291,10 +291,10 @@ fn what_breaks_the_rules_or_a_limit_is_answered_with_its_code() {
     let rules = [
         (one(&[0x06]), 1007, PeerMisbehaved::InvalidDeflate),
         (one(&[]), 1007, PeerMisbehaved::InvalidDeflate),
-        // A block that has not ended: what its sender has removed is taken for its last octets, which are no text.
-        (one(&stored_block(b"Hello", false)[..7]), 1007, PeerMisbehaved::InvalidUtf8),
-        // The five octets before the first one.
-        (one(&[0x02, 0x13, 0x00, 0x00]), 1007, PeerMisbehaved::InvalidDeflate),
+        // Within the header of a block.
+        (one(&stored_block(b"Hello", false)[..2]), 1007, PeerMisbehaved::InvalidDeflate),
+        // Refers to the message before it (RFC 7692, section 7.2.3.2), which it may not.
+        (one(&[0xf2, 0x00, 0x11, 0x00, 0x00]), 1007, PeerMisbehaved::InvalidDeflate),
         (one(&two(stored_block(b"a\xff", false), vec![0])), 1007, PeerMisbehaved::InvalidUtf8),
         (one(&two(stored_block(b"\xe2\x82", false), vec![0])), 1007, PeerMisbehaved::InvalidUtf8),
         (
@@ -308,7 +308,7 @@ fn what_breaks_the_rules_or_a_limit_is_answered_with_its_code() {
     for (octets, code, rule) in rules {
         for options in all_options(&Config::default()) {
             let end = end_of(options, ServerLimits::default(), &octets);
-            assert_eq!(end, (code, rule.reason().to_owned(), Some(Error::Peer(rule))));
+            assert_eq!(end, (code, rule.reason().to_owned(), Some(Error::Peer(rule))), "{octets:x?}");
         }
     }
     let deflate = DeflateConfig { max_ratio: NonZeroU32::new(100), ..DeflateConfig::default() };
