@@ -4,7 +4,7 @@
 use crate::pool::KEEP_FOR;
 use crate::route::Route;
 use framewright::deflate::{Codec, DeflateMemory, Reservation};
-use framewright::handshake::{Accept, Negotiated};
+use framewright::handshake::{Accept, Request};
 use framewright::{Connection, Role};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,15 +23,21 @@ impl Memory {
     }
 
     /// Adds to an answer that permessage-deflate would be agreed on, and how: as the handler says, or as the route does. Where
-    /// there is no memory left for context takeover, without it.
-    pub(crate) fn offer(&self, accept: Accept, route: &Route) -> (Accept, Terms) {
+    /// there is no memory left for what context takeover would take, without it.
+    pub(crate) fn offer(&self, accept: Accept, request: &Request<'_>, route: &Route) -> (Accept, Terms) {
         let Some(policy) = accept.deflate().or(route.options.compression) else {
             return (accept, Terms(None));
         };
-        let size = policy.takeover_size(&route.options.connection.deflate);
-        let reservation = if size > 0 { self.0.reserve(size) } else { None };
-        let policy = if reservation.is_some() { policy } else { policy.without_takeover() };
-        (accept.with_deflate(policy), Terms(reservation))
+        let agreed = policy.accept(request.extensions());
+        let size =
+            agreed.map_or(0, |answer| answer.params().takeover_size(Role::Server, &route.config.deflate));
+        if size == 0 {
+            return (accept.with_deflate(policy), Terms(None));
+        }
+        match self.0.reserve(size) {
+            Some(reservation) => (accept.with_deflate(policy), Terms(Some(reservation))),
+            None => (accept.with_deflate(policy.without_takeover()), Terms(None)),
+        }
     }
 }
 
@@ -39,18 +45,7 @@ impl Memory {
 pub(crate) struct Terms(Option<Reservation>);
 
 impl Terms {
-    /// Gives back what was reserved for more than was agreed on.
-    pub(crate) fn settle(&mut self, negotiated: &Negotiated, route: &Route) {
-        let config = &route.config.deflate;
-        let size = negotiated.deflate().map_or(0, |params| params.takeover_size(Role::Server, config));
-        if size == 0 {
-            self.0 = None;
-        } else if let Some(reservation) = &mut self.0 {
-            reservation.shrink_to(size);
-        }
-    }
-
-    /// The connection keeps the rest.
+    /// The connection keeps it.
     pub(crate) fn hand_over(self, connection: &mut Connection) {
         if let Some(reservation) = self.0 {
             connection.hold_reservation(reservation);

@@ -263,10 +263,10 @@ impl Opening {
             (ErasedDecision::Respond(response), _) => self.answer(&response),
             (ErasedDecision::Accept(accept, state), Some(upgrade)) => {
                 let mut out = Vec::with_capacity(256);
-                let (accept, mut terms) = site.compression.offer(accept, &asked.route);
-                match upgrade.accept(&self.handshake.request(octets), &accept, &mut out) {
+                let request = self.handshake.request(octets);
+                let (accept, terms) = site.compression.offer(accept, &request, &asked.route);
+                match upgrade.accept(&request, &accept, &mut out) {
                     Ok(negotiated) => {
-                        terms.settle(&negotiated, &asked.route);
                         let (route, early) = (Arc::clone(&asked.route), octets[asked.head_len..].to_vec());
                         let opens = Some(Opens { negotiated, route, state, early, terms });
                         self.step = Step::Answering(Answer { octets: out, sent: 0, opens });

@@ -2,14 +2,14 @@
 
 use crate::route::Route;
 use framewright::Connection;
-use framewright::handshake::{Accept, Negotiated};
+use framewright::handshake::{Accept, Request};
 use std::time::{Duration, Instant};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Memory;
 
 impl Memory {
-    pub(crate) fn offer(&self, accept: Accept, _: &Route) -> (Accept, Terms) {
+    pub(crate) fn offer(&self, accept: Accept, _: &Request<'_>, _: &Route) -> (Accept, Terms) {
         (accept, Terms)
     }
 }
@@ -17,8 +17,6 @@ impl Memory {
 pub(crate) struct Terms;
 
 impl Terms {
-    pub(crate) fn settle(&mut self, _: &Negotiated, _: &Route) {}
-
     pub(crate) fn hand_over(self, _: &mut Connection) {}
 }
 

@@ -1,11 +1,9 @@
 //! The negotiation of permessage-deflate (RFC 7692, sections 5 and 7.1), the server's side: which offer is accepted,
 //! and what is answered.
 
-use super::DeflateConfig;
 use super::negotiate::{DeflateParams, NAME, WindowBits};
 use super::offer::{ClientWindow, DeflateOffer};
 use crate::handshake::Extension;
-use crate::role::Role;
 
 /// What a server is willing to agree on.
 ///
@@ -59,7 +57,7 @@ impl DeflatePolicy {
 
     /// The same with context takeover by both sides, if the client has nothing against it, and a client's window of at most 4 KiB,
     /// if it lets itself be told. Short messages that are alike come out shorter, and each connection holds some of what was sent
-    /// and received: see [`takeover_size`](DeflatePolicy::takeover_size).
+    /// and received: see [`DeflateParams::takeover_size`].
     #[must_use]
     pub fn with_takeover(self) -> DeflatePolicy {
         DeflatePolicy {
@@ -68,19 +66,6 @@ impl DeflatePolicy {
             client_max_window_bits: self.client_max_window_bits.min(WindowBits::TAKEOVER),
             ..self
         }
-    }
-
-    /// The most octets that a server holds for a connection accepted with this policy, because of context takeover.
-    #[must_use]
-    pub fn takeover_size(&self, config: &DeflateConfig) -> usize {
-        let most = DeflateParams {
-            server_no_context_takeover: self.server_no_context_takeover,
-            client_no_context_takeover: self.client_no_context_takeover,
-            server_max_window_bits: self.server_max_window_bits,
-            // A client that does not offer to limit its window has the largest.
-            client_max_window_bits: WindowBits::MAX,
-        };
-        most.takeover_size(Role::Server, config)
     }
 
     /// Accepts the first offer that can be accepted, in the client's order; `None` if none can. Other extensions are
