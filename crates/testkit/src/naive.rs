@@ -51,6 +51,8 @@ struct Partial {
     places: Vec<usize>,
     announced: u128,
     small_frames: u32,
+    /// All of its fragments have come.
+    arrived: bool,
 }
 
 /// Reads all that the peer of `receiver` has sent.
@@ -73,7 +75,8 @@ pub fn read_compressed(
     let verdict = read_frames(receiver, config, &mut inflation, bytes, &mut events, &mut message);
     let partial = message.map(|message| match &inflation {
         Some(inflation) if message.compressed => {
-            (message.text, inflation.begun(&message.payload, most(config)).octets)
+            let inflate = if message.arrived { Inflation::complete } else { Inflation::begun };
+            (message.text, inflate(inflation, &message.payload, most(config)).octets)
         }
         _ => (message.text, message.payload),
     });
@@ -125,6 +128,7 @@ fn read_frames(
             places: Vec::new(),
             announced: 0,
             small_frames: 0,
+            arrived: false,
         });
         partial.announced += u128::from(header.len);
         partial.small_frames += u32::from(header.len < SMALL_FRAME && !header.fin);
@@ -137,6 +141,7 @@ fn read_frames(
             return Verdict::Open;
         }
         if header.fin {
+            partial.arrived = true;
             match partial.complete(inflation, config) {
                 Ok(event) => events.push(event),
                 Err(code) => return Verdict::Failed { code, at },

@@ -59,10 +59,12 @@ pub(crate) fn every_kind(role: Role, config: &Config) -> Vec<impl Fn() -> Endpoi
     kinds.map(make).into_iter().collect()
 }
 
-/// A frame of the peer with these octets behind its header.
+/// A frame of the peer with these octets behind its header; masked with zeros where it has to be.
 pub(crate) fn frame(role: Role, statement: &str, payload: &[u8]) -> Vec<u8> {
-    let hex: String = payload.iter().map(|octet| format!("{octet:02x}")).collect();
-    from_peer(role, &format!("{statement} hex \"{hex}\""))
+    let mask = if role == Role::Server { "mask=00000000" } else { "" };
+    let mut frame = from_peer(role, &format!("{statement} {mask} len={}", payload.len()));
+    frame.extend_from_slice(payload);
+    frame
 }
 
 /// The frames that an endpoint has sent, unmasked, one after the other.
