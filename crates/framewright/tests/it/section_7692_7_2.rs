@@ -294,6 +294,35 @@ fn no_distance_beyond_the_agreed_window_is_sent() {
 }
 
 #[test]
+fn a_message_may_refer_to_those_before_as_far_as_the_agreed_window() {
+    let before = SplitMix64::new(5).octets(300);
+    // Three octets from 256 and from 257 octets before: symbols 15 with 63 and 16 with 0, the codes bit by bit.
+    let copy = |symbol: [(usize, usize); 5], extra| {
+        packed(&[&[(0, 1), (1, 2), (0b100_0000, 7)][..], &symbol, &[extra, (0, 7), (0, 3)]].concat())
+    };
+    let last = copy([(0, 1), (1, 1), (1, 1), (1, 1), (1, 1)], (63, 6));
+    let beyond = copy([(1, 1), (0, 1), (0, 1), (0, 1), (0, 1)], (0, 7));
+    for role in ROLES {
+        for bits in [8, 9] {
+            let window = WindowBits::new(bits).unwrap();
+            let params =
+                DeflateParams { server_max_window_bits: window, client_max_window_bits: window, ..TAKEOVER };
+            for (payload, from, allowed) in [(&last, 44, true), (&beyond, 43, bits > 8)] {
+                let mut endpoint = deflating(role, params);
+                endpoint.feed(&frame(role, "binary rsv1", &Deflater::new(6).message(&before)));
+                endpoint.feed(&frame(role, "binary rsv1", payload));
+                if allowed {
+                    assert_eq!(endpoint.events, [binary(&before), binary(&before[from..from + 3])]);
+                } else {
+                    let cause = misbehaved(PeerMisbehaved::InvalidDeflate);
+                    assert_eq!(endpoint.closure().cause, Some(cause));
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn a_decompressor_has_nothing_of_a_message_before_it_was_reset() {
     let mut decompressor = Decompressor::new();
     let mut out = Vec::new();
