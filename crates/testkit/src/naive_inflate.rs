@@ -195,6 +195,10 @@ impl Reader<'_> {
             lengths[symbol] = self.bits(3)?;
         }
         let code = Code::new(&lengths);
+        if code.symbols.is_empty() {
+            // As zlib has it: all lengths are 0, in a bit each, and there is no end of block among them.
+            self.bits(literals + distances)?;
+        }
         if code.unused != 0 {
             return Err(End::Corrupt);
         }
@@ -255,9 +259,9 @@ impl Reader<'_> {
     /// The next bits as a number, the first one the least significant.
     fn bits(&mut self, count: usize) -> Result<usize, End> {
         let mut number = 0;
-        for place in 0..count {
+        for place in 0..u32::try_from(count).expect("a few") {
             let octet = self.input.get(self.at / 8).ok_or(End::Within)?;
-            number |= usize::from(octet >> (self.at % 8) & 1) << place;
+            number |= usize::from(octet >> (self.at % 8) & 1).checked_shl(place).unwrap_or(0);
             self.at += 1;
         }
         Ok(number)

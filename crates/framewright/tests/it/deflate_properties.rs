@@ -72,7 +72,7 @@ fn endpoint(role: Role, config: &Config, params: DeflateParams, lent: bool) -> E
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]
     fn any_messages_under_any_parameters_arrive_as_they_were(
