@@ -68,7 +68,7 @@ fn a_thousand_clients_that_want_takeover_are_served_within_the_cap() {
     let fitting = CAP / takeover();
     assert!(with <= fitting && with >= fitting - 7, "{with} of {fitting}");
     assert_eq!(number(&mut server, "held"), with * takeover());
-    for round in 0..3 {
+    for round in 0..2 {
         let octets: Vec<_> = clients
             .iter_mut()
             .enumerate()
@@ -147,6 +147,8 @@ fn a_thousand_clients_that_stop_in_the_middle_of_a_message_hold_no_more_than_the
         assert!(ends[0] > 0 && (ends[1] > 0) == settings.contains("chunks"), "{ends:?}");
         drop(clients);
         server.wait_for_connections(0);
-        wait_until("nothing is held", || number(&mut server, "held") == 0);
+        // The workers' own, and decompressors that wait for their next use.
+        let rest = WORKERS * (home() + 4 * Decompressor::MAX_SIZE);
+        wait_until("little is held", || number(&mut server, "held") <= rest);
     }
 }
