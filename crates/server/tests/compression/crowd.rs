@@ -1,6 +1,6 @@
 //! A thousand clients at once, with less memory than all of them ask for.
 
-use crate::common::{Client, Deflating, frame_with_rsv1, wait_until};
+use crate::common::{Client, Deflating, frame_with_rsv1, wait_until, zeros};
 use crate::process::ServerProcess;
 use framewright::deflate::{Compressor, Decompressor, DeflateConfig, WindowBits};
 use framewright::frame::OpCode;
@@ -151,4 +151,26 @@ fn a_thousand_clients_that_stop_in_the_middle_of_a_message_hold_no_more_than_the
         let rest = WORKERS * (home() + 4 * Decompressor::MAX_SIZE);
         wait_until("little is held", || number(&mut server, "held") <= rest);
     }
+}
+
+/// Each takes several turns of its own. Such messages once had a decompressor each, whatever was left of the cap.
+#[test]
+fn messages_that_take_several_turns_share_a_decompressor_where_there_is_no_memory() {
+    const SENDERS: usize = 40;
+    const MEBIBYTES: usize = 5;
+    let mut server = ServerProcess::start_with("memory=0");
+    let mut clients: Vec<_> = (0..SENDERS).map(|_| open(&server, "/sink")).collect();
+    let before = number(&mut server, "live");
+    let octets = frame_with_rsv1(true, OpCode::Binary, &zeros(MEBIBYTES));
+    for client in &mut clients {
+        client.send(&octets);
+    }
+    for client in &mut clients {
+        client.expect_text(&(MEBIBYTES << 20).to_string());
+    }
+    let (most, cost) = (number(&mut server, "most held"), number(&mut server, "peak") - before);
+    println!("{SENDERS} messages of {MEBIBYTES} MiB at once: held {most} at most, the heap {cost} more");
+    assert!(most <= home(), "{most} octets held");
+    // One that is being inflated, in a vector of twice its length, and what the others have sent.
+    assert!(cost <= (2 * MEBIBYTES << 20) + SENDERS * (octets.len() + MESSAGE) + home(), "{cost} octets");
 }
