@@ -172,5 +172,5 @@ fn messages_that_take_several_turns_share_a_decompressor_where_there_is_no_memor
     println!("{SENDERS} messages of {MEBIBYTES} MiB at once: held {most} at most, the heap {cost} more");
     assert!(most <= home(), "{most} octets held");
     // One that is being inflated, in a vector of twice its length, and what the others have sent.
-    assert!(cost <= (2 * MEBIBYTES << 20) + SENDERS * (octets.len() + MESSAGE) + home(), "{cost} octets");
+    assert!(cost <= ((2 * MEBIBYTES) << 20) + SENDERS * (octets.len() + MESSAGE) + home(), "{cost} octets");
 }
