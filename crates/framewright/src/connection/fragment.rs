@@ -30,14 +30,12 @@ pub(super) struct Incoming {
     /// A chunk of this message has been delivered.
     pub(super) chunk_delivered: bool,
     small_frames: u32,
+    frames: u32,
     pub(super) utf8: Utf8Stream,
     /// The message is compressed.
     pub(super) compressed: bool,
     /// There is more to inflate of what has come.
     pub(super) unfinished: bool,
-    /// Octets inflated so far.
-    #[cfg(feature = "deflate")]
-    pub(super) inflated: u64,
     /// What inflates it, from its first octets on.
     #[cfg(feature = "deflate")]
     pub(super) inflater: Option<Box<Inflater>>,
@@ -62,7 +60,8 @@ impl Incoming {
             return Err(Error::Limit(LimitExceeded::FrameTooLarge { announced, limit }));
         }
         let announced = self.announced.saturating_add(header.payload_len);
-        if announced > most_announced(config.max_message, self.compressed || header.rsv & RSV1 != 0) {
+        let compressed = self.compressed || header.rsv & RSV1 != 0;
+        if announced > most_announced(config.max_message, compressed, self.frames) {
             return Err(Error::Limit(LimitExceeded::MessageTooLarge {
                 announced,
                 limit: config.max_message,
@@ -83,6 +82,7 @@ impl Incoming {
             self.compressed = header.rsv & RSV1 != 0;
         }
         self.announced += header.payload_len;
+        self.frames = self.frames.saturating_add(1);
         self.small_frames += u32::from(header.payload_len < SMALL_FRAME && !header.fin);
         self.in_frame = true;
         self.last_frame = header.fin;
@@ -97,8 +97,15 @@ impl Incoming {
     }
 }
 
-/// How many octets of payload the frames of a message may announce. What does not compress gets longer: by an eighth with the fixed
-/// codes of DEFLATE.
-fn most_announced(max_message: u64, compressed: bool) -> u64 {
-    if compressed { max_message.saturating_add(max_message / 8).saturating_add(1 << 10) } else { max_message }
+/// What the end of a fragment takes that can be inflated without the next, and the start of a block behind it.
+const FLUSH: u64 = 16;
+
+/// How many octets of payload a message in so many frames may announce. What does not compress gets longer: by an eighth with the
+/// fixed codes of DEFLATE, and a little for each fragment.
+fn most_announced(max_message: u64, compressed: bool, frames: u32) -> u64 {
+    if !compressed {
+        return max_message;
+    }
+    let longer = max_message / 8 + (1 << 10) + u64::from(frames) * FLUSH;
+    max_message.saturating_add(longer)
 }

@@ -6,7 +6,7 @@
 use super::config::Delivery;
 use super::decode::Turn;
 use super::event::Step;
-use super::recv_buffer::{Piece, Place};
+use super::recv_buffer::{INPUT, Piece, Place};
 use super::{Connection, RecvBuffer};
 use crate::error::{Error, LimitExceeded, PeerMisbehaved};
 use std::time::Instant;
@@ -16,6 +16,10 @@ use std::time::Instant;
 /// have a message held that is a thousand times what they sent.
 const AHEAD: u64 = 64 << 10;
 const AHEAD_RATIO: u64 = 32;
+
+/// The most octets of compressed payload that are held in chunk delivery while there is no memory to inflate them: a message that
+/// has come in two reads is no reason to give up, one that goes on is.
+const HELD: usize = 64 << 10;
 
 impl Connection {
     /// Inflates what is held of the message in progress.
@@ -39,8 +43,8 @@ impl Connection {
             return match self.config.delivery {
                 // Whoever has it needs nothing of its peer.
                 _ if arrived => Ok(self.pause(rx)),
-                Delivery::Whole => Ok(Turn::Again),
-                Delivery::Chunks => Err(Error::Limit(LimitExceeded::DeflateMemory)),
+                Delivery::Chunks if rx.held().len() > HELD => Err(Error::Limit(LimitExceeded::DeflateMemory)),
+                _ => Ok(Turn::Again),
             };
         }
         loop {
@@ -54,17 +58,21 @@ impl Connection {
             }
             let limit = usize::try_from(self.config.max_message).unwrap_or(usize::MAX);
             // Never more than the limit and one octet, to see whether there are more.
-            let most = left.min(ahead).min(self.within_limit(rx).saturating_add(1));
+            let (before, _) = rx.inflated();
+            let most = left.min(ahead).min(self.within_limit(before).saturating_add(1));
             let Piece { progress, range, more, full } =
                 rx.inflate(self.config.delivery, arrived, limit, most);
             self.codec_mut().inflated(&progress);
             // In the order of the octets, so that it is the same fault whatever they came in: first the text within the limit.
             if rx.incoming.text {
-                let within = range.start..range.end.min(range.start.saturating_add(self.within_limit(rx)));
+                let within =
+                    range.start..range.end.min(range.start.saturating_add(self.within_limit(before)));
                 rx.check_text(&Place::inflated(within))
                     .map_err(|_| Error::Peer(PeerMisbehaved::InvalidUtf8))?;
             }
-            self.check_inflated(rx, progress.written)?;
+            let (inflated, consumed) = rx.inflated();
+            let known = progress.done || (!full && consumed.is_multiple_of(INPUT as u64));
+            self.check_inflated(inflated, consumed, known)?;
             if progress.corrupt {
                 return Err(Error::Peer(PeerMisbehaved::InvalidDeflate));
             }
@@ -89,32 +97,35 @@ impl Connection {
     /// How many more octets of the message may be inflated before others are.
     fn ahead(&mut self, rx: &mut RecvBuffer) -> usize {
         let incoming = &mut rx.incoming;
+        let Some(inflater) = &mut incoming.inflater else { return 0 };
         let arrived = incoming.announced - incoming.remaining;
-        let ahead =
-            AHEAD.saturating_add(arrived.saturating_mul(AHEAD_RATIO)).saturating_sub(incoming.inflated);
+        let most = AHEAD.saturating_add(arrived.saturating_mul(AHEAD_RATIO));
+        let ahead = most.saturating_sub(inflater.inflated);
         if ahead > 0 && self.config.delivery == Delivery::Whole {
             return usize::try_from(ahead).unwrap_or(usize::MAX);
         }
         // Chunks are not held.
         let whole = !incoming.in_frame && incoming.last_frame;
-        let Some(inflater) = &mut incoming.inflater else { return 0 };
         let runs = self.config.delivery == Delivery::Chunks || (whole && self.codec_mut().lets_run(inflater));
         if runs { usize::MAX } else { 0 }
     }
 
-    /// How many more octets the message may inflate to.
-    fn within_limit(&self, rx: &RecvBuffer) -> usize {
-        usize::try_from(self.config.max_message - rx.incoming.inflated).unwrap_or(usize::MAX)
+    /// How many octets more than so many the message may inflate to.
+    fn within_limit(&self, inflated: u64) -> usize {
+        usize::try_from(self.config.max_message.saturating_sub(inflated)).unwrap_or(usize::MAX)
     }
 
-    /// Checks what the message has come to so far against the limits.
-    fn check_inflated(&mut self, rx: &mut RecvBuffer, written: usize) -> Result<(), Error> {
-        rx.incoming.inflated += written as u64;
-        let (inflated, limit) = (rx.incoming.inflated, self.config.max_message);
+    /// Checks what the message has come to against the limits. The ratio only where it does not depend on how the octets have
+    /// arrived: at its end, and where all is known that so many pieces of payload come to.
+    fn check_inflated(&self, inflated: u64, consumed: u64, known: bool) -> Result<(), Error> {
+        let limit = self.config.max_message;
         if inflated > limit {
             return Err(Error::Limit(LimitExceeded::MessageTooLarge { announced: inflated, limit }));
         }
-        let within = self.config.deflate.check_ratio(inflated, rx.incoming.announced);
+        if !known {
+            return Ok(());
+        }
+        let within = self.config.deflate.check_ratio(inflated, consumed);
         within.map_err(|limit| Error::Limit(LimitExceeded::InflationRatio { limit }))
     }
 

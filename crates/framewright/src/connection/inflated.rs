@@ -39,6 +39,11 @@ impl Inflated {
         }
     }
 
+    /// Frees all room.
+    pub(super) fn clear(&mut self) {
+        *self = Inflated::default();
+    }
+
     /// What is inflated and not given out.
     pub(super) fn held(&self) -> Range<usize> {
         self.start..self.end

@@ -30,11 +30,12 @@ impl Connection {
 
     fn deadline_passed(&mut self, now: Instant, timer: Timer) {
         let config = &self.config;
+        // What the peer has sent is not looked at: its silence proves nothing. Timer::Write watches it, or its turn comes.
+        let busy = self.congested || self.is_paused();
         match timer {
-            // What the peer has sent is not read at present: its silence proves nothing. Timer::Write watches it.
-            Timer::Pong if self.congested => self.timers.arm_again(timer, now, config.keep_alive_timeout),
-            Timer::Idle if self.congested => self.timers.arm_again(timer, now, config.idle_timeout),
-            Timer::Message if self.congested => self.timers.arm_again(timer, now, config.message_timeout),
+            Timer::Pong if busy => self.timers.arm_again(timer, now, config.keep_alive_timeout),
+            Timer::Idle if busy => self.timers.arm_again(timer, now, config.idle_timeout),
+            Timer::Message if busy => self.timers.arm_again(timer, now, config.message_timeout),
             Timer::KeepAlive => self.keep_alive(now),
             Timer::Pong => self.fail_with(now, Error::Timeout(Timeout::KeepAlive)),
             Timer::Idle => self.fail_with(now, Error::Timeout(Timeout::Idle)),

@@ -203,7 +203,7 @@ impl RecvBuffer {
         (self.held, self.held_end, self.read, self.end) = (0, 0, 0, 0);
         self.incoming.end();
         #[cfg(feature = "deflate")]
-        self.inflated.shrink();
+        self.inflated.clear();
         self.changed();
     }
 
@@ -342,9 +342,10 @@ impl RecvBuffer {
     }
 }
 
-/// The most octets of payload that are inflated without a look at what that took: they can come to nothing.
+/// Payload is inflated in pieces of so many octets, counted from its first one, with a look at what each took: they can come to
+/// nothing, and to a thousand times as much.
 #[cfg(feature = "deflate")]
-const INPUT: usize = 4 << 10;
+pub(super) const INPUT: usize = 4 << 10;
 
 /// What one call of [`RecvBuffer::inflate`] came to.
 #[cfg(feature = "deflate")]
@@ -373,13 +374,21 @@ impl RecvBuffer {
         self.changed();
         let inflater = self.incoming.inflater.as_mut().expect("the message is being inflated");
         let held = self.held_end - self.held;
-        let payload = &self.octets[self.held..][..held.min(INPUT)];
+        let piece = INPUT - usize::try_from(inflater.consumed % INPUT as u64).expect("less than a piece");
+        let payload = &self.octets[self.held..][..held.min(piece)];
         let room = self.inflated.room(delivery, held, limit, most);
-        let progress = inflater.decompressor.inflate(payload, arrived && held <= INPUT, room);
+        let progress = inflater.decompressor.inflate(payload, arrived && held <= piece, room);
+        inflater.inflated += progress.written as u64;
+        inflater.consumed += progress.read as u64;
         let full = progress.written == room.len();
         let range = self.inflated.written(progress.written);
         self.release(progress.read);
         Piece { more: !progress.done && (full || progress.read < held), full, range, progress }
+    }
+
+    /// How many octets of the message in progress were inflated so far, and from how many.
+    pub(super) fn inflated(&self) -> (u64, u64) {
+        self.incoming.inflater.as_ref().map_or((0, 0), |inflater| (inflater.inflated, inflater.consumed))
     }
 
     /// Gives out what is inflated, but for the last `pending` octets.

@@ -61,6 +61,10 @@ pub struct Codec {
 #[derive(Debug)]
 pub(crate) struct Inflater {
     pub(crate) decompressor: Decompressor,
+    /// Octets of the message so far.
+    pub(crate) inflated: u64,
+    /// Octets of payload that they came from.
+    pub(crate) consumed: u64,
     /// Given back when it is dropped.
     held: Reservation,
     /// This is the one of its codec that was not reserved.
@@ -130,7 +134,7 @@ impl Codec {
         if !waits && let Some(inflater) = self.home.take() {
             return Some(inflater);
         }
-        if let Some(held) = self.memory.reserve(Decompressor::MAX_SIZE) {
+        if let Some(held) = self.memory.reserve_if_it_fits(Decompressor::MAX_SIZE) {
             return Some(Inflater::new(held, None));
         }
         // If the connection that had it is gone, it is gone too.
@@ -158,7 +162,7 @@ impl Codec {
     pub(crate) fn lets_go(&self, inflater: &mut Inflater) -> bool {
         inflater.runs = None;
         if inflater.home.is_some() {
-            let Some(held) = self.memory.reserve(Decompressor::MAX_SIZE) else { return false };
+            let Some(held) = self.memory.reserve_if_it_fits(Decompressor::MAX_SIZE) else { return false };
             (inflater.held, inflater.home) = (held, None);
         }
         true
@@ -199,7 +203,7 @@ impl Codec {
             in_parts(compressor, data, last, window.size() / 2, parts, &mut self.scratch);
         }
         self.stamp = self.stamp.next();
-        let parts = data.len().div_ceil(window.size()).max(1);
+        let parts = if window == WindowBits::MAX { 1 } else { data.len().div_ceil(window.size() / 2).max(1) };
         let work = data.len() + parts * COMPRESS_BEGIN + before / COMPRESS_HISTORY;
         self.to_compress = self.to_compress.saturating_sub(work);
         &self.scratch
@@ -219,7 +223,7 @@ impl Codec {
         let held = if self.compressors.is_empty() {
             self.memory.count(size)
         } else {
-            match self.memory.reserve(size) {
+            match self.memory.reserve_if_it_fits(size) {
                 Some(held) => held,
                 None => return 0,
             }
@@ -270,7 +274,14 @@ fn newest([older, newer]: [&[u8]; 2], most: usize) -> [&[u8]; 2] {
 
 impl Inflater {
     fn new(held: Reservation, home: Option<Arc<()>>) -> Box<Inflater> {
-        Box::new(Inflater { decompressor: Decompressor::new(), held, home, runs: None })
+        Box::new(Inflater {
+            decompressor: Decompressor::new(),
+            inflated: 0,
+            consumed: 0,
+            held,
+            home,
+            runs: None,
+        })
     }
 
     /// Begins a message that may refer to this history, which goes along until [`end`](Inflater::end).
@@ -278,6 +289,7 @@ impl Inflater {
         if let Some(history) = history {
             self.decompressor.swap_history(history);
         }
+        (self.inflated, self.consumed) = (0, 0);
         self.decompressor.begin();
     }
 

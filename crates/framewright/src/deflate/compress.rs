@@ -12,7 +12,7 @@ use zlib_rs::{Deflate, DeflateConfig as ZlibConfig, DeflateFlush, Status};
 pub struct Level(u8);
 
 impl Level {
-    /// 1: a 1 KiB message of JSON takes a third of the time of level 2, and comes out a fifth longer.
+    /// 1: a 1 KiB message of JSON takes a quarter of the time of level 2, and comes out a quarter longer.
     pub const FASTEST: Level = Level(1);
     /// 9: the smallest messages, at many times the cost of the fastest level.
     pub const SMALLEST: Level = Level(9);

@@ -21,8 +21,8 @@ pub struct DeflateConfig {
     /// with 4096, 0.25 with 32768.
     pub history: usize,
     /// The most octets of message for each octet of compressed payload, beyond the first 64 KiB of a message. Default `None`:
-    /// [`Config::max_message`](crate::Config::max_message) bounds what a message can cost. DEFLATE reaches 1032. The compressed
-    /// octets are those that the headers of the message's frames have announced so far. More fails the connection with 1009.
+    /// [`Config::max_message`](crate::Config::max_message) bounds what a message can cost. DEFLATE reaches 1032. It is looked
+    /// at after every 4 KiB of payload, and at the end. More fails the connection with 1009.
     pub max_ratio: Option<NonZeroU32>,
 }
 

@@ -22,7 +22,7 @@ pub struct DeflateMemoryStats {
     pub cap: usize,
     /// Octets that are reserved or held now.
     pub held: usize,
-    /// How often something was not reserved since it did not fit.
+    /// How often [`DeflateMemory::reserve`] was refused: how many connections had to do without context takeover.
     pub declined: u64,
 }
 
@@ -36,11 +36,17 @@ impl DeflateMemory {
     /// Reserves so many octets until the reservation is dropped; `None` if they do not fit.
     #[must_use]
     pub fn reserve(self: &Arc<Self>, octets: usize) -> Option<Reservation> {
-        let more = |held: usize| held.checked_add(octets).filter(|&held| held <= self.cap);
-        if self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
+        let reservation = self.reserve_if_it_fits(octets);
+        if reservation.is_none() {
             self.declined.fetch_add(1, Ordering::Relaxed);
-            return None;
         }
+        reservation
+    }
+
+    /// The same for what is asked for again and again: it is no news that it does not fit.
+    pub(crate) fn reserve_if_it_fits(self: &Arc<Self>, octets: usize) -> Option<Reservation> {
+        let more = |held: usize| held.checked_add(octets).filter(|&held| held <= self.cap);
+        self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
         Some(Reservation { memory: Arc::clone(self), octets })
     }
 

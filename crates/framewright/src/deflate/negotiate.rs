@@ -80,7 +80,8 @@ pub struct DeflateParams {
     pub server_max_window_bits: WindowBits,
     /// The largest window that the client compresses with (section 7.1.2.2).
     ///
-    /// 8 may be agreed: a client then compresses each message in parts of 256 octets, none of which refers to another.
+    /// 8 may be agreed: a client then compresses each message in parts of 128 octets, each of which refers to no more than the
+    /// 128 before it.
     pub client_max_window_bits: WindowBits,
 }
 

@@ -5,6 +5,7 @@ mod backpressure;
 mod deflate_lending;
 #[cfg(feature = "deflate")]
 mod deflate_properties;
+#[cfg(feature = "deflate")]
 mod deflate_sending;
 #[cfg(feature = "deflate")]
 mod deflate_support;
@@ -30,5 +31,7 @@ mod section_7692_7_2;
 mod section_7692_8;
 mod section_8_1;
 mod sending;
+#[cfg(feature = "deflate")]
+mod shared_codec;
 mod support;
 mod timers;
