@@ -2,12 +2,13 @@
 //!
 //! | command | what it proves |
 //! |---|---|
-//! | `autobahn server` | the echo server passes the Autobahn testsuite |
+//! | `autobahn server` | the echo server passes the Autobahn testsuite, with shared compression and with context takeover |
 //! | `bench` | nothing: it measures, and writes `docs/BENCHMARKS.md` |
-//! | `browser` | the echo page works in a real browser |
+//! | `browser` | the echo page works in a real browser, which exchanges compressed messages with the server |
 //! | `compliance` | every sentence of the RFCs that the code cites has a test that cites it |
 //! | `fuzz-smoke` | a short run of each fuzz target finds nothing |
 //! | `instructions` | the hot paths take no more instructions than before |
+//! | `peers` | WebSocket clients of other projects exchange compressed messages with the echo server |
 //!
 //! Each but `bench` ends with a line `N passed, M failed`, and with exit code 1 if it found a failure.
 
@@ -28,7 +29,9 @@ mod compliance;
 mod echo_server;
 mod fuzz_smoke;
 mod instructions;
+mod peers;
 mod server_process;
+mod wire;
 mod workspace;
 
 /// Framewright's chores.
@@ -54,6 +57,8 @@ enum Chore {
     FuzzSmoke(fuzz_smoke::Options),
     /// Count the instructions of the hot paths, and compare with the baseline.
     Instructions(instructions::Options),
+    /// Exchange compressed messages with Node's `ws` and Python's `websockets`, and look at them on the wire.
+    Peers(peers::Options),
 }
 
 fn main() -> ExitCode {
@@ -64,6 +69,7 @@ fn main() -> ExitCode {
         Chore::Compliance(options) => compliance::run(&options),
         Chore::FuzzSmoke(options) => fuzz_smoke::run(&options),
         Chore::Instructions(options) => instructions::run(&options),
+        Chore::Peers(options) => peers::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -152,7 +152,7 @@ impl<'a> Progress<'a> {
     }
 
     fn show(&mut self, run: &Run) {
-        let step = if self.terminal { 1 } else { 100 };
+        let step = if self.terminal { 1 } else { 25 };
         if run.begun < self.shown + step {
             return;
         }

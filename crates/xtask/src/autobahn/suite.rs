@@ -6,12 +6,13 @@
 //! next run finds the environment ready.
 
 use std::env;
-use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail, ensure};
+
+use crate::commands::{python_command, run_logged};
 
 /// The suite, as the Python package index names it.
 const SUITE: &str = "autobahntestsuite==25.10.1";
@@ -90,26 +91,6 @@ fn install(python: &Path, folder: &Path, environment: &Path) -> anyhow::Result<(
     run_logged(&mut pip, &folder.join("install.log"))
 }
 
-/// Runs a step of the installation. Its output goes to a file, whose end is shown if the step fails.
-fn run_logged(command: &mut Command, log: &Path) -> anyhow::Result<()> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let output = fs::File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
-    let errors = output.try_clone()?;
-    let status = command
-        .stdin(Stdio::null())
-        .stdout(output)
-        .stderr(errors)
-        .status()
-        .with_context(|| format!("cannot start {program}"))?;
-    if !status.success() {
-        let text = String::from_utf8_lossy(&fs::read(log)?).into_owned();
-        let lines: Vec<&str> = text.lines().collect();
-        let tail = &lines[lines.len().saturating_sub(20)..];
-        bail!("{program} failed with {status}; the end of {}:\n{}", log.display(), tail.join("\n"));
-    }
-    Ok(())
-}
-
 /// The first Python 2.7 with pip among the usual places.
 fn find_python() -> Option<PathBuf> {
     let mut candidates = vec![PathBuf::from("python2.7"), PathBuf::from("python2")];
@@ -148,13 +129,6 @@ fn pyenv_pythons(root: &Path) -> Vec<PathBuf> {
 fn is_python_2_7(python: &Path) -> bool {
     let test = "import sys, pip; sys.exit(sys.version_info[:2] != (2, 7))";
     succeeds(python_command(python).args(["-c", test]))
-}
-
-/// A command for a Python program, undisturbed by settings made for another Python.
-fn python_command(program: impl AsRef<OsStr>) -> Command {
-    let mut command = Command::new(program);
-    command.env_remove("PYTHONPATH").env_remove("PYTHONHOME").env_remove("VIRTUAL_ENV");
-    command
 }
 
 fn succeeds(command: &mut Command) -> bool {

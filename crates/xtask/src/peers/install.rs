@@ -1,0 +1,143 @@
+//! The peers: which version of each is used, where it is installed, and how it is told what to offer.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, ensure};
+use framewright::deflate::{ClientWindow, DeflateOffer, WindowBits};
+use serde_json::{Value, json};
+
+use crate::commands::{python_command, run_logged, say};
+
+/// The version of `ws`, from npm.
+const WS: &str = "8.23.0";
+/// The version of `websockets`, from the Python package index.
+const WEBSOCKETS: &str = "17.4";
+
+/// A client of another project that is ready to be run.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) name: &'static str,
+    pub(super) version: &'static str,
+    library: Library,
+    program: PathBuf,
+    script: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Library {
+    Ws,
+    Websockets,
+}
+
+/// Installs Node's `ws` into `folder`, if it is not there yet.
+///
+/// # Errors
+/// If there is no Node or npm, or the installation fails.
+pub(super) fn ws(folder: &Path) -> anyhow::Result<Peer> {
+    let node = PathBuf::from("node");
+    say(Command::new(&node).arg("--version"))
+        .context("this needs Node (Debian: the packages nodejs and npm)")?;
+    let installed = "process.stdout.write(require('ws/package.json').version)";
+    let version = || say(Command::new(&node).current_dir(folder).args(["-e", installed]));
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    if version().ok().as_deref() != Some(WS) {
+        println!("ws: installing {WS} ...");
+        let mut npm = Command::new("npm");
+        npm.args(["install", "--no-audit", "--no-fund", "--no-save", "--ignore-scripts", "--prefix"]);
+        npm.arg(folder).arg(format!("ws@{WS}"));
+        run_logged(&mut npm, &folder.join("install.log"))?;
+        ensure!(version()? == WS, "ws {WS} was installed, but is not there");
+    }
+    // Node looks for a package from the script's folder upwards.
+    let script = written(folder.join("ws.cjs"), include_str!("ws.cjs"))?;
+    Ok(Peer { name: "ws", version: WS, library: Library::Ws, program: node, script })
+}
+
+/// Installs Python's `websockets` into an environment in `folder`, if it is not there yet.
+///
+/// # Errors
+/// If there is no Python 3 that makes environments, or the installation fails.
+pub(super) fn websockets(folder: &Path) -> anyhow::Result<Peer> {
+    let python = folder.join("venv/bin/python");
+    let installed = "import websockets.version; print(websockets.version.version)";
+    let version = || say(python_command(&python).args(["-c", installed]));
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    if version().ok().as_deref() != Some(WEBSOCKETS) {
+        println!("websockets: installing {WEBSOCKETS} ...");
+        let mut venv = python_command("python3");
+        venv.args(["-m", "venv", "--clear"]).arg(folder.join("venv"));
+        run_logged(&mut venv, &folder.join("venv.log"))
+            .context("this needs Python 3 with venv (Debian: the package python3-venv)")?;
+        let mut pip = python_command(&python);
+        pip.args(["-m", "pip", "install", "--disable-pip-version-check"])
+            .arg(format!("websockets=={WEBSOCKETS}"));
+        run_logged(&mut pip, &folder.join("install.log"))?;
+        ensure!(version()? == WEBSOCKETS, "websockets {WEBSOCKETS} was installed, but is not there");
+    }
+    let script = written(folder.join("websockets_client.py"), include_str!("websockets_client.py"))?;
+    let (name, library) = ("websockets", Library::Websockets);
+    Ok(Peer { name, version: WEBSOCKETS, library, program: python, script })
+}
+
+fn written(path: PathBuf, script: &str) -> anyhow::Result<PathBuf> {
+    fs::write(&path, script).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path)
+}
+
+impl Peer {
+    /// Its script with these arguments: an URL, the file with the messages, and what to offer.
+    pub(super) fn command(&self, arguments: [OsString; 3]) -> Command {
+        let mut command = match self.library {
+            Library::Ws => Command::new(&self.program),
+            Library::Websockets => python_command(&self.program),
+        };
+        command.arg(&self.script).args(arguments);
+        command
+    }
+
+    /// Whether it can make these offers in one handshake: `ws` makes one, and Python's zlib does not compress with 8.
+    pub(super) fn can_offer(&self, offers: &[DeflateOffer]) -> bool {
+        let smallest = Some(ClientWindow::AtMost(WindowBits::MIN));
+        match self.library {
+            Library::Ws => offers.len() == 1,
+            Library::Websockets => offers.iter().all(|offer| offer.client_max_window_bits != smallest),
+        }
+    }
+
+    /// The offers, as settings of the library.
+    pub(super) fn settings(&self, offers: &[DeflateOffer]) -> Value {
+        offers.iter().map(|offer| self.library.settings(offer)).collect()
+    }
+}
+
+impl Library {
+    fn settings(self, offer: &DeflateOffer) -> Value {
+        let server = offer.server_max_window_bits.map(WindowBits::get);
+        let client = match offer.client_max_window_bits {
+            Some(ClientWindow::AtMost(bits)) => json!(bits.get()),
+            Some(ClientWindow::Any) => json!(true),
+            None => match self {
+                Self::Ws => json!(false),
+                Self::Websockets => Value::Null,
+            },
+        };
+        match self {
+            Self::Ws => json!({
+                "serverNoContextTakeover": offer.server_no_context_takeover,
+                // `false` would refuse an answer that asks for it.
+                "clientNoContextTakeover": offer.client_no_context_takeover.then_some(true),
+                "serverMaxWindowBits": server,
+                "clientMaxWindowBits": client,
+            }),
+            Self::Websockets => json!({
+                "server_no_context_takeover": offer.server_no_context_takeover,
+                "client_no_context_takeover": offer.client_no_context_takeover,
+                "server_max_window_bits": server,
+                "client_max_window_bits": client,
+            }),
+        }
+    }
+}
