@@ -9,6 +9,7 @@
 //! `crates/cli/assets/echo.html`.
 
 mod chrome;
+mod compression;
 mod page;
 
 use std::collections::BTreeSet;
@@ -21,9 +22,10 @@ use anyhow::{Context as _, ensure};
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::echo_server;
+use crate::echo_server::{self, Compress};
 use crate::server_process::ServerProcess;
 use chrome::Chrome;
+use compression::Recorded;
 use page::Page;
 
 /// What `cargo xtask browser` takes.
@@ -66,6 +68,8 @@ struct Servers {
     chat: ServerProcess,
     /// Which allows an origin that its own page does not have.
     strict: ServerProcess,
+    /// One for each way to compress, each behind a proxy that records what goes over the wire.
+    recorded: [Recorded; 2],
     /// Where nobody listens.
     nobody: SocketAddr,
 }
@@ -79,6 +83,7 @@ impl Servers {
             plain: echo_server::start(&[])?,
             chat: echo_server::start(&["--path", OTHER_PATH, "--subprotocol", "chat"])?,
             strict: echo_server::start(&["--allowed-origin", "http://allowed.example"])?,
+            recorded: [Recorded::start(Compress::Shared)?, Recorded::start(Compress::Takeover)?],
             // The port was free, and is free again as soon as the listener is dropped.
             nobody: TcpListener::bind("127.0.0.1:0")?.local_addr()?,
         })
@@ -86,8 +91,8 @@ impl Servers {
 }
 
 /// The address of a server's page.
-fn page_of(server: &ServerProcess) -> String {
-    format!("http://{}/", server.addr())
+fn page_of(server: SocketAddr) -> String {
+    format!("http://{server}/")
 }
 
 /// Runs the scenarios one after the other, and counts the checks that passed and failed.
@@ -103,6 +108,9 @@ async fn scenarios(chrome: &Chrome, servers: &Servers, options: &Options) -> any
     page.scenario("appearance", async |page| appearance(page, servers).await).await;
     page.scenario("long log", async |page| long_log(page, servers).await).await;
     page.scenario("subprotocol", async |page| subprotocol(page, servers).await).await;
+    let [shared, takeover] = &servers.recorded;
+    page.scenario("compression", async |page| compression::scenario(page, shared).await).await;
+    page.scenario("context takeover", async |page| compression::scenario(page, takeover).await).await;
     page.scenario("localhost", async |page| localhost(page, servers).await).await;
     page.scenario("silence", async |page| silence(page).await).await;
     page.scenario("bad input", async |page| bad_input(page, servers).await).await;
@@ -126,7 +134,7 @@ const FOCUS: &str = "return document.activeElement.id";
 const DETAIL: &str = "return document.getElementById('stateDetail').textContent";
 
 async fn first_look(page: &mut Page, servers: &Servers) -> anyhow::Result<()> {
-    page.open(&page_of(&servers.plain)).await?;
+    page.open(&page_of(servers.plain.addr())).await?;
     let heading = "return [document.title, document.querySelector('h1').textContent]";
     let name = "WebSocket Sample Application";
     page.expect("the title and the heading name the application", heading, json!([name, name])).await?;
@@ -145,7 +153,7 @@ async fn first_look(page: &mut Page, servers: &Servers) -> anyhow::Result<()> {
 }
 
 async fn conversation(page: &mut Page, servers: &Servers) -> anyhow::Result<()> {
-    page.open(&page_of(&servers.plain)).await?;
+    page.open(&page_of(servers.plain.addr())).await?;
     // Some states pass too fast to be seen from outside: let the page's own DOM tell of them.
     page.script(
         "window.states = [];
@@ -194,7 +202,7 @@ async fn conversation(page: &mut Page, servers: &Servers) -> anyhow::Result<()> 
 }
 
 async fn binary(page: &mut Page, servers: &Servers) -> anyhow::Result<()> {
-    page.open(&page_of(&servers.plain)).await?;
+    page.open(&page_of(servers.plain.addr())).await?;
     page.connect().await?;
     page.click("binary").await?;
     page.fill("sendMessage", "hello").await?;
@@ -213,7 +221,7 @@ async fn binary(page: &mut Page, servers: &Servers) -> anyhow::Result<()> {
 }
 
 async fn appearance(page: &mut Page, servers: &Servers) -> anyhow::Result<()> {
-    page.open(&page_of(&servers.plain)).await?;
+    page.open(&page_of(servers.plain.addr())).await?;
     page.connect().await?;
     for text in ["hello", "a longer message, to see how the lines break when there is little room for them"] {
         page.fill("sendMessage", text).await?;
@@ -238,7 +246,7 @@ async fn appearance(page: &mut Page, servers: &Servers) -> anyhow::Result<()> {
 }
 
 async fn long_log(page: &mut Page, servers: &Servers) -> anyhow::Result<()> {
-    page.open(&page_of(&servers.plain)).await?;
+    page.open(&page_of(servers.plain.addr())).await?;
     page.connect().await?;
     page.script(
         "for (let i = 1; i <= 600; i++) {
@@ -267,7 +275,7 @@ async fn long_log(page: &mut Page, servers: &Servers) -> anyhow::Result<()> {
 }
 
 async fn subprotocol(page: &mut Page, servers: &Servers) -> anyhow::Result<()> {
-    page.open(&page_of(&servers.chat)).await?;
+    page.open(&page_of(servers.chat.addr())).await?;
     let url = "return document.getElementById('connectionUrl').value";
     let expected = format!("ws://{}{OTHER_PATH}", servers.chat.addr());
     page.expect("the URL has the path that the server was given", url, json!(expected)).await?;
@@ -295,7 +303,7 @@ async fn silence(page: &mut Page) -> anyhow::Result<()> {
 }
 
 async fn bad_input(page: &mut Page, servers: &Servers) -> anyhow::Result<()> {
-    page.open(&page_of(&servers.plain)).await?;
+    page.open(&page_of(servers.plain.addr())).await?;
     page.fill("connectionUrl", "ws://[bad").await?;
     page.press_enter("connectionUrl").await?;
     page.expect_state("Closed").await?;
@@ -319,7 +327,7 @@ async fn bad_input(page: &mut Page, servers: &Servers) -> anyhow::Result<()> {
 }
 
 async fn refused_connection(page: &mut Page, servers: &Servers) -> anyhow::Result<()> {
-    page.open(&page_of(&servers.plain)).await?;
+    page.open(&page_of(servers.plain.addr())).await?;
     let url = format!("ws://{}/ws", servers.nobody);
     page.fill("connectionUrl", &url).await?;
     page.click("connectButton").await?;
@@ -331,7 +339,7 @@ async fn refused_connection(page: &mut Page, servers: &Servers) -> anyhow::Resul
 }
 
 async fn refused_origin(page: &mut Page, servers: &Servers) -> anyhow::Result<()> {
-    page.open(&page_of(&servers.strict)).await?;
+    page.open(&page_of(servers.strict.addr())).await?;
     page.click("connectButton").await?;
     page.expect_state("Closed").await?;
     let url = format!("ws://{}/ws", servers.strict.addr());
@@ -352,12 +360,15 @@ async fn expect_refusal(page: &mut Page, url: &str) -> anyhow::Result<()> {
 
 /// Over the whole run, the page was all that the browser loaded, and it connected to where it was told to.
 async fn requests(page: &mut Page, servers: &Servers) -> anyhow::Result<()> {
-    let Servers { plain, chat, strict, nobody } = servers;
-    let mut expected: BTreeSet<String> = [plain, chat, strict].map(page_of).into();
+    let Servers { plain, chat, strict, recorded, nobody } = servers;
+    let recorded = recorded.each_ref().map(Recorded::addr);
+    let pages = [plain, chat, strict].map(ServerProcess::addr).into_iter().chain(recorded);
+    let mut expected: BTreeSet<String> = pages.map(page_of).collect();
     let port = plain.addr().port();
     expected.insert(format!("http://localhost:{port}/"));
     expected.insert(format!("ws://localhost:{port}/ws"));
-    expected.extend([plain.addr(), strict.addr(), *nobody].map(|addr| format!("ws://{addr}/ws")));
+    let sockets = [plain.addr(), strict.addr(), *nobody].into_iter().chain(recorded);
+    expected.extend(sockets.map(|addr| format!("ws://{addr}/ws")));
     expected.insert(format!("ws://{}{OTHER_PATH}", chat.addr()));
     let seen = page.requests().await?;
     let elsewhere: Vec<String> = seen.difference(&expected).cloned().collect();
