@@ -93,3 +93,87 @@ pub(crate) fn ratio(sent: &[Sent]) -> (usize, usize) {
     let compressed = sent.iter().filter(|sent| sent.compressed);
     compressed.fold((0, 0), |(data, payload), sent| (data + sent.data.len(), payload + sent.payload_len))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use framewright::deflate::check_answer;
+
+    const ANSWER: &str = "permessage-deflate; client_no_context_takeover";
+
+    fn messages() -> [Message; 3] {
+        let message =
+            |compressible, len| Message { text: false, fragments: 1, compressible, data: vec![b'a'; len] };
+        [message(true, 200), message(true, 127), message(false, 200)]
+    }
+
+    /// An exchange as it has to be, with the server's messages referring back.
+    fn exchange() -> Exchange {
+        let sent = |compressed: [bool; 3], refers_back| {
+            let one = |(message, compressed): (Message, bool)| Sent {
+                text: message.text,
+                compressed,
+                refers_back: refers_back && compressed,
+                frames: 1,
+                payload_len: 10,
+                data: message.data,
+            };
+            messages().into_iter().zip(compressed).map(one).collect()
+        };
+        Exchange {
+            offered: Some("permessage-deflate; client_max_window_bits".to_owned()),
+            answered: Some(ANSWER.to_owned()),
+            params: check_answer(&[DeflateOffer::default()], [ANSWER.as_bytes()]).expect("an answer to it"),
+            client: sent([true; 3], false),
+            server: sent([true, false, false], true),
+        }
+    }
+
+    fn check(exchange: &Exchange) -> anyhow::Result<()> {
+        let (offers, messages) = ([DeflateOffer::default()], messages());
+        Expected { offers: &offers, answer: Some(ANSWER), messages: &messages }.check(exchange)
+    }
+
+    #[test]
+    fn an_exchange_as_it_has_to_be_passes() {
+        check(&exchange()).expect("nothing is different");
+    }
+
+    #[test]
+    fn whatever_is_different_is_an_error() {
+        let changes: [fn(&mut Exchange); 11] = [
+            |exchange| exchange.offered = None,
+            |exchange| exchange.answered = Some("permessage-deflate".to_owned()),
+            |exchange| drop(exchange.client.pop()),
+            |exchange| drop(exchange.server.pop()),
+            |exchange| exchange.server[1].data[5] = b'b',
+            |exchange| exchange.client[2].text = true,
+            |exchange| exchange.client[0].frames = 2,
+            |exchange| exchange.client[1].compressed = false,
+            |exchange| exchange.server[0].compressed = false,
+            |exchange| exchange.server[1].compressed = true,
+            |exchange| exchange.server[2].compressed = true,
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            let mut exchange = exchange();
+            change(&mut exchange);
+            assert!(check(&exchange).is_err(), "change {number}");
+        }
+    }
+
+    #[test]
+    fn context_takeover_is_seen_where_it_was_agreed_on_and_nowhere_else() {
+        let mut without = exchange();
+        without.server[0].refers_back = false;
+        assert!(check(&without).is_err());
+        let mut against = exchange();
+        against.client[0].refers_back = true;
+        assert!(check(&against).is_err());
+    }
+
+    #[test]
+    fn only_compressed_messages_count_for_the_ratio() {
+        assert_eq!(ratio(&exchange().client), (527, 30));
+        assert_eq!(ratio(&exchange().server), (200, 10));
+    }
+}
