@@ -284,6 +284,7 @@ fn what_a_handler_sends_beyond_two_mebibytes_in_a_turn_goes_as_it_is() {
                 received.compressed
             })
             .collect();
+        // Two mebibytes, and the rest of the message that goes beyond.
         assert_eq!(compressed, [true, true, true, true, false]);
     }
 }

@@ -104,7 +104,7 @@ impl Handler for Ordered {
 fn a_peer_that_sends_bombs_gets_a_turn_or_two_while_others_get_theirs() {
     // What a turn inflates at most, and how often the flooder may have had one: first in line, and again in the list of those
     // with work left.
-    const TURN: usize = 1 << 20;
+    const TURN: usize = 2 << 20;
     const TURNS: usize = 3;
     for delivery in [Delivery::Whole, Delivery::Chunks] {
         let (gate, keeper) = Gate::new();
