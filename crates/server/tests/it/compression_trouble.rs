@@ -377,9 +377,9 @@ fn a_peer_that_does_not_read_keeps_nobody_else_from_being_inflated() {
     }
 }
 
-/// A message that is not here yet is not inflated without memory for it; in pieces it cannot wait either.
+/// A message that is not here yet is not inflated without memory for it. In chunks it cannot wait for long.
 #[test]
-fn without_memory_a_message_in_parts_waits_for_its_end_and_in_chunks_is_refused_with_1013() {
+fn without_memory_a_message_in_parts_waits_for_its_end_and_a_long_one_in_chunks_is_refused_with_1013() {
     let limits = ServerLimits { compression_memory: 0, ..ServerLimits::default() };
     for options in all_options(&Config::default()) {
         let whole = options.connection.delivery == Delivery::Whole;
@@ -389,18 +389,22 @@ fn without_memory_a_message_in_parts_waits_for_its_end_and_in_chunks_is_refused_
         let mut client = Deflating::open(server.addr(), "/ws", BROWSER);
         assert!(!client.terms.server_takeover && !client.terms.client_takeover);
         client.echo(OpCode::Text, &text(1000));
-        let octets = client.frame_of(OpCode::Text, &text(3000));
-        client.client.send(&octets[..100]);
-        let mut other = Deflating::open(server.addr(), "/ws", BROWSER);
-        other.echo(OpCode::Text, &text(1000));
-        if whole {
-            client.client.send(&octets[100..]);
-            assert_eq!(client.receive().message, text(3000));
-        } else {
-            assert_eq!(client.client.expect_close(1013), LimitExceeded::DeflateMemory.reason());
-            client.client.expect_end();
+        let noise = SplitMix64::new(1013).octets(100_000);
+        for (message, refused) in [(text(3000), false), (noise, !whole)] {
+            let octets = client.frame_of(OpCode::Binary, &message);
+            let (most, rest) = octets.split_at(octets.len() - 100);
+            client.client.send(most);
+            let mut other = Deflating::open(server.addr(), "/ws", BROWSER);
+            other.echo(OpCode::Text, &text(1000));
+            if refused {
+                assert_eq!(client.client.expect_close(1013), LimitExceeded::DeflateMemory.reason());
+                client.client.expect_end();
+            } else {
+                client.client.send(rest);
+                assert_eq!(client.receive().message, message);
+            }
+            other.echo(OpCode::Text, &text(1000));
         }
-        other.echo(OpCode::Text, &text(1000));
     }
 }
 
