@@ -15,8 +15,8 @@ const INFLATE_READ: usize = 16;
 const INFLATE_BEGIN: usize = 256;
 const INFLATE_HISTORY: usize = 16;
 
-/// The same for compressing, which takes twice as long for an octet; what is sent beyond goes as it is. Twice as much, since it is
-/// the application that sends. To clear the table of hashes takes as long as to compress one or two KiB.
+/// The same for compressing, where an octet takes twice as long; what is sent beyond goes as it is. To clear the table of hashes
+/// takes as long as to compress one KiB.
 const COMPRESS: usize = 2 << 20;
 const COMPRESS_BEGIN: usize = 1 << 10;
 const COMPRESS_HISTORY: usize = 2;

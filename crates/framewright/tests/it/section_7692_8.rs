@@ -192,6 +192,59 @@ fn a_large_message_takes_several_turns_and_the_others_have_theirs_meanwhile() {
     }
 }
 
+/// Peers that send 16 KiB each could have 16 MiB held for each of them otherwise.
+#[test]
+fn what_has_not_come_as_a_whole_is_inflated_to_64_kibibytes_and_32_octets_for_each() {
+    let (message, payload) = zeros();
+    for role in ROLES {
+        for params in [TAKEOVER, NO_TAKEOVER] {
+            let mut endpoint = deflating(role, params);
+            let octets = frame(role, "binary rsv1", &payload);
+            for (came, octet) in octets.iter().enumerate().take(octets.len() - 1) {
+                endpoint.feed(&[*octet]);
+                let inflated = endpoint.connection.stats().bytes_received;
+                assert!(inflated <= (64 << 10) + 32 * (came as u64 + 1), "{inflated} of {came}");
+            }
+            endpoint.feed(&octets[octets.len() - 1..]);
+            assert!(endpoint.events == [binary(&message)]);
+        }
+    }
+}
+
+#[test]
+fn of_messages_that_inflate_to_much_one_of_a_codec_goes_on_at_a_time() {
+    let (message, _) = zeros();
+    let message = message.repeat(4);
+    let payload = Deflater::new(9).message(&message);
+    let few = (64 << 10) + 32 * payload.len() as u64;
+    for role in ROLES {
+        for params in [TAKEOVER, NO_TAKEOVER] {
+            let mut shared = Some(Box::new(codec()));
+            let mut turn = |endpoint: &mut Endpoint| {
+                endpoint.codec = shared.take();
+                endpoint.turn();
+                shared = endpoint.codec.take();
+                endpoint.connection.stats().bytes_received
+            };
+            let mut endpoints = [0; 3].map(|_| deflating(role, params));
+            for endpoint in &mut endpoints {
+                endpoint.rx.extend_from_slice(&frame(role, "binary rsv1", &payload));
+            }
+            for first in 0..3 {
+                while endpoints[first].events.is_empty() {
+                    let inflated = endpoints.each_mut().map(&mut turn);
+                    assert!(inflated[first] > few, "{inflated:?}");
+                    // When it is done, the next one goes on at once.
+                    let waiting = first + 1 + usize::from(!endpoints[first].events.is_empty());
+                    let others = inflated.get(waiting..).unwrap_or_default();
+                    assert!(others.iter().all(|inflated| *inflated <= few), "{inflated:?}");
+                }
+                assert!(endpoints[first].events == [binary(&message)]);
+            }
+        }
+    }
+}
+
 #[test]
 fn payload_that_inflates_to_nothing_takes_its_turns_too() {
     let window = stored_block(&SplitMix64::new(3).octets(32 << 10), false);
