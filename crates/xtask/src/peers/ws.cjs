@@ -1,4 +1,4 @@
-// A client of the echo program on Node's `ws`: sends the messages of a file without waiting, and compares what comes back.
+// A client of the echo program on Node's `ws`: sends the messages of a file, many at a time, and compares what comes back.
 //
 //     node ws.cjs URL FILE '[{"serverNoContextTakeover": true, ...}]'
 
@@ -15,21 +15,33 @@ const socket = new WebSocket(url, { perMessageDeflate: { ...offer, threshold: 0 
 let received = 0;
 setTimeout(() => fail("not done within a minute"), 60_000).unref();
 
-socket.on("open", () => {
-  for (const { text, fragments, data } of messages) {
+// How many octets may be on their way before the next message waits. What a server is sent all at once it does not compress
+// to the end: the other connections have their turn.
+const MOST_IN_FLIGHT = 64 << 10;
+let sent = 0;
+let inFlight = 0;
+
+socket.on("open", sendSome);
+
+function sendSome() {
+  for (; sent < messages.length && inFlight < MOST_IN_FLIGHT; sent += 1) {
+    const { text, fragments, data } = messages[sent];
+    inFlight += data.length;
     for (let at = 0; at < fragments; at += 1) {
       const [start, end] = [at, at + 1].map((part) => Math.floor((data.length * part) / fragments));
       socket.send(data.subarray(start, end), { binary: !text, fin: at + 1 === fragments });
     }
   }
-});
+}
 
 socket.on("message", (data, binary) => {
-  const sent = messages[received];
-  if (sent === undefined || binary === sent.text || !data.equals(sent.data)) {
+  const expected = messages[received];
+  if (expected === undefined || binary === expected.text || !data.equals(expected.data)) {
     fail(`message ${received} did not come back as it was sent`);
   }
   received += 1;
+  inFlight -= data.length;
+  sendSome();
   if (received === messages.length) {
     socket.close(1000);
   }
