@@ -1,8 +1,9 @@
 //! What the connections of one event loop share for compression: lent to one after another, for the length of a turn.
 
+use super::compressors::Compressors;
 use super::history::{History, Stamp};
 use super::memory::{DeflateMemory, Reservation};
-use super::{Compressor, Decompressor, Level, Progress, WindowBits};
+use super::{Decompressor, Level, Progress, WindowBits};
 use std::fmt;
 use std::sync::{Arc, Weak};
 
@@ -24,9 +25,6 @@ const COMPRESS_HISTORY: usize = 2;
 /// How many reserved decompressors wait here at most.
 const SPARE: usize = 4;
 
-/// A compressed message is kept here up to this length, longer ones in a buffer that is freed.
-const KEEP_SCRATCH: usize = 256 << 10;
-
 /// The compressors and decompressors that the connections of one event loop share.
 ///
 /// A driver lends it to a connection for a turn, with [`Connection::lend_codec`](crate::Connection::lend_codec), and takes it
@@ -43,12 +41,7 @@ pub struct Codec {
     home_is_out: Weak<()>,
     /// Lives as long as a message is inflated that is held beyond what others may be.
     runs: Weak<()>,
-    /// One for each level in use.
-    compressors: Vec<(Compressor, Reservation)>,
-    /// The payload of the message that was compressed last.
-    scratch: Vec<u8>,
-    /// The state that compressing has left the last used compressor in.
-    stamp: Stamp,
+    compressors: Compressors,
     /// Octets that may still be inflated in this turn.
     to_inflate: usize,
     /// The same for compressing.
@@ -78,14 +71,12 @@ impl Codec {
     #[must_use]
     pub fn new(memory: Arc<DeflateMemory>) -> Codec {
         Codec {
+            compressors: Compressors::new(Arc::clone(&memory)),
             memory,
             spare: Vec::new(),
             home: None,
             home_is_out: Weak::new(),
             runs: Weak::new(),
-            compressors: Vec::new(),
-            scratch: Vec::new(),
-            stamp: Stamp::default(),
             to_inflate: usize::MAX,
             to_compress: usize::MAX,
             own: false,
@@ -188,88 +179,17 @@ impl Codec {
         window: WindowBits,
         history: Option<&History>,
     ) -> &[u8] {
-        self.clear_scratch();
-        let index = self.compressor(level);
-        let (compressor, _) = &mut self.compressors[index];
-        let parts = history.map_or([&[][..]; 2], History::parts);
-        let before = history.map_or(0, History::len);
-        if window == WindowBits::MAX && history.is_some_and(|history| history.is_in(self.stamp)) {
-            // It has compressed this history last, and all before it.
-            compressor.compress_part(data, last, &mut self.scratch);
-        } else if window == WindowBits::MAX || before + data.len() <= window.size() {
-            compressor.begin_after(parts);
-            compressor.compress_part(data, last, &mut self.scratch);
-        } else {
-            in_parts(compressor, data, last, window.size() / 2, parts, &mut self.scratch);
-        }
-        self.stamp = self.stamp.next();
         let parts = if window == WindowBits::MAX { 1 } else { data.len().div_ceil(window.size() / 2).max(1) };
+        let before = history.map_or(0, History::len);
         let work = data.len() + parts * COMPRESS_BEGIN + before / COMPRESS_HISTORY;
         self.to_compress = self.to_compress.saturating_sub(work);
-        &self.scratch
+        self.compressors.compress(data, last, level, window, history)
     }
 
     /// The state that the last call of [`compress`](Codec::compress) has left: for the history that has got what was compressed.
     pub(crate) fn stamp(&self) -> Stamp {
-        self.stamp
+        self.compressors.stamp()
     }
-
-    /// The place of the compressor with this level; of another one if there is no memory for it.
-    fn compressor(&mut self, level: Level) -> usize {
-        if let Some(index) = self.compressors.iter().position(|(compressor, _)| compressor.level() == level) {
-            return index;
-        }
-        let size = Compressor::size(WindowBits::MAX);
-        let held = if self.compressors.is_empty() {
-            self.memory.count(size)
-        } else {
-            match self.memory.reserve_if_it_fits(size) {
-                Some(held) => held,
-                None => return 0,
-            }
-        };
-        self.compressors.push((Compressor::new(level, WindowBits::MAX), held));
-        self.compressors.len() - 1
-    }
-
-    fn clear_scratch(&mut self) {
-        self.scratch.clear();
-        if self.scratch.capacity() > KEEP_SCRATCH {
-            self.scratch = Vec::new();
-        }
-    }
-}
-
-/// Compresses in parts of so many octets, none of which refers to anything before the last so many of what precedes it: no
-/// distance is greater than twice that number. So one compressor serves whatever window was agreed on.
-fn in_parts(
-    compressor: &mut Compressor,
-    data: &[u8],
-    last: bool,
-    half: usize,
-    history: [&[u8]; 2],
-    out: &mut Vec<u8>,
-) {
-    let mut done = 0;
-    loop {
-        let part = &data[done..data.len().min(done + half)];
-        if done == 0 {
-            compressor.begin_after(newest(history, half));
-        } else {
-            compressor.begin_after([&data[done - half..done], &[]]);
-        }
-        done += part.len();
-        compressor.compress_part(part, last && done == data.len(), out);
-        if done == data.len() {
-            return;
-        }
-    }
-}
-
-/// The last octets of these two parts, at most so many.
-fn newest([older, newer]: [&[u8]; 2], most: usize) -> [&[u8]; 2] {
-    let newer = &newer[newer.len().saturating_sub(most)..];
-    [&older[older.len().saturating_sub(most - newer.len())..], newer]
 }
 
 impl Inflater {

@@ -38,6 +38,11 @@ impl Stamp {
             Stamp(self.0 + 1)
         }
     }
+
+    /// How many messages its codec has compressed from then until `now`; `None` if it was another codec, or too long ago to tell.
+    pub(super) fn age(self, now: Stamp) -> Option<u64> {
+        if self.0 >> 32 == now.0 >> 32 && self != Stamp::default() { now.0.checked_sub(self.0) } else { None }
+    }
 }
 
 impl History {
@@ -60,6 +65,11 @@ impl History {
     /// Whether a compressor in this state has compressed all of this, and nothing since.
     pub(super) fn is_in(&self, state: Stamp) -> bool {
         self.stamp == state && state != Stamp::default()
+    }
+
+    /// How many messages a codec that is in the state `now` has compressed since the last of this; `None` if that cannot be told.
+    pub(super) fn age(&self, now: Stamp) -> Option<u64> {
+        self.stamp.age(now)
     }
 
     /// Appends what was compressed or inflated.

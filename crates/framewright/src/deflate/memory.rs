@@ -45,9 +45,18 @@ impl DeflateMemory {
 
     /// The same for what is asked for again and again: it is no news that it does not fit.
     pub(crate) fn reserve_if_it_fits(self: &Arc<Self>, octets: usize) -> Option<Reservation> {
-        let more = |held: usize| held.checked_add(octets).filter(|&held| held <= self.cap);
+        self.reserve_below(octets, self.cap)
+    }
+
+    fn reserve_below(self: &Arc<Self>, octets: usize, most: usize) -> Option<Reservation> {
+        let more = |held: usize| held.checked_add(octets).filter(|&held| held <= most);
         self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
         Some(Reservation { memory: Arc::clone(self), octets })
+    }
+
+    /// The same for what is a gain and no need: as long as half of the memory stays free.
+    pub(crate) fn reserve_spare(self: &Arc<Self>, octets: usize) -> Option<Reservation> {
+        self.reserve_below(octets, self.cap / 2)
     }
 
     /// Counts octets that are needed whether they fit or not.

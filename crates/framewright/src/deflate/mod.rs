@@ -10,12 +10,14 @@
 //! | `compress`, `decompress` | from a message to the payload of its frames, and back (section 7.2) |
 //! | `history` | the window that a peer's next message may refer to |
 //! | `codec` | what all connections of an event loop share, and the work that one may do in a turn |
+//! | `compressors` | which compressor goes on for which connection |
 //! | `memory` | how much all of it may hold |
 //! | `config` | what an application can set |
 
 mod answer;
 mod codec;
 mod compress;
+mod compressors;
 mod config;
 mod decompress;
 mod history;

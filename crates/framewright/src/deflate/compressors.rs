@@ -1,0 +1,265 @@
+//! The compressors of a codec: one for whatever comes, and some that stay with connections which send again and again.
+//!
+//! To go on where a connection was takes no more than the last octets that it sent: any compressor can be given those. It costs
+//! clearing its table of hashes and filling it anew, though, which a compressor that has compressed nothing else since can do
+//! without; and that one knows the whole window. So with context takeover a busy connection is followed by a compressor, as long
+//! as there is memory, and loses nothing but that if it is followed no more.
+
+use super::history::{History, Stamp};
+use super::memory::{DeflateMemory, Reservation};
+use super::{Compressor, Level, WindowBits};
+use std::sync::Arc;
+
+/// How many compressors follow connections at most. Beyond, in no cache, they are no faster than the one for whatever comes.
+const FOLLOWERS: usize = 64;
+
+/// A connection is busy if no more messages than these were compressed since its last one. It is followed no more, if another
+/// one wants to be, once it is not.
+const BUSY: u64 = 4 * FOLLOWERS as u64;
+
+/// See the [module's documentation](self).
+pub(super) struct Compressors {
+    memory: Arc<DeflateMemory>,
+    /// For whatever comes: one for each level in use.
+    any: Vec<Held>,
+    followers: Vec<Held>,
+    /// The state that the last message has left its compressor in.
+    stamp: Stamp,
+    /// The payload of that message.
+    payload: Vec<u8>,
+}
+
+/// A payload is kept up to this length, a longer one in a buffer that is freed with the next.
+const KEEP: usize = 256 << 10;
+
+/// A compressor, what it holds, and the state that it is in.
+struct Held {
+    compressor: Compressor,
+    stamp: Stamp,
+    _held: Reservation,
+}
+
+impl Held {
+    fn new(level: Level, held: Reservation) -> Held {
+        Held { compressor: Compressor::new(level, WindowBits::MAX), stamp: Stamp::default(), _held: held }
+    }
+}
+
+impl Compressors {
+    pub(super) fn new(memory: Arc<DeflateMemory>) -> Compressors {
+        Compressors {
+            memory,
+            any: Vec::new(),
+            followers: Vec::new(),
+            stamp: Stamp::default(),
+            payload: Vec::new(),
+        }
+    }
+
+    /// Compresses a message, or a fragment of one, so that it refers to nothing before it but this history, and nowhere to what is
+    /// further back than this window. The octets are added to the history by the caller, if they are sent so.
+    pub(super) fn compress(
+        &mut self,
+        data: &[u8],
+        last: bool,
+        level: Level,
+        window: WindowBits,
+        history: Option<&History>,
+    ) -> &[u8] {
+        let mut payload = std::mem::take(&mut self.payload);
+        payload.clear();
+        if payload.capacity() > KEEP {
+            payload = Vec::new();
+        }
+        // A follower knows more than the history, up to the largest window.
+        let history_followed = history.filter(|_| window == WindowBits::MAX);
+        let parts = history.map_or([&[][..]; 2], History::parts);
+        let before = history.map_or(0, History::len);
+        let next = self.stamp.next();
+        let held = self.choose(level, history_followed);
+        if history_followed.is_some_and(|history| history.is_in(held.stamp)) {
+            held.compressor.compress_part(data, last, &mut payload);
+        } else if window == WindowBits::MAX || before + data.len() <= window.size() {
+            held.compressor.begin_after(parts);
+            held.compressor.compress_part(data, last, &mut payload);
+        } else {
+            in_parts(&mut held.compressor, data, last, window.size() / 2, parts, &mut payload);
+        }
+        held.stamp = next;
+        self.stamp = next;
+        self.payload = payload;
+        &self.payload
+    }
+
+    /// The state that the last call of [`compress`](Compressors::compress) has left: for the history that has got what was
+    /// compressed.
+    pub(super) fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
+    /// The compressor for a message after this history.
+    fn choose(&mut self, level: Level, history: Option<&History>) -> &mut Held {
+        if let Some(history) = history
+            && let Some(index) = self.follower(level, history)
+        {
+            return &mut self.followers[index];
+        }
+        let index = self.any(level);
+        &mut self.any[index]
+    }
+
+    /// The place of the compressor that follows the connection with this history, from now on if it is busy and one can be had.
+    fn follower(&mut self, level: Level, history: &History) -> Option<usize> {
+        if let Some(index) = self.followers.iter().position(|held| history.is_in(held.stamp)) {
+            return Some(index);
+        }
+        let now = self.stamp;
+        if history.age(now).is_none_or(|age| age > BUSY)
+            || self.any.iter().any(|held| history.is_in(held.stamp))
+        {
+            return None;
+        }
+        if self.followers.len() < FOLLOWERS
+            && let Some(held) = self.memory.reserve_spare(Compressor::size(WindowBits::MAX))
+        {
+            self.followers.push(Held::new(level, held));
+            return Some(self.followers.len() - 1);
+        }
+        let idle = |held: &Held| {
+            held.compressor.level() == level && held.stamp.age(now).is_none_or(|age| age > BUSY)
+        };
+        self.followers.iter().position(idle)
+    }
+
+    /// The place of the compressor with this level for whatever comes; of another one if there is no memory for it.
+    fn any(&mut self, level: Level) -> usize {
+        if let Some(index) = self.any.iter().position(|held| held.compressor.level() == level) {
+            return index;
+        }
+        let size = Compressor::size(WindowBits::MAX);
+        let held = if self.any.is_empty() {
+            self.memory.count(size)
+        } else {
+            match self.memory.reserve_if_it_fits(size) {
+                Some(held) => held,
+                None => return 0,
+            }
+        };
+        self.any.push(Held::new(level, held));
+        self.any.len() - 1
+    }
+}
+
+/// Compresses in parts of so many octets, none of which refers to anything before the last so many of what precedes it: no
+/// distance is greater than twice that number. So one compressor serves whatever window was agreed on.
+fn in_parts(
+    compressor: &mut Compressor,
+    data: &[u8],
+    last: bool,
+    half: usize,
+    history: [&[u8]; 2],
+    out: &mut Vec<u8>,
+) {
+    let mut done = 0;
+    loop {
+        let part = &data[done..data.len().min(done + half)];
+        if done == 0 {
+            compressor.begin_after(newest(history, half));
+        } else {
+            compressor.begin_after([&data[done - half..done], &[]]);
+        }
+        done += part.len();
+        compressor.compress_part(part, last && done == data.len(), out);
+        if done == data.len() {
+            return;
+        }
+    }
+}
+
+/// The last octets of these two parts, at most so many.
+fn newest([older, newer]: [&[u8]; 2], most: usize) -> [&[u8]; 2] {
+    let newer = &newer[newer.len().saturating_sub(most)..];
+    [&older[older.len().saturating_sub(most - newer.len())..], newer]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deflate::Decompressor;
+
+    /// A peer with takeover: what it was sent, compressed, and what it makes of it.
+    struct Peer {
+        history: History,
+        decompressor: Decompressor,
+        sent: u32,
+    }
+
+    impl Peer {
+        fn new() -> Peer {
+            Peer { history: History::new(1024), decompressor: Decompressor::new(), sent: 0 }
+        }
+
+        fn send(&mut self, compressors: &mut Compressors) {
+            self.sent += 1;
+            let message = format!("message {} of one of some peers, {}", self.sent, "a text, ".repeat(20));
+            let history = Some(&self.history).filter(|history| history.len() > 0);
+            let payload = compressors
+                .compress(message.as_bytes(), true, Level::default(), WindowBits::MAX, history)
+                .to_vec();
+            self.history.push_compressed(message.as_bytes(), compressors.stamp());
+            let mut inflated = Vec::new();
+            self.decompressor.decompress(&payload, 10_000, &mut inflated).unwrap();
+            assert_eq!(inflated, message.as_bytes());
+        }
+    }
+
+    #[test]
+    fn busy_connections_are_followed_and_others_take_over_from_those_that_are_not() {
+        let memory = DeflateMemory::new(1 << 30);
+        let mut compressors = Compressors::new(Arc::clone(&memory));
+        let mut peers: Vec<_> = (0..2 * FOLLOWERS).map(|_| Peer::new()).collect();
+        for _ in 0..3 {
+            peers.iter_mut().for_each(|peer| peer.send(&mut compressors));
+        }
+        assert_eq!((compressors.followers.len(), compressors.any.len()), (FOLLOWERS, 1));
+        let held = memory.stats().held;
+        assert_eq!(held, (FOLLOWERS + 1) * Compressor::size(WindowBits::MAX));
+        let follows = |compressors: &Compressors, peer: &Peer| {
+            compressors.followers.iter().any(|held| peer.history.is_in(held.stamp))
+        };
+        let (first, second) = peers.split_at_mut(FOLLOWERS);
+        assert!(first.iter().all(|peer| follows(&compressors, peer)));
+        assert!(!second.iter().any(|peer| follows(&compressors, peer)));
+        for _ in 0..8 {
+            second.iter_mut().for_each(|peer| peer.send(&mut compressors));
+        }
+        // One may have the compressor for whatever comes to itself now.
+        assert!(second.iter().filter(|peer| follows(&compressors, peer)).count() >= FOLLOWERS - 1);
+        // Who is followed no more goes on all the same.
+        first.iter_mut().for_each(|peer| peer.send(&mut compressors));
+        assert_eq!(memory.stats().held, held);
+    }
+
+    #[test]
+    fn more_connections_than_could_be_followed_do_not_take_the_compressors_from_each_other() {
+        let mut compressors = Compressors::new(DeflateMemory::new(1 << 30));
+        let mut peers: Vec<_> = (0..usize::try_from(BUSY).unwrap() + 10).map(|_| Peer::new()).collect();
+        for _ in 0..3 {
+            peers.iter_mut().for_each(|peer| peer.send(&mut compressors));
+        }
+        assert_eq!(compressors.followers.len(), 0);
+    }
+
+    #[test]
+    fn followers_leave_half_of_the_memory_to_others() {
+        let size = Compressor::size(WindowBits::MAX);
+        let memory = DeflateMemory::new(10 * size);
+        let mut compressors = Compressors::new(Arc::clone(&memory));
+        let mut peers: Vec<_> = (0..20).map(|_| Peer::new()).collect();
+        for _ in 0..3 {
+            peers.iter_mut().for_each(|peer| peer.send(&mut compressors));
+        }
+        assert_eq!(memory.stats().held, 5 * size);
+        assert_eq!(memory.stats().declined, 0);
+    }
+}
