@@ -72,6 +72,6 @@ pub use socket::Socket;
 pub use stream::PeerAddr;
 
 /// The examples of the README.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "deflate"))]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
