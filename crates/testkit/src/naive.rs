@@ -159,8 +159,14 @@ impl Partial {
             return index.map(|index| (1007, index + 1));
         };
         let fault = |octets: usize| {
-            let inflated = inflation.begun(&self.payload[..octets], most(config));
-            inflated_fault(&inflated, self.text, most(config))
+            let (most, ahead) = (most(config), ahead(config, octets));
+            let inflated = inflation.begun(&self.payload[..octets], most.min(ahead));
+            if ahead > most || inflated.octets.len() < ahead {
+                return inflated_fault(&inflated, self.text, most);
+            }
+            // It is inflated no further until more has come.
+            let invalid = self.text && first_invalid(&inflated.octets[..ahead]).is_some();
+            invalid.then_some(1007)
         };
         let code = fault(self.payload.len())?;
         // What proves a fault proves it with more behind it.
@@ -209,6 +215,15 @@ fn inflated_fault(inflated: &Inflated, text: bool, most: usize) -> Option<u16> {
 /// The most octets of a message.
 fn most(config: &Config) -> usize {
     usize::try_from(config.max_message).unwrap_or(usize::MAX)
+}
+
+/// How many octets of a message are inflated when so many of its payload have come, and more is to come: a receiver that holds it
+/// looks no further.
+fn ahead(config: &Config, come: usize) -> usize {
+    match config.delivery {
+        Delivery::Whole => (64 << 10) + 32 * come,
+        Delivery::Chunks => usize::MAX,
+    }
 }
 
 /// The close code, if a data frame with this header cannot come now.
