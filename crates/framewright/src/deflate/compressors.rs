@@ -36,12 +36,19 @@ const KEEP: usize = 256 << 10;
 struct Held {
     compressor: Compressor,
     stamp: Stamp,
+    /// The state that the history was in before the last message: still is, if that was not sent.
+    before: Stamp,
     _held: Reservation,
 }
 
 impl Held {
     fn new(level: Level, held: Reservation) -> Held {
-        Held { compressor: Compressor::new(level, WindowBits::MAX), stamp: Stamp::default(), _held: held }
+        Held {
+            compressor: Compressor::new(level, WindowBits::MAX),
+            stamp: Stamp::default(),
+            before: Stamp::default(),
+            _held: held,
+        }
     }
 }
 
@@ -85,6 +92,7 @@ impl Compressors {
         } else {
             in_parts(&mut held.compressor, data, last, window.size() / 2, parts, &mut payload);
         }
+        held.before = history_followed.map(History::stamp).unwrap_or_default();
         held.stamp = next;
         self.stamp = next;
         self.payload = payload;
@@ -110,7 +118,8 @@ impl Compressors {
 
     /// The place of the compressor that follows the connection with this history, from now on if it is busy and one can be had.
     fn follower(&mut self, level: Level, history: &History) -> Option<usize> {
-        if let Some(index) = self.followers.iter().position(|held| history.is_in(held.stamp)) {
+        let follows = |held: &Held| history.is_in(held.stamp) || history.is_in(held.before);
+        if let Some(index) = self.followers.iter().position(follows) {
             return Some(index);
         }
         let now = self.stamp;
@@ -248,6 +257,23 @@ mod tests {
             peers.iter_mut().for_each(|peer| peer.send(&mut compressors));
         }
         assert_eq!(compressors.followers.len(), 0);
+    }
+
+    #[test]
+    fn a_message_that_is_not_sent_costs_no_other_follower() {
+        let mut compressors = Compressors::new(DeflateMemory::new(1 << 30));
+        let (mut peer, mut other) = (Peer::new(), Peer::new());
+        for _ in 0..3 {
+            peer.send(&mut compressors);
+            other.send(&mut compressors);
+        }
+        for _ in 0..5 {
+            let history = Some(&peer.history);
+            compressors.compress(b"not shorter", true, Level::default(), WindowBits::MAX, history);
+            other.send(&mut compressors);
+        }
+        peer.send(&mut compressors);
+        assert!(compressors.followers.len() <= 2, "{}", compressors.followers.len());
     }
 
     #[test]

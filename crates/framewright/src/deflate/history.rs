@@ -67,6 +67,11 @@ impl History {
         self.stamp == state && state != Stamp::default()
     }
 
+    /// The state of the compressor that has compressed all of this, and nothing since; the default if there is no such.
+    pub(super) fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
     /// How many messages a codec that is in the state `now` has compressed since the last of this; `None` if that cannot be told.
     pub(super) fn age(&self, now: Stamp) -> Option<u64> {
         self.stamp.age(now)
