@@ -28,8 +28,8 @@ const SPARE: usize = 4;
 /// The compressors and decompressors that the connections of one event loop share.
 ///
 /// A driver lends it to a connection for a turn, with [`Connection::lend_codec`](crate::Connection::lend_codec), and takes it
-/// back with [`Connection::reclaim_codec`](crate::Connection::reclaim_codec). It holds nothing of any connection in between: each
-/// message begins with no window, or with the one of its own connection.
+/// back with [`Connection::reclaim_codec`](crate::Connection::reclaim_codec). No message refers to one of
+/// another connection: each begins with no window, or with that of its own.
 pub struct Codec {
     memory: Arc<DeflateMemory>,
     /// Decompressors that were reserved and wait for their next use.
