@@ -6,7 +6,7 @@ use super::state::{Ending, State, close_body};
 use super::timer::{ALL, Timer};
 use crate::error::{Error, Timeout};
 use crate::frame::{CloseCode, CloseFrame, MAX_CLOSE_REASON, OpCode};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 impl Connection {
     /// The peer has ended its direction of the transport: no more octets will come. Call it after decoding all that came
@@ -25,6 +25,15 @@ impl Connection {
             if self.timers.take_if_due(timer, now) {
                 self.deadline_passed(now, timer);
             }
+        }
+    }
+
+    /// Tells that nobody has looked at what the peer sends for so long: puts off the deadlines that its silence would miss, those of
+    /// keep-alive, idleness and messages in progress. Whole milliseconds count. For a driver that does nothing between the calls
+    /// of its application; call it before the next look.
+    pub fn excuse(&mut self, away: Duration) {
+        for timer in [Timer::Pong, Timer::Idle, Timer::Message] {
+            self.timers.postpone(timer, away);
         }
     }
 

@@ -95,6 +95,14 @@ impl Timers {
         self.at[timer as usize] != NEVER
     }
 
+    /// Puts the deadline off by whole milliseconds of `delay`, if there is one. One that comes to lie too far away is none.
+    pub(super) fn postpone(&mut self, timer: Timer, delay: Duration) {
+        let at = &mut self.at[timer as usize];
+        if *at != NEVER {
+            *at = at.saturating_add(u32::try_from(delay.as_millis()).unwrap_or(NEVER));
+        }
+    }
+
     /// The earliest deadline.
     #[inline]
     pub(super) fn next(&self) -> Option<Instant> {
@@ -194,6 +202,19 @@ mod tests {
         timers.arm(Timer::Idle, now, Duration::from_secs(40 * 86400)); // counts from a new instant
         let left = timers.next().unwrap() - now;
         assert!(left >= Duration::from_secs(18 * 86400) && left < Duration::from_millis(18 * 86_400_000 + 1));
+    }
+
+    #[test]
+    fn a_deadline_is_put_off_by_whole_milliseconds() {
+        let now = Instant::now();
+        let mut timers = Timers::new(now);
+        timers.postpone(Timer::Idle, Duration::from_secs(1));
+        assert_eq!(timers.next(), None, "there was none");
+        timers.arm(Timer::Idle, now, Duration::from_secs(2));
+        timers.postpone(Timer::Idle, Duration::from_micros(1_500_900));
+        assert_eq!(timers.next(), Some(now + Duration::from_millis(3500)));
+        timers.postpone(Timer::Idle, Duration::MAX);
+        assert_eq!(timers.next(), None);
     }
 
     #[test]

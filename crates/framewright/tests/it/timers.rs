@@ -481,3 +481,31 @@ fn a_peer_that_vanishes_is_noticed_by_keep_alive() {
     net.run_for(secs(26));
     assert_eq!(net.server.closure().cause, Some(Error::Timeout(Timeout::KeepAlive)));
 }
+
+#[test]
+fn time_in_which_nobody_looked_is_not_held_against_the_peer() {
+    for role in ROLES {
+        let config = Config {
+            keep_alive_interval: Some(secs(100)),
+            keep_alive_timeout: Some(secs(10)),
+            idle_timeout: Some(secs(130)),
+            message_timeout: Some(secs(50)),
+            ..Config::default()
+        };
+        let mut endpoint = silent(role, config);
+        endpoint.advance(secs(70));
+        endpoint.feed(&from_peer(role, "text \"a\" !fin"));
+        endpoint.advance(secs(30)); // the Ping; the message has 20 s left, the Pong 10, the silence 100
+        endpoint.connection.excuse(secs(1000));
+        endpoint.advance(secs(100));
+        endpoint.connection.excuse(secs(1000));
+        assert_eq!(endpoint.connection.state(), State::Open);
+        assert_eq!(
+            endpoint.deadline(),
+            Some(secs(100)),
+            "no second Ping while a Pong is awaited, but its time"
+        );
+        endpoint.advance(secs(1910));
+        timed_out(&endpoint, Timeout::KeepAlive, Some(1011));
+    }
+}
