@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest as _, Sha1};
 
 use super::bytes::{BASE64, is};
+use crate::entropy::Entropy;
 
 /// The string that a server appends to the client's key (RFC 6455, section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -48,6 +49,20 @@ pub fn is_valid_key(key: &[u8]) -> bool {
     digits.len() == 22
         && digits.iter().all(|&byte| is(byte, BASE64))
         && matches!(digits[21], b'A' | b'Q' | b'g' | b'w')
+}
+
+/// A fresh key: 16 octets of `entropy`, in base64.
+//= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
+//# The value of this header field MUST be a
+//# nonce consisting of a randomly selected 16-byte value that has
+//# been base64-encoded (see Section 4 of [RFC4648]).  The nonce
+//# MUST be selected randomly for each connection.
+pub(super) fn new_key(entropy: &mut dyn Entropy) -> [u8; 24] {
+    let mut nonce = [0; 16];
+    entropy.fill(&mut nonce);
+    let mut key = [0; 24];
+    STANDARD.encode_slice(nonce, &mut key).expect("16 octets are 24 characters of base64");
+    key
 }
 
 #[cfg(test)]

@@ -68,7 +68,8 @@ fn is_reg_name(name: &[u8]) -> bool {
     }
 }
 
-fn ipv6(host: &[u8]) -> Option<Ipv6Addr> {
+/// The address in brackets, if it is one.
+pub(super) fn ipv6(host: &[u8]) -> Option<Ipv6Addr> {
     let inner = host.strip_prefix(b"[")?.strip_suffix(b"]")?;
     std::str::from_utf8(inner).ok()?.parse().ok()
 }

@@ -5,9 +5,11 @@
 
 use super::authority::Authority;
 use super::bytes::{decimal, elements, is_token};
+use super::extension::Malformed;
 use super::head::{Head, Span};
 use super::known::Known;
 use super::refusal::Refusal;
+use super::section::FieldSection;
 
 /// What the checks found.
 #[derive(Clone, Copy, Debug, Default)]
@@ -85,7 +87,7 @@ impl Target {
 
 /// The host that the request is for: the one in an absolute-form target, or the value of Host.
 fn host(head: &Head<'_>, bytes: &[u8], authority: Option<Span>) -> Result<Span, Refusal> {
-    let mut lines = head.values(bytes, Known::Host);
+    let mut lines = head.section(bytes).spans(Known::Host);
     let first = lines.next();
     //= https://www.rfc-editor.org/rfc/rfc9112#section-3.2
     //# A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request message that lacks a Host
@@ -111,8 +113,9 @@ fn host(head: &Head<'_>, bytes: &[u8], authority: Option<Span>) -> Result<Span, 
 
 /// Whether content follows the head (RFC 9112, section 6.3).
 fn has_body(head: &Head<'_>, bytes: &[u8]) -> Result<bool, Refusal> {
-    let length = content_length(head, bytes)?;
-    if head.values(bytes, Known::TransferEncoding).next().is_none() {
+    let fields = head.section(bytes);
+    let length = content_length(fields).map_err(|Malformed| Refusal::InvalidContentLength)?;
+    if fields.values(Known::TransferEncoding).next().is_none() {
         return Ok(length.is_some_and(|length| length > 0));
     }
     //= https://www.rfc-editor.org/rfc/rfc9112#section-6.1
@@ -128,36 +131,33 @@ fn has_body(head: &Head<'_>, bytes: &[u8]) -> Result<bool, Refusal> {
     if length.is_some() {
         return Err(Refusal::TransferEncodingAndContentLength);
     }
-    check_transfer_encoding(head, bytes)?;
+    check_transfer_encoding(fields)?;
     Ok(true)
 }
 
-/// The one value of all Content-Length fields.
-fn content_length(head: &Head<'_>, bytes: &[u8]) -> Result<Option<u64>, Refusal> {
+/// The one value of all Content-Length fields, of a request or of a response.
+pub(super) fn content_length(fields: FieldSection<'_>) -> Result<Option<u64>, Malformed> {
     let mut length = None;
     //= https://www.rfc-editor.org/rfc/rfc9112#section-6.3
     //# If a message is received without Transfer-Encoding and with an invalid Content-Length header field, then the
     //# message framing is invalid and the recipient MUST treat it as an unrecoverable error, unless the field value
     //# can be successfully parsed as a comma-separated list (Section 5.6.1 of [HTTP]), all values in the list are
     //# valid, and all values in the list are the same
-    for (_, line) in head.values(bytes, Known::ContentLength) {
-        for value in elements(line) {
-            let value = decimal(value).ok_or(Refusal::InvalidContentLength)?;
-            if *length.get_or_insert(value) != value {
-                return Err(Refusal::InvalidContentLength);
-            }
+    for value in fields.values(Known::ContentLength).flat_map(elements) {
+        let value = decimal(value).ok_or(Malformed)?;
+        if *length.get_or_insert(value) != value {
+            return Err(Malformed);
         }
     }
     Ok(length)
 }
 
 /// Nothing here decodes a body, so the one coding that passes is the one that says where the body ends.
-fn check_transfer_encoding(head: &Head<'_>, bytes: &[u8]) -> Result<(), Refusal> {
+fn check_transfer_encoding(fields: FieldSection<'_>) -> Result<(), Refusal> {
     let mut others = 0;
     let mut chunked = 0;
     let mut last_is_chunked = false;
-    let codings = head.values(bytes, Known::TransferEncoding).flat_map(|(_, value)| elements(value));
-    for coding in codings.filter(|coding| !coding.is_empty()) {
+    for coding in fields.list(Known::TransferEncoding) {
         last_is_chunked = coding.eq_ignore_ascii_case(b"chunked");
         if last_is_chunked {
             chunked += 1;

@@ -1,19 +1,21 @@
-//! The head of an HTTP/1.1 request: request line, field lines, empty line (RFC 9112, section 2.1).
+//! The head of an HTTP/1.1 message: request line or status line, field lines, empty line (RFC 9112, section 2.1).
 //!
 //! The parser is incremental: it is given the whole head as far as it has arrived, remembers where it stopped and
-//! never scans an octet twice, so that a request that trickles in octet by octet costs no more than one that
+//! never scans an octet twice, so that a message that trickles in octet by octet costs no more than one that
 //! arrives at once. It copies nothing and allocates nothing; what it keeps are [`Span`]s, of the fields that there are rules
 //! for.
 //!
-//! Only syntax is decided here. A response differs in its first line alone: a client's parser is a status line in
-//! front of the same [`FieldLines`].
+//! Only syntax is decided here. Requests and responses differ in their first lines alone: each is a [`StartLine`] in front of the
+//! same [`FieldLines`].
 
-use super::field_lines::{FieldLineError, FieldLines, Fields};
-use super::known::{Known, KnownFields, Values};
+use super::field_lines::{FieldLineError, FieldLines};
+use super::known::KnownFields;
 use super::refusal::Refusal;
 use super::request_line::RequestLine;
+use super::section::FieldSection;
+use super::status_line::{Status, StatusLine};
 
-/// What a request head may cost before it is refused.
+/// What a head may cost before it is refused: that of a request, or that of the response that a client waits for.
 ///
 /// ```
 /// use framewright::handshake::HeadLimits;
@@ -25,11 +27,12 @@ use super::request_line::RequestLine;
 pub struct HeadLimits {
     /// The longest request line, in octets, without its CRLF. Default 8192: RFC 9112, section 3, recommends at least
     /// 8000. Raise it for applications that put tokens into the query; the cost is memory for each handshake.
-    /// A longer one is refused with 414 (URI Too Long).
+    /// A longer one is refused with 414 (URI Too Long). A status line has no limit of its own but `head`.
     pub request_line: usize,
     /// The longest head, in octets, from the first octet to the empty line that ends it. Default 16384, what common
     /// servers take: room for a request line, cookies and a token. Twice as much is what a peer
     /// can make a server hold that keeps the head in a vector which doubles. A longer one is refused with 431 (Request Header Fields Too Large).
+    /// For a client it is the limit of everything up to the end of the final response's head: interim responses count.
     pub head: usize,
     /// The largest number of field lines. Default 100: browsers send about 15. They are not kept apart, so a
     /// higher number costs no memory, only the time to read them. More are refused with 431.
@@ -81,41 +84,54 @@ pub(super) struct FieldSpan {
 /// Offsets are 32 bits wide; a larger limit is taken for this.
 const MAX_HEAD: usize = 0x7fff_ffff;
 
-/// A resumable parser of a request head.
+/// The first line of a message.
+pub(super) trait StartLine {
+    /// What is wrong with a head of this kind.
+    type Error: From<FieldLineError>;
+
+    /// Reads on at `*pos`, and moves it past what was understood. `true` once the line's LF has been read.
+    fn parse(&mut self, bytes: &[u8], pos: &mut usize) -> Result<bool, Self::Error>;
+
+    /// What to say of a head that is longer than `limit`.
+    fn too_long(limit: usize) -> Self::Error;
+}
+
+/// A resumable parser of a head.
 #[derive(Debug)]
-pub(super) struct HeadParser {
+pub(super) struct HeadParser<L> {
     /// The next octet to look at.
     pos: usize,
     phase: Phase,
     limit: usize,
-    line: RequestLine,
+    line: L,
     fields: FieldLines,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    RequestLine,
+    StartLine,
     FieldLines,
     Done,
 }
 
-impl HeadParser {
-    pub(super) fn new(limits: HeadLimits) -> Self {
+impl<L: StartLine> HeadParser<L> {
+    /// Starts at `pos`, where `line` is.
+    fn at(pos: usize, line: L, limits: HeadLimits) -> Self {
         HeadParser {
-            pos: 0,
-            phase: Phase::RequestLine,
+            pos,
+            phase: Phase::StartLine,
             limit: limits.head.min(MAX_HEAD),
-            line: RequestLine::new(limits.request_line),
+            line,
             fields: FieldLines::new(limits.fields),
         }
     }
 
-    /// Reads on in `bytes`, which start at the request's first octet and hold at least what they held before.
+    /// Reads on in `bytes`, which start where they always did and hold at least what they held before.
     ///
-    /// `Ok(None)` until the head is complete, then its length in octets. Whatever follows it is not looked at.
-    pub(super) fn parse(&mut self, bytes: &[u8]) -> Result<Option<usize>, Refusal> {
+    /// `Ok(None)` until the head is complete, then where it ends. Whatever follows it is not looked at.
+    pub(super) fn parse(&mut self, bytes: &[u8]) -> Result<Option<usize>, L::Error> {
         let window = &bytes[..bytes.len().min(self.limit)];
-        if self.phase == Phase::RequestLine && self.line.parse(window, &mut self.pos)? {
+        if self.phase == Phase::StartLine && self.line.parse(window, &mut self.pos)? {
             self.phase = Phase::FieldLines;
         }
         if self.phase == Phase::FieldLines && self.fields.parse(window, &mut self.pos)? {
@@ -124,13 +140,53 @@ impl HeadParser {
         if self.phase == Phase::Done {
             return Ok(Some(self.pos));
         }
+        if window.len() == self.limit {
+            return Err(L::too_long(self.limit));
+        }
+        Ok(None)
+    }
+
+    /// The next octet to look at.
+    pub(super) fn pos(&self) -> usize {
+        self.pos
+    }
+}
+
+impl StartLine for RequestLine {
+    type Error = Refusal;
+
+    fn parse(&mut self, bytes: &[u8], pos: &mut usize) -> Result<bool, Refusal> {
+        self.parse(bytes, pos)
+    }
+
+    fn too_long(limit: usize) -> Refusal {
         //= https://www.rfc-editor.org/rfc/rfc6585#section-5
         //# The 431 status code indicates that the server is unwilling to process the request because its header
         //# fields are too large.
-        if window.len() == self.limit {
-            return Err(Refusal::HeadTooLong { limit: self.limit });
-        }
-        Ok(None)
+        Refusal::HeadTooLong { limit }
+    }
+}
+
+impl HeadParser<StatusLine> {
+    /// A parser of the response whose first octet is at `pos`: behind an interim response, if not at 0.
+    pub(super) fn response(pos: usize, limits: HeadLimits) -> Self {
+        HeadParser::at(pos, StatusLine::new(pos), limits)
+    }
+
+    /// What the complete status line says, and where.
+    pub(super) fn status(&self) -> Status {
+        self.line.status()
+    }
+
+    /// The complete field section in `bytes`.
+    pub(super) fn section<'a>(&'a self, bytes: &'a [u8]) -> FieldSection<'a> {
+        FieldSection::new(bytes, self.line.end(), self.fields.known())
+    }
+}
+
+impl HeadParser<RequestLine> {
+    pub(super) fn new(limits: HeadLimits) -> Self {
+        HeadParser::at(0, RequestLine::new(limits.request_line), limits)
     }
 
     /// What the complete head says, and where.
@@ -159,15 +215,10 @@ pub(super) struct Head<'a> {
     pub(super) known: &'a KnownFields,
 }
 
-impl Head<'_> {
-    /// The field lines; `bytes` start with this head.
-    pub(super) fn fields<'b>(&self, bytes: &'b [u8]) -> Fields<'b> {
-        Fields::new(bytes, self.fields)
-    }
-
-    /// The values of the lines with a known name, and where they are.
-    pub(super) fn values<'b>(&self, bytes: &'b [u8], known: Known) -> Values<'b> {
-        self.known.values(known, self.fields(bytes), bytes)
+impl<'a> Head<'a> {
+    /// The field section; `bytes` start with this head.
+    pub(super) fn section(&self, bytes: &'a [u8]) -> FieldSection<'a> {
+        FieldSection::new(bytes, self.fields, self.known)
     }
 }
 
@@ -199,7 +250,7 @@ mod tests {
         let mut parser = HeadParser::new(HeadLimits::default());
         assert_eq!(parser.parse(&bytes), Ok(Some(REQUEST.len())));
         assert_eq!(parser.parse(&bytes), Ok(Some(REQUEST.len())));
-        assert_eq!(parser.head().fields(&bytes).count(), 2);
+        assert_eq!(parser.head().section(&bytes).iter().count(), 2);
     }
 
     /// What makes a trickling request linear: octets that were seen are not scanned again, so wiping them is harmless. (Only

@@ -20,10 +20,11 @@ pub(super) enum Known {
     Version,
     Subprotocols,
     Extensions,
+    Accept,
 }
 
 /// How many there are.
-const COUNT: usize = Known::Extensions as usize + 1;
+const COUNT: usize = Known::Accept as usize + 1;
 
 impl Known {
     /// The field with this name, which is a token, without regard to case.
@@ -38,6 +39,7 @@ impl Known {
             14 if is(name, b"content-length") => Known::ContentLength,
             17 if is(name, b"transfer-encoding") => Known::TransferEncoding,
             17 if is(name, b"sec-websocket-key") => Known::Key,
+            20 if is(name, b"sec-websocket-accept") => Known::Accept,
             21 if is(name, b"sec-websocket-version") => Known::Version,
             22 if is(name, b"sec-websocket-protocol") => Known::Subprotocols,
             24 if is(name, b"sec-websocket-extensions") => Known::Extensions,
@@ -139,6 +141,7 @@ mod tests {
         "Sec-WebSocket-Version",
         "Sec-WebSocket-Protocol",
         "Sec-WebSocket-Extensions",
+        "Sec-WebSocket-Accept",
     ];
 
     #[test]

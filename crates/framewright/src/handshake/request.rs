@@ -2,12 +2,13 @@
 
 use std::fmt;
 
-use super::bytes::{ascii, elements, is_token};
+use super::bytes::{ascii, is_token};
 use super::check::Facts;
 use super::extension::{Extension, ExtensionList};
 use super::head::{Head, Span};
 use super::known::{Known, KnownFields};
 use super::refusal::Refusal;
+use super::section::FieldSection;
 use super::upgrade::{self, Upgrade};
 
 /// A complete request head that satisfies HTTP: a view on its octets, cheap to copy.
@@ -82,8 +83,7 @@ impl<'a> Request<'a> {
     /// All field lines in the order received: the name as it was sent, and the value without the whitespace around
     /// it. A value may hold any octet but control characters; it need not be UTF-8.
     pub fn fields(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
-        let bytes = self.bytes;
-        self.head.fields(bytes).map(move |field| (ascii(field.name.of(bytes)), field.value.of(bytes)))
+        self.section().iter()
     }
 
     /// The value of the first field line with that name, without regard to case.
@@ -93,22 +93,17 @@ impl<'a> Request<'a> {
 
     /// The values of all field lines with that name, without regard to case, in the order received.
     pub fn field_all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
-        let bytes = self.bytes;
-        self.head
-            .fields(bytes)
-            .filter(move |field| field.name.of(bytes).eq_ignore_ascii_case(name.as_bytes()))
-            .map(move |field| field.value.of(bytes))
+        self.section().all(name)
+    }
+
+    /// The field section.
+    pub(super) fn section(&self) -> FieldSection<'a> {
+        self.head.section(self.bytes)
     }
 
     /// The values of all lines of a field that there are rules for, in the order received.
     pub(super) fn values(&self, known: Known) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        self.head.values(self.bytes, known).map(|(_, value)| value)
-    }
-
-    /// The elements of the comma-separated list that all lines of a field make together, empty ones left out (RFC 9110,
-    /// section 5.6.1).
-    pub(super) fn list(&self, known: Known) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        self.values(known).flat_map(elements).filter(|element| !element.is_empty())
+        self.section().values(known)
     }
 
     /// The value of the first Origin: the web page that a browser acts for. Programs send none, or anything.
@@ -131,7 +126,7 @@ impl<'a> Request<'a> {
     //# in an HTTP request (which is logically the same as a single
     //# |Sec-WebSocket-Protocol| header field that contains all values).
     pub fn subprotocols(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        self.list(Known::Subprotocols).filter(|element| is_token(element)).map(ascii)
+        self.section().list(Known::Subprotocols).filter(|element| is_token(element)).map(ascii)
     }
 
     /// The extensions that the client offers, most wanted first, over all Sec-WebSocket-Extensions lines.

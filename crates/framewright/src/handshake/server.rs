@@ -13,6 +13,7 @@ use super::field::{FieldName, FieldValue};
 use super::head::{HeadLimits, HeadParser};
 use super::refusal::Refusal;
 use super::request::Request;
+use super::request_line::RequestLine;
 use super::response::line;
 use super::upgrade::Upgrade;
 #[cfg(feature = "deflate")]
@@ -51,7 +52,7 @@ use crate::deflate::DeflatePolicy;
 /// ```
 #[derive(Debug)]
 pub struct ServerHandshake {
-    parser: HeadParser,
+    parser: HeadParser<RequestLine>,
     /// `None` for a deadline beyond the end of time.
     deadline: Option<Instant>,
     state: State,

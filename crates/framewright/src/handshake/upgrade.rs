@@ -6,6 +6,7 @@ use super::extension::{ExtensionList, MAX_EMPTY_ELEMENTS};
 use super::known::Known;
 use super::refusal::Refusal;
 use super::request::Request;
+use super::section::FieldSection;
 
 /// The most subprotocols that a request may offer. They are compared with each other, so the work grows with the
 /// square of their number; applications offer a handful.
@@ -27,7 +28,7 @@ pub(super) fn check(request: &Request<'_>) -> Result<Option<Upgrade>, Refusal> {
     if request.http_minor() == 0 {
         return Ok(None);
     }
-    let Some(well_formed) = names_websocket(request) else { return Ok(None) };
+    let Some(well_formed) = names_websocket(request.section()) else { return Ok(None) };
     //= https://www.rfc-editor.org/rfc/rfc6455#section-4.2.1
     //# An HTTP/1.1 or higher GET request
     if !request.is_get() {
@@ -36,7 +37,9 @@ pub(super) fn check(request: &Request<'_>) -> Result<Option<Upgrade>, Refusal> {
     if !well_formed {
         return Err(Refusal::InvalidUpgrade);
     }
-    check_connection(request)?;
+    if !names_upgrade(request.section()) {
+        return Err(Refusal::MissingConnectionUpgrade);
+    }
     check_version(request)?;
     let key = key(request)?;
     check_subprotocols(request)?;
@@ -54,10 +57,10 @@ pub(super) fn check(request: &Request<'_>) -> Result<Option<Upgrade>, Refusal> {
 //# An |Upgrade| header field containing the value "websocket",
 //# treated as an ASCII case-insensitive value.
 /// `None` if Upgrade does not name it; else whether the whole list follows the grammar.
-fn names_websocket(request: &Request<'_>) -> Option<bool> {
+fn names_websocket(fields: FieldSection<'_>) -> Option<bool> {
     let mut found = false;
     let mut well_formed = true;
-    request.list(Known::Upgrade).for_each(|protocol| {
+    fields.list(Known::Upgrade).for_each(|protocol| {
         // `websocket/13` is another protocol: the name was registered without versions.
         if protocol.eq_ignore_ascii_case(b"websocket") {
             found = true;
@@ -72,14 +75,15 @@ fn names_websocket(request: &Request<'_>) -> Option<bool> {
 //= https://www.rfc-editor.org/rfc/rfc6455#section-4.2.1
 //# A |Connection| header field that includes the token "Upgrade",
 //# treated as an ASCII case-insensitive value.
-fn check_connection(request: &Request<'_>) -> Result<(), Refusal> {
+/// A response says the same (section 4.2.2, item 5.3).
+pub(super) fn names_upgrade(fields: FieldSection<'_>) -> bool {
     let mut found = false;
     let mut well_formed = true;
-    request.list(Known::Connection).for_each(|option| {
+    fields.list(Known::Connection).for_each(|option| {
         well_formed &= is_token(option);
         found |= option.eq_ignore_ascii_case(b"upgrade");
     });
-    if found && well_formed { Ok(()) } else { Err(Refusal::MissingConnectionUpgrade) }
+    found && well_formed
 }
 
 fn check_version(request: &Request<'_>) -> Result<(), Refusal> {
@@ -167,7 +171,7 @@ fn check_extensions(request: &Request<'_>) -> Result<(), Refusal> {
 fn expects_continue(request: &Request<'_>) -> Result<bool, Refusal> {
     let mut found = false;
     let mut others = false;
-    request.list(Known::Expect).for_each(|expectation| {
+    request.section().list(Known::Expect).for_each(|expectation| {
         match expectation.eq_ignore_ascii_case(b"100-continue") {
             true => found = true,
             false => others = true,

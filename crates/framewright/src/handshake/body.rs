@@ -1,0 +1,212 @@
+//! The body of an answer that refuses a client's opening handshake: how long it is (RFC 9112, section 6.3), and its first octets.
+
+use super::bytes::{VALUE, is, is_ows};
+use super::check::content_length;
+use super::extension::Malformed;
+use super::known::Known;
+use super::response_head::ResponseHead;
+
+/// How much of a body is kept, in octets: enough of an error page to see what is wrong.
+pub(super) const MAX_BODY: usize = 64 * 1024;
+
+/// The longest stretch without content between chunks, in octets. Without a limit, chunk extensions and trailer fields could go on
+/// for ever without anything to show for it.
+const MAX_OVERHEAD: usize = 16 * 1024;
+
+/// Reads the body of a response as far as it is kept: the first 64 KiB of content.
+///
+/// Give it the octets behind the head, then what arrives, until [`push`](Self::push) returns `true` or the stream ends; then
+/// [`finish`](Self::finish) it. A deadline is the caller's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BodyReader {
+    body: Vec<u8>,
+    framing: Framing,
+    /// How many octets without content came in a row.
+    overhead: usize,
+    truncated: bool,
+}
+
+/// What is expected next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    /// Content until the stream ends.
+    UntilEof,
+    /// That many octets of content; not 0.
+    Length(u64),
+    Chunked(Chunk),
+    Done,
+}
+
+/// What is expected next of a body in chunks (RFC 9112, section 7.1).
+///
+/// ```text
+///         +-- ";" --> Extension -- CR --+
+///         |                             v
+///   Size -+----------- CR ----------> SizeLf -- LF -> Data -> DataCr -> DataLf -+
+///     ^                                 |                                       |
+///     +-------------------------------- | -- LF --------------------------------+
+///                                       +- LF -> Trailer <-> TrailerLf -> (done)
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Chunk {
+    /// A digit of the size, or what ends it.
+    Size {
+        size: u64,
+        has_digits: bool,
+    },
+    Extension {
+        size: u64,
+    },
+    SizeLf {
+        size: u64,
+    },
+    /// That many octets of content; not 0.
+    Data(u64),
+    DataCr,
+    DataLf,
+    /// A line of the trailer section; the empty one ends the body.
+    Trailer {
+        empty: bool,
+    },
+    TrailerLf {
+        empty: bool,
+    },
+}
+
+impl BodyReader {
+    /// A reader of the body that follows `head`, which is not the head of a tunnel.
+    pub(super) fn new(head: &ResponseHead<'_>) -> Self {
+        let framing = Framing::of(head);
+        BodyReader {
+            body: Vec::new(),
+            framing: framing.unwrap_or(Framing::Done),
+            overhead: 0,
+            truncated: framing.is_err(),
+        }
+    }
+
+    /// Takes the next octets, if any. `true` once there is nothing more to wait for: the body is complete, or longer than what is
+    /// kept, or framed in a way that cannot be read on.
+    pub fn push(&mut self, mut bytes: &[u8]) -> bool {
+        while self.framing != Framing::Done {
+            let Some(&byte) = bytes.first() else { return false };
+            let taken = match self.framing {
+                Framing::UntilEof => self.keep(bytes, u64::MAX),
+                Framing::Length(left) | Framing::Chunked(Chunk::Data(left)) => self.keep(bytes, left),
+                Framing::Chunked(chunk) => self.delimit(chunk, byte),
+                Framing::Done => None,
+            };
+            let Some(taken) = taken else {
+                self.truncated = true;
+                self.framing = Framing::Done;
+                break;
+            };
+            bytes = &bytes[taken..];
+        }
+        true
+    }
+
+    /// What was read of the body, and whether that is not all of it. The stream has ended, or `push` has returned `true`; a caller
+    /// that gives up before either knows more than this can tell where the body goes on until the stream ends.
+    pub fn finish(self) -> (Vec<u8>, bool) {
+        let is_complete = matches!(self.framing, Framing::UntilEof | Framing::Done);
+        (self.body, self.truncated || !is_complete)
+    }
+
+    /// Keeps what `bytes` have of `left` octets of content, and says how much that was. `None` if there is no room for it all.
+    fn keep(&mut self, bytes: &[u8], left: u64) -> Option<usize> {
+        let content = &bytes[..usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len())];
+        let room = MAX_BODY - self.body.len();
+        self.body.extend_from_slice(&content[..content.len().min(room)]);
+        if content.len() > room {
+            return None;
+        }
+        self.overhead = 0;
+        self.framing = self.framing.without(content.len() as u64);
+        Some(content.len())
+    }
+
+    /// One octet between the octets of content. `None` if it may not stand there.
+    fn delimit(&mut self, chunk: Chunk, byte: u8) -> Option<usize> {
+        self.overhead += 1;
+        if self.overhead > MAX_OVERHEAD {
+            return None;
+        }
+        self.framing = chunk.next(byte)?;
+        Some(1)
+    }
+}
+
+impl Framing {
+    fn of(head: &ResponseHead<'_>) -> Result<Framing, Malformed> {
+        //= https://www.rfc-editor.org/rfc/rfc9112#section-6.3
+        //# Any response to a HEAD request and any response with a 1xx (Informational), 204 (No Content), or 304 (Not
+        //# Modified) status code is always terminated by the first empty line after the header fields, regardless of
+        //# the header fields present in the message, and thus cannot contain a message body or trailer section.
+        if matches!(head.status(), 100..200 | 204 | 304) {
+            return Ok(Framing::Done);
+        }
+        //= https://www.rfc-editor.org/rfc/rfc9112#section-6.3
+        //# If a message is received with both a Transfer-Encoding and a Content-Length header field, the
+        //# Transfer-Encoding overrides the Content-Length.
+        if head.values(Known::TransferEncoding).next().is_some() {
+            let last = head.section().list(Known::TransferEncoding).last();
+            let is_chunked = last.is_some_and(|coding| coding.eq_ignore_ascii_case(b"chunked"));
+            //= https://www.rfc-editor.org/rfc/rfc9112#section-6.3
+            //# If a Transfer-Encoding header field is present in a response and the chunked transfer coding is not the
+            //# final encoding, the message body length is determined by reading the connection until it is closed by
+            //# the server.
+            // HTTP/1.0 has no transfer codings: whoever sends one closes the connection too.
+            let chunked = Framing::Chunked(Chunk::START);
+            return Ok(if is_chunked && head.http_minor() > 0 { chunked } else { Framing::UntilEof });
+        }
+        Ok(match content_length(head.section())? {
+            Some(0) => Framing::Done,
+            Some(length) => Framing::Length(length),
+            //= https://www.rfc-editor.org/rfc/rfc9112#section-6.3
+            //# Otherwise, this is a response message without a declared message body length, so the message body length
+            //# is determined by the number of octets received prior to the server closing the connection.
+            None => Framing::UntilEof,
+        })
+    }
+
+    /// What is expected after `taken` octets of content, which are no more than were expected.
+    fn without(self, taken: u64) -> Framing {
+        match self {
+            Framing::Length(left) if left == taken => Framing::Done,
+            Framing::Length(left) => Framing::Length(left - taken),
+            Framing::Chunked(Chunk::Data(left)) if left == taken => Framing::Chunked(Chunk::DataCr),
+            Framing::Chunked(Chunk::Data(left)) => Framing::Chunked(Chunk::Data(left - taken)),
+            other => other,
+        }
+    }
+}
+
+impl Chunk {
+    const START: Chunk = Chunk::Size { size: 0, has_digits: false };
+
+    /// What follows an octet that is no content; `None` if it may not stand there.
+    fn next(self, byte: u8) -> Option<Framing> {
+        Some(Framing::Chunked(match (self, byte) {
+            (Chunk::Size { size, has_digits: true } | Chunk::Extension { size }, b'\r') => {
+                Chunk::SizeLf { size }
+            }
+            (Chunk::Size { size, has_digits: true }, b';') => Chunk::Extension { size },
+            (Chunk::Size { size, has_digits: true }, byte) if is_ows(byte) => Chunk::Extension { size },
+            (Chunk::Size { size, .. }, byte) => {
+                let digit = u64::from(char::from(byte).to_digit(16)?);
+                Chunk::Size { size: size.checked_mul(16)?.checked_add(digit)?, has_digits: true }
+            }
+            (Chunk::Extension { size }, byte) if is(byte, VALUE) => Chunk::Extension { size },
+            (Chunk::SizeLf { size: 0 }, b'\n') => Chunk::Trailer { empty: true },
+            (Chunk::SizeLf { size }, b'\n') => Chunk::Data(size),
+            (Chunk::DataCr, b'\r') => Chunk::DataLf,
+            (Chunk::DataLf, b'\n') => Chunk::START,
+            (Chunk::Trailer { empty }, b'\r') => Chunk::TrailerLf { empty },
+            (Chunk::Trailer { .. }, byte) if is(byte, VALUE) => Chunk::Trailer { empty: false },
+            (Chunk::TrailerLf { empty: true }, b'\n') => return Some(Framing::Done),
+            (Chunk::TrailerLf { empty: false }, b'\n') => Chunk::Trailer { empty: true },
+            _ => return None,
+        }))
+    }
+}

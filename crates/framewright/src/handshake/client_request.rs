@@ -1,0 +1,288 @@
+//! The client's opening handshake as an application puts it together (RFC 6455, section 4.1): what is asked of which server.
+//!
+//! Everything is checked when it is put in, so that writing it cannot fail and nothing that an application was fed can end a line
+//! early.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use super::bytes::is_token;
+use super::field::{FieldName, FieldValue};
+use super::response::line;
+use super::response_head::ResponseHead;
+use super::upgrade::MAX_SUBPROTOCOLS;
+use super::uri::{RedirectError, UriError, WsUri};
+#[cfg(feature = "deflate")]
+use crate::deflate::DeflateOffer;
+
+/// What a client asks for.
+///
+/// ```
+/// use framewright::handshake::{ClientRequest, FieldName, FieldValue};
+///
+/// let request: ClientRequest = "wss://example.com/chat".parse()?;
+/// let request = request
+///     .with_subprotocol("chat.v2")?
+///     .with_subprotocol("chat.v1")?
+///     .with_field(FieldName::from_static("Authorization"), FieldValue::new("Bearer 5f3a")?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClientRequest {
+    uri: WsUri,
+    subprotocols: Vec<Cow<'static, str>>,
+    fields: Vec<(FieldName, FieldValue)>,
+    #[cfg(feature = "deflate")]
+    offers: Vec<DeflateOffer>,
+}
+
+impl ClientRequest {
+    /// A request for this URI: no subprotocols, no extensions and no fields but those of the handshake.
+    pub fn new(uri: WsUri) -> Self {
+        ClientRequest {
+            uri,
+            subprotocols: Vec::new(),
+            fields: Vec::new(),
+            #[cfg(feature = "deflate")]
+            offers: Vec::new(),
+        }
+    }
+
+    /// Where it goes.
+    pub fn uri(&self) -> &WsUri {
+        &self.uri
+    }
+
+    /// The same request for another URI.
+    #[must_use]
+    pub fn with_uri(mut self, uri: WsUri) -> Self {
+        self.uri = uri;
+        self
+    }
+
+    /// Offers a subprotocol, after those already there: the most wanted first.
+    ///
+    /// # Errors
+    /// [`RequestError`] if it is no token, if it is offered already, or if 64 are.
+    //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
+    //# The elements that comprise this value MUST be non-
+    //# empty strings with characters in the range U+0021 to U+007E not
+    //# including separator characters as defined in [RFC2616] and MUST
+    //# all be unique strings.
+    pub fn with_subprotocol(
+        mut self,
+        subprotocol: impl Into<Cow<'static, str>>,
+    ) -> Result<Self, RequestError> {
+        let subprotocol = subprotocol.into();
+        if !is_token(subprotocol.as_bytes()) {
+            return Err(RequestError::InvalidSubprotocol);
+        }
+        if self.subprotocols.contains(&subprotocol) {
+            return Err(RequestError::RepeatedSubprotocol);
+        }
+        if self.subprotocols.len() == MAX_SUBPROTOCOLS {
+            return Err(RequestError::TooManySubprotocols);
+        }
+        self.subprotocols.push(subprotocol);
+        Ok(self)
+    }
+
+    /// Adds a field line after those already there; a name may be given several times. None is set by default but those of the
+    /// handshake: no User-Agent, no Origin.
+    #[must_use]
+    pub fn with_field(mut self, name: FieldName, value: FieldValue) -> Self {
+        self.fields.push((name, value));
+        self
+    }
+
+    /// Offers permessage-deflate, after the offers already there: the most wanted first (RFC 7692, section 5.1).
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub fn with_deflate(mut self, offer: DeflateOffer) -> Self {
+        self.offers.push(offer);
+        self
+    }
+
+    /// The offers of permessage-deflate, the most wanted first.
+    #[cfg(feature = "deflate")]
+    pub fn offers(&self) -> &[DeflateOffer] {
+        &self.offers
+    }
+
+    /// The subprotocols offered, the most wanted first.
+    pub fn subprotocols(&self) -> impl Iterator<Item = &str> {
+        self.subprotocols.iter().map(AsRef::as_ref)
+    }
+
+    /// The same, to be kept.
+    pub(super) fn offered_subprotocols(&self) -> &[Cow<'static, str>] {
+        &self.subprotocols
+    }
+
+    /// The fields that were added.
+    pub fn fields(&self) -> impl Iterator<Item = (&FieldName, &FieldValue)> {
+        self.fields.iter().map(|(name, value)| (name, value))
+    }
+
+    /// The request to make next, if `response` is a redirect: 301, 302, 303, 307 or 308 with a Location. `None` if it is none.
+    ///
+    /// The new request is this one for another URI. Where that is of another origin, Authorization, Cookie and
+    /// Proxy-Authorization are left out: they are meant for this one.
+    ///
+    /// # Errors
+    /// [`RedirectError`] if the redirect cannot be followed; never is one from `wss` to `ws`.
+    //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
+    //# If the status code received from the server is not 101, the
+    //# client handles the response per HTTP [RFC2616] procedures.  In
+    //# particular, the client might perform authentication if it
+    //# receives a 401 status code; the server might redirect the client
+    //# using a 3xx status code (but clients are not required to follow
+    //# them), etc.
+    pub fn redirected(&self, response: &ResponseHead<'_>) -> Option<Result<ClientRequest, RedirectError>> {
+        if !matches!(response.status(), 301 | 302 | 303 | 307 | 308) {
+            return None;
+        }
+        let mut locations = response.field_all("Location");
+        let location = locations.next()?;
+        if locations.next().is_some() {
+            return Some(Err(RedirectError::RepeatedLocation));
+        }
+        Some(self.uri.redirect(location).map(|uri| self.clone().redirected_to(uri)))
+    }
+
+    fn redirected_to(mut self, uri: WsUri) -> ClientRequest {
+        if !self.uri.is_same_origin(&uri) {
+            self.fields.retain(|(name, _)| !is_credential(name));
+        }
+        self.with_uri(uri)
+    }
+
+    /// Appends the octets of the request.
+    pub(super) fn encode(&self, key: &[u8; 24], out: &mut Vec<u8>) {
+        //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
+        //# The method of the request MUST be GET, and the HTTP version MUST
+        //# be at least 1.1.
+        out.extend_from_slice(b"GET ");
+        //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
+        //# The "Request-URI" part of the request MUST match the /resource
+        //# name/ defined in Section 3 (a relative URI) or be an absolute
+        //# http/https URI that, when parsed, has a /resource name/, /host/,
+        //# and /port/ that match the corresponding ws/wss URI.
+        out.extend_from_slice(self.uri.resource_name().as_bytes());
+        out.extend_from_slice(b" HTTP/1.1\r\n");
+        //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
+        //# The request MUST contain a |Host| header field whose value
+        //# contains /host/ plus optionally ":" followed by /port/ (when not
+        //# using the default port).
+        line(out, "Host", self.uri.authority().as_bytes());
+        //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
+        //# The request MUST contain an |Upgrade| header field whose value
+        //# MUST include the "websocket" keyword.
+        line(out, "Upgrade", b"websocket");
+        //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
+        //# The request MUST contain a |Connection| header field whose value
+        //# MUST include the "Upgrade" token.
+        line(out, "Connection", b"Upgrade");
+        line(out, "Sec-WebSocket-Key", key);
+        //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
+        //# The request MUST include a header field with the name
+        //# |Sec-WebSocket-Version|.  The value of this header field MUST be
+        //# 13.
+        line(out, "Sec-WebSocket-Version", b"13");
+        if !self.subprotocols.is_empty() {
+            line(out, "Sec-WebSocket-Protocol", self.subprotocols.join(", ").as_bytes());
+        }
+        self.encode_offers(out);
+        for (name, value) in &self.fields {
+            line(out, name.as_str(), value.as_bytes());
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc7692#section-5.1
+    //# A client may also offer multiple PMCE choices to the server by including multiple elements in the
+    //# "Sec-WebSocket-Extensions" header, one for each PMCE offered.
+    #[cfg(feature = "deflate")]
+    fn encode_offers(&self, out: &mut Vec<u8>) {
+        let mut before: &[u8] = b"Sec-WebSocket-Extensions: ";
+        for offer in &self.offers {
+            out.extend_from_slice(before);
+            offer.write(out);
+            before = b", ";
+        }
+        if !self.offers.is_empty() {
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+
+    /// There is nothing to offer.
+    #[cfg(not(feature = "deflate"))]
+    #[allow(clippy::unused_self, reason = "as with the feature deflate")]
+    fn encode_offers(&self, _: &mut Vec<u8>) {}
+}
+
+/// Whether a field tells one origin who is asking.
+fn is_credential(name: &FieldName) -> bool {
+    let names = ["Authorization", "Cookie", "Proxy-Authorization"];
+    names.iter().any(|credential| name.as_str().eq_ignore_ascii_case(credential))
+}
+
+/// Fields may hold credentials: they are left out.
+impl fmt::Debug for ClientRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("ClientRequest");
+        out.field("uri", &self.uri.as_str()).field("subprotocols", &self.subprotocols);
+        #[cfg(feature = "deflate")]
+        out.field("offers", &self.offers);
+        out.finish_non_exhaustive()
+    }
+}
+
+impl From<WsUri> for ClientRequest {
+    fn from(uri: WsUri) -> Self {
+        ClientRequest::new(uri)
+    }
+}
+
+impl FromStr for ClientRequest {
+    type Err = UriError;
+
+    fn from_str(uri: &str) -> Result<Self, UriError> {
+        WsUri::parse(uri).map(ClientRequest::new)
+    }
+}
+
+impl TryFrom<&str> for ClientRequest {
+    type Error = UriError;
+
+    fn try_from(uri: &str) -> Result<Self, UriError> {
+        uri.parse()
+    }
+}
+
+/// Why something cannot be part of a request: the caller's mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// The subprotocol is not a token.
+    InvalidSubprotocol,
+    /// The subprotocol is offered already.
+    RepeatedSubprotocol,
+    /// No server of this crate reads more than 64.
+    TooManySubprotocols,
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RequestError::InvalidSubprotocol => "the subprotocol is not a token (RFC 6455, section 4.1)",
+            RequestError::RepeatedSubprotocol => "the subprotocol is offered already (RFC 6455, section 4.1)",
+            RequestError::TooManySubprotocols => {
+                return write!(f, "more than {MAX_SUBPROTOCOLS} subprotocols");
+            }
+        })
+    }
+}
+
+impl std::error::Error for RequestError {}

@@ -1,0 +1,187 @@
+//! How a client asks an HTTP proxy for a tunnel to the server: `CONNECT` (RFC 9110, section 9.3.6; RFC 6455, section 4.1).
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::body::BodyReader;
+use super::field::FieldValue;
+use super::head::HeadLimits;
+use super::response::line;
+use super::response_error::ResponseError;
+use super::response_head::ResponseHead;
+use super::response_reader::ResponseReader;
+use super::uri::WsUri;
+
+/// A client that waits for a proxy's answer. It is used as a [`ClientHandshake`](super::ClientHandshake) is, and before it.
+#[derive(Debug)]
+pub struct ProxyHandshake {
+    reader: ResponseReader<ProxyAnswer>,
+}
+
+/// What a proxy has answered.
+///
+/// These are the only two: anything else is a [`ResponseError`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProxyAnswer {
+    /// A status of 200 to 299: what follows is between the client and the server.
+    Tunnel {
+        /// Where the head ends, counted from the first octet received. A WebSocket server sends nothing before it was asked, so that
+        /// octets behind it are the proxy's, and a fault.
+        head_len: usize,
+    },
+    /// Any other status: 407 if the proxy wants to know who is asking.
+    Refused {
+        /// Where the head ends, counted from the first octet received: the body starts there.
+        head_len: usize,
+        /// Reads the body, for who wants to see it.
+        body: BodyReader,
+    },
+}
+
+impl ProxyHandshake {
+    /// Appends the octets of the request to `out`, and starts to wait at `now`; the head of the answer has to be complete `timeout`
+    /// later. `Duration::MAX` is no deadline.
+    pub fn new(
+        target: &WsUri,
+        credentials: Option<&BasicCredentials>,
+        limits: HeadLimits,
+        now: Instant,
+        timeout: Duration,
+        out: &mut Vec<u8>,
+    ) -> Self {
+        //= https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6
+        //# A client MUST send the port number even if the CONNECT request is based on a URI reference that contains an
+        //# authority component with an elided port
+        let authority = target.host_and_port();
+        out.extend_from_slice(format!("CONNECT {authority} HTTP/1.1\r\n").as_bytes());
+        line(out, "Host", authority.as_bytes());
+        if let Some(credentials) = credentials {
+            line(out, "Proxy-Authorization", credentials.as_field_value().as_bytes());
+        }
+        out.extend_from_slice(b"\r\n");
+        ProxyHandshake { reader: ResponseReader::new(limits, now, timeout) }
+    }
+
+    /// As [`ClientHandshake::parse`](super::ClientHandshake::parse).
+    ///
+    /// # Errors
+    /// The first rule of HTTP that the answer breaks, as soon as that shows, and the same one ever after: close the transport.
+    pub fn parse(&mut self, bytes: &[u8]) -> Result<Option<ProxyAnswer>, ResponseError> {
+        self.reader.parse(bytes, |response| Ok(judge(&response)))
+    }
+
+    /// As [`ClientHandshake::response`](super::ClientHandshake::response).
+    ///
+    /// # Panics
+    /// If [`parse`](Self::parse) has not returned an answer, or if `bytes` are fewer than its head has.
+    pub fn response<'a>(&'a self, bytes: &'a [u8]) -> ResponseHead<'a> {
+        self.reader.response(bytes)
+    }
+
+    /// As [`ClientHandshake::poll_timeout`](super::ClientHandshake::poll_timeout).
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.reader.poll_timeout()
+    }
+
+    /// As [`ClientHandshake::handle_timeout`](super::ClientHandshake::handle_timeout).
+    pub fn handle_timeout(&mut self, now: Instant) -> Option<ResponseError> {
+        self.reader.handle_timeout(now)
+    }
+
+    /// As [`ClientHandshake::handle_eof`](super::ClientHandshake::handle_eof).
+    pub fn handle_eof(&mut self) -> ResponseError {
+        self.reader.handle_eof()
+    }
+}
+
+fn judge(response: &ResponseHead<'_>) -> ProxyAnswer {
+    let head_len = response.end();
+    //= https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6
+    //# Any 2xx (Successful) response indicates that the sender (and all inbound proxies) will switch to tunnel mode
+    //# immediately after the response header section; data received after that header section is from the server
+    //# identified by the request target.
+    if (200..300).contains(&response.status()) {
+        return ProxyAnswer::Tunnel { head_len };
+    }
+    ProxyAnswer::Refused { head_len, body: BodyReader::new(response) }
+}
+
+/// A user name and a password, for a proxy or for a server (RFC 7617).
+///
+/// ```
+/// use framewright::handshake::{BasicCredentials, ClientRequest, FieldName};
+///
+/// let credentials = BasicCredentials::new("Aladdin", "open sesame")?;
+/// let request: ClientRequest = "wss://example.com/".parse()?;
+/// let request = request.with_field(FieldName::from_static("Authorization"), credentials.as_field_value());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct BasicCredentials {
+    /// `user ":" password`, in UTF-8.
+    pair: String,
+}
+
+impl BasicCredentials {
+    /// Checks a user name and a password.
+    ///
+    /// # Errors
+    /// [`CredentialsError`] if the name has a colon, or either of them a control character.
+    pub fn new(user: &str, password: &str) -> Result<Self, CredentialsError> {
+        //= https://www.rfc-editor.org/rfc/rfc7617#section-2
+        //# Furthermore, a user-id containing a colon character is invalid, as the first colon in a user-pass string
+        //# separates user-id and password from one another; text after the first colon is part of the password.
+        if user.contains(':') {
+            return Err(CredentialsError::Colon);
+        }
+        //= https://www.rfc-editor.org/rfc/rfc7617#section-2
+        //# The user-id and password MUST NOT contain any control characters (see "CTL" in Appendix B.1 of [RFC5234]).
+        if [user, password].iter().any(|part| part.bytes().any(|byte| byte.is_ascii_control())) {
+            return Err(CredentialsError::ControlCharacter);
+        }
+        Ok(BasicCredentials { pair: format!("{user}:{password}") })
+    }
+
+    /// The value of Authorization or of Proxy-Authorization.
+    pub fn as_field_value(&self) -> FieldValue {
+        let mut value = b"Basic ".to_vec();
+        let start = value.len();
+        let length = base64::encoded_len(self.pair.len(), true).expect("what is in memory has a length");
+        value.resize(start + length, 0);
+        STANDARD.encode_slice(&self.pair, &mut value[start..]).expect("that is its length");
+        FieldValue::from_bytes(value).expect("base64 is visible US-ASCII")
+    }
+}
+
+/// Shows neither of them.
+impl fmt::Debug for BasicCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BasicCredentials").finish_non_exhaustive()
+    }
+}
+
+/// Why a user name and a password cannot be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CredentialsError {
+    /// The user name has a colon.
+    Colon,
+    /// The user name or the password has a control character.
+    ControlCharacter,
+}
+
+impl fmt::Display for CredentialsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            CredentialsError::Colon => "the user name has a colon (RFC 7617, section 2)",
+            CredentialsError::ControlCharacter => {
+                "the user name or the password has a control character (RFC 7617, section 2)"
+            }
+        })
+    }
+}
+
+impl std::error::Error for CredentialsError {}

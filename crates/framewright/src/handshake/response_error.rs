@@ -1,0 +1,174 @@
+//! Why a client gives up over what a server, or a proxy, has answered to its request: one variant for each rule that can be
+//! broken.
+
+use std::fmt;
+
+use super::field_lines::FieldLineError;
+#[cfg(feature = "deflate")]
+use crate::deflate::AnswerError;
+
+/// Why the answer to a client's opening handshake fails it. Nothing is sent in reply: the transport is closed.
+///
+/// An answer that says no in well-formed HTTP is no error: see [`Answer::Refused`](super::Answer::Refused).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ResponseError {
+    /// The first octets are not `HTTP/`.
+    NotHttp,
+    /// Another major version of HTTP.
+    HttpVersionNotSupported,
+    /// The status line is malformed.
+    InvalidStatusLine,
+    /// A 101 in HTTP/1.0.
+    UpgradeInHttp10,
+    /// The head, with the interim responses before it, is longer than [`HeadLimits::head`](super::HeadLimits::head).
+    HeadTooLong {
+        /// The limit, in octets.
+        limit: usize,
+    },
+    /// There are more field lines than [`HeadLimits::fields`](super::HeadLimits::fields).
+    TooManyFields {
+        /// The limit.
+        limit: usize,
+    },
+    /// More interim responses than anybody has a use for.
+    TooManyInterimResponses {
+        /// How many are skipped.
+        limit: usize,
+    },
+    /// A field name is no token.
+    InvalidFieldName,
+    /// Whitespace between a field name and the colon.
+    SpaceBeforeColon,
+    /// Whitespace before the first field line.
+    SpaceBeforeFirstField,
+    /// A field line that is continued in the next one.
+    ObsoleteFolding,
+    /// A control character in a field value.
+    InvalidFieldValue,
+    /// CR without LF.
+    BareCr,
+    /// LF without CR.
+    BareLf,
+    /// The 101 has no Upgrade.
+    MissingUpgrade,
+    /// The Upgrade of the 101 is not `websocket` alone.
+    InvalidUpgrade,
+    /// The Connection of the 101 does not name Upgrade, or there is none, or it is malformed.
+    MissingConnectionUpgrade,
+    /// The 101 has no Sec-WebSocket-Accept.
+    MissingAccept,
+    /// The 101 has several Sec-WebSocket-Accept.
+    RepeatedAccept,
+    /// Sec-WebSocket-Accept does not answer the key that was sent.
+    WrongAccept,
+    /// The 101 has several Sec-WebSocket-Protocol.
+    RepeatedSubprotocol,
+    /// Sec-WebSocket-Protocol is not one token.
+    InvalidSubprotocol,
+    /// The subprotocol is not one of those that were offered.
+    SubprotocolNotOffered,
+    /// Sec-WebSocket-Extensions says what the client cannot agree to.
+    #[cfg(feature = "deflate")]
+    Extensions(AnswerError),
+    /// An extension, of which none was offered.
+    #[cfg(not(feature = "deflate"))]
+    ExtensionNotOffered,
+    /// The stream ended before the first octet of an answer.
+    Closed,
+    /// The stream ended inside the answer's head.
+    Truncated,
+    /// The answer was not complete in time.
+    Timeout,
+}
+
+impl fmt::Display for ResponseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ResponseError::NotHttp => "the answer is not HTTP (RFC 9112, section 4)",
+            ResponseError::HttpVersionNotSupported => "the answer is not HTTP/1.x (RFC 9112, section 2.3)",
+            ResponseError::InvalidStatusLine => "the status line is malformed (RFC 9112, section 4)",
+            ResponseError::UpgradeInHttp10 => "a 101 in HTTP/1.0 (RFC 6455, section 4.2.2)",
+            ResponseError::HeadTooLong { limit } => {
+                return write!(f, "the answer's head is longer than {limit} octets (RFC 9110, section 5.4)");
+            }
+            ResponseError::TooManyFields { limit } => {
+                return write!(f, "the answer has more than {limit} field lines (RFC 9110, section 5.4)");
+            }
+            ResponseError::TooManyInterimResponses { limit } => {
+                return write!(f, "more than {limit} interim responses (RFC 9110, section 15.2)");
+            }
+            ResponseError::InvalidFieldName => "a field name is no token (RFC 9110, section 5.1)",
+            ResponseError::SpaceBeforeColon => {
+                "whitespace between a field name and its colon (RFC 9112, section 5.1)"
+            }
+            ResponseError::SpaceBeforeFirstField => {
+                "whitespace before the first field line (RFC 9112, section 2.2)"
+            }
+            ResponseError::ObsoleteFolding => "a folded field line (RFC 9112, section 5.2)",
+            ResponseError::InvalidFieldValue => {
+                "a control character in a field value (RFC 9110, section 5.5)"
+            }
+            ResponseError::BareCr => "a CR without LF (RFC 9112, section 2.2)",
+            ResponseError::BareLf => "an LF without CR (RFC 9112, section 2.2)",
+            ResponseError::MissingUpgrade => "the 101 has no Upgrade (RFC 6455, section 4.1)",
+            ResponseError::InvalidUpgrade => {
+                "the 101 upgrades to something else than websocket (RFC 6455, section 4.1)"
+            }
+            ResponseError::MissingConnectionUpgrade => {
+                "the Connection of the 101 does not name Upgrade (RFC 6455, section 4.1)"
+            }
+            ResponseError::MissingAccept => "the 101 has no Sec-WebSocket-Accept (RFC 6455, section 4.1)",
+            ResponseError::RepeatedAccept => {
+                "the 101 has several Sec-WebSocket-Accept (RFC 6455, section 11.3.3)"
+            }
+            ResponseError::WrongAccept => {
+                "Sec-WebSocket-Accept does not answer the key that was sent (RFC 6455, section 4.1)"
+            }
+            ResponseError::RepeatedSubprotocol => {
+                "the 101 has several Sec-WebSocket-Protocol (RFC 6455, section 11.3.4)"
+            }
+            ResponseError::InvalidSubprotocol => {
+                "Sec-WebSocket-Protocol is not one token (RFC 6455, section 4.3)"
+            }
+            ResponseError::SubprotocolNotOffered => {
+                "the subprotocol is not one that was offered (RFC 6455, section 4.1)"
+            }
+            #[cfg(feature = "deflate")]
+            ResponseError::Extensions(error) => return error.fmt(f),
+            #[cfg(not(feature = "deflate"))]
+            ResponseError::ExtensionNotOffered => {
+                "the server accepted an extension that was not offered (RFC 6455, section 4.1)"
+            }
+            ResponseError::Closed => "the connection was closed without an answer (RFC 6455, section 4.1)",
+            ResponseError::Truncated => "the connection was closed inside the answer (RFC 9112, section 8)",
+            ResponseError::Timeout => "no complete answer in time (RFC 6455, section 4.1)",
+        })
+    }
+}
+
+impl std::error::Error for ResponseError {}
+
+#[cfg(feature = "deflate")]
+impl From<AnswerError> for ResponseError {
+    fn from(error: AnswerError) -> Self {
+        ResponseError::Extensions(error)
+    }
+}
+
+impl From<FieldLineError> for ResponseError {
+    fn from(error: FieldLineError) -> Self {
+        match error {
+            FieldLineError::Name => ResponseError::InvalidFieldName,
+            FieldLineError::SpaceBeforeColon => ResponseError::SpaceBeforeColon,
+            FieldLineError::SpaceBeforeFirstField => ResponseError::SpaceBeforeFirstField,
+            // A user agent would have to mend it. No server folds the lines of a 101, and no field of ours has a use for
+            // SP inside, so that there is nothing to gain.
+            FieldLineError::ObsoleteFolding => ResponseError::ObsoleteFolding,
+            FieldLineError::Value => ResponseError::InvalidFieldValue,
+            FieldLineError::BareCr => ResponseError::BareCr,
+            FieldLineError::BareLf => ResponseError::BareLf,
+            FieldLineError::TooMany { limit } => ResponseError::TooManyFields { limit },
+        }
+    }
+}

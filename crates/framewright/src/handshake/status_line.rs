@@ -1,0 +1,124 @@
+//! The status line (RFC 9112, section 4): `HTTP-version SP status-code SP [ reason-phrase ] CRLF`.
+//!
+//! Strict, with one exception: many servers leave out the SP in front of a reason phrase that is not there.
+//!
+//! ```text
+//!   Code -- "HTTP/1.x 101" -- SP -> Reason -- CR -> Lf -- LF -> (done)
+//!                    |                               ^
+//!                    +------------- CR --------------+
+//! ```
+
+use super::head::{Span, StartLine};
+use super::response_error::ResponseError;
+use super::scan;
+
+/// How a status line starts; the digits stand for others.
+const START: &[u8; 13] = b"HTTP/1.1 101 ";
+
+/// A resumable parser of the status line.
+#[derive(Debug)]
+pub(super) struct StatusLine {
+    phase: Phase,
+    start: usize,
+    /// Where the next line starts.
+    end: usize,
+    status: Status,
+}
+
+/// What a status line says, and where.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Status {
+    /// 0 to 999.
+    pub(super) code: u16,
+    /// `x` of `HTTP/1.x`.
+    pub(super) minor: u8,
+    pub(super) reason: Span,
+}
+
+/// What is expected next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Code,
+    Reason,
+    Lf,
+}
+
+impl StatusLine {
+    /// Starts before the octet at `start`.
+    pub(super) fn new(start: usize) -> Self {
+        StatusLine { phase: Phase::Code, start, end: start, status: Status::default() }
+    }
+
+    /// What the line says, once it is complete.
+    pub(super) fn status(&self) -> Status {
+        self.status
+    }
+
+    /// Where the next line starts, once this one is complete.
+    pub(super) fn end(&self) -> usize {
+        self.end
+    }
+
+    /// One octet of the version, of the code, or the one that follows them.
+    fn code(&mut self, byte: u8, pos: usize) -> Result<(), ResponseError> {
+        match (pos - self.start, byte) {
+            (0..=4, byte) if byte != START[pos - self.start] => return Err(ResponseError::NotHttp),
+            // Whatever HTTP/0.9 or HTTP/2 would go on to say, it is another major version.
+            (5, b'0' | b'2'..=b'9') => return Err(ResponseError::HttpVersionNotSupported),
+            (7, b'0'..=b'9') => self.status.minor = byte - b'0',
+            //= https://www.rfc-editor.org/rfc/rfc9112#section-4
+            //# The status-code element is a 3-digit integer code describing the result of the server's attempt to
+            //# understand and satisfy the client's corresponding request.
+            (9..=11, b'0'..=b'9') => self.status.code = 10 * self.status.code + u16::from(byte - b'0'),
+            (12, b'\r') => self.end_reason(pos, pos),
+            (12, b' ') => self.phase = Phase::Reason,
+            (at @ (0..=6 | 8), byte) if byte == START[at] => {}
+            (_, b'\n') => return Err(ResponseError::BareLf),
+            _ => return Err(ResponseError::InvalidStatusLine),
+        }
+        Ok(())
+    }
+
+    /// The octet that the scan of the reason phrase stopped at.
+    fn reason(&mut self, byte: u8, pos: usize) -> Result<(), ResponseError> {
+        match byte {
+            b'\r' => self.end_reason(self.start + START.len(), pos),
+            b'\n' => return Err(ResponseError::BareLf),
+            _ => return Err(ResponseError::InvalidStatusLine),
+        }
+        Ok(())
+    }
+
+    fn end_reason(&mut self, start: usize, end: usize) {
+        self.status.reason = Span::new(start, end);
+        self.phase = Phase::Lf;
+    }
+}
+
+impl StartLine for StatusLine {
+    type Error = ResponseError;
+
+    fn parse(&mut self, bytes: &[u8], pos: &mut usize) -> Result<bool, ResponseError> {
+        loop {
+            if self.phase == Phase::Reason {
+                *pos = scan::value(bytes, *pos);
+            }
+            let Some(&byte) = bytes.get(*pos) else { return Ok(false) };
+            match self.phase {
+                Phase::Code => self.code(byte, *pos)?,
+                Phase::Reason => self.reason(byte, *pos)?,
+                Phase::Lf if byte == b'\n' => {
+                    *pos += 1;
+                    self.end = *pos;
+                    return Ok(true);
+                }
+                Phase::Lf => return Err(ResponseError::BareCr),
+            }
+            *pos += 1;
+        }
+    }
+
+    fn too_long(limit: usize) -> ResponseError {
+        ResponseError::HeadTooLong { limit }
+    }
+}
