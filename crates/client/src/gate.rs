@@ -1,0 +1,191 @@
+//! One connection at a time to each remote host while it is being opened (RFC 6455, section 4.1), in the whole process.
+//!
+//! Whoever wants to connect queues for a [`Ticket`] and connects once it has its turn. Dropping the ticket gives the turn to
+//! the next in the queue, whose event loop is woken; nobody else is.
+
+use mio::Waker;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What counts as one remote host.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Host {
+    /// An IP address and a port, under whatever name it was found.
+    Address(IpAddr, u16),
+    /// A name and a port, where a proxy resolves the name.
+    //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
+    //# If the client cannot determine the IP address of the remote host
+    //# (for example, because all communication is being done through a
+    //# proxy server that performs DNS queries itself), then the client
+    //# MUST assume for the purposes of this step that each host name
+    //# refers to a distinct remote host
+    Name(String, u16),
+}
+
+impl Host {
+    pub(crate) fn of_address(address: SocketAddr) -> Host {
+        Host::Address(address.ip().to_canonical(), address.port())
+    }
+}
+
+/// A place in the queue for a remote host, left by dropping it.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    host: Host,
+    number: u64,
+}
+
+impl Ticket {
+    /// Queues for `host`. `waker` is woken when the turn comes, unless it is there at once.
+    pub(crate) fn queue(host: Host, waker: &Arc<Waker>) -> Ticket {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        queues().entry(host.clone()).or_default().push_back(Waiting { number, waker: Arc::clone(waker) });
+        Ticket { host, number }
+    }
+
+    /// Whether it is this ticket's turn. Once it is, it stays so.
+    //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
+    //# There MUST be no more than one connection in a
+    //# CONNECTING state.  If multiple connections to the same IP address
+    //# are attempted simultaneously, the client MUST serialize them so
+    //# that there is no more than one connection at a time running
+    //# through the following steps.
+    pub(crate) fn has_turn(&self) -> bool {
+        queues().get(&self.host).and_then(VecDeque::front).is_some_and(|first| first.number == self.number)
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut queues = queues();
+        let Some(queue) = queues.get_mut(&self.host) else { return };
+        let Some(place) = queue.iter().position(|waiting| waiting.number == self.number) else { return };
+        queue.remove(place);
+        let next = queue.front().filter(|_| place == 0).map(|waiting| Arc::clone(&waiting.waker));
+        if queue.is_empty() {
+            queues.remove(&self.host);
+        }
+        drop(queues);
+        if let Some(next) = next {
+            // Only a lack of kernel memory makes this fail; the turn is then seen with the loop's next event.
+            let _ = next.wake();
+        }
+    }
+}
+
+/// The first one of a queue has its turn.
+type Queues = BTreeMap<Host, VecDeque<Waiting>>;
+
+#[derive(Debug)]
+struct Waiting {
+    number: u64,
+    waker: Arc<Waker>,
+}
+
+fn queues() -> MutexGuard<'static, Queues> {
+    static QUEUES: Mutex<Queues> = Mutex::new(BTreeMap::new());
+    // No invariant spans a panic while it is locked.
+    QUEUES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mio::{Events, Poll, Token};
+    use std::time::Duration;
+
+    struct Loop {
+        poll: Poll,
+        waker: Arc<Waker>,
+    }
+
+    impl Loop {
+        fn new() -> Loop {
+            let poll = Poll::new().unwrap();
+            let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
+            Loop { poll, waker }
+        }
+
+        /// Whether it was woken since it was asked last.
+        fn woken(&mut self) -> bool {
+            let mut events = Events::with_capacity(4);
+            self.poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
+            !events.is_empty()
+        }
+    }
+
+    /// The queues are the process's, so each test has hosts of its own.
+    fn host(text: &str) -> Host {
+        Host::of_address(text.parse().unwrap())
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
+    //= type=test
+    //# There MUST be no more than one connection in a
+    //# CONNECTING state.  If multiple connections to the same IP address
+    //# are attempted simultaneously, the client MUST serialize them so
+    //# that there is no more than one connection at a time running
+    //# through the following steps.
+    #[test]
+    fn tickets_for_one_host_have_their_turns_in_order_and_only_the_next_is_woken() {
+        let (mut first, mut second, mut third) = (Loop::new(), Loop::new(), Loop::new());
+        let one = Ticket::queue(host("192.0.2.1:80"), &first.waker);
+        let two = Ticket::queue(host("192.0.2.1:80"), &second.waker);
+        let three = Ticket::queue(host("192.0.2.1:80"), &third.waker);
+        assert!(one.has_turn() && !two.has_turn() && !three.has_turn());
+        drop(one);
+        assert!(two.has_turn() && !three.has_turn());
+        assert!(second.woken() && !third.woken() && !first.woken());
+        drop(two);
+        assert!(three.has_turn() && third.woken());
+    }
+
+    #[test]
+    fn a_ticket_that_is_given_up_while_it_waits_wakes_nobody() {
+        let (mut first, mut second) = (Loop::new(), Loop::new());
+        let one = Ticket::queue(host("192.0.2.2:80"), &first.waker);
+        let two = Ticket::queue(host("192.0.2.2:80"), &first.waker);
+        let three = Ticket::queue(host("192.0.2.2:80"), &second.waker);
+        drop(two);
+        assert!(!first.woken() && !second.woken() && !three.has_turn());
+        drop(one);
+        assert!(three.has_turn() && second.woken());
+    }
+
+    #[test]
+    fn hosts_do_not_wait_for_each_other() {
+        let it = Loop::new();
+        let tickets = [
+            host("192.0.2.3:80"),
+            host("192.0.2.3:81"),
+            host("192.0.2.4:80"),
+            Host::Name("a.example".to_owned(), 80),
+            Host::Name("b.example".to_owned(), 80),
+        ]
+        .map(|host| Ticket::queue(host, &it.waker));
+        assert!(tickets.iter().all(Ticket::has_turn));
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
+    //= type=test
+    //# If the client cannot determine the IP address of the remote host
+    //# (for example, because all communication is being done through a
+    //# proxy server that performs DNS queries itself), then the client
+    //# MUST assume for the purposes of this step that each host name
+    //# refers to a distinct remote host
+    #[test]
+    fn a_host_is_its_address_and_a_name_only_where_there_is_none() {
+        assert_eq!(host("192.0.2.9:80"), host("[::ffff:192.0.2.9]:80"));
+    }
+
+    #[test]
+    fn nothing_is_kept_of_hosts_that_nobody_waits_for() {
+        let it = Loop::new();
+        let host = host("192.0.2.5:80");
+        drop(Ticket::queue(host.clone(), &it.waker));
+        assert!(!queues().contains_key(&host));
+    }
+}
