@@ -140,6 +140,18 @@ pub(super) enum Step {
 }
 
 impl Decoded {
+    /// Whether the event is a whole message.
+    #[must_use]
+    pub fn is_message(&self) -> bool {
+        matches!(self.step, Step::Text(_) | Step::Binary(_))
+    }
+
+    /// Whether the event is a chunk of a message.
+    #[must_use]
+    pub fn is_chunk(&self) -> bool {
+        matches!(self.step, Step::Chunk { .. })
+    }
+
     /// The event, its payload borrowed from the buffer that [`Connection::decode`](super::Connection::decode) was given.
     ///
     /// Text is looked at a second time here, to prove that the buffer still holds UTF-8;
