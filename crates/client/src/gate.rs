@@ -3,6 +3,7 @@
 //! Whoever wants to connect queues for a [`Ticket`] and connects once it has its turn. Dropping the ticket gives the turn to
 //! the next in the queue, whose event loop is woken; nobody else is.
 
+use framewright::handshake::WsUri;
 use mio::Waker;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -27,6 +28,14 @@ pub(crate) enum Host {
 impl Host {
     pub(crate) fn of_address(address: SocketAddr) -> Host {
         Host::Address(address.ip().to_canonical(), address.port())
+    }
+
+    /// The remote host of `uri`, as far as it is known without resolving its name.
+    pub(crate) fn of_uri(uri: &WsUri) -> Host {
+        match uri.ip() {
+            Some(ip) => Host::of_address(SocketAddr::new(ip, uri.port())),
+            None => Host::Name(uri.host().to_ascii_lowercase(), uri.port()),
+        }
     }
 }
 
@@ -162,8 +171,8 @@ mod tests {
             host("192.0.2.3:80"),
             host("192.0.2.3:81"),
             host("192.0.2.4:80"),
-            Host::Name("a.example".to_owned(), 80),
-            Host::Name("b.example".to_owned(), 80),
+            Host::of_uri(&"ws://a.example/".parse().unwrap()),
+            Host::of_uri(&"ws://b.example/".parse().unwrap()),
         ]
         .map(|host| Ticket::queue(host, &it.waker));
         assert!(tickets.iter().all(Ticket::has_turn));
@@ -179,6 +188,11 @@ mod tests {
     #[test]
     fn a_host_is_its_address_and_a_name_only_where_there_is_none() {
         assert_eq!(host("192.0.2.9:80"), host("[::ffff:192.0.2.9]:80"));
+        let uri = |text: &str| Host::of_uri(&text.parse().unwrap());
+        assert_eq!(uri("ws://192.0.2.9/a"), host("192.0.2.9:80"));
+        assert_eq!(uri("ws://[2001:db8::1]:8080/"), host("[2001:db8::1]:8080"));
+        assert_eq!(uri("ws://Example.com/"), uri("ws://example.COM:80/b"));
+        assert_ne!(uri("ws://a.example/"), uri("ws://b.example/"));
     }
 
     #[test]

@@ -1,0 +1,106 @@
+//! Why a connection could not be opened.
+
+use framewright::handshake::{RedirectError, ResponseError, ServerResponse, UriError};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+/// Why a connection could not be opened. Nothing is left of it then.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The URI is none that can be connected to.
+    Uri(UriError),
+    /// The URI is a `wss:` one.
+    TlsNotSupported,
+    /// The name of the host, or of the proxy, could not be resolved.
+    Resolve(io::Error),
+    /// The name has no address.
+    NoAddress,
+    /// There was no connection within [`connect_timeout`](crate::Options::connect_timeout).
+    ConnectTimeout,
+    /// No address could be connected to; what each of them came to.
+    Connect(Vec<(SocketAddr, io::Error)>),
+    /// The answer was not complete within [`handshake_timeout`](crate::Options::handshake_timeout).
+    HandshakeTimeout,
+    /// The server's answer breaks a rule.
+    Handshake(ResponseError),
+    /// The server answered with something else than a 101: a redirect too, where none are followed.
+    Refused(Box<ServerResponse>),
+    /// There were more redirects than [`redirects`](crate::Options::redirects) allows.
+    TooManyRedirects {
+        /// How many were allowed, and followed.
+        limit: u8,
+        /// The one that was not followed.
+        response: Box<ServerResponse>,
+    },
+    /// A redirect leads to where this client does not go.
+    Redirect(RedirectError),
+    /// The proxy did not connect; 407 if it wants to know who asks.
+    ProxyRefused(Box<ServerResponse>),
+    /// The proxy's answer breaks a rule.
+    ProxyHandshake(ResponseError),
+    /// Octets came through the proxy before the request was sent.
+    ProxyEarlyData,
+    /// The connection failed inside the opening handshake.
+    Lost(io::Error),
+    /// The system could not do what opening a connection takes.
+    Io(io::Error),
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConnectError::Uri(error) => write!(f, "{error}"),
+            ConnectError::TlsNotSupported => f.write_str("wss: URIs are not supported"),
+            ConnectError::Resolve(error) => write!(f, "the name could not be resolved: {error}"),
+            ConnectError::NoAddress => f.write_str("the name has no address"),
+            ConnectError::ConnectTimeout => f.write_str("there was no connection in time"),
+            ConnectError::Connect(attempts) => {
+                f.write_str("no connection")?;
+                attempts.iter().try_for_each(|(address, error)| write!(f, "; {address}: {error}"))
+            }
+            ConnectError::HandshakeTimeout => f.write_str("the opening handshake took too long"),
+            ConnectError::Handshake(error) => write!(f, "the server's answer: {error}"),
+            ConnectError::Refused(response) => write!(f, "the server answered with {}", Status(response)),
+            ConnectError::TooManyRedirects { limit, response } => {
+                write!(f, "{} after {limit} redirects, which is as many as are followed", Status(response))
+            }
+            ConnectError::Redirect(error) => write!(f, "a redirect: {error}"),
+            ConnectError::ProxyRefused(response) => write!(f, "the proxy answered with {}", Status(response)),
+            ConnectError::ProxyHandshake(error) => write!(f, "the proxy's answer: {error}"),
+            ConnectError::ProxyEarlyData => {
+                f.write_str("octets came through the proxy before the request was sent")
+            }
+            ConnectError::Lost(error) => write!(f, "lost inside the opening handshake: {error}"),
+            ConnectError::Io(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+/// The status of an answer, as a message tells it.
+struct Status<'a>(&'a ServerResponse);
+
+impl fmt::Display for Status<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (HTTP/1.{})", self.0.status(), self.0.http_minor())
+    }
+}
+
+impl std::error::Error for ConnectError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            ConnectError::Resolve(error) | ConnectError::Lost(error) | ConnectError::Io(error) => Some(error),
+            ConnectError::Uri(error) => Some(error),
+            ConnectError::Handshake(error) | ConnectError::ProxyHandshake(error) => Some(error),
+            ConnectError::Redirect(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<UriError> for ConnectError {
+    fn from(error: UriError) -> ConnectError {
+        ConnectError::Uri(error)
+    }
+}

@@ -1,0 +1,179 @@
+//! From a host to a TCP connection: its name is resolved, and its addresses are tried as `race` says and `gate` allows.
+
+use crate::gate::{Host, Ticket};
+use crate::race::Race;
+use crate::resolve::Lookup;
+use crate::{ConnectError, Options};
+use framewright::handshake::WsUri;
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token, Waker};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Connects to one of the addresses of a host, or of the proxy to it.
+#[derive(Debug)]
+pub(super) struct Connecting {
+    /// The turn for the host where a proxy resolves its name: before anything is begun. Otherwise each attempt has one of its own.
+    ticket: Option<Ticket>,
+    lookup: Option<Lookup>,
+    race: Race,
+    attempts: Vec<Attempt>,
+    failures: Vec<(SocketAddr, io::Error)>,
+    /// `None` for a deadline beyond the end of time.
+    deadline: Option<Instant>,
+}
+
+/// A TCP connection, registered, with its turn at the gate.
+#[derive(Debug)]
+pub(super) struct Connected {
+    pub(super) stream: TcpStream,
+    pub(super) ticket: Ticket,
+}
+
+impl Connecting {
+    /// Starts to look for the addresses to connect to for `uri`, unless they are given.
+    pub(super) fn start(
+        uri: &WsUri,
+        options: &Options,
+        addresses: Option<Vec<SocketAddr>>,
+        now: Instant,
+        waker: &Arc<Waker>,
+    ) -> Result<Connecting, ConnectError> {
+        let place = options.proxy.as_ref().map_or(uri, |proxy| proxy.place());
+        let literal = place.ip().map(|ip| vec![SocketAddr::new(ip, place.port())]);
+        let (addresses, lookup) = match addresses.or(literal) {
+            Some(addresses) => (addresses, None),
+            None => {
+                let lookup = Lookup::start(place.host(), place.port(), waker);
+                (Vec::new(), Some(lookup.map_err(ConnectError::Io)?))
+            }
+        };
+        Ok(Connecting {
+            ticket: options.proxy.as_ref().map(|_| Ticket::queue(Host::of_uri(uri), waker)),
+            lookup,
+            race: Race::new(addresses),
+            attempts: Vec::new(),
+            failures: Vec::new(),
+            deadline: now.checked_add(options.connect_timeout),
+        })
+    }
+
+    /// Does what can be done now; the connection, once there is one.
+    pub(super) fn turn(
+        &mut self,
+        now: Instant,
+        registry: &Registry,
+        token: Token,
+        waker: &Arc<Waker>,
+    ) -> Result<Option<Connected>, ConnectError> {
+        if let Some(connected) = self.advance(now, registry, token, waker)? {
+            return Ok(Some(connected));
+        }
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            return Err(ConnectError::ConnectTimeout);
+        }
+        Ok(None)
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match (self.deadline, self.race.deadline()) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    fn advance(
+        &mut self,
+        now: Instant,
+        registry: &Registry,
+        token: Token,
+        waker: &Arc<Waker>,
+    ) -> Result<Option<Connected>, ConnectError> {
+        if self.ticket.as_ref().is_some_and(|ticket| !ticket.has_turn()) {
+            return Ok(None);
+        }
+        if let Some(lookup) = &mut self.lookup {
+            let Some(answer) = lookup.take() else { return Ok(None) };
+            self.lookup = None;
+            self.race = Race::new(answer.map_err(ConnectError::Resolve)?);
+        }
+        loop {
+            if let Some(connected) = self.look_at_attempts(registry, token) {
+                return Ok(Some(connected));
+            }
+            let Some(address) = self.race.next(now) else { break };
+            let ticket = self.ticket.is_none().then(|| Ticket::queue(Host::of_address(address), waker));
+            self.attempts.push(Attempt { address, ticket, stream: None });
+        }
+        match (self.attempts.is_empty(), self.failures.is_empty()) {
+            (false, _) => Ok(None),
+            (true, true) => Err(ConnectError::NoAddress),
+            (true, false) => Err(ConnectError::Connect(std::mem::take(&mut self.failures))),
+        }
+    }
+
+    /// Takes the first attempt that has a connection, and drops those that have failed.
+    fn look_at_attempts(&mut self, registry: &Registry, token: Token) -> Option<Connected> {
+        let mut at = 0;
+        while let Some(attempt) = self.attempts.get_mut(at) {
+            match attempt.advance(registry, token) {
+                Ok(None) => at += 1,
+                Ok(Some(stream)) => {
+                    let ticket = self.attempts.swap_remove(at).ticket.or(self.ticket.take());
+                    // The others would only keep the server busy.
+                    self.attempts.clear();
+                    let ticket = ticket.expect("whoever connects has a ticket");
+                    return Some(Connected { stream, ticket });
+                }
+                Err(error) => {
+                    let attempt = self.attempts.remove(at);
+                    self.failures.push((attempt.address, error));
+                    self.race.hurry();
+                }
+            }
+        }
+        None
+    }
+}
+
+/// One address, from its turn at the gate to its connection.
+#[derive(Debug)]
+struct Attempt {
+    address: SocketAddr,
+    ticket: Option<Ticket>,
+    /// `None` while it waits for its turn.
+    stream: Option<TcpStream>,
+}
+
+impl Attempt {
+    /// The connection, once it is there.
+    fn advance(&mut self, registry: &Registry, token: Token) -> io::Result<Option<TcpStream>> {
+        if self.stream.is_none() {
+            if self.ticket.as_ref().is_some_and(|ticket| !ticket.has_turn()) {
+                return Ok(None);
+            }
+            let mut stream = TcpStream::connect(self.address)?;
+            registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+            self.stream = Some(stream);
+        }
+        let Some(stream) = &self.stream else { return Ok(None) };
+        // In this order, as mio describes it: an error that has come is taken only once.
+        if let Some(error) = stream.take_error()? {
+            return Err(error);
+        }
+        let peer = match stream.peer_addr() {
+            Ok(peer) => peer,
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        // A port of this machine that nobody listens on can be the one that the system has just chosen for this end: TCP then
+        // connects the socket with itself (RFC 9293, section 3.5, simultaneous open).
+        if stream.local_addr()? == peer {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
+        stream.set_nodelay(true)?;
+        Ok(self.stream.take())
+    }
+}

@@ -1,0 +1,269 @@
+//! From a TCP connection to a WebSocket connection: the tunnel if there is a proxy, the request, and the answer.
+
+use super::Opened;
+use super::connecting::Connected;
+use crate::entropy::Csprng;
+use crate::gate::Ticket;
+use crate::{ConnectError, Options};
+use framewright::handshake::{
+    Answer, BodyReader, ClientHandshake, ClientRequest, Negotiated, ProxyAnswer, ProxyHandshake, ResponseHead,
+};
+use mio::net::TcpStream;
+use std::io::{self, Read as _, Write as _};
+use std::time::{Duration, Instant};
+
+/// How much one read asks for. An answer is a few hundred octets; what comes with it is the first frames, which are copied once.
+const CHUNK: usize = 4 << 10;
+
+/// The deadlines of the handshakes are not used: there is one for all that happens on this connection.
+const NO_TIMEOUT: Duration = Duration::MAX;
+
+/// What happens on a connection until it is open.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    stream: TcpStream,
+    /// Held until the connection is open or has failed.
+    _ticket: Ticket,
+    /// `None` for a deadline beyond the end of time.
+    deadline: Option<Instant>,
+    outgoing: Vec<u8>,
+    sent: usize,
+    /// Why our direction has failed. The answer may have come before that, so it is still read.
+    write_error: Option<io::Error>,
+    peer: Peer,
+    /// The answer of that peer from its first octet on, without the body of a refusal.
+    received: Vec<u8>,
+    /// The answer is a refusal, whose body is being read.
+    body: Option<BodyReader>,
+}
+
+/// Who is being talked to.
+#[derive(Debug)]
+enum Peer {
+    Proxy(ProxyHandshake),
+    Server(ClientHandshake),
+}
+
+/// What is asked for on this connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hop<'a> {
+    pub(super) request: &'a ClientRequest,
+    pub(super) options: &'a Options,
+    /// Not as many redirects as are allowed were followed.
+    pub(super) may_redirect: bool,
+}
+
+/// What a turn came to.
+#[derive(Debug)]
+pub(super) enum Turn {
+    Wait(Box<Exchange>),
+    Open(Box<Opened>),
+    Redirect(ClientRequest),
+}
+
+/// What the octets received came to.
+enum Taken {
+    More,
+    Open { head_len: usize, negotiated: Negotiated },
+    Redirect(ClientRequest),
+}
+
+impl Exchange {
+    pub(super) fn start(connected: Connected, hop: Hop<'_>, now: Instant) -> Exchange {
+        let mut outgoing = Vec::with_capacity(512);
+        //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
+        //# _Proxy Usage_: If the client is configured to use a proxy when
+        //# using the WebSocket Protocol to connect to host /host/ and port
+        //# /port/, then the client SHOULD connect to that proxy and ask it
+        //# to open a TCP connection to the host given by /host/ and the
+        //# port given by /port/.
+        let peer = match &hop.options.proxy {
+            Some(proxy) => Peer::Proxy(ProxyHandshake::new(
+                hop.request.uri(),
+                proxy.credentials(),
+                hop.options.head,
+                now,
+                NO_TIMEOUT,
+                &mut outgoing,
+            )),
+            None => server(hop, now, &mut outgoing),
+        };
+        Exchange {
+            stream: connected.stream,
+            _ticket: connected.ticket,
+            deadline: now.checked_add(hop.options.handshake_timeout),
+            outgoing,
+            sent: 0,
+            write_error: None,
+            peer,
+            received: Vec::new(),
+            body: None,
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_asked(&self) -> bool {
+        self.sent == self.outgoing.len()
+    }
+
+    /// How many octets of the answer's head have come, and whether it is a refusal whose body is being read.
+    #[cfg(test)]
+    pub(super) fn progress(&self) -> (usize, bool) {
+        (self.received.len(), self.body.is_some())
+    }
+
+    /// Does what can be done now.
+    ///
+    /// # Errors
+    /// What the connection came to; a refusal is one.
+    pub(super) fn turn(mut self: Box<Self>, now: Instant, hop: Hop<'_>) -> Result<Turn, ConnectError> {
+        while self.write() {
+            let mut chunk = [0; CHUNK];
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return Err(self.ended(hop)),
+                Ok(count) => match self.take(&chunk[..count], now, hop)? {
+                    Taken::More => {}
+                    Taken::Open { head_len, negotiated } => {
+                        return Ok(Turn::Open(Box::new(self.open(head_len, negotiated, hop))));
+                    }
+                    Taken::Redirect(request) => return Ok(Turn::Redirect(request)),
+                },
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(self.lost(error, hop)),
+            }
+        }
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            return Err(self.refused(hop).unwrap_or(ConnectError::HandshakeTimeout));
+        }
+        Ok(Turn::Wait(self))
+    }
+
+    /// Writes what the connection takes. Whether it is time to read: nothing is left to write, or nothing can be written any more.
+    /// An answer that comes before the whole request was taken waits: whoever refuses so early closes.
+    fn write(&mut self) -> bool {
+        while self.write_error.is_none() && self.sent < self.outgoing.len() {
+            match self.stream.write(&self.outgoing[self.sent..]) {
+                Ok(count) => self.sent += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(error) => self.write_error = Some(error),
+            }
+        }
+        true
+    }
+
+    /// Takes what was received.
+    fn take(&mut self, octets: &[u8], now: Instant, hop: Hop<'_>) -> Result<Taken, ConnectError> {
+        if let Some(body) = &mut self.body {
+            let complete = body.push(octets);
+            return if complete { self.refused(hop).map_or(Ok(Taken::More), Err) } else { Ok(Taken::More) };
+        }
+        self.received.extend_from_slice(octets);
+        match &mut self.peer {
+            Peer::Proxy(handshake) => {
+                match handshake.parse(&self.received).map_err(ConnectError::ProxyHandshake)? {
+                    None => Ok(Taken::More),
+                    Some(ProxyAnswer::Tunnel { head_len }) => self.tunnel(head_len, now, hop),
+                    Some(ProxyAnswer::Refused { head_len, body }) => self.refuse(head_len, body, hop),
+                }
+            }
+            Peer::Server(handshake) => {
+                match handshake.parse(&self.received).map_err(ConnectError::Handshake)? {
+                    None => Ok(Taken::More),
+                    Some(Answer::Accepted { head_len, negotiated }) => {
+                        Ok(Taken::Open { head_len, negotiated })
+                    }
+                    Some(Answer::Refused { head_len, body }) => self.refuse(head_len, body, hop),
+                }
+            }
+        }
+    }
+
+    /// The proxy has connected: what follows is said to the server.
+    fn tunnel(&mut self, head_len: usize, now: Instant, hop: Hop<'_>) -> Result<Taken, ConnectError> {
+        // A WebSocket server does not speak first; what comes here would be taken for its answer.
+        if self.received.len() > head_len {
+            return Err(ConnectError::ProxyEarlyData);
+        }
+        self.received.clear();
+        self.outgoing.clear();
+        self.sent = 0;
+        self.peer = server(hop, now, &mut self.outgoing);
+        Ok(Taken::More)
+    }
+
+    /// The answer is a refusal: a redirect that is followed needs no body.
+    fn refuse(&mut self, head_len: usize, mut body: BodyReader, hop: Hop<'_>) -> Result<Taken, ConnectError> {
+        if hop.may_redirect
+            && let Peer::Server(handshake) = &self.peer
+            && let Some(next) = hop.request.redirected(&handshake.response(&self.received))
+        {
+            return next.map(Taken::Redirect).map_err(ConnectError::Redirect);
+        }
+        let complete = body.push(&self.received[head_len..]);
+        self.received.truncate(head_len);
+        self.body = Some(body);
+        if complete { self.refused(hop).map_or(Ok(Taken::More), Err) } else { Ok(Taken::More) }
+    }
+
+    /// The refusal, with as much of its body as there is; `None` if the answer is none, or not there.
+    fn refused(&mut self, hop: Hop<'_>) -> Option<ConnectError> {
+        let (body, truncated) = self.body.take()?.finish();
+        let head = self.peer.response(&self.received);
+        let response = Box::new(head.to_response(body, truncated));
+        let limit = hop.options.redirects;
+        Some(match &self.peer {
+            Peer::Proxy(_) => ConnectError::ProxyRefused(response),
+            Peer::Server(_) if limit > 0 && hop.request.redirected(&head).is_some() => {
+                ConnectError::TooManyRedirects { limit, response }
+            }
+            Peer::Server(_) => ConnectError::Refused(response),
+        })
+    }
+
+    /// The stream has ended.
+    fn ended(mut self, hop: Hop<'_>) -> ConnectError {
+        if let Some(refused) = self.refused(hop) {
+            return refused;
+        }
+        match (self.write_error, self.peer) {
+            (Some(error), _) => ConnectError::Lost(error),
+            (None, Peer::Proxy(mut handshake)) => ConnectError::ProxyHandshake(handshake.handle_eof()),
+            (None, Peer::Server(mut handshake)) => ConnectError::Handshake(handshake.handle_eof()),
+        }
+    }
+
+    /// The connection has failed.
+    fn lost(mut self, error: io::Error, hop: Hop<'_>) -> ConnectError {
+        self.refused(hop).unwrap_or(ConnectError::Lost(error))
+    }
+
+    fn open(self, head_len: usize, negotiated: Negotiated, hop: Hop<'_>) -> Opened {
+        Opened {
+            stream: self.stream,
+            negotiated,
+            early: self.received[head_len..].to_vec(),
+            response: self.peer.response(&self.received).to_response(Vec::new(), false),
+            uri: hop.request.uri().clone(),
+        }
+    }
+}
+
+impl Peer {
+    fn response<'a>(&'a self, received: &'a [u8]) -> ResponseHead<'a> {
+        match self {
+            Peer::Proxy(handshake) => handshake.response(received),
+            Peer::Server(handshake) => handshake.response(received),
+        }
+    }
+}
+
+/// Asks the server.
+fn server(hop: Hop<'_>, now: Instant, out: &mut Vec<u8>) -> Peer {
+    Peer::Server(ClientHandshake::new(hop.request, &mut Csprng, hop.options.head, now, NO_TIMEOUT, out))
+}

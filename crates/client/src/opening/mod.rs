@@ -1,0 +1,175 @@
+//! From a request to an open connection: addresses, TCP, a proxy's tunnel, the opening handshake, redirects.
+//!
+//! An [`Opening`] lives in somebody's event loop and never blocks. It uses one token for all its sockets.
+//!
+//! ```text
+//!   start ──> Connecting ──────────────> Exchange ──────────> Opened
+//!             (connecting.rs:            (exchange.rs:  │
+//!              the name, the race,        the tunnel,   └───> ConnectError
+//!              the gate)                  the answer)
+//!                 ^                          │
+//!                 └────── a redirect ────────┘
+//! ```
+
+mod connecting;
+mod exchange;
+#[cfg(test)]
+mod tests;
+
+use crate::{ConnectError, Options};
+use connecting::Connecting;
+use exchange::{Exchange, Hop, Turn};
+use framewright::handshake::{ClientRequest, Negotiated, ServerResponse, WsUri};
+use mio::net::TcpStream;
+use mio::{Registry, Token, Waker};
+use std::mem;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A connection that is being opened. Dropping it gives it up, and leaves nothing behind.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    request: ClientRequest,
+    options: Arc<Options>,
+    token: Token,
+    waker: Arc<Waker>,
+    /// Where it began: what `Options::addresses` are the addresses of.
+    origin: WsUri,
+    /// How many redirects were followed.
+    redirects: u8,
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Connecting(Connecting),
+    Exchange(Box<Exchange>),
+    /// The result has been returned.
+    Ended,
+}
+
+/// A connection whose opening handshake is complete.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// Registered for reading and writing. There may be more to read that no event will announce.
+    pub(crate) stream: TcpStream,
+    pub(crate) negotiated: Negotiated,
+    /// What came behind the answer's head: the first frames.
+    pub(crate) early: Vec<u8>,
+    /// The 101.
+    pub(crate) response: ServerResponse,
+    /// Where the connection leads to, after redirects.
+    pub(crate) uri: WsUri,
+}
+
+impl Opening {
+    /// Starts. Sockets are registered with `registry` under `token`; what other threads have to tell wakes `waker`, which has
+    /// to belong to the same event loop.
+    ///
+    /// # Errors
+    /// What is known to be in vain at once.
+    pub(crate) fn start(
+        request: ClientRequest,
+        options: Arc<Options>,
+        now: Instant,
+        registry: &Registry,
+        token: Token,
+        waker: &Arc<Waker>,
+    ) -> Result<Opening, ConnectError> {
+        let request = with_offers(request, &options);
+        let origin = request.uri().clone();
+        let waker = Arc::clone(waker);
+        let mut opening =
+            Opening { request, options, token, waker, origin, redirects: 0, phase: Phase::Ended };
+        opening.connect(now)?;
+        // The first attempts: from here on there are events.
+        opening.exchange(now, registry)?;
+        Ok(opening)
+    }
+
+    /// Does all that can be done now. To be called after each event of the token or of the waker, and at the
+    /// [`deadline`](Self::deadline).
+    ///
+    /// After an `Opened` or an error there is nothing left to do, and nothing registered but the socket that was returned.
+    pub(crate) fn turn(&mut self, now: Instant, registry: &Registry) -> Result<Option<Opened>, ConnectError> {
+        let result = self.advance(now, registry);
+        if !matches!(result, Ok(None)) {
+            self.phase = Phase::Ended;
+        }
+        result
+    }
+
+    /// When to call [`turn`](Self::turn) if nothing happens before.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Connecting(connecting) => connecting.deadline(),
+            Phase::Exchange(exchange) => exchange.deadline(),
+            Phase::Ended => None,
+        }
+    }
+
+    fn advance(&mut self, now: Instant, registry: &Registry) -> Result<Option<Opened>, ConnectError> {
+        loop {
+            self.exchange(now, registry)?;
+            let exchange = match mem::replace(&mut self.phase, Phase::Ended) {
+                Phase::Exchange(exchange) => exchange,
+                phase => {
+                    self.phase = phase;
+                    return Ok(None);
+                }
+            };
+            match exchange.turn(now, self.hop())? {
+                Turn::Wait(exchange) => {
+                    self.phase = Phase::Exchange(exchange);
+                    return Ok(None);
+                }
+                Turn::Open(opened) => return Ok(Some(*opened)),
+                Turn::Redirect(request) => {
+                    self.request = request;
+                    self.redirects += 1;
+                    self.connect(now)?;
+                }
+            }
+        }
+    }
+
+    /// Begins to connect to where the request leads.
+    fn connect(&mut self, now: Instant) -> Result<(), ConnectError> {
+        if self.request.uri().is_secure() {
+            return Err(ConnectError::TlsNotSupported);
+        }
+        let pinned = self.options.proxy.is_some() || self.request.uri().is_same_origin(&self.origin);
+        let addresses = self.options.addresses.as_ref().filter(|_| pinned).cloned();
+        let connecting = Connecting::start(self.request.uri(), &self.options, addresses, now, &self.waker)?;
+        self.phase = Phase::Connecting(connecting);
+        Ok(())
+    }
+
+    /// Goes on to the opening handshake once there is a connection.
+    fn exchange(&mut self, now: Instant, registry: &Registry) -> Result<(), ConnectError> {
+        if let Phase::Connecting(connecting) = &mut self.phase
+            && let Some(connected) = connecting.turn(now, registry, self.token, &self.waker)?
+        {
+            self.phase = Phase::Exchange(Box::new(Exchange::start(connected, self.hop(), now)));
+        }
+        Ok(())
+    }
+
+    fn hop(&self) -> Hop<'_> {
+        let may_redirect = self.redirects < self.options.redirects;
+        Hop { request: &self.request, options: &self.options, may_redirect }
+    }
+}
+
+/// The request with what the options offer, if it offers nothing itself.
+fn with_offers(request: ClientRequest, options: &Options) -> ClientRequest {
+    #[cfg(feature = "deflate")]
+    if let Some(offer) = options.compression
+        && request.offers().is_empty()
+    {
+        return request.with_deflate(offer);
+    }
+    #[cfg(not(feature = "deflate"))]
+    let _ = options;
+    request
+}

@@ -1,0 +1,103 @@
+//! Openings against scripted servers on sockets of this machine. Time is an argument: no test waits for a deadline.
+
+mod answers;
+mod server;
+
+use super::{Opened, Opening, Phase};
+use crate::{ConnectError, Options};
+use framewright::handshake::ClientRequest;
+use mio::{Events, Poll, Token, Waker};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const SOCKET: Token = Token(0);
+const WAKER: Token = Token(1);
+
+/// An event loop of its own, and a clock that stands still.
+struct Driver {
+    poll: Poll,
+    waker: Arc<Waker>,
+    start: Instant,
+}
+
+impl Driver {
+    fn new() -> Driver {
+        let poll = Poll::new().unwrap();
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER).unwrap());
+        Driver { poll, waker, start: Instant::now() }
+    }
+
+    fn start(&self, request: ClientRequest, options: Options) -> Result<Opening, ConnectError> {
+        Opening::start(request, Arc::new(options), self.start, self.poll.registry(), SOCKET, &self.waker)
+    }
+
+    /// An opening for `ws://server.example/` at these addresses.
+    fn open(&self, addresses: &[SocketAddr]) -> Opening {
+        self.start(request("ws://server.example/"), at(addresses)).unwrap()
+    }
+
+    /// A turn at a time after the start.
+    fn turn(&self, opening: &mut Opening, after: Duration) -> Result<Option<Opened>, ConnectError> {
+        opening.turn(self.start + after, self.poll.registry())
+    }
+
+    /// When the next turn is due, counted from the start.
+    fn due(&self, opening: &Opening) -> Option<Duration> {
+        opening.deadline().map(|deadline| deadline - self.start)
+    }
+
+    /// Turns with each event, until there is a result. No time passes meanwhile.
+    fn finish(&mut self, opening: &mut Opening) -> Result<Opened, ConnectError> {
+        loop {
+            if let Some(opened) = self.turn(opening, Duration::ZERO)? {
+                return Ok(opened);
+            }
+            self.wait();
+        }
+    }
+
+    /// Turns with each event, until something is as it should be. No time passes meanwhile.
+    fn until(&mut self, opening: &mut Opening, reached: impl Fn(&Opening) -> bool) {
+        while !reached(opening) {
+            self.wait();
+            assert!(self.turn(opening, Duration::ZERO).unwrap().is_none());
+        }
+    }
+
+    /// Waits for an event of the opening or of the waker.
+    fn wait(&mut self) {
+        let mut events = Events::with_capacity(16);
+        self.poll.poll(&mut events, Some(Duration::from_secs(60))).unwrap();
+        assert!(!events.is_empty(), "nothing happens any more");
+    }
+}
+
+fn request(uri: &str) -> ClientRequest {
+    uri.parse().unwrap()
+}
+
+/// The default, but for the addresses to connect to.
+fn at(addresses: &[SocketAddr]) -> Options {
+    Options { addresses: Some(addresses.to_vec()), ..Options::default() }
+}
+
+/// Opens `ws://server.example/` at this address.
+fn open(address: SocketAddr) -> Result<Opened, ConnectError> {
+    let mut driver = Driver::new();
+    let mut opening = driver.open(&[address]);
+    driver.finish(&mut opening)
+}
+
+/// Whether the request, or what asks a proxy for a tunnel, has been written.
+fn has_asked(opening: &Opening) -> bool {
+    matches!(&opening.phase, Phase::Exchange(exchange) if exchange.has_asked())
+}
+
+/// How many octets of the answer's head have come, and whether it is a refusal whose body is being read.
+fn progress(opening: &Opening) -> (usize, bool) {
+    match &opening.phase {
+        Phase::Exchange(exchange) => exchange.progress(),
+        _ => (0, false),
+    }
+}

@@ -1,0 +1,73 @@
+//! What can be set for a connection.
+
+use crate::Proxy;
+use framewright::Config;
+#[cfg(feature = "deflate")]
+use framewright::deflate::DeflateOffer;
+use framewright::handshake::HeadLimits;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// The settings of a connection, from the name of its host to its last frame.
+///
+/// ```
+/// use framewright_client::Options;
+/// use std::time::Duration;
+///
+/// let options = Options { connect_timeout: Duration::from_secs(5), redirects: 3, ..Options::default() };
+/// assert_eq!(options.handshake_timeout, Duration::from_secs(10));
+/// ```
+#[derive(Clone, Debug)]
+#[allow(clippy::exhaustive_structs, reason = "built with struct update syntax")]
+pub struct Options {
+    /// How long it may take to resolve the host's name and to connect to one of its addresses, both together. Default 30 s: a
+    /// handshake packet that is lost is sent again after 1, 3, 7 and 15 s. The time in which another connection to the same
+    /// address is being opened counts too (RFC 6455, section 4.1). Each redirect has it anew.
+    pub connect_timeout: Duration,
+    /// How long the opening handshake may take, from the TCP connection to the complete answer; the answer of a proxy and the
+    /// body of a refusal are in it. Default 10 s, absolute: neither silence nor an octet now and then extends it. Each redirect
+    /// has it anew.
+    pub handshake_timeout: Duration,
+    /// Keep-alive, time-outs and limits of the open connection. The default is [`Config::default`], but for two deadlines that a client
+    /// is lost without, since nobody tells it that its way to the server is gone: nothing received for 5 minutes, or no Pong for
+    /// 30 s after the keep-alive Ping of every 2 minutes, ends the connection.
+    pub connection: Config,
+    /// The limits on the head of the server's answer, and on that of a proxy's. Its `request_line` is the one of the status line.
+    pub head: HeadLimits,
+    /// How many redirects to follow. Default 0: a redirect is a [`ConnectError::Refused`](crate::ConnectError::Refused) like any other
+    /// answer that is not a 101. Browsers follow none; where a service is known to redirect, 5 is plenty.
+    pub redirects: u8,
+    /// The HTTP proxy to connect through. Default `None`; [`Proxy::from_env`] asks the environment, which nothing else does.
+    pub proxy: Option<Proxy>,
+    /// Which compression to offer with a request that offers none itself (RFC 7692). Default: without context takeover by either side,
+    /// so that a connection at rest holds nothing for it. `None` offers nothing.
+    #[cfg(feature = "deflate")]
+    pub compression: Option<DeflateOffer>,
+    /// Where to connect to instead of resolving the name of the host, or of the proxy where there is one. Default `None`:
+    /// names are resolved. A redirect to another host is resolved in any case.
+    pub addresses: Option<Vec<SocketAddr>>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            connect_timeout: Duration::from_secs(30),
+            handshake_timeout: Duration::from_secs(10),
+            connection: Config {
+                idle_timeout: Some(Duration::from_secs(5 * 60)),
+                keep_alive_timeout: Some(Duration::from_secs(30)),
+                ..Config::default()
+            },
+            head: HeadLimits::default(),
+            redirects: 0,
+            proxy: None,
+            #[cfg(feature = "deflate")]
+            compression: Some(DeflateOffer {
+                server_no_context_takeover: true,
+                client_no_context_takeover: true,
+                ..DeflateOffer::default()
+            }),
+            addresses: None,
+        }
+    }
+}
