@@ -1,0 +1,171 @@
+//! The blocking client as a whole: connects, sends, receives and closes on one thread.
+
+use super::error::ReceiveError;
+use super::message::Messages;
+use super::receiver::Receiver;
+use super::sender::Sender;
+use super::shared::Shared;
+use super::{SOCKET, WAKE, until};
+use crate::commands::commands;
+use crate::error::ConnectError;
+use crate::open::open;
+use crate::opening::Opening;
+use crate::options::Options;
+use framewright::handshake::{ClientRequest, ServerResponse, WsUri};
+use framewright::{CloseCode, Closure, Connection, Event, Message, SendError, Stats};
+use mio::{Events, Poll, Waker};
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A client whose calls wait. See the [module's documentation](super).
+pub struct Client {
+    sender: Sender,
+    receiver: Receiver,
+}
+
+commands!(Client);
+
+impl Client {
+    /// Connects with the default [`Options`].
+    ///
+    /// # Errors
+    /// [`ConnectError`]: the URL is no WebSocket URI, or one of the steps of the opening handshake has failed.
+    pub fn connect(url: &str) -> Result<Client, ConnectError> {
+        Client::connect_with(ClientRequest::new(WsUri::parse(url)?), &Options::default())
+    }
+
+    /// Connects: resolves the host, connects to one of its addresses, asks for the upgrade, and checks the answer.
+    ///
+    /// # Errors
+    /// [`ConnectError`]: which step has failed, and why.
+    pub fn connect_with(request: ClientRequest, options: &Options) -> Result<Client, ConnectError> {
+        let mut poll = Poll::new().map_err(ConnectError::Io)?;
+        let mut events = Events::with_capacity(16);
+        let waker = Arc::new(Waker::new(poll.registry(), WAKE).map_err(ConnectError::Io)?);
+        let options = Arc::new(options.clone());
+        let now = Instant::now();
+        let mut opening =
+            Opening::start(request, Arc::clone(&options), now, poll.registry(), SOCKET, &waker)?;
+        let opened = loop {
+            if let Some(opened) = opening.turn(Instant::now(), poll.registry())? {
+                break opened;
+            }
+            match poll.poll(&mut events, until(opening.deadline())) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(ConnectError::Io(error)),
+                _ => {}
+            }
+        };
+        let now = Instant::now();
+        let (link, early, uri, response) = open(opened, Arc::new(options.connection.clone()), now);
+        let shared = Shared::new(link, waker, uri, response, now);
+        let receiver = Receiver::new(Arc::clone(&shared), poll, events, &early);
+        Ok(Client { sender: Sender::new(shared), receiver })
+    }
+
+    /// Waits for the next message: [`Receiver::receive`].
+    ///
+    /// # Errors
+    /// Those of [`Receiver::receive`].
+    pub fn receive(&mut self) -> Result<Option<Message<'_>>, ReceiveError> {
+        self.receiver.receive()
+    }
+
+    /// The same until `deadline`: [`Receiver::receive_before`].
+    ///
+    /// # Errors
+    /// Those of [`Receiver::receive_before`].
+    pub fn receive_before(&mut self, deadline: Instant) -> Result<Option<Message<'_>>, ReceiveError> {
+        self.receiver.receive_before(deadline)
+    }
+
+    /// Waits for the next event of any kind: [`Receiver::next_event`].
+    pub fn next_event(&mut self) -> Option<Event<'_>> {
+        self.receiver.next_event()
+    }
+
+    /// The same until `deadline`: [`Receiver::next_event_before`].
+    ///
+    /// # Errors
+    /// Those of [`Receiver::next_event_before`].
+    pub fn next_event_before(&mut self, deadline: Instant) -> Result<Option<Event<'_>>, ReceiveError> {
+        self.receiver.next_event_before(deadline)
+    }
+
+    /// The messages to come, each in memory of its own.
+    pub fn messages(&mut self) -> Messages<'_> {
+        self.receiver.messages()
+    }
+
+    /// Does the whole closing handshake: sends a Close frame, drops messages that still come, and waits for the server's Close
+    /// and for the end of the transport, at most [`Config::close_timeout`](framewright::Config::close_timeout). Where the closing
+    /// handshake was begun before, it is completed. Returns how it ended.
+    ///
+    /// # Errors
+    /// [`SendError::CloseReason`] if the reason has more than 123 octets, or there is no code to go with it; nothing was sent then.
+    pub fn close(&mut self, code: impl Into<Option<CloseCode>>, reason: &str) -> Result<Closure, SendError> {
+        match self.start_close(code, reason) {
+            Ok(()) | Err(SendError::Closed) => {}
+            Err(error) => return Err(error),
+        }
+        while self.receiver.next_event().is_some() {}
+        Ok(self.receiver.closure().expect("the last event is the end"))
+    }
+
+    /// The two halves, each for a thread of its own.
+    pub fn split(self) -> (Sender, Receiver) {
+        (self.sender, self.receiver)
+    }
+
+    /// The two halves, to send while a received message is looked at.
+    ///
+    /// While such a call to send waits for the server to read, nothing is read from the server; [`send`](Client::send) of the
+    /// whole client reads meanwhile.
+    pub fn halves(&mut self) -> (&mut Sender, &mut Receiver) {
+        (&mut self.sender, &mut self.receiver)
+    }
+
+    /// How the connection ended; `None` before.
+    pub fn closure(&self) -> Option<Closure> {
+        self.receiver.closure()
+    }
+
+    /// Whether a message could be sent: the closing handshake has not begun.
+    pub fn is_open(&self) -> bool {
+        self.sender.is_open()
+    }
+
+    /// What went over the connection so far.
+    pub fn stats(&self) -> Stats {
+        self.receiver.stats()
+    }
+
+    /// The subprotocol that the server has chosen, if it has.
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.receiver.subprotocol()
+    }
+
+    /// What was agreed on for permessage-deflate, if anything.
+    #[cfg(feature = "deflate")]
+    pub fn deflate(&self) -> Option<framewright::deflate::DeflateParams> {
+        self.receiver.deflate()
+    }
+
+    /// The server's answer to the opening handshake.
+    pub fn response(&self) -> &ServerResponse {
+        self.receiver.response()
+    }
+
+    /// Where the connection leads, after redirects.
+    pub fn uri(&self) -> &WsUri {
+        self.receiver.uri()
+    }
+
+    fn transmit(
+        &mut self,
+        command: &mut dyn FnMut(&mut Connection) -> Result<(), SendError>,
+    ) -> Result<(), SendError> {
+        let Client { sender, receiver } = self;
+        sender.transmit_with(command, &mut |deadline| receiver.wait_to_write(deadline))
+    }
+}

@@ -1,0 +1,232 @@
+//! The receiving half: waits for what the server sends, answers Pings, and ends the connection's transport.
+
+use super::error::ReceiveError;
+use super::message::Messages;
+use super::shared::Shared;
+use super::{SOCKET, until};
+use crate::link::earliest;
+use framewright::handshake::{ServerResponse, WsUri};
+use framewright::{Closure, Decoded, Event, Message, RecvBuffer, Stats};
+use mio::{Events, Poll};
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The room in a new receive buffer.
+const NEW_RX: usize = 64 << 10;
+/// One that has grown beyond this is given up when nothing has come for a while.
+const KEEP_RX: usize = 256 << 10;
+const KEEP_FOR: Duration = Duration::from_secs(2);
+
+/// The half of a blocking client that receives. It answers Pings, keeps the connection alive, and does the server's part of
+/// the closing handshake justice, all of it while it is in one of its calls.
+pub struct Receiver {
+    shared: Arc<Shared>,
+    poll: Poll,
+    events: Events,
+    rx: RecvBuffer,
+    progress: Progress,
+}
+
+/// How far the connection's end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    Open,
+    /// The connection has ended, the transport not yet.
+    Ending,
+    /// The application has been told.
+    Told,
+}
+
+/// What [`Receiver::pull`] found.
+enum Pulled {
+    Event(Decoded),
+    Closed(Closure),
+}
+
+impl Receiver {
+    /// `early` came behind the head of the server's answer.
+    pub(super) fn new(shared: Arc<Shared>, poll: Poll, events: Events, early: &[u8]) -> Receiver {
+        let mut rx = RecvBuffer::with_capacity(NEW_RX.max(early.len()));
+        rx.extend_from_slice(early);
+        Receiver { shared, poll, events, rx, progress: Progress::Open }
+    }
+
+    /// Waits for the next message, however long that takes. `None` once the connection has ended cleanly, or its failure was
+    /// told: [`closure`](Receiver::closure) says how.
+    ///
+    /// # Errors
+    /// [`ReceiveError::Failed`], once, where the connection has ended in any other way than by the closing handshake.
+    /// [`ReceiveError::Chunked`] with [`Delivery::Chunks`](framewright::Delivery::Chunks), for which there is
+    /// [`next_event`](Receiver::next_event).
+    pub fn receive(&mut self) -> Result<Option<Message<'_>>, ReceiveError> {
+        self.receive_until(None)
+    }
+
+    /// The same until `deadline`. With one that has passed it takes what has arrived, and does not wait.
+    ///
+    /// # Errors
+    /// As [`receive`](Receiver::receive); and [`ReceiveError::TimedOut`] if no message is complete by then. Nothing is lost:
+    /// the next call goes on.
+    pub fn receive_before(&mut self, deadline: Instant) -> Result<Option<Message<'_>>, ReceiveError> {
+        self.receive_until(Some(deadline))
+    }
+
+    /// Waits for the next event: a message or a chunk of one, a Ping (which was answered), a Pong, the server's Close frame, and
+    /// last the end of the connection. `None` after that.
+    pub fn next_event(&mut self) -> Option<Event<'_>> {
+        self.event_until(None).unwrap_or(None)
+    }
+
+    /// The same until `deadline`.
+    ///
+    /// # Errors
+    /// [`ReceiveError::TimedOut`] if there is none by then.
+    pub fn next_event_before(&mut self, deadline: Instant) -> Result<Option<Event<'_>>, ReceiveError> {
+        self.event_until(Some(deadline))
+    }
+
+    /// The messages to come, each in memory of its own.
+    pub fn messages(&mut self) -> Messages<'_> {
+        Messages::new(self)
+    }
+
+    /// How the connection ended; `None` before.
+    pub fn closure(&self) -> Option<Closure> {
+        self.shared.closure()
+    }
+
+    /// What went over the connection so far.
+    pub fn stats(&self) -> Stats {
+        self.shared.stats()
+    }
+
+    /// The subprotocol that the server has chosen, if it has.
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.shared.subprotocol.as_deref()
+    }
+
+    /// What was agreed on for permessage-deflate, if anything.
+    #[cfg(feature = "deflate")]
+    pub fn deflate(&self) -> Option<framewright::deflate::DeflateParams> {
+        self.shared.lock().link.connection.deflate()
+    }
+
+    /// The server's answer to the opening handshake.
+    pub fn response(&self) -> &ServerResponse {
+        &self.shared.response
+    }
+
+    /// Where the connection leads, after redirects.
+    pub fn uri(&self) -> &WsUri {
+        &self.shared.uri
+    }
+
+    fn receive_until(&mut self, deadline: Option<Instant>) -> Result<Option<Message<'_>>, ReceiveError> {
+        loop {
+            match self.pull(deadline)? {
+                None => return Ok(None),
+                Some(Pulled::Closed(Closure { cause: Some(error), .. })) => return Err(ReceiveError::Failed(error)),
+                Some(Pulled::Closed(_)) => return Ok(None),
+                Some(Pulled::Event(decoded)) if decoded.is_message() => {
+                    let Event::Message(message) = decoded.resolve(&self.rx) else { unreachable!("asked before") };
+                    return Ok(Some(message));
+                }
+                Some(Pulled::Event(decoded)) if decoded.is_chunk() => return Err(ReceiveError::Chunked),
+                Some(Pulled::Event(_)) => {}
+            }
+        }
+    }
+
+    fn event_until(&mut self, deadline: Option<Instant>) -> Result<Option<Event<'_>>, ReceiveError> {
+        Ok(match self.pull(deadline)? {
+            None => None,
+            Some(Pulled::Closed(closure)) => Some(Event::Closed(closure)),
+            Some(Pulled::Event(decoded)) => Some(decoded.resolve(&self.rx)),
+        })
+    }
+
+    /// The next event, waiting for it. Its end is told when the transport has ended too.
+    fn pull(&mut self, deadline: Option<Instant>) -> Result<Option<Pulled>, ReceiveError> {
+        if self.progress == Progress::Told {
+            return Ok(None);
+        }
+        // What the last event named is gone.
+        self.rx.shrink();
+        loop {
+            let mut watched = self.shared.lock();
+            let now = Instant::now();
+            watched.look(now);
+            let link = &mut watched.link;
+            if self.progress == Progress::Open
+                && let Some(decoded) = link.next(&mut self.rx, now)
+            {
+                link.flush(now);
+                if !link.is_over() {
+                    return Ok(Some(Pulled::Event(decoded)));
+                }
+                self.progress = Progress::Ending;
+            }
+            if self.progress == Progress::Ending {
+                link.finish(&mut self.rx, now);
+            } else {
+                link.flush(now);
+            }
+            link.handle_timeout(now);
+            if link.is_done()
+                && link.is_over()
+                && let Some(closure) = link.connection.closure()
+            {
+                self.progress = Progress::Told;
+                self.rx = RecvBuffer::new();
+                return Ok(Some(Pulled::Closed(closure)));
+            }
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                return Err(ReceiveError::TimedOut);
+            }
+            if link.connection.has_event() || link.is_readable() {
+                continue;
+            }
+            let timeout = earliest(link.deadline(), deadline);
+            watched.wait();
+            drop(watched);
+            self.wait(timeout);
+        }
+    }
+
+    /// Waits for readiness; meanwhile buffers that have grown large and are not in use are given up.
+    fn wait(&mut self, deadline: Option<Instant>) {
+        let large = self.rx.capacity() > KEEP_RX && self.rx.is_empty();
+        let trim_at = large.then(|| Instant::now() + KEEP_FOR);
+        self.poll(earliest(deadline, trim_at));
+        if self.events.is_empty() && trim_at.is_some_and(|at| at <= Instant::now()) {
+            self.rx = RecvBuffer::with_capacity(NEW_RX);
+            self.shared.lock().link.trim(0);
+        }
+    }
+
+    fn poll(&mut self, deadline: Option<Instant>) {
+        let polled = self.poll.poll(&mut self.events, until(deadline));
+        let mut watched = self.shared.lock();
+        match polled {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                watched.link.connection.handle_transport_error(Instant::now());
+            }
+            _ => self.events.iter().filter(|event| event.token() == SOCKET).for_each(|event| watched.link.note(event)),
+        }
+    }
+
+    /// Waits until the socket may take more, for a client that is both halves in one: meanwhile what comes is read and kept, as
+    /// much as a message may have. A server that waits for us to read, before it reads on, would wait for ever.
+    pub(super) fn wait_to_write(&mut self, deadline: Option<Instant>) {
+        self.read_ahead();
+        self.poll(deadline);
+        self.read_ahead();
+    }
+
+    fn read_ahead(&mut self) {
+        let mut watched = self.shared.lock();
+        let most = watched.link.connection.config().max_message;
+        watched.link.read_ahead(&mut self.rx, most, Instant::now());
+    }
+}

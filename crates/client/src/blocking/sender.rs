@@ -1,0 +1,92 @@
+//! The sending half: a thread of its own can have it.
+
+use super::shared::Shared;
+use super::{SOCKET, until};
+use crate::commands::commands;
+use framewright::{Closure, Connection, SendError, State, Stats};
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll};
+use socket2::SockRef;
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The half of a blocking client that sends. Each call returns when the kernel has taken what was sent, and everything before
+/// it; it never waits for the server's answers. The order of two calls is the order on the wire.
+pub struct Sender {
+    shared: Arc<Shared>,
+    waiter: Option<Waiter>,
+}
+
+commands!(Sender);
+
+impl Sender {
+    pub(super) fn new(shared: Arc<Shared>) -> Sender {
+        Sender { shared, waiter: None }
+    }
+
+    /// Whether a message could be sent: the closing handshake has not begun.
+    pub fn is_open(&self) -> bool {
+        self.shared.lock().link.connection.state() == State::Open
+    }
+
+    /// How the connection ended; `None` before.
+    pub fn closure(&self) -> Option<Closure> {
+        self.shared.closure()
+    }
+
+    /// What went over the connection so far.
+    pub fn stats(&self) -> Stats {
+        self.shared.stats()
+    }
+
+    fn transmit(
+        &mut self,
+        command: &mut dyn FnMut(&mut Connection) -> Result<(), SendError>,
+    ) -> Result<(), SendError> {
+        let Sender { shared, waiter } = self;
+        shared.transmit(command, &mut |deadline| wait(shared, waiter, deadline))
+    }
+
+    /// The same for whoever has another way to wait.
+    pub(super) fn transmit_with(
+        &mut self,
+        command: &mut dyn FnMut(&mut Connection) -> Result<(), SendError>,
+        wait: &mut dyn FnMut(Option<Instant>),
+    ) -> Result<(), SendError> {
+        self.shared.transmit(command, wait)
+    }
+}
+
+/// Waits for room in a socket, beside the other half, which waits for octets.
+struct Waiter {
+    poll: Poll,
+    events: Events,
+    /// A poll can tell of a socket that another one has only by another name of it.
+    _stream: TcpStream,
+}
+
+impl Waiter {
+    fn new(stream: &TcpStream) -> io::Result<Waiter> {
+        let mut stream = TcpStream::from_std(SockRef::from(stream).try_clone()?.into());
+        let poll = Poll::new()?;
+        poll.registry().register(&mut stream, SOCKET, Interest::WRITABLE)?;
+        Ok(Waiter { poll, events: Events::with_capacity(4), _stream: stream })
+    }
+}
+
+/// Where there are no descriptors to wait with.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Made when the socket is full for the first time.
+fn wait(shared: &Shared, waiter: &mut Option<Waiter>, deadline: Option<Instant>) {
+    if waiter.is_none() {
+        *waiter = Waiter::new(shared.lock().link.stream()).ok();
+    }
+    // After an interruption, or any other error, whoever waits looks again.
+    let waited = waiter.as_mut().map(|Waiter { poll, events, .. }| poll.poll(events, until(deadline)));
+    if !matches!(waited, Some(Ok(()))) {
+        thread::sleep(PAUSE);
+    }
+}

@@ -1,0 +1,102 @@
+//! What can be sent, in one place for everything that sends: the blocking client, its sending half, and the socket of an event
+//! loop. They differ in what becomes of it then.
+
+/// Methods for a type that has `fn transmit(&mut self, &mut dyn FnMut(&mut Connection) -> Result<(), SendError>)`.
+macro_rules! commands {
+    ($type:ty) => {
+        impl $type {
+            /// Sends a message. The payload is masked while it is copied, or compressed first where that was agreed on and
+            /// pays: the caller's octets stay as they are (RFC 6455, section 5.3).
+            ///
+            /// # Errors
+            /// Those of [`Connection::send`](framewright::Connection::send).
+            pub fn send(&mut self, message: framewright::Message<'_>) -> Result<(), framewright::SendError> {
+                self.transmit(&mut |connection| connection.send(message))
+            }
+
+            /// Sends a text message.
+            ///
+            /// # Errors
+            /// As for [`send`](Self::send).
+            pub fn send_text(&mut self, text: &str) -> Result<(), framewright::SendError> {
+                self.send(framewright::Message::Text(text))
+            }
+
+            /// Sends a binary message.
+            ///
+            /// # Errors
+            /// As for [`send`](Self::send).
+            pub fn send_binary(&mut self, payload: &[u8]) -> Result<(), framewright::SendError> {
+                self.send(framewright::Message::Binary(payload))
+            }
+
+            /// Sends a message as it is, though permessage-deflate was agreed on: for what does not compress, and for secrets
+            /// beside what a stranger chose (RFC 7692, section 8).
+            ///
+            /// # Errors
+            /// As for [`send`](Self::send).
+            pub fn send_uncompressed(
+                &mut self,
+                message: framewright::Message<'_>,
+            ) -> Result<(), framewright::SendError> {
+                self.transmit(&mut |connection| connection.send_uncompressed(message))
+            }
+
+            /// Sends one fragment of a message, the last one with `last` (RFC 6455, section 5.4). A text is cut between
+            /// characters; other messages have to wait until the last fragment is sent.
+            ///
+            /// # Errors
+            /// Those of [`Connection::send_fragment`](framewright::Connection::send_fragment).
+            pub fn send_fragment(
+                &mut self,
+                data: framewright::Message<'_>,
+                last: bool,
+            ) -> Result<(), framewright::SendError> {
+                self.transmit(&mut |connection| connection.send_fragment(data, last))
+            }
+
+            /// Sends a message that was encoded once for many connections.
+            ///
+            /// # Errors
+            /// As for [`send`](Self::send).
+            pub fn send_prepared(
+                &mut self,
+                prepared: &framewright::Prepared,
+            ) -> Result<(), framewright::SendError> {
+                self.transmit(&mut |connection| connection.send_prepared(prepared))
+            }
+
+            /// Sends a Ping with at most 125 octets; its Pong comes as an event. Keep-alive Pings are sent without this.
+            ///
+            /// # Errors
+            /// Those of [`Connection::ping`](framewright::Connection::ping).
+            pub fn ping(&mut self, data: &[u8]) -> Result<(), framewright::SendError> {
+                self.transmit(&mut |connection| connection.ping(data))
+            }
+
+            /// Sends a Pong that nobody asked for, with at most 125 octets. Pings are answered without this.
+            ///
+            /// # Errors
+            /// Those of [`Connection::pong`](framewright::Connection::pong).
+            pub fn pong(&mut self, data: &[u8]) -> Result<(), framewright::SendError> {
+                self.transmit(&mut |connection| connection.pong(data))
+            }
+
+            /// Starts the closing handshake: sends a Close frame. Messages still arrive until the server has answered with its
+            /// own. `None` for a Close frame without a code, which has no reason either.
+            ///
+            /// # Errors
+            /// Those of [`Connection::close`](framewright::Connection::close).
+            pub fn start_close(
+                &mut self,
+                code: impl Into<Option<framewright::CloseCode>>,
+                reason: &str,
+            ) -> Result<(), framewright::SendError> {
+                let code = code.into();
+                self.transmit(&mut |connection| connection.close(code, reason))
+            }
+        }
+    };
+}
+
+pub(crate) use commands;

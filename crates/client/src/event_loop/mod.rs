@@ -1,0 +1,48 @@
+//! A client that lives in the event loop of its caller, beside whatever else is polled there.
+//!
+//! ```no_run
+//! use framewright_client::event_loop::{Buffers, Client, Event, Turn};
+//! use framewright_client::{ClientRequest, CloseCode, Options};
+//! use mio::{Events, Poll, Token, Waker};
+//! use std::{sync::Arc, time::Instant};
+//!
+//! const CLIENT: Token = Token(0);
+//! const WAKER: Token = Token(1);
+//!
+//! let mut poll = Poll::new()?;
+//! let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+//! let mut events = Events::with_capacity(64);
+//! let mut buffers = Buffers::new(); // for all clients of this loop
+//!
+//! let request = ClientRequest::try_from("ws://localhost:5000/ws")?;
+//! let mut client = Client::connect(request, &Options::default(), poll.registry(), CLIENT, &waker)?;
+//! loop {
+//!     poll.poll(&mut events, client.timeout(Instant::now()))?;
+//!     events.iter().filter(|event| event.token() == CLIENT).for_each(|event| client.note(event));
+//!     let turn = client.turn(Instant::now(), poll.registry(), &mut buffers, |socket, event| match event {
+//!         Event::Open(_) => drop(socket.send_text("hello")),
+//!         Event::Message(message) => {
+//!             println!("{message:?}"); // borrowed from the receive buffer
+//!             let _ = socket.start_close(CloseCode::NORMAL, "");
+//!         }
+//!         _ => {}
+//!     })?;
+//!     if turn == Turn::Done {
+//!         break;
+//!     }
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The rules: tell a client of each event of its token ([`Client::note`]); give it a turn after that, after the waker's event
+//! while it is opening, and when its [`timeout`](Client::timeout) has passed. A turn too many does no harm.
+
+mod buffers;
+mod client;
+mod event;
+mod socket;
+
+pub use buffers::Buffers;
+pub use client::{Client, Turn};
+pub use event::Event;
+pub use socket::Socket;
