@@ -59,7 +59,9 @@ fn exchange(compress: Compress, exchange: Exchange) {
                 let _ = done.send(());
             });
             if let Err(mpsc::RecvTimeoutError::Timeout) = ended.recv_timeout(DEADLINE) {
-                panic!("{compress:?}, server {server_delivery:?}, client {delivery:?}: not done within {DEADLINE:?}");
+                panic!(
+                    "{compress:?}, server {server_delivery:?}, client {delivery:?}: not done within {DEADLINE:?}"
+                );
             }
             if client.join().is_err() {
                 panic!("{compress:?}, server {server_delivery:?}, client {delivery:?}: failed");

@@ -39,7 +39,7 @@ pub(crate) fn limits() -> Config {
 
 /// Text and octets of all lengths, one after the other.
 pub(crate) struct Messages {
-    octets: Vec<u8>,
+    text: String,
     /// The index of the next one, two for each length.
     next: usize,
     /// How much of the expected message has come.
@@ -48,23 +48,24 @@ pub(crate) struct Messages {
 
 impl Messages {
     pub(crate) fn new() -> Messages {
-        let line = b"{\"symbol\":\"FRMW\",\"price\":101.25,\"size\":300,\"venue\":\"loopback\"},\n";
         let most = *LENGTHS.iter().max().expect("there are lengths");
-        let mut octets: Vec<u8> = line.iter().copied().cycle().take(most).collect();
-        // So that no piece is taken for another.
-        for (index, place) in octets.chunks_exact_mut(1000).enumerate() {
-            place[..8].copy_from_slice(format!("{index:08}").as_bytes());
+        let line = "{\"symbol\":\"FRMW\",\"price\":101.25,\"size\":300,\"venue\":\"loopback\"}";
+        let mut text = String::with_capacity(most + 2000);
+        // Numbered, so that no piece is taken for another.
+        for number in 0.. {
+            if text.len() >= most {
+                break;
+            }
+            text += &format!("{number:08}");
+            text += &line.repeat(15);
         }
-        Messages { octets, next: 0, come: 0 }
+        Messages { text, next: 0, come: 0 }
     }
 
     /// The one to send now; `None` when all have come back.
     pub(crate) fn current(&self) -> Option<Message<'_>> {
-        let octets = &self.octets[..*LENGTHS.get(self.next / 2)?];
-        Some(match self.next % 2 {
-            0 => Message::Text(std::str::from_utf8(octets).expect("ASCII")),
-            _ => Message::Binary(octets),
-        })
+        let text = &self.text[..*LENGTHS.get(self.next / 2)?];
+        Some(if self.next.is_multiple_of(2) { Message::Text(text) } else { Message::Binary(text.as_bytes()) })
     }
 
     /// A whole message has come back.
@@ -79,7 +80,11 @@ impl Messages {
         assert_eq!(chunk.first, self.come == 0);
         let end = self.come + chunk.data.len();
         assert!(end <= expected.len(), "more came back than was sent");
-        assert!(chunk.data.as_bytes() == &expected.as_bytes()[self.come..end], "message {} differs", self.next);
+        assert!(
+            chunk.data.as_bytes() == &expected.as_bytes()[self.come..end],
+            "message {} differs",
+            self.next
+        );
         assert_eq!(chunk.last && end == expected.len(), chunk.last, "message {} ends early", self.next);
         self.come = end;
         if chunk.last {

@@ -52,7 +52,9 @@ impl Client {
                 break opened;
             }
             match poll.poll(&mut events, until(opening.deadline())) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(ConnectError::Io(error)),
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                    return Err(ConnectError::Io(error));
+                }
                 _ => {}
             }
         };

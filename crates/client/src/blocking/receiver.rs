@@ -126,10 +126,14 @@ impl Receiver {
         loop {
             match self.pull(deadline)? {
                 None => return Ok(None),
-                Some(Pulled::Closed(Closure { cause: Some(error), .. })) => return Err(ReceiveError::Failed(error)),
+                Some(Pulled::Closed(Closure { cause: Some(error), .. })) => {
+                    return Err(ReceiveError::Failed(error));
+                }
                 Some(Pulled::Closed(_)) => return Ok(None),
                 Some(Pulled::Event(decoded)) if decoded.is_message() => {
-                    let Event::Message(message) = decoded.resolve(&self.rx) else { unreachable!("asked before") };
+                    let Event::Message(message) = decoded.resolve(&self.rx) else {
+                        unreachable!("asked before")
+                    };
                     return Ok(Some(message));
                 }
                 Some(Pulled::Event(decoded)) if decoded.is_chunk() => return Err(ReceiveError::Chunked),
@@ -212,7 +216,11 @@ impl Receiver {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                 watched.link.connection.handle_transport_error(Instant::now());
             }
-            _ => self.events.iter().filter(|event| event.token() == SOCKET).for_each(|event| watched.link.note(event)),
+            _ => self
+                .events
+                .iter()
+                .filter(|event| event.token() == SOCKET)
+                .for_each(|event| watched.link.note(event)),
         }
     }
 
