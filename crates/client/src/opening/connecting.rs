@@ -177,3 +177,23 @@ impl Attempt {
         Ok(self.stream.take())
     }
 }
+
+#[cfg(test)]
+impl Connecting {
+    /// One that waits for this lookup.
+    pub(super) fn resolving(lookup: Lookup, deadline: Instant) -> Connecting {
+        Connecting {
+            ticket: None,
+            lookup: Some(lookup),
+            race: Race::new(Vec::new()),
+            attempts: Vec::new(),
+            failures: Vec::new(),
+            deadline: Some(deadline),
+        }
+    }
+
+    /// The sockets of the attempts under way.
+    pub(super) fn streams(&self) -> impl Iterator<Item = &TcpStream> {
+        self.attempts.iter().filter_map(|attempt| attempt.stream.as_ref())
+    }
+}

@@ -105,17 +105,6 @@ impl Exchange {
         self.deadline
     }
 
-    #[cfg(test)]
-    pub(super) fn has_asked(&self) -> bool {
-        self.sent == self.outgoing.len()
-    }
-
-    /// How many octets of the answer's head have come, and whether it is a refusal whose body is being read.
-    #[cfg(test)]
-    pub(super) fn progress(&self) -> (usize, bool) {
-        (self.received.len(), self.body.is_some())
-    }
-
     /// Does what can be done now.
     ///
     /// # Errors
@@ -266,4 +255,26 @@ impl Peer {
 /// Asks the server.
 fn server(hop: Hop<'_>, now: Instant, out: &mut Vec<u8>) -> Peer {
     Peer::Server(ClientHandshake::new(hop.request, &mut Csprng, hop.options.head, now, NO_TIMEOUT, out))
+}
+
+/// How far it is.
+#[cfg(test)]
+impl Exchange {
+    pub(super) fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    pub(super) fn has_asked(&self) -> bool {
+        self.sent == self.outgoing.len()
+    }
+
+    /// It is not, or no longer, the proxy that is talked to.
+    pub(super) fn is_with_server(&self) -> bool {
+        matches!(self.peer, Peer::Server(_))
+    }
+
+    /// How many octets of the answer's head have come, and whether it is a refusal whose body is being read.
+    pub(super) fn progress(&self) -> (usize, bool) {
+        (self.received.len(), self.body.is_some())
+    }
 }

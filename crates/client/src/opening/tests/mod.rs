@@ -1,6 +1,10 @@
 //! Openings against scripted servers on sockets of this machine. Time is an argument: no test waits for a deadline.
 
 mod answers;
+mod connecting;
+mod dropping;
+mod proxies;
+mod redirects;
 mod server;
 
 use super::{Opened, Opening, Phase};

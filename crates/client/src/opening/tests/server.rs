@@ -1,6 +1,7 @@
 //! Servers that do as they are told.
 
 use framewright::handshake::accept_key;
+use socket2::{Domain, Socket, Type};
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
@@ -43,9 +44,19 @@ pub(super) fn listener() -> TcpListener {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()
 }
 
-/// An address that nobody listens on.
-pub(super) fn nobody() -> SocketAddr {
-    listener().local_addr().unwrap()
+/// An address that nobody listens on, and nobody else can have as long as this is held.
+pub(super) struct Nobody {
+    pub(super) address: SocketAddr,
+    _bound: Socket,
+}
+
+impl Nobody {
+    pub(super) fn new() -> Nobody {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        Nobody { address, _bound: socket }
+    }
 }
 
 /// Reads up to the empty line, and nothing behind it.

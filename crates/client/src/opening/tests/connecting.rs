@@ -1,0 +1,244 @@
+//! Names, addresses, the race between them, and the gate before them.
+
+use super::super::{Phase, connecting::Connecting};
+use super::server::{Nobody, Server, accept_on, listener, read_head, read_to_end};
+use super::{Driver, Opening, SOCKET, at, has_asked, request};
+use crate::resolve::Lookup;
+use crate::{ConnectError, Options};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+#[test]
+fn secure_uri_is_refused_before_anything_is_done() {
+    let result = Driver::new().start(request("wss://localhost/"), Options::default());
+    assert!(matches!(result, Err(ConnectError::TlsNotSupported)));
+}
+
+#[test]
+fn addresses_in_a_uri_need_no_resolver_and_names_are_resolved() {
+    let server = Server::new(|listener| {
+        for _ in 0..2 {
+            accept_on(&mut listener.accept().unwrap().0);
+        }
+    });
+    for host in ["127.0.0.1", "localhost"] {
+        let uri = format!("ws://{host}:{}/", server.address.port());
+        let mut driver = Driver::new();
+        let mut opening = driver.start(request(&uri), Options::default()).unwrap();
+        let opened = driver.finish(&mut opening).unwrap();
+        assert_eq!(opened.stream.peer_addr().unwrap(), server.address);
+    }
+    server.join();
+}
+
+#[test]
+fn every_address_that_refuses_is_told() {
+    let nobody = [Nobody::new(), Nobody::new()];
+    let addresses = nobody.each_ref().map(|it| it.address);
+    let mut driver = Driver::new();
+    let result = driver.start(request("ws://server.example/"), at(&addresses));
+    let result = result.and_then(|mut opening| driver.finish(&mut opening));
+    let Err(ConnectError::Connect(failures)) = result else { panic!("{result:?}") };
+    assert_eq!(failures.iter().map(|(address, _)| *address).collect::<Vec<_>>(), addresses);
+    assert!(failures.iter().all(|(_, error)| error.kind() == io::ErrorKind::ConnectionRefused));
+}
+
+#[test]
+fn a_refused_connection_begins_the_next_attempt_at_once() {
+    let server = Server::once(|mut stream| drop(accept_on(&mut stream)));
+    let nobody = Nobody::new();
+    let mut driver = Driver::new();
+    let mut opening = driver.open(&[nobody.address, server.address]);
+    // No time passes in it.
+    assert_eq!(driver.finish(&mut opening).unwrap().stream.peer_addr().unwrap(), server.address);
+    server.join();
+}
+
+#[test]
+fn no_address_is_an_error_of_its_own() {
+    let result = Driver::new().start(request("ws://server.example/"), at(&[]));
+    assert!(matches!(result, Err(ConnectError::NoAddress)));
+}
+
+/// An opening whose name is resolved when the test says so.
+fn resolving(driver: &Driver) -> (Opening, mpsc::Sender<io::Result<Vec<SocketAddr>>>) {
+    let (answer, answers) = mpsc::channel();
+    let lookup = Lookup::by(&driver.waker, move || answers.recv().unwrap()).unwrap();
+    let request = request("ws://server.example/");
+    let opening = Opening {
+        origin: request.uri().clone(),
+        request,
+        options: Arc::default(),
+        token: SOCKET,
+        waker: Arc::clone(&driver.waker),
+        redirects: 0,
+        phase: Phase::Connecting(Connecting::resolving(lookup, driver.start + Duration::from_secs(30))),
+    };
+    (opening, answer)
+}
+
+#[test]
+fn what_a_name_comes_to_is_connected_to() {
+    let server = Server::once(|mut stream| drop(accept_on(&mut stream)));
+    let mut driver = Driver::new();
+    let (mut opening, answer) = resolving(&driver);
+    assert!(driver.turn(&mut opening, Duration::ZERO).unwrap().is_none());
+    answer.send(Ok(vec![server.address])).unwrap();
+    driver.finish(&mut opening).unwrap();
+    server.join();
+}
+
+#[test]
+fn a_name_that_cannot_be_resolved_or_has_no_address_is_an_error() {
+    let mut driver = Driver::new();
+    let (mut opening, answer) = resolving(&driver);
+    answer.send(Err(io::Error::other("no such name"))).unwrap();
+    assert!(matches!(driver.finish(&mut opening), Err(ConnectError::Resolve(_))));
+    let (mut opening, answer) = resolving(&driver);
+    answer.send(Ok(Vec::new())).unwrap();
+    assert!(matches!(driver.finish(&mut opening), Err(ConnectError::NoAddress)));
+}
+
+#[test]
+fn resolving_a_name_counts_to_the_connect_timeout() {
+    let driver = Driver::new();
+    let (mut opening, answer) = resolving(&driver);
+    assert_eq!(driver.due(&opening), Some(Duration::from_secs(30)));
+    assert!(driver.turn(&mut opening, Duration::from_millis(29_999)).unwrap().is_none());
+    let result = driver.turn(&mut opening, Duration::from_secs(30));
+    assert!(matches!(result, Err(ConnectError::ConnectTimeout)));
+    answer.send(Ok(Vec::new())).unwrap(); // which nobody waits for any more
+}
+
+/// An address whose SYNs are dropped, as if nobody were there: the queue of connections to be accepted is full.
+#[cfg(target_os = "linux")]
+pub(super) struct BlackHole {
+    pub(super) address: SocketAddr,
+    _full: (socket2::Socket, std::net::TcpStream),
+}
+
+#[cfg(target_os = "linux")]
+impl BlackHole {
+    pub(super) fn new() -> BlackHole {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        socket.listen(0).unwrap(); // which Linux takes for a queue of one
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        BlackHole { address, _full: (socket, std::net::TcpStream::connect(address).unwrap()) }
+    }
+}
+
+/// CLI-064.
+#[cfg(target_os = "linux")]
+#[test]
+fn behind_a_black_hole_the_next_address_is_tried_after_a_quarter_of_a_second() {
+    let hole = BlackHole::new();
+    let server = Server::once(|mut stream| {
+        accept_on(&mut stream);
+        read_to_end(&mut stream);
+    });
+    let driver = Driver::new();
+    let mut opening = driver.open(&[hole.address, server.address]);
+    assert_eq!(driver.due(&opening), Some(Duration::from_millis(250)));
+    assert!(driver.turn(&mut opening, Duration::from_millis(249)).unwrap().is_none());
+    assert_eq!(sockets(&opening), 1);
+    let mut opened = None;
+    while opened.is_none() {
+        opened = driver.turn(&mut opening, Duration::from_millis(250)).unwrap();
+    }
+    assert_eq!(opened.unwrap().stream.peer_addr().unwrap(), server.address);
+    server.join();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn connecting_ends_at_the_connect_timeout() {
+    let hole = BlackHole::new();
+    let driver = Driver::new();
+    let options = Options { connect_timeout: Duration::from_secs(2), ..at(&[hole.address]) };
+    let mut opening = driver.start(request("ws://server.example/"), options).unwrap();
+    assert_eq!(driver.due(&opening), Some(Duration::from_secs(2)));
+    assert!(driver.turn(&mut opening, Duration::from_millis(1999)).unwrap().is_none());
+    let result = driver.turn(&mut opening, Duration::from_secs(2));
+    assert!(matches!(result, Err(ConnectError::ConnectTimeout)));
+    assert_eq!(driver.due(&opening), None);
+}
+
+/// CLI-028. The second waits although it is a name of its own that it goes by.
+#[test]
+fn openings_to_one_address_are_one_after_the_other() {
+    let server = Server::new(|listener| {
+        let (mut first, _) = listener.accept().unwrap();
+        accept_on(&mut first);
+        let (mut second, _) = listener.accept().unwrap();
+        accept_on(&mut second);
+        read_to_end(&mut first);
+        read_to_end(&mut second);
+    });
+    let (mut one, mut other) = (Driver::new(), Driver::new());
+    let mut first = one.open(&[server.address]);
+    let mut second = other.start(request("ws://alias.example/"), at(&[server.address])).unwrap();
+    assert!(other.turn(&mut second, Duration::ZERO).unwrap().is_none());
+    assert_eq!(sockets(&second), 0, "it has not begun to connect");
+    let opened = one.finish(&mut first).unwrap();
+    // That the first connection is open wakes the second.
+    other.finish(&mut second).unwrap();
+    drop(opened);
+    server.join();
+}
+
+#[test]
+fn an_opening_that_fails_or_is_given_up_lets_the_next_one_go() {
+    let server = Server::new(|listener| {
+        let (mut first, _) = listener.accept().unwrap();
+        read_head(&mut first);
+        drop(first);
+        let (mut second, _) = listener.accept().unwrap();
+        read_to_end(&mut second);
+        accept_on(&mut listener.accept().unwrap().0);
+    });
+    let (mut one, mut other, mut another) = (Driver::new(), Driver::new(), Driver::new());
+    let mut first = one.open(&[server.address]);
+    let mut second = other.open(&[server.address]);
+    let mut third = another.open(&[server.address]);
+    assert!(matches!(one.finish(&mut first), Err(ConnectError::Handshake(_))));
+    other.until(&mut second, has_asked);
+    assert_eq!(sockets(&third), 0);
+    drop(second);
+    another.finish(&mut third).unwrap();
+    server.join();
+}
+
+#[test]
+fn waiting_for_a_turn_does_not_keep_the_other_addresses_waiting_and_ends_with_the_timeout() {
+    let silent = listener();
+    let busy = silent.local_addr().unwrap();
+    let server = Server::once(|mut stream| drop(accept_on(&mut stream)));
+    let (holder, driver) = (Driver::new(), Driver::new());
+    let _first = holder.open(&[busy]);
+    let mut both = driver.open(&[busy, server.address]);
+    let mut only = driver.open(&[busy]);
+    assert!(driver.turn(&mut both, Duration::ZERO).unwrap().is_none());
+    assert_eq!(driver.due(&both), Some(Duration::from_millis(250)));
+    let mut opened = None;
+    while opened.is_none() {
+        opened = driver.turn(&mut both, Duration::from_millis(250)).unwrap();
+    }
+    assert_eq!(opened.unwrap().stream.peer_addr().unwrap(), server.address);
+    assert!(driver.turn(&mut only, Duration::from_secs(29)).unwrap().is_none());
+    assert_eq!(driver.due(&only), Some(Duration::from_secs(30)), "nothing to do until then");
+    let result = driver.turn(&mut only, Duration::from_secs(30));
+    assert!(matches!(result, Err(ConnectError::ConnectTimeout)));
+    server.join();
+}
+
+/// How many sockets an opening has.
+fn sockets(opening: &Opening) -> usize {
+    match &opening.phase {
+        Phase::Connecting(connecting) => connecting.streams().count(),
+        Phase::Exchange(_) => 1,
+        Phase::Ended => 0,
+    }
+}
