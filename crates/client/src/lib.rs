@@ -1,4 +1,26 @@
-//! A WebSocket client (RFC 6455), blocking or in the caller's event loop.
+//! A WebSocket client (RFC 6455, with RFC 7692), with two faces:
+//!
+//! - [`blocking`]: calls that wait, and two halves for two threads.
+//! - [`event_loop`]: turns in a mio event loop of the caller's.
+//!
+//! Both resolve the host, try its addresses (RFC 8305), go through a proxy if told to, check the server's answer whole, and lend what
+//! they receive instead of copying it.
+//!
+//! ```no_run
+//! use framewright_client::{CloseCode, blocking::Client};
+//!
+//! let mut client = Client::connect("ws://localhost:5000/ws")?;
+//! client.send_text("hello")?;
+//! while let Some(message) = client.receive()? {
+//!     println!("{message:?}");
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! What is asked for is a [`ClientRequest`], how a client goes about it is in [`Options`], and why there is no connection in
+//! [`ConnectError`]. Connecting again after a connection was lost is the application's; [`Backoff`] gives the delays.
+//!
+//! `wss:` URIs are refused: there is no TLS yet.
 
 #![forbid(unsafe_code)]
 

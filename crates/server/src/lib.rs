@@ -70,8 +70,3 @@ pub use options::{Options, ServerLimits};
 pub use server::{Server, ServerBuilder, ServerHandle, ServerStats};
 pub use socket::Socket;
 pub use stream::PeerAddr;
-
-/// The examples of the README.
-#[cfg(all(doctest, feature = "deflate"))]
-#[doc = include_str!("../../../README.md")]
-struct Readme;

@@ -20,3 +20,8 @@ pub mod script;
 pub mod split;
 pub mod traffic;
 pub mod wire;
+
+/// The examples of the README.
+#[cfg(all(doctest, feature = "deflate"))]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
