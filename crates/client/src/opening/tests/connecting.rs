@@ -63,7 +63,7 @@ fn no_address_is_an_error_of_its_own() {
 }
 
 /// An opening whose name is resolved when the test says so.
-fn resolving(driver: &Driver) -> (Opening, mpsc::Sender<io::Result<Vec<SocketAddr>>>) {
+pub(super) fn resolving(driver: &Driver) -> (Opening, mpsc::Sender<io::Result<Vec<SocketAddr>>>) {
     let (answer, answers) = mpsc::channel();
     let lookup = Lookup::by(&driver.waker, move || answers.recv().unwrap()).unwrap();
     let request = request("ws://server.example/");

@@ -6,6 +6,7 @@ use crate::{ConnectError, Proxy};
 use framewright::handshake::{BasicCredentials, ResponseError};
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 fn through(proxy: SocketAddr) -> Options {
@@ -152,12 +153,15 @@ fn is_in_tunnel(opening: &super::Opening) -> bool {
 //# refers to a distinct remote host
 #[test]
 fn through_a_proxy_only_openings_to_the_same_name_wait_for_each_other() {
-    let proxy = Server::new(|listener| {
+    let looked = Arc::new(Barrier::new(2));
+    let wait = Arc::clone(&looked);
+    let proxy = Server::new(move |listener| {
         let mut streams = [listener.accept().unwrap().0, listener.accept().unwrap().0];
         for stream in &mut streams {
             read_head(stream);
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
         }
+        wait.wait();
         for stream in &mut streams {
             accept_on(stream);
         }
@@ -173,6 +177,7 @@ fn through_a_proxy_only_openings_to_the_same_name_wait_for_each_other() {
     other.until(&mut second, is_in_tunnel);
     assert!(another.turn(&mut third, Duration::ZERO).unwrap().is_none());
     assert!(matches!(third.phase, super::Phase::Connecting(_)));
+    looked.wait();
     one.finish(&mut first).unwrap();
     other.finish(&mut second).unwrap();
     assert!(matches!(another.finish(&mut third), Err(ConnectError::ProxyHandshake(ResponseError::Closed))));
