@@ -171,12 +171,13 @@ impl Receiver {
                 }
                 self.progress = Progress::Ending;
             }
+            // Before what waits is sent: a keep-alive Ping may be due.
+            link.handle_timeout(now);
             if self.progress == Progress::Ending {
                 link.finish(&mut self.rx, now);
             } else {
                 link.flush(now);
             }
-            link.handle_timeout(now);
             if link.is_done()
                 && link.is_over()
                 && let Some(closure) = link.connection.closure()
