@@ -1,0 +1,38 @@
+//! What the tests over real sockets share: a server that plays a script, and one way to drive both faces of the client.
+//!
+//! Every wait has a deadline, so that a test which would hang fails.
+
+#![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
+
+mod face;
+mod peer;
+mod server;
+
+pub(crate) use face::{Command, Face, Kind, through_both_faces};
+pub(crate) use peer::Peer;
+pub(crate) use server::{Listener, Server};
+
+use framewright_client::{ClientRequest, Options};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// The longest that any one wait of a test may take.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+
+/// A deadline of an endpoint that a test wants to see.
+pub(crate) const SOON: Duration = Duration::from_millis(60);
+
+/// A request for the root of this server.
+#[track_caller]
+pub(crate) fn request(addr: SocketAddr) -> ClientRequest {
+    format!("ws://{addr}/").parse().expect("a URI")
+}
+
+/// The default settings but for compression, which is not offered.
+pub(crate) fn plain() -> Options {
+    Options {
+        #[cfg(feature = "deflate")]
+        compression: None,
+        ..Options::default()
+    }
+}

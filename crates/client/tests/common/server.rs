@@ -1,0 +1,111 @@
+//! A server on a thread of its own, which does what a test says.
+
+use super::{DEADLINE, Peer};
+use socket2::{Domain, Socket, Type};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread::{self, JoinHandle};
+
+/// A socket that clients connect to.
+pub(crate) struct Listener {
+    listener: TcpListener,
+}
+
+impl Listener {
+    /// On a free port of 127.0.0.1.
+    pub(crate) fn bind() -> Listener {
+        Listener { listener: TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port") }
+    }
+
+    /// The same with a receive buffer of about this size for its connections, so that little fits under way.
+    pub(crate) fn with_receive_buffer(octets: usize) -> Listener {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.set_recv_buffer_size(octets).expect("an option of the socket");
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free port");
+        socket.listen(16).expect("a listener");
+        Listener { listener: socket.into() }
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.listener.local_addr().expect("a bound socket")
+    }
+
+    /// Waits for the next client.
+    pub(crate) fn accept(&self) -> Peer {
+        Peer::new(self.listener.accept().expect("a client").0)
+    }
+
+    /// A client that has come already, if one has.
+    pub(crate) fn try_accept(&self) -> Option<Peer> {
+        self.listener.set_nonblocking(true).expect("an option of the socket");
+        let accepted = self.listener.accept().ok();
+        self.listener.set_nonblocking(false).expect("an option of the socket");
+        accepted.map(|(stream, _)| {
+            stream.set_nonblocking(false).expect("an option of the socket");
+            Peer::new(stream)
+        })
+    }
+
+    /// Plays `play` on a thread of its own.
+    pub(crate) fn run<T: Send + 'static>(
+        self,
+        play: impl FnOnce(&Listener) -> T + Send + 'static,
+    ) -> Server<T> {
+        let addr = self.addr();
+        let (sender, ended) = mpsc::channel();
+        let builder = thread::Builder::new().name("server".to_owned());
+        let thread = builder.spawn(move || {
+            let result = play(&self);
+            // A test that has failed does not listen.
+            let _ = sender.send(());
+            result
+        });
+        let thread = thread.expect("a thread");
+        Server { addr, ended, thread }
+    }
+}
+
+/// A server that is at work.
+pub(crate) struct Server<T = ()> {
+    addr: SocketAddr,
+    ended: Receiver<()>,
+    thread: JoinHandle<T>,
+}
+
+impl<T: Send + 'static> Server<T> {
+    /// Accepts one client, reads its request, and plays the rest. What the client has sent is judged at the end.
+    pub(crate) fn start(play: impl FnOnce(&mut Peer) -> T + Send + 'static) -> Server<T> {
+        Listener::bind().run(move |listener| listener.serve(play))
+    }
+
+    /// The same behind an accepted opening handshake.
+    pub(crate) fn open(play: impl FnOnce(&mut Peer) -> T + Send + 'static) -> Server<T> {
+        Server::start(move |peer| {
+            peer.upgrade();
+            play(peer)
+        })
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Waits for the end of the script, and returns what that gives. Panics as the script has.
+    pub(crate) fn end(self) -> T {
+        if let Err(RecvTimeoutError::Timeout) = self.ended.recv_timeout(DEADLINE) {
+            panic!("the server's script has not come to its end");
+        }
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+impl Listener {
+    /// Accepts one client, reads its request, plays the rest, and judges what the client has sent.
+    pub(crate) fn serve<T>(&self, play: impl FnOnce(&mut Peer) -> T) -> T {
+        let mut peer = self.accept();
+        peer.read_request();
+        let result = play(&mut peer);
+        peer.judge();
+        result
+    }
+}
