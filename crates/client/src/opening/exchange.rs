@@ -4,12 +4,13 @@ use super::Opened;
 use super::connecting::Connected;
 use crate::entropy::Csprng;
 use crate::gate::Ticket;
+use crate::stream::{self, Io};
 use crate::{ConnectError, Options};
 use framewright::handshake::{
     Answer, BodyReader, ClientHandshake, ClientRequest, Negotiated, ProxyAnswer, ProxyHandshake, ResponseHead,
 };
 use mio::net::TcpStream;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, IoSlice};
 use std::time::{Duration, Instant};
 
 /// How much one read asks for. An answer is a few hundred octets; what comes with it is the first frames, which are copied once.
@@ -112,18 +113,17 @@ impl Exchange {
     pub(super) fn turn(mut self: Box<Self>, now: Instant, hop: Hop<'_>) -> Result<Turn, ConnectError> {
         while self.write() {
             let mut chunk = [0; CHUNK];
-            match self.stream.read(&mut chunk) {
-                Ok(0) => return Err(self.ended(hop)),
-                Ok(count) => match self.take(&chunk[..count], now, hop)? {
+            match stream::read(&self.stream, &mut chunk) {
+                Io::Moved(0) => return Err(self.ended(hop)),
+                Io::Moved(count) => match self.take(&chunk[..count], now, hop)? {
                     Taken::More => {}
                     Taken::Open { head_len, negotiated } => {
                         return Ok(Turn::Open(Box::new(self.open(head_len, negotiated, hop))));
                     }
                     Taken::Redirect(request) => return Ok(Turn::Redirect(request)),
                 },
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(self.lost(error, hop)),
+                Io::Blocked => break,
+                Io::Lost(error) => return Err(self.lost(error, hop)),
             }
         }
         if self.deadline.is_some_and(|deadline| deadline <= now) {
@@ -136,11 +136,10 @@ impl Exchange {
     /// An answer that comes before the whole request was taken waits: whoever refuses so early closes.
     fn write(&mut self) -> bool {
         while self.write_error.is_none() && self.sent < self.outgoing.len() {
-            match self.stream.write(&self.outgoing[self.sent..]) {
-                Ok(count) => self.sent += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-                Err(error) => self.write_error = Some(error),
+            match stream::write(&self.stream, &[IoSlice::new(&self.outgoing[self.sent..])]) {
+                Io::Moved(count) => self.sent += count,
+                Io::Blocked => return false,
+                Io::Lost(error) => self.write_error = Some(error),
             }
         }
         true

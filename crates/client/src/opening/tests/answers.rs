@@ -1,6 +1,8 @@
 //! What the server answers, or does not.
 
-use super::server::{Server, accept, accept_on, field, read_head, read_to_end};
+#[cfg(feature = "deflate")]
+use super::server::accept_on;
+use super::server::{Server, accept, field, read_head, read_to_end};
 use super::{Driver, at, has_asked, open, progress, request};
 use crate::{ConnectError, Options};
 use framewright::handshake::{FieldName, FieldValue, ResponseError};
