@@ -42,6 +42,27 @@ macro_rules! commands {
                 self.transmit(&mut |connection| connection.send_uncompressed(message))
             }
 
+            /// Sends a message that is handed over: a long payload is not copied, but masked where it lies.
+            ///
+            /// # Errors
+            /// Those of [`Connection::send_owned`](framewright::Connection::send_owned). The message comes back unchanged.
+            /// [`SendError::Closed`](framewright::SendError::Closed) with an empty message if the connection has failed while it was being sent.
+            pub fn send_owned(
+                &mut self,
+                message: impl Into<framewright::OwnedMessage>,
+            ) -> Result<(), Box<framewright::Unsent>> {
+                let mut message = message.into();
+                let sent = self.transmit(&mut |connection| {
+                    let handed_over =
+                        std::mem::replace(&mut message, framewright::OwnedMessage::Binary(Vec::new()));
+                    connection.send_owned(handed_over).map_err(|unsent| {
+                        message = unsent.message;
+                        unsent.error
+                    })
+                });
+                sent.map_err(|error| Box::new(framewright::Unsent { error, message }))
+            }
+
             /// Sends one fragment of a message, the last one with `last` (RFC 6455, section 5.4). A text is cut between
             /// characters; other messages have to wait until the last fragment is sent.
             ///

@@ -52,7 +52,7 @@ pub use framewright::handshake::{
 };
 pub use framewright::{
     Chunk, CloseCode, CloseFrame, Closure, Config, Delivery, Error, Event, LimitExceeded, Message,
-    PeerMisbehaved, Prepared, SendError, Stats, Timeout,
+    OwnedMessage, PeerMisbehaved, Prepared, SendError, Stats, Timeout, Unsent,
 };
 pub use options::Options;
 pub use proxy::{Proxy, ProxyError};

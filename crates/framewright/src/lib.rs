@@ -19,8 +19,8 @@ pub mod handshake;
 mod role;
 
 pub use connection::{
-    Chunk, Closure, Config, Connection, Decoded, Delivery, Event, Message, Prepared, RecvBuffer, State,
-    Stats, Transmit, TransmitBuffer,
+    Chunk, Closure, Config, Connection, Decoded, Delivery, Event, Message, OwnedMessage, Prepared,
+    RecvBuffer, State, Stats, Transmit, TransmitBuffer, Unsent,
 };
 pub use entropy::Entropy;
 pub use error::{Error, LimitExceeded, PeerMisbehaved, SendError, Timeout};

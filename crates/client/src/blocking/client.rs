@@ -1,7 +1,7 @@
 //! The blocking client as a whole: connects, sends, receives and closes on one thread.
 
 use super::error::ReceiveError;
-use super::message::Messages;
+use super::messages::Messages;
 use super::receiver::Receiver;
 use super::sender::Sender;
 use super::shared::Shared;

@@ -21,14 +21,14 @@
 
 mod client;
 mod error;
-mod message;
+mod messages;
 mod receiver;
 mod sender;
 mod shared;
 
 pub use client::Client;
 pub use error::ReceiveError;
-pub use message::{Messages, OwnedMessage};
+pub use messages::Messages;
 pub use receiver::Receiver;
 pub use sender::Sender;
 

@@ -1,7 +1,7 @@
 //! The receiving half: waits for what the server sends, answers Pings, and ends the connection's transport.
 
 use super::error::ReceiveError;
-use super::message::Messages;
+use super::messages::Messages;
 use super::shared::Shared;
 use super::{SOCKET, until};
 use crate::link::earliest;

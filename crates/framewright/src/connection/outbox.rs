@@ -53,6 +53,11 @@ impl Outbox {
         self.buffer_mut().push_shared(frame);
     }
 
+    /// See [`TransmitBuffer::push_owned`].
+    pub(super) fn push_owned(&mut self, header: &Header, payload: Vec<u8>) {
+        self.buffer_mut().push_owned(header, payload);
+    }
+
     /// See [`TransmitBuffer::push_through`].
     pub(super) fn push_through(
         &mut self,

@@ -1,12 +1,14 @@
-//! What waits to be sent: one contiguous vector of encoded frames, and shared frames in between.
+//! What waits to be sent: one contiguous vector of encoded frames, and in between what lies elsewhere: shared frames, and payloads that
+//! were handed over.
 
 use crate::frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, OpCode, SHORT_FRAME, encode_short};
 use framewright_simd::copy_masked;
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::ops::Deref;
 use std::sync::Arc;
 
-/// Shared frames shorter than this are copied: a copy is cheaper than one more slice to write.
+/// What lies elsewhere and is shorter than this is copied: a copy is cheaper than one more slice to write.
 const SHARE_FROM: usize = 4096;
 
 /// Pongs are queued behind each other as long as no more octets of them wait than this; beyond, one slot holds the answer
@@ -19,7 +21,7 @@ const PONGS_QUEUED: u64 = 1024;
 ///
 /// ```text
 ///   octets:  | sent | frame frame |        | frame frame | room (initialised) |
-///                                 ^ shared frame (an Arc) ^ end
+///                                 ^ shared frame (an Arc), or a payload  ^ end
 /// ```
 #[derive(Debug, Default)]
 pub struct TransmitBuffer {
@@ -28,7 +30,7 @@ pub struct TransmitBuffer {
     sent: usize,
     /// Where what is queued in `octets` ends.
     end: usize,
-    shared: VecDeque<Shared>,
+    blocks: VecDeque<Block>,
     /// The newest Pong that found no room.
     pong: Option<PongSlot>,
     /// Octets queued and transmitted since this buffer was made.
@@ -40,12 +42,31 @@ pub struct TransmitBuffer {
     sent_before: u64,
 }
 
-/// A frame that several connections send, placed before `octets[before..]`.
+/// Octets that lie elsewhere, placed before `octets[before..]`.
 #[derive(Debug)]
-struct Shared {
+struct Block {
     before: usize,
-    frame: Arc<[u8]>,
+    octets: Elsewhere,
     sent: usize,
+}
+
+#[derive(Debug)]
+enum Elsewhere {
+    /// A frame that several connections send.
+    Shared(Arc<[u8]>),
+    /// The payload of a frame, handed over by the application.
+    Owned(Vec<u8>),
+}
+
+impl Deref for Elsewhere {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Elsewhere::Shared(octets) => octets,
+            Elsewhere::Owned(octets) => octets,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -167,8 +188,24 @@ impl TransmitBuffer {
             self.append(frame);
             return;
         }
-        let shared = Shared { before: self.end, frame: Arc::clone(frame), sent: 0 };
-        self.shared.push_back(shared);
+        self.push_block(Elsewhere::Shared(Arc::clone(frame)));
+    }
+
+    /// Appends a frame whose payload is handed over, masked already if it has to be.
+    pub(super) fn push_owned(&mut self, header: &Header, payload: Vec<u8>) {
+        let mut octets = [0; MAX_HEADER_LEN];
+        let header_len = header.encode(&mut octets);
+        self.append(&octets[..header_len]);
+        self.queued_total += (header_len + payload.len()) as u64;
+        if payload.len() < SHARE_FROM {
+            self.append(&payload);
+        } else {
+            self.push_block(Elsewhere::Owned(payload));
+        }
+    }
+
+    fn push_block(&mut self, octets: Elsewhere) {
+        self.blocks.push_back(Block { before: self.end, octets, sent: 0 });
     }
 
     /// Appends a frame whose payload `write` is shown first, behind everything that waits: only what it does not take is
@@ -255,9 +292,9 @@ impl TransmitBuffer {
                 covered += octets.len();
             }
         };
-        for item in &self.shared {
+        for item in &self.blocks {
             add(&self.octets[from..item.before]);
-            add(&item.frame[item.sent..]);
+            add(&item.octets[item.sent..]);
             from = item.before;
         }
         add(&self.octets[from..self.end]);
@@ -272,30 +309,30 @@ impl TransmitBuffer {
     pub(super) fn advance(&mut self, mut count: usize) {
         assert!(count <= self.len(), "more octets transmitted than wait");
         self.sent_total += count as u64;
-        if !self.shared.is_empty() {
-            count = self.advance_shared(count);
+        if !self.blocks.is_empty() {
+            count = self.advance_blocks(count);
         }
         self.sent += count;
-        if self.sent == self.end && self.shared.is_empty() {
+        if self.sent == self.end && self.blocks.is_empty() {
             (self.sent, self.end) = (0, 0);
         } else if self.sent >= 64 << 10 && self.sent >= self.end / 2 {
             self.give_up_sent();
         }
     }
 
-    /// Notes that `count` octets have been transmitted, up to the last shared frame: what is left for those behind it.
-    fn advance_shared(&mut self, mut count: usize) -> usize {
-        while let Some(item) = self.shared.front_mut() {
+    /// Notes that `count` octets have been transmitted, up to the last block: what is left for those behind it.
+    fn advance_blocks(&mut self, mut count: usize) -> usize {
+        while let Some(item) = self.blocks.front_mut() {
             let of_octets = count.min(item.before - self.sent);
             self.sent += of_octets;
             count -= of_octets;
-            let of_frame = count.min(item.frame.len() - item.sent);
+            let of_frame = count.min(item.octets.len() - item.sent);
             item.sent += of_frame;
             count -= of_frame;
-            if item.sent < item.frame.len() {
+            if item.sent < item.octets.len() {
                 return 0;
             }
-            self.shared.pop_front();
+            self.blocks.pop_front();
         }
         count
     }
@@ -304,7 +341,7 @@ impl TransmitBuffer {
     fn give_up_sent(&mut self) {
         self.octets.copy_within(self.sent..self.end, 0);
         self.end -= self.sent;
-        for item in &mut self.shared {
+        for item in &mut self.blocks {
             item.before -= self.sent;
         }
         self.sent = 0;
@@ -349,33 +386,33 @@ mod tests {
 
     proptest! {
         #[test]
-        fn inline_and_shared_frames_leave_in_order_however_they_are_taken(
-            frames in proptest::collection::vec((any::<bool>(), 0usize..9000), 1..20),
+        fn frames_of_all_kinds_leave_in_order_however_they_are_taken(
+            frames in proptest::collection::vec((0..3u8, 0usize..9000), 1..20),
             step in 1usize..10_000,
             taken_at_once in 0usize..20_000,
         ) {
             let mut outbox = TransmitBuffer::default();
             let (mut expected, mut wire) = (Vec::new(), Vec::new());
-            for (index, &(shared, len)) in frames.iter().enumerate() {
+            for (index, &(kind, len)) in frames.iter().enumerate() {
                 let payload = vec![u8::try_from(index).unwrap(); len];
                 let before = expected.len();
                 encode_frame(&mut expected, true, OpCode::Binary, &payload, None);
-                if shared {
-                    outbox.push_shared(&Arc::from(&expected[before..]));
-                } else {
-                    let header = Header { fin: true, rsv: 0, opcode: OpCode::Binary, mask: None, payload_len: len as u64 };
-                    outbox.push_through(&header, &payload, &mut |slices| {
+                let header = Header { fin: true, rsv: 0, opcode: OpCode::Binary, mask: None, payload_len: len as u64 };
+                match kind {
+                    0 => outbox.push_shared(&Arc::from(&expected[before..])),
+                    1 => outbox.push_owned(&header, payload),
+                    _ => outbox.push_through(&header, &payload, &mut |slices| {
                         let shown = join(slices);
                         let taken = shown.len().min(taken_at_once);
                         wire.extend_from_slice(&shown[..taken]);
                         taken
-                    });
+                    }),
                 }
                 prop_assert_eq!(outbox.len(), expected.len() - wire.len());
             }
             wire.extend(transmit(&mut outbox, step));
             prop_assert_eq!(wire, expected);
-            prop_assert!(outbox.end == 0 && outbox.shared.is_empty());
+            prop_assert!(outbox.end == 0 && outbox.blocks.is_empty());
         }
     }
 

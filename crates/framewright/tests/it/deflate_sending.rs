@@ -25,9 +25,10 @@ fn messages_below_the_threshold_and_above_the_largest_are_sent_as_they_are() {
             for len in [0, 127, 128, 1000, 1001] {
                 endpoint.connection.send_binary(&vec![b'x'; len]).unwrap();
                 endpoint.connection.send_prepared(&Prepared::new(Message::Binary(&vec![b'x'; len]))).unwrap();
+                endpoint.connection.send_owned(vec![b'x'; len]).unwrap();
                 endpoint.drain();
             }
-            let expected = [false, false, true, true, false].map(|it| [it; 2]);
+            let expected = [false, false, true, true, false].map(|it| [it; 3]);
             assert_eq!(compressed(&endpoint), expected.concat());
         }
     }

@@ -1,7 +1,7 @@
 //! Section 6.1: the commands, what they refuse, and that a refused one has queued nothing.
 
 use crate::support::{ROLES, code, endpoint, sent};
-use framewright::{Message, Prepared, Role, SendError, State, TransmitBuffer};
+use framewright::{Message, OwnedMessage, Prepared, Role, SendError, State, TransmitBuffer, Unsent};
 use framewright_testkit::endpoint::Endpoint;
 use std::io::IoSlice;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -102,6 +102,52 @@ fn send_through_gives_the_same_octets_however_few_are_taken() {
                 assert_eq!(through.connection.stats(), plain.connection.stats());
             }
         }
+    }
+}
+
+#[test]
+fn a_message_that_is_handed_over_gives_the_same_octets_as_a_copy() {
+    for role in ROLES {
+        for len in [0, 1, 125, 126, 4095, 4096, 70_000] {
+            let message = |number: usize| match number % 2 {
+                0 => OwnedMessage::Text("x".repeat(len)),
+                _ => OwnedMessage::Binary(vec![1; len]),
+            };
+            let (mut copied, mut handed_over) = (endpoint(role), endpoint(role));
+            for number in 0..3 {
+                copied.connection.send(message(number).as_message()).unwrap();
+                handed_over.connection.send_owned(message(number)).unwrap();
+                assert_eq!(copied.connection.buffered(), handed_over.connection.buffered());
+            }
+            copied.drain();
+            handed_over.drain();
+            assert_eq!(copied.sent, handed_over.sent, "{role:?}, {len} octets");
+            assert_eq!(copied.connection.stats(), handed_over.connection.stats());
+        }
+    }
+}
+
+#[test]
+fn a_message_that_is_handed_over_and_refused_comes_back_unchanged() {
+    for role in ROLES {
+        let mut endpoint = endpoint(role);
+        let message = OwnedMessage::Text("mine".repeat(2000));
+        let refused = |endpoint: &mut Endpoint, error| {
+            let waiting = endpoint.connection.buffered();
+            let expected = Unsent { error, message: message.clone() };
+            assert_eq!(
+                endpoint.connection.send_owned(message.clone()).map_err(|unsent| *unsent),
+                Err(expected)
+            );
+            assert_eq!(endpoint.connection.buffered(), waiting);
+        };
+        endpoint.connection.send_fragment(Message::Text("a"), false).unwrap();
+        refused(&mut endpoint, SendError::FragmentInProgress);
+        endpoint.connection.send_fragment(Message::Text("b"), true).unwrap();
+        endpoint.connection.send_owned(vec![0; 2 << 20]).unwrap();
+        refused(&mut endpoint, SendError::Full);
+        endpoint.connection.close(None, "").unwrap();
+        refused(&mut endpoint, SendError::Closed);
     }
 }
 
