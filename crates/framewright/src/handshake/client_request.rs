@@ -10,9 +10,8 @@ use std::str::FromStr;
 use super::bytes::is_token;
 use super::field::{FieldName, FieldValue};
 use super::response::line;
-use super::response_head::ResponseHead;
 use super::upgrade::MAX_SUBPROTOCOLS;
-use super::uri::{RedirectError, UriError, WsUri};
+use super::uri::{UriError, WsUri};
 #[cfg(feature = "deflate")]
 use crate::deflate::DeflateOffer;
 
@@ -125,37 +124,9 @@ impl ClientRequest {
         self.fields.iter().map(|(name, value)| (name, value))
     }
 
-    /// The request to make next, if `response` is a redirect: 301, 302, 303, 307 or 308 with a Location. `None` if it is none.
-    ///
-    /// The new request is this one for another URI. Where that is of another origin, Authorization, Cookie and
-    /// Proxy-Authorization are left out: they are meant for this one.
-    ///
-    /// # Errors
-    /// [`RedirectError`] if the redirect cannot be followed; never is one from `wss` to `ws`.
-    //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
-    //# If the status code received from the server is not 101, the
-    //# client handles the response per HTTP [RFC2616] procedures.  In
-    //# particular, the client might perform authentication if it
-    //# receives a 401 status code; the server might redirect the client
-    //# using a 3xx status code (but clients are not required to follow
-    //# them), etc.
-    pub fn redirected(&self, response: &ResponseHead<'_>) -> Option<Result<ClientRequest, RedirectError>> {
-        if !matches!(response.status(), 301 | 302 | 303 | 307 | 308) {
-            return None;
-        }
-        let mut locations = response.field_all("Location");
-        let location = locations.next()?;
-        if locations.next().is_some() {
-            return Some(Err(RedirectError::RepeatedLocation));
-        }
-        Some(self.uri.redirect(location).map(|uri| self.clone().redirected_to(uri)))
-    }
-
-    fn redirected_to(mut self, uri: WsUri) -> ClientRequest {
-        if !self.uri.is_same_origin(&uri) {
-            self.fields.retain(|(name, _)| !is_credential(name));
-        }
-        self.with_uri(uri)
+    /// Leaves out the fields that `keep` says no to.
+    pub(super) fn retain_fields(&mut self, keep: impl Fn(&FieldName) -> bool) {
+        self.fields.retain(|(name, _)| keep(name));
     }
 
     /// Appends the octets of the request.
@@ -220,12 +191,6 @@ impl ClientRequest {
     #[cfg(not(feature = "deflate"))]
     #[allow(clippy::unused_self, reason = "as with the feature deflate")]
     fn encode_offers(&self, _: &mut Vec<u8>) {}
-}
-
-/// Whether a field tells one origin who is asking.
-fn is_credential(name: &FieldName) -> bool {
-    let names = ["Authorization", "Cookie", "Proxy-Authorization"];
-    names.iter().any(|credential| name.as_str().eq_ignore_ascii_case(credential))
 }
 
 /// Fields may hold credentials: they are left out.

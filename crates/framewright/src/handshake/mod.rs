@@ -31,7 +31,7 @@
 //!
 //! | file | decides |
 //! |---|---|
-//! | `uri` | what a WebSocket URI is, and where a redirect leads |
+//! | `uri`, `redirect` | what a WebSocket URI is, and where a redirect leads |
 //! | `client_request` | what is asked for, and the octets of it |
 //! | `status_line` | the first line of a response |
 //! | `response_reader` | which responses are skipped; the deadline |
@@ -58,6 +58,7 @@ mod head;
 mod known;
 mod origin;
 mod proxy_handshake;
+mod redirect;
 mod refusal;
 mod request;
 mod request_line;
@@ -84,6 +85,7 @@ pub use field::{FieldError, FieldName, FieldValue};
 pub use head::HeadLimits;
 pub use origin::{AllowedHosts, AllowedOrigins, HostError, OriginError};
 pub use proxy_handshake::{BasicCredentials, CredentialsError, ProxyAnswer, ProxyHandshake};
+pub use redirect::RedirectError;
 pub use refusal::Refusal;
 pub use request::{OwnedRequest, Request};
 pub use response::{Response, StatusCode};
@@ -91,7 +93,7 @@ pub use response_error::ResponseError;
 pub use response_head::{ResponseHead, ServerResponse};
 pub use server::{Accept, AcceptError, ServerHandshake, choose_subprotocol};
 pub use upgrade::Upgrade;
-pub use uri::{RedirectError, UriError, WsUri};
+pub use uri::{UriError, WsUri};
 
 /// What an opening handshake has agreed on: all that a connection has to know of it.
 ///

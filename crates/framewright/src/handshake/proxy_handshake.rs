@@ -103,6 +103,7 @@ fn judge(response: &ResponseHead<'_>) -> ProxyAnswer {
     //# Any 2xx (Successful) response indicates that the sender (and all inbound proxies) will switch to tunnel mode
     //# immediately after the response header section; data received after that header section is from the server
     //# identified by the request target.
+    // Its Content-Length and Transfer-Encoding, if any, mean nothing.
     if (200..300).contains(&response.status()) {
         return ProxyAnswer::Tunnel { head_len };
     }

@@ -172,3 +172,46 @@ impl From<FieldLineError> for ResponseError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_says_which_section_was_broken() {
+        for error in [
+            ResponseError::NotHttp,
+            ResponseError::HttpVersionNotSupported,
+            ResponseError::InvalidStatusLine,
+            ResponseError::UpgradeInHttp10,
+            ResponseError::HeadTooLong { limit: 16384 },
+            ResponseError::TooManyFields { limit: 100 },
+            ResponseError::TooManyInterimResponses { limit: 5 },
+            ResponseError::InvalidFieldName,
+            ResponseError::SpaceBeforeColon,
+            ResponseError::SpaceBeforeFirstField,
+            ResponseError::ObsoleteFolding,
+            ResponseError::InvalidFieldValue,
+            ResponseError::BareCr,
+            ResponseError::BareLf,
+            ResponseError::MissingUpgrade,
+            ResponseError::InvalidUpgrade,
+            ResponseError::MissingConnectionUpgrade,
+            ResponseError::MissingAccept,
+            ResponseError::RepeatedAccept,
+            ResponseError::WrongAccept,
+            ResponseError::RepeatedSubprotocol,
+            ResponseError::InvalidSubprotocol,
+            ResponseError::SubprotocolNotOffered,
+            #[cfg(feature = "deflate")]
+            ResponseError::Extensions(AnswerError::NotOffered),
+            #[cfg(not(feature = "deflate"))]
+            ResponseError::ExtensionNotOffered,
+            ResponseError::Closed,
+            ResponseError::Truncated,
+            ResponseError::Timeout,
+        ] {
+            assert!(error.to_string().contains("(RFC "), "{error}");
+        }
+    }
+}

@@ -13,7 +13,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
-use fluent_uri::{Uri, UriRef};
+use fluent_uri::UriRef;
 
 use super::authority::{Authority, ipv6};
 
@@ -49,9 +49,8 @@ impl WsUri {
     /// # Errors
     /// [`UriError`] says which rule it breaks.
     //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
-    //# If any of the components are invalid according to the specification
-    //# of WebSocket URIs, the client MUST _Fail the WebSocket
-    //# Connection_ and abort these steps.
+    //# If any of the components are invalid, the client
+    //# MUST _Fail the WebSocket Connection_ and abort these steps.
     pub fn parse(text: &str) -> Result<WsUri, UriError> {
         if let Some(at) = text.bytes().position(|byte| !byte.is_ascii()) {
             return Err(UriError::NotAscii { at });
@@ -154,49 +153,6 @@ impl WsUri {
     pub fn host_and_port(&self) -> String {
         format!("{}:{}", self.host(), self.port)
     }
-
-    /// Whether scheme, host and port are the same: credentials for one are for the other.
-    pub fn is_same_origin(&self, other: &WsUri) -> bool {
-        let same = self.secure == other.secure && self.port == other.port;
-        same && self.as_authority().same_host(&other.as_authority())
-    }
-
-    fn as_authority(&self) -> Authority<'_> {
-        Authority { host: self.host().as_bytes(), port: Some(self.port) }
-    }
-
-    /// Where a redirect leads: `location` is the value of Location, absolute or relative to this URI. `http` there means `ws`, and
-    /// `https` means `wss`.
-    ///
-    /// # Errors
-    /// [`RedirectError`] if it is no URI reference, none for a WebSocket, or if it leads from `wss` to `ws`.
-    //= https://www.rfc-editor.org/rfc/rfc9110#section-10.2.2
-    //# When it has the form of a relative reference ([URI], Section 4.2), the final value is computed by resolving it
-    //# against the target URI ([URI], Section 5).
-    pub fn redirect(&self, location: &[u8]) -> Result<WsUri, RedirectError> {
-        let location = std::str::from_utf8(location).map_err(|_| RedirectError::InvalidLocation)?;
-        let reference = UriRef::parse(location).map_err(|_| RedirectError::InvalidLocation)?;
-        let target = match reference.scheme() {
-            None => {
-                let base = Uri::parse(self.as_str()).expect("it was parsed before");
-                let resolved = reference.resolve_against(&base);
-                resolved.map_err(|_| RedirectError::InvalidLocation)?.into_string()
-            }
-            Some(scheme) => {
-                let name = match scheme.as_str().to_ascii_lowercase().as_str() {
-                    "http" => "ws",
-                    "https" => "wss",
-                    _ => scheme.as_str(),
-                };
-                format!("{name}{}", &location[scheme.as_str().len()..])
-            }
-        };
-        let target = WsUri::parse(&target).map_err(RedirectError::Uri)?;
-        if self.secure && !target.secure {
-            return Err(RedirectError::Downgrade);
-        }
-        Ok(target)
-    }
 }
 
 impl fmt::Display for WsUri {
@@ -285,36 +241,208 @@ impl fmt::Display for UriError {
 
 impl std::error::Error for UriError {}
 
-/// Why a redirect is not followed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum RedirectError {
-    /// Location is no URI reference.
-    InvalidLocation,
-    /// There are several Location.
-    RepeatedLocation,
-    /// What Location leads to is no WebSocket URI.
-    Uri(UriError),
-    /// From `wss` to `ws`.
-    Downgrade,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl fmt::Display for RedirectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            RedirectError::InvalidLocation => "Location is no URI reference (RFC 9110, section 10.2.2)",
-            RedirectError::RepeatedLocation => "the redirect has several Location (RFC 9110, section 10.2.2)",
-            RedirectError::Uri(error) => return write!(f, "Location is no WebSocket URI: {error}"),
-            RedirectError::Downgrade => "the redirect leads from wss to ws (RFC 6455, section 10.6)",
-        })
+    fn parse(text: &str) -> WsUri {
+        WsUri::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"))
     }
-}
 
-impl std::error::Error for RedirectError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            RedirectError::Uri(error) => Some(error),
-            _ => None,
+    #[test]
+    fn uri_is_taken_apart() {
+        //= https://www.rfc-editor.org/rfc/rfc6455#section-3
+        //= type=test
+        //# The port component is OPTIONAL; the default for "ws" is port 80,
+        //# while the default for "wss" is port 443.
+        for (text, secure, host, port, authority) in [
+            ("ws://example.com", false, "example.com", 80, "example.com"),
+            ("ws://example.com:", false, "example.com", 80, "example.com"),
+            ("ws://example.com:80/", false, "example.com", 80, "example.com"),
+            ("ws://example.com:0080/", false, "example.com", 80, "example.com"),
+            ("ws://example.com:443/", false, "example.com", 443, "example.com:443"),
+            ("ws://example.com:65535/", false, "example.com", 65535, "example.com:65535"),
+            ("wss://example.com/", true, "example.com", 443, "example.com"),
+            ("wss://example.com:443?x", true, "example.com", 443, "example.com"),
+            ("wss://example.com:80/", true, "example.com", 80, "example.com:80"),
+            ("ws://Example.COM./", false, "Example.COM.", 80, "Example.COM."),
+            ("ws://127.0.0.1:1/", false, "127.0.0.1", 1, "127.0.0.1:1"),
+            ("ws://[::1]/", false, "[::1]", 80, "[::1]"),
+            ("wss://[2001:DB8::7]:8443/", true, "[2001:DB8::7]", 8443, "[2001:DB8::7]:8443"),
+            ("ws://xn--bcher-kva.example/", false, "xn--bcher-kva.example", 80, "xn--bcher-kva.example"),
+        ] {
+            let uri = parse(text);
+            assert_eq!((uri.is_secure(), uri.host(), uri.port()), (secure, host, port), "{text}");
+            assert_eq!(uri.authority(), authority, "{text}");
+            assert_eq!(uri.host_and_port(), format!("{host}:{port}"), "{text}");
+            assert_eq!((uri.as_str(), uri.to_string().as_str()), (text, text));
+        }
+    }
+
+    #[test]
+    fn scheme_is_read_without_regard_to_case() {
+        //= https://www.rfc-editor.org/rfc/rfc6455#section-3
+        //= type=test
+        //# The URI is called "secure" (and it is said that "the secure flag is
+        //# set") if the scheme component matches "wss" case-insensitively.
+        for (text, secure) in [("WS://a", false), ("Ws://a", false), ("WSS://a", true), ("wSs://a", true)] {
+            assert_eq!(parse(text).is_secure(), secure, "{text}");
+        }
+    }
+
+    #[test]
+    fn resource_name_is_path_and_query_byte_for_byte() {
+        //= https://www.rfc-editor.org/rfc/rfc6455#section-3
+        //= type=test
+        //# The "resource-name" (also known as /resource name/ in Section 4.1)
+        //# can be constructed by concatenating the following:
+        //#
+        //# o  "/" if the path component is empty
+        //#
+        //# o  the path component
+        //#
+        //# o  "?" if the query component is non-empty
+        //#
+        //# o  the query component
+        for (rest, expected) in [
+            ("", "/"),
+            ("/", "/"),
+            ("?x", "/?x"),
+            ("?", "/?"),
+            ("/?", "/?"),
+            ("/chat?room=1?2/3", "/chat?room=1?2/3"),
+            ("/a/../b/./c//d", "/a/../b/./c//d"),
+            ("//a", "//a"),
+            ("/%7e%7E~%c3%A9", "/%7e%7E~%c3%A9"),
+            ("/a;b=1,2@:!$&'()*+", "/a;b=1,2@:!$&'()*+"),
+            ("/%23", "/%23"),
+        ] {
+            for start in ["ws://h", "ws://h:81", "wss://[::1]:443"] {
+                assert_eq!(parse(&format!("{start}{rest}")).resource_name(), expected, "{start}{rest}");
+            }
+        }
+    }
+
+    #[test]
+    fn addresses_are_known_for_what_they_are() {
+        for (host, ip) in [
+            ("127.0.0.1", Some("127.0.0.1")),
+            ("[::1]", Some("::1")),
+            ("[::ffff:1.2.3.4]", Some("::ffff:1.2.3.4")),
+            ("localhost", None),
+            ("127.1", None),
+            ("127.0.0.256", None),
+            ("127.0.0.1.", None),
+            ("1.2.3.04", None),
+        ] {
+            let expected = ip.map(|ip| ip.parse().unwrap());
+            assert_eq!(parse(&format!("ws://{host}:1/")).ip(), expected, "{host}");
+        }
+    }
+
+    #[test]
+    fn each_fault_of_a_uri_has_its_name() {
+        //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
+        //= type=test
+        //# If any of the components are invalid, the client
+        //# MUST _Fail the WebSocket Connection_ and abort these steps.
+        for (text, error) in [
+            ("", UriError::Scheme),
+            ("example.com", UriError::Scheme),
+            ("//example.com/", UriError::Scheme),
+            ("/chat", UriError::Scheme),
+            ("http://example.com/", UriError::Scheme),
+            ("wsx://example.com/", UriError::Scheme),
+            ("ws+unix://example.com/", UriError::Scheme),
+            ("ws:", UriError::NoAuthority),
+            ("ws:/x", UriError::NoAuthority),
+            ("ws:example.com", UriError::NoAuthority),
+            ("ws://", UriError::EmptyHost),
+            ("ws:///x", UriError::EmptyHost),
+            ("ws://:80/", UriError::EmptyHost),
+            ("ws://?x", UriError::EmptyHost),
+            ("ws://user@h/", UriError::Userinfo),
+            ("ws://user:password@h/", UriError::Userinfo),
+            ("ws://@h/", UriError::Userinfo),
+            ("ws://h:0/", UriError::Port),
+            ("ws://h:65536/", UriError::Port),
+            ("ws://h:99999999999999999999/", UriError::Port),
+            ("ws://a%20b/", UriError::InvalidHost),
+            ("ws://%61/", UriError::InvalidHost),
+            ("ws://[v1.x]/", UriError::InvalidHost),
+            ("ws://h:+80/", UriError::Syntax { at: 7 }),
+            ("ws://h:-80/", UriError::Syntax { at: 7 }),
+            ("ws://h:8o/", UriError::Syntax { at: 8 }),
+            ("ws://a b/", UriError::Syntax { at: 6 }),
+            ("ws://h/a b", UriError::Syntax { at: 8 }),
+            ("ws://h/\r\nX: y", UriError::Syntax { at: 7 }),
+            ("ws://h/?\n", UriError::Syntax { at: 8 }),
+            ("ws://h\0/", UriError::Syntax { at: 6 }),
+            (" ws://h/", UriError::Syntax { at: 0 }),
+            ("ws://h/ ", UriError::Syntax { at: 7 }),
+            ("ws://h/\\", UriError::Syntax { at: 7 }),
+            ("ws://h/\"", UriError::Syntax { at: 7 }),
+            ("ws://h/%", UriError::Syntax { at: 7 }),
+            ("ws://h/%zz", UriError::Syntax { at: 7 }),
+            ("ws://h/%a", UriError::Syntax { at: 7 }),
+            ("ws://::1/", UriError::Syntax { at: 6 }),
+            ("ws://h:1:2/", UriError::Syntax { at: 8 }),
+        ] {
+            assert_eq!(WsUri::parse(text), Err(error), "{text:?}");
+        }
+        for host in ["[::1", "[]", "[::1%25eth0]", "[fe80::1%eth0]", "[1.2.3.4]", "[::1]x", "::1]", "[g::]"] {
+            let error = WsUri::parse(&format!("ws://{host}/")).unwrap_err();
+            assert!(matches!(error, UriError::Syntax { .. }), "{host}: {error}");
+        }
+    }
+
+    #[test]
+    fn fragment_is_refused() {
+        //= https://www.rfc-editor.org/rfc/rfc6455#section-3
+        //= type=test
+        //# Fragment identifiers are meaningless in the context of WebSocket URIs
+        //# and MUST NOT be used on these URIs.
+        for text in ["ws://h#", "ws://h/#top", "wss://h/a?b#c", "ws://h:1#"] {
+            assert_eq!(WsUri::parse(text), Err(UriError::Fragment), "{text}");
+        }
+    }
+
+    /// Row 99: what is not US-ASCII has to be encoded by whoever knows how.
+    #[test]
+    fn text_that_is_not_ascii_is_refused_and_says_what_to_do() {
+        assert_eq!(WsUri::parse("ws://b\u{fc}cher.example/"), Err(UriError::NotAscii { at: 6 }));
+        let error = WsUri::parse("ws://h/\u{e9}").unwrap_err();
+        assert_eq!(error, UriError::NotAscii { at: 7 });
+        assert!(error.to_string().contains("IDNA") && error.to_string().contains("percent-encoding"));
+    }
+
+    /// Nothing of what passes can end the request line or a field line.
+    #[test]
+    fn no_octet_that_separates_gets_through() {
+        for place in 0..=12 {
+            for byte in (0..0x21_u8).chain([0x7f]) {
+                let mut text = "ws://h:80/p?q".to_owned();
+                text.insert(place, char::from(byte));
+                assert!(WsUri::parse(&text).is_err(), "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_error_says_which_section_was_broken() {
+        let errors = [
+            UriError::NotAscii { at: 1 },
+            UriError::Syntax { at: 1 },
+            UriError::Scheme,
+            UriError::NoAuthority,
+            UriError::Userinfo,
+            UriError::EmptyHost,
+            UriError::InvalidHost,
+            UriError::Port,
+            UriError::Fragment,
+        ];
+        for error in errors {
+            assert!(error.to_string().contains("(RFC "), "{error}");
         }
     }
 }

@@ -1,6 +1,10 @@
 //! The tests of the protocol crate against its RFCs: one module for each topic.
 
 mod backpressure;
+mod client_handshake;
+#[cfg(feature = "deflate")]
+mod client_handshake_deflate;
+mod client_handshake_http;
 #[cfg(feature = "deflate")]
 mod deflate_lending;
 #[cfg(feature = "deflate")]

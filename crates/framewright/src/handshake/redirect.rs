@@ -1,0 +1,216 @@
+//! Where a redirect leads, and what goes there (RFC 6455, section 4.1; RFC 9110, section 15.4). How many are followed is the
+//! driver's to say.
+
+use std::fmt;
+
+use fluent_uri::{Uri, UriRef};
+
+use super::authority::Authority;
+use super::client_request::ClientRequest;
+use super::field::FieldName;
+use super::response_head::ResponseHead;
+use super::uri::{UriError, WsUri};
+
+impl ClientRequest {
+    /// The request to make next, if `response` is a redirect: 301, 302, 303, 307 or 308 with a Location. `None` if it is none.
+    ///
+    /// The new request is this one for another URI. Where that is of another origin, Authorization, Cookie and
+    /// Proxy-Authorization are left out: they are meant for this one.
+    ///
+    /// # Errors
+    /// [`RedirectError`] if the redirect cannot be followed; never is one from `wss` to `ws`.
+    //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
+    //# If the status code received from the server is not 101, the
+    //# client handles the response per HTTP [RFC2616] procedures.  In
+    //# particular, the client might perform authentication if it
+    //# receives a 401 status code; the server might redirect the client
+    //# using a 3xx status code (but clients are not required to follow
+    //# them), etc.
+    pub fn redirected(&self, response: &ResponseHead<'_>) -> Option<Result<ClientRequest, RedirectError>> {
+        if !matches!(response.status(), 301 | 302 | 303 | 307 | 308) {
+            return None;
+        }
+        let mut locations = response.field_all("Location");
+        let location = locations.next()?;
+        if locations.next().is_some() {
+            return Some(Err(RedirectError::RepeatedLocation));
+        }
+        Some(self.uri().redirect(location).map(|uri| self.clone().redirected_to(uri)))
+    }
+
+    fn redirected_to(mut self, uri: WsUri) -> ClientRequest {
+        if !self.uri().is_same_origin(&uri) {
+            self.retain_fields(|name| !is_credential(name));
+        }
+        self.with_uri(uri)
+    }
+}
+
+/// Whether a field tells one origin who is asking.
+fn is_credential(name: &FieldName) -> bool {
+    let names = ["Authorization", "Cookie", "Proxy-Authorization"];
+    names.iter().any(|credential| name.as_str().eq_ignore_ascii_case(credential))
+}
+
+impl WsUri {
+    /// Whether scheme, host and port are the same: credentials for one are for the other.
+    pub fn is_same_origin(&self, other: &WsUri) -> bool {
+        let same = self.is_secure() == other.is_secure() && self.port() == other.port();
+        same && self.as_authority().same_host(&other.as_authority())
+    }
+
+    /// Where a redirect leads: `location` is the value of Location, absolute or relative to this URI. `http` there means `ws`, and
+    /// `https` means `wss`.
+    ///
+    /// # Errors
+    /// [`RedirectError`] if it is no URI reference, none for a WebSocket, or if it leads from `wss` to `ws`.
+    //= https://www.rfc-editor.org/rfc/rfc9110#section-10.2.2
+    //# When it has the form of a relative reference ([URI], Section 4.2), the final value is computed by resolving it
+    //# against the target URI ([URI], Section 5).
+    pub fn redirect(&self, location: &[u8]) -> Result<WsUri, RedirectError> {
+        let location = std::str::from_utf8(location).map_err(|_| RedirectError::InvalidLocation)?;
+        let reference = UriRef::parse(location).map_err(|_| RedirectError::InvalidLocation)?;
+        let target = match reference.scheme() {
+            None => {
+                let base = Uri::parse(self.as_str()).expect("it was parsed before");
+                let resolved = reference.resolve_against(&base);
+                resolved.map_err(|_| RedirectError::InvalidLocation)?.into_string()
+            }
+            Some(scheme) => {
+                let name = match scheme.as_str().to_ascii_lowercase().as_str() {
+                    "http" => "ws",
+                    "https" => "wss",
+                    _ => scheme.as_str(),
+                };
+                format!("{name}{}", &location[scheme.as_str().len()..])
+            }
+        };
+        let target = WsUri::parse(&target).map_err(RedirectError::Uri)?;
+        if self.is_secure() && !target.is_secure() {
+            return Err(RedirectError::Downgrade);
+        }
+        Ok(target)
+    }
+
+    fn as_authority(&self) -> Authority<'_> {
+        Authority { host: self.host().as_bytes(), port: Some(self.port()) }
+    }
+}
+
+/// Why a redirect is not followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RedirectError {
+    /// Location is no URI reference.
+    InvalidLocation,
+    /// There are several Location.
+    RepeatedLocation,
+    /// What Location leads to is no WebSocket URI.
+    Uri(UriError),
+    /// From `wss` to `ws`.
+    Downgrade,
+}
+
+impl fmt::Display for RedirectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RedirectError::InvalidLocation => "Location is no URI reference (RFC 9110, section 10.2.2)",
+            RedirectError::RepeatedLocation => "the redirect has several Location (RFC 9110, section 10.2.2)",
+            RedirectError::Uri(error) => return write!(f, "Location is no WebSocket URI: {error}"),
+            RedirectError::Downgrade => "the redirect leads from wss to ws (RFC 6455, section 10.6)",
+        })
+    }
+}
+
+impl std::error::Error for RedirectError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            RedirectError::Uri(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> WsUri {
+        WsUri::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn origins_are_compared_by_scheme_host_and_port() {
+        let same = |one, two| parse(one).is_same_origin(&parse(two));
+        assert!(same("ws://a/x", "WS://A:80/y?z"));
+        assert!(same("wss://a:443", "wss://a"));
+        assert!(same("ws://[::1]", "ws://[0:0:0:0:0:0:0:1]"));
+        assert!(!same("ws://a", "wss://a"));
+        assert!(!same("ws://a:443", "wss://a"));
+        assert!(!same("ws://a", "ws://a:81"));
+        assert!(!same("ws://a", "ws://b"));
+        assert!(!same("ws://a", "ws://a."));
+    }
+
+    #[test]
+    fn redirects_are_resolved() {
+        //= https://www.rfc-editor.org/rfc/rfc9110#section-10.2.2
+        //= type=test
+        //# When it has the form of a relative reference ([URI], Section 4.2), the final value is computed by resolving it
+        //# against the target URI ([URI], Section 5).
+        for (base, location, expected) in [
+            ("ws://a/b/c?d", "e", "ws://a/b/e"),
+            ("ws://a/b/c?d", "/e?f", "ws://a/e?f"),
+            ("ws://a/b/c?d", "?f", "ws://a/b/c?f"),
+            ("ws://a/b/c?d", "../e", "ws://a/e"),
+            ("ws://a/b/c?d", "", "ws://a/b/c?d"),
+            ("ws://a", "e", "ws://a/e"),
+            ("ws://a:81/b", "//c:82/d", "ws://c:82/d"),
+            ("wss://a/b", "//c/d", "wss://c/d"),
+            ("ws://a/", "ws://c/x/../y", "ws://c/x/../y"),
+            ("ws://a/", "wss://c/", "wss://c/"),
+            ("ws://a/", "http://c:81/d?e", "ws://c:81/d?e"),
+            ("ws://a/", "HTTPS://c/d", "wss://c/d"),
+            ("wss://a/", "https://a/b", "wss://a/b"),
+        ] {
+            let found = parse(base).redirect(location.as_bytes());
+            assert_eq!(found.map(|uri| uri.to_string()), Ok(expected.to_owned()), "{location} at {base}");
+        }
+    }
+
+    #[test]
+    fn redirects_that_lead_astray_are_refused() {
+        use RedirectError::{Downgrade, InvalidLocation, Uri};
+        for (base, location, error) in [
+            ("wss://a/", "ws://a/", Downgrade),
+            ("wss://a/", "http://a/", Downgrade),
+            ("wss://a:443/", "ws://b:443/", Downgrade),
+            ("ws://a/", "ftp://a/", Uri(UriError::Scheme)),
+            ("ws://a/", "javascript:x", Uri(UriError::Scheme)),
+            ("ws://a/", "/b#c", Uri(UriError::Fragment)),
+            ("ws://a/", "http://u:p@a/", Uri(UriError::Userinfo)),
+            ("ws://a/", "//u@a/", Uri(UriError::Userinfo)),
+            ("ws://a/", "http:///", Uri(UriError::EmptyHost)),
+            ("ws://a/", "http://a:0/", Uri(UriError::Port)),
+            ("ws://a/", "http:b", Uri(UriError::NoAuthority)),
+            ("ws://a/", "/a b", InvalidLocation),
+            ("ws://a/", "/\u{e9}", InvalidLocation),
+            ("ws://a/", "http://a:b/", InvalidLocation),
+        ] {
+            assert_eq!(parse(base).redirect(location.as_bytes()), Err(error), "{location} at {base}");
+        }
+        assert_eq!(parse("ws://a/").redirect(b"/\xff"), Err(InvalidLocation));
+    }
+
+    #[test]
+    fn every_error_says_which_section_was_broken() {
+        for error in [
+            RedirectError::InvalidLocation,
+            RedirectError::RepeatedLocation,
+            RedirectError::Uri(UriError::Port),
+            RedirectError::Downgrade,
+        ] {
+            assert!(error.to_string().contains("(RFC "), "{error}");
+        }
+    }
+}
