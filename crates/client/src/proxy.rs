@@ -54,9 +54,9 @@ impl Proxy {
         self
     }
 
-    /// The proxy that the environment names for `uri`, the way that curl and others read it: `http_proxy` or `HTTP_PROXY` for
-    /// `ws:`, `https_proxy` or `HTTPS_PROXY` for `wss:`, unless `no_proxy` or `NO_PROXY` names the host. `http://` may be left
-    /// away.
+    /// The proxy that the environment names for `uri`: in `https_proxy` or `HTTPS_PROXY`, and for `ws:` else in `http_proxy` or
+    /// `HTTP_PROXY`; none if `no_proxy` or `NO_PROXY` names the host. The proxy for HTTPS comes first because it is one that makes
+    /// tunnels (RFC 6455, section 4.1). `http://` may be left away. Nobody else looks at the environment.
     ///
     /// `HTTP_PROXY` is not looked at where `REQUEST_METHOD` is set: in a CGI program it is what a request's `Proxy` field says
     /// (CVE-2016-5385, "httpoxy").
@@ -76,14 +76,20 @@ impl Proxy {
     ) -> Result<Option<Proxy>, ProxyError> {
         let first =
             |names: &[&str]| names.iter().filter_map(|name| variable(name)).find(|value| !value.is_empty());
-        let url = if uri.is_secure() {
-            first(&["https_proxy", "HTTPS_PROXY"])
-        } else if variable("REQUEST_METHOD").is_some() {
-            first(&["http_proxy"])
-        } else {
-            first(&["http_proxy", "HTTP_PROXY"])
+        //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
+        //# NOTE: Implementations that do not expose explicit UI for
+        //# selecting a proxy for WebSocket connections separate from other
+        //# proxies are encouraged to use a SOCKS5 [RFC1928] proxy for
+        //# WebSocket connections, if available, or failing that, to prefer
+        //# the proxy configured for HTTPS connections over the proxy
+        //# configured for HTTP connections.
+        let names = ["https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY"];
+        let names = match (uri.is_secure(), variable("REQUEST_METHOD")) {
+            (true, _) => &names[..2],
+            (false, Some(_)) => &names[..3],
+            (false, None) => &names[..],
         };
-        let Some(url) = url else { return Ok(None) };
+        let Some(url) = first(names) else { return Ok(None) };
         if first(&["no_proxy", "NO_PROXY"]).is_some_and(|list| no_proxy::names(&list, uri)) {
             return Ok(None);
         }
@@ -216,12 +222,20 @@ mod tests {
         Proxy::from_variables(&uri.parse().unwrap(), variable).unwrap().map(|proxy| proxy.host().to_owned())
     }
 
+    //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
+    //= type=test
+    //# NOTE: Implementations that do not expose explicit UI for
+    //# selecting a proxy for WebSocket connections separate from other
+    //# proxies are encouraged to use a SOCKS5 [RFC1928] proxy for
+    //# WebSocket connections, if available, or failing that, to prefer
+    //# the proxy configured for HTTPS connections over the proxy
+    //# configured for HTTP connections.
     #[test]
-    fn environment_names_a_proxy_for_each_scheme() {
+    fn environment_names_a_proxy_and_the_one_for_https_comes_first() {
         let all = [("HTTP_PROXY", "http://a:1"), ("HTTPS_PROXY", "http://b:1")];
-        assert_eq!(from("ws://example.com/", &all).as_deref(), Some("a"));
+        assert_eq!(from("ws://example.com/", &all).as_deref(), Some("b"));
         assert_eq!(from("wss://example.com/", &all).as_deref(), Some("b"));
-        assert_eq!(from("ws://example.com/", &all[1..]), None);
+        assert_eq!(from("ws://example.com/", &all[..1]).as_deref(), Some("a"));
         assert_eq!(from("wss://example.com/", &all[..1]), None);
         assert_eq!(from("ws://example.com/", &[]), None);
         assert_eq!(from("ws://example.com/", &[("HTTP_PROXY", "")]), None);
