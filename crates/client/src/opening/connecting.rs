@@ -41,6 +41,10 @@ impl Connecting {
         now: Instant,
         waker: &Arc<Waker>,
     ) -> Result<Connecting, ConnectError> {
+        //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
+        //# If the client is not configured to use a proxy, then a direct TCP
+        //# connection SHOULD be opened to the host given by /host/ and the
+        //# port given by /port/.
         let place = options.proxy.as_ref().map_or(uri, |proxy| proxy.place());
         let literal = place.ip().map(|ip| vec![SocketAddr::new(ip, place.port())]);
         let (addresses, lookup) = match addresses.or(literal) {
@@ -107,6 +111,11 @@ impl Connecting {
             let ticket = self.ticket.is_none().then(|| Ticket::queue(Host::of_address(address), waker));
             self.attempts.push(Attempt { address, ticket, stream: None });
         }
+        //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
+        //# If the connection could not be opened, either because a direct
+        //# connection failed or because any proxy used returned an error,
+        //# then the client MUST _Fail the WebSocket Connection_ and abort
+        //# the connection attempt.
         match (self.attempts.is_empty(), self.failures.is_empty()) {
             (false, _) => Ok(None),
             (true, true) => Err(ConnectError::NoAddress),
@@ -158,24 +167,31 @@ impl Attempt {
             registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
             self.stream = Some(stream);
         }
-        let Some(stream) = &self.stream else { return Ok(None) };
-        // In this order, as mio describes it: an error that has come is taken only once.
-        if let Some(error) = stream.take_error()? {
-            return Err(error);
+        match &self.stream {
+            Some(stream) if is_connected(stream)? => stream.set_nodelay(true)?,
+            _ => return Ok(None),
         }
-        let peer = match stream.peer_addr() {
-            Ok(peer) => peer,
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        // A port of this machine that nobody listens on can be the one that the system has just chosen for this end: TCP then
-        // connects the socket with itself (RFC 9293, section 3.5, simultaneous open).
-        if stream.local_addr()? == peer {
-            return Err(io::ErrorKind::ConnectionRefused.into());
-        }
-        stream.set_nodelay(true)?;
         Ok(self.stream.take())
     }
+}
+
+/// Whether the connection is there; the error that it has come to instead.
+fn is_connected(stream: &TcpStream) -> io::Result<bool> {
+    // In this order, as mio describes it: an error that has come is taken only once.
+    if let Some(error) = stream.take_error()? {
+        return Err(error);
+    }
+    let peer = match stream.peer_addr() {
+        Ok(peer) => peer,
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    // A port of this machine that nobody listens on can be the one that the system has just chosen for this end: TCP then
+    // connects the socket with itself (RFC 9293, section 3.5, simultaneous open).
+    if stream.local_addr()? == peer {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -195,5 +211,20 @@ impl Connecting {
     /// The sockets of the attempts under way.
     pub(super) fn streams(&self) -> impl Iterator<Item = &TcpStream> {
         self.attempts.iter().filter_map(|attempt| attempt.stream.as_ref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_socket_that_is_connected_with_itself_has_found_nobody() {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        socket.connect(&socket.local_addr().unwrap()).unwrap();
+        let error = is_connected(&TcpStream::from_std(socket.into())).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
 }
