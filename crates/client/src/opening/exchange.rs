@@ -231,6 +231,9 @@ impl Exchange {
         self.refused(hop).unwrap_or(ConnectError::Lost(error))
     }
 
+    //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
+    //# Once the client's opening handshake has been sent, the client MUST
+    //# wait for a response from the server before sending any further data.
     fn open(self, head_len: usize, negotiated: Negotiated, hop: Hop<'_>) -> Opened {
         Opened {
             stream: self.stream,

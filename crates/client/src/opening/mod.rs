@@ -135,6 +135,7 @@ impl Opening {
 
     /// Begins to connect to where the request leads.
     fn connect(&mut self, now: Instant) -> Result<(), ConnectError> {
+        // There is no TLS. It would begin between the connection, or the tunnel through a proxy, and the request.
         if self.request.uri().is_secure() {
             return Err(ConnectError::TlsNotSupported);
         }

@@ -11,6 +11,10 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
+//= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
+//= type=test
+//# Once the client's opening handshake has been sent, the client MUST
+//# wait for a response from the server before sending any further data.
 #[test]
 fn request_is_sent_and_what_comes_behind_the_answer_is_kept() {
     let server = Server::once(|mut stream| {

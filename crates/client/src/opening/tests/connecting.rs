@@ -16,6 +16,11 @@ fn secure_uri_is_refused_before_anything_is_done() {
     assert!(matches!(result, Err(ConnectError::TlsNotSupported)));
 }
 
+//= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
+//= type=test
+//# If the client is not configured to use a proxy, then a direct TCP
+//# connection SHOULD be opened to the host given by /host/ and the
+//# port given by /port/.
 #[test]
 fn addresses_in_a_uri_need_no_resolver_and_names_are_resolved() {
     let server = Server::new(|listener| {
@@ -33,6 +38,12 @@ fn addresses_in_a_uri_need_no_resolver_and_names_are_resolved() {
     server.join();
 }
 
+//= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
+//= type=test
+//# If the connection could not be opened, either because a direct
+//# connection failed or because any proxy used returned an error,
+//# then the client MUST _Fail the WebSocket Connection_ and abort
+//# the connection attempt.
 #[test]
 fn every_address_that_refuses_is_told() {
     let nobody = [Nobody::new(), Nobody::new()];

@@ -32,6 +32,13 @@ fn is_silent(stream: &TcpStream) -> bool {
     result.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
+//= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
+//= type=test
+//# _Proxy Usage_: If the client is configured to use a proxy when
+//# using the WebSocket Protocol to connect to host /host/ and port
+//# /port/, then the client SHOULD connect to that proxy and ask it
+//# to open a TCP connection to the host given by /host/ and the
+//# port given by /port/.
 #[test]
 fn handshake_goes_through_the_tunnel_and_waits_for_it() {
     let proxy = Server::once(|mut stream| {
@@ -69,6 +76,12 @@ fn credentials_are_shown_to_the_proxy_and_not_to_the_server() {
     proxy.join();
 }
 
+//= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
+//= type=test
+//# If the connection could not be opened, either because a direct
+//# connection failed or because any proxy used returned an error,
+//# then the client MUST _Fail the WebSocket Connection_ and abort
+//# the connection attempt.
 #[test]
 fn a_proxy_that_refuses_is_told_from_a_server_that_does() {
     for (answer, status, body) in [
