@@ -73,6 +73,13 @@ impl Peer {
         )
     }
 
+    /// Sends this answer to an opening handshake: `ACCEPT` stands for the right value of Sec-WebSocket-Accept.
+    #[track_caller]
+    pub(crate) fn answer_with(&mut self, answer: &str) {
+        let answer = answer.replace("ACCEPT", &self.accept_value());
+        self.send(answer);
+    }
+
     /// Accepts the opening handshake.
     #[track_caller]
     pub(crate) fn upgrade(&mut self) {

@@ -129,9 +129,11 @@ fn a_message_that_trickles_in_is_cut_off_by_its_own_timeout() {
     through_both_faces(|kind| {
         let server = Server::open(|peer| {
             peer.script("binary len=1000");
-            while peer.try_send([0]).is_ok() {
+            while peer.wire.is_empty() {
+                peer.send([0]);
                 peer.pause(Duration::from_millis(5));
             }
+            peer.expect_close(1008);
         });
         let connection = Config { message_timeout: Some(SOON), ..Config::default() };
         let options = Options { connection, ..plain() };

@@ -6,3 +6,4 @@ mod common;
 mod closing;
 mod control;
 mod framing;
+mod handshake;

@@ -1,0 +1,526 @@
+//! The server's answer to the opening handshake (RFC 6455, section 4.1): what is not right fails it, and nothing is sent behind the
+//! request.
+
+use crate::common::{Kind, Listener, SOON, Server, plain, request, through_both_faces};
+use framewright::handshake::{FieldName, FieldValue, HeadLimits};
+use framewright_client::{ClientRequest, ConnectError, Options, ResponseError};
+use std::time::{Duration, Instant};
+
+/// A right answer with other lines than its own in the places of `UPGRADE`, `CONNECTION` and `ACCEPT`.
+const RIGHT: [&str; 3] = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Accept: ACCEPT"];
+
+fn switching(lines: &[&str]) -> String {
+    format!("HTTP/1.1 101 Switching Protocols\r\n{}\r\n\r\n", lines.join("\r\n"))
+}
+
+fn with(line: &str) -> String {
+    switching(&[&RIGHT[..], &[line]].concat())
+}
+
+/// Connects to a server that answers so and keeps the connection open: nothing may come behind the request, and the client has to
+/// leave.
+fn answered(kind: Kind, make: impl Fn(ClientRequest) -> ClientRequest, answer: &str) -> ConnectError {
+    let text = answer.to_owned();
+    let server = Server::start(move |peer| {
+        peer.answer_with(&text);
+        peer.expect_gone();
+    });
+    let outcome = kind.connect(make(request(server.addr())), &plain());
+    let Err(error) = outcome else { panic!("accepted: {answer}") };
+    server.end();
+    error
+}
+
+#[track_caller]
+fn fails(kind: Kind, answer: &str, expected: ResponseError) {
+    fails_for(kind, |request| request, answer, expected);
+}
+
+#[track_caller]
+fn fails_for(
+    kind: Kind,
+    make: impl Fn(ClientRequest) -> ClientRequest,
+    answer: &str,
+    expected: ResponseError,
+) {
+    match answered(kind, make, answer) {
+        ConnectError::Handshake(error) => assert_eq!(error, expected, "{answer}"),
+        other => panic!("{other} for {answer}"),
+    }
+}
+
+/// Connects to a server that answers so, and exchanges a message.
+fn opens(kind: Kind, request: impl FnOnce(ClientRequest) -> ClientRequest, answer: &str) -> Option<String> {
+    let text = answer.to_owned();
+    let server = Server::start(move |peer| {
+        peer.answer_with(&text);
+        peer.script("text \"first\"");
+        peer.expect_text("second");
+    });
+    let request = request(crate::common::request(server.addr()));
+    let mut client = kind.connect(request, &plain()).unwrap_or_else(|error| panic!("{error}: {answer}"));
+    assert_eq!(client.response().status(), 101);
+    let subprotocol = client.subprotocol();
+    client.expect_text("first");
+    client.send_text("second").expect("an open connection");
+    server.end();
+    subprotocol
+}
+
+// CLI-001; conformance 19.
+#[test]
+fn an_answer_that_is_no_101_is_returned_with_its_fields_and_its_body() {
+    through_both_faces(|kind| {
+        for (head, status, minor) in [
+            ("HTTP/1.1 200 OK", 200, 1),
+            ("HTTP/1.1 301 Moved", 301, 1),
+            ("HTTP/1.1 401 Unauthorized", 401, 1),
+            ("HTTP/1.1 426 Upgrade Required", 426, 1),
+            ("HTTP/1.0 503 Service Unavailable", 503, 0),
+        ] {
+            for (framing, cut) in [("Content-Length: 9\r\n", true), ("", false)] {
+                let fields = "Retry-After: 7\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nLocation: /there\r\n";
+                let answer = format!("{head}\r\n{fields}{framing}\r\nnot today");
+                let server = Server::start(move |peer| {
+                    peer.send(answer);
+                    if !cut {
+                        peer.shutdown_write();
+                    }
+                    peer.expect_gone();
+                });
+                let Err(error) = kind.connect(request(server.addr()), &plain()) else { panic!("accepted") };
+                let ConnectError::Refused(response) = error else { panic!("{error}") };
+                assert_eq!((response.status(), response.http_minor()), (status, minor));
+                assert_eq!(response.field("retry-after"), Some(&b"7"[..]));
+                assert_eq!(response.field_all("set-cookie").collect::<Vec<_>>(), [b"a", b"b"]);
+                assert_eq!((response.body(), response.is_truncated()), (&b"not today"[..], false));
+                server.end();
+            }
+        }
+    });
+}
+
+// CLI-001.
+#[test]
+fn of_a_long_body_64_kib_are_kept() {
+    through_both_faces(|kind| {
+        for framing in ["Content-Length: 10000000\r\n", "Transfer-Encoding: chunked\r\n", ""] {
+            let chunked = framing.starts_with("Transfer");
+            let server = Server::start(move |peer| {
+                peer.send(format!("HTTP/1.1 503 Service Unavailable\r\n{framing}\r\n"));
+                // The client leaves before the end.
+                while peer.try_send(if chunked { "5\r\nabcde\r\n" } else { "abcde" }).is_ok() {}
+                peer.expect_gone();
+            });
+            let Err(error) = kind.connect(request(server.addr()), &plain()) else { panic!("accepted") };
+            let ConnectError::Refused(response) = error else { panic!("{error}") };
+            assert_eq!((response.body().len(), response.is_truncated()), (64 << 10, true));
+            assert!(response.body().starts_with(b"abcdeabcde"));
+            server.end();
+        }
+    });
+}
+
+// CLI-002, CLI-003; conformance 20, 21.
+#[test]
+fn a_101_that_upgrades_to_something_else_or_to_nothing_fails() {
+    through_both_faces(|kind| {
+        let [upgrade, connection, accept] = RIGHT;
+        fails(kind, &switching(&[connection, accept]), ResponseError::MissingUpgrade);
+        for wrong in ["h2c", "websockets", "websocket/13", "web socket"] {
+            let line = format!("Upgrade: {wrong}");
+            fails(kind, &switching(&[&line, connection, accept]), ResponseError::InvalidUpgrade);
+        }
+        fails(kind, &switching(&[upgrade, accept]), ResponseError::MissingConnectionUpgrade);
+        for wrong in ["close", "keep-alive", "upgraded", "Up grade"] {
+            let line = format!("Connection: {wrong}");
+            fails(kind, &switching(&[upgrade, &line, accept]), ResponseError::MissingConnectionUpgrade);
+        }
+    });
+}
+
+// CLI-004, CLI-006; conformance 22, 48.
+#[test]
+fn a_sec_websocket_accept_that_does_not_answer_the_key_fails() {
+    through_both_faces(|kind| {
+        let [upgrade, connection, _] = RIGHT;
+        fails(kind, &switching(&[upgrade, connection]), ResponseError::MissingAccept);
+        for wrong in ["", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "ACCEPTA", "ACCEPT=", "\"ACCEPT\""] {
+            let line = format!("Sec-WebSocket-Accept: {wrong}");
+            fails(kind, &switching(&[upgrade, connection, &line]), ResponseError::WrongAccept);
+        }
+        let line = "Sec-WebSocket-Accept: ACCEPT";
+        let wrong = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+        for [first, second] in [[line, wrong], [wrong, line], [line, line]] {
+            fails(kind, &switching(&[upgrade, connection, first, second]), ResponseError::RepeatedAccept);
+        }
+    });
+}
+
+// CLI-004: base64 knows two cases.
+#[test]
+fn a_sec_websocket_accept_in_another_letter_case_fails() {
+    through_both_faces(|kind| {
+        let server = Server::start(|peer| {
+            let flip = |c: char| {
+                if c.is_ascii_lowercase() { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() }
+            };
+            let flipped: String = peer.accept_value().chars().map(flip).collect();
+            peer.send(switching(&[RIGHT[0], RIGHT[1], &format!("Sec-WebSocket-Accept: {flipped}")]));
+            peer.expect_gone();
+        });
+        let outcome = kind.connect(request(server.addr()), &plain());
+        assert!(matches!(outcome, Err(ConnectError::Handshake(ResponseError::WrongAccept))));
+        server.end();
+    });
+}
+
+// CLI-005, CLI-014, CLI-018; conformance 20, 21, 22, 132, 144.
+#[test]
+fn an_answer_may_say_it_in_other_words() {
+    through_both_faces(|kind| {
+        let [upgrade, connection, accept] = RIGHT;
+        for answer in [
+            switching(&[
+                "uPGRADE: WebSocket",
+                "CONNECTION: keep-alive, uPgRaDe",
+                "sec-websocket-accept:ACCEPT",
+            ]),
+            switching(&[upgrade, connection, "Sec-WebSocket-Accept: \t ACCEPT \t"]),
+            switching(&[upgrade, "Connection: close", "Connection: Upgrade", accept]),
+            // Neither has a meaning for a 101: what follows are frames.
+            with("Content-Length: 1000"),
+            with("Transfer-Encoding: chunked"),
+            with("Server: caf\u{e9}\r\nX-Empty:\r\nDate: today"),
+            format!("HTTP/1.1 100 Continue\r\n\r\n{}", switching(&RIGHT)),
+            format!(
+                "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 102 \r\n\r\n{}",
+                switching(&RIGHT)
+            ),
+            switching(&RIGHT).replace("Switching Protocols", ""),
+        ] {
+            assert_eq!(opens(kind, |request| request, &answer), None);
+        }
+    });
+}
+
+// CLI-007; conformance 23.
+#[test]
+fn an_extension_that_was_not_offered_fails() {
+    through_both_faces(|kind| {
+        for value in ["permessage-deflate", "x-webkit-deflate-frame", "foo; bar=1"] {
+            let answer = with(&format!("Sec-WebSocket-Extensions: {value}"));
+            let error = answered(kind, |request| request, &answer);
+            assert!(matches!(error, ConnectError::Handshake(_)), "{error}");
+        }
+    });
+}
+
+// CLI-010; conformance 24, 49.
+#[test]
+fn a_subprotocol_that_was_not_offered_fails() {
+    let offer = |request: ClientRequest| {
+        request
+            .with_subprotocol("chat.v2")
+            .and_then(|request| request.with_subprotocol("chat.v1"))
+            .expect("tokens")
+    };
+    through_both_faces(|kind| {
+        let answer = |value: &str| with(&format!("Sec-WebSocket-Protocol: {value}"));
+        fails(kind, &answer("chat.v1"), ResponseError::SubprotocolNotOffered);
+        for wrong in ["chat.v3", "CHAT.V1", "chat"] {
+            fails_for(kind, offer, &answer(wrong), ResponseError::SubprotocolNotOffered);
+        }
+        for wrong in ["", "chat.v1, chat.v2", "chat v1"] {
+            fails_for(kind, offer, &answer(wrong), ResponseError::InvalidSubprotocol);
+        }
+        let twice = with("Sec-WebSocket-Protocol: chat.v1\r\nSec-WebSocket-Protocol: chat.v1");
+        fails_for(kind, offer, &twice, ResponseError::RepeatedSubprotocol);
+
+        assert_eq!(opens(kind, offer, &answer("chat.v1")).as_deref(), Some("chat.v1"));
+        // CLI-011: none is the server's to choose.
+        assert_eq!(opens(kind, offer, &switching(&RIGHT)), None);
+    });
+}
+
+// CLI-012; conformance 9.
+#[test]
+fn a_status_line_that_is_none_fails() {
+    through_both_faces(|kind| {
+        let other = |start: &str| switching(&RIGHT).replace("HTTP/1.1 101 Switching Protocols", start);
+        fails(kind, &other("HTTP/1.0 101 Switching Protocols"), ResponseError::UpgradeInHttp10);
+        fails(kind, &other("HTTP/2.0 101 Switching Protocols"), ResponseError::HttpVersionNotSupported);
+        for wrong in
+            ["HTTP/1.1 1O1 Switching", "HTTP/1.1 1010000000 Switching", "HTTP/1.1 99 Low", "HTTP/1.1  101 X"]
+        {
+            fails(kind, &other(wrong), ResponseError::InvalidStatusLine);
+        }
+        for wrong in ["SSH-2.0-OpenSSH_9.9", "ICY 101 OK", "\u{1}\u{2}\u{3}"] {
+            fails(kind, &other(wrong), ResponseError::NotHttp);
+        }
+    });
+}
+
+// CLI-013; conformance 96.
+#[test]
+fn an_endless_answer_ends_at_the_limits() {
+    through_both_faces(|kind| {
+        let head = |limit| ResponseError::HeadTooLong { limit };
+        let limits = HeadLimits::default();
+        for (start, piece, expected) in [
+            ("HTTP/1.1 101 ", "endless ", vec![head(limits.head)]),
+            ("HTTP/1.1 101 X\r\nX: ", "endless ", vec![head(limits.head)]),
+            ("HTTP/1.1 101 X\r\n", "X: y\r\n", vec![ResponseError::TooManyFields { limit: limits.fields }]),
+            ("", "HTTP/1.1 100 Continue\r\n\r\n", vec![ResponseError::TooManyInterimResponses { limit: 5 }]),
+        ] {
+            let server = Server::start(move |peer| {
+                peer.send(start);
+                while peer.try_send(piece).is_ok() {}
+                peer.expect_gone();
+            });
+            let Err(ConnectError::Handshake(error)) = kind.connect(request(server.addr()), &plain()) else {
+                panic!("{start}{piece}")
+            };
+            assert!(expected.contains(&error), "{error} for {start}{piece}");
+            server.end();
+        }
+    });
+}
+
+// CLI-016; conformance 126 to 131.
+#[test]
+fn field_lines_that_are_none_fail() {
+    through_both_faces(|kind| {
+        for (line, expected) in [
+            ("X: a\u{0}b", ResponseError::InvalidFieldValue),
+            ("X: a\rb", ResponseError::BareCr),
+            ("X: a\r\n folded", ResponseError::ObsoleteFolding),
+            ("X : a", ResponseError::SpaceBeforeColon),
+            ("X", ResponseError::InvalidFieldName),
+            (": a", ResponseError::InvalidFieldName),
+            ("X: a\nY: b", ResponseError::BareLf),
+        ] {
+            fails(kind, &with(line), expected);
+        }
+    });
+}
+
+// CLI-019.
+#[test]
+fn a_server_that_leaves_before_its_answer_is_complete_is_an_error_at_once() {
+    through_both_faces(|kind| {
+        let whole = switching(&RIGHT);
+        for (part, reset) in [
+            ("", false),
+            ("HTTP", false),
+            (&whole[..40], false),
+            (&whole[..whole.len() - 1], false),
+            ("", true),
+            (&whole[..40], true),
+        ] {
+            let text = part.to_owned();
+            let server = Server::start(move |peer| {
+                peer.answer_with(&text);
+                if reset {
+                    return peer.reset();
+                }
+                peer.shutdown_write();
+                peer.expect_gone();
+            });
+            let before = Instant::now();
+            let Err(error) = kind.connect(request(server.addr()), &plain()) else {
+                panic!("accepted: {part}")
+            };
+            let expected = match error {
+                ConnectError::Handshake(ResponseError::Closed) => part.is_empty() && !reset,
+                ConnectError::Handshake(ResponseError::Truncated) => !part.is_empty() && !reset,
+                ConnectError::Lost(_) => reset,
+                _ => false,
+            };
+            assert!(expected, "{error} for {part}");
+            assert!(before.elapsed() < Options::default().handshake_timeout, "not by a timeout");
+            server.end();
+        }
+    });
+}
+
+// CLI-020.
+#[test]
+fn a_server_that_accepts_and_never_answers_is_left_at_the_handshake_timeout() {
+    through_both_faces(|kind| {
+        for part in [
+            "",
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: web",
+            "HTTP/1.1 503 Busy\r\nContent-Length: 9\r\n\r\nbusy",
+        ] {
+            let server = Server::start(move |peer| {
+                peer.send(part);
+                peer.expect_gone();
+            });
+            let options = Options { handshake_timeout: SOON, ..plain() };
+            let before = Instant::now();
+            let Err(error) = kind.connect(request(server.addr()), &options) else { panic!("accepted") };
+            assert!(before.elapsed() >= SOON);
+            // Of a refusal, what came so far tells more than that it took too long.
+            match error {
+                ConnectError::HandshakeTimeout => {}
+                ConnectError::Refused(response) => {
+                    assert_eq!((response.status(), response.is_truncated()), (503, true));
+                }
+                other => panic!("{other}"),
+            }
+            server.end();
+        }
+    });
+}
+
+// CLI-013, CLI-020: the deadline is absolute.
+#[test]
+fn an_answer_that_trickles_in_does_not_put_off_the_handshake_timeout() {
+    through_both_faces(|kind| {
+        let server = Server::start(move |peer| {
+            peer.send("HTTP/1.1 101 ");
+            while peer.try_send("x").is_ok() {
+                peer.pause(Duration::from_millis(5));
+            }
+            peer.forget();
+        });
+        let options = Options { handshake_timeout: SOON, ..plain() };
+        let outcome = kind.connect(request(server.addr()), &options);
+        assert!(matches!(outcome, Err(ConnectError::HandshakeTimeout)));
+        server.end();
+    });
+}
+
+// CLI-021, CLI-022; conformance 1, 4, 17, 99.
+#[test]
+fn what_cannot_be_asked_for_is_refused_before_any_io() {
+    for uri in [
+        "ws://localhost:1/#frag",
+        "ws:///path",
+        "ws://:80/",
+        "ws://h:0/",
+        "ws://h:65536/",
+        "ws://h:+80/",
+        "ws:/x",
+        "ws://user@h/",
+        "ws://user:pw@h/",
+        "ws://[fe80::1%25eth0]/",
+        "ws://a b/",
+        "ws://h/%zz",
+        "http://h/",
+        "h/x",
+        "",
+        "ws://h/a b",
+        "ws://h/\r\nX: y",
+        "ws://h/\u{0}",
+        "ws://h/caf\u{e9}",
+        "ws://b\u{fc}cher.example/",
+        "ws://h?a\tb",
+    ] {
+        assert!(uri.parse::<ClientRequest>().is_err(), "{uri}");
+        assert!(
+            matches!(framewright_client::blocking::Client::connect(uri), Err(ConnectError::Uri(_))),
+            "{uri}"
+        );
+    }
+    let request: ClientRequest = "ws://localhost/".parse().expect("a URI");
+    for subprotocol in ["", "a b", "a,b", "a\r\nX: y", "caf\u{e9}", "a\u{0}", "a/b"] {
+        assert!(request.clone().with_subprotocol(subprotocol).is_err(), "{subprotocol:?}");
+    }
+    assert!(request.clone().with_subprotocol("a").and_then(|request| request.with_subprotocol("a")).is_err());
+    for value in ["a\r\nX: y", "a\nb", "a\rb", "a\u{0}b"] {
+        assert!(FieldValue::new(value).is_err(), "{value:?}");
+    }
+    for name in [
+        "",
+        "a b",
+        "a:",
+        "X\r\nY",
+        "caf\u{e9}",
+        "Host",
+        "Upgrade",
+        "connection",
+        "SEC-WEBSOCKET-KEY",
+        "Sec-WebSocket-Version",
+        "Content-Length",
+    ] {
+        assert!(FieldName::new(name).is_err(), "{name:?}");
+    }
+}
+
+// CLI-023; conformance 2, 3, 9 to 14, 16.
+#[test]
+fn the_request_is_what_section_4_1_asks_for() {
+    through_both_faces(|kind| {
+        for (uri, line, host) in [
+            ("ws://example.com", "GET / HTTP/1.1", "example.com"),
+            ("WS://Example.COM:80/", "GET / HTTP/1.1", "Example.COM"),
+            (
+                "ws://example.com:8080/a%2Fb/../c?x=%20&y",
+                "GET /a%2Fb/../c?x=%20&y HTTP/1.1",
+                "example.com:8080",
+            ),
+            ("ws://example.com?q", "GET /?q HTTP/1.1", "example.com"),
+            ("ws://127.0.0.1:443/x", "GET /x HTTP/1.1", "127.0.0.1:443"),
+            ("ws://[::1]/", "GET / HTTP/1.1", "[::1]"),
+            ("ws://[2001:db8::1]:9/", "GET / HTTP/1.1", "[2001:db8::1]:9"),
+        ] {
+            let server = Server::start(move |peer| {
+                assert_eq!(peer.request.split("\r\n").next(), Some(line));
+                assert!(
+                    peer.field("Host").is_some_and(|found| found.eq_ignore_ascii_case(host)),
+                    "{}",
+                    peer.request
+                );
+                assert!(peer.field("Upgrade").is_some_and(|value| value.eq_ignore_ascii_case("websocket")));
+                assert!(peer.field("Connection").is_some_and(|value| value.eq_ignore_ascii_case("upgrade")));
+                assert_eq!(peer.field("Sec-WebSocket-Version"), Some("13"));
+                assert_eq!(peer.field("Sec-WebSocket-Protocol"), Some("one, two"));
+                assert_eq!(peer.field("Origin"), Some("http://localhost"));
+                assert_eq!((peer.field("User-Agent"), peer.field("Sec-WebSocket-Extensions")), (None, None));
+                peer.upgrade();
+                peer.answer_close();
+            });
+            let request: ClientRequest = uri.parse().expect("a URI");
+            let request = request
+                .with_subprotocol("one")
+                .and_then(|request| request.with_subprotocol("two"))
+                .expect("tokens");
+            let request = request
+                .with_field(FieldName::from_static("Origin"), FieldValue::from_static("http://localhost"));
+            let options = Options { addresses: Some(vec![server.addr()]), ..plain() };
+            let mut client = kind.connect(request, &options).expect("an open connection");
+            client.start_close(1000, "").expect("an open connection");
+            client.rest();
+            server.end();
+        }
+    });
+}
+
+// CLI-024; conformance 14 (with erratum 3150).
+#[test]
+fn every_handshake_has_a_fresh_key_of_16_octets_in_canonical_base64() {
+    let listener = Listener::bind();
+    let server = listener.run(|listener| {
+        let keys = (0..40).map(|_| {
+            listener.serve(|peer| {
+                peer.upgrade();
+                peer.forget();
+                peer.field("Sec-WebSocket-Key").expect("a key").to_owned()
+            })
+        });
+        keys.collect::<std::collections::HashSet<_>>()
+    });
+    for _ in 0..20 {
+        for kind in [Kind::Blocking, Kind::EventLoop] {
+            drop(kind.connect(request(server.addr()), &plain()).expect("an open connection"));
+        }
+    }
+    let keys = server.end();
+    assert_eq!(keys.len(), 40, "all differ");
+    for key in keys {
+        assert!(key.len() == 24 && key.ends_with("=="), "{key}");
+        assert!(b"AQgw".contains(&key.as_bytes()[21]), "{key}: no bits behind the last octet");
+    }
+}
