@@ -32,7 +32,8 @@ pub struct Options {
     /// is lost without, since nobody tells it that its way to the server is gone: nothing received for 5 minutes, or no Pong for
     /// 30 s after the keep-alive Ping of every 2 minutes, ends the connection.
     pub connection: Config,
-    /// The limits on the head of the server's answer, and on that of a proxy's. Its `request_line` is the one of the status line.
+    /// The limits on the head of the server's answer, interim answers included, and on that of a proxy's. A status line has no limit
+    /// of its own: `request_line` plays no part.
     pub head: HeadLimits,
     /// How many redirects to follow. Default 0: a redirect is a [`ConnectError::Refused`](crate::ConnectError::Refused) like any other
     /// answer that is not a 101. Browsers follow none; where a service is known to redirect, 5 is plenty.
