@@ -198,6 +198,25 @@ fn through_a_proxy_only_openings_to_the_same_name_wait_for_each_other() {
 }
 
 #[test]
+fn a_redirect_goes_through_the_proxy_again() {
+    let proxy = Server::new(|listener| {
+        let tunnel = |host| {
+            let (mut stream, _) = listener.accept().unwrap();
+            assert!(read_head(&mut stream).starts_with(&format!("CONNECT {host} ")));
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+            stream
+        };
+        let mut stream = tunnel("no-such-host.invalid:80");
+        read_head(&mut stream);
+        stream.write_all(b"HTTP/1.1 302 Found\r\nLocation: ws://other.invalid:8080/\r\n\r\n").unwrap();
+        accept_on(&mut tunnel("other.invalid:8080"));
+    });
+    let opened = open_with(Options { redirects: 1, ..through(proxy.address) }).unwrap();
+    assert_eq!(opened.uri.to_string(), "ws://other.invalid:8080/");
+    proxy.join();
+}
+
+#[test]
 fn given_addresses_are_those_of_the_proxy() {
     let proxy = Server::once(|mut stream| {
         read_head(&mut stream);

@@ -1,0 +1,50 @@
+//! Whether the environment names a proxy is nobody's business who does not ask. A program of its own: the environment belongs to
+//! the whole process.
+
+use framewright_client::blocking::Client;
+use framewright_client::{ClientRequest, ConnectError, Options, Proxy};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::Command;
+use std::{env, thread};
+
+#[test]
+fn environment_is_not_looked_at_unless_asked() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = thread::spawn(move || {
+        // The server and the proxy in one: which it is taken for shows in the first line.
+        [(); 2].map(|()| {
+            let (mut stream, _) = listener.accept().unwrap();
+            let head = BufReader::new(&stream).lines().map_while(Result::ok);
+            let line = head.take_while(|line| !line.is_empty()).reduce(|first, _| first).unwrap();
+            stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n").unwrap();
+            line
+        })
+    });
+    let mut program = Command::new(env::current_exe().unwrap());
+    for name in ["http_proxy", "https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY", "REQUEST_METHOD"] {
+        program.env_remove(name);
+    }
+    let program = program
+        .args(["--exact", "in_an_environment_with_a_proxy", "--ignored"])
+        .env("HTTP_PROXY", format!("http://{address}"))
+        .output()
+        .unwrap();
+    assert!(program.status.success(), "{}", String::from_utf8_lossy(&program.stdout));
+    let [direct, through_proxy] = server.join().unwrap();
+    assert_eq!(direct, "GET / HTTP/1.1");
+    assert_eq!(through_proxy, format!("CONNECT {address} HTTP/1.1"));
+}
+
+#[test]
+#[ignore = "run by the other test, which sets the environment"]
+fn in_an_environment_with_a_proxy() {
+    let proxy = env::var("HTTP_PROXY").unwrap();
+    let request: ClientRequest = proxy.replace("http:", "ws:").parse().unwrap();
+    let direct = Client::connect_with(request.clone(), &Options::default());
+    assert!(matches!(direct, Err(ConnectError::Refused(_))));
+    let proxy = Proxy::from_env(request.uri()).unwrap();
+    let through_proxy = Client::connect_with(request, &Options { proxy, ..Options::default() });
+    assert!(matches!(through_proxy, Err(ConnectError::ProxyRefused(_))));
+}
