@@ -10,10 +10,12 @@ pub mod fuzz_head;
 pub mod fuzz_inflate;
 #[cfg(feature = "deflate")]
 pub mod fuzz_negotiation;
+pub mod fuzz_response;
 pub mod naive;
 mod naive_handshake;
 pub mod naive_head;
 pub mod naive_inflate;
+pub mod naive_response;
 pub mod net;
 pub mod rng;
 pub mod script;

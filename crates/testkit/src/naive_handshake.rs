@@ -1,11 +1,11 @@
 //! The second half of [`naive_head`](crate::naive_head): what RFC 6455 demands of an opening handshake, in its own words.
 
-use crate::naive_head::{Handshake, Parsed, elements, is_tchar, is_token, string, values};
+use crate::naive_head::{Field, Handshake, Parsed, elements, is_tchar, is_token, string, values};
 
 /// What RFC 6455 demands of an opening handshake.
 pub(crate) fn handshake(parsed: &Parsed) -> Handshake {
     let lower = |name: &str| -> Vec<Vec<u8>> {
-        let all = elements(parsed, name);
+        let all = elements(&parsed.fields, name);
         all.iter().filter(|e| !e.is_empty()).map(|e| e.to_ascii_lowercase()).collect()
     };
     let protocols = lower("upgrade");
@@ -26,16 +26,16 @@ pub(crate) fn handshake(parsed: &Parsed) -> Handshake {
     {
         return Handshake::Refused(400);
     }
-    match values(parsed, "sec-websocket-version").as_slice() {
+    match values(&parsed.fields, "sec-websocket-version").as_slice() {
         [version] if version == b"13" => {}
         [_] => return Handshake::Refused(426),
         _ => return Handshake::Refused(400),
     }
-    match values(parsed, "sec-websocket-key").as_slice() {
+    match values(&parsed.fields, "sec-websocket-key").as_slice() {
         [key] if is_key(key) => {}
         _ => return Handshake::Refused(400),
     }
-    let (Some(subprotocols), Some(extensions)) = (subprotocols(parsed), extensions(parsed)) else {
+    let (Some(subprotocols), Some(extensions)) = (subprotocols(parsed), extensions(&parsed.fields)) else {
         return Handshake::Refused(400);
     };
     if parsed.has_body {
@@ -57,10 +57,10 @@ fn is_key(key: &[u8]) -> bool {
 }
 
 fn subprotocols(parsed: &Parsed) -> Option<Vec<String>> {
-    if values(parsed, "sec-websocket-protocol").is_empty() {
+    if values(&parsed.fields, "sec-websocket-protocol").is_empty() {
         return Some(Vec::new());
     }
-    let all = elements(parsed, "sec-websocket-protocol");
+    let all = elements(&parsed.fields, "sec-websocket-protocol");
     let found: Vec<String> = all.iter().filter(|e| !e.is_empty()).map(|e| string(e)).collect();
     let is_fine = !found.is_empty()
         && found.len() <= 64
@@ -78,8 +78,9 @@ enum Lexeme {
     Separator(char),
 }
 
-fn extensions(parsed: &Parsed) -> Option<Vec<String>> {
-    let lines = values(parsed, "sec-websocket-extensions");
+/// The extensions of all lines, each as `name;param;param=value`; `None` if there is a line, but not one that follows the grammar.
+pub(crate) fn extensions(fields: &[Field]) -> Option<Vec<String>> {
+    let lines = values(fields, "sec-websocket-extensions");
     let mut found = Vec::new();
     for line in &lines {
         let lexemes = lexemes(&line.iter().map(|&b| char::from(b)).collect::<Vec<char>>())?;

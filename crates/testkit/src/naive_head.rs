@@ -35,7 +35,7 @@ pub struct Parsed {
     /// `x` of `HTTP/1.x`.
     pub minor: u8,
     /// Names and values.
-    pub fields: Vec<(String, Vec<u8>)>,
+    pub fields: Vec<Field>,
     /// The host that the request is for.
     pub host: String,
     /// Whether content follows.
@@ -43,6 +43,9 @@ pub struct Parsed {
     /// Whether it is an opening handshake.
     pub upgrade: Handshake,
 }
+
+/// A name and a value.
+pub type Field = (String, Vec<u8>);
 
 /// What a complete request is to a WebSocket server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +66,7 @@ pub enum Handshake {
 }
 
 /// Where something is wrong, and the status code for it.
-type Fault = (usize, u16);
+pub(crate) type Fault = (usize, u16);
 
 /// Judges `data`, which starts with the first octet received.
 pub fn parse(data: &[u8], limits: HeadLimits) -> Outcome {
@@ -83,33 +86,33 @@ pub fn parse(data: &[u8], limits: HeadLimits) -> Outcome {
 }
 
 /// A line up to its CR, or up to the end of what is there.
-struct Line<'a> {
-    start: usize,
-    text: &'a [u8],
-    has_cr: bool,
+pub(crate) struct Line<'a> {
+    pub(crate) start: usize,
+    pub(crate) text: &'a [u8],
+    pub(crate) has_cr: bool,
     /// What follows the CR.
     after_cr: Option<u8>,
 }
 
 impl<'a> Line<'a> {
-    fn at(window: &'a [u8], start: usize) -> Line<'a> {
+    pub(crate) fn at(window: &'a [u8], start: usize) -> Line<'a> {
         let rest = &window[start..];
         let cr = rest.iter().position(|&b| b == b'\r');
         let text = &rest[..cr.unwrap_or(rest.len())];
         Line { start, text, has_cr: cr.is_some(), after_cr: cr.and_then(|cr| rest.get(cr + 1).copied()) }
     }
 
-    fn cr(&self) -> usize {
+    pub(crate) fn cr(&self) -> usize {
         self.start + self.text.len()
     }
 
-    fn next(&self) -> usize {
+    pub(crate) fn next(&self) -> usize {
         self.cr() + 2
     }
 
     /// `Ok(true)` if the line is whole, `Ok(false)` if more is needed. Of several faults at one octet the first named
     /// counts.
-    fn verdict(&self, mut faults: Vec<Fault>) -> Result<bool, u16> {
+    pub(crate) fn verdict(&self, mut faults: Vec<Fault>) -> Result<bool, u16> {
         if self.after_cr.is_some_and(|byte| byte != b'\n') {
             faults.push((self.cr() + 1, 400));
         }
@@ -146,22 +149,33 @@ fn head(window: &[u8], limits: HeadLimits) -> Result<Option<Parsed>, u16> {
         has_body: false,
         upgrade: Handshake::No,
     };
-    let mut start = line.next();
+    Ok(field_section(window, line.next(), limits.fields)?.map(|(fields, head_len)| {
+        parsed.fields = fields;
+        parsed.head_len = head_len;
+        parsed
+    }))
+}
+
+/// The fields that start at `start`, at most `limit`, and where the empty line behind them ends.
+pub(crate) fn field_section(
+    window: &[u8],
+    mut start: usize,
+    limit: usize,
+) -> Result<Option<(Vec<Field>, usize)>, u16> {
+    let mut fields: Vec<Field> = Vec::new();
     loop {
         let line = Line::at(window, start);
         let is_end = line.text.is_empty() && line.has_cr;
-        let faults =
-            if is_end { Vec::new() } else { field_line_faults(&line, parsed.fields.len() >= limits.fields) };
+        let faults = if is_end { Vec::new() } else { field_line_faults(&line, fields.len() >= limit) };
         if !line.verdict(faults)? {
             return Ok(None);
         }
         start = line.next();
         if is_end {
-            parsed.head_len = start;
-            return Ok(Some(parsed));
+            return Ok(Some((fields, start)));
         }
         let colon = line.text.iter().position(|&b| b == b':').unwrap();
-        parsed.fields.push((string(&line.text[..colon]), trimmed(&line.text[colon + 1..]).to_vec()));
+        fields.push((string(&line.text[..colon]), trimmed(&line.text[colon + 1..]).to_vec()));
     }
 }
 
@@ -257,7 +271,7 @@ fn message(parsed: &mut Parsed) -> u16 {
     parsed.path = path;
     parsed.query = query;
 
-    let hosts = values(parsed, "host");
+    let hosts = values(&parsed.fields, "host");
     match hosts.as_slice() {
         [] if parsed.minor == 0 => {}
         [host] if is_authority(host) => parsed.host = string(host),
@@ -268,7 +282,7 @@ fn message(parsed: &mut Parsed) -> u16 {
         parsed.host = authority;
     }
 
-    let lengths = elements(parsed, "content-length");
+    let lengths = elements(&parsed.fields, "content-length");
     if lengths.iter().any(|length| length.is_empty() || !length.iter().all(u8::is_ascii_digit)) {
         return 400;
     }
@@ -276,8 +290,8 @@ fn message(parsed: &mut Parsed) -> u16 {
     if lengths.contains(&None) || lengths.iter().any(|length| *length != lengths[0]) {
         return 400;
     }
-    let mut codings = elements(parsed, "transfer-encoding");
-    if values(parsed, "transfer-encoding").is_empty() {
+    let mut codings = elements(&parsed.fields, "transfer-encoding");
+    if values(&parsed.fields, "transfer-encoding").is_empty() {
         parsed.has_body = lengths.first().is_some_and(|length| *length != Some(0));
         return 0;
     }
@@ -356,14 +370,14 @@ fn is_authority(bytes: &[u8]) -> bool {
     !host.is_empty() && plain.bytes().all(is_reg_name) && port_is_fine
 }
 
-pub(crate) fn values(parsed: &Parsed, name: &str) -> Vec<Vec<u8>> {
-    let named = |field: &&(String, Vec<u8>)| field.0.to_ascii_lowercase() == name;
-    parsed.fields.iter().filter(named).map(|field| field.1.clone()).collect()
+pub(crate) fn values(fields: &[Field], name: &str) -> Vec<Vec<u8>> {
+    let named = |field: &&Field| field.0.to_ascii_lowercase() == name;
+    fields.iter().filter(named).map(|field| field.1.clone()).collect()
 }
 
-pub(crate) fn elements(parsed: &Parsed, name: &str) -> Vec<Vec<u8>> {
+pub(crate) fn elements(fields: &[Field], name: &str) -> Vec<Vec<u8>> {
     let mut elements = Vec::new();
-    for value in values(parsed, name) {
+    for value in values(fields, name) {
         elements.extend(value.split(|&b| b == b',').map(|element| trimmed(element).to_vec()));
     }
     elements

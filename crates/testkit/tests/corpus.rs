@@ -9,6 +9,7 @@ type Target = (&'static str, fn(&[u8]));
 
 /// Every fuzz target.
 const TARGETS: &[Target] = &[
+    ("client_handshake", framewright_testkit::fuzz_response::check),
     ("frame_decoder", framewright_testkit::fuzz_frame::check),
     ("head", framewright_testkit::fuzz_head::check),
     #[cfg(feature = "deflate")]
@@ -17,6 +18,11 @@ const TARGETS: &[Target] = &[
     ("negotiation", framewright_testkit::fuzz_negotiation::check),
     ("server_connection", framewright_testkit::fuzz_connection::check),
 ];
+
+#[test]
+fn client_handshake_passes_its_corpus() {
+    replay("client_handshake");
+}
 
 #[test]
 fn frame_decoder_passes_its_corpus() {

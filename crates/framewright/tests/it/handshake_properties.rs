@@ -78,7 +78,7 @@ const CORRECT: [&str; 5] = [
 ];
 
 /// Octets that mean something to the parser.
-fn octet() -> impl Strategy<Value = u8> {
+pub(crate) fn octet() -> impl Strategy<Value = u8> {
     prop_oneof![
         4 => prop::sample::select(&b"\r\n \t:,;=\"\\/?#%[]*.\0\x7f\x80\xff13AaGQw"[..]),
         1 => any::<u8>(),
@@ -87,14 +87,30 @@ fn octet() -> impl Strategy<Value = u8> {
 
 /// One change to the octets: insert, overwrite, delete or repeat a part, at a place given as a fraction.
 #[derive(Clone, Debug)]
-enum Damage {
+pub(crate) enum Damage {
     Insert(prop::sample::Index, u8),
     Overwrite(prop::sample::Index, u8),
     Delete(prop::sample::Index, usize),
     Truncate(prop::sample::Index),
 }
 
-fn damage() -> impl Strategy<Value = Damage> {
+impl Damage {
+    pub(crate) fn apply(self, octets: &mut Vec<u8>) {
+        let length = octets.len();
+        match self {
+            Damage::Insert(at, byte) => octets.insert(at.index(length + 1), byte),
+            _ if length == 0 => {}
+            Damage::Overwrite(at, byte) => octets[at.index(length)] = byte,
+            Damage::Delete(at, count) => {
+                let at = at.index(length);
+                octets.drain(at..length.min(at + count));
+            }
+            Damage::Truncate(at) => octets.truncate(at.index(length)),
+        }
+    }
+}
+
+pub(crate) fn damage() -> impl Strategy<Value = Damage> {
     let place = any::<prop::sample::Index>;
     prop_oneof![
         3 => (place(), octet()).prop_map(|(at, byte)| Damage::Insert(at, byte)),
@@ -125,17 +141,7 @@ fn request() -> impl Strategy<Value = Vec<u8>> {
         }
         octets.extend_from_slice(b"\r\n");
         for damage in damages {
-            let length = octets.len();
-            match damage {
-                Damage::Insert(at, byte) => octets.insert(at.index(length + 1), byte),
-                _ if length == 0 => {}
-                Damage::Overwrite(at, byte) => octets[at.index(length)] = byte,
-                Damage::Delete(at, count) => {
-                    let at = at.index(length);
-                    octets.drain(at..length.min(at + count));
-                }
-                Damage::Truncate(at) => octets.truncate(at.index(length)),
-            }
+            damage.apply(&mut octets);
         }
         octets
     })

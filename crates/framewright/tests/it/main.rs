@@ -5,6 +5,7 @@ mod client_handshake;
 #[cfg(feature = "deflate")]
 mod client_handshake_deflate;
 mod client_handshake_http;
+mod client_handshake_properties;
 #[cfg(feature = "deflate")]
 mod deflate_lending;
 #[cfg(feature = "deflate")]
