@@ -5,5 +5,7 @@ mod common;
 
 mod closing;
 mod control;
+mod early;
 mod framing;
 mod handshake;
+mod ways;

@@ -1,0 +1,100 @@
+//! Frames around the end of the opening handshake: none of ours before the server's answer, and the server's first ones however
+//! they come (RFC 6455, section 4.1).
+
+use crate::common::{DEADLINE, Face, Listener, Loop, SOON, Server, plain, request, through_both_faces};
+use framewright::Role;
+use framewright_testkit::endpoint::Seen;
+use framewright_testkit::script;
+use std::time::Instant;
+
+/// What the server sends right behind its answer.
+const EARLY: &str = "text \"first\"; ping \"p\"; binary \"x\" * 300; text \"l\" !fin; cont \"ast\"";
+
+fn expect_early(client: &mut dyn Face) {
+    client.expect_text("first");
+    assert_eq!(client.next(), Some(Seen::Ping(b"p".to_vec())));
+    assert_eq!(client.next(), Some(Seen::Binary(vec![b'x'; 300])));
+    client.expect_text("last");
+}
+
+// CLI-015: every split, whether the kernel joins the two pieces or not.
+#[test]
+fn frames_that_come_with_the_answer_are_delivered_in_order_at_every_split() {
+    through_both_faces(|kind| {
+        let server = Listener::bind().run(|listener| {
+            let mut at = 0;
+            let mut end = 1;
+            while at <= end {
+                listener.serve(|peer| {
+                    let all = [peer.answer("").as_bytes(), &script::bytes(Role::Server, EARLY)].concat();
+                    let (before, behind) = all.split_at(at);
+                    peer.send(before);
+                    peer.send(behind);
+                    peer.expect(10, b"p");
+                    peer.answer_close();
+                    end = all.len();
+                });
+                at += 1;
+            }
+        });
+        let mut splits = 0;
+        // The server leaves when it has tried all.
+        while let Ok(mut client) = kind.connect(request(server.addr()), &plain()) {
+            expect_early(&mut *client);
+            client.start_close(1000, "").expect("an open connection");
+            client.expect_close_received(Some(1000), "");
+            assert!(client.expect_closed().clean);
+            splits += 1;
+        }
+        assert!(splits > 400, "{splits}");
+        server.end();
+    });
+}
+
+// CLI-015, CLI-048: all there will ever be, in one segment, and then the end.
+#[test]
+fn a_whole_conversation_in_the_segment_of_the_answer_is_delivered() {
+    through_both_faces(|kind| {
+        for (end, clean) in [("close 1000 \"bye\"", true), ("", false)] {
+            let server = Server::start(move |peer| {
+                let frames = script::bytes(Role::Server, &format!("{EARLY}; {end}"));
+                peer.send([peer.answer("").as_bytes(), &frames].concat());
+                peer.shutdown_write();
+                peer.wait_gone();
+            });
+            let mut client = kind.connect(request(server.addr()), &plain()).expect("an open connection");
+            expect_early(&mut *client);
+            if clean {
+                client.expect_close_received(Some(1000), "bye");
+            }
+            assert_eq!(client.expect_closed().clean, clean);
+            server.end();
+        }
+    });
+}
+
+// CLI-027; conformance 18, 81, 145.
+//= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
+//# Once the client's opening handshake has been sent, the client MUST
+//# wait for a response from the server before sending any further data.
+#[test]
+fn nothing_can_be_sent_before_the_server_has_answered() {
+    // The blocking face has no client before that.
+    let listener = Listener::bind();
+    let mut client = Loop::start(request(listener.addr()), &plain()).expect("a request");
+    assert!(client.client.socket(Instant::now()).is_none());
+    let until = Instant::now() + DEADLINE;
+    let server = listener.run(|listener| {
+        let mut peer = listener.accept();
+        peer.read_request();
+        peer.expect_silence(SOON);
+        peer.upgrade();
+        peer.expect_text("now");
+    });
+    while !client.is_open() {
+        assert!(client.client.socket(Instant::now()).is_none());
+        client.turn(until).expect("an answer");
+    }
+    client.send_text("now").expect("an open connection");
+    server.end();
+}
