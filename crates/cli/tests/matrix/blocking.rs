@@ -5,13 +5,13 @@ use super::messages::Messages;
 use framewright_client::blocking::Client;
 use framewright_client::{ClientRequest, CloseCode, Event, Options};
 
-pub(crate) fn exchange(url: String, options: Options, compress: Compress, mut messages: Messages) {
-    let request = ClientRequest::try_from(&*url).expect("a URL");
-    let mut client = Client::connect_with(request, &options).expect("the server accepts");
+pub(crate) fn exchange(url: &str, options: &Options, compress: Compress, mut messages: Messages) {
+    let request = ClientRequest::try_from(url).expect("a URL");
+    let mut client = Client::connect_with(request, options).expect("the server accepts");
     assert_eq!(client.deflate().is_some(), compress != Compress::Off);
     while let Some(message) = messages.current() {
         client.send(message).expect("the connection is open");
-        let before = messages.current().map(|message| message.len());
+        let before = messages.current().map(framewright_client::Message::len);
         loop {
             match client.next_event().expect("the connection is open") {
                 Event::Message(message) => messages.take(message),

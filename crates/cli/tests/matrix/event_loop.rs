@@ -11,13 +11,13 @@ use std::time::Instant;
 const CLIENT: Token = Token(7);
 const WAKER: Token = Token(8);
 
-pub(crate) fn exchange(url: String, options: Options, compress: Compress, mut messages: Messages) {
+pub(crate) fn exchange(url: &str, options: &Options, compress: Compress, mut messages: Messages) {
     let mut poll = Poll::new().expect("a poll");
     let waker = Arc::new(Waker::new(poll.registry(), WAKER).expect("a waker"));
     let mut events = Events::with_capacity(16);
     let mut buffers = Buffers::new();
-    let request = ClientRequest::try_from(&*url).expect("a URL");
-    let mut client = Client::connect(request, &options, poll.registry(), CLIENT, &waker).expect("a socket");
+    let request = ClientRequest::try_from(url).expect("a URL");
+    let mut client = Client::connect(request, options, poll.registry(), CLIENT, &waker).expect("a socket");
     loop {
         poll.poll(&mut events, client.timeout(Instant::now())).expect("a poll does not fail");
         events.iter().filter(|event| event.token() == CLIENT).for_each(|event| client.note(event));

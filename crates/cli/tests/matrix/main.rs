@@ -45,7 +45,7 @@ fn options(compress: Compress, delivery: Delivery) -> Options {
 }
 
 /// An exchange with the server at this address.
-type Exchange = fn(String, Options, Compress, Messages);
+type Exchange = fn(&str, &Options, Compress, Messages);
 
 /// Every combination of the server's and the client's delivery, each with its own deadline.
 fn exchange(compress: Compress, exchange: Exchange) {
@@ -55,7 +55,7 @@ fn exchange(compress: Compress, exchange: Exchange) {
             let url = server.url();
             let (done, ended) = mpsc::channel();
             let client = thread::spawn(move || {
-                exchange(url, options(compress, delivery), compress, Messages::new());
+                exchange(&url, &options(compress, delivery), compress, Messages::new());
                 let _ = done.send(());
             });
             if let Err(mpsc::RecvTimeoutError::Timeout) = ended.recv_timeout(DEADLINE) {
