@@ -6,7 +6,7 @@ use super::shared::Shared;
 use super::{SOCKET, until};
 use crate::link::earliest;
 use framewright::handshake::{ServerResponse, WsUri};
-use framewright::{Closure, Decoded, Event, Message, RecvBuffer, Stats};
+use framewright::{Closure, Decoded, Event, Message, RecvBuffer, State, Stats};
 use mio::{Events, Poll};
 use std::io;
 use std::sync::Arc;
@@ -162,6 +162,10 @@ impl Receiver {
             let now = Instant::now();
             watched.look(now);
             let link = &mut watched.link;
+            // A server that goes on sending does not put off the end of the closing handshake.
+            if link.connection.state() != State::Open {
+                link.handle_timeout(now);
+            }
             if self.progress == Progress::Open
                 && let Some(decoded) = link.next(&mut self.rx, now)
             {
