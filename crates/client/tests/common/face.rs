@@ -69,6 +69,21 @@ pub(crate) trait Face: Send {
     fn subprotocol(&mut self) -> Option<String>;
     fn stats(&mut self) -> Stats;
 
+    /// Waits for something to happen, after a command that was refused as [`SendError::Full`].
+    fn wait(&mut self);
+
+    /// Sends, however long there is no room.
+    #[track_caller]
+    fn insist(&mut self, command: Command<'_>) {
+        loop {
+            match self.command(command) {
+                Ok(()) => return,
+                Err(SendError::Full) => self.wait(),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
     /// Octets that wait to be sent.
     fn buffered(&mut self) -> usize;
 
@@ -151,6 +166,10 @@ impl Face for blocking::Client {
 
     fn stats(&mut self) -> Stats {
         blocking::Client::stats(self)
+    }
+
+    fn wait(&mut self) {
+        unreachable!("it waits by itself");
     }
 
     fn buffered(&mut self) -> usize {
@@ -280,6 +299,10 @@ impl Face for Loop {
 
     fn stats(&mut self) -> Stats {
         self.client.socket(Instant::now()).expect("it is open").stats()
+    }
+
+    fn wait(&mut self) {
+        self.turn(Instant::now() + DEADLINE).expect("an open connection");
     }
 
     fn buffered(&mut self) -> usize {

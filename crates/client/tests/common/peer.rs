@@ -238,6 +238,14 @@ impl Peer {
         self.stream.set_read_timeout(Some(DEADLINE)).expect("an option of the socket");
     }
 
+    /// Waits until so many octets have come.
+    #[track_caller]
+    pub(crate) fn wait_for(&mut self, octets: usize) {
+        while self.wire.len() < octets {
+            assert!(self.fill().expect("octets before the deadline") > 0, "the stream has ended");
+        }
+    }
+
     /// Ends this direction.
     pub(crate) fn shutdown_write(&self) {
         // A client that has left has ended it already.
@@ -262,6 +270,12 @@ impl Peer {
     /// Forgets what came: there is too much of it to be kept, or the client has left in the middle of a frame.
     pub(crate) fn forget(&mut self) {
         self.wire.clear();
+        self.at = 0;
+    }
+
+    /// Forgets what was looked at: there is too much of it to be kept.
+    pub(crate) fn forget_read(&mut self) {
+        self.wire.drain(..self.at);
         self.at = 0;
     }
 

@@ -5,7 +5,10 @@ mod common;
 
 mod closing;
 mod control;
+mod dropping;
 mod early;
 mod framing;
+mod halves;
 mod handshake;
+mod sending;
 mod ways;

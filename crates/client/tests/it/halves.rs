@@ -1,0 +1,357 @@
+//! The blocking client in two halves, for two threads.
+
+use crate::common::{DEADLINE, Listener, Peer, SOON, Server, plain, request};
+use framewright::{CloseCode, Config, Error, Event, Message, SendError, Timeout};
+use framewright_client::Options;
+use framewright_client::blocking::{Client, ReceiveError, Receiver, Sender};
+use framewright_testkit::wire::Fields;
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Instant;
+
+fn connect(addr: SocketAddr, connection: Config) -> Client {
+    Client::connect_with(request(addr), &Options { connection, ..plain() }).expect("an open connection")
+}
+
+fn halves(addr: SocketAddr) -> (Sender, Receiver) {
+    connect(addr, Config::default()).split()
+}
+
+/// Receives text until the end, which has to be clean.
+fn receive_all(mut receiver: Receiver) -> Vec<String> {
+    let mut texts = Vec::new();
+    loop {
+        match receiver.receive_before(Instant::now() + DEADLINE) {
+            Ok(Some(Message::Text(text))) => texts.push(text.to_owned()),
+            Ok(None) => return texts,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn pings_are_answered_while_nobody_sends() {
+    let server = Server::open(|peer| {
+        for payload in ["one", "two"] {
+            peer.script(&format!("ping \"{payload}\""));
+            peer.expect(10, payload.as_bytes());
+        }
+        peer.script("text \"done\"; close 1000");
+        peer.expect_close(1000);
+    });
+    let (sender, receiver) = halves(server.addr());
+    assert_eq!(receive_all(receiver), ["done"]);
+    assert!(!sender.is_open() && sender.closure().is_some_and(|closure| closure.clean));
+    server.end();
+}
+
+// Conformance 73, 75.
+#[test]
+fn the_sending_half_begins_the_closing_handshake_and_the_receiving_half_completes_it() {
+    let server = Server::open(|peer| {
+        peer.expect_text("last");
+        assert_eq!(peer.expect_close(1001), "leaving");
+        peer.script("text \"still\"; close 1001");
+        peer.shutdown_write();
+        peer.expect_end();
+    });
+    let (mut sender, receiver) = halves(server.addr());
+    let receiving = thread::spawn(move || receive_all(receiver));
+    sender.send_text("last").expect("an open connection");
+    sender.start_close(CloseCode::GOING_AWAY, "leaving").expect("an open connection");
+    assert_eq!(sender.send_text("late"), Err(SendError::Closed));
+    assert_eq!(receiving.join().expect("no panic"), ["still"]);
+    let closure = sender.closure().expect("an end");
+    assert!(closure.clean && closure.code() == 1001, "{closure:?}");
+    server.end();
+}
+
+#[test]
+fn the_receiving_half_answers_the_servers_close_and_the_sending_half_is_told() {
+    let server = Server::open(|peer| {
+        peer.expect_text("hello");
+        peer.script("close 3000 \"bye\"");
+        peer.expect_close(3000);
+        peer.shutdown_write();
+        peer.expect_end();
+    });
+    let (mut sender, receiver) = halves(server.addr());
+    sender.send_text("hello").expect("an open connection");
+    assert!(receive_all(receiver).is_empty());
+    assert_eq!(sender.send_text("late"), Err(SendError::Closed));
+    assert_eq!(sender.closure().map(|closure| closure.code()), Some(3000));
+    server.end();
+}
+
+// CLI-047: the receiving half waits without a deadline when the Close is sent.
+#[test]
+fn the_close_timeout_holds_for_a_receiving_half_that_waits_already() {
+    let server = Server::open(|peer| {
+        peer.script("text \"go\"");
+        peer.expect_close(1000);
+        peer.expect_end();
+    });
+    let endless = Config {
+        close_timeout: SOON,
+        keep_alive_interval: None,
+        keep_alive_timeout: None,
+        idle_timeout: None,
+        ..Config::default()
+    };
+    let (mut sender, mut receiver) = connect(server.addr(), endless).split();
+    let (ended, end) = mpsc::channel();
+    let receiving = thread::spawn(move || {
+        assert_eq!(receiver.receive(), Ok(Some(Message::Text("go"))));
+        ended.send(None).expect("somebody listens");
+        let outcome = receiver.receive().map(|message| message.is_some());
+        ended.send(Some(outcome)).expect("somebody listens");
+    });
+    assert_eq!(end.recv_timeout(DEADLINE), Ok(None));
+    sender.start_close(CloseCode::NORMAL, "").expect("an open connection");
+    let expected = Err(ReceiveError::Failed(Error::Timeout(Timeout::Close)));
+    assert_eq!(end.recv_timeout(DEADLINE), Ok(Some(expected)));
+    receiving.join().expect("no panic");
+    server.end();
+}
+
+#[test]
+fn keep_alive_pings_are_sent_while_the_receiving_half_waits() {
+    let server = Server::open(|peer| {
+        for _ in 0..3 {
+            let ping = peer.frame();
+            assert_eq!(ping.header.opcode, 9);
+            peer.send(
+                [&[0x8A, u8::try_from(ping.payload.len()).expect("at most 125")][..], &ping.payload].concat(),
+            );
+        }
+        peer.script("close 1000");
+        peer.shutdown_write();
+        peer.wait_gone();
+    });
+    let config =
+        Config { keep_alive_interval: Some(SOON), keep_alive_timeout: Some(DEADLINE), ..Config::default() };
+    let (_sender, receiver) = connect(server.addr(), config).split();
+    assert!(receive_all(receiver).is_empty());
+    server.end();
+}
+
+/// A server that takes little, and reads when it is told to.
+fn unread(play: impl FnOnce(&mut Peer) + Send + 'static) -> Server {
+    Listener::with_receive_buffer(4 << 10).run(move |listener| {
+        listener.serve(|peer| {
+            peer.upgrade();
+            play(peer);
+        });
+    })
+}
+
+#[test]
+fn the_receiving_half_reads_on_while_the_sending_half_waits_for_room() {
+    const LARGE: usize = 8 << 20;
+    let (received, all_received) = mpsc::channel::<()>();
+    let server = unread(move |peer| {
+        peer.wait_for(10);
+        peer.script("repeat 200 { text \"from the server\" }");
+        peer.script("ping \"p\"; text \"last\"");
+        // Only now it reads.
+        all_received.recv_timeout(DEADLINE).expect("the receiving half is not kept waiting");
+        let large = peer.frame();
+        assert!(large.payload.len() == LARGE && large.payload.iter().all(|&octet| octet == 9));
+        peer.expect(10, b"p");
+        peer.answer_close();
+        peer.forget();
+    });
+    let (mut sender, mut receiver) = halves(server.addr());
+    let sending = thread::spawn(move || {
+        sender.send_binary(&vec![9; LARGE]).expect("an open connection");
+        sender.start_close(CloseCode::NORMAL, "").expect("an open connection");
+    });
+    for _ in 0..200 {
+        assert_eq!(receiver.receive(), Ok(Some(Message::Text("from the server"))));
+    }
+    assert_eq!(receiver.receive(), Ok(Some(Message::Text("last"))));
+    received.send(()).expect("the server waits");
+    assert_eq!(receiver.receive(), Ok(None));
+    sending.join().expect("no panic");
+    server.end();
+}
+
+#[test]
+fn a_sending_half_that_waits_for_room_learns_of_the_end() {
+    for reset in [true, false] {
+        let (sent, is_sent) = mpsc::channel::<()>();
+        let server = unread(move |peer| {
+            // The first octets of what will never be whole.
+            peer.wait_for(10);
+            let _ = is_sent.recv_timeout(SOON);
+            if reset {
+                peer.reset();
+            } else {
+                // Octets that fail the connection; our Close finds no room.
+                peer.script("op 3");
+                peer.pause(SOON);
+            }
+            peer.forget();
+        });
+        let config = Config { write_timeout: None, close_timeout: SOON, ..Config::default() };
+        let (mut sender, mut receiver) = connect(server.addr(), config).split();
+        let receiving = thread::spawn(move || {
+            let outcome = receiver.receive_before(Instant::now() + DEADLINE).map(|message| message.is_some());
+            assert!(matches!(outcome, Err(ReceiveError::Failed(_))), "{outcome:?}");
+        });
+        assert_eq!(sender.send_binary(&vec![9; 8 << 20]), Err(SendError::Closed), "reset: {reset}");
+        receiving.join().expect("no panic");
+        drop(sent);
+        server.end();
+    }
+}
+
+#[test]
+fn either_half_goes_on_without_the_other() {
+    let server = Server::open(|peer| {
+        peer.expect_text("alone");
+        peer.expect_gone();
+    });
+    let (mut sender, receiver) = halves(server.addr());
+    drop(receiver);
+    sender.send_text("alone").expect("an open connection");
+    drop(sender);
+    server.end();
+
+    let server = Server::open(|peer| {
+        peer.script("text \"alone\"; close 1000");
+        peer.expect_close(1000);
+        peer.shutdown_write();
+        peer.expect_end();
+    });
+    let (sender, receiver) = halves(server.addr());
+    drop(sender);
+    assert_eq!(receive_all(receiver), ["alone"]);
+    server.end();
+}
+
+/// What one message of the large exchanges has.
+const MESSAGE: usize = 1 << 20;
+const MESSAGES: usize = 20;
+
+#[test]
+fn twenty_mib_pass_both_ways_at_once() {
+    let server = Server::open(|peer| {
+        let writer = peer.stream().try_clone().expect("another descriptor");
+        let writing = thread::spawn(move || {
+            let header = [&[0x82, 127][..], &(MESSAGE as u64).to_be_bytes()].concat();
+            for index in 0..MESSAGES {
+                (&writer).write_all(&header).expect("the client reads");
+                let octet = u8::try_from(index).expect("few");
+                (&writer).write_all(&vec![octet; MESSAGE]).expect("the client reads");
+            }
+        });
+        for index in 0..MESSAGES {
+            let frame = peer.frame();
+            assert!(frame.payload.len() == MESSAGE && usize::from(frame.payload[7]) == 100 + index);
+            peer.forget_read();
+        }
+        writing.join().expect("no panic");
+        peer.answer_close();
+        peer.forget();
+    });
+    let (mut sender, mut receiver) = halves(server.addr());
+    let sending = thread::spawn(move || {
+        for index in 0..MESSAGES {
+            let octet = u8::try_from(100 + index).expect("few");
+            sender.send_binary(&vec![octet; MESSAGE]).expect("an open connection");
+        }
+        sender
+    });
+    for index in 0..MESSAGES {
+        match receiver.receive_before(Instant::now() + DEADLINE) {
+            Ok(Some(Message::Binary(payload))) => {
+                assert!(payload.len() == MESSAGE && payload.iter().all(|&octet| usize::from(octet) == index));
+            }
+            other => panic!("{:?}", other.map(|message| message.is_some())),
+        }
+    }
+    let mut sender = sending.join().expect("no panic");
+    sender.start_close(CloseCode::NORMAL, "").expect("an open connection");
+    assert_eq!(receiver.receive(), Ok(None));
+    server.end();
+}
+
+/// Sends the payload of one masked frame back while it comes, and reads nothing while that is not taken.
+fn echo_while_reading(mut stream: &std::net::TcpStream) {
+    let mut octets = [0; 14];
+    stream.read_exact(&mut octets).expect("a header of a large frame");
+    let header = Fields::read(&octets).expect("a whole header");
+    let key = header.key.expect("a masked frame");
+    stream.write_all(&[&[0x82, 127][..], &header.len.to_be_bytes()].concat()).expect("the client reads");
+    let mut left = usize::try_from(header.len).expect("a length");
+    let mut piece = vec![0; 64 << 10];
+    while left > 0 {
+        let room = piece.len().min(left);
+        // Whole keys, so that each piece begins with the key's first octet.
+        let count = room.min(64 << 10);
+        stream.read_exact(&mut piece[..count]).expect("the rest of a frame");
+        piece[..count].iter_mut().zip(key.iter().cycle()).for_each(|(octet, key)| *octet ^= key);
+        stream.write_all(&piece[..count]).expect("the client reads");
+        left -= count;
+    }
+}
+
+#[test]
+fn an_undivided_client_reads_while_it_sends_so_that_an_echo_of_20_mib_does_not_lock_up() {
+    const LARGE: usize = 20 << 20;
+    let server = Server::open(|peer| {
+        echo_while_reading(peer.stream());
+        peer.answer_close();
+    });
+    let config = Config { max_message: 32 << 20, max_frame: 32 << 20, ..Config::default() };
+    let mut client = connect(server.addr(), config);
+    let mut message = vec![0x5A; LARGE];
+    message[LARGE - 1] = 1;
+    client.send_binary(&message).expect("it is taken");
+    match client.receive_before(Instant::now() + DEADLINE) {
+        Ok(Some(Message::Binary(payload))) => assert!(payload == message),
+        other => panic!("{:?}", other.map(|message| message.is_some())),
+    }
+    assert!(client.close(CloseCode::NORMAL, "").expect("no reason").clean);
+    server.end();
+}
+
+#[test]
+fn a_message_is_looked_at_while_the_other_half_sends_its_answer() {
+    let server = Server::open(|peer| {
+        peer.script("text \"borrowed\"");
+        peer.expect_text("borrowed");
+        peer.expect_text("again: borrowed");
+        peer.answer_close();
+    });
+    let mut client = connect(server.addr(), Config::default());
+    {
+        let (sender, receiver) = client.halves();
+        let Ok(Some(Message::Text(text))) = receiver.receive() else { panic!("no message") };
+        sender.send_text(text).expect("an open connection");
+        sender.send_text(&format!("again: {text}")).expect("an open connection");
+    }
+    assert!(client.close(CloseCode::NORMAL, "").expect("no reason").clean);
+    assert!(matches!(client.next_event(), None::<Event<'_>>));
+    server.end();
+}
+
+#[test]
+fn a_deadline_that_passes_ends_the_call_and_not_the_connection() {
+    let server = Server::open(|peer| {
+        peer.script("text \"Hel\" !fin");
+        peer.expect_text("go on");
+        peer.script("cont \"lo\"");
+        peer.answer_close();
+    });
+    let mut client = connect(server.addr(), Config::default());
+    assert_eq!(client.receive_before(Instant::now()), Err(ReceiveError::TimedOut));
+    assert_eq!(client.receive_before(Instant::now() + SOON), Err(ReceiveError::TimedOut));
+    client.send_text("go on").expect("an open connection");
+    assert_eq!(client.receive_before(Instant::now() + DEADLINE), Ok(Some(Message::Text("Hello"))));
+    assert!(client.close(CloseCode::NORMAL, "").expect("no reason").clean);
+    server.end();
+}

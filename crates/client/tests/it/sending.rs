@@ -1,0 +1,322 @@
+//! What the client puts on the wire, and what it refuses to (RFC 6455, sections 5.3, 5.5, 6.1 and 10.3).
+
+use crate::common::{Command, Kind, Listener, Loop, SOON, Server, plain, request, through_both_faces};
+use framewright::{CloseCode, Config, Error, Message, SendError, Timeout};
+use framewright_client::Options;
+use framewright_testkit::endpoint::Seen;
+use framewright_testkit::rng::SplitMix64;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::time::Instant;
+
+/// How often the most frequent one of these comes.
+fn most_frequent<T: Hash + Eq>(values: impl Iterator<Item = T>) -> usize {
+    let mut counts = HashMap::new();
+    values.for_each(|value| *counts.entry(value).or_insert(0) += 1);
+    counts.into_values().max().unwrap_or(0)
+}
+
+// CLI-025; conformance 53, 62, 95.
+//= https://www.rfc-editor.org/rfc/rfc6455#section-5.3
+//# The masking key needs to be
+//# unpredictable; thus, the masking key MUST be derived from a strong
+//# source of entropy, and the masking key for a given frame MUST NOT
+//# make it simple for a server/proxy to predict the masking key for a
+//# subsequent frame.
+#[test]
+fn every_frame_is_masked_with_a_key_that_those_before_do_not_tell() {
+    const FRAMES: usize = 20_000;
+    through_both_faces(|kind| {
+        let server = Server::open(|peer| {
+            let frames =
+                (0..FRAMES).map(|_| u32::from_be_bytes(peer.frame().header.key.expect("a masked frame")));
+            let keys: Vec<u32> = frames.collect();
+            peer.answer_close();
+            keys
+        });
+        let mut client = kind.connect(request(server.addr()), &plain()).expect("an open connection");
+        for index in 0..FRAMES {
+            client.insist(match index % 5 {
+                0 => Command::Send(Message::Text("the same")),
+                1 => Command::Send(Message::Binary(b"")),
+                2 => Command::Ping(b""),
+                3 => Command::Pong(b"data"),
+                _ => Command::Send(Message::Binary(&[0; 130])),
+            });
+        }
+        client.start_close(1000, "").expect("an open connection");
+        client.rest();
+        let keys = server.end();
+
+        // By chance two of so many are the same once in 20 runs, and three of them never.
+        assert!(most_frequent(keys.iter()) <= 2);
+        let steps: Vec<u32> = keys.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect();
+        assert!(most_frequent(steps.iter()) <= 2, "a counter");
+        assert!(most_frequent(keys.windows(2).map(|pair| pair[0] ^ pair[1])) <= 2, "a pattern");
+        // With k' = a k + c the steps are a geometric sequence, whatever a and c are.
+        let geometric = |pair: &&[u32]| steps[1].wrapping_mul(pair[0]) == steps[0].wrapping_mul(pair[1]);
+        assert!(steps.windows(2).skip(1).filter(geometric).count() < FRAMES / 10, "a linear congruence");
+        for bit in 0..32 {
+            let ones = keys.iter().filter(|key| *key >> bit & 1 == 1).count();
+            // Seven standard deviations.
+            assert!(ones.abs_diff(FRAMES / 2) < 500, "bit {bit} is set in {ones} of {FRAMES}");
+        }
+    });
+}
+
+// Conformance 82; the caller's octets are never changed (5.3).
+#[test]
+fn messages_leave_as_they_were_given() {
+    through_both_faces(|kind| {
+        let server = Server::open(|peer| {
+            peer.expect_text("");
+            peer.expect_text("caf\u{e9}");
+            peer.expect(2, &[0, 255, 0]);
+            for (fin, opcode, payload) in
+                [(false, 1, &b"one "[..]), (true, 9, b"between"), (false, 0, b"two "), (true, 0, b"")]
+            {
+                let frame = peer.frame();
+                assert_eq!((frame.header.fin, frame.header.opcode, &*frame.payload), (fin, opcode, payload));
+            }
+            peer.answer_close();
+        });
+        let mut client = kind.connect(request(server.addr()), &plain()).expect("an open connection");
+        client.send_text("").expect("an open connection");
+        client.send_text("caf\u{e9}").expect("an open connection");
+        let octets = [0, 255, 0];
+        client.send_binary(&octets).expect("an open connection");
+        assert_eq!(octets, [0, 255, 0]);
+        for command in [
+            Command::Fragment(Message::Text("one "), false),
+            Command::Ping(b"between"),
+            Command::Fragment(Message::Text("two "), false),
+            Command::Fragment(Message::Text(""), true),
+        ] {
+            client.command(command).expect("an open connection");
+        }
+        client.start_close(1000, "").expect("an open connection");
+        client.expect_close_received(Some(1000), "");
+        assert!(client.expect_closed().clean);
+        server.end();
+    });
+}
+
+// CLI-060; conformance 70, 72, 81, 90.
+#[test]
+fn what_must_not_be_sent_is_refused_and_nothing_is_written() {
+    for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000] {
+        assert_eq!(CloseCode::new(code), None, "{code} cannot be said at all");
+    }
+    through_both_faces(|kind| {
+        let server = Server::open(|peer| {
+            peer.expect_text("first");
+            let begun = peer.frame();
+            assert_eq!((begun.header.fin, begun.header.opcode, &*begun.payload), (false, 1, &b"begun"[..]));
+            peer.expect_close(1000);
+            peer.script("close 1000");
+            peer.shutdown_write();
+            peer.expect_end();
+        });
+        let mut client = kind.connect(request(server.addr()), &plain()).expect("an open connection");
+        let long = "x".repeat(126);
+        assert_eq!(client.command(Command::Ping(long.as_bytes())), Err(SendError::ControlTooLong));
+        assert_eq!(client.command(Command::Pong(long.as_bytes())), Err(SendError::ControlTooLong));
+        assert_eq!(client.start_close(1000, &long[..124]), Err(SendError::CloseReason));
+        assert_eq!(
+            client.command(Command::Close(None, "a reason without a code")),
+            Err(SendError::CloseReason)
+        );
+        client.send_text("first").expect("an open connection");
+        client.command(Command::Fragment(Message::Text("begun"), false)).expect("an open connection");
+        assert_eq!(client.send_text("inside"), Err(SendError::FragmentInProgress));
+        let other = Command::Fragment(Message::Binary(b"other"), true);
+        assert_eq!(client.command(other), Err(SendError::FragmentType));
+        client.start_close(1000, "").expect("an open connection");
+        for late in [
+            Command::Send(Message::Text("late")),
+            Command::Fragment(Message::Text("late"), true),
+            Command::Ping(b""),
+            Command::Pong(b""),
+            Command::Close(None, ""),
+        ] {
+            assert_eq!(client.command(late), Err(SendError::Closed));
+        }
+        client.rest();
+        assert_eq!(client.send_text("later"), Err(SendError::Closed));
+        server.end();
+    });
+}
+
+// CLI-061.
+#[test]
+fn a_reason_of_multi_octet_characters_is_refused_over_123_octets_and_never_cut_inside_one() {
+    through_both_faces(|kind| {
+        let server = Server::open(|peer| {
+            assert_eq!(peer.expect_close(4000), "\u{2708}".repeat(41));
+            peer.script("close");
+            peer.shutdown_write();
+            peer.expect_end();
+        });
+        let mut client = kind.connect(request(server.addr()), &plain()).expect("an open connection");
+        for long in ["\u{2708}".repeat(42), "\u{e9}".repeat(62), "x".to_owned() + &"\u{2708}".repeat(41)] {
+            assert_eq!(client.start_close(4000, &long), Err(SendError::CloseReason));
+        }
+        client.start_close(4000, &"\u{2708}".repeat(41)).expect("123 octets");
+        client.rest();
+        server.end();
+    });
+    // One that ends a failed connection is cut: there is nobody to tell.
+    let server = Server::open(|peer| {
+        assert_eq!(peer.expect_close(1011), "\u{e9}".repeat(61));
+        peer.expect_end();
+    });
+    let mut client = Loop::start(request(server.addr()), &plain()).expect("a request");
+    while !client.is_open() {
+        client.turn(Instant::now() + crate::common::DEADLINE).expect("an answer");
+    }
+    let mut socket = client.client.socket(Instant::now()).expect("an open connection");
+    socket.fail(CloseCode::INTERNAL_ERROR, &"\u{e9}".repeat(100));
+    assert_eq!(
+        crate::common::Face::expect_closed(&mut client).cause,
+        Some(Error::Failed(CloseCode::INTERNAL_ERROR))
+    );
+    server.end();
+}
+
+/// A server that takes little, and does not read until it is told to.
+fn unread(play: impl FnOnce(&mut crate::common::Peer) + Send + 'static) -> Server {
+    Listener::with_receive_buffer(4 << 10).run(move |listener| {
+        listener.serve(|peer| {
+            peer.upgrade();
+            play(peer);
+        });
+    })
+}
+
+fn impatient(high_water: usize) -> Options {
+    let connection =
+        Config { write_timeout: Some(SOON), high_water, low_water: high_water / 2, ..Config::default() };
+    Options { connection, ..plain() }
+}
+
+// CLI-058: blocking, the send ends with the connection; in an event loop, what waits is bounded.
+#[test]
+fn a_server_that_stops_reading_is_left_after_the_write_timeout_and_little_waits_for_it() {
+    const HIGH_WATER: usize = 256 << 10;
+    const MESSAGE: usize = 64 << 10;
+    through_both_faces(|kind| {
+        let (gone, is_gone) = std::sync::mpsc::channel::<()>();
+        let server = unread(move |peer| {
+            // Reads when the client is gone.
+            let _ = is_gone.recv_timeout(crate::common::DEADLINE);
+            peer.wait_gone();
+            let frames = framewright_testkit::wire::frames(&peer.wire);
+            assert!(frames.iter().all(|frame| frame.header.opcode == 2), "no Close could be sent");
+            peer.forget();
+        });
+        let mut client =
+            kind.connect(request(server.addr()), &impatient(HIGH_WATER)).expect("an open connection");
+        let mut most = 0;
+        let before = Instant::now();
+        let refused = loop {
+            match client.send_binary(&[7; MESSAGE]) {
+                Ok(()) => most = client.buffered().max(most),
+                Err(error) => break error,
+            }
+        };
+        assert!(most < HIGH_WATER + MESSAGE + 14, "{most}");
+        if kind == Kind::EventLoop {
+            assert_eq!(refused, SendError::Full);
+            assert!(most >= HIGH_WATER, "{most}");
+        } else {
+            assert_eq!(refused, SendError::Closed);
+            assert!(before.elapsed() >= SOON);
+        }
+        let closure = client.expect_closed();
+        assert_eq!((closure.cause, closure.clean), (Some(Error::Timeout(Timeout::Write)), false));
+        assert_eq!(client.send_text("late"), Err(SendError::Closed));
+        drop(client);
+        gone.send(()).expect("the server waits");
+        server.end();
+    });
+}
+
+// CLI-058: there is room again.
+#[test]
+fn a_server_that_reads_on_gets_everything() {
+    const MESSAGES: u64 = 100;
+    through_both_faces(|kind| {
+        let (full, is_full) = std::sync::mpsc::channel::<()>();
+        let server = unread(move |peer| {
+            let _ = is_full.recv_timeout(crate::common::DEADLINE);
+            for index in 0..MESSAGES {
+                let message = peer.frame();
+                assert!(message.payload.len() == 64 << 10 && message.payload[..8] == index.to_be_bytes());
+            }
+            peer.answer_close();
+            peer.forget();
+        });
+        let connection = Config { high_water: 256 << 10, ..Config::default() };
+        let options = Options { connection, ..plain() };
+        let mut client = kind.connect(request(server.addr()), &options).expect("an open connection");
+        let mut full = Some(full);
+        for index in 0..MESSAGES {
+            let mut message = vec![0; 64 << 10];
+            message[..8].copy_from_slice(&index.to_be_bytes());
+            if kind == Kind::Blocking && index == 10 {
+                full.take();
+            }
+            while client.send_binary(&message) == Err(SendError::Full) {
+                full.take();
+                client.wait();
+            }
+        }
+        client.start_close(1000, "").expect("an open connection");
+        let writable = client.rest().iter().filter(|event| **event == Seen::Writable).count();
+        assert_eq!(writable > 0, kind == Kind::EventLoop);
+        server.end();
+    });
+}
+
+// CLI-062; every payload is compared, so that an octet of another message would show.
+#[test]
+fn no_octet_of_an_earlier_message_leaves_with_a_later_one() {
+    const SEED: u64 = 62;
+    let lengths = || {
+        let mut rng = SplitMix64::new(SEED);
+        let mut lengths = vec![100_000];
+        lengths.extend((0..150).map(|_| match rng.below(4) {
+            0 => rng.below(20),
+            1 => rng.below(200),
+            2 => rng.below(5_000),
+            _ => rng.below(70_000),
+        }));
+        lengths.into_iter().enumerate().map(|(index, len)| {
+            let octet = u8::try_from(index % 251).expect("below 251");
+            // The first one is the poison.
+            vec![if index == 0 { 0xAA } else { octet }; len]
+        })
+    };
+    through_both_faces(|kind| {
+        let server = unread(move |peer| {
+            for (index, message) in lengths().enumerate() {
+                if index % 7 == 3 {
+                    peer.expect(9, &message[..message.len().min(125)]);
+                }
+                let frame = peer.frame();
+                assert!(frame.payload == message, "message {index} with seed {SEED}");
+            }
+            peer.answer_close();
+        });
+        let mut client = kind.connect(request(server.addr()), &plain()).expect("an open connection");
+        for (index, message) in lengths().enumerate() {
+            if index % 7 == 3 {
+                client.insist(Command::Ping(&message[..message.len().min(125)]));
+            }
+            client.insist(Command::Send(Message::Binary(&message)));
+        }
+        client.insist(Command::Close(Some(CloseCode::NORMAL), ""));
+        client.rest();
+        server.end();
+    });
+}
