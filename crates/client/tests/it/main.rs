@@ -4,6 +4,8 @@
 mod common;
 
 mod closing;
+#[cfg(feature = "deflate")]
+mod compression;
 mod control;
 mod dropping;
 mod early;
