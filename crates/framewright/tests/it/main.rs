@@ -6,6 +6,7 @@ mod client_handshake;
 mod client_handshake_deflate;
 mod client_handshake_http;
 mod client_handshake_properties;
+mod client_handshake_proxy;
 #[cfg(feature = "deflate")]
 mod deflate_lending;
 #[cfg(feature = "deflate")]
