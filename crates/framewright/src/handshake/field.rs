@@ -1,5 +1,5 @@
-//! Field names and values that an application puts into an answer: checked when they are made, so that nothing an
-//! application was fed can split a response or contradict the handshake.
+//! Field names and values that an application puts into an answer or into a request: checked when they are made, so that nothing an
+//! application was fed can split a message or contradict the handshake.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -164,6 +164,8 @@ mod tests {
             ("ws://a/b/c?d", "?f", "ws://a/b/c?f"),
             ("ws://a/b/c?d", "../e", "ws://a/e"),
             ("ws://a/b/c?d", "", "ws://a/b/c?d"),
+            ("ws://a/b", "../../e", "ws://a/e"),
+            ("ws://a/b", "/c/%7e/./d", "ws://a/c/%7e/d"),
             ("ws://a", "e", "ws://a/e"),
             ("ws://a:81/b", "//c:82/d", "ws://c:82/d"),
             ("wss://a/b", "//c/d", "wss://c/d"),

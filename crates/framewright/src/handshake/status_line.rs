@@ -122,3 +122,61 @@ impl StartLine for StatusLine {
         ResponseError::HeadTooLong { limit }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handshake::HeadLimits;
+    use crate::handshake::head::HeadParser;
+
+    const RESPONSE: &[u8] = b"HTTP/1.1 404 Not Found\r\nServer: a\r\n\r\n";
+
+    fn parse(bytes: &[u8]) -> Result<Option<(u16, u8, String)>, ResponseError> {
+        let mut line = StatusLine::new(0);
+        let mut pos = 0;
+        let complete = line.parse(bytes, &mut pos)?;
+        let Status { code, minor, reason } = line.status();
+        Ok(complete.then(|| (code, minor, String::from_utf8_lossy(reason.of(bytes)).into_owned())))
+    }
+
+    #[test]
+    fn status_line_has_three_parts() {
+        let expected = |code, minor, reason: &str| Ok(Some((code, minor, reason.to_owned())));
+        assert_eq!(parse(b"HTTP/1.1 404 Not Found\r\n"), expected(404, 1, "Not Found"));
+        assert_eq!(parse(b"HTTP/1.0 404 \r\n"), expected(404, 0, ""));
+        assert_eq!(parse(b"HTTP/1.9 404\r\n"), expected(404, 9, ""));
+        assert_eq!(parse(b"HTTP/1.1 404  \t\r\n"), expected(404, 1, " \t"));
+        assert_eq!(parse(b"HTTP/1.1 404\r"), Ok(None));
+    }
+
+    #[test]
+    fn codes_are_all_of_three_digits() {
+        for code in 0..=999 {
+            assert_eq!(parse(format!("HTTP/1.1 {code:03} \r\n").as_bytes()).unwrap().unwrap().0, code);
+        }
+    }
+
+    /// As of a request: what makes a trickling response linear.
+    #[test]
+    fn octets_seen_are_never_read_again() {
+        let mut parser = HeadParser::response(0, HeadLimits::default());
+        let mut bytes = Vec::new();
+        for (at, &byte) in RESPONSE.iter().enumerate() {
+            bytes.fill(0);
+            bytes.push(byte);
+            let expected = (at + 1 == RESPONSE.len()).then_some(RESPONSE.len());
+            assert_eq!(parser.parse(&bytes), Ok(expected));
+        }
+        assert_eq!(parser.status().code, 404);
+        assert_eq!(parser.section(RESPONSE).iter().count(), 1);
+    }
+
+    #[test]
+    fn response_may_start_anywhere() {
+        let bytes = [b"....", RESPONSE].concat();
+        let mut parser = HeadParser::response(4, HeadLimits::default());
+        assert_eq!(parser.parse(&bytes), Ok(Some(bytes.len())));
+        assert_eq!(parser.status().reason.of(&bytes), b"Not Found");
+        assert_eq!(parser.section(&bytes).all("server").collect::<Vec<_>>(), [b"a"]);
+    }
+}
