@@ -38,9 +38,9 @@ impl Link {
         Link {
             connection,
             stream,
-            // Edges that came while the handshake was read are gone.
+            // Edges that came while the handshake was read are gone, that of the end of the stream too.
             readable: true,
-            read_closed: false,
+            read_closed: true,
             eof: false,
             ending: Ending::default(),
         }
@@ -78,7 +78,10 @@ impl Link {
                 rx.filled(count);
                 self.note_read(count, room);
             }
-            Io::Blocked => self.readable = false,
+            Io::Blocked => {
+                // So the end has not come yet: it will be announced.
+                (self.readable, self.read_closed) = (false, false);
+            }
             Io::Lost(_) => {
                 self.eof = true;
                 self.connection.handle_transport_error(now);

@@ -192,7 +192,8 @@ pub(crate) struct Loop {
 }
 
 impl Loop {
-    fn connect(request: ClientRequest, options: &Options) -> Result<Loop, ConnectError> {
+    /// Connects, and waits until the connection is open.
+    pub(crate) fn connect(request: ClientRequest, options: &Options) -> Result<Loop, ConnectError> {
         let mut this = Loop::start(request, options)?;
         let until = Instant::now() + DEADLINE;
         while this.response.is_none() {
@@ -220,6 +221,22 @@ impl Loop {
 
     /// Waits for events, until this time at the latest, and gives the client its turn.
     pub(crate) fn turn(&mut self, until: Instant) -> Result<event_loop::Turn, ConnectError> {
+        let (mut opened, mut seen) = (None, std::mem::take(&mut self.seen));
+        let outcome = self.turn_with(until, |event| match event {
+            event_loop::Event::Open(answer) => opened = Some(answer.clone()),
+            event => seen.push_back(owned(event)),
+        });
+        self.seen = seen;
+        self.response = self.response.take().or(opened);
+        outcome
+    }
+
+    /// The same for whoever wants to see the events where they lie.
+    pub(crate) fn turn_with(
+        &mut self,
+        until: Instant,
+        mut handler: impl FnMut(event_loop::Event<'_>),
+    ) -> Result<event_loop::Turn, ConnectError> {
         let now = Instant::now();
         let left = until.saturating_duration_since(now);
         let timeout = self.client.timeout(now).map_or(left, |timeout| timeout.min(left));
@@ -227,11 +244,8 @@ impl Loop {
         for event in self.events.iter().filter(|event| event.token() == CLIENT) {
             self.client.note(event);
         }
-        let Loop { poll, buffers, client, seen, response, .. } = self;
-        client.turn(Instant::now(), poll.registry(), buffers, |_, event| match event {
-            event_loop::Event::Open(answer) => *response = Some(answer.clone()),
-            event => seen.push_back(owned(event)),
-        })
+        let Loop { poll, buffers, client, .. } = self;
+        client.turn(Instant::now(), poll.registry(), buffers, |_, event| handler(event))
     }
 
     pub(crate) fn is_open(&self) -> bool {

@@ -73,6 +73,41 @@ fn a_whole_conversation_in_the_segment_of_the_answer_is_delivered() {
     });
 }
 
+// The readiness for the end of the stream may be spent while the answer is read: a read that does not fill its buffer says nothing of
+// what is behind it then.
+#[test]
+fn an_end_of_the_stream_that_came_with_the_answer_is_seen_behind_many_frames() {
+    const MESSAGES: usize = 30;
+    let frames = || script::bytes(Role::Server, "repeat 30 { binary \"x\" * 1000 }");
+    // All of it is there before the client looks.
+    let listener = Listener::bind();
+    let mut client = Loop::start(request(listener.addr()), &plain()).expect("a request");
+    let mut peer = loop {
+        client.turn(Instant::now() + SOON / 4).expect("a connection");
+        if let Some(peer) = listener.try_accept() {
+            break peer;
+        }
+    };
+    client.turn(Instant::now() + SOON / 4).expect("a connection");
+    peer.read_request();
+    peer.send([peer.answer("").as_bytes(), &frames()].concat());
+    peer.shutdown_write();
+    assert_eq!(client.rest().len(), MESSAGES + 1);
+
+    through_both_faces(|kind| {
+        for _ in 0..10 {
+            let server = Server::start(move |peer| {
+                peer.send([peer.answer("").as_bytes(), &frames()].concat());
+                peer.shutdown_write();
+                peer.expect_gone();
+            });
+            let mut client = kind.connect(request(server.addr()), &plain()).expect("an open connection");
+            assert_eq!(client.rest().len(), MESSAGES + 1);
+            server.end();
+        }
+    });
+}
+
 // CLI-027; conformance 18, 81, 145.
 //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
 //# Once the client's opening handshake has been sent, the client MUST

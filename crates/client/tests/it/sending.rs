@@ -170,10 +170,7 @@ fn a_reason_of_multi_octet_characters_is_refused_over_123_octets_and_never_cut_i
         assert_eq!(peer.expect_close(1011), "\u{e9}".repeat(61));
         peer.expect_end();
     });
-    let mut client = Loop::start(request(server.addr()), &plain()).expect("a request");
-    while !client.is_open() {
-        client.turn(Instant::now() + crate::common::DEADLINE).expect("an answer");
-    }
+    let mut client = Loop::connect(request(server.addr()), &plain()).expect("an open connection");
     let mut socket = client.client.socket(Instant::now()).expect("an open connection");
     socket.fail(CloseCode::INTERNAL_ERROR, &"\u{e9}".repeat(100));
     assert_eq!(
