@@ -222,7 +222,7 @@ impl Loop {
     /// Waits for events, until this time at the latest, and gives the client its turn.
     pub(crate) fn turn(&mut self, until: Instant) -> Result<event_loop::Turn, ConnectError> {
         let (mut opened, mut seen) = (None, std::mem::take(&mut self.seen));
-        let outcome = self.turn_with(until, |event| match event {
+        let outcome = self.turn_with(until, |_, event| match event {
             event_loop::Event::Open(answer) => opened = Some(answer.clone()),
             event => seen.push_back(owned(event)),
         });
@@ -235,7 +235,7 @@ impl Loop {
     pub(crate) fn turn_with(
         &mut self,
         until: Instant,
-        mut handler: impl FnMut(event_loop::Event<'_>),
+        handler: impl FnMut(&mut event_loop::Socket<'_>, event_loop::Event<'_>),
     ) -> Result<event_loop::Turn, ConnectError> {
         let now = Instant::now();
         let left = until.saturating_duration_since(now);
@@ -245,7 +245,7 @@ impl Loop {
             self.client.note(event);
         }
         let Loop { poll, buffers, client, .. } = self;
-        client.turn(Instant::now(), poll.registry(), buffers, |_, event| handler(event))
+        client.turn(Instant::now(), poll.registry(), buffers, handler)
     }
 
     pub(crate) fn is_open(&self) -> bool {
