@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use anyhow::{Context as _, ensure};
-use clap::{Args, Subcommand, ValueEnum as _};
+use clap::{Args, Subcommand};
 use tempfile::TempDir;
 
-use crate::echo_server::{self, Compress};
+use crate::compress::Compress;
+use crate::echo_server;
 use crate::server_process::ServerProcess;
 use crate::workspace::Workspace;
 
@@ -57,7 +58,7 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<()> {
     let Command::Server(options) = command;
     let workspace = Workspace::locate()?;
     let wstest = suite::find_or_install(&workspace.target.join("autobahn"))?;
-    let modes = if options.compress.is_empty() { Compress::value_variants() } else { &options.compress };
+    let modes = if options.compress.is_empty() { &Compress::MODES[..] } else { &options.compress };
 
     // At the same time: the suite is one thread, and takes most of the time for itself.
     let runs: Vec<Run> = modes.iter().map(|&mode| Run::prepare(options, mode)).collect::<Result<_, _>>()?;

@@ -22,7 +22,8 @@ use anyhow::{Context as _, ensure};
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::echo_server::{self, Compress};
+use crate::compress::Compress;
+use crate::echo_server;
 use crate::server_process::ServerProcess;
 use chrome::Chrome;
 use compression::Recorded;

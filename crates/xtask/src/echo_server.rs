@@ -1,12 +1,10 @@
 //! The echo program under test.
 
 use std::env;
-use std::fmt;
 use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::ensure;
-use clap::ValueEnum;
 
 use crate::commands::{Built, cargo};
 use crate::server_process::ServerProcess;
@@ -23,24 +21,6 @@ pub(crate) fn start(args: &[&str]) -> anyhow::Result<ServerProcess> {
     let mut command = Command::new(&program);
     command.args(["echo", "--listen", "127.0.0.1:0"]).args(args);
     ServerProcess::start(&program.to_string_lossy(), &mut command)
-}
-
-/// The ways in which the echo program compresses: its option `--compress`, without `off`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Compress {
-    /// Each message on its own.
-    Shared,
-    /// With context takeover, where the client agrees.
-    Takeover,
-}
-
-impl fmt::Display for Compress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Shared => "shared",
-            Self::Takeover => "takeover",
-        })
-    }
 }
 
 /// The program to start: the one that `FRAMEWRIGHT_BIN` names, else a fresh release build.

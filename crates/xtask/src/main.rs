@@ -26,6 +26,7 @@ mod bench;
 mod browser;
 mod commands;
 mod compliance;
+mod compress;
 mod echo_server;
 mod fuzz_smoke;
 mod instructions;

@@ -9,10 +9,11 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Context as _;
-use clap::{Args, ValueEnum as _};
+use clap::Args;
 
 use crate::commands::say;
-use crate::echo_server::{self, Compress};
+use crate::compress::Compress;
+use crate::echo_server;
 use crate::wire::{self, Exchange, Expected, Proxy};
 use crate::workspace::Workspace;
 
@@ -44,7 +45,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     fs::write(&file, messages::encode(&messages))
         .with_context(|| format!("cannot write {}", file.display()))?;
 
-    let modes = options.compress.as_ref().map_or(Compress::value_variants(), std::slice::from_ref);
+    let modes = options.compress.as_ref().map_or(&Compress::MODES[..], std::slice::from_ref);
     let (mut passed, mut failed) = (0, 0);
     for &mode in modes {
         let server = echo_server::start(&["--compress", &mode.to_string()])?;

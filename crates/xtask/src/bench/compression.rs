@@ -1,40 +1,12 @@
 //! permessage-deflate beside peers that have it: the ways to compress, the cells, and what their section shows.
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 
 use super::results::{Results, Round};
 use super::servers::SERVERS;
 use super::tables::{Entry, Table, multiple, size, thousands, time};
 use super::workload::Group;
-
-/// How messages and replies are compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Compress {
-    /// Not at all: what the others are to be seen beside.
-    Off,
-    /// Each message by itself.
-    Shared,
-    /// With context takeover.
-    Takeover,
-}
-
-impl Compress {
-    /// All of them.
-    pub(crate) const ALL: [Compress; 3] = [Compress::Off, Compress::Shared, Compress::Takeover];
-    /// The two in which something is compressed.
-    pub(crate) const MODES: [Compress; 2] = [Compress::Shared, Compress::Takeover];
-}
-
-impl fmt::Display for Compress {
-    /// As the command lines have it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Compress::Off => "off",
-            Compress::Shared => "shared",
-            Compress::Takeover => "takeover",
-        })
-    }
-}
+use crate::compress::Compress;
 
 /// Payload sizes, in octets.
 pub(crate) const SIZES: [usize; 3] = [128, 1 << 10, 16 << 10];

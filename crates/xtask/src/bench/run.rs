@@ -13,12 +13,12 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 
-use super::compression::Compress;
 use super::programs::Programs;
 use super::report::Report;
 use super::results::{Outcome, Results, Round, Run};
 use super::servers::{FLOOR, Fleet, GENERATOR_CORE, Server, Setup, pinned};
 use super::workload::{Cell, Load, MAXIMUM, Pace};
+use crate::compress::Compress;
 use crate::server_process::ServerProcess;
 
 /// How to run.

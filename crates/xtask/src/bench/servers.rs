@@ -9,8 +9,8 @@ use std::thread;
 
 use anyhow::{Context as _, ensure};
 
-use super::compression::Compress;
 use super::programs::Programs;
+use crate::compress::Compress;
 use crate::server_process::ServerProcess;
 
 /// A server to measure.

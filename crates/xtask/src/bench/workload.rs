@@ -4,8 +4,9 @@ use std::fmt;
 
 use anyhow::ensure;
 
-use super::compression::{self, Compress};
+use super::compression;
 use super::servers::Setup;
+use crate::compress::Compress;
 
 /// One kind of workload; a section of the document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

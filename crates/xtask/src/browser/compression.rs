@@ -6,7 +6,7 @@ use framewright::deflate::DeflateOffer;
 
 use super::page::Page;
 use super::{ServerProcess, echo_server, echoed, page_of};
-use crate::echo_server::Compress;
+use crate::compress::Compress;
 use crate::wire::{Exchange, Expected, Message, Proxy, ratio};
 
 /// A server that compresses in this way, behind a proxy that records.
@@ -28,10 +28,13 @@ impl Recorded {
     }
 
     /// What the server answers to a browser.
-    fn answer(&self) -> &'static str {
+    fn answer(&self) -> Option<&'static str> {
         match self.mode {
-            Compress::Shared => "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
-            Compress::Takeover => "permessage-deflate; client_max_window_bits=12",
+            Compress::Off => None,
+            Compress::Shared => {
+                Some("permessage-deflate; server_no_context_takeover; client_no_context_takeover")
+            }
+            Compress::Takeover => Some("permessage-deflate; client_max_window_bits=12"),
         }
     }
 }
@@ -61,7 +64,7 @@ pub(super) async fn scenario(page: &mut Page, recorded: &Recorded) -> anyhow::Re
     let messages =
         [message(true, short), message(true, &json), message(true, &json), message(false, &octets)];
     let offers = [DeflateOffer::default()];
-    let expected = Expected { offers: &offers, answer: Some(recorded.answer()), messages: &messages };
+    let expected = Expected { offers: &offers, answer: recorded.answer(), messages: &messages };
     let exchange = Exchange::read(recorded.proxy.next_websocket()?, &offers)?;
     expected.check(&exchange)?;
     let ((sent, as_sent), (back, as_back)) = (ratio(&exchange.client), ratio(&exchange.server));

@@ -2,7 +2,7 @@
 
 use framewright::deflate::{ClientWindow, DeflateOffer, WindowBits};
 
-use crate::echo_server::Compress;
+use crate::compress::Compress;
 
 /// A set of offers.
 #[derive(Debug)]
@@ -17,6 +17,7 @@ impl Case {
     /// What a server that compresses in this way answers; `None` if it declines all the offers.
     pub(super) fn answer(&self, mode: Compress) -> Option<&'static str> {
         match mode {
+            Compress::Off => None,
             Compress::Shared => self.shared,
             Compress::Takeover => self.takeover,
         }
