@@ -1,11 +1,11 @@
-//! Other programs that run to their end: cargo, what it builds, and whoever answers on its standard output.
+//! Other programs: cargo, what it builds, whoever answers on its standard output, and whoever runs until told to end.
 
 use std::collections::BTreeMap;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use anyhow::{Context as _, bail, ensure};
 
@@ -54,6 +54,34 @@ pub(crate) fn python_command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.env_remove("PYTHONPATH").env_remove("PYTHONHOME").env_remove("VIRTUAL_ENV");
     command
+}
+
+/// A program that runs beside this one. Dropping it ends the process, by its id, and waits for it.
+#[derive(Debug)]
+pub(crate) struct Running(pub(crate) Child);
+
+impl Running {
+    /// Starts a program; `name` is what an error calls it.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub(crate) fn start(name: &str, command: &mut Command) -> anyhow::Result<Self> {
+        command.spawn().map(Self).with_context(|| format!("cannot start {name}"))
+    }
+
+    /// How it ended; `None` while it runs.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        // An error: it is no child of this process, which cannot be, or was waited for.
+        self.0.try_wait().ok().flatten()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail only if the process has already been waited for, and then there is nothing to do.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// Programs that cargo has built, by the names of their targets.

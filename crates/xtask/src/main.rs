@@ -28,6 +28,7 @@ mod commands;
 mod compliance;
 mod compress;
 mod echo_server;
+mod free_port;
 mod fuzz_smoke;
 mod instructions;
 mod peers;

@@ -2,19 +2,19 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 
-/// A running server.
-///
-/// Dropping it ends the process, by its id, and waits for it.
+use crate::commands::Running;
+
+/// A running server, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct ServerProcess {
-    child: Child,
+    process: Running,
     /// The peers end when this is closed, so that they do not outlive this program even if it is killed.
     _stdin: Option<ChildStdin>,
     addr: SocketAddr,
@@ -27,17 +27,11 @@ impl ServerProcess {
     /// If the program cannot be started, ends early, or does not listen within the deadline. `name` is what the error calls
     /// it.
     pub(crate) fn start(name: &str, command: &mut Command) -> anyhow::Result<Self> {
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("cannot start {name}"))?;
-        let stdin = child.stdin.take();
-        let stdout = child.stdout.take().expect("stdout was asked for as a pipe");
-        // From here on, leaving this function early ends the child.
-        let mut server = Self { child, _stdin: stdin, addr: SocketAddr::from(([0, 0, 0, 0], 0)) };
+        let mut process = Running::start(name, command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
+        let stdin = process.0.stdin.take();
+        let stdout = process.0.stdout.take().expect("stdout was asked for as a pipe");
         match first_in(stdout, listening_line).recv_timeout(START_DEADLINE) {
-            Ok(addr) => server.addr = addr,
+            Ok(addr) => Ok(Self { process, _stdin: stdin, addr }),
             Err(RecvTimeoutError::Timeout) => {
                 bail!("{name} did not say where it listens within {START_DEADLINE:?}");
             }
@@ -45,7 +39,6 @@ impl ServerProcess {
                 bail!("{name} ended, or closed its output, before it said where it listens");
             }
         }
-        Ok(server)
     }
 
     /// Where it listens.
@@ -55,20 +48,12 @@ impl ServerProcess {
 
     /// The id of its process.
     pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.0.id()
     }
 
     /// Whether its process has not ended.
     pub(crate) fn is_running(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
-    }
-}
-
-impl Drop for ServerProcess {
-    fn drop(&mut self) {
-        // Both fail only if the process has already been waited for, and then there is nothing to do.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.process.ended().is_none()
     }
 }
 

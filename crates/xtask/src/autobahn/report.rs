@@ -58,7 +58,7 @@ impl Report {
     }
 
     /// Reads the verdicts on `agent` out of the index; `details` is the index entry.
-    fn parse(index: &str, agent: &str) -> anyhow::Result<Self> {
+    pub(super) fn parse(index: &str, agent: &str) -> anyhow::Result<Self> {
         let mut index: Value = serde_json::from_str(index).context("the report's index is not JSON")?;
         let Value::Object(verdicts) = index[agent].take() else {
             anyhow::bail!("the report does not speak of {agent}");
@@ -77,14 +77,16 @@ impl Report {
         Ok(Self { cases })
     }
 
-    /// Judges every case, and that there are as many as expected.
-    pub(super) fn judge(&self, expected: usize) -> Judgement {
+    /// Judges every case, and that there are as many as expected. `compresses`: whether whom the suite tested offers or takes
+    /// permessage-deflate.
+    pub(super) fn judge(&self, expected: usize, compresses: bool) -> Judgement {
         let mut judgement = Judgement { cases: self.cases.len(), ..Judgement::default() };
         for case in &self.cases {
             let group = judgement.groups.entry(case.id.group()).or_default();
-            match case.outcome() {
+            match case.outcome(compresses) {
                 Outcome::Ok => group.ok += 1,
                 Outcome::Informational => group.informational += 1,
+                Outcome::Unimplemented => group.unimplemented += 1,
                 Outcome::Failed => {
                     group.failed += 1;
                     judgement.failures.push(case.to_string());
@@ -106,13 +108,21 @@ impl Report {
 enum Outcome {
     Ok,
     Informational,
+    Unimplemented,
     Failed,
 }
 
 impl Case {
-    /// `OK` twice, with one exception. In particular `NON-STRICT` is a failure, and so is `UNIMPLEMENTED`: of a server
-    /// that declines permessage-deflate.
-    fn outcome(&self) -> Outcome {
+    /// `OK` twice, with two exceptions. In particular `NON-STRICT` is a failure, and so is `UNIMPLEMENTED` of whoever
+    /// compresses. Without permessage-deflate that is the only verdict that its cases can have: an `OK` would mean that it was
+    /// used all the same.
+    fn outcome(&self, compresses: bool) -> Outcome {
+        if !compresses && self.id.is_about_compression() {
+            return match (self.behavior.as_str(), self.close.as_str()) {
+                ("UNIMPLEMENTED", "OK") => Outcome::Unimplemented,
+                _ => Outcome::Failed,
+            };
+        }
         match (self.behavior.as_str(), self.close.as_str()) {
             ("OK", "OK") => Outcome::Ok,
             // The suite has no opinion on these and never says OK.
@@ -152,6 +162,11 @@ impl CaseId {
         self.0[0]
     }
 
+    /// 12.* and 13.*.
+    fn is_about_compression(&self) -> bool {
+        matches!(self.group(), 12 | 13)
+    }
+
     /// 7.1.6 (sends after a Close frame) and 7.13.* (close codes above 4999).
     fn is_only_informational(&self) -> bool {
         self.0 == [7, 1, 6] || self.0.starts_with(&[7, 13])
@@ -182,34 +197,42 @@ pub(super) struct Judgement {
 struct Group {
     ok: usize,
     informational: usize,
+    unimplemented: usize,
     failed: usize,
 }
 
 impl Judgement {
-    /// A Markdown table: a row for each group, and one for the sum.
+    /// A Markdown table: a row for each group, and one for the sum. It has the column UNIMPLEMENTED if anything is.
     pub(super) fn table(&self) -> String {
-        let mut table = String::new();
         let mut sum = Group::default();
-        let mut row = |name: &str, group: &Group| {
-            let Group { ok, informational, failed } = group;
-            writeln!(table, "| {name:<38} | {ok:>5} | {informational:>13} | {failed:>6} |")
-                .expect("writing to a String cannot fail");
-        };
-        for (&number, group) in &self.groups {
-            row(&format!("{number} {}", group_name(number)), group);
+        for group in self.groups.values() {
             sum.ok += group.ok;
             sum.informational += group.informational;
+            sum.unimplemented += group.unimplemented;
             sum.failed += group.failed;
         }
-        row("**all**", &sum);
-        format!("{TABLE_HEAD}{table}")
+        let lacks = sum.unimplemented > 0;
+        let mut table = TABLE_HEAD
+            .map(|(usual, more, last)| [usual, if lacks { more } else { "" }, last].concat())
+            .concat();
+        let rows =
+            self.groups.iter().map(|(&number, group)| (format!("{number} {}", group_name(number)), group));
+        for (name, Group { ok, informational, unimplemented, failed }) in
+            rows.chain([("**all**".to_owned(), &sum)])
+        {
+            let more = if lacks { format!(" {unimplemented:>13} |") } else { String::new() };
+            writeln!(table, "| {name:<38} | {ok:>5} | {informational:>13} |{more} {failed:>6} |")
+                .expect("writing to a String cannot fail");
+        }
+        table
     }
 }
 
-const TABLE_HEAD: &str = "\
-| cases                                  |    OK | INFORMATIONAL | failed |
-|----------------------------------------|------:|--------------:|-------:|
-";
+/// The first two lines, each in three parts: the second belongs to the column UNIMPLEMENTED.
+const TABLE_HEAD: [(&str, &str, &str); 2] = [
+    ("| cases                                  |    OK | INFORMATIONAL |", " UNIMPLEMENTED |", " failed |\n"),
+    ("|----------------------------------------|------:|--------------:|", "--------------:|", "-------:|\n"),
+];
 
 /// The suite's own names for its groups. There is no 8 and no 11.
 fn group_name(number: u32) -> &'static str {

@@ -1,16 +1,18 @@
-//! One run of the fuzzing client: its specification, its progress, its deadline.
+//! One run of the suite: its specification, its progress, its deadline.
 
 use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, IsTerminal as _, Read, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
+
+use crate::commands::{Running, python_command};
 
 /// How long a run of all cases may take. Those with compression, each with 1000 messages of up to 128 KiB, need most of it.
 const DEADLINE: Duration = Duration::from_secs(40 * 60);
@@ -28,88 +30,106 @@ pub(super) struct Run {
 }
 
 /// The specification of a run against one server.
-pub(super) fn spec(agent: &str, addr: SocketAddr, reports: &Path, cases: &[String]) -> Value {
-    json!({
-        "outdir": reports,
-        "servers": [{ "agent": agent, "url": format!("ws://{addr}/") }],
-        "cases": cases,
-        "exclude-cases": [],
-        "exclude-agent-cases": {},
-    })
+pub(super) fn against_server(agent: &str, addr: SocketAddr, reports: &Path, cases: &[String]) -> Value {
+    let mut spec = spec(reports, cases);
+    spec["servers"] = json!([{ "agent": agent, "url": format!("ws://{addr}/") }]);
+    spec
 }
 
-/// Runs the suite to its end. `name` stands before what is shown of its progress: another run may go on at the same time.
+/// The specification of a run in which the suite is the server, and listens here.
+pub(super) fn as_server(addr: SocketAddr, reports: &Path, cases: &[String]) -> Value {
+    let mut spec = spec(reports, cases);
+    spec["url"] = json!(format!("ws://{addr}"));
+    spec
+}
+
+fn spec(reports: &Path, cases: &[String]) -> Value {
+    json!({ "outdir": reports, "cases": cases, "exclude-cases": [], "exclude-agent-cases": {} })
+}
+
+/// The suite's program, in one of its modes.
+pub(super) fn command(wstest: &Path, mode: &str, spec: &Path) -> anyhow::Result<Command> {
+    let folder = spec.parent().context("the specification lies in a folder")?;
+    let mut command = python_command(wstest);
+    command
+        .args([OsStr::new("--mode"), OsStr::new(mode), OsStr::new("--spec"), spec.as_os_str()])
+        // As a server it would serve pages, too, on a port that it does not choose.
+        .args(["--webport", "0"])
+        .current_dir(folder)
+        // Python holds back what it writes to a pipe otherwise, and there would be no progress to show.
+        .env("PYTHONUNBUFFERED", "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    Ok(command)
+}
+
+/// Follows a run to its end: that of the suite, or, where the suite is a server, that of its client. `name` stands before
+/// what is shown of the progress: another run may go on at the same time.
 ///
 /// # Errors
-/// If it cannot be started, fails, or takes longer than the deadline; it is ended then.
-pub(super) fn run(wstest: &Path, spec: &Path, name: &str) -> anyhow::Result<Run> {
+/// If either fails, the suite ends before its client, or the run takes longer than the deadline. Both are ended then.
+pub(super) fn follow(mut suite: Running, mut client: Option<Running>, name: &str) -> anyhow::Result<Run> {
     let started = Instant::now();
-    let mut suite = Suite::start(wstest, spec)?;
     let (sender, lines) = mpsc::channel();
     forward(suite.0.stdout.take(), sender.clone());
     forward(suite.0.stderr.take(), sender);
 
-    let mut run = Run::default();
-    let mut progress = Progress::new(name);
-    let mut tail = Vec::new();
-    loop {
-        match lines.recv_timeout(DEADLINE.saturating_sub(started.elapsed())) {
-            Ok(line) => {
-                run.note(&line);
-                progress.show(&run);
-                tail.push(line);
-                if tail.len() > TAIL_LINES {
-                    tail.remove(0);
-                }
+    let mut watch = Watch { run: Run::default(), progress: Progress::new(name), tail: Vec::new() };
+    let status = loop {
+        match lines.recv_timeout(POLL) {
+            Ok(line) => watch.note(line),
+            Err(RecvTimeoutError::Disconnected) if client.is_none() => {
+                break suite.0.wait().context("cannot wait for wstest")?;
             }
-            Err(RecvTimeoutError::Disconnected) => break,
-            Err(RecvTimeoutError::Timeout) => {
-                progress.end();
-                bail!("the suite was not done within {DEADLINE:?}: it hangs in case {}", run.last_case);
-            }
+            Err(RecvTimeoutError::Disconnected) => bail!("wstest ended early; {}", watch.last_words()),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if let Some(status) = client.as_mut().and_then(Running::ended) {
+            lines.try_iter().for_each(|line| watch.note(line));
+            break status;
+        }
+        if started.elapsed() > DEADLINE {
+            watch.progress.end();
+            bail!("the suite was not done within {DEADLINE:?}: it hangs in case {}", watch.run.last_case);
+        }
+    };
+    watch.progress.end();
+    let who = if client.is_some() { "the client" } else { "wstest" };
+    ensure!(status.success(), "{who} failed with {status}; {}", watch.last_words());
+    let run = &watch.run;
+    ensure!(run.announced > 0, "wstest ran no case; {}", watch.last_words());
+    println!("{name}: {} cases in {:.1} s", run.begun, started.elapsed().as_secs_f64());
+    Ok(watch.run)
+}
+
+/// How often it is looked whether the client has ended, while the suite says nothing.
+const POLL: Duration = Duration::from_millis(100);
+
+/// What is known of a run that goes on.
+struct Watch<'a> {
+    run: Run,
+    progress: Progress<'a>,
+    tail: Vec<String>,
+}
+
+impl Watch<'_> {
+    fn note(&mut self, line: String) {
+        self.run.note(&line);
+        self.progress.show(&self.run);
+        self.tail.push(line);
+        if self.tail.len() > TAIL_LINES {
+            self.tail.remove(0);
         }
     }
-    progress.end();
-    let status = suite.0.wait().context("cannot wait for wstest")?;
-    ensure!(status.success(), "wstest failed with {status}; its last words:\n{}", tail.join("\n"));
-    ensure!(run.announced > 0, "wstest ran no case; its last words:\n{}", tail.join("\n"));
-    println!("{name}: {} cases in {:.1} s", run.begun, started.elapsed().as_secs_f64());
-    Ok(run)
+
+    fn last_words(&self) -> String {
+        format!("the last words of wstest:\n{}", self.tail.join("\n"))
+    }
 }
 
 /// How much of the suite's output is shown when it fails.
 const TAIL_LINES: usize = 30;
-
-/// The suite's process, ended and waited for when dropped.
-#[derive(Debug)]
-struct Suite(Child);
-
-impl Suite {
-    fn start(wstest: &Path, spec: &Path) -> anyhow::Result<Self> {
-        let folder = spec.parent().context("the specification lies in a folder")?;
-        Command::new(wstest)
-            .args([OsStr::new("--mode"), OsStr::new("fuzzingclient"), OsStr::new("--spec"), spec.as_os_str()])
-            .current_dir(folder)
-            // Python holds back what it writes to a pipe otherwise, and there would be no progress to show.
-            .env("PYTHONUNBUFFERED", "1")
-            .env_remove("PYTHONPATH")
-            .env_remove("PYTHONHOME")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map(Self)
-            .with_context(|| format!("cannot start {}", wstest.display()))
-    }
-}
-
-impl Drop for Suite {
-    fn drop(&mut self) {
-        // Both fail only if the process has already been waited for.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// Sends on the lines of one of the suite's outputs until it ends, from a thread of its own.
 fn forward(output: Option<impl Read + Send + 'static>, lines: Sender<String>) {
@@ -134,6 +154,9 @@ impl Run {
             self.announced = rest.split(' ').next().and_then(|count| count.parse().ok()).unwrap_or_default();
         } else if let Some((_, rest)) = line.split_once("(Autobahn Testsuite Version ") {
             rest.split(' ').next().unwrap_or_default().clone_into(&mut self.version);
+        } else if let Some(rest) = line.strip_prefix("Autobahn WebSocket ") {
+            // As a server: the suite's version, a slash, that of the library.
+            rest.split('/').next().unwrap_or_default().clone_into(&mut self.version);
         }
     }
 }
@@ -195,11 +218,30 @@ mod tests {
     }
 
     #[test]
-    fn the_specification_names_the_server_and_the_cases() {
+    fn the_output_of_the_server_tells_the_same() {
+        let mut run = Run::default();
+        for line in [
+            "Autobahn WebSocket 25.10.1/0.10.9 Fuzzing Server (Port 4000)",
+            "Ok, will run 8 test cases for any clients connecting",
+            "Running test case ID 1.1.1 for agent Framewright from peer tcp4:127.0.0.1:40000",
+        ] {
+            run.note(line);
+        }
+        assert_eq!((run.version.as_str(), run.announced, run.begun), ("25.10.1", 8, 1));
+        assert_eq!(run.last_case, "1.1.1");
+    }
+
+    #[test]
+    fn the_specifications_name_the_server_and_the_cases() {
         let addr = SocketAddr::from(([127, 0, 0, 1], 4000));
-        let spec = spec("Framewright", addr, Path::new("/r"), &["6.4.*".to_owned()]);
-        assert_eq!(spec["servers"][0]["url"], "ws://127.0.0.1:4000/");
-        assert_eq!(spec["cases"], json!(["6.4.*"]));
-        assert_eq!(spec["outdir"], "/r");
+        let cases = ["6.4.*".to_owned()];
+        let client = against_server("Framewright", addr, Path::new("/r"), &cases);
+        assert_eq!(client["servers"][0]["url"], "ws://127.0.0.1:4000/");
+        let server = as_server(addr, Path::new("/r"), &cases);
+        assert_eq!(server["url"], "ws://127.0.0.1:4000");
+        for spec in [client, server] {
+            assert_eq!(spec["cases"], json!(["6.4.*"]));
+            assert_eq!(spec["outdir"], "/r");
+        }
     }
 }

@@ -10,12 +10,16 @@ fn judge(cases: &[(&str, &str, &str)]) -> Judgement {
 }
 
 fn judge_expecting(cases: &[(&str, &str, &str)], expected: usize) -> Judgement {
+    report(cases).judge(expected, true)
+}
+
+fn report(cases: &[(&str, &str, &str)]) -> Report {
     let mut entries = serde_json::Map::new();
     for &(id, behavior, close) in cases {
         entries.insert(id.to_owned(), json!({ "behavior": behavior, "behaviorClose": close }));
     }
     let index = json!({ "Framewright": entries }).to_string();
-    Report::parse(&index, "Framewright").expect("a well-formed report").judge(expected)
+    Report::parse(&index, "Framewright").expect("a well-formed report")
 }
 
 #[test]
@@ -57,6 +61,36 @@ fn compression_has_to_be_implemented() {
         assert_eq!(judge(&[(id, "OK", "OK")]).passed, 1, "{id}");
         assert_eq!(judge(&[(id, "UNIMPLEMENTED", "OK")]).passed, 0, "{id}");
     }
+}
+
+#[test]
+fn without_compression_its_cases_are_unimplemented_and_the_others_are_not() {
+    let judge = |id, behavior, close| report(&[(id, behavior, close)]).judge(1, false);
+    for id in ["12.1.1", "13.7.18"] {
+        assert_eq!(judge(id, "UNIMPLEMENTED", "OK").passed, 1, "{id}");
+        for (behavior, close) in
+            [("OK", "OK"), ("UNIMPLEMENTED", "UNCLEAN"), ("FAILED", "OK"), ("INFORMATIONAL", "OK")]
+        {
+            assert_eq!(judge(id, behavior, close).passed, 0, "{id} {behavior} {close}");
+        }
+    }
+    assert_eq!(judge("1.1.1", "UNIMPLEMENTED", "OK").passed, 0);
+    assert_eq!(judge("1.1.1", "OK", "OK").passed, 1);
+}
+
+#[test]
+fn the_table_has_a_column_for_what_is_unimplemented_where_something_is() {
+    let judgement = report(&[("1.1.1", "OK", "OK"), ("12.1.1", "UNIMPLEMENTED", "OK")]).judge(2, false);
+    assert_eq!(
+        judgement.table(),
+        "\
+| cases                                  |    OK | INFORMATIONAL | UNIMPLEMENTED | failed |
+|----------------------------------------|------:|--------------:|--------------:|-------:|
+| 1 framing                              |     1 |             0 |             0 |      0 |
+| 12 compression, different payloads     |     0 |             0 |             1 |      0 |
+| **all**                                |     1 |             0 |             1 |      0 |
+"
+    );
 }
 
 #[test]

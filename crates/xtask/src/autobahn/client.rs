@@ -1,0 +1,89 @@
+//! The suite as a server, whose client is `crates/client/examples/autobahn.rs`.
+
+use std::fmt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use clap::{Args, ValueEnum};
+
+use super::{AGENT, Common, Outcome, Run, play_all, runner};
+use crate::commands::{Built, Running, cargo};
+use crate::compress::Compress;
+use crate::free_port;
+use crate::workspace::Workspace;
+
+/// How to test the client.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Only this face of the client (without this option: both).
+    #[arg(long, conflicts_with = "update_docs")]
+    face: Option<Face>,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// The faces of the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Face {
+    /// The blocking one, split into its halves.
+    Blocking,
+    /// The one that lives in its caller's event loop.
+    Mio,
+}
+
+impl fmt::Display for Face {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Blocking => "blocking",
+            Self::Mio => "mio",
+        })
+    }
+}
+
+/// Has the suite play its cases with each face of the client, for each way to compress.
+///
+/// # Errors
+/// If the suite or the client cannot be run, and if a report has a failure.
+pub(super) fn run(options: &Options, workspace: &Workspace, wstest: &Path) -> anyhow::Result<()> {
+    let mut build = cargo();
+    build
+        .args(["build", "--release", "--package=framewright-client", "--example=autobahn"])
+        .current_dir(&workspace.root);
+    let built = Built::by(&mut build)?;
+    let example = built.program("autobahn")?;
+
+    let faces = options.face.as_ref().map_or(Face::value_variants(), std::slice::from_ref);
+    let mut runs = Vec::new();
+    for &mode in options.common.modes(&Compress::ALL) {
+        for &face in faces {
+            runs.push((options.common.prepare(format!("{face}-{mode}"))?, face, mode));
+        }
+    }
+    let results = play_all(runs, |run| play(run, wstest, example, &options.common));
+    options.common.conclude(results, workspace, "autobahn:client")
+}
+
+/// Starts the suite, has the client play all cases and ask for the report, and judges that.
+fn play(
+    (run, face, mode): (Run, Face, Compress),
+    wstest: &Path,
+    example: &Path,
+    common: &Common,
+) -> anyhow::Result<Outcome> {
+    // Each run has a suite of its own: one thread of Python serves no two clients in less time.
+    let (suite, addr) = free_port::start("wstest", |addr| {
+        let spec = run.write_spec(&runner::as_server(addr, &run.reports, &common.cases()))?;
+        runner::command(wstest, "fuzzingserver", &spec)
+    })?;
+    let mut arguments = vec!["--compress".to_owned(), mode.to_string()];
+    if face == Face::Mio {
+        arguments.push("--mio".to_owned());
+    }
+    let mut client = Command::new(example);
+    client.arg(format!("ws://{addr}")).args(["--agent", AGENT]).args(&arguments);
+    // The suite's output shows the progress.
+    client.stdin(Stdio::null()).stdout(Stdio::null());
+    let client = Running::start("the client", &mut client)?;
+    let played = runner::follow(suite, Some(client), &run.name)?;
+    common.judge(&run, &played, "fuzzing server", format!("`{}`", arguments.join(" ")), mode)
+}
