@@ -1,41 +1,56 @@
-//! `cargo xtask peers`: WebSocket clients of other projects exchange compressed messages with the echo program.
+//! `cargo xtask peers`: WebSocket clients and servers of other projects exchange messages with ours.
 //!
 //! Node's `ws` and Python's `websockets` are installed under the build folder ([`install`]). Each makes every offer of
-//! permessage-deflate that it can ([`CASES`]), sends the same messages ([`messages`]) and compares what comes back with what it
-//! has sent. The octets go through a recording proxy; what was agreed on, which messages were compressed and what they inflate
-//! to is read from them.
+//! permessage-deflate that it can ([`cases`]), sends the same messages ([`messages`]) and compares what comes back with what it
+//! has sent ([`clients`]). Our client does the same with their servers and with the echo program ([`servers`]), and through a
+//! proxy ([`tunnels`]). The octets go through another one that records; what was agreed on, which messages were compressed and
+//! what they inflate to is read from them.
 
 use std::fs;
-use std::path::Path;
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use crate::commands::say;
 use crate::compress::Compress;
-use crate::echo_server;
-use crate::wire::{self, Exchange, Expected, Proxy};
+use crate::wire::{Exchange, ratio};
 use crate::workspace::Workspace;
 
 mod cases;
+mod clients;
+mod features;
 mod install;
 mod messages;
-
-use cases::CASES;
-use install::Peer;
+mod ours;
+mod servers;
+mod tunnels;
 
 /// What `cargo xtask peers` takes.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Only with this way to compress.
+    /// Only this part (without this option: all of them).
+    #[arg(long)]
+    part: Option<Part>,
+    /// Only with this way in which the echo program compresses.
     #[arg(long, value_name = "MODE")]
     compress: Option<Compress>,
 }
 
-/// Has every peer make every offer to a server of either kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Clients of other projects and the echo program.
+    Clients,
+    /// Our client and the servers of other projects.
+    Servers,
+    /// Our client and the echo program.
+    Ours,
+    /// Our client, through a proxy.
+    Tunnels,
+}
+
+/// Runs every part.
 ///
 /// # Errors
-/// If a peer cannot be installed, the echo program cannot be started, or an exchange was not as it has to be.
+/// If a peer cannot be installed or started, or an exchange was not as it has to be.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let workspace = Workspace::locate()?;
     let folder = workspace.target.join("peers");
@@ -45,41 +60,48 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     fs::write(&file, messages::encode(&messages))
         .with_context(|| format!("cannot write {}", file.display()))?;
 
-    let modes = options.compress.as_ref().map_or(&Compress::MODES[..], std::slice::from_ref);
-    let (mut passed, mut failed) = (0, 0);
-    for &mode in modes {
-        let server = echo_server::start(&["--compress", &mode.to_string()])?;
-        for peer in &peers {
-            println!("{} {}, --compress {mode}", peer.name, peer.version);
-            for case in CASES.iter().filter(|case| peer.can_offer(case.offers)) {
-                let expected =
-                    Expected { offers: case.offers, answer: case.answer(mode), messages: &messages };
-                let proxy = Proxy::start(server.addr())?;
-                match exchange(peer, &file, &proxy, &expected) {
-                    Ok(seen) => {
-                        passed += 1;
-                        println!("  ok {seen}");
-                    }
-                    Err(error) => {
-                        failed += 1;
-                        println!("  FAILED {}: {error:#}", expected.offered());
-                    }
-                }
+    let modes = |usual| options.compress.as_ref().map_or(usual, std::slice::from_ref);
+    let parts = options.part.as_ref().map_or(Part::value_variants(), std::slice::from_ref);
+    let mut tally = Tally::default();
+    for part in parts {
+        match part {
+            Part::Clients => clients::run(&peers, modes(&Compress::MODES), &file, &messages, &mut tally)?,
+            Part::Servers => servers::others(&peers, &messages, &mut tally)?,
+            Part::Ours => servers::ours(modes(&Compress::ALL), &messages, &mut tally)?,
+            Part::Tunnels => tunnels::run(&peers[0], &messages, &mut tally)?,
+        }
+    }
+    crate::conclude(tally.passed, tally.failed)
+}
+
+/// How many exchanges went as they had to, and how many did not.
+#[derive(Debug, Default)]
+struct Tally {
+    passed: usize,
+    failed: usize,
+}
+
+impl Tally {
+    /// Prints what has come of an exchange, and counts it.
+    fn note(&mut self, what: &str, result: anyhow::Result<String>) {
+        match result {
+            Ok(seen) => {
+                self.passed += 1;
+                println!("  ok {what}{}", if seen.is_empty() { seen } else { format!("\n     -> {seen}") });
+            }
+            Err(error) => {
+                self.failed += 1;
+                println!("  FAILED {what}: {error:#}");
             }
         }
     }
-    crate::conclude(passed, failed)
 }
 
-/// One connection of a peer. What was agreed on and how much was saved, in a line.
-fn exchange(peer: &Peer, file: &Path, proxy: &Proxy, expected: &Expected<'_>) -> anyhow::Result<String> {
-    let url = format!("ws://{}/ws", proxy.addr());
-    let settings = peer.settings(expected.offers).to_string();
-    say(&mut peer.command([url.into(), file.into(), settings.into()]))?;
-    let exchange = Exchange::read(proxy.next_websocket()?, expected.offers)?;
-    expected.check(&exchange)?;
-    let offered = expected.offered();
-    let Some(answer) = expected.answer else { return Ok(format!("{offered}\n     -> declined")) };
-    let ((sent, as_sent), (back, as_back)) = (wire::ratio(&exchange.client), wire::ratio(&exchange.server));
-    Ok(format!("{offered}\n     -> {answer}\n     {sent} octets in {as_sent}, back {back} in {as_back}"))
+/// What was agreed on, and how much was saved by that.
+fn saved(exchange: &Exchange) -> String {
+    let Some(answer) = &exchange.answered else {
+        return if exchange.offered.is_some() { "declined".to_owned() } else { String::new() };
+    };
+    let ((sent, as_sent), (back, as_back)) = (ratio(&exchange.client), ratio(&exchange.server));
+    format!("{answer}\n     {sent} octets in {as_sent}, back {back} in {as_back}")
 }

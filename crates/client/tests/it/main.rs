@@ -9,7 +9,6 @@ mod compression;
 mod control;
 mod dropping;
 mod early;
-mod flooded;
 mod framing;
 mod halves;
 mod handshake;

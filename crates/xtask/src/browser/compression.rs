@@ -7,7 +7,7 @@ use framewright::deflate::DeflateOffer;
 use super::page::Page;
 use super::{ServerProcess, echo_server, echoed, page_of};
 use crate::compress::Compress;
-use crate::wire::{Exchange, Expected, Message, Proxy, ratio};
+use crate::wire::{Compresses, Exchange, Expected, Message, Proxy, ratio};
 
 /// A server that compresses in this way, behind a proxy that records.
 pub(super) struct Recorded {
@@ -64,7 +64,13 @@ pub(super) async fn scenario(page: &mut Page, recorded: &Recorded) -> anyhow::Re
     let messages =
         [message(true, short), message(true, &json), message(true, &json), message(false, &octets)];
     let offers = [DeflateOffer::default()];
-    let expected = Expected { offers: &offers, answer: recorded.answer(), messages: &messages };
+    let expected = Expected {
+        offers: &offers,
+        answer: recorded.answer(),
+        client: Compresses::All,
+        server: Compresses::WherePays,
+        messages: &messages,
+    };
     let exchange = Exchange::read(recorded.proxy.next_websocket()?, &offers)?;
     expected.check(&exchange)?;
     let ((sent, as_sent), (back, as_back)) = (ratio(&exchange.client), ratio(&exchange.server));

@@ -1,7 +1,9 @@
-//! The offers that the peers make, and what the echo program has to answer.
+//! The offers of permessage-deflate, and what is answered to each: by the echo program ([`CASES`]), and by the servers of other
+//! projects ([`SERVERS`]).
 
 use framewright::deflate::{ClientWindow, DeflateOffer, WindowBits};
 
+use super::install::{Agrees, Library};
 use crate::compress::Compress;
 
 /// A set of offers.
@@ -106,6 +108,112 @@ pub(super) const CASES: &[Case] = &[
              server_max_window_bits=11",
         ),
         takeover: Some("permessage-deflate; server_max_window_bits=11"),
+    },
+];
+
+/// A set of offers to a server of another project.
+#[derive(Debug)]
+pub(super) struct ServerCase {
+    pub(super) agrees: Agrees,
+    /// In the order of our client.
+    pub(super) offers: &'static [DeflateOffer],
+    ws: Option<&'static str>,
+    websockets: Option<&'static str>,
+}
+
+impl ServerCase {
+    /// What the server answers; `None` if it declines.
+    pub(super) fn answer(&self, library: Library) -> Option<&'static str> {
+        match library {
+            Library::Ws => self.ws,
+            Library::Websockets => self.websockets,
+        }
+    }
+
+    const fn same(agrees: Agrees, offers: &'static [DeflateOffer], answer: Option<&'static str>) -> Self {
+        Self { agrees, offers, ws: answer, websockets: answer }
+    }
+}
+
+/// What our client offers by default.
+pub(super) const SHARED: DeflateOffer =
+    DeflateOffer { server_no_context_takeover: true, client_no_context_takeover: true, ..BARE };
+
+/// What the servers answered when this was written.
+pub(super) const SERVERS: &[ServerCase] = &[
+    ServerCase::same(Agrees::Never, &[], None),
+    ServerCase::same(Agrees::Never, &[SHARED], None),
+    ServerCase::same(Agrees::Never, &[BROWSER, BARE], None),
+    ServerCase::same(Agrees::AsOffered, &[], None),
+    ServerCase::same(
+        Agrees::AsOffered,
+        &[SHARED],
+        Some("permessage-deflate; server_no_context_takeover; client_no_context_takeover"),
+    ),
+    ServerCase::same(Agrees::AsOffered, &[BROWSER], Some("permessage-deflate")),
+    ServerCase::same(Agrees::AsOffered, &[BARE], Some("permessage-deflate")),
+    ServerCase::same(
+        Agrees::AsOffered,
+        &[DeflateOffer { server_no_context_takeover: true, ..BROWSER }],
+        Some("permessage-deflate; server_no_context_takeover"),
+    ),
+    ServerCase::same(
+        Agrees::AsOffered,
+        &[DeflateOffer { client_no_context_takeover: true, ..BARE }],
+        Some("permessage-deflate; client_no_context_takeover"),
+    ),
+    ServerCase::same(
+        Agrees::AsOffered,
+        &[windows(9, 9)],
+        Some("permessage-deflate; server_max_window_bits=9; client_max_window_bits=9"),
+    ),
+    ServerCase::same(
+        Agrees::AsOffered,
+        &[windows(15, 15)],
+        Some("permessage-deflate; server_max_window_bits=15; client_max_window_bits=15"),
+    ),
+    ServerCase::same(
+        Agrees::AsOffered,
+        &[windows(10, 8)],
+        Some("permessage-deflate; server_max_window_bits=10; client_max_window_bits=8"),
+    ),
+    // Python's zlib does not compress with 8. Node's does with 9, and goes no further back than 250 octets.
+    ServerCase {
+        agrees: Agrees::AsOffered,
+        offers: &[windows(8, 15)],
+        ws: Some("permessage-deflate; server_max_window_bits=8; client_max_window_bits=15"),
+        websockets: None,
+    },
+    ServerCase {
+        agrees: Agrees::AsOffered,
+        offers: &[windows(8, 15), BROWSER],
+        ws: Some("permessage-deflate; server_max_window_bits=8; client_max_window_bits=15"),
+        websockets: Some("permessage-deflate"),
+    },
+    // A server may ask for what was not offered, but for a smaller window of the client's.
+    ServerCase {
+        agrees: Agrees::ToLess,
+        offers: &[BROWSER],
+        ws: Some(
+            "permessage-deflate; client_max_window_bits=11; server_no_context_takeover; \
+             client_no_context_takeover; server_max_window_bits=10",
+        ),
+        websockets: Some(
+            "permessage-deflate; server_no_context_takeover; client_no_context_takeover; \
+             server_max_window_bits=10; client_max_window_bits=11",
+        ),
+    },
+    ServerCase {
+        agrees: Agrees::ToLess,
+        offers: &[windows(15, 15)],
+        ws: Some(
+            "permessage-deflate; server_max_window_bits=10; client_max_window_bits=11; \
+             server_no_context_takeover; client_no_context_takeover",
+        ),
+        websockets: Some(
+            "permessage-deflate; server_no_context_takeover; client_no_context_takeover; \
+             server_max_window_bits=10; client_max_window_bits=11",
+        ),
     },
 ];
 

@@ -1,6 +1,7 @@
-//! The peers: which version of each is used, where it is installed, and how it is told what to offer.
+//! The peers: which version of each is used, where it is installed, and how it is told what to offer, or to agree to.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,24 +11,26 @@ use framewright::deflate::{ClientWindow, DeflateOffer, WindowBits};
 use serde_json::{Value, json};
 
 use crate::commands::{python_command, run_logged, say};
+use crate::server_process::ServerProcess;
 
 /// The version of `ws`, from npm.
 const WS: &str = "8.23.0";
 /// The version of `websockets`, from the Python package index.
 const WEBSOCKETS: &str = "17.4";
 
-/// A client of another project that is ready to be run.
+/// A library of another project, with a client and a server that are ready to be run.
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) name: &'static str,
     pub(super) version: &'static str,
-    library: Library,
+    pub(super) library: Library,
     program: PathBuf,
-    script: PathBuf,
+    client: PathBuf,
+    server: PathBuf,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Library {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Library {
     Ws,
     Websockets,
 }
@@ -52,8 +55,9 @@ pub(super) fn ws(folder: &Path) -> anyhow::Result<Peer> {
         ensure!(version()? == WS, "ws {WS} was installed, but is not there");
     }
     // Node looks for a package from the script's folder upwards.
-    let script = written(folder.join("ws.cjs"), include_str!("ws.cjs"))?;
-    Ok(Peer { name: "ws", version: WS, library: Library::Ws, program: node, script })
+    let client = written(folder.join("ws_client.cjs"), include_str!("ws_client.cjs"))?;
+    let server = written(folder.join("ws_server.cjs"), include_str!("ws_server.cjs"))?;
+    Ok(Peer { name: "ws", version: WS, library: Library::Ws, program: node, client, server })
 }
 
 /// Installs Python's `websockets` into an environment in `folder`, if it is not there yet.
@@ -77,9 +81,10 @@ pub(super) fn websockets(folder: &Path) -> anyhow::Result<Peer> {
         run_logged(&mut pip, &folder.join("install.log"))?;
         ensure!(version()? == WEBSOCKETS, "websockets {WEBSOCKETS} was installed, but is not there");
     }
-    let script = written(folder.join("websockets_client.py"), include_str!("websockets_client.py"))?;
+    let client = written(folder.join("websockets_client.py"), include_str!("websockets_client.py"))?;
+    let server = written(folder.join("websockets_server.py"), include_str!("websockets_server.py"))?;
     let (name, library) = ("websockets", Library::Websockets);
-    Ok(Peer { name, version: WEBSOCKETS, library, program: python, script })
+    Ok(Peer { name, version: WEBSOCKETS, library, program: python, client, server })
 }
 
 fn written(path: PathBuf, script: &str) -> anyhow::Result<PathBuf> {
@@ -88,13 +93,34 @@ fn written(path: PathBuf, script: &str) -> anyhow::Result<PathBuf> {
 }
 
 impl Peer {
-    /// Its script with these arguments: an URL, the file with the messages, and what to offer.
-    pub(super) fn command(&self, arguments: [OsString; 3]) -> Command {
+    /// Its client with these arguments: an URL, the file with the messages, and what to offer.
+    pub(super) fn client(&self, arguments: [OsString; 3]) -> Command {
+        let mut command = self.command(&self.client);
+        command.args(arguments);
+        command
+    }
+
+    /// Starts its server.
+    ///
+    /// # Errors
+    /// If it cannot be started, or does not listen within the deadline.
+    pub(super) fn start_server(&self, agrees: Agrees) -> anyhow::Result<ServerProcess> {
+        let settings = match agrees {
+            Agrees::Never => json!(false),
+            Agrees::AsOffered => json!({}),
+            Agrees::ToLess => self.library.settings(&LESS),
+        };
+        let mut command = self.command(&self.server);
+        command.arg(settings.to_string());
+        ServerProcess::start(self.name, &mut command)
+    }
+
+    fn command(&self, script: &Path) -> Command {
         let mut command = match self.library {
             Library::Ws => Command::new(&self.program),
             Library::Websockets => python_command(&self.program),
         };
-        command.arg(&self.script).args(arguments);
+        command.arg(script);
         command
     }
 
@@ -107,13 +133,44 @@ impl Peer {
         }
     }
 
-    /// The offers, as settings of the library.
+    /// The offers, as settings of the library's client.
     pub(super) fn settings(&self, offers: &[DeflateOffer]) -> Value {
         offers.iter().map(|offer| self.library.settings(offer)).collect()
     }
 }
 
+/// Which offers of permessage-deflate a server agrees to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Agrees {
+    Never,
+    /// To what it is offered.
+    AsOffered,
+    /// To what it is offered, with smaller windows and without context takeover.
+    ToLess,
+}
+
+impl fmt::Display for Agrees {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Never => "off",
+            Self::AsOffered => "as offered",
+            Self::ToLess => "with smaller windows, without context takeover",
+        })
+    }
+}
+
+const LESS: DeflateOffer = DeflateOffer {
+    server_no_context_takeover: true,
+    client_no_context_takeover: true,
+    server_max_window_bits: WindowBits::new(10),
+    client_max_window_bits: match WindowBits::new(11) {
+        Some(bits) => Some(ClientWindow::AtMost(bits)),
+        None => panic!("8 to 15"),
+    },
+};
+
 impl Library {
+    /// The parameters, by the names that the library has for them: the client's that it offers, the server's that it wants.
     fn settings(self, offer: &DeflateOffer) -> Value {
         let server = offer.server_max_window_bits.map(WindowBits::get);
         let client = match offer.client_max_window_bits {

@@ -1,6 +1,6 @@
 // A client of the echo program on Node's `ws`: sends the messages of a file, many at a time, and compares what comes back.
 //
-//     node ws.cjs URL FILE '[{"serverNoContextTakeover": true, ...}]'
+//     node ws_client.cjs URL FILE '[{"serverNoContextTakeover": true, ...}]'
 
 "use strict";
 
