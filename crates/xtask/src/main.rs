@@ -2,13 +2,14 @@
 //!
 //! | command | what it proves |
 //! |---|---|
+//! | `autobahn client` | both faces of the client pass the Autobahn testsuite, with each way to compress and without |
 //! | `autobahn server` | the echo server passes the Autobahn testsuite, with shared compression and with context takeover |
 //! | `bench` | nothing: it measures, and writes `docs/BENCHMARKS.md` |
 //! | `browser` | the echo page works in a real browser, which exchanges compressed messages with the server |
 //! | `compliance` | every sentence of the RFCs that the code cites has a test that cites it |
 //! | `fuzz-smoke` | a short run of each fuzz target finds nothing |
 //! | `instructions` | the hot paths take no more instructions than before |
-//! | `peers` | WebSocket clients of other projects exchange compressed messages with the echo server |
+//! | `peers` | WebSocket clients and servers of other projects exchange compressed messages with ours, also through a proxy |
 //!
 //! Each but `bench` ends with a line `N passed, M failed`, and with exit code 1 if it found a failure.
 
@@ -59,7 +60,7 @@ enum Chore {
     FuzzSmoke(fuzz_smoke::Options),
     /// Count the instructions of the hot paths, and compare with the baseline.
     Instructions(instructions::Options),
-    /// Exchange compressed messages with Node's `ws` and Python's `websockets`, and look at them on the wire.
+    /// Exchange compressed messages with Node's `ws` and Python's `websockets`, and look at them on the wire; also through a proxy.
     Peers(peers::Options),
 }
 
