@@ -26,6 +26,11 @@ impl Listener {
         Listener { listener: socket.into() }
     }
 
+    /// The same socket, for one who comes after.
+    pub(crate) fn try_clone(&self) -> Listener {
+        Listener { listener: self.listener.try_clone().expect("another descriptor") }
+    }
+
     pub(crate) fn addr(&self) -> SocketAddr {
         self.listener.local_addr().expect("a bound socket")
     }
