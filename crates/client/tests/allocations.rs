@@ -6,7 +6,7 @@
 mod common;
 
 use common::{DEADLINE, Face, Kind, Listener, Loop, Peer, plain, request};
-use framewright::{Config, Error, LimitExceeded, Message, Role};
+use framewright::{Config, Error, Message, Role};
 use framewright_client::{ConnectError, Options, blocking, event_loop};
 use framewright_testkit::endpoint::Seen;
 use framewright_testkit::wire::WireFrame;
@@ -113,6 +113,7 @@ fn octets_one_by_one_cost_no_more_than_what_they_make(kind: Kind) {
 // CLI-054.
 #[cfg(feature = "deflate")]
 fn a_bomb_costs_no_more_than_the_limit(kind: Kind) {
+    use framewright::LimitExceeded;
     use framewright::deflate::Decompressor;
     use framewright_testkit::deflate::Deflater;
     let payload = Deflater::new(6).part(&vec![0; 4 << 20]);

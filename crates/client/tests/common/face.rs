@@ -1,7 +1,7 @@
 //! One way to drive both faces of the client, so that each test goes through both.
 
 use super::DEADLINE;
-use framewright::{CloseCode, Closure, Message, SendError, Stats};
+use framewright::{CloseCode, Closure, Message, OwnedMessage, Prepared, SendError, Stats};
 use framewright_client::{ClientRequest, ConnectError, Options, ServerResponse, blocking, event_loop};
 use framewright_testkit::endpoint::Seen;
 use mio::{Events, Poll, Token, Waker};
@@ -36,6 +36,8 @@ pub(crate) fn through_both_faces(test: impl Fn(Kind) + Sync) {
 pub(crate) enum Command<'a> {
     Send(Message<'a>),
     Uncompressed(Message<'a>),
+    Owned(Message<'a>),
+    Prepared(&'a Prepared),
     Fragment(Message<'a>, bool),
     Ping(&'a [u8]),
     Pong(&'a [u8]),
@@ -48,6 +50,10 @@ macro_rules! perform {
         match $command {
             Command::Send(message) => $target.send(message),
             Command::Uncompressed(message) => $target.send_uncompressed(message),
+            Command::Owned(message) => {
+                $target.send_owned(OwnedMessage::from(message)).map_err(|unsent| unsent.error)
+            }
+            Command::Prepared(prepared) => $target.send_prepared(prepared),
             Command::Fragment(data, last) => $target.send_fragment(data, last),
             Command::Ping(data) => $target.ping(data),
             Command::Pong(data) => $target.pong(data),

@@ -91,6 +91,16 @@ impl<T: Send + 'static> Server<T> {
         })
     }
 
+    /// The same for one that takes little before it reads.
+    pub(crate) fn taking_little(play: impl FnOnce(&mut Peer) -> T + Send + 'static) -> Server<T> {
+        Listener::with_receive_buffer(4 << 10).run(move |listener| {
+            listener.serve(|peer| {
+                peer.upgrade();
+                play(peer)
+            })
+        })
+    }
+
     pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
     }

@@ -4,6 +4,7 @@ use crate::common::{DEADLINE, SOON, Server, plain, request, through_both_faces};
 use framewright::{CloseCode, Config, Error, PeerMisbehaved, SendError, Timeout};
 use framewright_client::Options;
 use framewright_testkit::endpoint::Seen;
+use std::sync::mpsc;
 use std::time::Instant;
 
 fn options(connection: Config) -> Options {
@@ -190,25 +191,28 @@ fn what_follows_the_servers_close_is_ignored() {
 #[test]
 fn two_closes_that_cross_end_cleanly() {
     through_both_faces(|kind| {
-        let server = Server::open(|peer| {
-            // Both are under way before either side has seen the other's.
+        let (open, is_open) = mpsc::channel::<()>();
+        let (sent, is_sent) = mpsc::channel::<()>();
+        let server = Server::open(move |peer| {
+            is_open.recv_timeout(DEADLINE).expect("a client");
             peer.script("close 1001 \"server\"");
-            peer.expect_text("sent");
+            sent.send(()).expect("the client waits for that");
             peer.expect(8, &body(3000, "client"));
             peer.shutdown_write();
             peer.expect_end();
         });
         let mut client = kind.connect(request(server.addr()), &plain()).expect("an open connection");
-        // The event loop may have read the server's Close in the turn of the first command.
-        if client.send_text("sent").is_ok() && client.start_close(3000, "client").is_ok() {
-            client.expect_close_received(Some(1001), "server");
-            let closure = client.expect_closed();
-            assert!(closure.clean);
-            assert_eq!((closure.code(), closure.reason()), (1001, "server"));
-            let sent = closure.sent.expect("ours");
-            assert_eq!((sent.code.map(CloseCode::get), &*sent.reason), (Some(3000), "client"));
-            server.end();
-        }
+        // The server's is under way, and not looked at before ours is queued.
+        open.send(()).expect("the server waits for that");
+        is_sent.recv_timeout(DEADLINE).expect("the server's Close");
+        client.start_close(3000, "client").expect("an open connection");
+        client.expect_close_received(Some(1001), "server");
+        let closure = client.expect_closed();
+        assert!(closure.clean);
+        assert_eq!((closure.code(), closure.reason()), (1001, "server"));
+        let sent = closure.sent.expect("ours");
+        assert_eq!((sent.code.map(CloseCode::get), &*sent.reason), (Some(3000), "client"));
+        server.end();
     });
 }
 

@@ -1,7 +1,9 @@
 //! A client that is dropped, in every state: its server sees the end of the transport, and never a part of a frame with another one
 //! behind it.
 
-use crate::common::{Kind, Listener, Loop, SOON, Server, plain, request, through_both_faces};
+use crate::common::{
+    Command, DEADLINE, Kind, Listener, Loop, SOON, Server, plain, request, through_both_faces,
+};
 use framewright::Config;
 use framewright_client::Options;
 use framewright_testkit::wire::{self, Fields};
@@ -39,7 +41,7 @@ fn a_client_dropped_in_the_opening_handshake_ends_the_transport() {
     peer.expect_gone();
     // The next one is not kept waiting (RFC 6455, section 4.1).
     let next = listener.run(|listener| {
-        listener.serve(|peer| peer.answer_with("HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n"))
+        listener.serve(|peer| peer.answer_with("HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n"));
     });
     let outcome = Kind::Blocking.connect(request(next.addr()), &plain());
     assert!(matches!(outcome, Err(framewright_client::ConnectError::Refused(_))));
@@ -74,31 +76,23 @@ fn a_client_dropped_while_open_or_closing_ends_the_transport_without_a_word() {
 fn a_client_dropped_inside_a_frame_sends_nothing_behind_it() {
     through_both_faces(|kind| {
         let (dropped, is_dropped) = std::sync::mpsc::channel::<()>();
-        let server = Listener::with_receive_buffer(4 << 10).run(move |listener| {
-            listener.serve(|peer| {
-                peer.upgrade();
-                let _ = is_dropped.recv_timeout(crate::common::DEADLINE);
-                peer.wait_gone();
-                let begun = Fields::read(&peer.wire).expect("a header");
-                assert_eq!((begun.opcode, begun.len), (2, 12 << 20));
-                assert!(
-                    begun.key.is_some() && peer.wire.len() < begun.header_len() + (12 << 20),
-                    "{}",
-                    peer.wire.len()
-                );
-                let key = begun.key.expect("a masked frame");
-                let payload = wire::masked(&peer.wire[begun.header_len()..], key);
-                assert!(payload.iter().all(|&octet| octet == 7), "octets that are not the frame's");
-                assert!(wire::header_fault(&peer.wire, Some(true), false).is_none());
-                peer.forget();
-            });
+        let server = Server::taking_little(move |peer| {
+            let _ = is_dropped.recv_timeout(DEADLINE);
+            peer.wait_gone();
+            let begun = Fields::read(&peer.wire).expect("a header");
+            assert_eq!((begun.opcode, begun.len), (2, 12 << 20));
+            let key = begun.key.expect("a masked frame");
+            let payload = wire::masked(&peer.wire[begun.header_len()..], key);
+            assert!(payload.len() < 12 << 20, "it was not dropped inside the frame");
+            assert!(payload.iter().all(|&octet| octet == 7), "octets that are not the frame's");
+            peer.forget();
         });
         // In time the blocking send comes back by itself.
         let connection = Config { write_timeout: Some(SOON), ..Config::default() };
         let options = Options { connection, ..plain() };
         let mut client = kind.connect(request(server.addr()), &options).expect("an open connection");
         let _ = client.send_binary(&vec![7; 12 << 20]);
-        let _ = client.command(crate::common::Command::Ping(b"behind"));
+        let _ = client.command(Command::Ping(b"behind"));
         drop(client);
         dropped.send(()).expect("the server waits");
         server.end();

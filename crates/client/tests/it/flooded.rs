@@ -12,7 +12,10 @@ fn flood() -> Server<()> {
 }
 
 fn options() -> Options {
-    Options { connection: Config { close_timeout: Duration::from_millis(50), ..Config::default() }, ..plain() }
+    Options {
+        connection: Config { close_timeout: Duration::from_millis(50), ..Config::default() },
+        ..plain()
+    }
 }
 
 // CLI-047, with a server that is not silent.

@@ -3,9 +3,9 @@
 
 use crate::common::{Kind, Server, plain, request, through_both_faces};
 use framewright::frame::OpCode;
-use framewright::{Closure, Config, Error, LimitExceeded, PeerMisbehaved};
+use framewright::{Closure, Config, Delivery, Error, LimitExceeded, PeerMisbehaved};
 use framewright_client::Options;
-use framewright_testkit::endpoint::Seen;
+use framewright_testkit::endpoint::{Seen, join_chunks};
 
 /// The script fails the connection with this cause: events up to the end come first.
 #[track_caller]
@@ -278,6 +278,37 @@ fn messages_of_every_length_form_arrive() {
         client.start_close(1000, "").expect("an open connection");
         client.expect_close_received(Some(1000), "");
         assert!(client.expect_closed().clean);
+        server.end();
+    });
+}
+
+// Conformance 66: constant memory however large the message.
+#[test]
+fn a_message_can_be_delivered_in_chunks() {
+    through_both_faces(|kind| {
+        let server = Server::open(|peer| {
+            peer.script("text \"caf\" hex \"c3\" !fin; ping; cont hex \"a9\"; binary \"x\" * 300000; text");
+            peer.expect(10, b"");
+            peer.answer_close();
+        });
+        let connection = Config { delivery: Delivery::Chunks, ..Config::default() };
+        let mut client = kind
+            .connect(request(server.addr()), &Options { connection, ..plain() })
+            .expect("an open connection");
+        let mut events = Vec::new();
+        while join_chunks(&events).0.len() < 4 {
+            events.push(client.next().expect("an open connection"));
+        }
+        let (messages, partial) = join_chunks(&events);
+        let expected = [
+            Seen::Ping(Vec::new()),
+            Seen::Text("caf\u{e9}".to_owned()),
+            Seen::Binary(vec![b'x'; 300_000]),
+            Seen::Text(String::new()),
+        ];
+        assert!(messages == expected && partial.is_none(), "{events:?}");
+        client.start_close(1000, "").expect("an open connection");
+        client.rest();
         server.end();
     });
 }

@@ -1,7 +1,7 @@
 //! The blocking client in two halves, for two threads.
 
-use crate::common::{DEADLINE, Listener, Peer, SOON, Server, plain, request};
-use framewright::{CloseCode, Config, Error, Event, Message, SendError, Timeout};
+use crate::common::{DEADLINE, SOON, Server, plain, request};
+use framewright::{CloseCode, Config, Error, Message, OwnedMessage, SendError, Timeout};
 use framewright_client::Options;
 use framewright_client::blocking::{Client, ReceiveError, Receiver, Sender};
 use framewright_testkit::wire::Fields;
@@ -137,21 +137,11 @@ fn keep_alive_pings_are_sent_while_the_receiving_half_waits() {
     server.end();
 }
 
-/// A server that takes little, and reads when it is told to.
-fn unread(play: impl FnOnce(&mut Peer) + Send + 'static) -> Server {
-    Listener::with_receive_buffer(4 << 10).run(move |listener| {
-        listener.serve(|peer| {
-            peer.upgrade();
-            play(peer);
-        });
-    })
-}
-
 #[test]
 fn the_receiving_half_reads_on_while_the_sending_half_waits_for_room() {
     const LARGE: usize = 8 << 20;
     let (received, all_received) = mpsc::channel::<()>();
-    let server = unread(move |peer| {
+    let server = Server::taking_little(move |peer| {
         peer.wait_for(10);
         peer.script("repeat 200 { text \"from the server\" }");
         peer.script("ping \"p\"; text \"last\"");
@@ -182,7 +172,7 @@ fn the_receiving_half_reads_on_while_the_sending_half_waits_for_room() {
 fn a_sending_half_that_waits_for_room_learns_of_the_end() {
     for reset in [true, false] {
         let (sent, is_sent) = mpsc::channel::<()>();
-        let server = unread(move |peer| {
+        let server = Server::taking_little(move |peer| {
             // The first octets of what will never be whole.
             peer.wait_for(10);
             let _ = is_sent.recv_timeout(SOON);
@@ -289,9 +279,8 @@ fn echo_while_reading(mut stream: &std::net::TcpStream) {
     let mut left = usize::try_from(header.len).expect("a length");
     let mut piece = vec![0; 64 << 10];
     while left > 0 {
-        let room = piece.len().min(left);
-        // Whole keys, so that each piece begins with the key's first octet.
-        let count = room.min(64 << 10);
+        // All but the last are whole keys, so that each piece begins with the key's first octet.
+        let count = piece.len().min(left);
         stream.read_exact(&mut piece[..count]).expect("the rest of a frame");
         piece[..count].iter_mut().zip(key.iter().cycle()).for_each(|(octet, key)| *octet ^= key);
         stream.write_all(&piece[..count]).expect("the client reads");
@@ -335,7 +324,28 @@ fn a_message_is_looked_at_while_the_other_half_sends_its_answer() {
         sender.send_text(&format!("again: {text}")).expect("an open connection");
     }
     assert!(client.close(CloseCode::NORMAL, "").expect("no reason").clean);
-    assert!(matches!(client.next_event(), None::<Event<'_>>));
+    assert!(client.next_event().is_none());
+    server.end();
+}
+
+#[test]
+fn the_time_in_which_nobody_looks_is_not_held_against_the_server() {
+    let (sent, is_sent) = mpsc::channel::<()>();
+    let server = Server::open(move |peer| {
+        // The client looks away for longer than it lets its server be silent.
+        peer.expect_silence(4 * SOON);
+        peer.script("text \"here\"");
+        sent.send(()).expect("the client waits for that");
+        peer.expect_close(1001);
+        peer.expect_end();
+    });
+    let config = Config { idle_timeout: Some(SOON), keep_alive_interval: None, ..Config::default() };
+    let mut client = connect(server.addr(), config);
+    is_sent.recv_timeout(DEADLINE).expect("a message under way");
+    assert_eq!(client.receive(), Ok(Some(Message::Text("here"))));
+    // Now it looks.
+    assert_eq!(client.receive(), Err(ReceiveError::Failed(Error::Timeout(Timeout::Idle))));
+    assert_eq!(client.receive(), Ok(None));
     server.end();
 }
 
@@ -353,5 +363,18 @@ fn a_deadline_that_passes_ends_the_call_and_not_the_connection() {
     client.send_text("go on").expect("an open connection");
     assert_eq!(client.receive_before(Instant::now() + DEADLINE), Ok(Some(Message::Text("Hello"))));
     assert!(client.close(CloseCode::NORMAL, "").expect("no reason").clean);
+    server.end();
+}
+
+#[test]
+fn the_messages_can_be_iterated_over() {
+    let server = Server::open(|peer| {
+        peer.script("text \"one\"; ping; binary \"two\"; close 1000");
+        peer.expect(10, b"");
+        peer.expect_close(1000);
+    });
+    let mut client = connect(server.addr(), Config::default());
+    let expected = [OwnedMessage::Text("one".to_owned()), OwnedMessage::Binary(b"two".to_vec())];
+    assert!(client.messages().map(Result::unwrap).eq(expected));
     server.end();
 }

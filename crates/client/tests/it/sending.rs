@@ -1,7 +1,7 @@
 //! What the client puts on the wire, and what it refuses to (RFC 6455, sections 5.3, 5.5, 6.1 and 10.3).
 
-use crate::common::{Command, Kind, Listener, Loop, SOON, Server, plain, request, through_both_faces};
-use framewright::{CloseCode, Config, Error, Message, SendError, Timeout};
+use crate::common::{Command, DEADLINE, Face, Kind, Loop, SOON, Server, plain, request, through_both_faces};
+use framewright::{CloseCode, Config, Error, Message, Prepared, SendError, Timeout};
 use framewright_client::Options;
 use framewright_testkit::endpoint::Seen;
 use framewright_testkit::rng::SplitMix64;
@@ -72,6 +72,8 @@ fn messages_leave_as_they_were_given() {
             peer.expect_text("");
             peer.expect_text("caf\u{e9}");
             peer.expect(2, &[0, 255, 0]);
+            peer.expect(2, &[9; 70_000]);
+            peer.expect_text("for many");
             for (fin, opcode, payload) in
                 [(false, 1, &b"one "[..]), (true, 9, b"between"), (false, 0, b"two "), (true, 0, b"")]
             {
@@ -86,6 +88,8 @@ fn messages_leave_as_they_were_given() {
         let octets = [0, 255, 0];
         client.send_binary(&octets).expect("an open connection");
         assert_eq!(octets, [0, 255, 0]);
+        client.insist(Command::Owned(Message::Binary(&[9; 70_000])));
+        client.insist(Command::Prepared(&Prepared::new(Message::Text("for many"))));
         for command in [
             Command::Fragment(Message::Text("one "), false),
             Command::Ping(b"between"),
@@ -134,6 +138,8 @@ fn what_must_not_be_sent_is_refused_and_nothing_is_written() {
         client.start_close(1000, "").expect("an open connection");
         for late in [
             Command::Send(Message::Text("late")),
+            Command::Owned(Message::Text("late")),
+            Command::Prepared(&Prepared::new(Message::Text("late"))),
             Command::Fragment(Message::Text("late"), true),
             Command::Ping(b""),
             Command::Pong(b""),
@@ -173,21 +179,8 @@ fn a_reason_of_multi_octet_characters_is_refused_over_123_octets_and_never_cut_i
     let mut client = Loop::connect(request(server.addr()), &plain()).expect("an open connection");
     let mut socket = client.client.socket(Instant::now()).expect("an open connection");
     socket.fail(CloseCode::INTERNAL_ERROR, &"\u{e9}".repeat(100));
-    assert_eq!(
-        crate::common::Face::expect_closed(&mut client).cause,
-        Some(Error::Failed(CloseCode::INTERNAL_ERROR))
-    );
+    assert_eq!(client.expect_closed().cause, Some(Error::Failed(CloseCode::INTERNAL_ERROR)));
     server.end();
-}
-
-/// A server that takes little, and does not read until it is told to.
-fn unread(play: impl FnOnce(&mut crate::common::Peer) + Send + 'static) -> Server {
-    Listener::with_receive_buffer(4 << 10).run(move |listener| {
-        listener.serve(|peer| {
-            peer.upgrade();
-            play(peer);
-        });
-    })
 }
 
 fn impatient(high_water: usize) -> Options {
@@ -203,9 +196,9 @@ fn a_server_that_stops_reading_is_left_after_the_write_timeout_and_little_waits_
     const MESSAGE: usize = 64 << 10;
     through_both_faces(|kind| {
         let (gone, is_gone) = std::sync::mpsc::channel::<()>();
-        let server = unread(move |peer| {
+        let server = Server::taking_little(move |peer| {
             // Reads when the client is gone.
-            let _ = is_gone.recv_timeout(crate::common::DEADLINE);
+            let _ = is_gone.recv_timeout(DEADLINE);
             peer.wait_gone();
             let frames = framewright_testkit::wire::frames(&peer.wire);
             assert!(frames.iter().all(|frame| frame.header.opcode == 2), "no Close could be sent");
@@ -244,8 +237,8 @@ fn a_server_that_reads_on_gets_everything() {
     const MESSAGES: u64 = 100;
     through_both_faces(|kind| {
         let (full, is_full) = std::sync::mpsc::channel::<()>();
-        let server = unread(move |peer| {
-            let _ = is_full.recv_timeout(crate::common::DEADLINE);
+        let server = Server::taking_little(move |peer| {
+            let _ = is_full.recv_timeout(DEADLINE);
             for index in 0..MESSAGES {
                 let message = peer.frame();
                 assert!(message.payload.len() == 64 << 10 && message.payload[..8] == index.to_be_bytes());
@@ -295,7 +288,7 @@ fn no_octet_of_an_earlier_message_leaves_with_a_later_one() {
         })
     };
     through_both_faces(|kind| {
-        let server = unread(move |peer| {
+        let server = Server::taking_little(move |peer| {
             for (index, message) in lengths().enumerate() {
                 if index % 7 == 3 {
                     peer.expect(9, &message[..message.len().min(125)]);
@@ -310,7 +303,8 @@ fn no_octet_of_an_earlier_message_leaves_with_a_later_one() {
             if index % 7 == 3 {
                 client.insist(Command::Ping(&message[..message.len().min(125)]));
             }
-            client.insist(Command::Send(Message::Binary(&message)));
+            let message = Message::Binary(&message);
+            client.insist(if index % 3 == 1 { Command::Owned(message) } else { Command::Send(message) });
         }
         client.insist(Command::Close(Some(CloseCode::NORMAL), ""));
         client.rest();
