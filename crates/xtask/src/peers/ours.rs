@@ -164,16 +164,16 @@ impl Echo<'_> {
     fn send(&self, send: Send<'_>) -> anyhow::Result<()> {
         let message = &self.messages[self.at];
         if message.fragments == 1 {
-            return send(message.data(&message.data)?, None)
+            return send(sent(message, &message.data)?, None)
                 .with_context(|| format!("sending message {}", self.at));
         }
         let count = usize::from(message.fragments);
         let mut rest = message.data.as_slice();
         for left in (1..=count).rev() {
-            let len = message.cut(rest, rest.len() / left)?;
+            let len = cut(message, rest, rest.len() / left)?;
             let (fragment, more) = rest.split_at(len);
             rest = more;
-            send(message.data(fragment)?, Some(left == 1))
+            send(sent(message, fragment)?, Some(left == 1))
                 .with_context(|| format!("sending a fragment of message {}", self.at))?;
         }
         Ok(())
@@ -194,18 +194,80 @@ impl Echo<'_> {
     }
 }
 
-impl Message {
-    /// Some of its octets, as what is sent.
-    fn data<'a>(&self, octets: &'a [u8]) -> anyhow::Result<framewright_client::Message<'a>> {
-        Ok(if self.text {
-            framewright_client::Message::Text(std::str::from_utf8(octets)?)
-        } else {
-            framewright_client::Message::Binary(octets)
-        })
+/// Some octets of a message, as what is sent.
+fn sent<'a>(message: &Message, octets: &'a [u8]) -> anyhow::Result<framewright_client::Message<'a>> {
+    Ok(if message.text {
+        framewright_client::Message::Text(std::str::from_utf8(octets)?)
+    } else {
+        framewright_client::Message::Binary(octets)
+    })
+}
+
+/// Where a fragment of about this length ends: in a text between two characters.
+fn cut(message: &Message, octets: &[u8], len: usize) -> anyhow::Result<usize> {
+    Ok(if message.text { std::str::from_utf8(octets)?.floor_char_boundary(len) } else { len })
+}
+
+#[cfg(test)]
+mod tests {
+    use framewright_client::Message::{Binary, Text};
+
+    use super::*;
+
+    fn messages() -> [Message; 2] {
+        let message = |text, fragments, data: &str| Message {
+            text,
+            fragments,
+            compressible: true,
+            data: data.as_bytes().to_vec(),
+        };
+        [message(true, 3, "äöü"), message(false, 1, "12")]
     }
 
-    /// Where a fragment of about this length ends: in a text between two characters.
-    fn cut(&self, octets: &[u8], len: usize) -> anyhow::Result<usize> {
-        Ok(if self.text { std::str::from_utf8(octets)?.floor_char_boundary(len) } else { len })
+    fn echo(messages: &[Message]) -> Echo<'_> {
+        Echo { messages, at: 0, received: Vec::new(), text: None }
+    }
+
+    #[test]
+    fn a_text_is_cut_between_characters_into_as_many_fragments_as_it_wants() {
+        let messages = messages();
+        let mut echo = echo(&messages);
+        let mut seen = Vec::new();
+        for _ in 0..2 {
+            echo.send(&mut |data, last| {
+                seen.push((data.as_bytes().to_vec(), data.is_text(), last));
+                Ok(())
+            })
+            .expect("nothing is refused");
+            echo.at += 1;
+        }
+        let fragment = |text: &str, last| (text.as_bytes().to_vec(), true, Some(last));
+        assert_eq!(
+            seen,
+            [fragment("ä", false), fragment("ö", false), fragment("ü", true), (b"12".to_vec(), false, None)]
+        );
+    }
+
+    #[test]
+    fn messages_that_come_back_in_pieces_are_counted() {
+        let messages = messages();
+        let mut echo = echo(&messages);
+        assert!(!echo.receive(Text("äö"), false).expect("the beginning"));
+        assert!(echo.receive(Text("ü"), true).expect("the end"));
+        assert!(!echo.is_done());
+        assert!(echo.receive(Binary(b"12"), true).expect("all of it"));
+        assert!(echo.is_done());
+        assert!(echo.receive(Binary(b""), true).is_err());
+    }
+
+    #[test]
+    fn whatever_does_not_come_back_as_it_was_sent_is_an_error() {
+        let messages = messages();
+        for wrong in [Text("äöu"), Text("äö"), Text("äöü!"), Binary("äöü".as_bytes())] {
+            assert!(echo(&messages).receive(wrong, true).is_err(), "{wrong:?}");
+        }
+        let mut echo = echo(&messages);
+        echo.receive(Text("äö"), false).expect("the beginning");
+        assert!(echo.receive(Binary("ü".as_bytes()), true).is_err());
     }
 }
