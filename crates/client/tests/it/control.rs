@@ -54,9 +54,10 @@ fn pongs_that_nobody_asked_for_do_no_harm() {
     });
 }
 
+/// Pings soon, and gives a server that answers the time to do so.
 fn keep_alive() -> Options {
     let connection =
-        Config { keep_alive_interval: Some(SOON), keep_alive_timeout: Some(SOON), ..Config::default() };
+        Config { keep_alive_interval: Some(SOON), keep_alive_timeout: Some(10 * SOON), ..Config::default() };
     Options { connection, ..plain() }
 }
 

@@ -193,9 +193,11 @@ fn the_next_address_is_tried_beside_one_that_does_not_answer_and_connecting_has_
 
 // CLI-028; conformance 5.
 //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
-//# If multiple connections to the same IP address are attempted simultaneously,
-//# the client MUST serialize them so that there is no more than one connection at
-//# a time running through the following steps.
+//# There MUST be no more than one connection in a
+//# CONNECTING state.  If multiple connections to the same IP address
+//# are attempted simultaneously, the client MUST serialize them so
+//# that there is no more than one connection at a time running
+//# through the following steps.
 #[test]
 fn a_second_connection_to_a_host_waits_until_the_first_is_open() {
     let listener = Listener::bind();
