@@ -12,5 +12,6 @@ mod early;
 mod framing;
 mod halves;
 mod handshake;
+mod requests;
 mod sending;
 mod ways;
