@@ -9,6 +9,7 @@ mod compression;
 mod control;
 mod dropping;
 mod early;
+mod flooded;
 mod framing;
 mod halves;
 mod handshake;
