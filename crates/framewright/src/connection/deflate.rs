@@ -151,6 +151,14 @@ impl Connection {
         self.deflate.as_mut()?.codec.take_if(|codec| !codec.is_own())
     }
 
+    /// Frees the compressor and the decompressor that the connection has made for itself, if it has: the next message that needs them
+    /// makes them anew. Not in the middle of a message that is being received.
+    pub fn free_codec(&mut self) {
+        if let Some(link) = &mut self.deflate {
+            link.codec.take_if(|codec| codec.is_own());
+        }
+    }
+
     /// Keeps the reservation of what context takeover may cost ([`DeflateParams::takeover_size`]) as long as the connection lives.
     /// Dropped at once if permessage-deflate was not agreed on.
     pub fn hold_reservation(&mut self, reservation: Reservation) {

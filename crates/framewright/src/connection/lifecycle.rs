@@ -3,7 +3,7 @@
 use super::Connection;
 use super::event::Step;
 use super::state::{Ending, State, close_body};
-use super::timer::{ALL, Timer};
+use super::timer::{ALL, SENDING, Timer};
 use crate::error::{Error, Timeout};
 use crate::frame::{CloseCode, CloseFrame, MAX_CLOSE_REASON, OpCode};
 use std::time::{Duration, Instant};
@@ -21,20 +21,29 @@ impl Connection {
 
     /// Acts on every deadline that has passed at `now`, on each once. Early calls do nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
-        for timer in ALL {
+        self.handle_deadlines(now, &ALL);
+    }
+
+    /// The same for the deadlines alone that have to do with sending: keep-alive Pings, what the peer takes, and the end of the
+    /// transport. For a thread that only writes, beside one that reads and knows whether the peer is silent.
+    pub fn handle_send_timeout(&mut self, now: Instant) {
+        self.handle_deadlines(now, &SENDING);
+    }
+
+    fn handle_deadlines(&mut self, now: Instant, timers: &[Timer]) {
+        for &timer in timers {
             if self.timers.take_if_due(timer, now) {
                 self.deadline_passed(now, timer);
             }
         }
     }
 
-    /// Tells that nobody has looked at what the peer sends for so long: puts off the deadlines that its silence would miss, those of
-    /// keep-alive, idleness and messages in progress. Whole milliseconds count. For a driver that does nothing between the calls
-    /// of its application; call it before the next look.
+    /// Tells that the driver has done nothing for so long, not even sent a Ping: puts off the deadline for an idle peer
+    /// ([`Config::idle_timeout`](super::Config::idle_timeout)), which had nothing to answer. Whole milliseconds count. For a driver
+    /// that works only while its application calls it. The other deadlines stay: whether a Pong or the rest of a message has come
+    /// meanwhile shows when what came is decoded, before the deadlines are looked at.
     pub fn excuse(&mut self, away: Duration) {
-        for timer in [Timer::Pong, Timer::Idle, Timer::Message] {
-            self.timers.postpone(timer, away);
-        }
+        self.timers.postpone(Timer::Idle, away);
     }
 
     fn deadline_passed(&mut self, now: Instant, timer: Timer) {

@@ -31,6 +31,8 @@ const COUNT: usize = 6;
 /// All of them, in the order in which they are looked at.
 pub(super) const ALL: [Timer; COUNT] =
     [Timer::KeepAlive, Timer::Pong, Timer::Idle, Timer::Message, Timer::Write, Timer::Close];
+/// Those for which nothing that the peer has sent matters.
+pub(super) const SENDING: [Timer; 3] = [Timer::KeepAlive, Timer::Write, Timer::Close];
 const NEVER: u32 = u32::MAX;
 
 impl Timers {
@@ -106,7 +108,16 @@ impl Timers {
     /// The earliest deadline.
     #[inline]
     pub(super) fn next(&self) -> Option<Instant> {
-        let at = self.at.iter().copied().fold(NEVER, u32::min);
+        self.instant(self.at.iter().copied().fold(NEVER, u32::min))
+    }
+
+    /// The earliest of these.
+    pub(super) fn next_of(&self, timers: &[Timer]) -> Option<Instant> {
+        self.instant(timers.iter().map(|&timer| self.at[timer as usize]).fold(NEVER, u32::min))
+    }
+
+    #[inline]
+    fn instant(&self, at: u32) -> Option<Instant> {
         if at == NEVER { None } else { self.base.checked_add(Duration::from_millis(u64::from(at))) }
     }
 

@@ -1,7 +1,7 @@
 //! Outputs: what to write, and when to come back.
 
 use super::state::State;
-use super::timer::Timer;
+use super::timer::{SENDING, Timer};
 use super::transmit_buffer::TransmitBuffer;
 use super::{Connection, next_key};
 use crate::error::Error;
@@ -71,6 +71,12 @@ impl Connection {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.timers.next()
+    }
+
+    /// When to call [`handle_send_timeout`](Connection::handle_send_timeout) at the latest.
+    #[must_use]
+    pub fn poll_send_timeout(&self) -> Option<Instant> {
+        self.timers.next_of(&SENDING)
     }
 
     /// Whether [`next_event`](Connection::next_event) has an event that needs no octets.

@@ -16,6 +16,10 @@ impl Connection {
         false
     }
 
+    /// Frees what compresses: nothing does.
+    #[allow(clippy::unused_self, reason = "as where there are such messages")]
+    pub fn free_codec(&mut self) {}
+
     /// Whether the connection was failed for the sake of others that inflate: never.
     #[allow(clippy::unused_self, reason = "as where there are such messages")]
     pub fn give_way(&mut self, _: Instant, _: &mut RecvBuffer) -> bool {

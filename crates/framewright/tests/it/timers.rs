@@ -483,29 +483,55 @@ fn a_peer_that_vanishes_is_noticed_by_keep_alive() {
 }
 
 #[test]
-fn time_in_which_nobody_looked_is_not_held_against_the_peer() {
+fn time_in_which_the_driver_did_nothing_is_no_idleness_of_the_peer() {
+    for role in ROLES {
+        let config = Config { idle_timeout: Some(secs(130)), keep_alive_interval: None, ..timeless() };
+        let mut endpoint = silent(role, config);
+        endpoint.advance(secs(100));
+        endpoint.connection.excuse(secs(1000));
+        assert_eq!(endpoint.deadline(), Some(secs(1030)));
+        endpoint.advance(secs(1030));
+        timed_out(&endpoint, Timeout::Idle, Some(1001));
+    }
+}
+
+#[test]
+fn a_late_pong_or_message_is_not_excused() {
+    for role in ROLES {
+        let config = Config {
+            keep_alive_interval: Some(secs(20)),
+            keep_alive_timeout: Some(secs(10)),
+            message_timeout: Some(secs(50)),
+            ..timeless()
+        };
+        let mut endpoint = silent(role, config);
+        endpoint.advance(secs(20)); // a Ping
+        endpoint.connection.excuse(secs(1000));
+        assert_eq!(endpoint.deadline(), Some(secs(10)));
+        endpoint.advance(secs(10));
+        timed_out(&endpoint, Timeout::KeepAlive, Some(1011));
+    }
+}
+
+#[test]
+fn a_thread_that_only_writes_has_deadlines_of_its_own() {
     for role in ROLES {
         let config = Config {
             keep_alive_interval: Some(secs(100)),
             keep_alive_timeout: Some(secs(10)),
-            idle_timeout: Some(secs(130)),
-            message_timeout: Some(secs(50)),
-            ..Config::default()
+            idle_timeout: Some(secs(50)),
+            ..timeless()
         };
         let mut endpoint = silent(role, config);
-        endpoint.advance(secs(70));
-        endpoint.feed(&from_peer(role, "text \"a\" !fin"));
-        endpoint.advance(secs(30)); // the Ping; the message has 20 s left, the Pong 10, the silence 100
-        endpoint.connection.excuse(secs(1000));
-        endpoint.advance(secs(100));
-        endpoint.connection.excuse(secs(1000));
-        assert_eq!(endpoint.connection.state(), State::Open);
-        assert_eq!(
-            endpoint.deadline(),
-            Some(secs(100)),
-            "no second Ping while a Pong is awaited, but its time"
-        );
-        endpoint.advance(secs(1910));
-        timed_out(&endpoint, Timeout::KeepAlive, Some(1011));
+        let start = endpoint.now;
+        assert_eq!(endpoint.connection.poll_timeout(), Some(start + secs(50)));
+        assert_eq!(endpoint.connection.poll_send_timeout(), Some(start + secs(100)));
+        endpoint.connection.handle_send_timeout(start + secs(100));
+        assert_eq!(endpoint.connection.state(), State::Open, "who is silent is for others to know");
+        endpoint.drain();
+        assert_eq!(sent(&endpoint), [(9, 1u32.to_be_bytes().to_vec())]);
+        assert_eq!(endpoint.connection.poll_send_timeout(), Some(start + secs(200)));
+        endpoint.connection.handle_timeout(start + secs(100));
+        assert_eq!(endpoint.connection.state(), State::Closed);
     }
 }
