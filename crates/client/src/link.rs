@@ -3,7 +3,7 @@
 
 use crate::ending::{Ended, Ending};
 use crate::stream::{self, Io};
-use framewright::{Connection, Decoded, RecvBuffer, State, Transmit};
+use framewright::{Closure, Connection, Decoded, Error, RecvBuffer, State, Transmit};
 use mio::net::TcpStream;
 use std::io::IoSlice;
 use std::time::Instant;
@@ -20,6 +20,10 @@ const LEAST_READ: usize = 4 << 10;
 /// A buffer for outgoing octets that has grown beyond this is not kept for ever.
 pub(crate) const KEEP_TX: usize = 256 << 10;
 
+/// A deadline for something that the server sends is not acted on before what has come is looked at. So much is read then at the most,
+/// more than a socket holds: a server that goes on sending does not put it off for ever.
+const LAST_LOOK: usize = 8 << 20;
+
 pub(crate) struct Link {
     pub(crate) connection: Connection,
     stream: TcpStream,
@@ -29,6 +33,14 @@ pub(crate) struct Link {
     read_closed: bool,
     /// The end of the stream was read, behind what is undecoded.
     eof: bool,
+    /// Nothing can be written any more. What came before that is still read.
+    broken: bool,
+    /// Octets that the kernel has taken.
+    written: u64,
+    /// Something that was queued was not written, and will not be.
+    unwritten: bool,
+    /// Octets read since a deadline has passed.
+    overdue: usize,
     ending: Ending,
 }
 
@@ -42,6 +54,10 @@ impl Link {
             readable: true,
             read_closed: true,
             eof: false,
+            broken: false,
+            written: 0,
+            unwritten: false,
+            overdue: 0,
             ending: Ending::default(),
         }
     }
@@ -66,9 +82,34 @@ impl Link {
         self.eof && self.connection.state() != State::Closed
     }
 
+    /// Whether nothing can be written any more.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// Octets that the kernel has taken, and those that wait for it.
+    pub(crate) fn queued(&self) -> u64 {
+        self.written + self.connection.buffered() as u64
+    }
+
+    /// Octets that the kernel has taken.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// How the connection has ended. A closing handshake of which our Close frame never left was not completed.
+    pub(crate) fn closure(&self) -> Option<Closure> {
+        let mut closure = self.connection.closure()?;
+        if closure.clean && self.unwritten {
+            closure.clean = false;
+            closure.cause = Some(Error::TransportLost);
+        }
+        Some(closure)
+    }
+
     /// Reads once, into the room that a frame in progress asks for: for no more than has come, since a declared length allocates
     /// nothing.
-    pub(crate) fn read(&mut self, rx: &mut RecvBuffer, now: Instant) {
+    pub(crate) fn read(&mut self, rx: &mut RecvBuffer) {
         let remaining = usize::try_from(rx.frame_remaining()).unwrap_or(usize::MAX);
         let spare = rx.spare(remaining.min(rx.len()).max(LEAST_READ));
         let room = spare.len().min(LARGE_READ);
@@ -76,30 +117,33 @@ impl Link {
             Io::Moved(0) => self.eof = true,
             Io::Moved(count) => {
                 rx.filled(count);
+                self.overdue = self.overdue.saturating_add(count);
                 self.note_read(count, room);
             }
+            // All that came before the connection broke has been read.
+            Io::Blocked if self.broken => self.eof = true,
             Io::Blocked => {
                 // So the end has not come yet: it will be announced.
                 (self.readable, self.read_closed) = (false, false);
             }
             Io::Lost(_) => {
                 self.eof = true;
-                self.connection.handle_transport_error(now);
+                self.broken = true;
             }
         }
     }
 
     /// Reads what has come, without looking at it, as long as less than `most` octets lie undecoded. For a time in which nothing
     /// else can be done: a peer that waits for us to read, before it reads on itself, would keep us waiting for ever.
-    pub(crate) fn read_ahead(&mut self, rx: &mut RecvBuffer, most: u64, now: Instant) {
+    pub(crate) fn read_ahead(&mut self, rx: &mut RecvBuffer, most: u64) {
         while self.is_readable() && rx.unread() as u64 <= most {
-            self.read(rx, now);
+            self.read(rx);
         }
     }
 
     /// On epoll and kqueue a short read has emptied the socket.
     fn note_read(&mut self, count: usize, room: usize) {
-        if cfg!(unix) && count < room && !self.read_closed {
+        if cfg!(unix) && count < room && !self.read_closed && !self.broken {
             self.readable = false;
         }
     }
@@ -113,7 +157,7 @@ impl Link {
             if self.has_eof() {
                 self.connection.handle_eof(now);
             } else if self.connection.state() != State::Closed && self.is_readable() {
-                self.read(rx, now);
+                self.read(rx);
             } else {
                 return None;
             }
@@ -125,26 +169,35 @@ impl Link {
         self.connection.handle_eof(now);
     }
 
-    /// Writes what waits until the kernel takes no more.
+    /// Writes what waits until the kernel takes no more. Where it never will, what waits is dropped.
     pub(crate) fn flush(&mut self, now: Instant) {
         loop {
             let mut slices = [IoSlice::new(&[]); SLICES];
-            let used = match self.connection.poll_transmit(&mut slices) {
+            let (used, octets) = match self.connection.poll_transmit(&mut slices) {
                 Transmit::Idle => return,
                 Transmit::Shutdown => return self.end(now),
-                Transmit::Bytes { slices, .. } => slices,
+                Transmit::Bytes { slices, octets } => (slices, octets),
             };
+            if self.broken {
+                self.unwritten = true;
+                self.connection.transmitted(now, octets);
+                continue;
+            }
             match stream::write(&self.stream, &slices[..used]) {
-                Io::Moved(count) => self.connection.transmitted(now, count),
+                Io::Moved(count) => {
+                    self.written += count as u64;
+                    self.connection.transmitted(now, count);
+                }
                 Io::Blocked => return self.connection.transmitted(now, 0),
-                Io::Lost(_) => self.connection.handle_transport_error(now),
+                // What has come is worth as much as before: it may say why.
+                Io::Lost(_) => (self.broken, self.readable) = (true, true),
             }
         }
     }
 
     fn end(&mut self, now: Instant) {
         let closure = self.connection.closure().expect("a transport is ended after its connection");
-        self.ending.begin(&self.stream, &closure, self.eof, now);
+        self.ending.begin(&self.stream, &closure, self.eof || self.broken, now);
     }
 
     /// After the end of the connection: reads and drops what still comes, until the server has closed the transport or has had
@@ -177,14 +230,47 @@ impl Link {
         self.connection.state() == State::Closed && !self.connection.has_event()
     }
 
-    /// When to call [`handle_timeout`](Link::handle_timeout) at the latest.
+    /// When to look at the deadlines at the latest.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         earliest(self.connection.poll_timeout(), self.ending.deadline())
     }
 
+    /// Whether a deadline has passed; and then, whether so much was read since that it has to be acted on whatever is still coming.
+    pub(crate) fn is_overdue(&mut self, now: Instant) -> bool {
+        if self.deadline().is_none_or(|deadline| deadline > now) {
+            self.overdue = 0;
+        }
+        self.overdue >= LAST_LOOK
+    }
+
+    /// Acts on deadlines that have passed. What has come has been looked at before.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        self.connection.handle_timeout(now);
+        self.overdue = 0;
+        self.and_note_what_is_dropped(|connection| connection.handle_timeout(now));
         self.ending.handle_timeout(&self.stream, now);
+    }
+
+    /// The same for whoever only sends, and knows nothing of what has come.
+    pub(crate) fn handle_send_timeout(&mut self, now: Instant) {
+        self.and_note_what_is_dropped(|connection| connection.handle_send_timeout(now));
+    }
+
+    fn and_note_what_is_dropped(&mut self, act: impl FnOnce(&mut Connection)) {
+        let before = self.connection.buffered();
+        act(&mut self.connection);
+        self.unwritten |= self.connection.buffered() < before;
+    }
+
+    /// Whether more is held, while nothing is sent or received, than is held for ever.
+    pub(crate) fn is_large(&mut self) -> bool {
+        #[cfg(feature = "deflate")]
+        if self.connection.compresses() {
+            return true;
+        }
+        let Some(buffer) = self.connection.reclaim_transmit_buffer() else { return false };
+        let is_large = buffer.capacity() > KEEP_TX;
+        self.connection.lend_transmit_buffer(buffer);
+        is_large
     }
 
     /// Gives up a buffer for outgoing octets that large messages have made large, unless something waits in it, or what was just

@@ -309,8 +309,10 @@ fn a_message_allocates_nothing() {
         // Sent from the callback: between two turns a client has no buffers of its loop.
         let in_loop = allocations(len, |addr| {
             let mut client = Loop::connect(request(addr), &plain()).expect("open");
-            let mut socket = client.client.socket(Instant::now()).expect("an open connection");
+            let mut socket =
+                client.client.socket(Instant::now(), &mut client.buffers).expect("an open connection");
             socket.send_binary(&vec![b'x'; len]).expect("room");
+            drop(socket);
             Box::new(move |message| {
                 let until = Instant::now() + DEADLINE;
                 let mut answered = false;

@@ -6,7 +6,7 @@ use super::shared::Shared;
 use super::{SOCKET, until};
 use crate::link::earliest;
 use framewright::handshake::{ServerResponse, WsUri};
-use framewright::{Closure, Decoded, Event, Message, RecvBuffer, State, Stats};
+use framewright::{Closure, Decoded, Event, Message, RecvBuffer, Stats};
 use mio::{Events, Poll};
 use std::io;
 use std::sync::Arc;
@@ -17,6 +17,8 @@ const NEW_RX: usize = 64 << 10;
 /// One that has grown beyond this is given up when nothing has come for a while.
 const KEEP_RX: usize = 256 << 10;
 const KEEP_FOR: Duration = Duration::from_secs(2);
+/// So many events that are no message are passed over before the caller's deadline is looked at.
+const PASS_OVER: u32 = 256;
 
 /// The half of a blocking client that receives. It answers Pings, keeps the connection alive, and does the server's part of
 /// the closing handshake justice, all of it while it is in one of its calls.
@@ -26,6 +28,8 @@ pub struct Receiver {
     events: Events,
     rx: RecvBuffer,
     progress: Progress,
+    /// What large messages have needed has been given up, and none has come since.
+    trimmed: bool,
 }
 
 /// How far the connection's end has come.
@@ -49,7 +53,7 @@ impl Receiver {
     pub(super) fn new(shared: Arc<Shared>, poll: Poll, events: Events, early: &[u8]) -> Receiver {
         let mut rx = RecvBuffer::with_capacity(NEW_RX.max(early.len()));
         rx.extend_from_slice(early);
-        Receiver { shared, poll, events, rx, progress: Progress::Open }
+        Receiver { shared, poll, events, rx, progress: Progress::Open, trimmed: false }
     }
 
     /// Waits for the next message, however long that takes. `None` once the connection has ended cleanly, or its failure was
@@ -123,13 +127,13 @@ impl Receiver {
     }
 
     fn receive_until(&mut self, deadline: Option<Instant>) -> Result<Option<Message<'_>>, ReceiveError> {
-        loop {
+        for passed_over in 1_u32.. {
             match self.pull(deadline)? {
-                None => return Ok(None),
+                None => break,
                 Some(Pulled::Closed(Closure { cause: Some(error), .. })) => {
                     return Err(ReceiveError::Failed(error));
                 }
-                Some(Pulled::Closed(_)) => return Ok(None),
+                Some(Pulled::Closed(_)) => break,
                 Some(Pulled::Event(decoded)) if decoded.is_message() => {
                     let Event::Message(message) = decoded.resolve(&self.rx) else {
                         unreachable!("asked before")
@@ -137,9 +141,16 @@ impl Receiver {
                     return Ok(Some(message));
                 }
                 Some(Pulled::Event(decoded)) if decoded.is_chunk() => return Err(ReceiveError::Chunked),
+                // A flood of control frames does not put off the deadline. What has arrived before a message is passed over.
+                Some(Pulled::Event(_))
+                    if passed_over % PASS_OVER == 0 && deadline.is_some_and(|at| at <= Instant::now()) =>
+                {
+                    return Err(ReceiveError::TimedOut);
+                }
                 Some(Pulled::Event(_)) => {}
             }
         }
+        Ok(None)
     }
 
     fn event_until(&mut self, deadline: Option<Instant>) -> Result<Option<Event<'_>>, ReceiveError> {
@@ -157,23 +168,33 @@ impl Receiver {
         }
         // What the last event named is gone.
         self.rx.shrink();
+        // Whether the poll has been asked, so that what it has not told has not come.
+        let mut asked = false;
         loop {
             let mut watched = self.shared.lock();
             let now = Instant::now();
             watched.look(now);
             let link = &mut watched.link;
-            // A server that goes on sending does not put off the end of the closing handshake.
-            if link.connection.state() != State::Open {
+            if link.is_overdue(now) {
                 link.handle_timeout(now);
             }
             if self.progress == Progress::Open
                 && let Some(decoded) = link.next(&mut self.rx, now)
             {
                 link.flush(now);
+                self.trimmed = false;
                 if !link.is_over() {
                     return Ok(Some(Pulled::Event(decoded)));
                 }
                 self.progress = Progress::Ending;
+            }
+            let timeout = earliest(link.deadline(), deadline);
+            let is_due = timeout.is_some_and(|timeout| timeout <= now);
+            if is_due && !asked && !link.is_done() {
+                drop(watched);
+                self.poll(Some(now));
+                asked = true;
+                continue;
             }
             // Before what waits is sent: a keep-alive Ping may be due.
             link.handle_timeout(now);
@@ -184,7 +205,7 @@ impl Receiver {
             }
             if link.is_done()
                 && link.is_over()
-                && let Some(closure) = link.connection.closure()
+                && let Some(closure) = link.closure()
             {
                 self.progress = Progress::Told;
                 self.rx = RecvBuffer::new();
@@ -200,17 +221,23 @@ impl Receiver {
             watched.wait();
             drop(watched);
             self.wait(timeout);
+            asked = true;
         }
     }
 
-    /// Waits for readiness; meanwhile buffers that have grown large and are not in use are given up.
+    /// Waits for readiness; meanwhile what large messages have needed is given up.
     fn wait(&mut self, deadline: Option<Instant>) {
-        let large = self.rx.capacity() > KEEP_RX && self.rx.is_empty();
-        let trim_at = large.then(|| Instant::now() + KEEP_FOR);
+        let since = Instant::now();
+        let may_trim = !self.trimmed && self.rx.is_empty();
+        let is_large = may_trim && (self.rx.capacity() > KEEP_RX || self.shared.lock().link.is_large());
+        let trim_at = is_large.then(|| since + KEEP_FOR);
         self.poll(earliest(deadline, trim_at));
         if self.events.is_empty() && trim_at.is_some_and(|at| at <= Instant::now()) {
+            self.trimmed = true;
             self.rx = RecvBuffer::with_capacity(NEW_RX);
-            self.shared.lock().link.trim(0);
+            let mut watched = self.shared.lock();
+            watched.link.trim(0);
+            watched.link.connection.free_codec();
         }
     }
 
@@ -240,6 +267,6 @@ impl Receiver {
     fn read_ahead(&mut self) {
         let mut watched = self.shared.lock();
         let most = watched.link.connection.config().max_message;
-        watched.link.read_ahead(&mut self.rx, most, Instant::now());
+        watched.link.read_ahead(&mut self.rx, most);
     }
 }

@@ -2,10 +2,10 @@
 
 use crate::link::Link;
 use framewright::handshake::{ServerResponse, WsUri};
-use framewright::{Closure, Connection, SendError, State, Stats};
+use framewright::{Closure, Connection, SendError, Stats};
 use mio::Waker;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub(super) struct Shared {
     watched: Mutex<Watched>,
@@ -16,23 +16,22 @@ pub(super) struct Shared {
     pub(super) subprotocol: Option<Box<str>>,
 }
 
-/// A connection, and whether somebody looks at what comes.
+/// A connection, and when somebody last drove it.
 pub(super) struct Watched {
     pub(super) link: Link,
-    /// When somebody last did.
     looked: Instant,
-    /// Somebody waits for it now.
+    /// Somebody waits for what comes.
     waiting: bool,
 }
 
+/// An application that comes back within this time has not been away: the server's silence counts.
+const AWAY: Duration = Duration::from_secs(1);
+
 impl Watched {
-    /// Somebody looks: until now nobody did, unless somebody waited. For that time the server's silence means nothing.
+    /// Somebody looks at what comes. If nobody has for long, the server had nothing to answer either.
     pub(super) fn look(&mut self, now: Instant) {
-        if !std::mem::take(&mut self.waiting) {
-            let away = now.saturating_duration_since(self.looked);
-            if away.as_millis() == 0 {
-                return; // too short to count; it is added to the next
-            }
+        let away = now.saturating_duration_since(self.looked);
+        if !std::mem::take(&mut self.waiting) && away > AWAY {
             self.link.connection.excuse(away);
         }
         self.looked = now;
@@ -41,14 +40,6 @@ impl Watched {
     /// Somebody goes on to wait for what comes.
     pub(super) fn wait(&mut self) {
         self.waiting = true;
-    }
-
-    /// For whoever only sends: deadlines are kept, without a look at what came.
-    fn handle_timeout(&mut self, now: Instant) {
-        if !self.waiting {
-            self.look(now);
-        }
-        self.link.handle_timeout(now);
     }
 }
 
@@ -81,28 +72,32 @@ impl Shared {
             let deadline = {
                 let mut watched = self.lock();
                 let now = Instant::now();
-                watched.handle_timeout(now);
                 let link = &mut watched.link;
-                let was_open = link.connection.state() == State::Open;
-                if queued.is_none() {
+                link.handle_send_timeout(now);
+                let before = (link.connection.state(), link.is_broken());
+                if queued.is_none() && !link.is_broken() {
                     match command(&mut link.connection) {
-                        Ok(()) => queued = Some(link.connection.buffered()),
+                        Ok(()) => queued = Some((link.queued(), link.connection.buffered())),
                         Err(SendError::Full) => {}
                         Err(error) => return Err(error),
                     }
                 }
                 link.flush(now);
-                if was_open && link.connection.state() != State::Open {
-                    // There are other deadlines now than the ones with which the other half waits.
+                if before != (link.connection.state(), link.is_broken()) {
+                    // There is more to do, or other deadlines, than what the other half waits for.
                     self.wake();
                 }
+                if link.is_broken() {
+                    return Err(SendError::Closed);
+                }
                 if link.connection.buffered() == 0
-                    && let Some(octets) = queued
+                    && let Some((end, octets)) = queued
                 {
                     link.trim(octets);
-                    return outcome(&link.connection);
+                    // Otherwise it was dropped, since the server took nothing for too long.
+                    return if link.written() >= end { Ok(()) } else { Err(SendError::Closed) };
                 }
-                link.deadline()
+                link.connection.poll_send_timeout()
             };
             wait(deadline);
         }
@@ -114,18 +109,10 @@ impl Shared {
     }
 
     pub(super) fn closure(&self) -> Option<Closure> {
-        self.lock().link.connection.closure()
+        self.lock().link.closure()
     }
 
     pub(super) fn stats(&self) -> Stats {
         self.lock().link.connection.stats()
-    }
-}
-
-/// Nothing waits: was it sent, or dropped since the connection has failed?
-fn outcome(connection: &Connection) -> Result<(), SendError> {
-    match connection.closure() {
-        Some(Closure { cause: Some(_), .. }) => Err(SendError::Closed),
-        _ => Ok(()),
     }
 }

@@ -4,6 +4,7 @@ use crate::link::KEEP_TX;
 #[cfg(feature = "deflate")]
 use framewright::deflate::{Codec, DeflateMemory};
 use framewright::{Connection, RecvBuffer, TransmitBuffer};
+use std::fmt;
 
 /// The room of the receive buffer: a read asks for so many octets.
 const RX: usize = 128 << 10;
@@ -17,6 +18,12 @@ pub struct Buffers {
     tx: Option<Box<TransmitBuffer>>,
     #[cfg(feature = "deflate")]
     codec: Option<Box<Codec>>,
+}
+
+impl fmt::Debug for Buffers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Buffers") // what they hold was somebody's
+    }
 }
 
 impl Default for Buffers {
@@ -38,7 +45,6 @@ impl Buffers {
 
     /// For the turn of a client.
     pub(super) fn lend(&mut self, connection: &mut Connection) {
-        // A turn that panicked has left something.
         self.rx.clear();
         let tx = self.tx.take().unwrap_or_else(|| Box::new(TransmitBuffer::with_capacity(NEW_TX)));
         self.tx = connection.lend_transmit_buffer(tx);
@@ -48,6 +54,13 @@ impl Buffers {
                 self.codec.take().unwrap_or_else(|| Box::new(Codec::new(DeflateMemory::new(usize::MAX))));
             self.codec = connection.lend_codec(codec);
         }
+    }
+
+    /// For a client whose last turn has panicked: in which state what it was lent is, nobody knows.
+    pub(super) fn discard(connection: &mut Connection) {
+        drop(connection.reclaim_transmit_buffer());
+        #[cfg(feature = "deflate")]
+        drop(connection.reclaim_codec());
     }
 
     /// After its turn.

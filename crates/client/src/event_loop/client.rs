@@ -9,7 +9,7 @@ use crate::open::open;
 use crate::opening::Opening;
 use crate::options::Options;
 use framewright::handshake::{ClientRequest, ServerResponse, WsUri};
-use framewright::{Closure, Config, Connection, RecvBuffer, State};
+use framewright::{CloseCode, Closure, Config, RecvBuffer, State};
 use mio::{Registry, Token, Waker};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,6 +42,8 @@ struct Open {
     undecoded: bool,
     /// The application knows that the connection is open.
     told: bool,
+    /// In a turn; before one, that the last one has panicked.
+    in_turn: bool,
 }
 
 /// What a turn has come to.
@@ -113,24 +115,28 @@ impl Client {
             }
         }
         let Phase::Open(open) = &mut self.phase else { return Ok(Turn::Done) };
+        if std::mem::replace(&mut open.in_turn, true) {
+            open.after_panic(now);
+        }
         buffers.lend(&mut open.link.connection);
         open.turn(now, buffers, &mut handler);
         buffers.reclaim(&mut open.link.connection);
+        open.in_turn = false;
         self.again = open.has_work();
         if open.link.is_done() && open.link.is_over() {
-            self.phase = Phase::Done(open.link.connection.closure());
+            self.phase = Phase::Done(open.link.closure());
             self.again = false;
             return Ok(Turn::Done);
         }
         Ok(if self.again { Turn::Again } else { Turn::Wait })
     }
 
-    /// The connection, to send between two turns; the next one writes it. `None` unless it is open.
-    pub fn socket(&mut self, now: Instant) -> Option<Socket<'_>> {
+    /// The connection, to send between two turns; the next one writes it, and [`timeout`](Client::timeout) is zero until then. `None`
+    /// unless it is open.
+    pub fn socket<'a>(&'a mut self, now: Instant, buffers: &'a mut Buffers) -> Option<Socket<'a>> {
         match &mut self.phase {
             Phase::Open(open) if open.told && open.link.connection.state() != State::Closed => {
-                self.again = true;
-                Some(Socket::new(&mut open.link.connection, now))
+                Some(Socket::between_turns(&mut open.link.connection, now, &mut self.again, buffers))
             }
             _ => None,
         }
@@ -158,7 +164,7 @@ impl Client {
     pub fn closure(&self) -> Option<Closure> {
         match &self.phase {
             Phase::Opening(_) => None,
-            Phase::Open(open) => open.link.connection.closure(),
+            Phase::Open(open) => open.link.closure(),
             Phase::Done(closure) => closure.clone(),
         }
     }
@@ -190,7 +196,7 @@ impl Open {
             Box::new(parked)
         });
         let undecoded = parked.is_some();
-        Open { link, uri, response, parked, undecoded, told: false }
+        Open { link, uri, response, parked, undecoded, told: false, in_turn: false }
     }
 
     fn turn(
@@ -202,11 +208,14 @@ impl Open {
         if !std::mem::replace(&mut self.told, true) {
             handler(&mut Socket::new(&mut self.link.connection, now), Event::Open(&self.response));
         }
-        if !self.link.is_over() {
+        if self.link.is_overdue(now) {
+            self.link.handle_timeout(now);
+        }
+        if self.link.connection.state() != State::Closed {
             self.receive(now, &mut buffers.rx, handler);
         }
         // What the server has sent is looked at before its silence is.
-        if !self.link.is_readable() || self.link.connection.state() != State::Open {
+        if !(self.link.is_readable() && self.link.connection.wants_read()) {
             self.link.handle_timeout(now);
         }
         self.settle(now, handler);
@@ -239,9 +248,10 @@ impl Open {
         let link = &mut self.link;
         if link.connection.wants_read() {
             if !self.undecoded && link.is_readable() {
-                link.read(rx, now);
+                link.read(rx);
             }
-            while link.connection.has_event() || link.connection.wants_read() {
+            // The end is told when what waits has been written.
+            while link.connection.wants_read() {
                 let Some(event) = link.connection.next_event(now, rx) else { break };
                 if let Some(event) = Event::of(event) {
                     handler(&mut Socket::new(&mut link.connection, now), event);
@@ -249,7 +259,7 @@ impl Open {
             }
         } else {
             // Nothing is decoded while too much waits to be sent, so that every message finds room for an answer.
-            link.read_ahead(rx, link.connection.config().max_message, now);
+            link.read_ahead(rx, link.connection.config().max_message);
         }
         let (wants_read, is_paused) = (link.connection.wants_read(), link.connection.is_paused());
         self.undecoded = rx.has_undecoded() && (!wants_read || is_paused);
@@ -263,26 +273,43 @@ impl Open {
         self.parked = own.or_else(|| (!shared.is_empty()).then(|| Box::new(shared.park())));
     }
 
-    /// Writes what waits, and tells what comes of that.
+    /// Writes what waits, and tells what needs no octets. That there is room again is told before, so that it is used at once; the
+    /// end after, with what has become of our Close frame.
     fn settle(&mut self, now: Instant, handler: &mut dyn FnMut(&mut Socket<'_>, Event<'_>)) {
-        loop {
+        if self.link.connection.state() != State::Closed {
+            self.tell(now, handler);
+        }
+        self.link.flush(now);
+        if self.link.connection.state() == State::Closed {
             self.tell(now, handler);
             self.link.flush(now);
-            // Only the end is told at once, and comes once; that there is room again is for the next turn.
-            if self.link.connection.state() != State::Closed || !self.link.connection.has_event() {
-                return;
-            }
         }
     }
 
     /// Hands over the event that needs no octets, if there is one.
     fn tell(&mut self, now: Instant, handler: &mut dyn FnMut(&mut Socket<'_>, Event<'_>)) {
-        let connection: &mut Connection = &mut self.link.connection;
-        if connection.has_event()
-            && let Some(event) = connection.next_event(now, &mut RecvBuffer::new()).and_then(Event::of)
-        {
-            handler(&mut Socket::new(connection, now), event);
+        let mut nothing = RecvBuffer::new();
+        if !self.link.connection.has_event() {
+            return;
         }
+        let Some(event) = self.link.connection.next_event(now, &mut nothing) else { return };
+        let event = match (event, self.link.closure()) {
+            (framewright::Event::Closed(_), Some(closure)) => Some(Event::Closed(closure)),
+            (event, _) => Event::of(event),
+        };
+        if let Some(event) = event {
+            handler(&mut Socket::new(&mut self.link.connection, now), event);
+        }
+    }
+
+    /// The handler has panicked in the last turn, and the application goes on: what had been received then is lost, so that nobody
+    /// knows where the next frame begins.
+    #[cold]
+    fn after_panic(&mut self, now: Instant) {
+        Buffers::discard(&mut self.link.connection);
+        self.parked = None;
+        self.undecoded = false;
+        self.link.connection.fail(now, CloseCode::INTERNAL_ERROR, "internal error");
     }
 
     /// Whether there is something to do that no event will announce.

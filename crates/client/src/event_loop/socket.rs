@@ -1,5 +1,6 @@
 //! What an application does with a connection of its event loop.
 
+use super::buffers::Buffers;
 use crate::commands::commands;
 use framewright::{CloseCode, Connection, SendError, State, Stats};
 use std::time::Instant;
@@ -11,23 +12,60 @@ use std::time::Instant;
 pub struct Socket<'a> {
     connection: &'a mut Connection,
     now: Instant,
+    between: Option<BetweenTurns<'a>>,
+}
+
+/// What a socket has between two turns that in a turn the client has.
+#[derive(Debug)]
+struct BetweenTurns<'a> {
+    /// Set when there is something to do for the next turn.
+    used: &'a mut bool,
+    /// Who has lent what the connection sends with.
+    buffers: &'a mut Buffers,
+}
+
+impl Drop for Socket<'_> {
+    fn drop(&mut self) {
+        if let Some(between) = &mut self.between {
+            between.buffers.reclaim(self.connection);
+        }
+    }
 }
 
 commands!(Socket<'_>);
 
 impl<'a> Socket<'a> {
     pub(super) fn new(connection: &'a mut Connection, now: Instant) -> Self {
-        Socket { connection, now }
+        Socket { connection, now, between: None }
+    }
+
+    /// Between two turns; `used` is set when there is something to do for the next one.
+    pub(super) fn between_turns(
+        connection: &'a mut Connection,
+        now: Instant,
+        used: &'a mut bool,
+        buffers: &'a mut Buffers,
+    ) -> Self {
+        buffers.lend(connection);
+        Socket { connection, now, between: Some(BetweenTurns { used, buffers }) }
+    }
+
+    fn note_use(&mut self) {
+        if let Some(between) = &mut self.between {
+            *between.used = true;
+        }
     }
 
     /// Ends the connection with this code, without waiting for the server: for one that broke the application's rules (1003,
     /// 1008) or when the application cannot go on. A reason over 123 octets is cut between characters.
     pub fn fail(&mut self, code: CloseCode, reason: &str) {
+        self.note_use();
         self.connection.fail(self.now, code, reason);
     }
 
     /// Drops the connection: no Close frame, nothing of what waits.
     pub fn abort(&mut self) {
+        self.note_use();
         self.connection.abort(self.now);
     }
 
@@ -73,6 +111,7 @@ impl<'a> Socket<'a> {
         &mut self,
         command: &mut dyn FnMut(&mut Connection) -> Result<(), SendError>,
     ) -> Result<(), SendError> {
+        self.note_use();
         command(self.connection)
     }
 }

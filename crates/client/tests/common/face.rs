@@ -191,7 +191,7 @@ pub(crate) struct Loop {
     poll: Poll,
     events: Events,
     _waker: Arc<Waker>,
-    buffers: event_loop::Buffers,
+    pub(crate) buffers: event_loop::Buffers,
     pub(crate) client: event_loop::Client,
     seen: VecDeque<Seen>,
     response: Option<ServerResponse>,
@@ -297,7 +297,7 @@ impl Face for Loop {
 
     fn command(&mut self, command: Command<'_>) -> Result<(), SendError> {
         let now = Instant::now();
-        let outcome = match self.client.socket(now) {
+        let outcome = match self.client.socket(now, &mut self.buffers) {
             Some(mut socket) => perform!(socket, command),
             None => Err(SendError::Closed),
         };
@@ -314,11 +314,11 @@ impl Face for Loop {
     }
 
     fn subprotocol(&mut self) -> Option<String> {
-        self.client.socket(Instant::now())?.subprotocol().map(str::to_owned)
+        self.client.socket(Instant::now(), &mut self.buffers)?.subprotocol().map(str::to_owned)
     }
 
     fn stats(&mut self) -> Stats {
-        self.client.socket(Instant::now()).expect("it is open").stats()
+        self.client.socket(Instant::now(), &mut self.buffers).expect("it is open").stats()
     }
 
     fn wait(&mut self) {
@@ -326,6 +326,6 @@ impl Face for Loop {
     }
 
     fn buffered(&mut self) -> usize {
-        self.client.socket(Instant::now()).map_or(0, |socket| socket.buffered())
+        self.client.socket(Instant::now(), &mut self.buffers).map_or(0, |socket| socket.buffered())
     }
 }

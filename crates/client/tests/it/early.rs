@@ -117,7 +117,7 @@ fn nothing_can_be_sent_before_the_server_has_answered() {
     // The blocking face has no client before that.
     let listener = Listener::bind();
     let mut client = Loop::start(request(listener.addr()), &plain()).expect("a request");
-    assert!(client.client.socket(Instant::now()).is_none());
+    assert!(client.client.socket(Instant::now(), &mut client.buffers).is_none());
     let until = Instant::now() + DEADLINE;
     let server = listener.run(|listener| {
         let mut peer = listener.accept();
@@ -127,7 +127,7 @@ fn nothing_can_be_sent_before_the_server_has_answered() {
         peer.expect_text("now");
     });
     while !client.is_open() {
-        assert!(client.client.socket(Instant::now()).is_none());
+        assert!(client.client.socket(Instant::now(), &mut client.buffers).is_none());
         client.turn(until).expect("an answer");
     }
     client.send_text("now").expect("an open connection");

@@ -177,8 +177,9 @@ fn a_reason_of_multi_octet_characters_is_refused_over_123_octets_and_never_cut_i
         peer.expect_end();
     });
     let mut client = Loop::connect(request(server.addr()), &plain()).expect("an open connection");
-    let mut socket = client.client.socket(Instant::now()).expect("an open connection");
+    let mut socket = client.client.socket(Instant::now(), &mut client.buffers).expect("an open connection");
     socket.fail(CloseCode::INTERNAL_ERROR, &"\u{e9}".repeat(100));
+    drop(socket);
     assert_eq!(client.expect_closed().cause, Some(Error::Failed(CloseCode::INTERNAL_ERROR)));
     server.end();
 }
