@@ -17,7 +17,8 @@ pub enum ConnectError {
     Resolve(io::Error),
     /// The name has no address.
     NoAddress,
-    /// There was no connection within [`connect_timeout`](crate::Options::connect_timeout).
+    /// There was no connection within [`connect_timeout`](crate::Options::connect_timeout): no address has answered, or another connection
+    /// to the same address was being opened all the time.
     ConnectTimeout,
     /// No address could be connected to; what each of them came to.
     Connect(Vec<(SocketAddr, io::Error)>),
@@ -36,6 +37,8 @@ pub enum ConnectError {
     },
     /// A redirect leads to where this client does not go.
     Redirect(RedirectError),
+    /// The proxy could not be connected to; why.
+    Proxy(Box<ConnectError>),
     /// The proxy did not connect; 407 if it wants to know who asks.
     ProxyRefused(Box<ServerResponse>),
     /// The proxy's answer breaks a rule.
@@ -52,21 +55,26 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ConnectError::Uri(error) => write!(f, "{error}"),
-            ConnectError::TlsNotSupported => f.write_str("wss: URIs are not supported"),
+            ConnectError::TlsNotSupported => f.write_str("wss: there is no TLS yet"),
             ConnectError::Resolve(error) => write!(f, "the name could not be resolved: {error}"),
             ConnectError::NoAddress => f.write_str("the name has no address"),
-            ConnectError::ConnectTimeout => f.write_str("there was no connection in time"),
+            ConnectError::ConnectTimeout => {
+                f.write_str("there was no connection in time (Options::connect_timeout)")
+            }
             ConnectError::Connect(attempts) => {
                 f.write_str("no connection")?;
                 attempts.iter().try_for_each(|(address, error)| write!(f, "; {address}: {error}"))
             }
-            ConnectError::HandshakeTimeout => f.write_str("the opening handshake took too long"),
+            ConnectError::HandshakeTimeout => {
+                f.write_str("the opening handshake took too long (Options::handshake_timeout)")
+            }
             ConnectError::Handshake(error) => write!(f, "the server's answer: {error}"),
             ConnectError::Refused(response) => write!(f, "the server answered with {}", Status(response)),
             ConnectError::TooManyRedirects { limit, response } => {
                 write!(f, "{} after {limit} redirects, which is as many as are followed", Status(response))
             }
             ConnectError::Redirect(error) => write!(f, "a redirect: {error}"),
+            ConnectError::Proxy(error) => write!(f, "the proxy: {error}"),
             ConnectError::ProxyRefused(response) => write!(f, "the proxy answered with {}", Status(response)),
             ConnectError::ProxyHandshake(error) => write!(f, "the proxy's answer: {error}"),
             ConnectError::ProxyEarlyData => {
@@ -94,6 +102,7 @@ impl std::error::Error for ConnectError {
             ConnectError::Uri(error) => Some(error),
             ConnectError::Handshake(error) | ConnectError::ProxyHandshake(error) => Some(error),
             ConnectError::Redirect(error) => Some(error),
+            ConnectError::Proxy(error) => Some(error),
             _ => None,
         }
     }

@@ -48,11 +48,13 @@ pub use error::ConnectError;
 pub use framewright::deflate::{ClientWindow, DeflateConfig, DeflateOffer, DeflateParams, Level, WindowBits};
 pub use framewright::handshake::{
     BasicCredentials, ClientRequest, CredentialsError, FieldError, FieldName, FieldValue, HeadLimits,
-    RedirectError, RequestError, ResponseError, ServerResponse, UriError, WsUri,
+    RedirectError, RequestError, ResponseError, ResponseHead, ServerResponse, UriError, WsUri,
 };
 pub use framewright::{
-    Chunk, CloseCode, CloseFrame, Closure, Config, Delivery, Error, Event, LimitExceeded, Message,
-    OwnedMessage, PeerMisbehaved, Prepared, SendError, Stats, Timeout, Unsent,
+    Chunk, CloseCode, CloseFrame, Closure, Config, Delivery, Error, LimitExceeded, Message, OwnedMessage,
+    PeerMisbehaved, Prepared, SendError, Stats, Timeout, Unsent,
 };
+/// The version whose types are in this crate's interface.
+pub use mio;
 pub use options::Options;
 pub use proxy::{Proxy, ProxyError};

@@ -28,24 +28,28 @@ pub struct Options {
     /// body of a refusal are in it. Default 10 s, absolute: neither silence nor an octet now and then extends it. Each redirect
     /// has it anew.
     pub handshake_timeout: Duration,
-    /// Keep-alive, time-outs and limits of the open connection. The default is [`Config::default`], but for two deadlines that a client
-    /// is lost without, since nobody tells it that its way to the server is gone: nothing received for 5 minutes, or no Pong for
-    /// 30 s after the keep-alive Ping of every 2 minutes, ends the connection.
+    /// Keep-alive, time-outs and limits of the open connection. The default is [`Config::default`], but for two deadlines, since
+    /// nobody tells a client that its way to the server is gone: nothing received for 5 minutes, or no Pong for 30 s after the keep-alive
+    /// Ping of every 2 minutes, ends the connection.
     pub connection: Config,
     /// The limits on the head of the server's answer, interim answers included, and on that of a proxy's. A status line has no limit
     /// of its own: `request_line` plays no part.
     pub head: HeadLimits,
     /// How many redirects to follow. Default 0: a redirect is a [`ConnectError::Refused`](crate::ConnectError::Refused) like any other
-    /// answer that is not a 101. Browsers follow none; where a service is known to redirect, 5 is plenty.
+    /// answer that is not a 101. Browsers follow none; where a service is known to redirect, 5 is plenty. The proxy stays the same,
+    /// wherever they lead.
     pub redirects: u8,
     /// The HTTP proxy to connect through. Default `None`; [`Proxy::from_env`] asks the environment, which nothing else does.
     pub proxy: Option<Proxy>,
     /// Which compression to offer with a request that offers none itself (RFC 7692). Default: without context takeover by either side,
-    /// so that a connection at rest holds nothing for it. `None` offers nothing.
+    /// so that a connection at rest holds no earlier messages. A blocking client makes a compressor and a decompressor of its own (344 KiB) when
+    /// it needs them, and frees them when nothing has come for 2 seconds; in an event loop all clients share those of
+    /// [`Buffers`](crate::event_loop::Buffers). `None` offers nothing.
     #[cfg(feature = "deflate")]
     pub compression: Option<DeflateOffer>,
     /// Where to connect to instead of resolving the name of the host, or of the proxy where there is one. Default `None`:
-    /// names are resolved. A redirect to another host is resolved in any case.
+    /// names are resolved by the system, on a thread that goes on until the system has answered, though nobody may wait for it any more.
+    /// A redirect to another host is resolved in any case.
     pub addresses: Option<Vec<SocketAddr>>,
 }
 

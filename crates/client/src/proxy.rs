@@ -162,7 +162,7 @@ impl fmt::Display for ProxyError {
             ProxyError::Path => f.write_str("a proxy's URL ends with its host and port"),
             ProxyError::Authority(error) => write!(f, "a proxy's host and port: {error}"),
             ProxyError::Credentials => {
-                f.write_str("a proxy's credentials cannot be shown (RFC 7617, section 2)")
+                f.write_str("a proxy's user name holds a colon, or a control character is in it or in the password (RFC 7617, section 2)")
             }
         }
     }

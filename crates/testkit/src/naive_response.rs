@@ -18,7 +18,7 @@ const ACCEPT: &[u8] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 const MAX_BODY: usize = 64 * 1024;
 
 /// How many octets between two octets of content are read.
-const MAX_OVERHEAD: usize = 16 * 1024;
+const MAX_OVERHEAD: usize = 256 * 1024;
 
 /// What a client makes of the octets received so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -303,7 +303,7 @@ fn chunks(mut rest: &[u8], content: &mut Vec<u8>) -> Option<()> {
         if (here as u64) < size {
             return None;
         }
-        overhead = 2;
+        overhead += 2;
         rest = rest[here..].strip_prefix(b"\r\n")?;
     }
 }

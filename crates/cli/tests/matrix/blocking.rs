@@ -2,8 +2,8 @@
 
 use super::Compress;
 use super::messages::Messages;
-use framewright_client::blocking::Client;
-use framewright_client::{ClientRequest, CloseCode, Event, Options};
+use framewright_client::blocking::{Client, Event};
+use framewright_client::{ClientRequest, CloseCode, Options};
 
 pub(crate) fn exchange(url: &str, options: &Options, compress: Compress, mut messages: Messages) {
     let request = ClientRequest::try_from(url).expect("a URL");

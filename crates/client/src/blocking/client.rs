@@ -14,7 +14,9 @@ use crate::options::Options;
 use framewright::handshake::{ClientRequest, ServerResponse, WsUri};
 use framewright::{CloseCode, Closure, Connection, Event, Message, SendError, Stats};
 use mio::{Events, Poll, Waker};
+use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -65,7 +67,8 @@ impl Client {
         Ok(Client { sender: Sender::new(shared), receiver })
     }
 
-    /// Waits for the next message: [`Receiver::receive`].
+    /// Waits for the next message: [`Receiver::receive`]. It borrows the client; to send while looking at it, see
+    /// [`halves`](Client::halves).
     ///
     /// # Errors
     /// Those of [`Receiver::receive`].
@@ -99,9 +102,10 @@ impl Client {
         self.receiver.messages()
     }
 
-    /// Does the whole closing handshake: sends a Close frame, drops messages that still come, and waits for the server's Close
-    /// and for the end of the transport, at most [`Config::close_timeout`](framewright::Config::close_timeout). Where the closing
-    /// handshake was begun before, it is completed. Returns how it ended.
+    /// Does the whole closing handshake: sends a Close frame behind what waits, drops messages that still come, and waits for the
+    /// server's Close and for the end of the transport, for each at most
+    /// [`Config::close_timeout`](framewright::Config::close_timeout) once the kernel has taken our Close. Where the closing handshake was
+    /// begun before, it is completed. Returns how it ended, which need not be well: see [`Closure::clean`].
     ///
     /// # Errors
     /// [`SendError::CloseReason`] if the reason has more than 123 octets, or there is no code to go with it; nothing was sent then.
@@ -114,7 +118,9 @@ impl Client {
         Ok(self.receiver.closure().expect("the last event is the end"))
     }
 
-    /// The two halves, each for a thread of its own.
+    /// The two halves, each for a thread of its own. If the sending one is dropped, the other one goes on. If the receiving one is
+    /// dropped, nobody reads: Pings stay unanswered, and a server that sends much will stop reading sooner or later, so that sending
+    /// fails after [`Config::write_timeout`](framewright::Config::write_timeout).
     pub fn split(self) -> (Sender, Receiver) {
         (self.sender, self.receiver)
     }
@@ -163,11 +169,27 @@ impl Client {
         self.receiver.uri()
     }
 
+    /// Which of the server's addresses, or of the proxy's, it is connected to; `None` once that is gone.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.receiver.peer_addr()
+    }
+
+    /// The address of this end; `None` once that is gone.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.receiver.local_addr()
+    }
+
     fn transmit(
         &mut self,
         command: &mut dyn FnMut(&mut Connection) -> Result<(), SendError>,
     ) -> Result<(), SendError> {
         let Client { sender, receiver } = self;
         sender.transmit_with(command, &mut |deadline| receiver.wait_to_write(deadline))
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("uri", &self.uri().as_str()).finish_non_exhaustive()
     }
 }

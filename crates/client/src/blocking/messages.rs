@@ -6,6 +6,7 @@ use framewright::OwnedMessage;
 
 /// The messages to come: ends with the connection, after an error if that has failed. From
 /// [`Client::messages`](super::Client::messages).
+#[derive(Debug)]
 pub struct Messages<'a> {
     receiver: &'a mut Receiver,
 }

@@ -10,12 +10,27 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Between two calls nothing happens: no Ping is answered, no deadline passes. The time in which an application does something
-//! else is not held against the server: it does not count for [`Config::idle_timeout`](framewright::Config::idle_timeout) and
-//! [`Config::keep_alive_timeout`](framewright::Config::keep_alive_timeout).
+//! A received message borrows the client, so that it has to be copied, or done with, before the client sends. The two halves do
+//! without:
+//!
+//! ```no_run
+//! # use framewright_client::blocking::Client;
+//! # let mut client = Client::connect("ws://localhost:5000/ws")?;
+//! let (sender, receiver) = client.halves();
+//! while let Some(message) = receiver.receive()? {
+//!     sender.send(message)?;
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Nothing happens between two calls, and Pings are answered only in those that receive: a client that only sends is dropped by a
+//! server that waits for its Pongs. The time in which an application does something else, if it is more than a second, is not held against a
+//! server that sends nothing: it does not count for [`Config::idle_timeout`](framewright::Config::idle_timeout).
 //!
 //! [`Client::split`] gives two halves for two threads. The receiving one answers Pings and keeps the connection alive while it
 //! waits for messages, whether or not the other one sends.
+//!
+//! A client has three descriptors: its socket, a poll and a waker. A sending half that has found the socket full has two more.
 //!
 //! A client that is dropped drops its connection; [`Client::close`] ends it well.
 
@@ -28,6 +43,7 @@ mod shared;
 
 pub use client::Client;
 pub use error::ReceiveError;
+pub use framewright::Event;
 pub use messages::Messages;
 pub use receiver::Receiver;
 pub use sender::Sender;

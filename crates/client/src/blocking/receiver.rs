@@ -8,7 +8,9 @@ use crate::link::earliest;
 use framewright::handshake::{ServerResponse, WsUri};
 use framewright::{Closure, Decoded, Event, Message, RecvBuffer, Stats};
 use mio::{Events, Poll};
+use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,8 +22,8 @@ const KEEP_FOR: Duration = Duration::from_secs(2);
 /// So many events that are no message are passed over before the caller's deadline is looked at.
 const PASS_OVER: u32 = 256;
 
-/// The half of a blocking client that receives. It answers Pings, keeps the connection alive, and does the server's part of
-/// the closing handshake justice, all of it while it is in one of its calls.
+/// The half of a blocking client that receives. While it is in one of its calls it answers Pings and the server's Close, sends keep-alive
+/// Pings, and ends the transport.
 pub struct Receiver {
     shared: Arc<Shared>,
     poll: Poll,
@@ -124,6 +126,16 @@ impl Receiver {
     /// Where the connection leads, after redirects.
     pub fn uri(&self) -> &WsUri {
         &self.shared.uri
+    }
+
+    /// Which of the server's addresses, or of the proxy's, it is connected to; `None` once that is gone.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.shared.lock().link.stream().peer_addr().ok()
+    }
+
+    /// The address of this end; `None` once that is gone.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.shared.lock().link.stream().local_addr().ok()
     }
 
     fn receive_until(&mut self, deadline: Option<Instant>) -> Result<Option<Message<'_>>, ReceiveError> {
@@ -268,5 +280,11 @@ impl Receiver {
         let mut watched = self.shared.lock();
         let most = watched.link.connection.config().max_message;
         watched.link.read_ahead(&mut self.rx, most);
+    }
+}
+
+impl fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver").field("uri", &self.shared.uri.as_str()).finish_non_exhaustive()
     }
 }

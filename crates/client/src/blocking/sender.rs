@@ -7,13 +7,15 @@ use framewright::{Closure, Connection, SendError, State, Stats};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll};
 use socket2::SockRef;
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// The half of a blocking client that sends. Each call returns when the kernel has taken what was sent, and everything before
-/// it; it never waits for the server's answers. The order of two calls is the order on the wire.
+/// it; it never waits for the server's answers. While the kernel takes no more it waits, so that no call is refused as
+/// [`Full`](SendError::Full). The order of two calls is the order on the wire.
 pub struct Sender {
     shared: Arc<Shared>,
     waiter: Option<Waiter>,
@@ -88,5 +90,11 @@ fn wait(shared: &Shared, waiter: &mut Option<Waiter>, deadline: Option<Instant>)
     let waited = waiter.as_mut().map(|Waiter { poll, events, .. }| poll.poll(events, until(deadline)));
     if !matches!(waited, Some(Ok(()))) {
         thread::sleep(PAUSE);
+    }
+}
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender").field("uri", &self.shared.uri.as_str()).finish_non_exhaustive()
     }
 }

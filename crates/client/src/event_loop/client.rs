@@ -11,6 +11,8 @@ use crate::options::Options;
 use framewright::handshake::{ClientRequest, ServerResponse, WsUri};
 use framewright::{CloseCode, Closure, Config, RecvBuffer, State};
 use mio::{Registry, Token, Waker};
+use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -179,11 +181,32 @@ impl Client {
         self.open().map(|open| &open.uri)
     }
 
+    /// Which of the server's addresses, or of the proxy's, it is connected to; `None` unless it is open.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.open()?.link.stream().peer_addr().ok()
+    }
+
+    /// The address of this end; `None` unless it is open.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.open()?.link.stream().local_addr().ok()
+    }
+
     fn open(&self) -> Option<&Open> {
         match &self.phase {
             Phase::Open(open) => Some(open),
             _ => None,
         }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let phase = match &self.phase {
+            Phase::Opening(_) => "opening",
+            Phase::Open(_) => "open",
+            Phase::Done(_) => "done",
+        };
+        f.debug_struct("Client").field("phase", &phase).finish_non_exhaustive()
     }
 }
 

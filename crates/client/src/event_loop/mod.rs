@@ -17,7 +17,10 @@
 //! let request = ClientRequest::try_from("ws://localhost:5000/ws")?;
 //! let mut client = Client::connect(request, &Options::default(), poll.registry(), CLIENT, &waker)?;
 //! loop {
-//!     poll.poll(&mut events, client.timeout(Instant::now()))?;
+//!     match poll.poll(&mut events, client.timeout(Instant::now())) {
+//!         Err(error) if error.kind() != std::io::ErrorKind::Interrupted => return Err(error.into()),
+//!         _ => {}
+//!     }
 //!     events.iter().filter(|event| event.token() == CLIENT).for_each(|event| client.note(event));
 //!     let turn = client.turn(Instant::now(), poll.registry(), &mut buffers, |socket, event| match event {
 //!         Event::Open(_) => drop(socket.send_text("hello")),
@@ -35,7 +38,9 @@
 //! ```
 //!
 //! The rules: tell a client of each event of its token ([`Client::note`]); give it a turn after that, after the waker's event
-//! while it is opening, and when its [`timeout`](Client::timeout) has passed. A turn too many does no harm.
+//! while it is opening, and when its [`timeout`](Client::timeout) has passed. A turn too many does no harm. A client that is opening keeps
+//! others of the process from the same address (RFC 6455, section 4.1): give it its turns, or drop it. A handler that panics costs its
+//! connection, if the panic is caught and the client gets another turn.
 
 mod buffers;
 mod client;

@@ -62,6 +62,15 @@ pub(super) enum Turn {
     Redirect(ClientRequest),
 }
 
+/// How the body of a refusal has ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// As its framing says, or with the stream.
+    Well,
+    /// Somewhere: the time was up, or the connection failed.
+    Cut,
+}
+
 /// What the octets received came to.
 enum Taken {
     More,
@@ -127,7 +136,7 @@ impl Exchange {
             }
         }
         if self.deadline.is_some_and(|deadline| deadline <= now) {
-            return Err(self.refused(hop).unwrap_or(ConnectError::HandshakeTimeout));
+            return Err(self.refused(hop, Ended::Cut).unwrap_or(ConnectError::HandshakeTimeout));
         }
         Ok(Turn::Wait(self))
     }
@@ -149,7 +158,11 @@ impl Exchange {
     fn take(&mut self, octets: &[u8], now: Instant, hop: Hop<'_>) -> Result<Taken, ConnectError> {
         if let Some(body) = &mut self.body {
             let complete = body.push(octets);
-            return if complete { self.refused(hop).map_or(Ok(Taken::More), Err) } else { Ok(Taken::More) };
+            return if complete {
+                self.refused(hop, Ended::Well).map_or(Ok(Taken::More), Err)
+            } else {
+                Ok(Taken::More)
+            };
         }
         self.received.extend_from_slice(octets);
         match &mut self.peer {
@@ -196,12 +209,13 @@ impl Exchange {
         let complete = body.push(&self.received[head_len..]);
         self.received.truncate(head_len);
         self.body = Some(body);
-        if complete { self.refused(hop).map_or(Ok(Taken::More), Err) } else { Ok(Taken::More) }
+        if complete { self.refused(hop, Ended::Well).map_or(Ok(Taken::More), Err) } else { Ok(Taken::More) }
     }
 
     /// The refusal, with as much of its body as there is; `None` if the answer is none, or not there.
-    fn refused(&mut self, hop: Hop<'_>) -> Option<ConnectError> {
+    fn refused(&mut self, hop: Hop<'_>, ended: Ended) -> Option<ConnectError> {
         let (body, truncated) = self.body.take()?.finish();
+        let truncated = truncated || ended == Ended::Cut;
         let head = self.peer.response(&self.received);
         let response = Box::new(head.to_response(body, truncated));
         let limit = hop.options.redirects;
@@ -216,7 +230,7 @@ impl Exchange {
 
     /// The stream has ended.
     fn ended(mut self, hop: Hop<'_>) -> ConnectError {
-        if let Some(refused) = self.refused(hop) {
+        if let Some(refused) = self.refused(hop, Ended::Well) {
             return refused;
         }
         match (self.write_error, self.peer) {
@@ -228,7 +242,7 @@ impl Exchange {
 
     /// The connection has failed.
     fn lost(mut self, error: io::Error, hop: Hop<'_>) -> ConnectError {
-        self.refused(hop).unwrap_or(ConnectError::Lost(error))
+        self.refused(hop, Ended::Cut).unwrap_or(ConnectError::Lost(error))
     }
 
     //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1

@@ -141,19 +141,25 @@ impl Opening {
         }
         let pinned = self.options.proxy.is_some() || self.request.uri().is_same_origin(&self.origin);
         let addresses = self.options.addresses.as_ref().filter(|_| pinned).cloned();
-        let connecting = Connecting::start(self.request.uri(), &self.options, addresses, now, &self.waker)?;
+        let connecting = Connecting::start(self.request.uri(), &self.options, addresses, now, &self.waker);
+        let connecting = connecting.map_err(|error| self.on_the_way(error))?;
         self.phase = Phase::Connecting(connecting);
         Ok(())
     }
 
     /// Goes on to the opening handshake once there is a connection.
     fn exchange(&mut self, now: Instant, registry: &Registry) -> Result<(), ConnectError> {
-        if let Phase::Connecting(connecting) = &mut self.phase
-            && let Some(connected) = connecting.turn(now, registry, self.token, &self.waker)?
-        {
+        let Phase::Connecting(connecting) = &mut self.phase else { return Ok(()) };
+        let connected = connecting.turn(now, registry, self.token, &self.waker);
+        if let Some(connected) = connected.map_err(|error| self.on_the_way(error))? {
             self.phase = Phase::Exchange(Box::new(Exchange::start(connected, self.hop(), now)));
         }
         Ok(())
+    }
+
+    /// What happened on the way to the server, or to the proxy.
+    fn on_the_way(&self, error: ConnectError) -> ConnectError {
+        if self.options.proxy.is_some() { ConnectError::Proxy(Box::new(error)) } else { error }
     }
 
     fn hop(&self) -> Hop<'_> {

@@ -9,9 +9,9 @@ use super::response_head::ResponseHead;
 /// How much of a body is kept, in octets: enough of an error page to see what is wrong.
 pub(super) const MAX_BODY: usize = 64 * 1024;
 
-/// The longest stretch without content between chunks, in octets. Without a limit, chunk extensions and trailer fields could go on
-/// for ever without anything to show for it.
-const MAX_OVERHEAD: usize = 16 * 1024;
+/// How many octets may frame the content of a body in chunks: four for each octet that is kept. Without a limit, chunk extensions and
+/// trailer fields could go on for ever without anything to show for it.
+const MAX_OVERHEAD: usize = 4 * MAX_BODY;
 
 /// Reads the body of a response as far as it is kept: the first 64 KiB of content.
 ///
@@ -21,7 +21,7 @@ const MAX_OVERHEAD: usize = 16 * 1024;
 pub struct BodyReader {
     body: Vec<u8>,
     framing: Framing,
-    /// How many octets without content came in a row.
+    /// How many octets without content came.
     overhead: usize,
     truncated: bool,
 }
@@ -121,7 +121,6 @@ impl BodyReader {
         if content.len() > room {
             return None;
         }
-        self.overhead = 0;
         self.framing = self.framing.without(content.len() as u64);
         Some(content.len())
     }

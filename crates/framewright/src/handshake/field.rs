@@ -166,7 +166,9 @@ impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             FieldError::InvalidName => "the field name is not a token (RFC 9110, section 5.1)",
-            FieldError::ReservedName => "the field is reserved for the handshake and for message framing",
+            FieldError::ReservedName => {
+                "the field is one that the handshake or the framing of the message sets itself"
+            }
             FieldError::InvalidValue => "the field value holds a control character (RFC 9110, section 5.5)",
             FieldError::WhitespaceAroundValue => {
                 "the field value starts or ends with whitespace (RFC 9110, section 5.5)"

@@ -77,6 +77,10 @@ impl WsUri {
         if host.contains('%') || Authority::parse(host.as_bytes()).is_none() {
             return Err(UriError::InvalidHost);
         }
+        let ip = ip(host);
+        if ip.is_none() && ends_in_a_number(host) {
+            return Err(UriError::InvalidHost);
+        }
         //= https://www.rfc-editor.org/rfc/rfc6455#section-3
         //# The port component is OPTIONAL; the default for "ws" is port 80,
         //# while the default for "wss" is port 443.
@@ -94,7 +98,7 @@ impl WsUri {
         Ok(WsUri {
             secure,
             host: (start, start + host.len()),
-            ip: ip(host),
+            ip,
             port,
             resource: start + authority.as_str().len(),
             text: text.to_owned(),
@@ -186,6 +190,15 @@ fn ip(host: &str) -> Option<IpAddr> {
     ipv6(host.as_bytes()).map(IpAddr::V6).or_else(ipv4)
 }
 
+/// Whether resolvers may take a name for an IPv4 address in one of its other forms, `127.1` or `0x7f000001`: whoever compares names would
+/// not see that.
+fn ends_in_a_number(host: &str) -> bool {
+    let last = host.strip_suffix('.').unwrap_or(host).rsplit('.').next().unwrap_or_default();
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    (!last.is_empty() && digits(last)) || last.to_ascii_lowercase().strip_prefix("0x").is_some_and(hex)
+}
+
 /// Why something is no WebSocket URI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -208,7 +221,8 @@ pub enum UriError {
     Userinfo,
     /// There is no host.
     EmptyHost,
-    /// The host is percent-encoded, or an address of another kind than IPv4 and IPv6.
+    /// The host is percent-encoded, an address of another kind than IPv4 and IPv6, or a name that ends in a number, which resolvers may
+    /// take for an address.
     InvalidHost,
     /// The port is 0 or above 65535.
     Port,
@@ -225,7 +239,9 @@ impl fmt::Display for UriError {
                     "the URI is not US-ASCII at octet {at}: apply IDNA to the host and percent-encoding to the rest first (RFC 3986, section 2)"
                 );
             }
-            UriError::Syntax { at } => return write!(f, "no URI, at octet {at} (RFC 3986, appendix A)"),
+            UriError::Syntax { at } => {
+                return write!(f, "not a URI: octet {at} may not stand where it does; percent-encode it (RFC 3986, appendix A)");
+            }
             UriError::Scheme => "the scheme of the URI is neither ws nor wss (RFC 6455, section 3)",
             UriError::NoAuthority => "the URI has no host: // is missing (RFC 6455, section 3)",
             UriError::Userinfo => "the URI has a user name; WebSocket URIs have none (RFC 6455, section 3)",
@@ -330,10 +346,7 @@ mod tests {
             ("[::1]", Some("::1")),
             ("[::ffff:1.2.3.4]", Some("::ffff:1.2.3.4")),
             ("localhost", None),
-            ("127.1", None),
-            ("127.0.0.256", None),
-            ("127.0.0.1.", None),
-            ("1.2.3.04", None),
+            ("127.0.0.1.example", None),
         ] {
             let expected = ip.map(|ip| ip.parse().unwrap());
             assert_eq!(parse(&format!("ws://{host}:1/")).ip(), expected, "{host}");
@@ -369,6 +382,12 @@ mod tests {
             ("ws://h:99999999999999999999/", UriError::Port),
             ("ws://a%20b/", UriError::InvalidHost),
             ("ws://%61/", UriError::InvalidHost),
+            ("ws://127.1/", UriError::InvalidHost),
+            ("ws://2130706433/", UriError::InvalidHost),
+            ("ws://0x7f000001/", UriError::InvalidHost),
+            ("ws://127.0.0.1./", UriError::InvalidHost),
+            ("ws://1.2.3.04/", UriError::InvalidHost),
+            ("ws://a.0X/", UriError::InvalidHost),
             ("ws://[v1.x]/", UriError::InvalidHost),
             ("ws://h:+80/", UriError::Syntax { at: 7 }),
             ("ws://h:-80/", UriError::Syntax { at: 7 }),

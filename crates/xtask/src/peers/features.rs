@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use framewright_client::blocking::Client;
-use framewright_client::{ClientRequest, CloseCode, Closure, ConnectError, Event, Message};
+use framewright_client::blocking::Event;
+use framewright_client::{ClientRequest, CloseCode, Closure, ConnectError, Message};
 
 use super::Tally;
 use super::install::Library;

@@ -70,7 +70,7 @@ impl Form {
 
 /// Waits in calls.
 fn block(request: ClientRequest, options: &Options, echo: &mut Echo<'_>) -> anyhow::Result<Closure> {
-    use framewright_client::Event;
+    use framewright_client::blocking::Event;
 
     let mut client = blocking::Client::connect_with(request, options)?;
     let deadline = Instant::now() + DEADLINE;
