@@ -19,8 +19,6 @@ const NEW_RX: usize = 64 << 10;
 /// One that has grown beyond this is given up when nothing has come for a while.
 const KEEP_RX: usize = 256 << 10;
 const KEEP_FOR: Duration = Duration::from_secs(2);
-/// So many events that are no message are passed over before the caller's deadline is looked at.
-const PASS_OVER: u32 = 256;
 
 /// The half of a blocking client that receives. While it is in one of its calls it answers Pings and the server's Close, sends keep-alive
 /// Pings, and ends the transport.
@@ -139,13 +137,14 @@ impl Receiver {
     }
 
     fn receive_until(&mut self, deadline: Option<Instant>) -> Result<Option<Message<'_>>, ReceiveError> {
-        for passed_over in 1_u32.. {
+        let mut passed_over = 0_u8;
+        loop {
             match self.pull(deadline)? {
-                None => break,
+                None => return Ok(None),
                 Some(Pulled::Closed(Closure { cause: Some(error), .. })) => {
                     return Err(ReceiveError::Failed(error));
                 }
-                Some(Pulled::Closed(_)) => break,
+                Some(Pulled::Closed(_)) => return Ok(None),
                 Some(Pulled::Event(decoded)) if decoded.is_message() => {
                     let Event::Message(message) = decoded.resolve(&self.rx) else {
                         unreachable!("asked before")
@@ -153,16 +152,13 @@ impl Receiver {
                     return Ok(Some(message));
                 }
                 Some(Pulled::Event(decoded)) if decoded.is_chunk() => return Err(ReceiveError::Chunked),
-                // A flood of control frames does not put off the deadline. What has arrived before a message is passed over.
-                Some(Pulled::Event(_))
-                    if passed_over % PASS_OVER == 0 && deadline.is_some_and(|at| at <= Instant::now()) =>
-                {
-                    return Err(ReceiveError::TimedOut);
-                }
-                Some(Pulled::Event(_)) => {}
+                Some(Pulled::Event(_)) => passed_over = passed_over.wrapping_add(1),
+            }
+            // What came before a message is passed over though the time is up; a flood of control frames is not.
+            if passed_over == 0 && deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Err(ReceiveError::TimedOut);
             }
         }
-        Ok(None)
     }
 
     fn event_until(&mut self, deadline: Option<Instant>) -> Result<Option<Event<'_>>, ReceiveError> {
