@@ -1,6 +1,7 @@
 //! From a host to a TCP connection: its name is resolved, and its addresses are tried as `race` says and `gate` allows.
 
 use crate::gate::{Host, Ticket};
+use crate::link::earliest;
 use crate::race::Race;
 use crate::resolve::Lookup;
 use crate::{ConnectError, Options};
@@ -82,10 +83,7 @@ impl Connecting {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        match (self.deadline, self.race.deadline()) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        }
+        earliest(self.deadline, self.race.deadline())
     }
 
     fn advance(

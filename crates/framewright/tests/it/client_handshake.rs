@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use crate::handshake::{head, however_they_arrive};
 use framewright::Negotiated;
 use framewright::handshake::{
     Answer, ClientHandshake, ClientRequest, FieldError, FieldName, FieldValue, HeadLimits, RequestError,
@@ -18,16 +19,7 @@ const FIELDS: [&str; 3] =
 
 /// A correct answer to the example of the RFC with the fields called as one of `more` replaced by all of `more`.
 pub(crate) fn answer(status_line: &str, more: &[&str]) -> Vec<u8> {
-    let name = |line: &str| line.split(':').next().unwrap_or_default().to_ascii_lowercase();
-    let mut head = format!("{status_line}\r\n");
-    for line in FIELDS.iter().filter(|line| !more.iter().any(|other| name(other) == name(line))).chain(more) {
-        // A bare name takes the field away.
-        if line.contains(':') {
-            head += &format!("{line}\r\n");
-        }
-    }
-    head += "\r\n";
-    head.into_bytes()
+    head(status_line, &FIELDS, more)
 }
 
 pub(crate) fn request(uri: &str) -> ClientRequest {
@@ -45,7 +37,7 @@ pub(crate) fn start(request: &ClientRequest, limits: HeadLimits) -> (ClientHands
 
 /// What the client makes of `octets`, however they arrive.
 pub(crate) fn every_split(request: &ClientRequest, octets: &[u8]) -> Result<Option<Answer>, ResponseError> {
-    let run = |ends: &mut dyn Iterator<Item = usize>| {
+    however_they_arrive(octets, |ends| {
         let (mut client, _) = start(request, HeadLimits::default());
         for end in ends {
             let result = client.parse(&octets[..end]);
@@ -56,18 +48,7 @@ pub(crate) fn every_split(request: &ClientRequest, octets: &[u8]) -> Result<Opti
             }
         }
         Ok(None)
-    };
-    let whole = run(&mut [octets.len()].into_iter());
-    assert_eq!(run(&mut (0..=octets.len())), whole, "octet by octet: {}", octets.escape_ascii());
-    for split in (0..octets.len()).step_by(1 + octets.len() / 1024) {
-        assert_eq!(
-            run(&mut [split, octets.len()].into_iter()),
-            whole,
-            "at {split}: {}",
-            octets.escape_ascii()
-        );
-    }
-    whole
+    })
 }
 
 /// The 101 with these fields has to be taken by a client that has sent `request`; what was agreed.

@@ -21,9 +21,14 @@ pub(crate) const FIELDS: [&str; 5] = [
 
 /// A correct opening handshake with the fields called as one of `more` replaced by all of `more`.
 pub(crate) fn handshake(request_line: &str, more: &[&str]) -> Vec<u8> {
+    head(request_line, &FIELDS, more)
+}
+
+/// A head with these fields, those called as one of `more` replaced by all of `more`.
+pub(crate) fn head(first_line: &str, fields: &[&str], more: &[&str]) -> Vec<u8> {
     let name = |line: &str| line.split(':').next().unwrap_or_default().to_ascii_lowercase();
-    let mut head = format!("{request_line}\r\n");
-    for line in FIELDS.iter().filter(|line| !more.iter().any(|other| name(other) == name(line))).chain(more) {
+    let mut head = format!("{first_line}\r\n");
+    for line in fields.iter().filter(|line| !more.iter().any(|other| name(other) == name(line))).chain(more) {
         // A bare name takes the field away.
         if line.contains(':') {
             head += &format!("{line}\r\n");
@@ -33,12 +38,26 @@ pub(crate) fn handshake(request_line: &str, more: &[&str]) -> Vec<u8> {
     head.into_bytes()
 }
 
+/// What `run` comes to for octets that have arrived up to each of the places that it is given: the same, wherever those are.
+pub(crate) fn however_they_arrive<T: PartialEq + Debug>(
+    octets: &[u8],
+    run: impl Fn(&mut dyn Iterator<Item = usize>) -> T,
+) -> T {
+    let whole = run(&mut [octets.len()].into_iter());
+    assert_eq!(run(&mut (0..=octets.len())), whole, "octet by octet: {}", octets.escape_ascii());
+    for split in (0..octets.len()).step_by(1 + octets.len() / 1024) {
+        let split_run = run(&mut [split, octets.len()].into_iter());
+        assert_eq!(split_run, whole, "at {split}: {}", octets.escape_ascii());
+    }
+    whole
+}
+
 /// What `look` sees, however the octets arrive.
 pub(crate) fn every_split<T: PartialEq + Debug>(
     octets: &[u8],
     look: impl Fn(Result<Option<Request<'_>>, Refusal>) -> T,
 ) -> T {
-    let run = |ends: &mut dyn Iterator<Item = usize>| {
+    however_they_arrive(octets, |ends| {
         let mut server = ServerHandshake::new(HeadLimits::default(), Instant::now(), Duration::MAX);
         for end in ends {
             match server.parse(&octets[..end]) {
@@ -48,18 +67,7 @@ pub(crate) fn every_split<T: PartialEq + Debug>(
             }
         }
         look(Ok(None))
-    };
-    let whole = run(&mut [octets.len()].into_iter());
-    assert_eq!(run(&mut (0..=octets.len())), whole, "octet by octet: {}", octets.escape_ascii());
-    for split in (0..octets.len()).step_by(1 + octets.len() / 1024) {
-        assert_eq!(
-            run(&mut [split, octets.len()].into_iter()),
-            whole,
-            "at {split}: {}",
-            octets.escape_ascii()
-        );
-    }
-    whole
+    })
 }
 
 /// The 101, or why there is none. `None` where this is an ordinary request.
