@@ -230,6 +230,9 @@ impl Connection {
         outbox.push_frame(last, if first { RSV1 } else { 0 }, opcode, payload, next_key(extra));
         if !data.is_empty() {
             link.remember(data, link.stamp(), *role, settings);
+        }
+        // Once for each message: by the fragment that has decided.
+        if first {
             link.run.note(data.len(), len);
         }
         true

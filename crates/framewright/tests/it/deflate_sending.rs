@@ -54,6 +54,23 @@ fn what_gets_no_shorter_is_sent_as_it_is_and_referred_to_by_nothing() {
 }
 
 #[test]
+fn a_message_in_many_fragments_that_do_not_pay_counts_once() {
+    let noise = SplitMix64::new(3).octets(500);
+    for role in ROLES {
+        for make in every_kind(role, &Config::default()) {
+            let mut endpoint = make();
+            for number in 1..=100 {
+                endpoint.connection.send_fragment(Message::Binary(&noise), number == 100).unwrap();
+                endpoint.drain();
+            }
+            endpoint.connection.send_binary(&[b'x'; 500]).unwrap();
+            endpoint.drain();
+            assert_eq!(compressed(&endpoint), [true, true]);
+        }
+    }
+}
+
+#[test]
 fn after_a_run_of_messages_that_do_not_pay_fewer_are_tried() {
     let mut rng = SplitMix64::new(2);
     for role in ROLES {
