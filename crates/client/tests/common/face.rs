@@ -260,7 +260,7 @@ impl Loop {
 }
 
 /// The event of the protocol crate has a conversion of its own.
-fn owned(event: event_loop::Event<'_>) -> Seen {
+pub(crate) fn owned(event: event_loop::Event<'_>) -> Seen {
     Seen::from(match event {
         event_loop::Event::Message(message) => framewright::Event::Message(message),
         event_loop::Event::Chunk(chunk) => framewright::Event::Chunk(chunk),

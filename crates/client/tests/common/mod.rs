@@ -8,7 +8,7 @@ mod face;
 mod peer;
 mod server;
 
-pub(crate) use face::{Command, Face, Kind, Loop, through_both_faces};
+pub(crate) use face::{Command, Face, Kind, Loop, owned, through_both_faces};
 pub(crate) use peer::Peer;
 pub(crate) use server::{Listener, Server};
 

@@ -9,6 +9,7 @@ mod compression;
 mod control;
 mod dropping;
 mod early;
+mod failed_writes;
 mod flooded;
 mod framing;
 mod halves;
