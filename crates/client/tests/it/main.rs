@@ -7,6 +7,7 @@ mod closing;
 #[cfg(feature = "deflate")]
 mod compression;
 mod control;
+mod deadlines;
 mod dropping;
 mod early;
 mod failed_writes;
