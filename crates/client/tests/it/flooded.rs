@@ -1,14 +1,24 @@
 //! Servers that send without end: what has a deadline keeps it.
 
-use crate::common::{Server, plain, request, through_both_faces};
-use framewright::{CloseCode, Config, Error, Timeout};
+use crate::common::{DEADLINE, Face, Loop, SOON, Server, plain, request, through_both_faces};
+use framewright::{CloseCode, Closure, Config, Error, SendError, Timeout};
+use framewright_client::blocking::ReceiveError;
 use framewright_client::{Options, blocking};
 use framewright_testkit::endpoint::Seen;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A server that sends messages until the client has gone, and never answers.
 fn flood() -> Server<()> {
     Server::open(|peer| while peer.try_send([0x82, 1, 0].repeat(1000)).is_ok() {})
+}
+
+/// The end, behind everything that comes before.
+fn end(client: &mut dyn Face) -> Closure {
+    let closure = std::iter::from_fn(|| client.next()).find_map(|seen| match seen {
+        Seen::Closed(closure) => Some(closure),
+        _ => None,
+    });
+    closure.expect("an end")
 }
 
 fn options() -> Options {
@@ -25,11 +35,7 @@ fn the_close_timeout_ends_a_closing_handshake_while_messages_keep_coming() {
         let server = flood();
         let mut client = kind.connect(request(server.addr()), &options()).expect("an open connection");
         client.start_close(1000, "").expect("an open connection");
-        let closure = std::iter::from_fn(|| client.next()).find_map(|seen| match seen {
-            Seen::Closed(closure) => Some(closure),
-            _ => None,
-        });
-        assert_eq!(closure.expect("an end").cause, Some(Error::Timeout(Timeout::Close)));
+        assert_eq!(end(&mut *client).cause, Some(Error::Timeout(Timeout::Close)));
         drop(client);
         server.end();
     });
@@ -41,6 +47,90 @@ fn closing_as_a_whole_ends_too() {
     let mut client = blocking::Client::connect_with(request(server.addr()), &options()).expect("it accepts");
     let closure = client.close(CloseCode::NORMAL, "").expect("a code");
     assert_eq!(closure.cause, Some(Error::Timeout(Timeout::Close)));
+    drop(client);
+    server.end();
+}
+
+/// A server that begins like this and goes on with Pongs until the client has gone. It ends at last, so that a client which does not is
+/// told of that, where another end is expected.
+fn flood_of_pongs(beginning: &'static str) -> Server {
+    Server::open(move |peer| {
+        peer.script(beginning);
+        // Large, so that few of them are many octets.
+        let pongs = [&[0x8A, 125][..], &[b'p'; 125]].concat().repeat(1000);
+        let until = Instant::now() + DEADLINE / 2;
+        while Instant::now() < until && peer.try_send(&pongs).is_ok() {}
+    })
+}
+
+// Control frames put the deadline off: it was looked at only when nothing was left to read.
+#[test]
+fn a_wait_for_a_message_ends_while_pongs_keep_coming() {
+    let server = flood_of_pongs("");
+    let mut client = blocking::Client::connect_with(request(server.addr()), &plain()).expect("it accepts");
+    for _ in 0..3 {
+        let outcome = client.receive_before(Instant::now() + SOON);
+        assert_eq!(outcome, Err(ReceiveError::TimedOut));
+    }
+    drop(client);
+    server.end();
+}
+
+// CLI-053, with a server that is not silent.
+#[test]
+fn the_message_timeout_ends_a_message_that_is_never_finished_while_pongs_keep_coming() {
+    through_both_faces(|kind| {
+        let server = flood_of_pongs("text !fin \"a\"");
+        let connection = Config { message_timeout: Some(SOON), ..Config::default() };
+        let options = Options { connection, ..plain() };
+        let mut client = kind.connect(request(server.addr()), &options).expect("an open connection");
+        assert_eq!(end(&mut *client).cause, Some(Error::Timeout(Timeout::Message)));
+        drop(client);
+        server.end();
+    });
+}
+
+/// A server that reads nothing, and goes on sending as long as the client takes it.
+fn flood_of_messages() -> Server {
+    Server::taking_little(|peer| {
+        let message = [&[0x82, 126, 0xEA, 0x60][..], &[7; 60_000]].concat();
+        while peer.try_send(&message).is_ok() {}
+    })
+}
+
+/// More than the sockets between a client and a server that does not read can hold.
+const UPLOAD: usize = 16 << 20;
+
+fn impatient() -> Options {
+    Options { connection: Config { write_timeout: Some(SOON), ..Config::default() }, ..plain() }
+}
+
+// CLI-058, with a server that is not silent.
+#[test]
+fn a_send_to_a_server_that_sends_but_does_not_read_ends_with_the_write_timeout() {
+    let server = flood_of_messages();
+    let mut client =
+        blocking::Client::connect_with(request(server.addr()), &impatient()).expect("it accepts");
+    assert_eq!(client.send_binary(&vec![7; UPLOAD]), Err(SendError::Closed));
+    assert_eq!(end(&mut client).cause, Some(Error::Timeout(Timeout::Write)));
+    drop(client);
+    server.end();
+}
+
+// The deadline was never acted on while something lay unread, and turn followed turn at once.
+#[test]
+fn an_event_loop_leaves_a_server_that_sends_but_does_not_read_and_does_not_spin_meanwhile() {
+    let server = flood_of_messages();
+    let mut client = Loop::connect(request(server.addr()), &impatient()).expect("an open connection");
+    client.send_binary(&vec![7; UPLOAD]).expect("it is queued");
+    let (mut turns, until) = (0, Instant::now() + DEADLINE);
+    while !client.client.is_done() {
+        client.turn(until).expect("an open connection");
+        turns += 1;
+        // A few suffice; this many pieces of a message come before the sockets are full and the server waits.
+        assert!(turns < 1000, "it spins");
+    }
+    assert_eq!(client.closure().expect("an end").cause, Some(Error::Timeout(Timeout::Write)));
     drop(client);
     server.end();
 }
