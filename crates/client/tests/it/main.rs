@@ -17,4 +17,5 @@ mod halves;
 mod handshake;
 mod requests;
 mod sending;
+mod turns;
 mod ways;

@@ -1,0 +1,74 @@
+//! What the turns of a client in an event loop keep to.
+
+use crate::common::{DEADLINE, Face, Loop, Server, owned, plain, request};
+use framewright::{CloseCode, Error};
+use framewright_client::event_loop::{Event, Turn};
+use framewright_testkit::endpoint::Seen;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+// What was received with the message on which the handler panicked was lost, so that the payload that followed was taken for frames.
+#[test]
+fn a_handler_that_panics_costs_its_connection_and_what_follows_is_not_taken_for_something_else() {
+    let (panicked, has_panicked) = mpsc::channel();
+    let (sent, is_sent) = mpsc::channel();
+    let server = Server::open(move |peer| {
+        peer.expect_text("go");
+        // Messages, and one of which a part is under way, whose payload looks like frames.
+        peer.script("repeat 5 { text \"real\" }; binary len=40 \"begin\"");
+        has_panicked.recv_timeout(DEADLINE).expect("the handler panics");
+        peer.script("repeat 10 { text \"fake\" }");
+        sent.send(()).expect("somebody listens");
+        assert_eq!(peer.expect_close(1011), "internal error");
+        peer.expect_end();
+    });
+    let mut client = Loop::connect(request(server.addr()), &plain()).expect("an open connection");
+    let mut socket = client.client.socket(Instant::now(), &mut client.buffers).expect("an open connection");
+    socket.send_text("go").expect("room");
+    drop(socket);
+    let until = Instant::now() + DEADLINE;
+    let panicking = |client: &mut Loop| {
+        client.turn_with(until, |_, event| {
+            if matches!(event, Event::Message(_)) {
+                // As a panic, without its message.
+                resume_unwind(Box::new("a fault of the application"));
+            }
+        })
+    };
+    while catch_unwind(AssertUnwindSafe(|| panicking(&mut client))).is_ok() {
+        assert!(Instant::now() < until, "no message");
+    }
+    panicked.send(()).expect("the server waits");
+    is_sent.recv_timeout(DEADLINE).expect("the server sends");
+
+    let mut seen = Vec::new();
+    client.turn_with(until, |_, event| seen.push(owned(event))).expect("an open connection");
+    let [Seen::Closed(closure)] = &seen[..] else { panic!("{seen:?}") };
+    assert_eq!(closure.cause, Some(Error::Failed(CloseCode::INTERNAL_ERROR)));
+    assert!(client.rest().is_empty());
+    server.end();
+}
+
+// Whoever looked at its connections in every round of its loop never slept.
+#[test]
+fn only_what_leaves_work_for_the_next_turn_makes_a_loop_hurry() {
+    let server = Server::open(|peer| {
+        peer.expect_text("work");
+        peer.answer_close();
+    });
+    let mut client = Loop::connect(request(server.addr()), &plain()).expect("an open connection");
+    while client.turn(Instant::now()).expect("an open connection") != Turn::Wait {}
+    let timeout = |client: &Loop| client.client.timeout(Instant::now()).expect("deadlines of keep-alive");
+    let socket = client.client.socket(Instant::now(), &mut client.buffers).expect("an open connection");
+    let _ = (socket.is_writable(), socket.is_open(), socket.buffered(), socket.subprotocol(), socket.stats());
+    drop(socket);
+    assert!(timeout(&client) > Duration::ZERO);
+    let mut socket = client.client.socket(Instant::now(), &mut client.buffers).expect("an open connection");
+    socket.send_text("work").expect("room");
+    drop(socket);
+    assert_eq!(timeout(&client), Duration::ZERO);
+    client.start_close(1000, "").expect("an open connection");
+    client.rest();
+    server.end();
+}
