@@ -3,7 +3,7 @@
 
 use crate::ending::{Ended, Ending};
 use crate::stream::{self, Io};
-use framewright::{Closure, Connection, Decoded, Error, RecvBuffer, State, Transmit};
+use framewright::{Closure, Connection, Decoded, Error, RecvBuffer, State, Timeout, Transmit};
 use mio::net::TcpStream;
 use std::io::IoSlice;
 use std::time::Instant;
@@ -20,9 +20,15 @@ const LEAST_READ: usize = 4 << 10;
 /// A buffer for outgoing octets that has grown beyond this is not kept for ever.
 pub(crate) const KEEP_TX: usize = 256 << 10;
 
-/// A deadline for something that the server sends is not acted on before what has come is looked at. So much is read then at the most,
-/// more than a socket holds: a server that goes on sending does not put it off for ever.
+/// What has come is looked at before a deadline, or a transport that takes nothing more, ends the connection. So much is read then at the
+/// most, more than a socket holds: a server that goes on sending does not put the end off for ever.
 const LAST_LOOK: usize = 8 << 20;
+
+/// One look reads no more than this: others want the lock, or their turn.
+const LOOK: usize = 1 << 20;
+
+/// The most octets that are read ahead, where a message may be longer.
+const READ_AHEAD: u64 = 64 << 20;
 
 pub(crate) struct Link {
     pub(crate) connection: Connection,
@@ -35,11 +41,13 @@ pub(crate) struct Link {
     eof: bool,
     /// Nothing can be written any more. What came before that is still read.
     broken: bool,
+    /// That is since the server has taken nothing for too long.
+    late: bool,
     /// Octets that the kernel has taken.
     written: u64,
-    /// Something that was queued was not written, and will not be.
-    unwritten: bool,
-    /// Octets read since a deadline has passed.
+    /// The most that were ever written or waiting: if it is less now, something was dropped.
+    queued: u64,
+    /// Octets looked at since a deadline has passed, or nothing can be written.
     overdue: usize,
     ending: Ending,
 }
@@ -55,8 +63,9 @@ impl Link {
             read_closed: true,
             eof: false,
             broken: false,
+            late: false,
             written: 0,
-            unwritten: false,
+            queued: 0,
             overdue: 0,
             ending: Ending::default(),
         }
@@ -87,6 +96,11 @@ impl Link {
         self.broken
     }
 
+    /// Notes what waits, so that it shows if it is dropped.
+    pub(crate) fn note_queued(&mut self) {
+        self.queued = self.queued.max(self.queued());
+    }
+
     /// Octets that the kernel has taken, and those that wait for it.
     pub(crate) fn queued(&self) -> u64 {
         self.written + self.connection.buffered() as u64
@@ -100,16 +114,19 @@ impl Link {
     /// How the connection has ended. A closing handshake of which our Close frame never left was not completed.
     pub(crate) fn closure(&self) -> Option<Closure> {
         let mut closure = self.connection.closure()?;
-        if closure.clean && self.unwritten {
+        if closure.clean && self.queued() < self.queued {
             closure.clean = false;
             closure.cause = Some(Error::TransportLost);
+        }
+        if self.late && closure.cause == Some(Error::TransportLost) {
+            closure.cause = Some(Error::Timeout(Timeout::Write));
         }
         Some(closure)
     }
 
     /// Reads once, into the room that a frame in progress asks for: for no more than has come, since a declared length allocates
     /// nothing.
-    pub(crate) fn read(&mut self, rx: &mut RecvBuffer) {
+    pub(crate) fn read(&mut self, rx: &mut RecvBuffer) -> usize {
         let remaining = usize::try_from(rx.frame_remaining()).unwrap_or(usize::MAX);
         let spare = rx.spare(remaining.min(rx.len()).max(LEAST_READ));
         let room = spare.len().min(LARGE_READ);
@@ -117,8 +134,8 @@ impl Link {
             Io::Moved(0) => self.eof = true,
             Io::Moved(count) => {
                 rx.filled(count);
-                self.overdue = self.overdue.saturating_add(count);
                 self.note_read(count, room);
+                return count;
             }
             // All that came before the connection broke has been read.
             Io::Blocked if self.broken => self.eof = true,
@@ -131,14 +148,30 @@ impl Link {
                 self.broken = true;
             }
         }
+        0
     }
 
-    /// Reads what has come, without looking at it, as long as less than `most` octets lie undecoded. For a time in which nothing
-    /// else can be done: a peer that waits for us to read, before it reads on itself, would keep us waiting for ever.
-    pub(crate) fn read_ahead(&mut self, rx: &mut RecvBuffer, most: u64) {
-        while self.is_readable() && rx.unread() as u64 <= most {
-            self.read(rx);
+    /// Notes that so many octets have been read to be looked at now.
+    pub(crate) fn note_look(&mut self, octets: usize) {
+        self.overdue = self.overdue.saturating_add(octets);
+        if self.broken && self.overdue >= LAST_LOOK {
+            self.eof = true;
         }
+    }
+
+    /// Reads some of what has come, without looking at it. For a time in which nothing else can be done: a peer that waits for us to
+    /// read, before it reads on itself, would keep us waiting for ever.
+    pub(crate) fn read_ahead(&mut self, rx: &mut RecvBuffer) {
+        let mut read = 0;
+        while self.may_read_ahead(rx.unread()) && read < LOOK {
+            read += self.read(rx);
+        }
+    }
+
+    /// Whether more may be read ahead where so many octets lie undecoded, and there is something to read.
+    pub(crate) fn may_read_ahead(&self, undecoded: usize) -> bool {
+        let most = self.connection.config().max_message.min(READ_AHEAD);
+        self.is_readable() && undecoded as u64 <= most
     }
 
     /// On epoll and kqueue a short read has emptied the socket.
@@ -148,16 +181,20 @@ impl Link {
         }
     }
 
-    /// The next event of what has come, reading as far as it takes. `None`: there is nothing to be had without waiting.
+    /// The next event of what has come, reading as far as it takes. `None`: there is nothing to be had without waiting, or so much was
+    /// read that others want the lock, and [`is_readable`](Link::is_readable) still.
     pub(crate) fn next(&mut self, rx: &mut RecvBuffer, now: Instant) -> Option<Decoded> {
+        let mut looked = 0;
         loop {
             if let Some(decoded) = self.connection.decode(now, rx) {
                 return Some(decoded);
             }
             if self.has_eof() {
                 self.connection.handle_eof(now);
-            } else if self.connection.state() != State::Closed && self.is_readable() {
-                self.read(rx);
+            } else if self.connection.state() != State::Closed && self.is_readable() && looked < LOOK {
+                let read = self.read(rx);
+                self.note_look(read);
+                looked += read;
             } else {
                 return None;
             }
@@ -171,6 +208,7 @@ impl Link {
 
     /// Writes what waits until the kernel takes no more. Where it never will, what waits is dropped.
     pub(crate) fn flush(&mut self, now: Instant) {
+        self.note_queued();
         loop {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let (used, octets) = match self.connection.poll_transmit(&mut slices) {
@@ -179,7 +217,6 @@ impl Link {
                 Transmit::Bytes { slices, octets } => (slices, octets),
             };
             if self.broken {
-                self.unwritten = true;
                 self.connection.transmitted(now, octets);
                 continue;
             }
@@ -189,10 +226,15 @@ impl Link {
                     self.connection.transmitted(now, count);
                 }
                 Io::Blocked => return self.connection.transmitted(now, 0),
-                // What has come is worth as much as before: it may say why.
-                Io::Lost(_) => (self.broken, self.readable) = (true, true),
+                Io::Lost(_) => self.give_up_writing(),
             }
         }
+    }
+
+    /// Nothing will be written any more. What has come is worth as much as before: it may say why.
+    fn give_up_writing(&mut self) {
+        (self.broken, self.readable) = (true, true);
+        self.overdue = 0;
     }
 
     fn end(&mut self, now: Instant) {
@@ -203,6 +245,9 @@ impl Link {
     /// After the end of the connection: reads and drops what still comes, until the server has closed the transport or has had
     /// its time. A bounded piece of that work for each call.
     pub(crate) fn finish(&mut self, scratch: &mut RecvBuffer, now: Instant) {
+        if self.eof || self.broken {
+            self.connection.handle_eof(now);
+        }
         self.flush(now);
         if self.is_done() || !self.is_readable() {
             return;
@@ -237,7 +282,7 @@ impl Link {
 
     /// Whether a deadline has passed; and then, whether so much was read since that it has to be acted on whatever is still coming.
     pub(crate) fn is_overdue(&mut self, now: Instant) -> bool {
-        if self.deadline().is_none_or(|deadline| deadline > now) {
+        if self.deadline().is_none_or(|deadline| deadline > now) && !self.broken {
             self.overdue = 0;
         }
         self.overdue >= LAST_LOOK
@@ -245,20 +290,28 @@ impl Link {
 
     /// Acts on deadlines that have passed. What has come has been looked at before.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        self.overdue = 0;
-        self.and_note_what_is_dropped(|connection| connection.handle_timeout(now));
+        self.handle_write_timeout(now);
+        if !self.broken {
+            self.overdue = 0;
+        }
+        self.connection.handle_timeout(now);
         self.ending.handle_timeout(&self.stream, now);
     }
 
     /// The same for whoever only sends, and knows nothing of what has come.
     pub(crate) fn handle_send_timeout(&mut self, now: Instant) {
-        self.and_note_what_is_dropped(|connection| connection.handle_send_timeout(now));
+        self.handle_write_timeout(now);
+        self.connection.handle_send_timeout(now);
     }
 
-    fn and_note_what_is_dropped(&mut self, act: impl FnOnce(&mut Connection)) {
-        let before = self.connection.buffered();
-        act(&mut self.connection);
-        self.unwritten |= self.connection.buffered() < before;
+    /// A server that takes nothing any more may have said why.
+    fn handle_write_timeout(&mut self, now: Instant) {
+        self.flush(now);
+        if self.connection.poll_write_timeout().is_some_and(|deadline| deadline <= now) {
+            self.late = true;
+            self.give_up_writing();
+            self.flush(now);
+        }
     }
 
     /// Whether more is held, while nothing is sent or received, than is held for ever.

@@ -28,8 +28,8 @@ pub struct Receiver {
     events: Events,
     rx: RecvBuffer,
     progress: Progress,
-    /// What large messages have needed has been given up, and none has come since.
-    trimmed: bool,
+    /// When the last event was given; `None` once what large messages have needed has been given up.
+    used: Option<Instant>,
 }
 
 /// How far the connection's end has come.
@@ -53,7 +53,7 @@ impl Receiver {
     pub(super) fn new(shared: Arc<Shared>, poll: Poll, events: Events, early: &[u8]) -> Receiver {
         let mut rx = RecvBuffer::with_capacity(NEW_RX.max(early.len()));
         rx.extend_from_slice(early);
-        Receiver { shared, poll, events, rx, progress: Progress::Open, trimmed: false }
+        Receiver { shared, poll, events, rx, progress: Progress::Open, used: Some(Instant::now()) }
     }
 
     /// Waits for the next message, however long that takes. `None` once the connection has ended cleanly, or its failure was
@@ -190,8 +190,9 @@ impl Receiver {
                 && let Some(decoded) = link.next(&mut self.rx, now)
             {
                 link.flush(now);
-                self.trimmed = false;
+                self.used = Some(now);
                 if !link.is_over() {
+                    watched.note_event();
                     return Ok(Some(Pulled::Event(decoded)));
                 }
                 self.progress = Progress::Ending;
@@ -200,12 +201,13 @@ impl Receiver {
             let is_due = timeout.is_some_and(|timeout| timeout <= now);
             if is_due && !asked && !link.is_done() {
                 drop(watched);
-                self.poll(Some(now));
-                asked = true;
+                asked = self.poll(Some(now));
                 continue;
             }
             // Before what waits is sent: a keep-alive Ping may be due.
-            link.handle_timeout(now);
+            if self.progress == Progress::Ending || !link.is_readable() {
+                link.handle_timeout(now);
+            }
             if self.progress == Progress::Ending {
                 link.finish(&mut self.rx, now);
             } else {
@@ -228,54 +230,50 @@ impl Receiver {
             let timeout = earliest(link.deadline(), deadline);
             watched.wait();
             drop(watched);
-            self.wait(timeout);
-            asked = true;
+            asked = self.wait(timeout);
         }
     }
 
-    /// Waits for readiness; meanwhile what large messages have needed is given up.
-    fn wait(&mut self, deadline: Option<Instant>) {
-        let since = Instant::now();
-        let may_trim = !self.trimmed && self.rx.is_empty();
-        let is_large = may_trim && (self.rx.capacity() > KEEP_RX || self.shared.lock().link.is_large());
-        let trim_at = is_large.then(|| since + KEEP_FOR);
-        self.poll(earliest(deadline, trim_at));
+    /// Waits for readiness; meanwhile what large messages have needed is given up. Whether the poll has told what there is.
+    fn wait(&mut self, deadline: Option<Instant>) -> bool {
+        let used = self.used.filter(|_| self.rx.is_empty());
+        let is_large = used.is_some() && (self.rx.capacity() > KEEP_RX || self.shared.lock().link.is_large());
+        let trim_at = used.filter(|_| is_large).map(|used| used + KEEP_FOR);
+        let asked = self.poll(earliest(deadline, trim_at));
         if self.events.is_empty() && trim_at.is_some_and(|at| at <= Instant::now()) {
-            self.trimmed = true;
+            self.used = None;
             self.rx = RecvBuffer::with_capacity(NEW_RX);
             let mut watched = self.shared.lock();
             watched.link.trim(0);
             watched.link.connection.free_codec();
         }
+        asked
     }
 
-    fn poll(&mut self, deadline: Option<Instant>) {
+    /// Waits for readiness. Whether what the poll has not told has not come: not so after an interruption.
+    fn poll(&mut self, deadline: Option<Instant>) -> bool {
         let polled = self.poll.poll(&mut self.events, until(deadline));
         let mut watched = self.shared.lock();
         match polled {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                watched.link.connection.handle_transport_error(Instant::now());
+            Ok(()) => {
+                let of_socket = self.events.iter().filter(|event| event.token() == SOCKET);
+                of_socket.for_each(|event| watched.link.note(event));
+                return true;
             }
-            _ => self
-                .events
-                .iter()
-                .filter(|event| event.token() == SOCKET)
-                .for_each(|event| watched.link.note(event)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => watched.link.connection.handle_transport_error(Instant::now()),
         }
+        false
     }
 
     /// Waits until the socket may take more, for a client that is both halves in one: meanwhile what comes is read and kept, as
     /// much as a message may have. A server that waits for us to read, before it reads on, would wait for ever.
     pub(super) fn wait_to_write(&mut self, deadline: Option<Instant>) {
-        self.read_ahead();
-        self.poll(deadline);
-        self.read_ahead();
-    }
-
-    fn read_ahead(&mut self) {
         let mut watched = self.shared.lock();
-        let most = watched.link.connection.config().max_message;
-        watched.link.read_ahead(&mut self.rx, most);
+        watched.link.read_ahead(&mut self.rx);
+        let more = watched.link.may_read_ahead(self.rx.unread());
+        drop(watched);
+        self.poll(if more { Some(Instant::now()) } else { deadline });
     }
 }
 

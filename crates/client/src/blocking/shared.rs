@@ -22,6 +22,8 @@ pub(super) struct Watched {
     looked: Instant,
     /// Somebody waits for what comes.
     waiting: bool,
+    /// The server's silence was excused once, and nothing has come since.
+    excused: bool,
 }
 
 /// An application that comes back within this time has not been away: the server's silence counts.
@@ -31,10 +33,17 @@ impl Watched {
     /// Somebody looks at what comes. If nobody has for long, the server had nothing to answer either.
     pub(super) fn look(&mut self, now: Instant) {
         let away = now.saturating_duration_since(self.looked);
-        if !std::mem::take(&mut self.waiting) && away > AWAY {
+        // Whoever has come back once has sent a Ping then, if one was due.
+        if !std::mem::take(&mut self.waiting) && away > AWAY && !self.excused {
             self.link.connection.excuse(away);
+            self.excused = true;
         }
         self.looked = now;
+    }
+
+    /// Something has come.
+    pub(super) fn note_event(&mut self) {
+        self.excused = false;
     }
 
     /// Somebody goes on to wait for what comes.
@@ -52,7 +61,7 @@ impl Shared {
         now: Instant,
     ) -> Arc<Shared> {
         let subprotocol = link.connection.subprotocol().map(Box::from);
-        let watched = Mutex::new(Watched { link, looked: now, waiting: false });
+        let watched = Mutex::new(Watched { link, looked: now, waiting: false, excused: false });
         Arc::new(Shared { watched, waker, uri, response, subprotocol })
     }
 

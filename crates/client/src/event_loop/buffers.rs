@@ -65,6 +65,9 @@ impl Buffers {
 
     /// After its turn.
     pub(super) fn reclaim(&mut self, connection: &mut Connection) {
+        if self.rx.capacity() > 2 * RX {
+            self.rx = RecvBuffer::with_capacity(RX);
+        }
         if let Some(tx) = connection.reclaim_transmit_buffer().filter(|tx| tx.capacity() <= KEEP_TX) {
             self.tx = Some(tx);
         }

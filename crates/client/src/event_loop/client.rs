@@ -117,6 +117,8 @@ impl Client {
             }
         }
         let Phase::Open(open) = &mut self.phase else { return Ok(Turn::Done) };
+        // Should the handler panic, the next turn is due at once.
+        self.again = true;
         if std::mem::replace(&mut open.in_turn, true) {
             open.after_panic(now);
         }
@@ -137,7 +139,9 @@ impl Client {
     /// unless it is open.
     pub fn socket<'a>(&'a mut self, now: Instant, buffers: &'a mut Buffers) -> Option<Socket<'a>> {
         match &mut self.phase {
-            Phase::Open(open) if open.told && open.link.connection.state() != State::Closed => {
+            Phase::Open(open)
+                if open.told && !open.in_turn && open.link.connection.state() != State::Closed =>
+            {
                 Some(Socket::between_turns(&mut open.link.connection, now, &mut self.again, buffers))
             }
             _ => None,
@@ -271,18 +275,24 @@ impl Open {
         let link = &mut self.link;
         if link.connection.wants_read() {
             if !self.undecoded && link.is_readable() {
-                link.read(rx);
+                let read = link.read(rx);
+                link.note_look(read);
             }
             // The end is told when what waits has been written.
             while link.connection.wants_read() {
                 let Some(event) = link.connection.next_event(now, rx) else { break };
+                link.note_queued();
+                // There is no room where nothing leaves any more.
+                if matches!(event, framewright::Event::Writable) && link.is_broken() {
+                    continue;
+                }
                 if let Some(event) = Event::of(event) {
                     handler(&mut Socket::new(&mut link.connection, now), event);
                 }
             }
         } else {
             // Nothing is decoded while too much waits to be sent, so that every message finds room for an answer.
-            link.read_ahead(rx, link.connection.config().max_message);
+            link.read_ahead(rx);
         }
         let (wants_read, is_paused) = (link.connection.wants_read(), link.connection.is_paused());
         self.undecoded = rx.has_undecoded() && (!wants_read || is_paused);
@@ -303,10 +313,16 @@ impl Open {
             self.tell(now, handler);
         }
         self.link.flush(now);
-        if self.link.connection.state() == State::Closed {
+        if self.link.connection.state() == State::Closed && !self.holds_end() {
             self.tell(now, handler);
             self.link.flush(now);
         }
+    }
+
+    /// Whether the end is not told yet: the closing handshake is complete when our Close frame has left.
+    fn holds_end(&self) -> bool {
+        self.link.connection.buffered() > 0
+            && self.link.connection.closure().is_some_and(|closure| closure.clean)
     }
 
     /// Hands over the event that needs no octets, if there is one.
@@ -318,6 +334,7 @@ impl Open {
         let Some(event) = self.link.connection.next_event(now, &mut nothing) else { return };
         let event = match (event, self.link.closure()) {
             (framewright::Event::Closed(_), Some(closure)) => Some(Event::Closed(closure)),
+            (framewright::Event::Writable, _) if self.link.is_broken() => None,
             (event, _) => Event::of(event),
         };
         if let Some(event) = event {
@@ -343,6 +360,10 @@ impl Open {
         }
         let receive = connection.wants_read()
             && (self.link.is_readable() || self.undecoded || self.link.has_eof() || connection.is_paused());
-        receive || connection.has_event()
+        let undecoded = self.parked.as_ref().map_or(0, |parked| parked.unread());
+        let read_ahead = connection.state() != State::Closed
+            && !connection.wants_read()
+            && self.link.may_read_ahead(undecoded);
+        receive || read_ahead || (connection.has_event() && !self.holds_end())
     }
 }

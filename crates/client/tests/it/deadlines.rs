@@ -177,3 +177,21 @@ fn a_sending_half_does_not_act_on_a_silence_of_which_only_the_receiving_half_can
     assert!(receiver.closure().is_some_and(|closure| closure.clean));
     server.end();
 }
+
+// Closing for good acted on the deadline of the closing handshake, though the server's answer had come in time.
+#[test]
+fn a_closing_handshake_that_was_answered_while_the_application_was_away_is_clean() {
+    let server = Server::open(|peer| {
+        peer.expect_close(1000);
+        peer.script("text \"last\"; close 1000");
+        peer.shutdown_write();
+        peer.expect_end();
+    });
+    let mut client = connect(server.addr(), Config { close_timeout: SOON, ..Config::default() });
+    client.start_close(CloseCode::NORMAL, "").expect("an open connection");
+    thread::sleep(3 * SOON);
+    assert_eq!(client.send_text("too late"), Err(framewright::SendError::Closed));
+    let closure = client.close(CloseCode::NORMAL, "").expect("a code");
+    assert_eq!((closure.code(), closure.clean, closure.cause), (1000, true, None));
+    server.end();
+}

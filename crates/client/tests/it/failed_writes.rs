@@ -1,7 +1,7 @@
 //! A write that fails ends one direction: what the server has said before is still received, and what was not sent is not told as sent.
 
 use crate::common::{DEADLINE, Face, Kind, Loop, SOON, Server, owned, plain, request, through_both_faces};
-use framewright::{Closure, Config, Error, SendError};
+use framewright::{Closure, Config, Error, SendError, Timeout};
 use framewright_client::blocking::{Client, ReceiveError};
 use framewright_client::{Options, event_loop};
 use framewright_testkit::endpoint::Seen;
@@ -57,7 +57,10 @@ fn assert_refused(seen: &[Seen]) {
 fn an_upload_that_the_server_refuses_and_resets_ends_with_what_the_server_has_said() {
     through_both_faces(|kind| {
         let server = refusing();
-        let mut client = kind.connect(request(server.addr()), &plain()).expect("an open connection");
+        // The end of the stream, read ahead while the upload waits, ends the transport: nobody waits for the close timeout.
+        let connection = Config { close_timeout: 10 * DEADLINE, ..Config::default() };
+        let options = Options { connection, ..plain() };
+        let mut client = kind.connect(request(server.addr()), &options).expect("an open connection");
         let outcome = client.send_binary(&vec![7; UPLOAD]);
         // In an event loop it is queued.
         assert_eq!(outcome, if kind == Kind::Blocking { Err(SendError::Closed) } else { Ok(()) });
@@ -172,10 +175,41 @@ fn a_send_to_a_server_that_closes_and_reads_nothing_fails_and_the_end_is_not_cle
     let (mut sender, mut receiver) = client.split();
     let sending = thread::spawn(move || sender.send_binary(&vec![7; UPLOAD]));
     let until = Instant::now() + DEADLINE;
-    assert_eq!(receiver.receive_before(until), Err(ReceiveError::Failed(Error::TransportLost)));
+    let late = Error::Timeout(Timeout::Write);
+    assert_eq!(receiver.receive_before(until), Err(ReceiveError::Failed(late.clone())));
     assert_eq!(sending.join().expect("no panic"), Err(SendError::Closed));
-    assert_unanswered(&receiver.closure().expect("an end"), 1000);
+    let closure = receiver.closure().expect("an end");
+    assert_eq!((closure.code(), closure.clean, closure.cause), (1000, false, Some(late)));
     drop(receiver);
     gone.send(()).expect("the server waits");
     server.end();
+}
+
+// What the server had said before it took nothing more was dropped with the connection, though the transport stood.
+#[test]
+fn a_server_that_takes_nothing_any_more_is_heard_all_the_same() {
+    through_both_faces(|kind| {
+        let (gone, is_gone) = mpsc::channel::<()>();
+        let server = Server::taking_little(move |peer| {
+            peer.wait_for(10_000);
+            peer.script("text \"too long\"; close 1009");
+            let _ = is_gone.recv_timeout(DEADLINE);
+            peer.wait_gone();
+            peer.forget();
+        });
+        let connection = Config { write_timeout: Some(5 * SOON), ..Config::default() };
+        let options = Options { connection, ..plain() };
+        let mut client = kind.connect(request(server.addr()), &options).expect("an open connection");
+        let _ = client.send_binary(&vec![7; UPLOAD]);
+        let seen = but_room(client.rest());
+        let [text, Seen::CloseReceived { code: Some(1009), .. }, Seen::Closed(closure)] = &seen[..] else {
+            panic!("{seen:?}")
+        };
+        assert_eq!(text, &Seen::Text("too long".to_owned()));
+        let late = Some(Error::Timeout(Timeout::Write));
+        assert_eq!((closure.code(), closure.clean, &closure.cause), (1009, false, &late));
+        drop(client);
+        gone.send(()).expect("the server waits");
+        server.end();
+    });
 }

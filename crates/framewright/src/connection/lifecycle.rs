@@ -24,8 +24,7 @@ impl Connection {
         self.handle_deadlines(now, &ALL);
     }
 
-    /// The same for the deadlines alone that have to do with sending: keep-alive Pings, what the peer takes, and the end of the
-    /// transport. For a thread that only writes, beside one that reads and knows whether the peer is silent.
+    /// The same for the deadlines alone that have to do with sending: keep-alive Pings, and what the peer takes. For a thread that only writes, beside one that reads and knows whether the peer is silent.
     pub fn handle_send_timeout(&mut self, now: Instant) {
         self.handle_deadlines(now, &SENDING);
     }

@@ -32,7 +32,7 @@ const COUNT: usize = 6;
 pub(super) const ALL: [Timer; COUNT] =
     [Timer::KeepAlive, Timer::Pong, Timer::Idle, Timer::Message, Timer::Write, Timer::Close];
 /// Those for which nothing that the peer has sent matters.
-pub(super) const SENDING: [Timer; 3] = [Timer::KeepAlive, Timer::Write, Timer::Close];
+pub(super) const SENDING: [Timer; 2] = [Timer::KeepAlive, Timer::Write];
 const NEVER: u32 = u32::MAX;
 
 impl Timers {

@@ -79,6 +79,14 @@ impl Connection {
         self.timers.next_of(&SENDING)
     }
 
+    /// When the peer has taken nothing for [`Config::write_timeout`](super::Config::write_timeout): one of the deadlines of
+    /// [`handle_timeout`](Connection::handle_timeout). A driver that would rather read first what the peer has said says instead that
+    /// everything was transmitted, and gives up the transport for writing.
+    #[must_use]
+    pub fn poll_write_timeout(&self) -> Option<Instant> {
+        self.timers.next_of(&[Timer::Write])
+    }
+
     /// Whether [`next_event`](Connection::next_event) has an event that needs no octets.
     #[inline]
     #[must_use]
