@@ -22,6 +22,11 @@ fn refusing() -> Server {
     })
 }
 
+/// Whoever waits for a server that is gone fails.
+fn without_close_timeout() -> Options {
+    Options { connection: Config { close_timeout: 100 * DEADLINE, ..Config::default() }, ..plain() }
+}
+
 /// A server that has said everything when it is greeted, and is gone: what is written then fails.
 fn leaving(script: &'static str) -> Server {
     Server::open(move |peer| {
@@ -57,10 +62,7 @@ fn assert_refused(seen: &[Seen]) {
 fn an_upload_that_the_server_refuses_and_resets_ends_with_what_the_server_has_said() {
     through_both_faces(|kind| {
         let server = refusing();
-        // The end of the stream, read ahead while the upload waits, ends the transport: nobody waits for the close timeout.
-        let connection = Config { close_timeout: 10 * DEADLINE, ..Config::default() };
-        let options = Options { connection, ..plain() };
-        let mut client = kind.connect(request(server.addr()), &options).expect("an open connection");
+        let mut client = kind.connect(request(server.addr()), &without_close_timeout()).expect("it accepts");
         let outcome = client.send_binary(&vec![7; UPLOAD]);
         // In an event loop it is queued.
         assert_eq!(outcome, if kind == Kind::Blocking { Err(SendError::Closed) } else { Ok(()) });
@@ -69,10 +71,36 @@ fn an_upload_that_the_server_refuses_and_resets_ends_with_what_the_server_has_sa
     });
 }
 
+// The end of the stream was read while the upload went on, before the Close was decoded, and waited for once more behind it.
+#[test]
+fn an_end_of_the_stream_that_was_read_ahead_is_not_waited_for_again() {
+    through_both_faces(|kind| {
+        let server = Server::taking_little(|peer| {
+            peer.wait_for(10_000);
+            peer.script("text \"too long\"; close 1009");
+            peer.shutdown_write();
+            // It is polite.
+            assert_eq!(peer.frame().payload.len(), UPLOAD);
+            peer.expect_close(1009);
+            peer.expect_end();
+            peer.forget();
+        });
+        let mut client = kind.connect(request(server.addr()), &without_close_timeout()).expect("it accepts");
+        client.send_binary(&vec![7; UPLOAD]).expect("the server reads it");
+        let seen = but_room(client.rest());
+        let [Seen::Text(_), Seen::CloseReceived { .. }, Seen::Closed(closure)] = &seen[..] else {
+            panic!("{seen:?}")
+        };
+        assert!(closure.clean, "{closure:?}");
+        server.end();
+    });
+}
+
 #[test]
 fn a_receiving_half_is_told_why_the_upload_of_the_other_half_was_refused() {
     let server = refusing();
-    let client = Client::connect_with(request(server.addr()), &plain()).expect("an open connection");
+    let client =
+        Client::connect_with(request(server.addr()), &without_close_timeout()).expect("an open connection");
     let (mut sender, mut receiver) = client.split();
     let sending = thread::spawn(move || {
         let outcome = sender.send_binary(&vec![7; UPLOAD]);

@@ -1,15 +1,22 @@
 //! Servers that send without end: what has a deadline keeps it.
 
-use crate::common::{DEADLINE, Face, Loop, SOON, Server, plain, request, through_both_faces};
+use crate::common::{DEADLINE, Face, Loop, Peer, SOON, Server, plain, request, through_both_faces};
 use framewright::{CloseCode, Closure, Config, Error, SendError, Timeout};
 use framewright_client::blocking::ReceiveError;
 use framewright_client::{Options, blocking};
 use framewright_testkit::endpoint::Seen;
 use std::time::{Duration, Instant};
 
+/// Sends this until the client has gone. It ends at last, so that a client which does not leave is told of that, where something else is
+/// expected.
+fn send_without_end(peer: &mut Peer, octets: &[u8]) {
+    let until = Instant::now() + DEADLINE;
+    while Instant::now() < until && peer.try_send(octets).is_ok() {}
+}
+
 /// A server that sends messages until the client has gone, and never answers.
 fn flood() -> Server<()> {
-    Server::open(|peer| while peer.try_send([0x82, 1, 0].repeat(1000)).is_ok() {})
+    Server::open(|peer| send_without_end(peer, &[0x82, 1, 0].repeat(1000)))
 }
 
 /// The end, behind everything that comes before.
@@ -51,22 +58,20 @@ fn closing_as_a_whole_ends_too() {
     server.end();
 }
 
-/// A server that begins like this and goes on with Pongs until the client has gone. It ends at last, so that a client which does not is
-/// told of that, where another end is expected.
-fn flood_of_pongs(beginning: &'static str) -> Server {
+/// A server that begins like this and goes on with Pongs of so many octets, until the client has gone.
+fn flood_of_pongs(beginning: &'static str, len: u8) -> Server {
     Server::open(move |peer| {
         peer.script(beginning);
-        // Large, so that few of them are many octets.
-        let pongs = [&[0x8A, 125][..], &[b'p'; 125]].concat().repeat(1000);
-        let until = Instant::now() + DEADLINE / 2;
-        while Instant::now() < until && peer.try_send(&pongs).is_ok() {}
+        let pong = [&[0x8A, len][..], &vec![b'p'; usize::from(len)]].concat();
+        send_without_end(peer, &pong.repeat((64 << 10) / pong.len()));
     })
 }
 
 // Control frames put the deadline off: it was looked at only when nothing was left to read.
 #[test]
 fn a_wait_for_a_message_ends_while_pongs_keep_coming() {
-    let server = flood_of_pongs("");
+    // Small, so that the client never comes to the end of those that have come.
+    let server = flood_of_pongs("", 0);
     let mut client = blocking::Client::connect_with(request(server.addr()), &plain()).expect("it accepts");
     for _ in 0..3 {
         let outcome = client.receive_before(Instant::now() + SOON);
@@ -80,7 +85,8 @@ fn a_wait_for_a_message_ends_while_pongs_keep_coming() {
 #[test]
 fn the_message_timeout_ends_a_message_that_is_never_finished_while_pongs_keep_coming() {
     through_both_faces(|kind| {
-        let server = flood_of_pongs("text !fin \"a\"");
+        // Large, so that the client soon has read much.
+        let server = flood_of_pongs("text !fin \"a\"", 125);
         let connection = Config { message_timeout: Some(SOON), ..Config::default() };
         let options = Options { connection, ..plain() };
         let mut client = kind.connect(request(server.addr()), &options).expect("an open connection");
@@ -94,7 +100,7 @@ fn the_message_timeout_ends_a_message_that_is_never_finished_while_pongs_keep_co
 fn flood_of_messages() -> Server {
     Server::taking_little(|peer| {
         let message = [&[0x82, 126, 0xEA, 0x60][..], &[7; 60_000]].concat();
-        while peer.try_send(&message).is_ok() {}
+        send_without_end(peer, &message);
     })
 }
 
