@@ -16,7 +16,7 @@ fn send_without_end(peer: &mut Peer, octets: &[u8]) {
 
 /// A server that sends messages until the client has gone, and never answers.
 fn flood() -> Server<()> {
-    Server::open(|peer| send_without_end(peer, &[0x82, 1, 0].repeat(1000)))
+    Server::open(|peer| send_without_end(peer, &[&[0x82, 16][..], &[7; 16]].concat().repeat(1000)))
 }
 
 /// The end, behind everything that comes before.
@@ -85,8 +85,8 @@ fn a_wait_for_a_message_ends_while_pongs_keep_coming() {
 #[test]
 fn the_message_timeout_ends_a_message_that_is_never_finished_while_pongs_keep_coming() {
     through_both_faces(|kind| {
-        // Large, so that the client soon has read much.
-        let server = flood_of_pongs("text !fin \"a\"", 125);
+        // So small that the client never comes to the end of them, and so large that it soon has read much.
+        let server = flood_of_pongs("text !fin \"a\"", 16);
         let connection = Config { message_timeout: Some(SOON), ..Config::default() };
         let options = Options { connection, ..plain() };
         let mut client = kind.connect(request(server.addr()), &options).expect("an open connection");
