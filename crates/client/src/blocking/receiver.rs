@@ -6,7 +6,7 @@ use super::shared::Shared;
 use super::{SOCKET, until};
 use crate::link::earliest;
 use framewright::handshake::{ServerResponse, WsUri};
-use framewright::{Closure, Decoded, Event, Message, RecvBuffer, Stats};
+use framewright::{CloseCode, Closure, Connection, Decoded, Event, Message, RecvBuffer, SendError, Stats};
 use mio::{Events, Poll};
 use std::fmt;
 use std::io;
@@ -93,6 +93,17 @@ impl Receiver {
     /// The messages to come, each in memory of its own.
     pub fn messages(&mut self) -> Messages<'_> {
         Messages::new(self)
+    }
+
+    /// Starts the closing handshake, as [`Sender::start_close`](super::Sender::start_close) does. It is complete when there are no more
+    /// events.
+    ///
+    /// # Errors
+    /// Those of [`Connection::close`](framewright::Connection::close).
+    pub fn start_close(&mut self, code: impl Into<Option<CloseCode>>, reason: &str) -> Result<(), SendError> {
+        let (shared, code) = (Arc::clone(&self.shared), code.into());
+        let mut close = |connection: &mut Connection| connection.close(code, reason);
+        shared.transmit(&mut close, &mut |deadline| self.wait_to_write(deadline))
     }
 
     /// How the connection ended; `None` before.

@@ -47,6 +47,21 @@ fn pings_are_answered_while_nobody_sends() {
     server.end();
 }
 
+#[test]
+fn the_receiving_half_begins_the_closing_handshake_too() {
+    let server = Server::open(|peer| {
+        peer.expect_close(1000);
+        peer.script("text \"last\"; close 1000");
+    });
+    let (mut sender, mut receiver) = halves(server.addr());
+    receiver.start_close(CloseCode::NORMAL, "").expect("an open connection");
+    assert_eq!(receiver.start_close(CloseCode::NORMAL, ""), Err(SendError::Closed));
+    assert_eq!(sender.send_text("late"), Err(SendError::Closed));
+    assert_eq!(receive_all(receiver), ["last"]);
+    assert!(sender.closure().is_some_and(|closure| closure.clean));
+    server.end();
+}
+
 // Conformance 73, 75.
 #[test]
 fn the_sending_half_begins_the_closing_handshake_and_the_receiving_half_completes_it() {
