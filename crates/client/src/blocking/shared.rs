@@ -82,8 +82,8 @@ impl Shared {
                 let mut watched = self.lock();
                 let now = Instant::now();
                 let link = &mut watched.link;
-                link.handle_send_timeout(now);
                 let before = (link.connection.state(), link.is_broken());
+                link.handle_send_timeout(now);
                 if queued.is_none() && !link.is_broken() {
                     match command(&mut link.connection) {
                         Ok(()) => queued = Some((link.queued(), link.connection.buffered())),

@@ -62,6 +62,33 @@ fn the_receiving_half_begins_the_closing_handshake_too() {
     server.end();
 }
 
+// It waited for its own deadline, which was far away when it began to wait.
+#[test]
+fn a_receiving_half_that_waits_is_told_that_the_server_takes_nothing() {
+    let (gone, is_gone) = mpsc::channel::<()>();
+    let server = Server::taking_little(move |peer| {
+        let _ = is_gone.recv_timeout(DEADLINE);
+        peer.wait_gone();
+        peer.forget();
+    });
+    let config = Config { write_timeout: Some(5 * SOON), keep_alive_interval: None, ..Config::default() };
+    let (mut sender, mut receiver) = connect(server.addr(), config).split();
+    let begun = Instant::now();
+    let receiving = thread::spawn(move || {
+        let outcome = receiver.receive_before(begun + DEADLINE).map(|_| ());
+        (outcome, receiver)
+    });
+    // It waits by then, or the wait is not what is tested: either way it has to end.
+    thread::sleep(SOON);
+    assert_eq!(sender.send_binary(&vec![7; 16 << 20]), Err(SendError::Closed));
+    let (outcome, receiver) = receiving.join().expect("no panic");
+    assert_eq!(outcome, Err(ReceiveError::Failed(Error::Timeout(Timeout::Write))));
+    assert!(begun.elapsed() < DEADLINE, "it was not woken");
+    drop((sender, receiver));
+    gone.send(()).expect("the server waits");
+    server.end();
+}
+
 // Conformance 73, 75.
 #[test]
 fn the_sending_half_begins_the_closing_handshake_and_the_receiving_half_completes_it() {
