@@ -18,25 +18,11 @@ fn descriptors() -> usize {
 
 /// An opened client whose server's end is here.
 fn opened(listener: &Listener) -> (Loop, common::Peer) {
-    let (mut client, mut peer) = connected(listener);
+    let (mut client, mut peer) = Loop::asking(listener);
     peer.upgrade();
     while !client.is_open() {
         client.turn(Instant::now() + DEADLINE).expect("an answer");
     }
-    (client, peer)
-}
-
-/// One that has sent its request.
-fn connected(listener: &Listener) -> (Loop, common::Peer) {
-    let mut client = Loop::start(request(listener.addr()), &plain()).expect("a request");
-    let mut peer = loop {
-        client.turn(Instant::now() + SOON / 4).expect("a connection");
-        if let Some(peer) = listener.try_accept() {
-            break peer;
-        }
-    };
-    let _ = client.turn(Instant::now() + SOON / 4);
-    peer.read_request();
     (client, peer)
 }
 
@@ -58,7 +44,7 @@ fn drop_everywhere(listener: &Listener) {
     }
     while listener.try_accept().is_some() {}
     // In the handshake.
-    drop(connected(listener));
+    drop(Loop::asking(listener));
     // Open, with a message that has come in part, and with one of ours that waits.
     let (mut client, mut peer) = opened(listener);
     peer.script("binary \"x\" * 1000 len=100000");

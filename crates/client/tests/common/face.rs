@@ -1,6 +1,6 @@
 //! One way to drive both faces of the client, so that each test goes through both.
 
-use super::DEADLINE;
+use super::{DEADLINE, Listener, Peer, SOON, plain, request};
 use framewright::{CloseCode, Closure, Message, OwnedMessage, Prepared, SendError, Stats};
 use framewright_client::{ClientRequest, ConnectError, Options, ServerResponse, blocking, event_loop};
 use framewright_testkit::endpoint::Seen;
@@ -207,6 +207,21 @@ impl Loop {
             this.turn(until)?;
         }
         Ok(this)
+    }
+
+    /// One that has sent its request, and the server that has read it.
+    pub(crate) fn asking(listener: &Listener) -> (Loop, Peer) {
+        let mut this = Loop::start(request(listener.addr()), &plain()).expect("a request");
+        let mut peer = loop {
+            this.turn(Instant::now() + SOON / 4).expect("a connection");
+            if let Some(peer) = listener.try_accept() {
+                break peer;
+            }
+        };
+        // Its request is under way.
+        this.turn(Instant::now() + SOON / 4).expect("a connection");
+        peer.read_request();
+        (this, peer)
     }
 
     /// Begins to connect, and does not wait.

@@ -26,16 +26,7 @@ fn a_client_dropped_while_it_resolves_or_connects_leaves_nothing_behind() {
 #[test]
 fn a_client_dropped_in_the_opening_handshake_ends_the_transport() {
     let listener = Listener::bind();
-    let mut client = Loop::start(request(listener.addr()), &plain()).expect("a request");
-    let mut peer = loop {
-        client.turn(Instant::now() + SOON / 4).expect("a connection");
-        if let Some(peer) = listener.try_accept() {
-            break peer;
-        }
-    };
-    // Its request is under way.
-    client.turn(Instant::now() + SOON / 4).expect("a connection");
-    peer.read_request();
+    let (client, mut peer) = Loop::asking(&listener);
     peer.send("HTTP/1.1 101 Switching Protocols\r\nUpgr");
     drop(client);
     peer.expect_gone();

@@ -81,15 +81,7 @@ fn an_end_of_the_stream_that_came_with_the_answer_is_seen_behind_many_frames() {
     let frames = || script::bytes(Role::Server, "repeat 30 { binary \"x\" * 1000 }");
     // All of it is there before the client looks.
     let listener = Listener::bind();
-    let mut client = Loop::start(request(listener.addr()), &plain()).expect("a request");
-    let mut peer = loop {
-        client.turn(Instant::now() + SOON / 4).expect("a connection");
-        if let Some(peer) = listener.try_accept() {
-            break peer;
-        }
-    };
-    client.turn(Instant::now() + SOON / 4).expect("a connection");
-    peer.read_request();
+    let (mut client, mut peer) = Loop::asking(&listener);
     peer.send([peer.answer("").as_bytes(), &frames()].concat());
     peer.shutdown_write();
     assert_eq!(client.rest().len(), MESSAGES + 1);

@@ -6,7 +6,7 @@ use framewright_testkit::naive_response;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::handshake_properties::{damage, octet};
+use crate::handshake_properties::{damage, field_lines, octet};
 
 /// Lines that an answer is put together from: usual ones, and ones just beside them.
 const LINES: &[&str] = &[
@@ -79,17 +79,7 @@ const BODIES: &[&str] = &[
 ];
 
 fn response() -> impl Strategy<Value = Vec<u8>> {
-    let line = || prop::sample::select(LINES);
-    let changed = vec((line(), any::<bool>()), 0..3).prop_map(|changes| {
-        let mut lines = CORRECT.to_vec();
-        for (line, replaces) in changes {
-            let name = &line[..line.find(':').unwrap_or(line.len())];
-            lines.retain(|other| !replaces || !other.starts_with(name));
-            lines.push(line);
-        }
-        lines
-    });
-    let lines = prop_oneof![3 => changed, 1 => vec(line(), 0..10)];
+    let lines = field_lines(&CORRECT, LINES);
     let status_line = prop_oneof![2 => Just(0), 1 => 0..STATUS_LINES.len()];
     (status_line, lines, prop::sample::select(BODIES), vec(damage(), 0..3)).prop_map(
         |(first, lines, body, damages)| {

@@ -120,10 +120,14 @@ pub(crate) fn damage() -> impl Strategy<Value = Damage> {
     ]
 }
 
-fn request() -> impl Strategy<Value = Vec<u8>> {
-    let line = || prop::sample::select(LINES);
+/// Field lines: mostly the correct ones with some of `others` added, or in place of those of the same name.
+pub(crate) fn field_lines(
+    correct: &'static [&'static str],
+    others: &'static [&'static str],
+) -> impl Strategy<Value = Vec<&'static str>> {
+    let line = || prop::sample::select(others);
     let changed = vec((line(), any::<bool>()), 0..4).prop_map(|changes| {
-        let mut lines = CORRECT.to_vec();
+        let mut lines = correct.to_vec();
         for (line, replaces) in changes {
             let name = &line[..line.find(':').unwrap_or(line.len())];
             lines.retain(|other| !replaces || !other.starts_with(name));
@@ -131,7 +135,11 @@ fn request() -> impl Strategy<Value = Vec<u8>> {
         }
         lines
     });
-    let lines = prop_oneof![3 => changed, 1 => vec(line(), 0..10)];
+    prop_oneof![3 => changed, 1 => vec(line(), 0..10)]
+}
+
+fn request() -> impl Strategy<Value = Vec<u8>> {
+    let lines = field_lines(&CORRECT, LINES);
     let request_line = prop_oneof![2 => Just(0), 1 => 0..REQUEST_LINES.len()];
     (request_line, lines, vec(damage(), 0..3)).prop_map(|(first, lines, damages)| {
         let mut octets = format!("{}\r\n", REQUEST_LINES[first]).into_bytes();
