@@ -135,8 +135,8 @@ impl Client {
         Ok(if self.again { Turn::Again } else { Turn::Wait })
     }
 
-    /// The connection, to send between two turns; the next one writes it, and [`timeout`](Client::timeout) is zero until then. `None`
-    /// unless it is open.
+    /// The connection, to send between two turns; the next one writes it, and once something was sent [`timeout`](Client::timeout) is zero
+    /// until then. Drop it before the next turn. `None` unless the connection is open.
     pub fn socket<'a>(&'a mut self, now: Instant, buffers: &'a mut Buffers) -> Option<Socket<'a>> {
         match &mut self.phase {
             Phase::Open(open)

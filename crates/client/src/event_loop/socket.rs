@@ -5,13 +5,14 @@ use crate::commands::commands;
 use framewright::{CloseCode, Connection, SendError, State, Stats};
 use std::time::Instant;
 
-/// An open connection, for the length of a callback. Nothing here waits: what is sent is collected, and written at the end of the
-/// turn. Sending is refused, and nothing queued, when [`Config::high_water`](framewright::Config::high_water) octets wait
+/// An open connection, for the length of a callback, or between two turns ([`Client::socket`](super::Client::socket)). Nothing here waits:
+/// what is sent is collected, and written at the end of the turn. Sending is refused, and nothing queued, when [`Config::high_water`](framewright::Config::high_water) octets wait
 /// ([`SendError::Full`], then [`Event::Writable`](super::Event::Writable) follows), or when the connection is closing.
 #[derive(Debug)]
 pub struct Socket<'a> {
     connection: &'a mut Connection,
     now: Instant,
+    /// `None` in a callback.
     between: Option<BetweenTurns<'a>>,
 }
 
