@@ -1,8 +1,8 @@
 //! What a server, its event loops and its connections have to do with permessage-deflate (RFC 7692): with which terms it is
 //! agreed on, and who is lent the one set of compressors and decompressors that a loop has.
 
+use crate::api::route::Route;
 use crate::pool::KEEP_FOR;
-use crate::route::Route;
 use framewright::deflate::{Codec, DeflateMemory, Reservation};
 use framewright::handshake::{Accept, Request};
 use framewright::{Connection, Role};

@@ -1,11 +1,11 @@
 //! What the connections of one event loop share: buffers that are lent to one at a time, and what the whole server knows.
 
+use crate::api::options::ServerLimits;
+use crate::api::route::Routes;
 use crate::compression::{Memory, Shared};
-use crate::counters::Counters;
-use crate::mailbox::Mailbox;
-use crate::options::ServerLimits;
+use crate::event_loop::limits::Counters;
+use crate::event_loop::mailbox::Mailbox;
 use crate::pool::Pool;
-use crate::route::Routes;
 use framewright::{Delivery, RecvBuffer, TransmitBuffer};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

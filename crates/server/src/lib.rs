@@ -27,30 +27,23 @@
 
 #![forbid(unsafe_code)]
 
+mod api;
 #[cfg_attr(not(feature = "deflate"), path = "without_compression.rs")]
 mod compression;
+mod connection;
 mod context;
-mod counters;
 mod event_loop;
 mod guard;
-mod handle;
-mod handler;
-mod linger;
-mod listener;
-mod mailbox;
-mod open;
-mod opening;
-mod options;
 mod parking;
 mod pool;
-mod route;
 mod server;
-mod slab;
-mod slot;
-mod socket;
-mod stream;
-mod wheel;
 
+pub use api::handle::{Handle, HandleError, KeepOpen};
+pub use api::handler::{Decision, Deferred, Handler, Incoming};
+pub use api::options::{Options, ServerLimits};
+pub use api::socket::Socket;
+pub use event_loop::listener::ListenAddr;
+pub use event_loop::stream::PeerAddr;
 #[cfg(feature = "deflate")]
 pub use framewright::deflate::{
     DeflateConfig, DeflateMemoryStats, DeflateParams, DeflatePolicy, Level, WindowBits,
@@ -63,10 +56,4 @@ pub use framewright::{
     Chunk, CloseCode, CloseFrame, Closure, Config, Delivery, Error, LimitExceeded, Message, PeerMisbehaved,
     Prepared, SendError, Stats, Timeout,
 };
-pub use handle::{Handle, HandleError, KeepOpen};
-pub use handler::{Decision, Deferred, Handler, Incoming};
-pub use listener::ListenAddr;
-pub use options::{Options, ServerLimits};
 pub use server::{Server, ServerBuilder, ServerHandle, ServerStats};
-pub use socket::Socket;
-pub use stream::PeerAddr;

@@ -1,14 +1,14 @@
 //! Building a server, running it, stopping it.
 
+use crate::api::handler::{ErasedHandler, Handler};
+use crate::api::options::{Options, ServerLimits};
+use crate::api::route::{Page, Route, Routes};
 use crate::compression::Memory;
 use crate::context::Site;
-use crate::counters::Counters;
+use crate::event_loop::limits::Counters;
+use crate::event_loop::listener::{ListenAddr, Listener};
+use crate::event_loop::mailbox::{Command, Mailbox};
 use crate::event_loop::{EventLoop, prepare};
-use crate::handler::{ErasedHandler, Handler};
-use crate::listener::{ListenAddr, Listener};
-use crate::mailbox::{Command, Mailbox};
-use crate::options::{Options, ServerLimits};
-use crate::route::{Page, Route, Routes};
 use framewright::handshake::Response;
 use mio::Poll;
 use std::fmt;

@@ -1,6 +1,6 @@
 //! Stands in for `compression` where the crate is built without permessage-deflate: every offer is declined.
 
-use crate::route::Route;
+use crate::api::route::Route;
 use framewright::Connection;
 use framewright::handshake::{Accept, Request};
 use std::time::{Duration, Instant};

@@ -1,8 +1,8 @@
 //! How other threads reach an event loop: a queue and a waker.
 
-use crate::handler::ErasedDecision;
-use crate::slab::Key;
-use crate::stream::{PeerAddr, Stream};
+use crate::api::handler::ErasedDecision;
+use crate::event_loop::slab::Key;
+use crate::event_loop::stream::{PeerAddr, Stream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -10,7 +10,7 @@ use std::time::Instant;
 /// What a loop is asked to do.
 pub(crate) enum Command {
     /// Take over a connection that another loop has accepted.
-    Adopt(Stream, Option<PeerAddr>, crate::counters::Counted),
+    Adopt(Stream, Option<PeerAddr>, crate::event_loop::limits::Counted),
     /// A connection's handle has queued something.
     Attend(Key),
     /// The decision on a deferred request.

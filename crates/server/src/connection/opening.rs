@@ -1,15 +1,15 @@
 //! A connection before it is one: reads a request, finds its route, asks the handler, and writes the answer.
 
+use crate::api::handler::{ErasedDecision, Seat};
+use crate::api::route::Route;
 use crate::compression::Terms;
+use crate::connection::linger::Lingering;
+use crate::connection::open::Open;
+use crate::connection::slot::{Next, Phase, Ready};
 use crate::context::{Context, Site};
+use crate::event_loop::slab::Key;
+use crate::event_loop::stream::{Io, PeerAddr, Stream};
 use crate::guard::guarded;
-use crate::handler::{ErasedDecision, Seat};
-use crate::linger::Lingering;
-use crate::open::Open;
-use crate::route::Route;
-use crate::slab::Key;
-use crate::slot::{Next, Phase, Ready};
-use crate::stream::{Io, PeerAddr, Stream};
 use framewright::Connection;
 use framewright::handshake::{HeadLimits, Negotiated, Refusal, Request, Response, ServerHandshake, Upgrade};
 use std::any::Any;

@@ -1,7 +1,7 @@
 //! Which handler answers which path.
 
-use crate::handler::{Decision, ErasedHandler, Handler, Incoming};
-use crate::options::Options;
+use crate::api::handler::{Decision, ErasedHandler, Handler, Incoming};
+use crate::api::options::Options;
 use framewright::Config;
 use framewright::handshake::{Refusal, Response};
 use std::collections::HashMap;

@@ -1,7 +1,7 @@
 //! Sending from other threads: handles that outlive their connection without harm.
 
-use crate::mailbox::{Command, Mailbox, lock};
-use crate::slab::Key;
+use crate::event_loop::mailbox::{Command, Mailbox, lock};
+use crate::event_loop::slab::Key;
 use framewright::frame::{MAX_CLOSE_REASON, MAX_CONTROL_PAYLOAD};
 use framewright::{CloseCode, Prepared};
 use std::collections::VecDeque;

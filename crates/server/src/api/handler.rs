@@ -1,9 +1,9 @@
 //! What an application implements, and what it is given.
 
-use crate::mailbox::{Command, Mailbox};
-use crate::slab::Key;
-use crate::socket::{Core, Socket};
-use crate::stream::PeerAddr;
+use crate::api::socket::{Core, Socket};
+use crate::event_loop::mailbox::{Command, Mailbox};
+use crate::event_loop::slab::Key;
+use crate::event_loop::stream::PeerAddr;
 use framewright::handshake::{Accept, Refusal, Request, Response};
 use framewright::{Chunk, Closure, Event, Message, RecvBuffer};
 use std::any::Any;

@@ -1,6 +1,6 @@
 //! Listening sockets, and accepting without a fall when descriptors run out.
 
-use crate::stream::{PeerAddr, Stream};
+use crate::event_loop::stream::{PeerAddr, Stream};
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Type};

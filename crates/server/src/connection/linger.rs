@@ -2,9 +2,9 @@
 //! dropped for a moment. Closing at once would make the kernel answer the peer's octets with a reset, which can reach it before
 //! it has read why.
 
+use crate::connection::slot::{Next, Ready};
 use crate::context::Context;
-use crate::slot::{Next, Ready};
-use crate::stream::{Io, Stream};
+use crate::event_loop::stream::{Io, Stream};
 use std::time::{Duration, Instant};
 
 /// How long to linger at the most.

@@ -1,6 +1,6 @@
 //! How many connections there are, in the whole server and from each address.
 
-use crate::mailbox::lock;
+use crate::event_loop::mailbox::lock;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,9 +1,9 @@
 //! What a callback does with its connection.
 
-use crate::handle::{Handle, Remote};
-use crate::mailbox::Mailbox;
-use crate::slab::Key;
-use crate::stream::{Io, PeerAddr, Stream};
+use crate::api::handle::{Handle, Remote};
+use crate::event_loop::mailbox::Mailbox;
+use crate::event_loop::slab::Key;
+use crate::event_loop::stream::{Io, PeerAddr, Stream};
 use framewright::{CloseCode, Config, Connection, Message, Prepared, SendError, State, Stats};
 use std::fmt;
 use std::io::IoSlice;

@@ -1,16 +1,16 @@
 //! An open connection: reads once a turn, hands every event to the handler, and writes once what came of it.
 
+use crate::api::handle::{Outgoing, Popped, Remote};
+use crate::api::route::{Route, RouteId};
+use crate::api::socket::Core;
+use crate::connection::linger::Lingering;
+use crate::connection::slot::{Next, Phase, Ready};
 use crate::context::{Context, SHORT_TAIL, Site};
+use crate::event_loop::mailbox::Mailbox;
+use crate::event_loop::slab::Key;
+use crate::event_loop::stream::{Io, Stream};
 use crate::guard::guarded;
-use crate::handle::{Outgoing, Popped, Remote};
-use crate::linger::Lingering;
-use crate::mailbox::Mailbox;
 use crate::parking::{grow, nearly_complete, park, pays_for, reach};
-use crate::route::{Route, RouteId};
-use crate::slab::Key;
-use crate::slot::{Next, Phase, Ready};
-use crate::socket::Core;
-use crate::stream::{Io, Stream};
 use framewright::{CloseCode, Connection, Error, Message, RecvBuffer, SendError, State, Timeout, Transmit};
 use std::any::Any;
 use std::io::IoSlice;

@@ -4,7 +4,7 @@
 //! its time comes; so nothing is done here for a message. Entries further away than a turn of the wheel are looked at once a
 //! turn.
 
-use crate::slab::Key;
+use crate::event_loop::slab::Key;
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
@@ -104,7 +104,7 @@ fn nanos(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::slab::Slab;
+    use crate::event_loop::slab::Slab;
 
     const TICK: Duration = Duration::from_nanos(1 << TICK_BITS);
 

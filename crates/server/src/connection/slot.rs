@@ -9,15 +9,15 @@
 //!                        removed
 //! ```
 
+use crate::connection::linger::Lingering;
+use crate::connection::open::Open;
+use crate::connection::opening::Opening;
 use crate::context::Context;
-use crate::counters::Counted;
+use crate::event_loop::limits::Counted;
+use crate::event_loop::slab::Key;
+use crate::event_loop::stream::Stream;
+use crate::event_loop::wheel::Tick;
 use crate::guard::guarded;
-use crate::linger::Lingering;
-use crate::open::Open;
-use crate::opening::Opening;
-use crate::slab::Key;
-use crate::stream::Stream;
-use crate::wheel::Tick;
 use std::time::Instant;
 
 /// A connection.

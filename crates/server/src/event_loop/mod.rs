@@ -1,16 +1,23 @@
 //! One event loop: waits, and lets each connection that has something to do take its turn.
 
+pub(crate) mod limits;
+pub(crate) mod listener;
+pub(crate) mod mailbox;
+pub(crate) mod slab;
+pub(crate) mod stream;
+pub(crate) mod wheel;
+
+use crate::api::handler::ErasedDecision;
+use crate::connection::opening::Opening;
+use crate::connection::slot::{Next, Phase, Slot};
 use crate::context::{Context, Site};
-use crate::counters::{Counted, Refused};
+use crate::event_loop::limits::{Counted, Refused};
+use crate::event_loop::listener::Listener;
+use crate::event_loop::mailbox::{Command, Mailbox};
+use crate::event_loop::slab::{Key, Slab};
+use crate::event_loop::stream::{PeerAddr, Stream};
+use crate::event_loop::wheel::{Tick, Wheel};
 use crate::guard::guarded;
-use crate::handler::ErasedDecision;
-use crate::listener::Listener;
-use crate::mailbox::{Command, Mailbox};
-use crate::opening::Opening;
-use crate::slab::{Key, Slab};
-use crate::slot::{Next, Phase, Slot};
-use crate::stream::{PeerAddr, Stream};
-use crate::wheel::{Tick, Wheel};
 use framewright::handshake::Refusal;
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};

@@ -1,0 +1,7 @@
+//! What an application implements, is given and sets.
+
+pub(crate) mod handle;
+pub(crate) mod handler;
+pub(crate) mod options;
+pub(crate) mod route;
+pub(crate) mod socket;
