@@ -31,15 +31,10 @@ mod ending;
 mod entropy;
 mod error;
 pub mod event_loop;
-mod gate;
 mod link;
-mod no_proxy;
 mod open;
 mod opening;
 mod options;
-mod proxy;
-mod race;
-mod resolve;
 mod stream;
 
 pub use backoff::Backoff;
@@ -56,5 +51,5 @@ pub use framewright::{
 };
 /// The version whose types are in this crate's interface.
 pub use mio;
+pub use opening::proxy::{Proxy, ProxyError};
 pub use options::Options;
-pub use proxy::{Proxy, ProxyError};

@@ -1,9 +1,9 @@
 //! From a host to a TCP connection: its name is resolved, and its addresses are tried as `race` says and `gate` allows.
 
-use crate::gate::{Host, Ticket};
+use super::gate::{Host, Ticket};
+use super::race::Race;
+use super::resolve::Lookup;
 use crate::link::earliest;
-use crate::race::Race;
-use crate::resolve::Lookup;
 use crate::{ConnectError, Options};
 use framewright::handshake::WsUri;
 use mio::net::TcpStream;

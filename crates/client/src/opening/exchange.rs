@@ -2,8 +2,8 @@
 
 use super::Opened;
 use super::connecting::Connected;
+use super::gate::Ticket;
 use crate::entropy::Csprng;
-use crate::gate::Ticket;
 use crate::stream::{self, Io};
 use crate::{ConnectError, Options};
 use framewright::handshake::{

@@ -13,6 +13,11 @@
 
 mod connecting;
 mod exchange;
+mod gate;
+mod no_proxy;
+pub(crate) mod proxy;
+mod race;
+mod resolve;
 #[cfg(test)]
 mod tests;
 

@@ -1,6 +1,6 @@
 //! The HTTP proxy to connect through: where it is, and who asks.
 
-use crate::no_proxy;
+use super::no_proxy;
 use framewright::handshake::{BasicCredentials, UriError, WsUri};
 use std::fmt;
 

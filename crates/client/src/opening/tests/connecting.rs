@@ -3,7 +3,7 @@
 use super::super::{Phase, connecting::Connecting};
 use super::server::{Nobody, Server, accept_on, listener, read_head, read_to_end};
 use super::{Driver, Opening, SOCKET, at, has_asked, request};
-use crate::resolve::Lookup;
+use crate::opening::resolve::Lookup;
 use crate::{ConnectError, Options};
 use std::io;
 use std::net::SocketAddr;
