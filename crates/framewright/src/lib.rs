@@ -16,6 +16,7 @@ mod entropy;
 mod error;
 pub mod frame;
 pub mod handshake;
+mod http;
 mod role;
 
 pub use connection::{

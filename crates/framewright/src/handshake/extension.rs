@@ -11,8 +11,8 @@
 
 use std::borrow::Cow;
 
-use super::bytes::{TOKEN, ascii, is, is_ows, is_token};
-use super::scan;
+use crate::http::bytes::{TOKEN, ascii, is, is_ows, is_token};
+use crate::http::scan;
 
 /// How many empty elements (`a,,b`) a list may hold.
 //= https://www.rfc-editor.org/rfc/rfc9110#section-5.6.1.2

@@ -4,40 +4,14 @@
 //! There is no HTTP framework in it. A server that has one already (hyper, axum, ...) reads the request there,
 //! answers with [`accept_key`], and goes on with a [`Negotiated`] made by hand.
 //!
-//! Of both sides:
-//!
 //! | file | decides |
 //! |---|---|
-//! | `field_lines`, `head` | the syntax and the size of a head behind its first line, incrementally |
-//! | `known`, `section` | which fields there are rules for, and where they are |
-//! | `accept` | Sec-WebSocket-Key and Sec-WebSocket-Accept |
-//! | `extension` | the grammar of Sec-WebSocket-Extensions |
-//! | `field` | which fields an application may set |
-//! | `bytes`, `scan` | which octet may stand where |
+//! | `server/` | the server's side, which starts in [`ServerHandshake`] |
+//! | `client/` | the client's side, which starts in [`ClientHandshake`] |
+//! | `accept` | Sec-WebSocket-Key and Sec-WebSocket-Accept, of both sides |
+//! | `extension` | the grammar of Sec-WebSocket-Extensions, of both sides |
 //!
-//! Of the server's, which starts in [`ServerHandshake`]:
-//!
-//! | file | decides |
-//! |---|---|
-//! | `request_line` | the first line of a request |
-//! | `check` | what HTTP demands of any request: target, Host, Content-Length, Transfer-Encoding |
-//! | `request` | how an application sees a request |
-//! | `upgrade` | what RFC 6455 demands of an opening handshake |
-//! | `server` | the deadline, the 101 |
-//! | `origin`, `authority` | which origins and hosts are served |
-//! | `refusal`, `response` | every other answer |
-//!
-//! Of the client's, which starts in [`ClientHandshake`]:
-//!
-//! | file | decides |
-//! |---|---|
-//! | `uri`, `redirect` | what a WebSocket URI is, and where a redirect leads |
-//! | `client_request` | what is asked for, and the octets of it |
-//! | `status_line` | the first line of a response |
-//! | `response_reader` | which responses are skipped; the deadline |
-//! | `client`, `response_error` | what RFC 6455 demands of the answer |
-//! | `response_head`, `body` | how an application sees an answer that refuses |
-//! | `proxy_handshake` | how a proxy is asked for a tunnel |
+//! The HTTP under both, which knows neither, is in `http/`.
 
 use std::sync::Arc;
 
@@ -45,55 +19,26 @@ use std::sync::Arc;
 use crate::deflate::DeflateParams;
 
 mod accept;
-mod authority;
-mod body;
-mod bytes;
-mod check;
-mod client;
-mod client_request;
-mod extension;
-mod field;
-mod field_lines;
-mod head;
-mod known;
-mod origin;
-mod proxy_handshake;
-mod redirect;
-mod refusal;
-mod request;
-mod request_line;
-mod response;
-mod response_error;
-mod response_head;
-mod response_reader;
-mod scan;
-mod section;
-mod server;
-mod status_line;
-mod upgrade;
-mod uri;
+pub(crate) mod client;
+pub(crate) mod extension;
+pub(crate) mod server;
 
+pub use crate::http::body::BodyReader;
+pub use crate::http::bytes::is_token;
+pub use crate::http::field::{FieldError, FieldName, FieldValue};
+pub use crate::http::head::HeadLimits;
 pub use accept::{accept_key, is_valid_key};
-pub use body::BodyReader;
-pub use bytes::is_token;
-pub use client::{Answer, ClientHandshake};
-pub use client_request::{ClientRequest, RequestError};
+pub use client::{
+    Answer, BasicCredentials, ClientHandshake, ClientRequest, CredentialsError, ProxyAnswer, ProxyHandshake,
+    RedirectError, RequestError, ResponseError, ResponseHead, ServerResponse, UriError, WsUri,
+};
 pub use extension::Extension;
 #[cfg(feature = "deflate")]
 pub(crate) use extension::ExtensionList;
-pub use field::{FieldError, FieldName, FieldValue};
-pub use head::HeadLimits;
-pub use origin::{AllowedHosts, AllowedOrigins, HostError, OriginError};
-pub use proxy_handshake::{BasicCredentials, CredentialsError, ProxyAnswer, ProxyHandshake};
-pub use redirect::RedirectError;
-pub use refusal::Refusal;
-pub use request::{OwnedRequest, Request};
-pub use response::{Response, StatusCode};
-pub use response_error::ResponseError;
-pub use response_head::{ResponseHead, ServerResponse};
-pub use server::{Accept, AcceptError, ServerHandshake, choose_subprotocol};
-pub use upgrade::Upgrade;
-pub use uri::{UriError, WsUri};
+pub use server::{
+    Accept, AcceptError, AllowedHosts, AllowedOrigins, HostError, OriginError, OwnedRequest, Refusal,
+    Request, Response, ServerHandshake, StatusCode, Upgrade, choose_subprotocol,
+};
 
 /// What an opening handshake has agreed on: all that a connection has to know of it.
 ///

@@ -6,11 +6,11 @@ use super::bytes::{REG_NAME, decimal, is};
 
 /// A host and the port after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Authority<'a> {
+pub(crate) struct Authority<'a> {
     /// A registered name, an IPv4 address, or an IPv6 address in brackets; never empty.
-    pub(super) host: &'a [u8],
+    pub(crate) host: &'a [u8],
     /// `None` where there is no port, or a colon with nothing after it (the grammar allows that).
-    pub(super) port: Option<u16>,
+    pub(crate) port: Option<u16>,
 }
 
 impl<'a> Authority<'a> {
@@ -18,7 +18,7 @@ impl<'a> Authority<'a> {
     ///
     /// Userinfo is refused (RFC 9110, section 4.2.4), so are IPvFuture and scoped IPv6 addresses, which no peer
     /// sends, and ports above 65535.
-    pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
+    pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
         let host_len = match bytes.first()? {
             b'[' => bytes.iter().position(|&byte| byte == b']')? + 1,
             _ => bytes.iter().position(|&byte| byte == b':').unwrap_or(bytes.len()),
@@ -38,7 +38,7 @@ impl<'a> Authority<'a> {
     /// Whether both name the same host: names without regard to case, IPv6 addresses by value.
     ///
     /// A trailing dot makes another host, as it does for browsers.
-    pub(super) fn same_host(&self, other: &Authority<'_>) -> bool {
+    pub(crate) fn same_host(&self, other: &Authority<'_>) -> bool {
         match (ipv6(self.host), ipv6(other.host)) {
             (Some(one), Some(two)) => one == two,
             _ => self.host.eq_ignore_ascii_case(other.host),
@@ -69,7 +69,7 @@ fn is_reg_name(name: &[u8]) -> bool {
 }
 
 /// The address in brackets, if it is one.
-pub(super) fn ipv6(host: &[u8]) -> Option<Ipv6Addr> {
+pub(crate) fn ipv6(host: &[u8]) -> Option<Ipv6Addr> {
     let inner = host.strip_prefix(b"[")?.strip_suffix(b"]")?;
     std::str::from_utf8(inner).ok()?.parse().ok()
 }
@@ -81,7 +81,7 @@ fn port(digits: &[u8]) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::handshake::bytes::ascii;
+    use crate::http::bytes::ascii;
 
     fn parse(text: &str) -> Option<(&str, Option<u16>)> {
         Authority::parse(text.as_bytes()).map(|authority| (ascii(authority.host), authority.port))

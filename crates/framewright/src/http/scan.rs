@@ -9,7 +9,7 @@ use super::bytes::{TOKEN, VALUE, VISIBLE, is};
 
 /// The first position at or after `from` whose octet is no octet of a token, or the length.
 #[inline(always)]
-pub(super) fn token(bytes: &[u8], from: usize) -> usize {
+pub(crate) fn token(bytes: &[u8], from: usize) -> usize {
     scan(bytes, from, TOKEN, |word| {
         let letter = reaches(word | each(0x20), b'a') & !reaches(word | each(0x20), b'z' + 1);
         !(letter | equals(word, b'-')) | word
@@ -18,13 +18,13 @@ pub(super) fn token(bytes: &[u8], from: usize) -> usize {
 
 /// The first position at or after `from` whose octet is not visible US-ASCII, or the length.
 #[inline]
-pub(super) fn visible(bytes: &[u8], from: usize) -> usize {
+pub(crate) fn visible(bytes: &[u8], from: usize) -> usize {
     scan(bytes, from, VISIBLE, |word| !reaches(word, 0x21) | reaches(word, 0x7f) | word)
 }
 
 /// The first position at or after `from` whose octet may not stand in a field value, or the length.
 #[inline(always)]
-pub(super) fn value(bytes: &[u8], from: usize) -> usize {
+pub(crate) fn value(bytes: &[u8], from: usize) -> usize {
     // Values are the longest parts: chunks of text are passed over first, with vectors where the compiler has them.
     let mut at = from;
     while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk)

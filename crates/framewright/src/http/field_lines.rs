@@ -18,7 +18,7 @@ use super::scan;
 
 /// A resumable parser of field lines.
 #[derive(Debug)]
-pub(super) struct FieldLines {
+pub(crate) struct FieldLines {
     phase: Phase,
     /// Where the name or the value that is being read starts.
     mark: usize,
@@ -42,7 +42,7 @@ enum Phase {
 
 /// What is wrong with a field line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FieldLineError {
+pub(crate) enum FieldLineError {
     /// The name is empty, holds an octet that is no `tchar`, or no colon follows it.
     Name,
     /// Whitespace between the name and the colon.
@@ -63,7 +63,7 @@ pub(super) enum FieldLineError {
 
 impl FieldLines {
     /// Starts before the first field line; `limit` is the number of lines to take.
-    pub(super) fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         FieldLines {
             phase: Phase::LineStart,
             mark: 0,
@@ -75,7 +75,7 @@ impl FieldLines {
     }
 
     /// The fields that there are rules for, as far as they have been read.
-    pub(super) fn known(&self) -> &KnownFields {
+    pub(crate) fn known(&self) -> &KnownFields {
         &self.known
     }
 
@@ -83,7 +83,7 @@ impl FieldLines {
     ///
     /// The phases stand in the order in which a line has them, so that a line that is here as a whole is read straight
     /// through; whoever comes back in the middle of a line skips those that are over.
-    pub(super) fn parse(&mut self, bytes: &[u8], pos: &mut usize) -> Result<bool, FieldLineError> {
+    pub(crate) fn parse(&mut self, bytes: &[u8], pos: &mut usize) -> Result<bool, FieldLineError> {
         let mut at = *pos;
         let complete = self.advance(bytes, &mut at);
         *pos = at;
@@ -190,7 +190,7 @@ impl FieldLines {
 /// The field lines of a section that was parsed: they are read anew when somebody asks for them, which few do for long, and
 /// not kept in a table, which would cost each handshake an allocation.
 #[derive(Clone, Debug)]
-pub(super) struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     bytes: &'a [u8],
     /// Where the next line starts.
     pos: usize,
@@ -198,7 +198,7 @@ pub(super) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// Those that start at `pos` and end with the empty line.
-    pub(super) fn new(bytes: &'a [u8], pos: usize) -> Self {
+    pub(crate) fn new(bytes: &'a [u8], pos: usize) -> Self {
         Fields { bytes, pos }
     }
 }

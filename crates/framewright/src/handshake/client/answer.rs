@@ -3,14 +3,14 @@
 
 use std::fmt;
 
-use super::head::HeadParser;
-use super::known::{Known, KnownFields};
-use super::section::FieldSection;
-use super::status_line::{Status, StatusLine};
+use crate::http::head::HeadParser;
+use crate::http::known::{Known, KnownFields};
+use crate::http::section::FieldSection;
+use crate::http::status_line::{Status, StatusLine};
 
 /// The head of a response that follows the syntax of HTTP/1.x: a view on its octets, cheap to copy.
 ///
-/// It comes from [`ClientHandshake::response`](super::ClientHandshake::response). Nothing in it is decoded or changed.
+/// It comes from [`ClientHandshake::response`](crate::handshake::ClientHandshake::response). Nothing in it is decoded or changed.
 #[derive(Clone, Copy)]
 pub struct ResponseHead<'a> {
     bytes: &'a [u8],
@@ -62,16 +62,16 @@ impl<'a> ResponseHead<'a> {
     }
 
     /// The field section.
-    pub(super) fn section(&self) -> FieldSection<'a> {
+    pub(crate) fn section(&self) -> FieldSection<'a> {
         self.section
     }
 
     /// The values of all lines of a field that there are rules for, in the order received.
-    pub(super) fn values(&self, known: Known) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    pub(crate) fn values(&self, known: Known) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         self.section.values(known)
     }
 
-    /// A copy that borrows nothing, with the body that [`BodyReader::finish`](super::BodyReader::finish) has returned.
+    /// A copy that borrows nothing, with the body that [`BodyReader::finish`](crate::handshake::BodyReader::finish) has returned.
     pub fn to_response(&self, body: Vec<u8>, truncated: bool) -> ServerResponse {
         let (fields, known) = self.section.parts();
         ServerResponse {

@@ -1,7 +1,7 @@
 //! The request line (RFC 9112, section 3): `method SP request-target SP HTTP-version CRLF`.
 //!
 //! Strict: one SP where the grammar has one, CRLF at the end, nothing corrected. What kind of target it is, is
-//! judged later, when the whole head is here (`check.rs`).
+//! judged later, when the whole head is here (`handshake/server/checks.rs`).
 //!
 //! ```text
 //!   Before -- CR -> EmptyLineLf -- LF --+
@@ -11,8 +11,8 @@
 
 use super::bytes::{TOKEN, is};
 use super::head::Span;
-use super::refusal::Refusal;
 use super::scan;
+use crate::handshake::server::refusal::Refusal;
 
 /// The longest method read, in octets. The longest registered one, `UPDATEREDIRECTREF`, has 17.
 const MAX_METHOD: usize = 32;
@@ -25,7 +25,7 @@ const USUAL_END: &[u8; 10] = b"HTTP/1.1\r\n";
 
 /// A resumable parser of the request line.
 #[derive(Debug)]
-pub(super) struct RequestLine {
+pub(crate) struct RequestLine {
     phase: Phase,
     /// The longest line to take, in octets, without its CRLF.
     limit: usize,
@@ -33,12 +33,12 @@ pub(super) struct RequestLine {
     start: usize,
     /// Where the part that is being read starts.
     mark: usize,
-    pub(super) method: Span,
-    pub(super) target: Span,
+    pub(crate) method: Span,
+    pub(crate) target: Span,
     /// Where the next line starts.
-    pub(super) end: usize,
+    pub(crate) end: usize,
     /// `x` of `HTTP/1.x`.
-    pub(super) minor: u8,
+    pub(crate) minor: u8,
 }
 
 /// What is expected next.
@@ -54,7 +54,7 @@ enum Phase {
 
 impl RequestLine {
     /// Starts before the first octet; `limit` as in `HeadLimits::request_line`.
-    pub(super) fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         RequestLine {
             phase: Phase::Before,
             limit,
@@ -68,7 +68,7 @@ impl RequestLine {
     }
 
     /// Reads on at `*pos`, and moves it past what was understood. `true` once the line's LF has been read.
-    pub(super) fn parse(&mut self, bytes: &[u8], pos: &mut usize) -> Result<bool, Refusal> {
+    pub(crate) fn parse(&mut self, bytes: &[u8], pos: &mut usize) -> Result<bool, Refusal> {
         loop {
             match self.phase {
                 Phase::Method => {

@@ -15,7 +15,7 @@ use std::str::FromStr;
 
 use fluent_uri::UriRef;
 
-use super::authority::{Authority, ipv6};
+use crate::http::authority::{Authority, ipv6};
 
 /// A `ws` or `wss` URI.
 ///

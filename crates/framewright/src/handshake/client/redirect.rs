@@ -5,11 +5,11 @@ use std::fmt;
 
 use fluent_uri::{Uri, UriRef};
 
-use super::authority::Authority;
-use super::client_request::ClientRequest;
-use super::field::FieldName;
-use super::response_head::ResponseHead;
+use super::answer::ResponseHead;
+use super::request::ClientRequest;
 use super::uri::{UriError, WsUri};
+use crate::http::authority::Authority;
+use crate::http::field::FieldName;
 
 impl ClientRequest {
     /// The request to make next, if `response` is a redirect: 301, 302, 303, 307 or 308 with a Location. `None` if it is none.

@@ -6,18 +6,18 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Negotiated;
-use super::bytes::is_token;
-use super::check::Facts;
-use super::field::{FieldName, FieldValue};
-use super::head::{HeadLimits, HeadParser};
+use super::checks::Facts;
 use super::refusal::Refusal;
 use super::request::Request;
-use super::request_line::RequestLine;
 use super::response::line;
 use super::upgrade::Upgrade;
 #[cfg(feature = "deflate")]
 use crate::deflate::DeflatePolicy;
+use crate::handshake::Negotiated;
+use crate::http::bytes::is_token;
+use crate::http::field::{FieldName, FieldValue};
+use crate::http::head::{HeadLimits, HeadParser};
+use crate::http::request_line::RequestLine;
 
 /// A server that reads one request.
 ///

@@ -2,18 +2,18 @@
 
 use std::fmt;
 
-use super::bytes::{ascii, is_token};
-use super::check::Facts;
-use super::extension::{Extension, ExtensionList};
-use super::head::{Head, Span};
-use super::known::{Known, KnownFields};
+use super::checks::Facts;
 use super::refusal::Refusal;
-use super::section::FieldSection;
 use super::upgrade::{self, Upgrade};
+use crate::handshake::extension::{Extension, ExtensionList};
+use crate::http::bytes::{ascii, is_token};
+use crate::http::head::{Head, Span};
+use crate::http::known::{Known, KnownFields};
+use crate::http::section::FieldSection;
 
 /// A complete request head that satisfies HTTP: a view on its octets, cheap to copy.
 ///
-/// It comes from [`ServerHandshake::request`](super::ServerHandshake::request). Nothing in it is decoded or changed:
+/// It comes from [`ServerHandshake::request`](crate::handshake::ServerHandshake::request). Nothing in it is decoded or changed:
 /// percent-encoding, letter case and repeated fields are as the peer sent them.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
@@ -108,7 +108,7 @@ impl<'a> Request<'a> {
 
     /// The value of the first Origin: the web page that a browser acts for. Programs send none, or anything.
     ///
-    /// To decide whom to serve use [`AllowedOrigins`](super::AllowedOrigins), which also sees a second one.
+    /// To decide whom to serve use [`AllowedOrigins`](crate::handshake::AllowedOrigins), which also sees a second one.
     //= https://www.rfc-editor.org/rfc/rfc6455#section-4.2.1
     //# Optionally, an |Origin| header field.  This header field is sent
     //# by all browser clients.  A connection attempt lacking this

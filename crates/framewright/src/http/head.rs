@@ -10,10 +10,10 @@
 
 use super::field_lines::{FieldLineError, FieldLines};
 use super::known::KnownFields;
-use super::refusal::Refusal;
 use super::request_line::RequestLine;
 use super::section::FieldSection;
 use super::status_line::{Status, StatusLine};
+use crate::handshake::server::refusal::Refusal;
 
 /// What a head may cost before it is refused: that of a request, or that of the response that a client waits for.
 ///
@@ -47,7 +47,7 @@ impl Default for HeadLimits {
 
 /// Where something lies in the head's octets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Span {
+pub(crate) struct Span {
     start: u32,
     end: u32,
 }
@@ -56,18 +56,18 @@ impl Span {
     /// The octets `start..end`.
     #[inline]
     #[allow(clippy::cast_possible_truncation, reason = "a head is at most MAX_HEAD octets")]
-    pub(super) fn new(start: usize, end: usize) -> Self {
+    pub(crate) fn new(start: usize, end: usize) -> Self {
         debug_assert!(start <= end && end <= MAX_HEAD);
         Span { start: start as u32, end: end as u32 }
     }
 
     /// The octets of `head` that lie there.
-    pub(super) fn of(self, head: &[u8]) -> &[u8] {
+    pub(crate) fn of(self, head: &[u8]) -> &[u8] {
         &head[self.start as usize..self.end as usize]
     }
 
     /// The part of this span that `part`, relative to it, describes.
-    pub(super) fn part(self, part: std::ops::Range<usize>) -> Span {
+    pub(crate) fn part(self, part: std::ops::Range<usize>) -> Span {
         let start = self.start as usize;
         Span::new(start + part.start, start + part.end)
     }
@@ -75,17 +75,17 @@ impl Span {
 
 /// One field line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FieldSpan {
-    pub(super) name: Span,
+pub(crate) struct FieldSpan {
+    pub(crate) name: Span,
     /// Without the whitespace around it.
-    pub(super) value: Span,
+    pub(crate) value: Span,
 }
 
 /// Offsets are 32 bits wide; a larger limit is taken for this.
 const MAX_HEAD: usize = 0x7fff_ffff;
 
 /// The first line of a message.
-pub(super) trait StartLine {
+pub(crate) trait StartLine {
     /// What is wrong with a head of this kind.
     type Error: From<FieldLineError>;
 
@@ -98,7 +98,7 @@ pub(super) trait StartLine {
 
 /// A resumable parser of a head.
 #[derive(Debug)]
-pub(super) struct HeadParser<L> {
+pub(crate) struct HeadParser<L> {
     /// The next octet to look at.
     pos: usize,
     phase: Phase,
@@ -129,7 +129,7 @@ impl<L: StartLine> HeadParser<L> {
     /// Reads on in `bytes`, which start where they always did and hold at least what they held before.
     ///
     /// `Ok(None)` until the head is complete, then where it ends. Whatever follows it is not looked at.
-    pub(super) fn parse(&mut self, bytes: &[u8]) -> Result<Option<usize>, L::Error> {
+    pub(crate) fn parse(&mut self, bytes: &[u8]) -> Result<Option<usize>, L::Error> {
         let window = &bytes[..bytes.len().min(self.limit)];
         if self.phase == Phase::StartLine && self.line.parse(window, &mut self.pos)? {
             self.phase = Phase::FieldLines;
@@ -147,7 +147,7 @@ impl<L: StartLine> HeadParser<L> {
     }
 
     /// The next octet to look at.
-    pub(super) fn pos(&self) -> usize {
+    pub(crate) fn pos(&self) -> usize {
         self.pos
     }
 }
@@ -169,28 +169,28 @@ impl StartLine for RequestLine {
 
 impl HeadParser<StatusLine> {
     /// A parser of the response whose first octet is at `pos`: behind an interim response, if not at 0.
-    pub(super) fn response(pos: usize, limits: HeadLimits) -> Self {
+    pub(crate) fn response(pos: usize, limits: HeadLimits) -> Self {
         HeadParser::at(pos, StatusLine::new(pos), limits)
     }
 
     /// What the complete status line says, and where.
-    pub(super) fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         self.line.status()
     }
 
     /// The complete field section in `bytes`.
-    pub(super) fn section<'a>(&'a self, bytes: &'a [u8]) -> FieldSection<'a> {
+    pub(crate) fn section<'a>(&'a self, bytes: &'a [u8]) -> FieldSection<'a> {
         FieldSection::new(bytes, self.line.end(), self.fields.known())
     }
 }
 
 impl HeadParser<RequestLine> {
-    pub(super) fn new(limits: HeadLimits) -> Self {
+    pub(crate) fn new(limits: HeadLimits) -> Self {
         HeadParser::at(0, RequestLine::new(limits.request_line), limits)
     }
 
     /// What the complete head says, and where.
-    pub(super) fn head(&self) -> Head<'_> {
+    pub(crate) fn head(&self) -> Head<'_> {
         Head {
             len: self.pos,
             method: self.line.method,
@@ -204,20 +204,20 @@ impl HeadParser<RequestLine> {
 
 /// Where the parts of a complete head lie.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Head<'a> {
+pub(crate) struct Head<'a> {
     /// The length of the head, its empty line included.
-    pub(super) len: usize,
-    pub(super) method: Span,
-    pub(super) target: Span,
-    pub(super) minor: u8,
+    pub(crate) len: usize,
+    pub(crate) method: Span,
+    pub(crate) target: Span,
+    pub(crate) minor: u8,
     /// Where the first field line starts.
-    pub(super) fields: usize,
-    pub(super) known: &'a KnownFields,
+    pub(crate) fields: usize,
+    pub(crate) known: &'a KnownFields,
 }
 
 impl<'a> Head<'a> {
     /// The field section; `bytes` start with this head.
-    pub(super) fn section(&self, bytes: &'a [u8]) -> FieldSection<'a> {
+    pub(crate) fn section(&self, bytes: &'a [u8]) -> FieldSection<'a> {
         FieldSection::new(bytes, self.fields, self.known)
     }
 }

@@ -7,13 +7,13 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use super::bytes::is_token;
-use super::field::{FieldName, FieldValue};
-use super::response::line;
-use super::upgrade::MAX_SUBPROTOCOLS;
 use super::uri::{UriError, WsUri};
 #[cfg(feature = "deflate")]
 use crate::deflate::DeflateOffer;
+use crate::handshake::server::response::line;
+use crate::handshake::server::upgrade::MAX_SUBPROTOCOLS;
+use crate::http::bytes::is_token;
+use crate::http::field::{FieldName, FieldValue};
 
 /// What a client asks for.
 ///

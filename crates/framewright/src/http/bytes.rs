@@ -4,15 +4,15 @@
 //! a test for each octet.
 
 /// `tchar`: an octet of a token (RFC 9110, section 5.6.2).
-pub(super) const TOKEN: u8 = 1 << 0;
+pub(crate) const TOKEN: u8 = 1 << 0;
 /// `VCHAR`: visible US-ASCII, what a request target may hold.
-pub(super) const VISIBLE: u8 = 1 << 1;
+pub(crate) const VISIBLE: u8 = 1 << 1;
 /// An octet of a field value: `VCHAR`, SP, HTAB or `obs-text` (RFC 9110, section 5.5).
-pub(super) const VALUE: u8 = 1 << 2;
+pub(crate) const VALUE: u8 = 1 << 2;
 /// `unreserved` or `sub-delims`: an octet of a registered name (RFC 3986, section 3.2.2), `%` aside.
-pub(super) const REG_NAME: u8 = 1 << 3;
+pub(crate) const REG_NAME: u8 = 1 << 3;
 /// A digit of base64 (RFC 4648, section 4).
-pub(super) const BASE64: u8 = 1 << 4;
+pub(crate) const BASE64: u8 = 1 << 4;
 
 static CLASSES: [u8; 256] = classes();
 
@@ -83,7 +83,7 @@ const fn classes() -> [u8; 256] {
 
 /// Whether `byte` belongs to `class`.
 #[inline]
-pub(super) fn is(byte: u8, class: u8) -> bool {
+pub(crate) fn is(byte: u8, class: u8) -> bool {
     CLASSES[usize::from(byte)] & class != 0
 }
 
@@ -95,19 +95,19 @@ pub fn is_token(bytes: &[u8]) -> bool {
 
 /// Whether `byte` is optional whitespace (RFC 9110, section 5.6.3).
 #[inline]
-pub(super) fn is_ows(byte: u8) -> bool {
+pub(crate) fn is_ows(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
 /// `bytes` without the optional whitespace around it.
 #[inline]
-pub(super) fn trim(bytes: &[u8]) -> &[u8] {
+pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
     trim_end(trim_start(bytes))
 }
 
 /// `bytes` without the optional whitespace at the start.
 #[inline]
-pub(super) fn trim_start(mut bytes: &[u8]) -> &[u8] {
+pub(crate) fn trim_start(mut bytes: &[u8]) -> &[u8] {
     while let [first, rest @ ..] = bytes
         && is_ows(*first)
     {
@@ -118,7 +118,7 @@ pub(super) fn trim_start(mut bytes: &[u8]) -> &[u8] {
 
 /// `bytes` without the optional whitespace at the end.
 #[inline]
-pub(super) fn trim_end(mut bytes: &[u8]) -> &[u8] {
+pub(crate) fn trim_end(mut bytes: &[u8]) -> &[u8] {
     while let [rest @ .., last] = bytes
         && is_ows(*last)
     {
@@ -130,12 +130,12 @@ pub(super) fn trim_end(mut bytes: &[u8]) -> &[u8] {
 /// The elements of a comma-separated list (RFC 9110, section 5.6.1), trimmed, the empty ones included.
 ///
 /// For lists whose elements hold no quoted string.
-pub(super) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(trim)
 }
 
 /// `1*DIGIT`, if it fits: nobody sends more.
-pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
+pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
@@ -146,7 +146,7 @@ pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
 }
 
 /// Octets that a check has found to be US-ASCII, as text.
-pub(super) fn ascii(bytes: &[u8]) -> &str {
+pub(crate) fn ascii(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("the parser admitted US-ASCII only")
 }
 

@@ -4,20 +4,20 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Negotiated;
-use super::accept::{accept_key, new_key};
-use super::body::BodyReader;
-use super::bytes::is_token;
-use super::client_request::ClientRequest;
-use super::head::HeadLimits;
-use super::known::Known;
-use super::response_error::ResponseError;
-use super::response_head::ResponseHead;
+use super::answer::ResponseHead;
+use super::error::ResponseError;
+use super::request::ClientRequest;
 use super::response_reader::ResponseReader;
-use super::upgrade::names_upgrade;
 #[cfg(feature = "deflate")]
 use crate::deflate::{AnswerError, DeflateOffer, check_answer};
 use crate::entropy::Entropy;
+use crate::handshake::Negotiated;
+use crate::handshake::accept::{accept_key, new_key};
+use crate::handshake::server::upgrade::names_upgrade;
+use crate::http::body::BodyReader;
+use crate::http::bytes::is_token;
+use crate::http::head::HeadLimits;
+use crate::http::known::Known;
 
 /// A client that waits for the answer to its opening handshake.
 ///

@@ -5,9 +5,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::bytes::VALUE;
-use super::bytes::is;
-use super::field::{FieldName, FieldValue};
+use crate::http::bytes::VALUE;
+use crate::http::bytes::is;
+use crate::http::field::{FieldName, FieldValue};
 
 /// The status code of a final response: 200 to 599 (RFC 9110, section 15).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -200,7 +200,7 @@ impl Response {
 }
 
 /// Appends one field line.
-pub(super) fn line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+pub(crate) fn line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);

@@ -3,13 +3,13 @@
 
 use std::fmt;
 
-use super::field_lines::FieldLineError;
 #[cfg(feature = "deflate")]
 use crate::deflate::AnswerError;
+use crate::http::field_lines::FieldLineError;
 
 /// Why the answer to a client's opening handshake fails it. Nothing is sent in reply: the transport is closed.
 ///
-/// An answer that says no in well-formed HTTP is no error: see [`Answer::Refused`](super::Answer::Refused).
+/// An answer that says no in well-formed HTTP is no error: see [`Answer::Refused`](crate::handshake::Answer::Refused).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ResponseError {
@@ -21,12 +21,12 @@ pub enum ResponseError {
     InvalidStatusLine,
     /// A 101 in HTTP/1.0.
     UpgradeInHttp10,
-    /// The head, with the interim responses before it, is longer than [`HeadLimits::head`](super::HeadLimits::head).
+    /// The head, with the interim responses before it, is longer than [`HeadLimits::head`](crate::handshake::HeadLimits::head).
     HeadTooLong {
         /// The limit, in octets.
         limit: usize,
     },
-    /// There are more field lines than [`HeadLimits::fields`](super::HeadLimits::fields).
+    /// There are more field lines than [`HeadLimits::fields`](crate::handshake::HeadLimits::fields).
     TooManyFields {
         /// The limit.
         limit: usize,

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::head::{HeadLimits, HeadParser};
-use super::response_error::ResponseError;
-use super::response_head::ResponseHead;
-use super::status_line::StatusLine;
+use super::answer::ResponseHead;
+use super::error::ResponseError;
+use crate::http::head::{HeadLimits, HeadParser};
+use crate::http::status_line::StatusLine;
 
 /// How many interim responses are skipped: servers send one at most, a 100 or a 103.
 const MAX_INTERIM_RESPONSES: usize = 5;

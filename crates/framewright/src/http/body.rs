@@ -1,13 +1,13 @@
 //! The body of an answer that refuses a client's opening handshake: how long it is (RFC 9112, section 6.3), and its first octets.
 
 use super::bytes::{VALUE, is, is_ows};
-use super::check::content_length;
-use super::extension::Malformed;
 use super::known::Known;
-use super::response_head::ResponseHead;
+use crate::handshake::client::answer::ResponseHead;
+use crate::handshake::extension::Malformed;
+use crate::handshake::server::checks::content_length;
 
 /// How much of a body is kept, in octets: enough of an error page to see what is wrong.
-pub(super) const MAX_BODY: usize = 64 * 1024;
+pub(crate) const MAX_BODY: usize = 64 * 1024;
 
 /// How many octets may frame the content of a body in chunks: four for each octet that is kept. Without a limit, chunk extensions and
 /// trailer fields could go on for ever without anything to show for it.
@@ -75,7 +75,7 @@ enum Chunk {
 
 impl BodyReader {
     /// A reader of the body that follows `head`, which is not the head of a tunnel.
-    pub(super) fn new(head: &ResponseHead<'_>) -> Self {
+    pub(crate) fn new(head: &ResponseHead<'_>) -> Self {
         let framing = Framing::of(head);
         BodyReader {
             body: Vec::new(),

@@ -3,13 +3,13 @@
 //! Done once, when the head is complete; what was found is kept in [`Facts`]. The rules of the upgrade are in
 //! `upgrade.rs`.
 
-use super::authority::Authority;
-use super::bytes::{decimal, elements, is_token};
-use super::extension::Malformed;
-use super::head::{Head, Span};
-use super::known::Known;
 use super::refusal::Refusal;
-use super::section::FieldSection;
+use crate::handshake::extension::Malformed;
+use crate::http::authority::Authority;
+use crate::http::bytes::{decimal, elements, is_token};
+use crate::http::head::{Head, Span};
+use crate::http::known::Known;
+use crate::http::section::FieldSection;
 
 /// What the checks found.
 #[derive(Clone, Copy, Debug, Default)]
@@ -136,7 +136,7 @@ fn has_body(head: &Head<'_>, bytes: &[u8]) -> Result<bool, Refusal> {
 }
 
 /// The one value of all Content-Length fields, of a request or of a response.
-pub(super) fn content_length(fields: FieldSection<'_>) -> Result<Option<u64>, Malformed> {
+pub(crate) fn content_length(fields: FieldSection<'_>) -> Result<Option<u64>, Malformed> {
     let mut length = None;
     //= https://www.rfc-editor.org/rfc/rfc9112#section-6.3
     //# If a message is received without Transfer-Encoding and with an invalid Content-Length header field, then the

@@ -8,7 +8,7 @@ use super::head::{FieldSpan, Span};
 
 /// A field that RFC 6455, or HTTP around it, has a rule for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Known {
+pub(crate) enum Known {
     Host,
     Origin,
     Expect,
@@ -66,7 +66,7 @@ fn is<const N: usize>(name: &[u8], lower: &[u8; N]) -> bool {
 
 /// Where the known fields of a head are.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct KnownFields {
+pub(crate) struct KnownFields {
     /// The value of the first line of each that is there.
     first: [Span; COUNT],
     /// A bit for each that is there.
@@ -77,7 +77,7 @@ pub(super) struct KnownFields {
 
 impl KnownFields {
     /// Notes a line, which comes after all that were noted so far.
-    pub(super) fn note(&mut self, name: &[u8], value: Span) {
+    pub(crate) fn note(&mut self, name: &[u8], value: Span) {
         let Some(known) = Known::of(name) else { return };
         if self.present & known.bit() == 0 {
             self.present |= known.bit();
@@ -89,7 +89,7 @@ impl KnownFields {
 
     /// The values of the lines with that name, in order. `fields` are all lines of the head that starts `bytes`.
     #[inline]
-    pub(super) fn values<'a>(&self, known: Known, fields: Fields<'a>, bytes: &'a [u8]) -> Values<'a> {
+    pub(crate) fn values<'a>(&self, known: Known, fields: Fields<'a>, bytes: &'a [u8]) -> Values<'a> {
         let present = self.present & known.bit() != 0;
         let repeated = self.repeated & known.bit() != 0;
         let single = (present && !repeated).then_some(self.first[known as usize]);
@@ -99,7 +99,7 @@ impl KnownFields {
 
 /// The values of all lines with a known name, and where they are.
 #[derive(Clone, Debug)]
-pub(super) struct Values<'a> {
+pub(crate) struct Values<'a> {
     bytes: &'a [u8],
     known: Known,
     /// A field that comes once, as all should, needs no reading of the others.

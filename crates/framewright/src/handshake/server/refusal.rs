@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::field::{FieldName, FieldValue};
 use super::response::{Response, StatusCode};
 use super::upgrade::MAX_SUBPROTOCOLS;
+use crate::http::field::{FieldName, FieldValue};
 
 /// Why a request was refused: what a server answers instead of switching protocols.
 ///
@@ -55,17 +55,17 @@ pub enum Refusal {
     MethodTooLong,
     /// 414: the request line exceeds the limit.
     RequestLineTooLong {
-        /// [`HeadLimits::request_line`](super::HeadLimits::request_line), in octets.
+        /// [`HeadLimits::request_line`](crate::handshake::HeadLimits::request_line), in octets.
         limit: usize,
     },
     /// 431: the head exceeds the limit.
     HeadTooLong {
-        /// [`HeadLimits::head`](super::HeadLimits::head), in octets.
+        /// [`HeadLimits::head`](crate::handshake::HeadLimits::head), in octets.
         limit: usize,
     },
     /// 431: more field lines than the limit.
     TooManyFields {
-        /// [`HeadLimits::fields`](super::HeadLimits::fields).
+        /// [`HeadLimits::fields`](crate::handshake::HeadLimits::fields).
         limit: usize,
     },
 

@@ -9,15 +9,15 @@
 //! ```
 
 use super::head::{Span, StartLine};
-use super::response_error::ResponseError;
 use super::scan;
+use crate::handshake::client::error::ResponseError;
 
 /// How a status line starts; the digits stand for others.
 const START: &[u8; 13] = b"HTTP/1.1 101 ";
 
 /// A resumable parser of the status line.
 #[derive(Debug)]
-pub(super) struct StatusLine {
+pub(crate) struct StatusLine {
     phase: Phase,
     start: usize,
     /// Where the next line starts.
@@ -27,12 +27,12 @@ pub(super) struct StatusLine {
 
 /// What a status line says, and where.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Status {
+pub(crate) struct Status {
     /// 0 to 999.
-    pub(super) code: u16,
+    pub(crate) code: u16,
     /// `x` of `HTTP/1.x`.
-    pub(super) minor: u8,
-    pub(super) reason: Span,
+    pub(crate) minor: u8,
+    pub(crate) reason: Span,
 }
 
 /// What is expected next.
@@ -45,17 +45,17 @@ enum Phase {
 
 impl StatusLine {
     /// Starts before the octet at `start`.
-    pub(super) fn new(start: usize) -> Self {
+    pub(crate) fn new(start: usize) -> Self {
         StatusLine { phase: Phase::Code, start, end: start, status: Status::default() }
     }
 
     /// What the line says, once it is complete.
-    pub(super) fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         self.status
     }
 
     /// Where the next line starts, once this one is complete.
-    pub(super) fn end(&self) -> usize {
+    pub(crate) fn end(&self) -> usize {
         self.end
     }
 
@@ -127,7 +127,7 @@ impl StartLine for StatusLine {
 mod tests {
     use super::*;
     use crate::handshake::HeadLimits;
-    use crate::handshake::head::HeadParser;
+    use crate::http::head::HeadParser;
 
     const RESPONSE: &[u8] = b"HTTP/1.1 404 Not Found\r\nServer: a\r\n\r\n";
 

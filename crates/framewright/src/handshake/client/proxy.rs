@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::body::BodyReader;
-use super::field::FieldValue;
-use super::head::HeadLimits;
-use super::response::line;
-use super::response_error::ResponseError;
-use super::response_head::ResponseHead;
+use super::answer::ResponseHead;
+use super::error::ResponseError;
 use super::response_reader::ResponseReader;
 use super::uri::WsUri;
+use crate::handshake::server::response::line;
+use crate::http::body::BodyReader;
+use crate::http::field::FieldValue;
+use crate::http::head::HeadLimits;
 
-/// A client that waits for a proxy's answer. It is used as a [`ClientHandshake`](super::ClientHandshake) is, and before it.
+/// A client that waits for a proxy's answer. It is used as a [`ClientHandshake`](crate::handshake::ClientHandshake) is, and before it.
 #[derive(Debug)]
 pub struct ProxyHandshake {
     reader: ResponseReader<ProxyAnswer>,
@@ -65,7 +65,7 @@ impl ProxyHandshake {
         ProxyHandshake { reader: ResponseReader::new(limits, now, timeout) }
     }
 
-    /// As [`ClientHandshake::parse`](super::ClientHandshake::parse).
+    /// As [`ClientHandshake::parse`](crate::handshake::ClientHandshake::parse).
     ///
     /// # Errors
     /// The first rule of HTTP that the answer breaks, as soon as that shows, and the same one ever after: close the transport.
@@ -73,7 +73,7 @@ impl ProxyHandshake {
         self.reader.parse(bytes, |response| Ok(judge(&response)))
     }
 
-    /// As [`ClientHandshake::response`](super::ClientHandshake::response).
+    /// As [`ClientHandshake::response`](crate::handshake::ClientHandshake::response).
     ///
     /// # Panics
     /// If [`parse`](Self::parse) has not returned an answer, or if `bytes` are fewer than its head has.
@@ -81,17 +81,17 @@ impl ProxyHandshake {
         self.reader.response(bytes)
     }
 
-    /// As [`ClientHandshake::poll_timeout`](super::ClientHandshake::poll_timeout).
+    /// As [`ClientHandshake::poll_timeout`](crate::handshake::ClientHandshake::poll_timeout).
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.reader.poll_timeout()
     }
 
-    /// As [`ClientHandshake::handle_timeout`](super::ClientHandshake::handle_timeout).
+    /// As [`ClientHandshake::handle_timeout`](crate::handshake::ClientHandshake::handle_timeout).
     pub fn handle_timeout(&mut self, now: Instant) -> Option<ResponseError> {
         self.reader.handle_timeout(now)
     }
 
-    /// As [`ClientHandshake::handle_eof`](super::ClientHandshake::handle_eof).
+    /// As [`ClientHandshake::handle_eof`](crate::handshake::ClientHandshake::handle_eof).
     pub fn handle_eof(&mut self) -> ResponseError {
         self.reader.handle_eof()
     }

@@ -5,10 +5,10 @@
 
 use std::fmt;
 
-use super::authority::Authority;
-use super::bytes::ascii;
-use super::known::Known;
 use super::request::Request;
+use crate::http::authority::Authority;
+use crate::http::bytes::ascii;
+use crate::http::known::Known;
 
 /// The origins that may open a connection; the empty list allows any.
 ///
@@ -59,7 +59,7 @@ impl AllowedOrigins {
         self.list.is_empty()
     }
 
-    /// Whether the request may go on; if not, answer [`Refusal::OriginNotAllowed`](super::Refusal::OriginNotAllowed).
+    /// Whether the request may go on; if not, answer [`Refusal::OriginNotAllowed`](crate::handshake::Refusal::OriginNotAllowed).
     ///
     /// Scheme and host are compared without regard to case, IPv6 addresses by value, a missing port is the default of
     /// http, https, ws or wss. A host with a trailing dot is another host. More than one Origin line, and an Origin
@@ -191,7 +191,7 @@ impl AllowedHosts {
         self.list.is_empty()
     }
 
-    /// Whether the request may go on; if not, answer [`Refusal::HostNotAllowed`](super::Refusal::HostNotAllowed).
+    /// Whether the request may go on; if not, answer [`Refusal::HostNotAllowed`](crate::handshake::Refusal::HostNotAllowed).
     ///
     /// Looks at [`Request::host`]. Names are compared without regard to case, IPv6 addresses by value. A request that
     /// names no port matches a listed port 80 or 443, the defaults of http and https. A request without a host is

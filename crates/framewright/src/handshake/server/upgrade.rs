@@ -1,16 +1,16 @@
 //! Is a request an opening handshake, and a correct one? The rules of RFC 6455, section 4.2.1, in one place.
 
-use super::accept::{accept_key, is_valid_key};
-use super::bytes::is_token;
-use super::extension::{ExtensionList, MAX_EMPTY_ELEMENTS};
-use super::known::Known;
 use super::refusal::Refusal;
 use super::request::Request;
-use super::section::FieldSection;
+use crate::handshake::accept::{accept_key, is_valid_key};
+use crate::handshake::extension::{ExtensionList, MAX_EMPTY_ELEMENTS};
+use crate::http::bytes::is_token;
+use crate::http::known::Known;
+use crate::http::section::FieldSection;
 
 /// The most subprotocols that a request may offer. They are compared with each other, so the work grows with the
 /// square of their number; applications offer a handful.
-pub(super) const MAX_SUBPROTOCOLS: usize = 64;
+pub(crate) const MAX_SUBPROTOCOLS: usize = 64;
 
 /// Proof that a request is a correct opening handshake, and what answers it.
 ///
@@ -76,7 +76,7 @@ fn names_websocket(fields: FieldSection<'_>) -> Option<bool> {
 //# A |Connection| header field that includes the token "Upgrade",
 //# treated as an ASCII case-insensitive value.
 /// A response says the same (section 4.2.2, item 5.3).
-pub(super) fn names_upgrade(fields: FieldSection<'_>) -> bool {
+pub(crate) fn names_upgrade(fields: FieldSection<'_>) -> bool {
     let mut found = false;
     let mut well_formed = true;
     fields.list(Known::Connection).for_each(|option| {
@@ -128,7 +128,7 @@ fn check_subprotocols(request: &Request<'_>) -> Result<(), Refusal> {
     let mut seen: [&[u8]; MAX_SUBPROTOCOLS] = [&[]; MAX_SUBPROTOCOLS];
     let mut count = 0;
     let mut empty = 0;
-    for element in lines.flat_map(super::bytes::elements) {
+    for element in lines.flat_map(crate::http::bytes::elements) {
         if element.is_empty() {
             empty += 1;
         } else if !is_token(element) {
