@@ -11,10 +11,10 @@
 //!        +------------------------------------ LF -----------------------------------+
 //! ```
 
-use super::bytes::{TOKEN, is, is_ows, trim_end, trim_start};
-use super::head::{FieldSpan, Span};
+use super::bytes::{TOKEN, is, is_ows, trim_end};
 use super::known::KnownFields;
 use super::scan;
+use super::span::Span;
 
 /// A resumable parser of field lines.
 #[derive(Debug)]
@@ -187,42 +187,6 @@ impl FieldLines {
     }
 }
 
-/// The field lines of a section that was parsed: they are read anew when somebody asks for them, which few do for long, and
-/// not kept in a table, which would cost each handshake an allocation.
-#[derive(Clone, Debug)]
-pub(crate) struct Fields<'a> {
-    bytes: &'a [u8],
-    /// Where the next line starts.
-    pos: usize,
-}
-
-impl<'a> Fields<'a> {
-    /// Those that start at `pos` and end with the empty line.
-    pub(crate) fn new(bytes: &'a [u8], pos: usize) -> Self {
-        Fields { bytes, pos }
-    }
-}
-
-impl Iterator for Fields<'_> {
-    type Item = FieldSpan;
-
-    fn next(&mut self) -> Option<FieldSpan> {
-        let colon = scan::token(self.bytes, self.pos);
-        if colon == self.pos {
-            return None; // the CR of the empty line
-        }
-        let cr = scan::value(self.bytes, colon + 1);
-        let raw = self.bytes.get(colon + 1..cr)?;
-        let start = cr - trim_start(raw).len();
-        let name = Span::new(self.pos, colon);
-        self.pos = cr + CRLF;
-        Some(FieldSpan { name, value: Span::new(start, start + trim_end(&self.bytes[start..cr]).len()) })
-    }
-}
-
-/// The length of what ends a line.
-const CRLF: usize = 2;
-
 /// Why `byte` may not stand in a name.
 fn name_error(byte: u8) -> FieldLineError {
     match byte {
@@ -238,6 +202,7 @@ fn name_error(byte: u8) -> FieldLineError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::section::Fields;
 
     type Pairs = Vec<(String, String)>;
 

@@ -2,7 +2,7 @@
 //!
 //! The parser is incremental: it is given the whole head as far as it has arrived, remembers where it stopped and
 //! never scans an octet twice, so that a message that trickles in octet by octet costs no more than one that
-//! arrives at once. It copies nothing and allocates nothing; what it keeps are [`Span`]s, of the fields that there are rules
+//! arrives at once. It copies nothing and allocates nothing; what it keeps are [`Span`](super::span::Span)s, of the fields that there are rules
 //! for.
 //!
 //! Only syntax is decided here. Requests and responses differ in their first lines alone: each is a [`StartLine`] in front of the
@@ -12,6 +12,7 @@ use super::field_lines::{FieldLineError, FieldLines};
 use super::known::KnownFields;
 use super::request_line::RequestLine;
 use super::section::FieldSection;
+use super::span::{MAX_HEAD, Span};
 use super::status_line::{Status, StatusLine};
 use crate::handshake::server::refusal::Refusal;
 
@@ -44,45 +45,6 @@ impl Default for HeadLimits {
         HeadLimits { request_line: 8192, head: 16 * 1024, fields: 100 }
     }
 }
-
-/// Where something lies in the head's octets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Span {
-    start: u32,
-    end: u32,
-}
-
-impl Span {
-    /// The octets `start..end`.
-    #[inline]
-    #[allow(clippy::cast_possible_truncation, reason = "a head is at most MAX_HEAD octets")]
-    pub(crate) fn new(start: usize, end: usize) -> Self {
-        debug_assert!(start <= end && end <= MAX_HEAD);
-        Span { start: start as u32, end: end as u32 }
-    }
-
-    /// The octets of `head` that lie there.
-    pub(crate) fn of(self, head: &[u8]) -> &[u8] {
-        &head[self.start as usize..self.end as usize]
-    }
-
-    /// The part of this span that `part`, relative to it, describes.
-    pub(crate) fn part(self, part: std::ops::Range<usize>) -> Span {
-        let start = self.start as usize;
-        Span::new(start + part.start, start + part.end)
-    }
-}
-
-/// One field line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FieldSpan {
-    pub(crate) name: Span,
-    /// Without the whitespace around it.
-    pub(crate) value: Span,
-}
-
-/// Offsets are 32 bits wide; a larger limit is taken for this.
-const MAX_HEAD: usize = 0x7fff_ffff;
 
 /// The first line of a message.
 pub(crate) trait StartLine {

@@ -3,8 +3,7 @@
 //! A line is sorted once, when it has been read. The checks then go straight to what they ask for; that a field is
 //! absent, as most of them are in most requests, costs a look at one number.
 
-use super::field_lines::Fields;
-use super::head::{FieldSpan, Span};
+use super::span::Span;
 
 /// A field that RFC 6455, or HTTP around it, has a rule for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +28,7 @@ const COUNT: usize = Known::Accept as usize + 1;
 impl Known {
     /// The field with this name, which is a token, without regard to case.
     #[inline]
-    fn of(name: &[u8]) -> Option<Known> {
+    pub(crate) fn of(name: &[u8]) -> Option<Known> {
         let known = match name.len() {
             4 if is(name, b"host") => Known::Host,
             6 if is(name, b"origin") => Known::Origin,
@@ -87,39 +86,16 @@ impl KnownFields {
         }
     }
 
-    /// The values of the lines with that name, in order. `fields` are all lines of the head that starts `bytes`.
+    /// The value of the first line with that name, if there is one.
     #[inline]
-    pub(crate) fn values<'a>(&self, known: Known, fields: Fields<'a>, bytes: &'a [u8]) -> Values<'a> {
-        let present = self.present & known.bit() != 0;
-        let repeated = self.repeated & known.bit() != 0;
-        let single = (present && !repeated).then_some(self.first[known as usize]);
-        Values { bytes, known, single, several: repeated.then_some(fields) }
+    pub(crate) fn first(&self, known: Known) -> Option<Span> {
+        (self.present & known.bit() != 0).then_some(self.first[known as usize])
     }
-}
 
-/// The values of all lines with a known name, and where they are.
-#[derive(Clone, Debug)]
-pub(crate) struct Values<'a> {
-    bytes: &'a [u8],
-    known: Known,
-    /// A field that comes once, as all should, needs no reading of the others.
-    single: Option<Span>,
-    several: Option<Fields<'a>>,
-}
-
-impl<'a> Iterator for Values<'a> {
-    type Item = (Span, &'a [u8]);
-
+    /// Whether there is more than one line with that name.
     #[inline]
-    fn next(&mut self) -> Option<(Span, &'a [u8])> {
-        let value = match self.single.take() {
-            Some(value) => value,
-            None => {
-                let is_called = |field: &FieldSpan| Known::of(field.name.of(self.bytes)) == Some(self.known);
-                self.several.as_mut()?.find(is_called)?.value
-            }
-        };
-        Some((value, value.of(self.bytes)))
+    pub(crate) fn is_repeated(&self, known: Known) -> bool {
+        self.repeated & known.bit() != 0
     }
 }
 
@@ -167,20 +143,5 @@ mod tests {
             assert_eq!(Known::of(&name.as_bytes()[1..]), None);
             assert_eq!(Known::of(format!("{name}s").as_bytes()), None);
         }
-    }
-
-    #[test]
-    fn values_are_those_of_all_lines_with_the_name() {
-        let bytes = b"Host:1\r\na:2\r\nHOST: 3\r\nUpgrade:4\r\n\r\n";
-        let mut known = KnownFields::default();
-        for field in Fields::new(bytes, 0) {
-            known.note(field.name.of(bytes), field.value);
-        }
-        let values = |name| -> Vec<&[u8]> {
-            known.values(name, Fields::new(bytes, 0), bytes).map(|(_, value)| value).collect()
-        };
-        assert_eq!(values(Known::Host), [b"1", b"3"]);
-        assert_eq!(values(Known::Upgrade), [b"4"]);
-        assert!(values(Known::Origin).is_empty());
     }
 }

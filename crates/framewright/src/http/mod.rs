@@ -4,6 +4,7 @@
 //! | file | decides |
 //! |---|---|
 //! | `bytes`, `scan` | which octet may stand where, and where a name or a value ends |
+//! | `span` | how a place in a head is kept |
 //! | `head` | how a head is read as it arrives, and how long it may be |
 //! | `request_line`, `status_line` | the first line |
 //! | `field_lines` | the lines behind it |
@@ -22,4 +23,5 @@ pub(crate) mod known;
 pub(crate) mod request_line;
 pub(crate) mod scan;
 pub(crate) mod section;
+pub(crate) mod span;
 pub(crate) mod status_line;

@@ -10,8 +10,8 @@
 //! ```
 
 use super::bytes::{TOKEN, is};
-use super::head::Span;
 use super::scan;
+use super::span::Span;
 use crate::handshake::server::refusal::Refusal;
 
 /// The longest method read, in octets. The longest registered one, `UPDATEREDIRECTREF`, has 17.

@@ -1,8 +1,9 @@
 //! The field section of a complete head, as the views on requests and responses read it.
 
-use super::bytes::{ascii, elements};
-use super::field_lines::Fields;
-use super::known::{Known, KnownFields, Values};
+use super::bytes::{ascii, elements, trim_end, trim_start};
+use super::known::{Known, KnownFields};
+use super::scan;
+use super::span::{FieldSpan, Span};
 
 /// The field lines of a head whose syntax has been checked: a view, cheap to copy.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +40,9 @@ impl<'a> FieldSection<'a> {
 
     /// The values of all lines of a field that there are rules for, in the order received, and where they are.
     pub(crate) fn spans(&self, known: Known) -> Values<'a> {
-        self.known.values(known, self.lines(), self.bytes)
+        let repeated = self.known.is_repeated(known);
+        let single = if repeated { None } else { self.known.first(known) };
+        Values { bytes: self.bytes, known, single, several: repeated.then(|| self.lines()) }
     }
 
     /// The values of all lines of a field that there are rules for, in the order received.
@@ -56,5 +59,86 @@ impl<'a> FieldSection<'a> {
     /// Where the first field line starts, and the fields that there are rules for: what an owned copy keeps.
     pub(crate) fn parts(&self) -> (usize, &'a KnownFields) {
         (self.start, self.known)
+    }
+}
+
+/// The values of all lines with a known name, and where they are.
+#[derive(Clone, Debug)]
+pub(crate) struct Values<'a> {
+    bytes: &'a [u8],
+    known: Known,
+    /// A field that comes once, as all should, needs no reading of the others.
+    single: Option<Span>,
+    several: Option<Fields<'a>>,
+}
+
+impl<'a> Iterator for Values<'a> {
+    type Item = (Span, &'a [u8]);
+
+    #[inline]
+    fn next(&mut self) -> Option<(Span, &'a [u8])> {
+        let value = match self.single.take() {
+            Some(value) => value,
+            None => {
+                let is_called = |field: &FieldSpan| Known::of(field.name.of(self.bytes)) == Some(self.known);
+                self.several.as_mut()?.find(is_called)?.value
+            }
+        };
+        Some((value, value.of(self.bytes)))
+    }
+}
+
+/// The field lines of a section that was parsed: they are read anew when somebody asks for them, which few do for long, and
+/// not kept in a table, which would cost each handshake an allocation.
+#[derive(Clone, Debug)]
+pub(crate) struct Fields<'a> {
+    bytes: &'a [u8],
+    /// Where the next line starts.
+    pos: usize,
+}
+
+impl<'a> Fields<'a> {
+    /// Those that start at `pos` and end with the empty line.
+    pub(crate) fn new(bytes: &'a [u8], pos: usize) -> Self {
+        Fields { bytes, pos }
+    }
+}
+
+impl Iterator for Fields<'_> {
+    type Item = FieldSpan;
+
+    fn next(&mut self) -> Option<FieldSpan> {
+        let colon = scan::token(self.bytes, self.pos);
+        if colon == self.pos {
+            return None; // the CR of the empty line
+        }
+        let cr = scan::value(self.bytes, colon + 1);
+        let raw = self.bytes.get(colon + 1..cr)?;
+        let start = cr - trim_start(raw).len();
+        let name = Span::new(self.pos, colon);
+        self.pos = cr + CRLF;
+        Some(FieldSpan { name, value: Span::new(start, start + trim_end(&self.bytes[start..cr]).len()) })
+    }
+}
+
+/// The length of what ends a line.
+const CRLF: usize = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_those_of_all_lines_with_the_name() {
+        let bytes = b"Host:1\r\na:2\r\nHOST: 3\r\nUpgrade:4\r\n\r\n";
+        let mut known = KnownFields::default();
+        for field in Fields::new(bytes, 0) {
+            known.note(field.name.of(bytes), field.value);
+        }
+        let section = FieldSection::new(bytes, 0, &known);
+        let values = |name| section.values(name).collect::<Vec<_>>();
+        assert_eq!(values(Known::Host), [b"1", b"3"]);
+        assert_eq!(values(Known::Upgrade), [b"4"]);
+        assert!(values(Known::Origin).is_empty());
     }
 }

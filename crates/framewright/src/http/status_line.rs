@@ -8,8 +8,9 @@
 //!                    +------------- CR --------------+
 //! ```
 
-use super::head::{Span, StartLine};
+use super::head::StartLine;
 use super::scan;
+use super::span::Span;
 use crate::handshake::client::error::ResponseError;
 
 /// How a status line starts; the digits stand for others.

@@ -7,9 +7,10 @@ use super::refusal::Refusal;
 use crate::handshake::extension::Malformed;
 use crate::http::authority::Authority;
 use crate::http::bytes::{decimal, elements, is_token};
-use crate::http::head::{Head, Span};
+use crate::http::head::Head;
 use crate::http::known::Known;
 use crate::http::section::FieldSection;
+use crate::http::span::Span;
 
 /// What the checks found.
 #[derive(Clone, Copy, Debug, Default)]

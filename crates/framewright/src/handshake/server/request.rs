@@ -7,9 +7,10 @@ use super::refusal::Refusal;
 use super::upgrade::{self, Upgrade};
 use crate::handshake::extension::{Extension, ExtensionList};
 use crate::http::bytes::{ascii, is_token};
-use crate::http::head::{Head, Span};
+use crate::http::head::Head;
 use crate::http::known::{Known, KnownFields};
 use crate::http::section::FieldSection;
+use crate::http::span::Span;
 
 /// A complete request head that satisfies HTTP: a view on its octets, cheap to copy.
 ///

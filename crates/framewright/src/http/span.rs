@@ -1,0 +1,40 @@
+//! How a place in a head is kept: not as a slice but as a [`Span`], which outlives what was lent to the parser.
+
+/// Where something lies in the head's octets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    /// The octets `start..end`.
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "a head is at most MAX_HEAD octets")]
+    pub(crate) fn new(start: usize, end: usize) -> Self {
+        debug_assert!(start <= end && end <= MAX_HEAD);
+        Span { start: start as u32, end: end as u32 }
+    }
+
+    /// The octets of `head` that lie there.
+    pub(crate) fn of(self, head: &[u8]) -> &[u8] {
+        &head[self.start as usize..self.end as usize]
+    }
+
+    /// The part of this span that `part`, relative to it, describes.
+    pub(crate) fn part(self, part: std::ops::Range<usize>) -> Span {
+        let start = self.start as usize;
+        Span::new(start + part.start, start + part.end)
+    }
+}
+
+/// One field line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FieldSpan {
+    pub(crate) name: Span,
+    /// Without the whitespace around it.
+    pub(crate) value: Span,
+}
+
+/// Offsets are 32 bits wide; a larger limit is taken for this.
+pub(crate) const MAX_HEAD: usize = 0x7fff_ffff;
