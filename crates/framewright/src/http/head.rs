@@ -10,11 +10,8 @@
 
 use super::field_lines::{FieldLineError, FieldLines};
 use super::known::KnownFields;
-use super::request_line::RequestLine;
 use super::section::FieldSection;
-use super::span::{MAX_HEAD, Span};
-use super::status_line::{Status, StatusLine};
-use crate::handshake::server::refusal::Refusal;
+use super::span::MAX_HEAD;
 
 /// What a head may cost before it is refused: that of a request, or that of the response that a client waits for.
 ///
@@ -48,14 +45,25 @@ impl Default for HeadLimits {
 
 /// The first line of a message.
 pub(crate) trait StartLine {
-    /// What is wrong with a head of this kind.
-    type Error: From<FieldLineError>;
+    /// What is wrong with a line of this kind.
+    type Error;
 
     /// Reads on at `*pos`, and moves it past what was understood. `true` once the line's LF has been read.
     fn parse(&mut self, bytes: &[u8], pos: &mut usize) -> Result<bool, Self::Error>;
 
-    /// What to say of a head that is longer than `limit`.
-    fn too_long(limit: usize) -> Self::Error;
+    /// Where the next line starts, once this one is complete.
+    fn end(&self) -> usize;
+}
+
+/// What is wrong with a head whose first line has the faults `E`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeadError<E> {
+    StartLine(E),
+    FieldLine(FieldLineError),
+    /// It is longer than `limit`, in octets.
+    TooLong {
+        limit: usize,
+    },
 }
 
 /// A resumable parser of a head.
@@ -78,7 +86,7 @@ enum Phase {
 
 impl<L: StartLine> HeadParser<L> {
     /// Starts at `pos`, where `line` is.
-    fn at(pos: usize, line: L, limits: HeadLimits) -> Self {
+    pub(crate) fn at(pos: usize, line: L, limits: HeadLimits) -> Self {
         HeadParser {
             pos,
             phase: Phase::StartLine,
@@ -91,111 +99,45 @@ impl<L: StartLine> HeadParser<L> {
     /// Reads on in `bytes`, which start where they always did and hold at least what they held before.
     ///
     /// `Ok(None)` until the head is complete, then where it ends. Whatever follows it is not looked at.
-    pub(crate) fn parse(&mut self, bytes: &[u8]) -> Result<Option<usize>, L::Error> {
+    pub(crate) fn parse(&mut self, bytes: &[u8]) -> Result<Option<usize>, HeadError<L::Error>> {
         let window = &bytes[..bytes.len().min(self.limit)];
-        if self.phase == Phase::StartLine && self.line.parse(window, &mut self.pos)? {
+        if self.phase == Phase::StartLine
+            && self.line.parse(window, &mut self.pos).map_err(HeadError::StartLine)?
+        {
             self.phase = Phase::FieldLines;
         }
-        if self.phase == Phase::FieldLines && self.fields.parse(window, &mut self.pos)? {
+        if self.phase == Phase::FieldLines
+            && self.fields.parse(window, &mut self.pos).map_err(HeadError::FieldLine)?
+        {
             self.phase = Phase::Done;
         }
         if self.phase == Phase::Done {
             return Ok(Some(self.pos));
         }
         if window.len() == self.limit {
-            return Err(L::too_long(self.limit));
+            return Err(HeadError::TooLong { limit: self.limit });
         }
         Ok(None)
     }
 
-    /// The next octet to look at.
+    /// The next octet to look at: behind the head, once that is complete.
     pub(crate) fn pos(&self) -> usize {
         self.pos
     }
-}
 
-impl StartLine for RequestLine {
-    type Error = Refusal;
-
-    fn parse(&mut self, bytes: &[u8], pos: &mut usize) -> Result<bool, Refusal> {
-        self.parse(bytes, pos)
+    /// The first line.
+    pub(crate) fn line(&self) -> &L {
+        &self.line
     }
 
-    fn too_long(limit: usize) -> Refusal {
-        //= https://www.rfc-editor.org/rfc/rfc6585#section-5
-        //# The 431 status code indicates that the server is unwilling to process the request because its header
-        //# fields are too large.
-        Refusal::HeadTooLong { limit }
-    }
-}
-
-impl HeadParser<StatusLine> {
-    /// A parser of the response whose first octet is at `pos`: behind an interim response, if not at 0.
-    pub(crate) fn response(pos: usize, limits: HeadLimits) -> Self {
-        HeadParser::at(pos, StatusLine::new(pos), limits)
-    }
-
-    /// What the complete status line says, and where.
-    pub(crate) fn status(&self) -> Status {
-        self.line.status()
+    /// The fields that there are rules for, as far as they have been read.
+    pub(crate) fn known(&self) -> &KnownFields {
+        self.fields.known()
     }
 
     /// The complete field section in `bytes`.
     pub(crate) fn section<'a>(&'a self, bytes: &'a [u8]) -> FieldSection<'a> {
-        FieldSection::new(bytes, self.line.end(), self.fields.known())
-    }
-}
-
-impl HeadParser<RequestLine> {
-    pub(crate) fn new(limits: HeadLimits) -> Self {
-        HeadParser::at(0, RequestLine::new(limits.request_line), limits)
-    }
-
-    /// What the complete head says, and where.
-    pub(crate) fn head(&self) -> Head<'_> {
-        Head {
-            len: self.pos,
-            method: self.line.method,
-            target: self.line.target,
-            minor: self.line.minor,
-            fields: self.line.end,
-            known: self.fields.known(),
-        }
-    }
-}
-
-/// Where the parts of a complete head lie.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Head<'a> {
-    /// The length of the head, its empty line included.
-    pub(crate) len: usize,
-    pub(crate) method: Span,
-    pub(crate) target: Span,
-    pub(crate) minor: u8,
-    /// Where the first field line starts.
-    pub(crate) fields: usize,
-    pub(crate) known: &'a KnownFields,
-}
-
-impl<'a> Head<'a> {
-    /// The field section; `bytes` start with this head.
-    pub(crate) fn section(&self, bytes: &'a [u8]) -> FieldSection<'a> {
-        FieldSection::new(bytes, self.fields, self.known)
-    }
-}
-
-impl From<FieldLineError> for Refusal {
-    fn from(error: FieldLineError) -> Refusal {
-        match error {
-            FieldLineError::Name => Refusal::InvalidFieldName,
-            FieldLineError::SpaceBeforeColon => Refusal::SpaceBeforeColon,
-            FieldLineError::SpaceBeforeFirstField => Refusal::SpaceBeforeFirstField,
-            FieldLineError::ObsoleteFolding => Refusal::ObsoleteFolding,
-            FieldLineError::Value => Refusal::InvalidFieldValue,
-            FieldLineError::BareCr => Refusal::BareCr,
-            FieldLineError::BareLf => Refusal::BareLf,
-            FieldLineError::TooMany { limit } => Refusal::TooManyFields { limit },
-        }
+        FieldSection::new(bytes, self.line.end(), self.known())
     }
 }
 
@@ -209,7 +151,7 @@ mod tests {
     fn head_ends_at_the_empty_line() {
         let mut bytes = REQUEST.to_vec();
         bytes.extend_from_slice(b"\x81\x80\x00\x00\x00\x00");
-        let mut parser = HeadParser::new(HeadLimits::default());
+        let mut parser = HeadParser::request(HeadLimits::default());
         assert_eq!(parser.parse(&bytes), Ok(Some(REQUEST.len())));
         assert_eq!(parser.parse(&bytes), Ok(Some(REQUEST.len())));
         assert_eq!(parser.head().section(&bytes).iter().count(), 2);
@@ -219,7 +161,7 @@ mod tests {
     /// which of the known fields a line is, is decided at its end.)
     #[test]
     fn octets_seen_are_never_read_again() {
-        let mut parser = HeadParser::new(HeadLimits::default());
+        let mut parser = HeadParser::request(HeadLimits::default());
         let mut bytes = Vec::new();
         for (at, &byte) in REQUEST.iter().enumerate() {
             bytes.fill(0);
@@ -232,19 +174,19 @@ mod tests {
     #[test]
     fn head_of_exactly_the_limit_is_taken() {
         let limits = |head| HeadLimits { head, ..HeadLimits::default() };
-        let parse = |head, bytes| HeadParser::new(limits(head)).parse(bytes);
+        let parse = |head, bytes| HeadParser::request(limits(head)).parse(bytes);
         assert_eq!(parse(REQUEST.len(), REQUEST), Ok(Some(REQUEST.len())));
         let limit = REQUEST.len() - 1;
-        assert_eq!(parse(limit, REQUEST), Err(Refusal::HeadTooLong { limit }));
-        assert_eq!(parse(limit, &REQUEST[..limit]), Err(Refusal::HeadTooLong { limit }));
+        assert_eq!(parse(limit, REQUEST), Err(HeadError::TooLong { limit }));
+        assert_eq!(parse(limit, &REQUEST[..limit]), Err(HeadError::TooLong { limit }));
         assert_eq!(parse(limit, &REQUEST[..limit - 1]), Ok(None));
     }
 
     #[test]
     fn unreachable_limits_are_harmless() {
         let limits = HeadLimits { request_line: usize::MAX, head: usize::MAX, fields: usize::MAX };
-        assert_eq!(HeadParser::new(limits).parse(REQUEST), Ok(Some(REQUEST.len())));
+        assert_eq!(HeadParser::request(limits).parse(REQUEST), Ok(Some(REQUEST.len())));
         let limits = HeadLimits { request_line: 0, head: 0, fields: 0 };
-        assert_eq!(HeadParser::new(limits).parse(b""), Err(Refusal::HeadTooLong { limit: 0 }));
+        assert_eq!(HeadParser::request(limits).parse(b""), Err(HeadError::TooLong { limit: 0 }));
     }
 }

@@ -10,9 +10,11 @@
 //! ```
 
 use super::bytes::{TOKEN, is};
+use super::head::{HeadLimits, HeadParser, StartLine};
+use super::known::KnownFields;
 use super::scan;
+use super::section::FieldSection;
 use super::span::Span;
-use crate::handshake::server::refusal::Refusal;
 
 /// The longest method read, in octets. The longest registered one, `UPDATEREDIRECTREF`, has 17.
 const MAX_METHOD: usize = 32;
@@ -33,12 +35,12 @@ pub(crate) struct RequestLine {
     start: usize,
     /// Where the part that is being read starts.
     mark: usize,
-    pub(crate) method: Span,
-    pub(crate) target: Span,
+    method: Span,
+    target: Span,
     /// Where the next line starts.
-    pub(crate) end: usize,
+    end: usize,
     /// `x` of `HTTP/1.x`.
-    pub(crate) minor: u8,
+    minor: u8,
 }
 
 /// What is expected next.
@@ -50,6 +52,27 @@ enum Phase {
     Target,
     Version,
     Lf,
+}
+
+/// What is wrong with a request line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RequestLineError {
+    /// The method is no token, or no SP follows it.
+    Method,
+    /// The method is longer than any that is known.
+    MethodTooLong,
+    /// The target holds an octet that is not visible US-ASCII, or is empty, or no SP follows it.
+    Target,
+    /// The line does not end in an HTTP-version.
+    Version,
+    /// The major version is not 1.
+    VersionNotSupported,
+    /// CR without LF.
+    BareCr,
+    /// LF without CR.
+    BareLf,
+    /// It is longer than `limit`, in octets.
+    TooLong { limit: usize },
 }
 
 impl RequestLine {
@@ -67,8 +90,96 @@ impl RequestLine {
         }
     }
 
-    /// Reads on at `*pos`, and moves it past what was understood. `true` once the line's LF has been read.
-    pub(crate) fn parse(&mut self, bytes: &[u8], pos: &mut usize) -> Result<bool, Refusal> {
+    fn begin(&mut self, pos: usize) {
+        self.start = pos;
+        self.mark = pos;
+        self.phase = Phase::Method;
+    }
+
+    /// The octets to scan so that a scan which reads them all stops at the line's octet number `limit`, counted from 0.
+    fn until<'a>(&self, bytes: &'a [u8], limit: usize) -> &'a [u8] {
+        &bytes[..bytes.len().min(self.start.saturating_add(limit))]
+    }
+
+    /// Whether the whole version and the end of the line are here at once, and as they nearly always are.
+    fn ends_as_usual(&self, bytes: &[u8], pos: usize) -> bool {
+        pos == self.mark
+            && bytes[pos..].starts_with(USUAL_END)
+            && pos + VERSION.len() - self.start <= self.limit
+    }
+
+    /// Whether an octet at `pos` is one more than the line may have. Its CR is not part of the line.
+    fn is_too_long(&self, byte: u8, pos: usize) -> bool {
+        pos - self.start >= self.limit && byte != b'\r'
+    }
+
+    /// The octet that the scan of the method stopped at.
+    fn end_method(&mut self, byte: u8, pos: usize) -> Result<(), RequestLineError> {
+        //= https://www.rfc-editor.org/rfc/rfc9112#section-3
+        //# A server that receives a method longer than any that it implements SHOULD respond with a 501 (Not
+        //# Implemented) status code.
+        if is(byte, TOKEN) {
+            return Err(RequestLineError::MethodTooLong);
+        }
+        self.check_length(byte, pos)?;
+        match byte {
+            b' ' if pos > self.mark => {
+                self.method = Span::new(self.mark, pos);
+                self.mark = pos + 1;
+                self.phase = Phase::Target;
+                Ok(())
+            }
+            b'\n' => Err(RequestLineError::BareLf),
+            _ => Err(RequestLineError::Method),
+        }
+    }
+
+    /// The octet that the scan of the target stopped at.
+    fn end_target(&mut self, byte: u8, pos: usize) -> Result<(), RequestLineError> {
+        self.check_length(byte, pos)?;
+        match byte {
+            b' ' if pos > self.mark => {
+                self.target = Span::new(self.mark, pos);
+                self.mark = pos + 1;
+                self.phase = Phase::Version;
+                Ok(())
+            }
+            b'\n' => Err(RequestLineError::BareLf),
+            _ => Err(RequestLineError::Target),
+        }
+    }
+
+    fn check_length(&self, byte: u8, pos: usize) -> Result<(), RequestLineError> {
+        //= https://www.rfc-editor.org/rfc/rfc9112#section-3
+        //# A server that receives a request-target longer than any URI it wishes to parse MUST respond with a 414
+        //# (URI Too Long) status code
+        if self.is_too_long(byte, pos) {
+            return Err(RequestLineError::TooLong { limit: self.limit });
+        }
+        Ok(())
+    }
+
+    /// One octet of `HTTP/1.x` or the CR after it.
+    fn version(&mut self, byte: u8, pos: usize) -> Result<(), RequestLineError> {
+        self.check_length(byte, pos)?;
+        match (pos - self.mark, byte) {
+            (5, b'1') => {}
+            // Whatever HTTP/0.9, HTTP/2.0 or HTTP/3 would go on to say, it is another major version.
+            (5, b'0' | b'2'..=b'9') => return Err(RequestLineError::VersionNotSupported),
+            (7, b'0'..=b'9') => self.minor = byte - b'0',
+            (8, b'\r') => self.phase = Phase::Lf,
+            (at @ (0..=4 | 6), byte) if byte == VERSION[at] => {}
+            (_, b'\n') => return Err(RequestLineError::BareLf),
+            _ => return Err(RequestLineError::Version),
+        }
+        Ok(())
+    }
+}
+
+impl StartLine for RequestLine {
+    type Error = RequestLineError;
+
+    fn parse(&mut self, bytes: &[u8], pos: &mut usize) -> Result<bool, RequestLineError> {
         loop {
             match self.phase {
                 Phase::Method => {
@@ -102,95 +213,54 @@ impl RequestLine {
                     self.end = *pos;
                     return Ok(true);
                 }
-                Phase::EmptyLineLf | Phase::Lf => return Err(Refusal::BareCr),
+                Phase::EmptyLineLf | Phase::Lf => return Err(RequestLineError::BareCr),
             }
             *pos += 1;
         }
     }
 
-    fn begin(&mut self, pos: usize) {
-        self.start = pos;
-        self.mark = pos;
-        self.phase = Phase::Method;
+    fn end(&self) -> usize {
+        self.end
+    }
+}
+
+impl HeadParser<RequestLine> {
+    /// A parser of a request.
+    pub(crate) fn request(limits: HeadLimits) -> Self {
+        HeadParser::at(0, RequestLine::new(limits.request_line), limits)
     }
 
-    /// The octets to scan so that a scan which reads them all stops at the line's octet number `limit`, counted from 0.
-    fn until<'a>(&self, bytes: &'a [u8], limit: usize) -> &'a [u8] {
-        &bytes[..bytes.len().min(self.start.saturating_add(limit))]
-    }
-
-    /// Whether the whole version and the end of the line are here at once, and as they nearly always are.
-    fn ends_as_usual(&self, bytes: &[u8], pos: usize) -> bool {
-        pos == self.mark
-            && bytes[pos..].starts_with(USUAL_END)
-            && pos + VERSION.len() - self.start <= self.limit
-    }
-
-    /// Whether an octet at `pos` is one more than the line may have. Its CR is not part of the line.
-    fn is_too_long(&self, byte: u8, pos: usize) -> bool {
-        pos - self.start >= self.limit && byte != b'\r'
-    }
-
-    /// The octet that the scan of the method stopped at.
-    fn end_method(&mut self, byte: u8, pos: usize) -> Result<(), Refusal> {
-        //= https://www.rfc-editor.org/rfc/rfc9112#section-3
-        //# A server that receives a method longer than any that it implements SHOULD respond with a 501 (Not
-        //# Implemented) status code.
-        if is(byte, TOKEN) {
-            return Err(Refusal::MethodTooLong);
-        }
-        self.check_length(byte, pos)?;
-        match byte {
-            b' ' if pos > self.mark => {
-                self.method = Span::new(self.mark, pos);
-                self.mark = pos + 1;
-                self.phase = Phase::Target;
-                Ok(())
-            }
-            b'\n' => Err(Refusal::BareLf),
-            _ => Err(Refusal::InvalidMethod),
+    /// What the complete head says, and where.
+    pub(crate) fn head(&self) -> Head<'_> {
+        let line = self.line();
+        Head {
+            len: self.pos(),
+            method: line.method,
+            target: line.target,
+            minor: line.minor,
+            fields: line.end,
+            known: self.known(),
         }
     }
+}
 
-    /// The octet that the scan of the target stopped at.
-    fn end_target(&mut self, byte: u8, pos: usize) -> Result<(), Refusal> {
-        self.check_length(byte, pos)?;
-        match byte {
-            b' ' if pos > self.mark => {
-                self.target = Span::new(self.mark, pos);
-                self.mark = pos + 1;
-                self.phase = Phase::Version;
-                Ok(())
-            }
-            b'\n' => Err(Refusal::BareLf),
-            _ => Err(Refusal::InvalidTarget),
-        }
-    }
+/// Where the parts of a complete head lie.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Head<'a> {
+    /// The length of the head, its empty line included.
+    pub(crate) len: usize,
+    pub(crate) method: Span,
+    pub(crate) target: Span,
+    pub(crate) minor: u8,
+    /// Where the first field line starts.
+    pub(crate) fields: usize,
+    pub(crate) known: &'a KnownFields,
+}
 
-    fn check_length(&self, byte: u8, pos: usize) -> Result<(), Refusal> {
-        //= https://www.rfc-editor.org/rfc/rfc9112#section-3
-        //# A server that receives a request-target longer than any URI it wishes to parse MUST respond with a 414
-        //# (URI Too Long) status code
-        if self.is_too_long(byte, pos) {
-            return Err(Refusal::RequestLineTooLong { limit: self.limit });
-        }
-        Ok(())
-    }
-
-    /// One octet of `HTTP/1.x` or the CR after it.
-    fn version(&mut self, byte: u8, pos: usize) -> Result<(), Refusal> {
-        self.check_length(byte, pos)?;
-        match (pos - self.mark, byte) {
-            (5, b'1') => {}
-            // Whatever HTTP/0.9, HTTP/2.0 or HTTP/3 would go on to say, it is another major version.
-            (5, b'0' | b'2'..=b'9') => return Err(Refusal::HttpVersionNotSupported),
-            (7, b'0'..=b'9') => self.minor = byte - b'0',
-            (8, b'\r') => self.phase = Phase::Lf,
-            (at @ (0..=4 | 6), byte) if byte == VERSION[at] => {}
-            (_, b'\n') => return Err(Refusal::BareLf),
-            _ => return Err(Refusal::InvalidHttpVersion),
-        }
-        Ok(())
+impl<'a> Head<'a> {
+    /// The field section; `bytes` start with this head.
+    pub(crate) fn section(&self, bytes: &'a [u8]) -> FieldSection<'a> {
+        FieldSection::new(bytes, self.fields, self.known)
     }
 }
 
@@ -198,7 +268,7 @@ impl RequestLine {
 mod tests {
     use super::*;
 
-    fn parse(bytes: &[u8]) -> Result<Option<(String, String, u8)>, Refusal> {
+    fn parse(bytes: &[u8]) -> Result<Option<(String, String, u8)>, RequestLineError> {
         let mut line = RequestLine::new(40);
         let mut pos = 0;
         let complete = line.parse(bytes, &mut pos)?;
@@ -222,30 +292,30 @@ mod tests {
 
     #[test]
     fn each_fault_has_its_name() {
-        for (bytes, refusal) in [
-            (&b"\r\n\r\n"[..], Refusal::InvalidMethod),
-            (b"\rG", Refusal::BareCr),
-            (b"\n", Refusal::BareLf),
-            (b" GET", Refusal::InvalidMethod),
-            (b"G@T", Refusal::InvalidMethod),
-            (b"GET\r\n", Refusal::InvalidMethod),
-            (b"GET\n", Refusal::BareLf),
-            (b"GET  ", Refusal::InvalidTarget),
-            (b"GET /\t", Refusal::InvalidTarget),
-            (b"GET /\xc3\xa9", Refusal::InvalidTarget),
-            (b"GET /\r\n", Refusal::InvalidTarget),
-            (b"GET /\n", Refusal::BareLf),
-            (b"GET / http/1.1\r\n", Refusal::InvalidHttpVersion),
-            (b"GET / HTTP/1.1 \r\n", Refusal::InvalidHttpVersion),
-            (b"GET / HTTP/11.1\r\n", Refusal::InvalidHttpVersion),
-            (b"GET / HTTP/1.x\r\n", Refusal::InvalidHttpVersion),
-            (b"GET / HTTP/1.1\n", Refusal::BareLf),
-            (b"GET / HTTP/1.1\rX", Refusal::BareCr),
-            (b"GET / HTTP/2", Refusal::HttpVersionNotSupported),
-            (b"GET / HTTP/0", Refusal::HttpVersionNotSupported),
-            (b"\x16\x03\x01\x02\x00", Refusal::InvalidMethod),
+        for (bytes, error) in [
+            (&b"\r\n\r\n"[..], RequestLineError::Method),
+            (b"\rG", RequestLineError::BareCr),
+            (b"\n", RequestLineError::BareLf),
+            (b" GET", RequestLineError::Method),
+            (b"G@T", RequestLineError::Method),
+            (b"GET\r\n", RequestLineError::Method),
+            (b"GET\n", RequestLineError::BareLf),
+            (b"GET  ", RequestLineError::Target),
+            (b"GET /\t", RequestLineError::Target),
+            (b"GET /\xc3\xa9", RequestLineError::Target),
+            (b"GET /\r\n", RequestLineError::Target),
+            (b"GET /\n", RequestLineError::BareLf),
+            (b"GET / http/1.1\r\n", RequestLineError::Version),
+            (b"GET / HTTP/1.1 \r\n", RequestLineError::Version),
+            (b"GET / HTTP/11.1\r\n", RequestLineError::Version),
+            (b"GET / HTTP/1.x\r\n", RequestLineError::Version),
+            (b"GET / HTTP/1.1\n", RequestLineError::BareLf),
+            (b"GET / HTTP/1.1\rX", RequestLineError::BareCr),
+            (b"GET / HTTP/2", RequestLineError::VersionNotSupported),
+            (b"GET / HTTP/0", RequestLineError::VersionNotSupported),
+            (b"\x16\x03\x01\x02\x00", RequestLineError::Method),
         ] {
-            assert_eq!(parse(bytes), Err(refusal), "{}", bytes.escape_ascii());
+            assert_eq!(parse(bytes), Err(error), "{}", bytes.escape_ascii());
         }
     }
 
@@ -254,15 +324,15 @@ mod tests {
         let line = format!("GET /{} HTTP/1.1\r\n", "a".repeat(40 - 14));
         assert!(parse(line.as_bytes()).unwrap().is_some());
         let line = format!("GET /{} HTTP/1.1\r\n", "a".repeat(40 - 13));
-        assert_eq!(parse(line.as_bytes()), Err(Refusal::RequestLineTooLong { limit: 40 }));
+        assert_eq!(parse(line.as_bytes()), Err(RequestLineError::TooLong { limit: 40 }));
     }
 
     #[test]
     fn length_is_refused_as_soon_as_it_shows() {
         let line = format!("GET /{}", "a".repeat(40));
         assert_eq!(parse(&line.as_bytes()[..40]), Ok(None));
-        assert_eq!(parse(&line.as_bytes()[..41]), Err(Refusal::RequestLineTooLong { limit: 40 }));
+        assert_eq!(parse(&line.as_bytes()[..41]), Err(RequestLineError::TooLong { limit: 40 }));
         assert_eq!(parse(&[b'A'; 32]), Ok(None));
-        assert_eq!(parse(&[b'A'; 33]), Err(Refusal::MethodTooLong));
+        assert_eq!(parse(&[b'A'; 33]), Err(RequestLineError::MethodTooLong));
     }
 }

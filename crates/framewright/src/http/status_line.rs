@@ -8,10 +8,9 @@
 //!                    +------------- CR --------------+
 //! ```
 
-use super::head::StartLine;
+use super::head::{HeadLimits, HeadParser, StartLine};
 use super::scan;
 use super::span::Span;
-use crate::handshake::client::error::ResponseError;
 
 /// How a status line starts; the digits stand for others.
 const START: &[u8; 13] = b"HTTP/1.1 101 ";
@@ -44,6 +43,21 @@ enum Phase {
     Lf,
 }
 
+/// What is wrong with a status line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StatusLineError {
+    /// It does not start with `HTTP/`.
+    NotHttp,
+    /// The major version is not 1.
+    VersionNotSupported,
+    /// Anything else that is not in the grammar.
+    Malformed,
+    /// CR without LF.
+    BareCr,
+    /// LF without CR.
+    BareLf,
+}
+
 impl StatusLine {
     /// Starts before the octet at `start`.
     pub(crate) fn new(start: usize) -> Self {
@@ -55,17 +69,12 @@ impl StatusLine {
         self.status
     }
 
-    /// Where the next line starts, once this one is complete.
-    pub(crate) fn end(&self) -> usize {
-        self.end
-    }
-
     /// One octet of the version, of the code, or the one that follows them.
-    fn code(&mut self, byte: u8, pos: usize) -> Result<(), ResponseError> {
+    fn code(&mut self, byte: u8, pos: usize) -> Result<(), StatusLineError> {
         match (pos - self.start, byte) {
-            (0..=4, byte) if byte != START[pos - self.start] => return Err(ResponseError::NotHttp),
+            (0..=4, byte) if byte != START[pos - self.start] => return Err(StatusLineError::NotHttp),
             // Whatever HTTP/0.9 or HTTP/2 would go on to say, it is another major version.
-            (5, b'0' | b'2'..=b'9') => return Err(ResponseError::HttpVersionNotSupported),
+            (5, b'0' | b'2'..=b'9') => return Err(StatusLineError::VersionNotSupported),
             (7, b'0'..=b'9') => self.status.minor = byte - b'0',
             //= https://www.rfc-editor.org/rfc/rfc9112#section-4
             //# The status-code element is a 3-digit integer code describing the result of the server's attempt to
@@ -74,18 +83,18 @@ impl StatusLine {
             (12, b'\r') => self.end_reason(pos, pos),
             (12, b' ') => self.phase = Phase::Reason,
             (at @ (0..=6 | 8), byte) if byte == START[at] => {}
-            (_, b'\n') => return Err(ResponseError::BareLf),
-            _ => return Err(ResponseError::InvalidStatusLine),
+            (_, b'\n') => return Err(StatusLineError::BareLf),
+            _ => return Err(StatusLineError::Malformed),
         }
         Ok(())
     }
 
     /// The octet that the scan of the reason phrase stopped at.
-    fn reason(&mut self, byte: u8, pos: usize) -> Result<(), ResponseError> {
+    fn reason(&mut self, byte: u8, pos: usize) -> Result<(), StatusLineError> {
         match byte {
             b'\r' => self.end_reason(self.start + START.len(), pos),
-            b'\n' => return Err(ResponseError::BareLf),
-            _ => return Err(ResponseError::InvalidStatusLine),
+            b'\n' => return Err(StatusLineError::BareLf),
+            _ => return Err(StatusLineError::Malformed),
         }
         Ok(())
     }
@@ -97,9 +106,9 @@ impl StatusLine {
 }
 
 impl StartLine for StatusLine {
-    type Error = ResponseError;
+    type Error = StatusLineError;
 
-    fn parse(&mut self, bytes: &[u8], pos: &mut usize) -> Result<bool, ResponseError> {
+    fn parse(&mut self, bytes: &[u8], pos: &mut usize) -> Result<bool, StatusLineError> {
         loop {
             if self.phase == Phase::Reason {
                 *pos = scan::value(bytes, *pos);
@@ -113,26 +122,36 @@ impl StartLine for StatusLine {
                     self.end = *pos;
                     return Ok(true);
                 }
-                Phase::Lf => return Err(ResponseError::BareCr),
+                Phase::Lf => return Err(StatusLineError::BareCr),
             }
             *pos += 1;
         }
     }
 
-    fn too_long(limit: usize) -> ResponseError {
-        ResponseError::HeadTooLong { limit }
+    fn end(&self) -> usize {
+        self.end
+    }
+}
+
+impl HeadParser<StatusLine> {
+    /// A parser of the response whose first octet is at `pos`: behind an interim response, if not at 0.
+    pub(crate) fn response(pos: usize, limits: HeadLimits) -> Self {
+        HeadParser::at(pos, StatusLine::new(pos), limits)
+    }
+
+    /// What the complete status line says, and where.
+    pub(crate) fn status(&self) -> Status {
+        self.line().status()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::handshake::HeadLimits;
-    use crate::http::head::HeadParser;
 
     const RESPONSE: &[u8] = b"HTTP/1.1 404 Not Found\r\nServer: a\r\n\r\n";
 
-    fn parse(bytes: &[u8]) -> Result<Option<(u16, u8, String)>, ResponseError> {
+    fn parse(bytes: &[u8]) -> Result<Option<(u16, u8, String)>, StatusLineError> {
         let mut line = StatusLine::new(0);
         let mut pos = 0;
         let complete = line.parse(bytes, &mut pos)?;

@@ -6,6 +6,8 @@ use std::fmt;
 #[cfg(feature = "deflate")]
 use crate::deflate::AnswerError;
 use crate::http::field_lines::FieldLineError;
+use crate::http::head::HeadError;
+use crate::http::status_line::StatusLineError;
 
 /// Why the answer to a client's opening handshake fails it. Nothing is sent in reply: the transport is closed.
 ///
@@ -153,6 +155,28 @@ impl std::error::Error for ResponseError {}
 impl From<AnswerError> for ResponseError {
     fn from(error: AnswerError) -> Self {
         ResponseError::Extensions(error)
+    }
+}
+
+impl From<HeadError<StatusLineError>> for ResponseError {
+    fn from(error: HeadError<StatusLineError>) -> Self {
+        match error {
+            HeadError::StartLine(error) => error.into(),
+            HeadError::FieldLine(error) => error.into(),
+            HeadError::TooLong { limit } => ResponseError::HeadTooLong { limit },
+        }
+    }
+}
+
+impl From<StatusLineError> for ResponseError {
+    fn from(error: StatusLineError) -> Self {
+        match error {
+            StatusLineError::NotHttp => ResponseError::NotHttp,
+            StatusLineError::VersionNotSupported => ResponseError::HttpVersionNotSupported,
+            StatusLineError::Malformed => ResponseError::InvalidStatusLine,
+            StatusLineError::BareCr => ResponseError::BareCr,
+            StatusLineError::BareLf => ResponseError::BareLf,
+        }
     }
 }
 

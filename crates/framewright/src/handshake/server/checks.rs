@@ -7,8 +7,8 @@ use super::refusal::Refusal;
 use crate::handshake::extension::Malformed;
 use crate::http::authority::Authority;
 use crate::http::bytes::{decimal, elements, is_token};
-use crate::http::head::Head;
 use crate::http::known::Known;
+use crate::http::request_line::Head;
 use crate::http::section::FieldSection;
 use crate::http::span::Span;
 

@@ -69,7 +69,7 @@ impl ServerHandshake {
     /// Starts at `now`; the request has to be complete `timeout` later. `Duration::MAX` is no deadline.
     pub fn new(limits: HeadLimits, now: Instant, timeout: Duration) -> Self {
         ServerHandshake {
-            parser: HeadParser::new(limits),
+            parser: HeadParser::request(limits),
             deadline: now.checked_add(timeout),
             state: State::Reading,
         }

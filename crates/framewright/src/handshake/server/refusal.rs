@@ -6,6 +6,9 @@ use std::time::Duration;
 use super::response::{Response, StatusCode};
 use super::upgrade::MAX_SUBPROTOCOLS;
 use crate::http::field::{FieldName, FieldValue};
+use crate::http::field_lines::FieldLineError;
+use crate::http::head::HeadError;
+use crate::http::request_line::RequestLineError;
 
 /// Why a request was refused: what a server answers instead of switching protocols.
 ///
@@ -203,6 +206,49 @@ impl Refusal {
                 response.with_field(FieldName::from_static("Retry-After"), FieldValue::from(seconds))
             }
             _ => response,
+        }
+    }
+}
+
+impl From<HeadError<RequestLineError>> for Refusal {
+    fn from(error: HeadError<RequestLineError>) -> Self {
+        match error {
+            HeadError::StartLine(error) => error.into(),
+            HeadError::FieldLine(error) => error.into(),
+            //= https://www.rfc-editor.org/rfc/rfc6585#section-5
+            //# The 431 status code indicates that the server is unwilling to process the request because its header
+            //# fields are too large.
+            HeadError::TooLong { limit } => Refusal::HeadTooLong { limit },
+        }
+    }
+}
+
+impl From<RequestLineError> for Refusal {
+    fn from(error: RequestLineError) -> Self {
+        match error {
+            RequestLineError::Method => Refusal::InvalidMethod,
+            RequestLineError::MethodTooLong => Refusal::MethodTooLong,
+            RequestLineError::Target => Refusal::InvalidTarget,
+            RequestLineError::Version => Refusal::InvalidHttpVersion,
+            RequestLineError::VersionNotSupported => Refusal::HttpVersionNotSupported,
+            RequestLineError::BareCr => Refusal::BareCr,
+            RequestLineError::BareLf => Refusal::BareLf,
+            RequestLineError::TooLong { limit } => Refusal::RequestLineTooLong { limit },
+        }
+    }
+}
+
+impl From<FieldLineError> for Refusal {
+    fn from(error: FieldLineError) -> Self {
+        match error {
+            FieldLineError::Name => Refusal::InvalidFieldName,
+            FieldLineError::SpaceBeforeColon => Refusal::SpaceBeforeColon,
+            FieldLineError::SpaceBeforeFirstField => Refusal::SpaceBeforeFirstField,
+            FieldLineError::ObsoleteFolding => Refusal::ObsoleteFolding,
+            FieldLineError::Value => Refusal::InvalidFieldValue,
+            FieldLineError::BareCr => Refusal::BareCr,
+            FieldLineError::BareLf => Refusal::BareLf,
+            FieldLineError::TooMany { limit } => Refusal::TooManyFields { limit },
         }
     }
 }

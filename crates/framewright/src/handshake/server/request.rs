@@ -7,8 +7,8 @@ use super::refusal::Refusal;
 use super::upgrade::{self, Upgrade};
 use crate::handshake::extension::{Extension, ExtensionList};
 use crate::http::bytes::{ascii, is_token};
-use crate::http::head::Head;
 use crate::http::known::{Known, KnownFields};
+use crate::http::request_line::Head;
 use crate::http::section::FieldSection;
 use crate::http::span::Span;
 
