@@ -1,10 +1,10 @@
-//! The body of an answer that refuses a client's opening handshake: how long it is (RFC 9112, section 6.3), and its first octets.
+//! The body of a message (RFC 9112, section 6.3): what Content-Length says, of a request or of a response; and how long the body of
+//! a response is, and its first octets.
 
-use super::bytes::{VALUE, is, is_ows};
+use super::bytes::{VALUE, decimal, elements, is, is_ows};
 use super::known::Known;
-use crate::handshake::client::answer::ResponseHead;
-use crate::handshake::extension::Malformed;
-use crate::handshake::server::checks::content_length;
+use super::section::FieldSection;
+use super::status_line::Status;
 
 /// How much of a body is kept, in octets: enough of an error page to see what is wrong.
 pub(crate) const MAX_BODY: usize = 64 * 1024;
@@ -74,9 +74,9 @@ enum Chunk {
 }
 
 impl BodyReader {
-    /// A reader of the body that follows `head`, which is not the head of a tunnel.
-    pub(crate) fn new(head: &ResponseHead<'_>) -> Self {
-        let framing = Framing::of(head);
+    /// A reader of the body that follows the head of a response, which is not the head of a tunnel.
+    pub(crate) fn new(status: Status, fields: FieldSection<'_>) -> Self {
+        let framing = Framing::of(status, fields);
         BodyReader {
             body: Vec::new(),
             framing: framing.unwrap_or(Framing::Done),
@@ -137,19 +137,19 @@ impl BodyReader {
 }
 
 impl Framing {
-    fn of(head: &ResponseHead<'_>) -> Result<Framing, Malformed> {
+    fn of(status: Status, fields: FieldSection<'_>) -> Result<Framing, InvalidContentLength> {
         //= https://www.rfc-editor.org/rfc/rfc9112#section-6.3
         //# Any response to a HEAD request and any response with a 1xx (Informational), 204 (No Content), or 304 (Not
         //# Modified) status code is always terminated by the first empty line after the header fields, regardless of
         //# the header fields present in the message, and thus cannot contain a message body or trailer section.
-        if matches!(head.status(), 100..200 | 204 | 304) {
+        if matches!(status.code, 100..200 | 204 | 304) {
             return Ok(Framing::Done);
         }
         //= https://www.rfc-editor.org/rfc/rfc9112#section-6.3
         //# If a message is received with both a Transfer-Encoding and a Content-Length header field, the
         //# Transfer-Encoding overrides the Content-Length.
-        if head.values(Known::TransferEncoding).next().is_some() {
-            let last = head.section().list(Known::TransferEncoding).last();
+        if fields.values(Known::TransferEncoding).next().is_some() {
+            let last = fields.list(Known::TransferEncoding).last();
             let is_chunked = last.is_some_and(|coding| coding.eq_ignore_ascii_case(b"chunked"));
             //= https://www.rfc-editor.org/rfc/rfc9112#section-6.3
             //# If a Transfer-Encoding header field is present in a response and the chunked transfer coding is not the
@@ -157,9 +157,9 @@ impl Framing {
             //# the server.
             // HTTP/1.0 has no transfer codings: whoever sends one closes the connection too.
             let chunked = Framing::Chunked(Chunk::START);
-            return Ok(if is_chunked && head.http_minor() > 0 { chunked } else { Framing::UntilEof });
+            return Ok(if is_chunked && status.minor > 0 { chunked } else { Framing::UntilEof });
         }
-        Ok(match content_length(head.section())? {
+        Ok(match content_length(fields)? {
             Some(0) => Framing::Done,
             Some(length) => Framing::Length(length),
             //= https://www.rfc-editor.org/rfc/rfc9112#section-6.3
@@ -208,4 +208,25 @@ impl Chunk {
             _ => return None,
         }))
     }
+}
+
+/// A Content-Length is no number, or several differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct InvalidContentLength;
+
+/// The one value of all Content-Length fields, of a request or of a response.
+pub(crate) fn content_length(fields: FieldSection<'_>) -> Result<Option<u64>, InvalidContentLength> {
+    let mut length = None;
+    //= https://www.rfc-editor.org/rfc/rfc9112#section-6.3
+    //# If a message is received without Transfer-Encoding and with an invalid Content-Length header field, then the
+    //# message framing is invalid and the recipient MUST treat it as an unrecoverable error, unless the field value
+    //# can be successfully parsed as a comma-separated list (Section 5.6.1 of [HTTP]), all values in the list are
+    //# valid, and all values in the list are the same
+    for value in fields.values(Known::ContentLength).flat_map(elements) {
+        let value = decimal(value).ok_or(InvalidContentLength)?;
+        if *length.get_or_insert(value) != value {
+            return Err(InvalidContentLength);
+        }
+    }
+    Ok(length)
 }

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use crate::http::body::BodyReader;
 use crate::http::head::HeadParser;
 use crate::http::known::{Known, KnownFields};
 use crate::http::section::FieldSection;
@@ -61,13 +62,18 @@ impl<'a> ResponseHead<'a> {
         self.bytes.len()
     }
 
+    /// A reader of the body that follows, if this is not the head of a tunnel.
+    pub(super) fn body_reader(&self) -> BodyReader {
+        BodyReader::new(self.status, self.section)
+    }
+
     /// The field section.
-    pub(crate) fn section(&self) -> FieldSection<'a> {
+    pub(super) fn section(&self) -> FieldSection<'a> {
         self.section
     }
 
     /// The values of all lines of a field that there are rules for, in the order received.
-    pub(crate) fn values(&self, known: Known) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    pub(super) fn values(&self, known: Known) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         self.section.values(known)
     }
 

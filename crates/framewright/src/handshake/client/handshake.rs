@@ -155,7 +155,7 @@ impl Offered {
     fn judge(&self, response: &ResponseHead<'_>) -> Result<Answer, ResponseError> {
         let head_len = response.end();
         if response.status() != 101 {
-            return Ok(Answer::Refused { head_len, body: BodyReader::new(response) });
+            return Ok(Answer::Refused { head_len, body: response.body_reader() });
         }
         //= https://www.rfc-editor.org/rfc/rfc6455#section-4.2.2
         //# If the server chooses to accept the incoming connection, it MUST

@@ -107,7 +107,7 @@ fn judge(response: &ResponseHead<'_>) -> ProxyAnswer {
     if (200..300).contains(&response.status()) {
         return ProxyAnswer::Tunnel { head_len };
     }
-    ProxyAnswer::Refused { head_len, body: BodyReader::new(response) }
+    ProxyAnswer::Refused { head_len, body: response.body_reader() }
 }
 
 /// A user name and a password, for a proxy or for a server (RFC 7617).

@@ -4,9 +4,9 @@
 //! `upgrade.rs`.
 
 use super::refusal::Refusal;
-use crate::handshake::extension::Malformed;
 use crate::http::authority::Authority;
-use crate::http::bytes::{decimal, elements, is_token};
+use crate::http::body::{InvalidContentLength, content_length};
+use crate::http::bytes::is_token;
 use crate::http::known::Known;
 use crate::http::request_line::Head;
 use crate::http::section::FieldSection;
@@ -115,7 +115,7 @@ fn host(head: &Head<'_>, bytes: &[u8], authority: Option<Span>) -> Result<Span, 
 /// Whether content follows the head (RFC 9112, section 6.3).
 fn has_body(head: &Head<'_>, bytes: &[u8]) -> Result<bool, Refusal> {
     let fields = head.section(bytes);
-    let length = content_length(fields).map_err(|Malformed| Refusal::InvalidContentLength)?;
+    let length = content_length(fields).map_err(|InvalidContentLength| Refusal::InvalidContentLength)?;
     if fields.values(Known::TransferEncoding).next().is_none() {
         return Ok(length.is_some_and(|length| length > 0));
     }
@@ -134,23 +134,6 @@ fn has_body(head: &Head<'_>, bytes: &[u8]) -> Result<bool, Refusal> {
     }
     check_transfer_encoding(fields)?;
     Ok(true)
-}
-
-/// The one value of all Content-Length fields, of a request or of a response.
-pub(crate) fn content_length(fields: FieldSection<'_>) -> Result<Option<u64>, Malformed> {
-    let mut length = None;
-    //= https://www.rfc-editor.org/rfc/rfc9112#section-6.3
-    //# If a message is received without Transfer-Encoding and with an invalid Content-Length header field, then the
-    //# message framing is invalid and the recipient MUST treat it as an unrecoverable error, unless the field value
-    //# can be successfully parsed as a comma-separated list (Section 5.6.1 of [HTTP]), all values in the list are
-    //# valid, and all values in the list are the same
-    for value in fields.values(Known::ContentLength).flat_map(elements) {
-        let value = decimal(value).ok_or(Malformed)?;
-        if *length.get_or_insert(value) != value {
-            return Err(Malformed);
-        }
-    }
-    Ok(length)
 }
 
 /// Nothing here decodes a body, so the one coding that passes is the one that says where the body ends.
