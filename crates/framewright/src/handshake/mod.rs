@@ -19,9 +19,9 @@ use std::sync::Arc;
 use crate::deflate::DeflateParams;
 
 mod accept;
-pub(crate) mod client;
-pub(crate) mod extension;
-pub(crate) mod server;
+mod client;
+mod extension;
+mod server;
 
 pub use crate::http::body::BodyReader;
 pub use crate::http::bytes::is_token;
@@ -39,6 +39,10 @@ pub use server::{
     Accept, AcceptError, AllowedHosts, AllowedOrigins, HostError, OriginError, OwnedRequest, Refusal,
     Request, Response, ServerHandshake, StatusCode, Upgrade, choose_subprotocol,
 };
+
+/// The most subprotocols that a request may offer. They are compared with each other, so the work grows with the
+/// square of their number; applications offer a handful.
+const MAX_SUBPROTOCOLS: usize = 64;
 
 /// What an opening handshake has agreed on: all that a connection has to know of it.
 ///

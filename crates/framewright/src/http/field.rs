@@ -179,6 +179,14 @@ impl fmt::Display for FieldError {
 
 impl std::error::Error for FieldError {}
 
+/// Appends one field line.
+pub(crate) fn write_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

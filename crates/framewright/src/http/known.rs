@@ -102,7 +102,7 @@ impl KnownFields {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::handshake::is_token;
+    use crate::http::bytes::is_token;
 
     /// In the order of the enum.
     const NAMES: [&str; COUNT] = [

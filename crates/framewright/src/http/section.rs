@@ -1,6 +1,6 @@
 //! The field section of a complete head, as the views on requests and responses read it.
 
-use super::bytes::{ascii, elements, trim_end, trim_start};
+use super::bytes::{ascii, elements, is_token, trim_end, trim_start};
 use super::known::{Known, KnownFields};
 use super::scan;
 use super::span::{FieldSpan, Span};
@@ -54,6 +54,17 @@ impl<'a> FieldSection<'a> {
     /// section 5.6.1).
     pub(crate) fn list(&self, known: Known) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         self.values(known).flat_map(elements).filter(|element| !element.is_empty())
+    }
+
+    /// Whether Connection has this option, in any case, and follows the grammar (RFC 9110, section 7.6.1).
+    pub(crate) fn has_connection_option(&self, name: &[u8]) -> bool {
+        let mut found = false;
+        let mut well_formed = true;
+        self.list(Known::Connection).for_each(|option| {
+            well_formed &= is_token(option);
+            found |= option.eq_ignore_ascii_case(name);
+        });
+        found && well_formed
     }
 
     /// Where the first field line starts, and the fields that there are rules for: what an owned copy keeps.

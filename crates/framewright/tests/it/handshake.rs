@@ -319,7 +319,7 @@ fn server_refuses_malformed_subprotocols() {
     assert_refused(&handshake(REQUEST_LINE, &repeated), Refusal::RepeatedSubprotocol, 400);
     let many = |count: usize| (0..count).map(|number| format!("p{number}")).collect::<Vec<_>>().join(",");
     assert_accepted(&with(&many(64)));
-    assert_refused(&with(&many(65)), Refusal::TooManySubprotocols, 400);
+    assert_refused(&with(&many(65)), Refusal::TooManySubprotocols { limit: 64 }, 400);
     assert_accepted(&with("a,, A ,")); // Case matters; empty elements do not.
 }
 

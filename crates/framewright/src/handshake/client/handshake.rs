@@ -13,7 +13,6 @@ use crate::deflate::{AnswerError, DeflateOffer, check_answer};
 use crate::entropy::Entropy;
 use crate::handshake::Negotiated;
 use crate::handshake::accept::{accept_key, new_key};
-use crate::handshake::server::upgrade::names_upgrade;
 use crate::http::body::BodyReader;
 use crate::http::bytes::is_token;
 use crate::http::head::HeadLimits;
@@ -170,7 +169,7 @@ impl Offered {
         //# |Connection| header field doesn't contain a token that is an
         //# ASCII case-insensitive match for the value "Upgrade", the client
         //# MUST _Fail the WebSocket Connection_.
-        if !names_upgrade(response.section()) {
+        if !response.section().has_connection_option(b"upgrade") {
             return Err(ResponseError::MissingConnectionUpgrade);
         }
         self.check_accept(response)?;

@@ -10,9 +10,8 @@ use super::answer::ResponseHead;
 use super::error::ResponseError;
 use super::response_reader::ResponseReader;
 use super::uri::WsUri;
-use crate::handshake::server::response::line;
 use crate::http::body::BodyReader;
-use crate::http::field::FieldValue;
+use crate::http::field::{FieldValue, write_line};
 use crate::http::head::HeadLimits;
 
 /// A client that waits for a proxy's answer. It is used as a [`ClientHandshake`](crate::handshake::ClientHandshake) is, and before it.
@@ -57,9 +56,9 @@ impl ProxyHandshake {
         //# authority component with an elided port
         let authority = target.host_and_port();
         out.extend_from_slice(format!("CONNECT {authority} HTTP/1.1\r\n").as_bytes());
-        line(out, "Host", authority.as_bytes());
+        write_line(out, "Host", authority.as_bytes());
         if let Some(credentials) = credentials {
-            line(out, "Proxy-Authorization", credentials.as_field_value().as_bytes());
+            write_line(out, "Proxy-Authorization", credentials.as_field_value().as_bytes());
         }
         out.extend_from_slice(b"\r\n");
         ProxyHandshake { reader: ResponseReader::new(limits, now, timeout) }

@@ -10,10 +10,9 @@ use std::str::FromStr;
 use super::uri::{UriError, WsUri};
 #[cfg(feature = "deflate")]
 use crate::deflate::DeflateOffer;
-use crate::handshake::server::response::line;
-use crate::handshake::server::upgrade::MAX_SUBPROTOCOLS;
+use crate::handshake::MAX_SUBPROTOCOLS;
 use crate::http::bytes::is_token;
-use crate::http::field::{FieldName, FieldValue};
+use crate::http::field::{FieldName, FieldValue, write_line};
 
 /// What a client asks for.
 ///
@@ -146,27 +145,27 @@ impl ClientRequest {
         //# The request MUST contain a |Host| header field whose value
         //# contains /host/ plus optionally ":" followed by /port/ (when not
         //# using the default port).
-        line(out, "Host", self.uri.authority().as_bytes());
+        write_line(out, "Host", self.uri.authority().as_bytes());
         //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
         //# The request MUST contain an |Upgrade| header field whose value
         //# MUST include the "websocket" keyword.
-        line(out, "Upgrade", b"websocket");
+        write_line(out, "Upgrade", b"websocket");
         //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
         //# The request MUST contain a |Connection| header field whose value
         //# MUST include the "Upgrade" token.
-        line(out, "Connection", b"Upgrade");
-        line(out, "Sec-WebSocket-Key", key);
+        write_line(out, "Connection", b"Upgrade");
+        write_line(out, "Sec-WebSocket-Key", key);
         //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
         //# The request MUST include a header field with the name
         //# |Sec-WebSocket-Version|.  The value of this header field MUST be
         //# 13.
-        line(out, "Sec-WebSocket-Version", b"13");
+        write_line(out, "Sec-WebSocket-Version", b"13");
         if !self.subprotocols.is_empty() {
-            line(out, "Sec-WebSocket-Protocol", self.subprotocols.join(", ").as_bytes());
+            write_line(out, "Sec-WebSocket-Protocol", self.subprotocols.join(", ").as_bytes());
         }
         self.encode_offers(out);
         for (name, value) in &self.fields {
-            line(out, name.as_str(), value.as_bytes());
+            write_line(out, name.as_str(), value.as_bytes());
         }
         out.extend_from_slice(b"\r\n");
     }

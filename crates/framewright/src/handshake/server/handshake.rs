@@ -9,13 +9,12 @@ use std::time::{Duration, Instant};
 use super::checks::Facts;
 use super::refusal::Refusal;
 use super::request::Request;
-use super::response::line;
 use super::upgrade::Upgrade;
 #[cfg(feature = "deflate")]
 use crate::deflate::DeflatePolicy;
 use crate::handshake::Negotiated;
 use crate::http::bytes::is_token;
-use crate::http::field::{FieldName, FieldValue};
+use crate::http::field::{FieldName, FieldValue, write_line};
 use crate::http::head::{HeadLimits, HeadParser};
 use crate::http::request_line::RequestLine;
 
@@ -227,13 +226,13 @@ impl Upgrade {
         out.extend_from_slice(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
         );
-        line(out, "Sec-WebSocket-Accept", &self.accept_key);
+        write_line(out, "Sec-WebSocket-Accept", &self.accept_key);
         if let Some(subprotocol) = subprotocol {
-            line(out, "Sec-WebSocket-Protocol", subprotocol.as_bytes());
+            write_line(out, "Sec-WebSocket-Protocol", subprotocol.as_bytes());
         }
         let mut negotiated = answer_extensions(request, accept, out);
         for (name, value) in &accept.fields {
-            line(out, name.as_str(), value.as_bytes());
+            write_line(out, name.as_str(), value.as_bytes());
         }
         out.extend_from_slice(b"\r\n");
         if let Some(subprotocol) = subprotocol {

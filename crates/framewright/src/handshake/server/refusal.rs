@@ -4,7 +4,6 @@ use std::fmt;
 use std::time::Duration;
 
 use super::response::{Response, StatusCode};
-use super::upgrade::MAX_SUBPROTOCOLS;
 use crate::http::field::{FieldName, FieldValue};
 use crate::http::field_lines::FieldLineError;
 use crate::http::head::HeadError;
@@ -119,7 +118,10 @@ pub enum Refusal {
     /// 400: Sec-WebSocket-Protocol names a subprotocol twice.
     RepeatedSubprotocol,
     /// 400: Sec-WebSocket-Protocol names more subprotocols than anybody speaks.
-    TooManySubprotocols,
+    TooManySubprotocols {
+        /// How many may be named.
+        limit: usize,
+    },
     /// 400: Sec-WebSocket-Extensions violates its grammar.
     InvalidExtensions,
     /// 400: an upgrade request with content, which could be mistaken for frames.
@@ -271,11 +273,8 @@ impl fmt::Display for Refusal {
                     "method not allowed, only {allow} (RFC 9110, section 15.5.6; RFC 6455, section 4.2.1)"
                 );
             }
-            Refusal::TooManySubprotocols => {
-                return write!(
-                    f,
-                    "more than the limit of {MAX_SUBPROTOCOLS} subprotocols in Sec-WebSocket-Protocol"
-                );
+            Refusal::TooManySubprotocols { limit } => {
+                return write!(f, "more than the limit of {limit} subprotocols in Sec-WebSocket-Protocol");
             }
             Refusal::InvalidMethod => "malformed method in the request line (RFC 9112, section 3.1)",
             Refusal::InvalidTarget => "malformed request target (RFC 9112, section 3.2)",

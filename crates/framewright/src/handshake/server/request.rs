@@ -3,8 +3,6 @@
 use std::fmt;
 
 use super::checks::Facts;
-use super::refusal::Refusal;
-use super::upgrade::{self, Upgrade};
 use crate::handshake::extension::{Extension, ExtensionList};
 use crate::http::bytes::{ascii, is_token};
 use crate::http::known::{Known, KnownFields};
@@ -138,17 +136,6 @@ impl<'a> Request<'a> {
     //# split or combined across multiple lines.
     pub fn extensions(&self) -> impl Iterator<Item = Extension<'a>> + use<'a> {
         self.values(Known::Extensions).flat_map(|value| ExtensionList::new(value).map_while(Result::ok))
-    }
-
-    /// Whether this is an opening handshake.
-    ///
-    /// `Ok(None)`: an ordinary HTTP request, whose Upgrade does not name `websocket`. `Ok(Some)`: a correct opening
-    /// handshake, to be [accepted](Upgrade::accept) or refused.
-    ///
-    /// # Errors
-    /// The first rule of RFC 6455, section 4.2.1, that the opening handshake breaks.
-    pub fn upgrade(&self) -> Result<Option<Upgrade>, Refusal> {
-        upgrade::check(self)
     }
 
     /// A copy that borrows nothing, to keep or to send to another thread.

@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::http::bytes::VALUE;
 use crate::http::bytes::is;
-use crate::http::field::{FieldName, FieldValue};
+use crate::http::field::{FieldName, FieldValue, write_line};
 
 /// The status code of a final response: 200 to 599 (RFC 9110, section 15).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -170,41 +170,33 @@ impl Response {
         out.reserve(256 + if head_only { 0 } else { body.len() });
         out.extend_from_slice(format!("HTTP/1.1 {}\r\n", self.status).as_bytes());
         if !date.is_empty() {
-            line(out, "Date", date.as_bytes());
+            write_line(out, "Date", date.as_bytes());
         }
         if self.status == StatusCode::UPGRADE_REQUIRED {
             //= https://www.rfc-editor.org/rfc/rfc9110#section-15.5.22
             //# The server MUST send an Upgrade header field in a 426 response to indicate the required protocol(s)
-            line(out, "Upgrade", b"websocket");
-            line(out, "Connection", b"close, Upgrade");
+            write_line(out, "Upgrade", b"websocket");
+            write_line(out, "Connection", b"close, Upgrade");
         } else {
-            line(out, "Connection", b"close");
+            write_line(out, "Connection", b"close");
         }
         if self.supported_versions {
-            line(out, "Sec-WebSocket-Version", b"13");
+            write_line(out, "Sec-WebSocket-Version", b"13");
         }
         for (name, value) in &self.fields {
-            line(out, name.as_str(), value.as_bytes());
+            write_line(out, name.as_str(), value.as_bytes());
         }
         if content {
             if let Some(content_type) = &self.content_type {
-                line(out, "Content-Type", content_type.as_bytes());
+                write_line(out, "Content-Type", content_type.as_bytes());
             }
-            line(out, "Content-Length", body.len().to_string().as_bytes());
+            write_line(out, "Content-Length", body.len().to_string().as_bytes());
         }
         out.extend_from_slice(b"\r\n");
         if content && !head_only {
             out.extend_from_slice(body);
         }
     }
-}
-
-/// Appends one field line.
-pub(crate) fn line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]

@@ -2,15 +2,12 @@
 
 use super::refusal::Refusal;
 use super::request::Request;
+use crate::handshake::MAX_SUBPROTOCOLS;
 use crate::handshake::accept::{accept_key, is_valid_key};
 use crate::handshake::extension::{ExtensionList, MAX_EMPTY_ELEMENTS};
-use crate::http::bytes::is_token;
+use crate::http::bytes::{elements, is_token};
 use crate::http::known::Known;
 use crate::http::section::FieldSection;
-
-/// The most subprotocols that a request may offer. They are compared with each other, so the work grows with the
-/// square of their number; applications offer a handful.
-pub(crate) const MAX_SUBPROTOCOLS: usize = 64;
 
 /// Proof that a request is a correct opening handshake, and what answers it.
 ///
@@ -21,8 +18,21 @@ pub struct Upgrade {
     pub(super) expects_continue: bool,
 }
 
+impl Request<'_> {
+    /// Whether this is an opening handshake.
+    ///
+    /// `Ok(None)`: an ordinary HTTP request, whose Upgrade does not name `websocket`. `Ok(Some)`: a correct opening
+    /// handshake, to be [accepted](Upgrade::accept) or refused.
+    ///
+    /// # Errors
+    /// The first rule of RFC 6455, section 4.2.1, that the opening handshake breaks.
+    pub fn upgrade(&self) -> Result<Option<Upgrade>, Refusal> {
+        check(self)
+    }
+}
+
 /// The checks, in the order in which they matter: is it for us, can we go on at all, then the handshake's fields.
-pub(super) fn check(request: &Request<'_>) -> Result<Option<Upgrade>, Refusal> {
+fn check(request: &Request<'_>) -> Result<Option<Upgrade>, Refusal> {
     //= https://www.rfc-editor.org/rfc/rfc9110#section-7.8
     //# A server that receives an Upgrade header field in an HTTP/1.0 request MUST ignore that Upgrade field.
     if request.http_minor() == 0 {
@@ -37,7 +47,10 @@ pub(super) fn check(request: &Request<'_>) -> Result<Option<Upgrade>, Refusal> {
     if !well_formed {
         return Err(Refusal::InvalidUpgrade);
     }
-    if !names_upgrade(request.section()) {
+    //= https://www.rfc-editor.org/rfc/rfc6455#section-4.2.1
+    //# A |Connection| header field that includes the token "Upgrade",
+    //# treated as an ASCII case-insensitive value.
+    if !request.section().has_connection_option(b"upgrade") {
         return Err(Refusal::MissingConnectionUpgrade);
     }
     check_version(request)?;
@@ -70,20 +83,6 @@ fn names_websocket(fields: FieldSection<'_>) -> Option<bool> {
         }
     });
     found.then_some(well_formed)
-}
-
-//= https://www.rfc-editor.org/rfc/rfc6455#section-4.2.1
-//# A |Connection| header field that includes the token "Upgrade",
-//# treated as an ASCII case-insensitive value.
-/// A response says the same (section 4.2.2, item 5.3).
-pub(crate) fn names_upgrade(fields: FieldSection<'_>) -> bool {
-    let mut found = false;
-    let mut well_formed = true;
-    fields.list(Known::Connection).for_each(|option| {
-        well_formed &= is_token(option);
-        found |= option.eq_ignore_ascii_case(b"upgrade");
-    });
-    found && well_formed
 }
 
 fn check_version(request: &Request<'_>) -> Result<(), Refusal> {
@@ -128,7 +127,7 @@ fn check_subprotocols(request: &Request<'_>) -> Result<(), Refusal> {
     let mut seen: [&[u8]; MAX_SUBPROTOCOLS] = [&[]; MAX_SUBPROTOCOLS];
     let mut count = 0;
     let mut empty = 0;
-    for element in lines.flat_map(crate::http::bytes::elements) {
+    for element in lines.flat_map(elements) {
         if element.is_empty() {
             empty += 1;
         } else if !is_token(element) {
@@ -136,7 +135,7 @@ fn check_subprotocols(request: &Request<'_>) -> Result<(), Refusal> {
         } else if seen[..count].contains(&element) {
             return Err(Refusal::RepeatedSubprotocol);
         } else if count == MAX_SUBPROTOCOLS {
-            return Err(Refusal::TooManySubprotocols);
+            return Err(Refusal::TooManySubprotocols { limit: MAX_SUBPROTOCOLS });
         } else {
             seen[count] = element;
             count += 1;
