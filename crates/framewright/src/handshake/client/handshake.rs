@@ -1,22 +1,17 @@
-//! The client's side of the opening handshake: write a request, and check the answer, before a deadline (RFC 6455, section 4.1).
+//! The client's side of the opening handshake: write a request, and wait for the answer until a deadline (RFC 6455, section 4.1).
+//!
+//! How it waits is the same with a proxy: interim responses are skipped ([`ResponseReader`]). What is demanded of a server's answer is in
+//! `answer.rs`.
 
-use std::borrow::Cow;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::answer::ResponseHead;
+use super::answer::{Answer, Offered, ResponseHead};
 use super::error::ResponseError;
 use super::request::ClientRequest;
-use super::response_reader::ResponseReader;
-#[cfg(feature = "deflate")]
-use crate::deflate::{AnswerError, DeflateOffer, check_answer};
 use crate::entropy::Entropy;
-use crate::handshake::Negotiated;
 use crate::handshake::accept::{accept_key, new_key};
-use crate::http::body::BodyReader;
-use crate::http::bytes::is_token;
-use crate::http::head::HeadLimits;
-use crate::http::known::Known;
+use crate::http::head::{HeadLimits, HeadParser};
+use crate::http::status_line::StatusLine;
 
 /// A client that waits for the answer to its opening handshake.
 ///
@@ -48,36 +43,6 @@ use crate::http::known::Known;
 pub struct ClientHandshake {
     reader: ResponseReader<Answer>,
     offered: Offered,
-}
-
-/// What an answer is held against.
-#[derive(Debug)]
-struct Offered {
-    accept_key: [u8; 28],
-    subprotocols: Vec<Cow<'static, str>>,
-    #[cfg(feature = "deflate")]
-    deflate: Vec<DeflateOffer>,
-}
-
-/// What a server has answered.
-///
-/// These are the only two: anything else is a [`ResponseError`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// A correct 101: the connection is open.
-    Accepted {
-        /// Where the head ends, counted from the first octet received: frames start there.
-        head_len: usize,
-        /// What was agreed on.
-        negotiated: Negotiated,
-    },
-    /// Any other status, in any version of HTTP/1. There is no connection.
-    Refused {
-        /// Where the head ends, counted from the first octet received: the body starts there.
-        head_len: usize,
-        /// Reads the body, for who wants to see it.
-        body: BodyReader,
-    },
 }
 
 impl ClientHandshake {
@@ -149,114 +114,120 @@ impl ClientHandshake {
     }
 }
 
-impl Offered {
-    /// The rules for the answer, in the order of section 4.1.
-    fn judge(&self, response: &ResponseHead<'_>) -> Result<Answer, ResponseError> {
-        let head_len = response.end();
-        if response.status() != 101 {
-            return Ok(Answer::Refused { head_len, body: response.body_reader() });
+/// How many interim responses are skipped: servers send one at most, a 100 or a 103.
+const MAX_INTERIM_RESPONSES: usize = 5;
+
+/// A reader of responses up to the final one, of which an `A` is made.
+#[derive(Debug)]
+pub(super) struct ResponseReader<A> {
+    parser: HeadParser<StatusLine>,
+    limits: HeadLimits,
+    /// How many interim responses have been skipped.
+    interim: usize,
+    /// `None` for a deadline beyond the end of time.
+    deadline: Option<Instant>,
+    state: State<A>,
+}
+
+#[derive(Debug)]
+enum State<A> {
+    Reading,
+    Complete(A),
+    Failed(ResponseError),
+}
+
+impl<A: Clone> ResponseReader<A> {
+    /// Starts at `now`; the final response's head has to be complete `timeout` later.
+    pub(super) fn new(limits: HeadLimits, now: Instant, timeout: Duration) -> Self {
+        ResponseReader {
+            parser: HeadParser::response(0, limits),
+            limits,
+            interim: 0,
+            deadline: now.checked_add(timeout),
+            state: State::Reading,
         }
-        //= https://www.rfc-editor.org/rfc/rfc6455#section-4.2.2
-        //# If the server chooses to accept the incoming connection, it MUST
-        //# reply with a valid HTTP response indicating the following.
-        // HTTP/1.0 has no upgrade.
-        if response.http_minor() == 0 {
-            return Err(ResponseError::UpgradeInHttp10);
-        }
-        check_upgrade(response)?;
-        //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
-        //# If the response lacks a |Connection| header field or the
-        //# |Connection| header field doesn't contain a token that is an
-        //# ASCII case-insensitive match for the value "Upgrade", the client
-        //# MUST _Fail the WebSocket Connection_.
-        if !response.section().has_connection_option(b"upgrade") {
-            return Err(ResponseError::MissingConnectionUpgrade);
-        }
-        self.check_accept(response)?;
-        let mut negotiated = self.extensions(response)?;
-        if let Some(subprotocol) = self.subprotocol(response)? {
-            negotiated = negotiated.with_subprotocol(Arc::from(subprotocol));
-        }
-        Ok(Answer::Accepted { head_len, negotiated })
     }
 
-    //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
-    //# If the response lacks a |Sec-WebSocket-Accept| header field or
-    //# the |Sec-WebSocket-Accept| contains a value other than the
-    //# base64-encoded SHA-1 of the concatenation of the |Sec-WebSocket-
-    //# Key| (as a string, not base64-decoded) with the string "258EAFA5-
-    //# E914-47DA-95CA-C5AB0DC85B11" but ignoring any leading and
-    //# trailing whitespace, the client MUST _Fail the WebSocket
-    //# Connection_.
-    fn check_accept(&self, response: &ResponseHead<'_>) -> Result<(), ResponseError> {
-        let mut lines = response.values(Known::Accept);
-        let accept = lines.next().ok_or(ResponseError::MissingAccept)?;
-        //= https://www.rfc-editor.org/rfc/rfc6455#section-11.3.3
-        //# The |Sec-WebSocket-Accept| header MUST NOT appear more than once in
-        //# an HTTP response.
-        if lines.next().is_some() {
-            return Err(ResponseError::RepeatedAccept);
+    /// Reads on in `bytes`, which are all octets received. `judge` is asked about the head of the final response, once.
+    pub(super) fn parse(
+        &mut self,
+        bytes: &[u8],
+        judge: impl FnOnce(ResponseHead<'_>) -> Result<A, ResponseError>,
+    ) -> Result<Option<A>, ResponseError> {
+        match &self.state {
+            State::Reading => {}
+            State::Complete(answer) => return Ok(Some(answer.clone())),
+            State::Failed(error) => return Err(*error),
         }
-        if accept == self.accept_key { Ok(()) } else { Err(ResponseError::WrongAccept) }
+        match self.read(bytes, judge) {
+            Ok(None) => Ok(None),
+            Ok(Some(answer)) => {
+                self.state = State::Complete(answer.clone());
+                Ok(Some(answer))
+            }
+            Err(error) => Err(self.fail(error)),
+        }
     }
 
-    //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
-    //# If the response includes a |Sec-WebSocket-Protocol| header field
-    //# and this header field indicates the use of a subprotocol that was
-    //# not present in the client's handshake (the server has indicated a
-    //# subprotocol not requested by the client), the client MUST _Fail
-    //# the WebSocket Connection_.
-    fn subprotocol(&self, response: &ResponseHead<'_>) -> Result<Option<&str>, ResponseError> {
-        let mut lines = response.values(Known::Subprotocols);
-        let Some(chosen) = lines.next() else { return Ok(None) };
-        //= https://www.rfc-editor.org/rfc/rfc6455#section-11.3.4
-        //# However, the |Sec-WebSocket-Protocol| header field MUST NOT appear
-        //# more than once in an HTTP response.
-        if lines.next().is_some() {
-            return Err(ResponseError::RepeatedSubprotocol);
+    fn read(
+        &mut self,
+        bytes: &[u8],
+        judge: impl FnOnce(ResponseHead<'_>) -> Result<A, ResponseError>,
+    ) -> Result<Option<A>, ResponseError> {
+        loop {
+            let Some(end) = self.parser.parse(bytes)? else { return Ok(None) };
+            let head = ResponseHead::new(bytes, &self.parser);
+            if !is_interim(head.status()) {
+                return judge(head).map(Some);
+            }
+            if self.interim == MAX_INTERIM_RESPONSES {
+                return Err(ResponseError::TooManyInterimResponses { limit: MAX_INTERIM_RESPONSES });
+            }
+            self.interim += 1;
+            self.parser = HeadParser::response(end, self.limits);
         }
-        if !is_token(chosen) {
-            return Err(ResponseError::InvalidSubprotocol);
-        }
-        let mut offered = self.subprotocols.iter().map(AsRef::as_ref);
-        let found = offered.find(|offered: &&str| offered.as_bytes() == chosen);
-        found.map(Some).ok_or(ResponseError::SubprotocolNotOffered)
     }
 
-    /// What the extensions of the answer come to. They may come on several lines, as in a request: erratum 3433.
-    #[cfg(feature = "deflate")]
-    fn extensions(&self, response: &ResponseHead<'_>) -> Result<Negotiated, ResponseError> {
-        let mut lines = response.values(Known::Extensions).peekable();
-        if lines.peek().is_none() {
-            return Ok(Negotiated::new());
-        }
-        // `extension-list = 1#extension`: at least one.
-        let params = check_answer(&self.deflate, lines)?.ok_or(AnswerError::Malformed)?;
-        Ok(Negotiated::new().with_deflate(params))
+    fn fail(&mut self, error: ResponseError) -> ResponseError {
+        self.state = State::Failed(error);
+        error
     }
 
-    /// None can have been offered.
-    #[cfg(not(feature = "deflate"))]
-    #[allow(clippy::unused_self, reason = "as with the feature deflate")]
-    fn extensions(&self, response: &ResponseHead<'_>) -> Result<Negotiated, ResponseError> {
-        match response.values(Known::Extensions).next() {
-            None => Ok(Negotiated::new()),
-            Some(_) => Err(ResponseError::ExtensionNotOffered),
+    /// The head of the final response.
+    pub(super) fn response<'a>(&'a self, bytes: &'a [u8]) -> ResponseHead<'a> {
+        assert!(matches!(self.state, State::Complete(_)), "the answer is not complete");
+        ResponseHead::new(bytes, &self.parser)
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        match self.state {
+            State::Reading => self.deadline,
+            _ => None,
+        }
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Option<ResponseError> {
+        if self.poll_timeout()? > now {
+            return None;
+        }
+        Some(self.fail(ResponseError::Timeout))
+    }
+
+    pub(super) fn handle_eof(&mut self) -> ResponseError {
+        match self.state {
+            State::Failed(error) => error,
+            State::Complete(_) => ResponseError::Truncated,
+            State::Reading if self.parser.pos() == 0 => self.fail(ResponseError::Closed),
+            State::Reading => self.fail(ResponseError::Truncated),
         }
     }
 }
 
-//= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
-//# If the response lacks an |Upgrade| header field or the |Upgrade|
-//# header field contains a value that is not an ASCII case-
-//# insensitive match for the value "websocket", the client MUST
-//# _Fail the WebSocket Connection_.
-fn check_upgrade(response: &ResponseHead<'_>) -> Result<(), ResponseError> {
-    if response.values(Known::Upgrade).next().is_none() {
-        return Err(ResponseError::MissingUpgrade);
-    }
-    let mut protocols = response.section().list(Known::Upgrade);
-    let is_websocket = protocols.next().is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"));
-    // Several would be layers of protocols, of which WebSocket were only one.
-    if is_websocket && protocols.next().is_none() { Ok(()) } else { Err(ResponseError::InvalidUpgrade) }
+/// Whether another response follows.
+//= https://www.rfc-editor.org/rfc/rfc9110#section-15.2
+//# A client MUST be able to parse one or more 1xx responses received prior to a final response, even if the client
+//# does not expect one.
+fn is_interim(status: u16) -> bool {
+    // After a 101 the connection no longer speaks HTTP.
+    (100..200).contains(&status) && status != 101
 }

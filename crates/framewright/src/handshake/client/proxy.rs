@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::answer::ResponseHead;
 use super::error::ResponseError;
-use super::response_reader::ResponseReader;
+use super::handshake::ResponseReader;
 use super::uri::WsUri;
 use crate::http::body::BodyReader;
 use crate::http::field::{FieldValue, write_line};

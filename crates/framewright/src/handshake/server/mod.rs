@@ -9,13 +9,13 @@
 //! | `origin` | which origins and hosts are served |
 //! | `refusal`, `response` | every other answer |
 
-pub(crate) mod checks;
-pub(crate) mod handshake;
-pub(crate) mod origin;
-pub(crate) mod refusal;
-pub(crate) mod request;
-pub(crate) mod response;
-pub(crate) mod upgrade;
+mod checks;
+mod handshake;
+mod origin;
+mod refusal;
+mod request;
+mod response;
+mod upgrade;
 
 pub use handshake::{Accept, AcceptError, ServerHandshake, choose_subprotocol};
 pub use origin::{AllowedHosts, AllowedOrigins, HostError, OriginError};
