@@ -33,7 +33,7 @@ enum Framing {
     UntilEof,
     /// That many octets of content; not 0.
     Length(u64),
-    Chunked(Chunk),
+    Chunked(ChunkedPhase),
     Done,
 }
 
@@ -48,7 +48,7 @@ enum Framing {
 ///                                       +- LF -> Trailer <-> TrailerLf -> (done)
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Chunk {
+enum ChunkedPhase {
     /// A digit of the size, or what ends it.
     Size {
         size: u64,
@@ -92,7 +92,7 @@ impl BodyReader {
             let Some(&byte) = bytes.first() else { return false };
             let taken = match self.framing {
                 Framing::UntilEof => self.keep(bytes, u64::MAX),
-                Framing::Length(left) | Framing::Chunked(Chunk::Data(left)) => self.keep(bytes, left),
+                Framing::Length(left) | Framing::Chunked(ChunkedPhase::Data(left)) => self.keep(bytes, left),
                 Framing::Chunked(chunk) => self.delimit(chunk, byte),
                 Framing::Done => None,
             };
@@ -126,7 +126,7 @@ impl BodyReader {
     }
 
     /// One octet between the octets of content. `None` if it may not stand there.
-    fn delimit(&mut self, chunk: Chunk, byte: u8) -> Option<usize> {
+    fn delimit(&mut self, chunk: ChunkedPhase, byte: u8) -> Option<usize> {
         self.overhead += 1;
         if self.overhead > MAX_OVERHEAD {
             return None;
@@ -156,7 +156,7 @@ impl Framing {
             //# final encoding, the message body length is determined by reading the connection until it is closed by
             //# the server.
             // HTTP/1.0 has no transfer codings: whoever sends one closes the connection too.
-            let chunked = Framing::Chunked(Chunk::START);
+            let chunked = Framing::Chunked(ChunkedPhase::START);
             return Ok(if is_chunked && status.minor > 0 { chunked } else { Framing::UntilEof });
         }
         Ok(match content_length(fields)? {
@@ -174,37 +174,41 @@ impl Framing {
         match self {
             Framing::Length(left) if left == taken => Framing::Done,
             Framing::Length(left) => Framing::Length(left - taken),
-            Framing::Chunked(Chunk::Data(left)) if left == taken => Framing::Chunked(Chunk::DataCr),
-            Framing::Chunked(Chunk::Data(left)) => Framing::Chunked(Chunk::Data(left - taken)),
+            Framing::Chunked(ChunkedPhase::Data(left)) if left == taken => {
+                Framing::Chunked(ChunkedPhase::DataCr)
+            }
+            Framing::Chunked(ChunkedPhase::Data(left)) => Framing::Chunked(ChunkedPhase::Data(left - taken)),
             other => other,
         }
     }
 }
 
-impl Chunk {
-    const START: Chunk = Chunk::Size { size: 0, has_digits: false };
+impl ChunkedPhase {
+    const START: ChunkedPhase = ChunkedPhase::Size { size: 0, has_digits: false };
 
     /// What follows an octet that is no content; `None` if it may not stand there.
     fn next(self, byte: u8) -> Option<Framing> {
         Some(Framing::Chunked(match (self, byte) {
-            (Chunk::Size { size, has_digits: true } | Chunk::Extension { size }, b'\r') => {
-                Chunk::SizeLf { size }
+            (ChunkedPhase::Size { size, has_digits: true } | ChunkedPhase::Extension { size }, b'\r') => {
+                ChunkedPhase::SizeLf { size }
             }
-            (Chunk::Size { size, has_digits: true }, b';') => Chunk::Extension { size },
-            (Chunk::Size { size, has_digits: true }, byte) if is_ows(byte) => Chunk::Extension { size },
-            (Chunk::Size { size, .. }, byte) => {
+            (ChunkedPhase::Size { size, has_digits: true }, b';') => ChunkedPhase::Extension { size },
+            (ChunkedPhase::Size { size, has_digits: true }, byte) if is_ows(byte) => {
+                ChunkedPhase::Extension { size }
+            }
+            (ChunkedPhase::Size { size, .. }, byte) => {
                 let digit = u64::from(char::from(byte).to_digit(16)?);
-                Chunk::Size { size: size.checked_mul(16)?.checked_add(digit)?, has_digits: true }
+                ChunkedPhase::Size { size: size.checked_mul(16)?.checked_add(digit)?, has_digits: true }
             }
-            (Chunk::Extension { size }, byte) if is(byte, VALUE) => Chunk::Extension { size },
-            (Chunk::SizeLf { size: 0 }, b'\n') => Chunk::Trailer { empty: true },
-            (Chunk::SizeLf { size }, b'\n') => Chunk::Data(size),
-            (Chunk::DataCr, b'\r') => Chunk::DataLf,
-            (Chunk::DataLf, b'\n') => Chunk::START,
-            (Chunk::Trailer { empty }, b'\r') => Chunk::TrailerLf { empty },
-            (Chunk::Trailer { .. }, byte) if is(byte, VALUE) => Chunk::Trailer { empty: false },
-            (Chunk::TrailerLf { empty: true }, b'\n') => return Some(Framing::Done),
-            (Chunk::TrailerLf { empty: false }, b'\n') => Chunk::Trailer { empty: true },
+            (ChunkedPhase::Extension { size }, byte) if is(byte, VALUE) => ChunkedPhase::Extension { size },
+            (ChunkedPhase::SizeLf { size: 0 }, b'\n') => ChunkedPhase::Trailer { empty: true },
+            (ChunkedPhase::SizeLf { size }, b'\n') => ChunkedPhase::Data(size),
+            (ChunkedPhase::DataCr, b'\r') => ChunkedPhase::DataLf,
+            (ChunkedPhase::DataLf, b'\n') => ChunkedPhase::START,
+            (ChunkedPhase::Trailer { empty }, b'\r') => ChunkedPhase::TrailerLf { empty },
+            (ChunkedPhase::Trailer { .. }, byte) if is(byte, VALUE) => ChunkedPhase::Trailer { empty: false },
+            (ChunkedPhase::TrailerLf { empty: true }, b'\n') => return Some(Framing::Done),
+            (ChunkedPhase::TrailerLf { empty: false }, b'\n') => ChunkedPhase::Trailer { empty: true },
             _ => return None,
         }))
     }

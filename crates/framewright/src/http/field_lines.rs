@@ -19,7 +19,7 @@ use super::span::Span;
 /// A resumable parser of field lines.
 #[derive(Debug)]
 pub(crate) struct FieldLines {
-    phase: Phase,
+    phase: FieldLinePhase,
     /// Where the name or the value that is being read starts.
     mark: usize,
     name: Span,
@@ -31,7 +31,7 @@ pub(crate) struct FieldLines {
 
 /// What is expected next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum FieldLinePhase {
     LineStart,
     Name,
     BeforeValue,
@@ -65,7 +65,7 @@ impl FieldLines {
     /// Starts before the first field line; `limit` is the number of lines to take.
     pub(crate) fn new(limit: usize) -> Self {
         FieldLines {
-            phase: Phase::LineStart,
+            phase: FieldLinePhase::LineStart,
             mark: 0,
             name: Span::default(),
             limit,
@@ -93,17 +93,17 @@ impl FieldLines {
     #[inline]
     fn advance(&mut self, bytes: &[u8], pos: &mut usize) -> Result<bool, FieldLineError> {
         loop {
-            if self.phase == Phase::LineStart {
+            if self.phase == FieldLinePhase::LineStart {
                 let Some(&byte) = bytes.get(*pos) else { return Ok(false) };
                 if byte == b'\r' {
-                    self.phase = Phase::EndLf;
+                    self.phase = FieldLinePhase::EndLf;
                 } else {
                     self.start_line(byte, *pos)?;
-                    self.phase = Phase::Name;
+                    self.phase = FieldLinePhase::Name;
                 }
                 *pos += 1;
             }
-            if self.phase == Phase::Name {
+            if self.phase == FieldLinePhase::Name {
                 *pos = scan::token(bytes, *pos);
                 match bytes.get(*pos) {
                     None => return Ok(false),
@@ -111,9 +111,9 @@ impl FieldLines {
                     Some(&byte) => return Err(name_error(byte)),
                 }
                 *pos += 1;
-                self.phase = Phase::BeforeValue;
+                self.phase = FieldLinePhase::BeforeValue;
             }
-            if self.phase == Phase::BeforeValue {
+            if self.phase == FieldLinePhase::BeforeValue {
                 while bytes.get(*pos).is_some_and(|&byte| is_ows(byte)) {
                     *pos += 1;
                 }
@@ -121,9 +121,9 @@ impl FieldLines {
                     return Ok(false);
                 }
                 self.mark = *pos;
-                self.phase = Phase::Value;
+                self.phase = FieldLinePhase::Value;
             }
-            if self.phase == Phase::Value {
+            if self.phase == FieldLinePhase::Value {
                 *pos = scan::value(bytes, *pos);
                 match bytes.get(*pos) {
                     None => return Ok(false),
@@ -132,17 +132,17 @@ impl FieldLines {
                     Some(_) => return Err(FieldLineError::Value),
                 }
                 *pos += 1;
-                self.phase = Phase::ValueLf;
+                self.phase = FieldLinePhase::ValueLf;
             }
             match bytes.get(*pos) {
                 None => return Ok(false),
                 Some(b'\n') => *pos += 1,
                 Some(_) => return Err(FieldLineError::BareCr),
             }
-            if self.phase == Phase::EndLf {
+            if self.phase == FieldLinePhase::EndLf {
                 return Ok(true);
             }
-            self.phase = Phase::LineStart;
+            self.phase = FieldLinePhase::LineStart;
         }
     }
 

@@ -71,14 +71,14 @@ pub(crate) enum HeadError<E> {
 pub(crate) struct HeadParser<L> {
     /// The next octet to look at.
     pos: usize,
-    phase: Phase,
+    phase: HeadPhase,
     limit: usize,
     line: L,
     fields: FieldLines,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum HeadPhase {
     StartLine,
     FieldLines,
     Done,
@@ -89,7 +89,7 @@ impl<L: StartLine> HeadParser<L> {
     pub(crate) fn at(pos: usize, line: L, limits: HeadLimits) -> Self {
         HeadParser {
             pos,
-            phase: Phase::StartLine,
+            phase: HeadPhase::StartLine,
             limit: limits.head.min(MAX_HEAD),
             line,
             fields: FieldLines::new(limits.fields),
@@ -101,17 +101,17 @@ impl<L: StartLine> HeadParser<L> {
     /// `Ok(None)` until the head is complete, then where it ends. Whatever follows it is not looked at.
     pub(crate) fn parse(&mut self, bytes: &[u8]) -> Result<Option<usize>, HeadError<L::Error>> {
         let window = &bytes[..bytes.len().min(self.limit)];
-        if self.phase == Phase::StartLine
+        if self.phase == HeadPhase::StartLine
             && self.line.parse(window, &mut self.pos).map_err(HeadError::StartLine)?
         {
-            self.phase = Phase::FieldLines;
+            self.phase = HeadPhase::FieldLines;
         }
-        if self.phase == Phase::FieldLines
+        if self.phase == HeadPhase::FieldLines
             && self.fields.parse(window, &mut self.pos).map_err(HeadError::FieldLine)?
         {
-            self.phase = Phase::Done;
+            self.phase = HeadPhase::Done;
         }
-        if self.phase == Phase::Done {
+        if self.phase == HeadPhase::Done {
             return Ok(Some(self.pos));
         }
         if window.len() == self.limit {

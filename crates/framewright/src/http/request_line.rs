@@ -28,7 +28,7 @@ const USUAL_END: &[u8; 10] = b"HTTP/1.1\r\n";
 /// A resumable parser of the request line.
 #[derive(Debug)]
 pub(crate) struct RequestLine {
-    phase: Phase,
+    phase: RequestLinePhase,
     /// The longest line to take, in octets, without its CRLF.
     limit: usize,
     /// Where the line starts: after the one empty line that may precede it.
@@ -45,7 +45,7 @@ pub(crate) struct RequestLine {
 
 /// What is expected next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum RequestLinePhase {
     Before,
     EmptyLineLf,
     Method,
@@ -79,7 +79,7 @@ impl RequestLine {
     /// Starts before the first octet; `limit` as in `HeadLimits::request_line`.
     pub(crate) fn new(limit: usize) -> Self {
         RequestLine {
-            phase: Phase::Before,
+            phase: RequestLinePhase::Before,
             limit,
             start: 0,
             mark: 0,
@@ -93,7 +93,7 @@ impl RequestLine {
     fn begin(&mut self, pos: usize) {
         self.start = pos;
         self.mark = pos;
-        self.phase = Phase::Method;
+        self.phase = RequestLinePhase::Method;
     }
 
     /// The octets to scan so that a scan which reads them all stops at the line's octet number `limit`, counted from 0.
@@ -126,7 +126,7 @@ impl RequestLine {
             b' ' if pos > self.mark => {
                 self.method = Span::new(self.mark, pos);
                 self.mark = pos + 1;
-                self.phase = Phase::Target;
+                self.phase = RequestLinePhase::Target;
                 Ok(())
             }
             b'\n' => Err(RequestLineError::BareLf),
@@ -141,7 +141,7 @@ impl RequestLine {
             b' ' if pos > self.mark => {
                 self.target = Span::new(self.mark, pos);
                 self.mark = pos + 1;
-                self.phase = Phase::Version;
+                self.phase = RequestLinePhase::Version;
                 Ok(())
             }
             b'\n' => Err(RequestLineError::BareLf),
@@ -167,7 +167,7 @@ impl RequestLine {
             // Whatever HTTP/0.9, HTTP/2.0 or HTTP/3 would go on to say, it is another major version.
             (5, b'0' | b'2'..=b'9') => return Err(RequestLineError::VersionNotSupported),
             (7, b'0'..=b'9') => self.minor = byte - b'0',
-            (8, b'\r') => self.phase = Phase::Lf,
+            (8, b'\r') => self.phase = RequestLinePhase::Lf,
             (at @ (0..=4 | 6), byte) if byte == VERSION[at] => {}
             (_, b'\n') => return Err(RequestLineError::BareLf),
             _ => return Err(RequestLineError::Version),
@@ -182,11 +182,11 @@ impl StartLine for RequestLine {
     fn parse(&mut self, bytes: &[u8], pos: &mut usize) -> Result<bool, RequestLineError> {
         loop {
             match self.phase {
-                Phase::Method => {
+                RequestLinePhase::Method => {
                     *pos = scan::token(self.until(bytes, self.limit.min(MAX_METHOD)), *pos);
                 }
-                Phase::Target => *pos = scan::visible(self.until(bytes, self.limit), *pos),
-                Phase::Version if self.ends_as_usual(bytes, *pos) => {
+                RequestLinePhase::Target => *pos = scan::visible(self.until(bytes, self.limit), *pos),
+                RequestLinePhase::Version if self.ends_as_usual(bytes, *pos) => {
                     self.minor = 1;
                     *pos += USUAL_END.len();
                     self.end = *pos;
@@ -199,21 +199,21 @@ impl StartLine for RequestLine {
                 //= https://www.rfc-editor.org/rfc/rfc9112#section-2.2
                 //# In the interest of robustness, a server that is expecting to receive and parse a request-line SHOULD
                 //# ignore at least one empty line (CRLF) received prior to the request-line.
-                Phase::Before if byte == b'\r' => self.phase = Phase::EmptyLineLf,
-                Phase::Before => {
+                RequestLinePhase::Before if byte == b'\r' => self.phase = RequestLinePhase::EmptyLineLf,
+                RequestLinePhase::Before => {
                     self.begin(*pos);
                     continue;
                 }
-                Phase::EmptyLineLf if byte == b'\n' => self.begin(*pos + 1),
-                Phase::Method => self.end_method(byte, *pos)?,
-                Phase::Target => self.end_target(byte, *pos)?,
-                Phase::Version => self.version(byte, *pos)?,
-                Phase::Lf if byte == b'\n' => {
+                RequestLinePhase::EmptyLineLf if byte == b'\n' => self.begin(*pos + 1),
+                RequestLinePhase::Method => self.end_method(byte, *pos)?,
+                RequestLinePhase::Target => self.end_target(byte, *pos)?,
+                RequestLinePhase::Version => self.version(byte, *pos)?,
+                RequestLinePhase::Lf if byte == b'\n' => {
                     *pos += 1;
                     self.end = *pos;
                     return Ok(true);
                 }
-                Phase::EmptyLineLf | Phase::Lf => return Err(RequestLineError::BareCr),
+                RequestLinePhase::EmptyLineLf | RequestLinePhase::Lf => return Err(RequestLineError::BareCr),
             }
             *pos += 1;
         }
@@ -231,9 +231,9 @@ impl HeadParser<RequestLine> {
     }
 
     /// What the complete head says, and where.
-    pub(crate) fn head(&self) -> Head<'_> {
+    pub(crate) fn head(&self) -> RequestHead<'_> {
         let line = self.line();
-        Head {
+        RequestHead {
             len: self.pos(),
             method: line.method,
             target: line.target,
@@ -246,7 +246,7 @@ impl HeadParser<RequestLine> {
 
 /// Where the parts of a complete head lie.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Head<'a> {
+pub(crate) struct RequestHead<'a> {
     /// The length of the head, its empty line included.
     pub(crate) len: usize,
     pub(crate) method: Span,
@@ -257,7 +257,7 @@ pub(crate) struct Head<'a> {
     pub(crate) known: &'a KnownFields,
 }
 
-impl<'a> Head<'a> {
+impl<'a> RequestHead<'a> {
     /// The field section; `bytes` start with this head.
     pub(crate) fn section(&self, bytes: &'a [u8]) -> FieldSection<'a> {
         FieldSection::new(bytes, self.fields, self.known)

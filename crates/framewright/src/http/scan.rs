@@ -25,12 +25,12 @@ pub(crate) fn visible(bytes: &[u8], from: usize) -> usize {
 /// The first position at or after `from` whose octet may not stand in a field value, or the length.
 #[inline(always)]
 pub(crate) fn value(bytes: &[u8], from: usize) -> usize {
-    // Values are the longest parts: chunks of text are passed over first, with vectors where the compiler has them.
+    // Values are the longest parts: blocks of text are passed over first, with vectors where the compiler has them.
     let mut at = from;
-    while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk)
-        && is_text(chunk)
+    while let Some(block) = bytes.get(at..).and_then(<[u8]>::first_chunk)
+        && is_text(block)
     {
-        at += CHUNK;
+        at += BLOCK;
     }
     scan(bytes, at, VALUE, |word| {
         (!(reaches(word, 0x20) | equals(word, b'\t')) | reaches(word, 0x7f)) & !word
@@ -38,11 +38,11 @@ pub(crate) fn value(bytes: &[u8], from: usize) -> usize {
 }
 
 /// How many octets of a value are compared at once.
-const CHUNK: usize = 16;
+const BLOCK: usize = 16;
 
 #[inline]
-fn is_text(chunk: &[u8; CHUNK]) -> bool {
-    chunk.iter().fold(true, |text, &byte| text & (byte >= b' ') & (byte != 0x7f))
+fn is_text(block: &[u8; BLOCK]) -> bool {
+    block.iter().fold(true, |text, &byte| text & (byte >= b' ') & (byte != 0x7f))
 }
 
 /// The first position at or after `from` whose octet is not of `class`, or the length; `from` where that is not less.
@@ -96,7 +96,7 @@ mod tests {
 
     const SCANS: [(Scan, u8, u8); 3] = [(token, TOKEN, b'a'), (visible, VISIBLE, b'/'), (value, VALUE, b' ')];
 
-    /// Every octet at every place of texts of every length around words and chunks, from every start.
+    /// Every octet at every place of texts of every length around words and blocks, from every start.
     #[test]
     fn scans_end_where_the_table_says() {
         for (scan, class, filler) in SCANS {

@@ -18,7 +18,7 @@ const START: &[u8; 13] = b"HTTP/1.1 101 ";
 /// A resumable parser of the status line.
 #[derive(Debug)]
 pub(crate) struct StatusLine {
-    phase: Phase,
+    phase: StatusLinePhase,
     start: usize,
     /// Where the next line starts.
     end: usize,
@@ -37,7 +37,7 @@ pub(crate) struct Status {
 
 /// What is expected next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum StatusLinePhase {
     Code,
     Reason,
     Lf,
@@ -61,7 +61,7 @@ pub(crate) enum StatusLineError {
 impl StatusLine {
     /// Starts before the octet at `start`.
     pub(crate) fn new(start: usize) -> Self {
-        StatusLine { phase: Phase::Code, start, end: start, status: Status::default() }
+        StatusLine { phase: StatusLinePhase::Code, start, end: start, status: Status::default() }
     }
 
     /// What the line says, once it is complete.
@@ -81,7 +81,7 @@ impl StatusLine {
             //# understand and satisfy the client's corresponding request.
             (9..=11, b'0'..=b'9') => self.status.code = 10 * self.status.code + u16::from(byte - b'0'),
             (12, b'\r') => self.end_reason(pos, pos),
-            (12, b' ') => self.phase = Phase::Reason,
+            (12, b' ') => self.phase = StatusLinePhase::Reason,
             (at @ (0..=6 | 8), byte) if byte == START[at] => {}
             (_, b'\n') => return Err(StatusLineError::BareLf),
             _ => return Err(StatusLineError::Malformed),
@@ -101,7 +101,7 @@ impl StatusLine {
 
     fn end_reason(&mut self, start: usize, end: usize) {
         self.status.reason = Span::new(start, end);
-        self.phase = Phase::Lf;
+        self.phase = StatusLinePhase::Lf;
     }
 }
 
@@ -110,19 +110,19 @@ impl StartLine for StatusLine {
 
     fn parse(&mut self, bytes: &[u8], pos: &mut usize) -> Result<bool, StatusLineError> {
         loop {
-            if self.phase == Phase::Reason {
+            if self.phase == StatusLinePhase::Reason {
                 *pos = scan::value(bytes, *pos);
             }
             let Some(&byte) = bytes.get(*pos) else { return Ok(false) };
             match self.phase {
-                Phase::Code => self.code(byte, *pos)?,
-                Phase::Reason => self.reason(byte, *pos)?,
-                Phase::Lf if byte == b'\n' => {
+                StatusLinePhase::Code => self.code(byte, *pos)?,
+                StatusLinePhase::Reason => self.reason(byte, *pos)?,
+                StatusLinePhase::Lf if byte == b'\n' => {
                     *pos += 1;
                     self.end = *pos;
                     return Ok(true);
                 }
-                Phase::Lf => return Err(StatusLineError::BareCr),
+                StatusLinePhase::Lf => return Err(StatusLineError::BareCr),
             }
             *pos += 1;
         }

@@ -126,11 +126,11 @@ pub(super) struct ResponseReader<A> {
     interim: usize,
     /// `None` for a deadline beyond the end of time.
     deadline: Option<Instant>,
-    state: State<A>,
+    state: ResponseState<A>,
 }
 
 #[derive(Debug)]
-enum State<A> {
+enum ResponseState<A> {
     Reading,
     Complete(A),
     Failed(ResponseError),
@@ -144,7 +144,7 @@ impl<A: Clone> ResponseReader<A> {
             limits,
             interim: 0,
             deadline: now.checked_add(timeout),
-            state: State::Reading,
+            state: ResponseState::Reading,
         }
     }
 
@@ -155,14 +155,14 @@ impl<A: Clone> ResponseReader<A> {
         judge: impl FnOnce(ResponseHead<'_>) -> Result<A, ResponseError>,
     ) -> Result<Option<A>, ResponseError> {
         match &self.state {
-            State::Reading => {}
-            State::Complete(answer) => return Ok(Some(answer.clone())),
-            State::Failed(error) => return Err(*error),
+            ResponseState::Reading => {}
+            ResponseState::Complete(answer) => return Ok(Some(answer.clone())),
+            ResponseState::Failed(error) => return Err(*error),
         }
         match self.read(bytes, judge) {
             Ok(None) => Ok(None),
             Ok(Some(answer)) => {
-                self.state = State::Complete(answer.clone());
+                self.state = ResponseState::Complete(answer.clone());
                 Ok(Some(answer))
             }
             Err(error) => Err(self.fail(error)),
@@ -189,19 +189,19 @@ impl<A: Clone> ResponseReader<A> {
     }
 
     fn fail(&mut self, error: ResponseError) -> ResponseError {
-        self.state = State::Failed(error);
+        self.state = ResponseState::Failed(error);
         error
     }
 
     /// The head of the final response.
     pub(super) fn response<'a>(&'a self, bytes: &'a [u8]) -> ResponseHead<'a> {
-        assert!(matches!(self.state, State::Complete(_)), "the answer is not complete");
+        assert!(matches!(self.state, ResponseState::Complete(_)), "the answer is not complete");
         ResponseHead::new(bytes, &self.parser)
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
-            State::Reading => self.deadline,
+            ResponseState::Reading => self.deadline,
             _ => None,
         }
     }
@@ -215,10 +215,10 @@ impl<A: Clone> ResponseReader<A> {
 
     pub(super) fn handle_eof(&mut self) -> ResponseError {
         match self.state {
-            State::Failed(error) => error,
-            State::Complete(_) => ResponseError::Truncated,
-            State::Reading if self.parser.pos() == 0 => self.fail(ResponseError::Closed),
-            State::Reading => self.fail(ResponseError::Truncated),
+            ResponseState::Failed(error) => error,
+            ResponseState::Complete(_) => ResponseError::Truncated,
+            ResponseState::Reading if self.parser.pos() == 0 => self.fail(ResponseError::Closed),
+            ResponseState::Reading => self.fail(ResponseError::Truncated),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What HTTP demands of any request, whatever it asks for: the form of its target, Host, and how long its body is.
 //!
-//! Done once, when the head is complete; what was found is kept in [`Facts`]. The rules of the upgrade are in
+//! Done once, when the head is complete; what was found is kept in [`RequestFacts`]. The rules of the upgrade are in
 //! `upgrade.rs`.
 
 use super::refusal::Refusal;
@@ -8,13 +8,13 @@ use crate::http::authority::Authority;
 use crate::http::body::{InvalidContentLength, content_length};
 use crate::http::bytes::is_token;
 use crate::http::known::Known;
-use crate::http::request_line::Head;
+use crate::http::request_line::RequestHead;
 use crate::http::section::FieldSection;
 use crate::http::span::Span;
 
 /// What the checks found.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Facts {
+pub(super) struct RequestFacts {
     /// The host that the request is for; empty if it does not say (HTTP/1.0).
     pub(super) host: Span,
     /// The path of the target; empty where an absolute-form target has none.
@@ -25,43 +25,43 @@ pub(super) struct Facts {
     pub(super) has_body: bool,
 }
 
-impl Facts {
+impl RequestFacts {
     /// Checks the head that starts `bytes`.
-    pub(super) fn of(head: &Head<'_>, bytes: &[u8]) -> Result<Facts, Refusal> {
-        let target = Target::parse(head, bytes)?;
+    pub(super) fn of(head: &RequestHead<'_>, bytes: &[u8]) -> Result<RequestFacts, Refusal> {
+        let target = RequestTarget::parse(head, bytes)?;
         let host = host(head, bytes, target.authority)?;
         let has_body = has_body(head, bytes)?;
-        Ok(Facts { host, path: target.path, query: target.query, has_body })
+        Ok(RequestFacts { host, path: target.path, query: target.query, has_body })
     }
 }
 
 /// The request target (RFC 9112, section 3.2), taken apart.
-struct Target {
+struct RequestTarget {
     authority: Option<Span>,
     path: Span,
     query: Option<Span>,
 }
 
-impl Target {
-    fn parse(head: &Head<'_>, bytes: &[u8]) -> Result<Target, Refusal> {
+impl RequestTarget {
+    fn parse(head: &RequestHead<'_>, bytes: &[u8]) -> Result<RequestTarget, Refusal> {
         let target = head.target.of(bytes);
         match (head.method.of(bytes), target) {
             // CONNECT has a target of its own form; neither is for an origin server.
             (b"CONNECT", _) => Err(Refusal::ConnectNotImplemented),
-            (b"OPTIONS", b"*") => Ok(Target { authority: None, path: head.target, query: None }),
+            (b"OPTIONS", b"*") => Ok(RequestTarget { authority: None, path: head.target, query: None }),
             //= https://www.rfc-editor.org/rfc/rfc6455#section-3
             //# Fragment identifiers are meaningless in the context of WebSocket URIs
             //# and MUST NOT be used on these URIs.
             _ if target.contains(&b'#') => Err(Refusal::InvalidTarget),
-            (_, [b'/', ..]) => Ok(Target::with_path(head.target, 0, target, None)),
-            _ => Target::absolute(head.target, target),
+            (_, [b'/', ..]) => Ok(RequestTarget::with_path(head.target, 0, target, None)),
+            _ => RequestTarget::absolute(head.target, target),
         }
     }
 
     //= https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2
     //# A server MUST accept the absolute-form in requests even though most HTTP/1.1 clients will only send the
     //# absolute-form to a proxy.
-    fn absolute(span: Span, target: &[u8]) -> Result<Target, Refusal> {
+    fn absolute(span: Span, target: &[u8]) -> Result<RequestTarget, Refusal> {
         let scheme_len =
             target.windows(3).position(|octets| octets == b"://").ok_or(Refusal::InvalidTarget)?;
         let scheme = &target[..scheme_len];
@@ -75,19 +75,19 @@ impl Target {
         if Authority::parse(&target[start..end]).is_none() {
             return Err(Refusal::InvalidTarget);
         }
-        Ok(Target::with_path(span, end, target, Some(span.part(start..end))))
+        Ok(RequestTarget::with_path(span, end, target, Some(span.part(start..end))))
     }
 
     /// The path starts at `start`; it ends at a `?` or with the target.
-    fn with_path(span: Span, start: usize, target: &[u8], authority: Option<Span>) -> Target {
+    fn with_path(span: Span, start: usize, target: &[u8], authority: Option<Span>) -> RequestTarget {
         let end = target[start..].iter().position(|&b| b == b'?').map_or(target.len(), |at| start + at);
         let query = (end < target.len()).then(|| span.part(end + 1..target.len()));
-        Target { authority, path: span.part(start..end), query }
+        RequestTarget { authority, path: span.part(start..end), query }
     }
 }
 
 /// The host that the request is for: the one in an absolute-form target, or the value of Host.
-fn host(head: &Head<'_>, bytes: &[u8], authority: Option<Span>) -> Result<Span, Refusal> {
+fn host(head: &RequestHead<'_>, bytes: &[u8], authority: Option<Span>) -> Result<Span, Refusal> {
     let mut lines = head.section(bytes).spans(Known::Host);
     let first = lines.next();
     //= https://www.rfc-editor.org/rfc/rfc9112#section-3.2
@@ -113,7 +113,7 @@ fn host(head: &Head<'_>, bytes: &[u8], authority: Option<Span>) -> Result<Span, 
 }
 
 /// Whether content follows the head (RFC 9112, section 6.3).
-fn has_body(head: &Head<'_>, bytes: &[u8]) -> Result<bool, Refusal> {
+fn has_body(head: &RequestHead<'_>, bytes: &[u8]) -> Result<bool, Refusal> {
     let fields = head.section(bytes);
     let length = content_length(fields).map_err(|InvalidContentLength| Refusal::InvalidContentLength)?;
     if fields.values(Known::TransferEncoding).next().is_none() {

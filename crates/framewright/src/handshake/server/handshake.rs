@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::checks::Facts;
+use super::checks::RequestFacts;
 use super::refusal::Refusal;
 use super::request::Request;
 use super::upgrade::Upgrade;
@@ -54,13 +54,13 @@ pub struct ServerHandshake {
     parser: HeadParser<RequestLine>,
     /// `None` for a deadline beyond the end of time.
     deadline: Option<Instant>,
-    state: State,
+    state: RequestState,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum State {
+enum RequestState {
     Reading,
-    Complete(usize, Facts),
+    Complete(usize, RequestFacts),
     Refused(Refusal),
 }
 
@@ -70,7 +70,7 @@ impl ServerHandshake {
         ServerHandshake {
             parser: HeadParser::request(limits),
             deadline: now.checked_add(timeout),
-            state: State::Reading,
+            state: RequestState::Reading,
         }
     }
 
@@ -84,26 +84,26 @@ impl ServerHandshake {
     /// The first rule of HTTP that the request breaks, as soon as that shows, and the same one ever after.
     pub fn parse(&mut self, bytes: &[u8]) -> Result<Option<usize>, Refusal> {
         match self.state {
-            State::Reading => {}
-            State::Complete(length, _) => return Ok(Some(length)),
-            State::Refused(refusal) => return Err(refusal),
+            RequestState::Reading => {}
+            RequestState::Complete(length, _) => return Ok(Some(length)),
+            RequestState::Refused(refusal) => return Err(refusal),
         }
         match self.read(bytes) {
             Ok(None) => Ok(None),
             Ok(Some((length, facts))) => {
-                self.state = State::Complete(length, facts);
+                self.state = RequestState::Complete(length, facts);
                 Ok(Some(length))
             }
             Err(refusal) => {
-                self.state = State::Refused(refusal);
+                self.state = RequestState::Refused(refusal);
                 Err(refusal)
             }
         }
     }
 
-    fn read(&mut self, bytes: &[u8]) -> Result<Option<(usize, Facts)>, Refusal> {
+    fn read(&mut self, bytes: &[u8]) -> Result<Option<(usize, RequestFacts)>, Refusal> {
         let Some(length) = self.parser.parse(bytes)? else { return Ok(None) };
-        Ok(Some((length, Facts::of(&self.parser.head(), bytes)?)))
+        Ok(Some((length, RequestFacts::of(&self.parser.head(), bytes)?)))
     }
 
     /// The request, once [`parse`](Self::parse) has returned a length; `bytes` as they were given to it.
@@ -111,7 +111,7 @@ impl ServerHandshake {
     /// # Panics
     /// If `parse` has not returned a length, or if `bytes` are fewer than that.
     pub fn request<'a>(&'a self, bytes: &'a [u8]) -> Request<'a> {
-        let State::Complete(_, facts) = &self.state else { panic!("the request is not complete") };
+        let RequestState::Complete(_, facts) = &self.state else { panic!("the request is not complete") };
         Request::new(bytes, self.parser.head(), facts)
     }
 
@@ -119,7 +119,7 @@ impl ServerHandshake {
     /// for because the request is complete or refused.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
-            State::Reading => self.deadline,
+            RequestState::Reading => self.deadline,
             _ => None,
         }
     }
@@ -132,7 +132,7 @@ impl ServerHandshake {
         if self.poll_timeout()? > now {
             return None;
         }
-        self.state = State::Refused(Refusal::HandshakeTimeout);
+        self.state = RequestState::Refused(Refusal::HandshakeTimeout);
         Some(Refusal::HandshakeTimeout)
     }
 }

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use super::checks::Facts;
+use super::checks::RequestFacts;
 use crate::handshake::extension::{Extension, ExtensionList};
 use crate::http::bytes::{ascii, is_token};
 use crate::http::known::{Known, KnownFields};
-use crate::http::request_line::Head;
+use crate::http::request_line::RequestHead;
 use crate::http::section::FieldSection;
 use crate::http::span::Span;
 
@@ -17,13 +17,13 @@ use crate::http::span::Span;
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
     bytes: &'a [u8],
-    head: Head<'a>,
-    facts: &'a Facts,
+    head: RequestHead<'a>,
+    facts: &'a RequestFacts,
 }
 
 impl<'a> Request<'a> {
     /// The request whose checked head starts `bytes`.
-    pub(super) fn new(bytes: &'a [u8], head: Head<'a>, facts: &'a Facts) -> Self {
+    pub(super) fn new(bytes: &'a [u8], head: RequestHead<'a>, facts: &'a RequestFacts) -> Self {
         Request { bytes: &bytes[..head.len], head, facts }
     }
 
@@ -172,13 +172,13 @@ pub struct OwnedRequest {
     minor: u8,
     fields: usize,
     known: KnownFields,
-    facts: Facts,
+    facts: RequestFacts,
 }
 
 impl OwnedRequest {
     /// The view on it.
     pub fn as_request(&self) -> Request<'_> {
-        let head = Head {
+        let head = RequestHead {
             len: self.bytes.len(),
             method: self.method,
             target: self.target,
