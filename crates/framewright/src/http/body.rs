@@ -1,5 +1,5 @@
-//! The body of a message (RFC 9112, section 6.3): what Content-Length says, of a request or of a response; and how long the body of
-//! a response is, and its first octets.
+//! The body of a message (RFC 9112, section 6.3): what Content-Length says, of a request or of a
+//! response; how the body of a response is framed, and its first bytes.
 
 use super::bytes::{VALUE, decimal, elements, is, is_ows};
 use super::known::Known;

@@ -2,8 +2,8 @@
 //!
 //! The parser is incremental: it is given the whole head as far as it has arrived, remembers where it stopped and
 //! never scans an octet twice, so that a message that trickles in octet by octet costs no more than one that
-//! arrives at once. It copies nothing and allocates nothing; what it keeps are [`Span`](super::span::Span)s, of the fields that there are rules
-//! for.
+//! arrives at once. It copies nothing and allocates nothing; what it keeps are
+//! [`Span`](super::span::Span)s, of the fields that there are rules for.
 //!
 //! Only syntax is decided here. Requests and responses differ in their first lines alone: each is a [`StartLine`] in front of the
 //! same [`FieldLines`].

@@ -1,7 +1,7 @@
 //! The request line (RFC 9112, section 3): `method SP request-target SP HTTP-version CRLF`.
 //!
 //! Strict: one SP where the grammar has one, CRLF at the end, nothing corrected. What kind of target it is, is
-//! judged later, when the whole head is here (`handshake/server/checks.rs`).
+//! judged later, when the whole head is here.
 //!
 //! ```text
 //!   Before -- CR -> EmptyLineLf -- LF --+

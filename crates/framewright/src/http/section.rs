@@ -1,4 +1,5 @@
-//! The field section of a complete head, as the views on requests and responses read it.
+//! The field section of a complete head, as the views on requests and responses read it: one known
+//! field, any field by its name, or all lines in order.
 
 use super::bytes::{ascii, elements, is_token, trim_end, trim_start};
 use super::known::{Known, KnownFields};

@@ -1,4 +1,5 @@
-//! How a place in a head is kept: not as a slice but as a [`Span`], which outlives what was lent to the parser.
+//! How a place in a head is kept: not as a slice but as a [`Span`], which outlives what was lent to
+//! the parser.
 
 /// Where something lies in the head's octets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

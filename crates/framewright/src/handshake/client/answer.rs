@@ -1,5 +1,5 @@
-//! A complete answer to a client's opening handshake: what RFC 6455, section 4.1, demands of it, and how an application reads it, as a
-//! view on the head's octets, or as a copy that owns them, with the body.
+//! A complete answer to a client's opening handshake: what RFC 6455, section 4.1, demands of it, and
+//! how an application reads it: a view on the head's bytes, or a copy that owns them, with the body.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,7 +1,8 @@
-//! The client's side of the opening handshake: write a request, and wait for the answer until a deadline (RFC 6455, section 4.1).
+//! The client's side of the opening handshake: write a request, and wait for the answer until a
+//! deadline (RFC 6455, section 4.1).
 //!
-//! How it waits is the same with a proxy: interim responses are skipped ([`ResponseReader`]). What is demanded of a server's answer is in
-//! `answer.rs`.
+//! [`ResponseReader`] waits for a server's answer and for a proxy's alike: it skips interim
+//! responses. What RFC 6455 demands of a server's answer is in `answer.rs`.
 
 use std::time::{Duration, Instant};
 
