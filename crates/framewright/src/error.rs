@@ -203,15 +203,13 @@ pub enum LimitExceeded {
         limit: u32,
     },
     /// A compressed message inflates to more octets for each one of its own than
-    /// [`DeflateConfig::max_ratio`](crate::deflate::DeflateConfig::max_ratio).
-    #[cfg(feature = "deflate")]
+    /// `DeflateConfig::max_ratio`.
     InflationRatio {
         /// Octets allowed for each.
         limit: u32,
     },
     /// There is no memory left for inflating a message while it arrives, in chunk delivery: see
     /// [`DeflateMemory`](crate::deflate::DeflateMemory).
-    #[cfg(feature = "deflate")]
     DeflateMemory,
 }
 
@@ -222,9 +220,7 @@ impl LimitExceeded {
         match self {
             LimitExceeded::FrameTooLarge { .. } | LimitExceeded::MessageTooLarge { .. } => CloseCode::TOO_BIG,
             LimitExceeded::SmallFrames { .. } => CloseCode::POLICY_VIOLATION,
-            #[cfg(feature = "deflate")]
             LimitExceeded::InflationRatio { .. } => CloseCode::TOO_BIG,
-            #[cfg(feature = "deflate")]
             LimitExceeded::DeflateMemory => CloseCode::TRY_AGAIN_LATER,
         }
     }
@@ -236,9 +232,7 @@ impl LimitExceeded {
             LimitExceeded::FrameTooLarge { .. } => "frame too large",
             LimitExceeded::MessageTooLarge { .. } => "message too large",
             LimitExceeded::SmallFrames { .. } => "too many tiny fragments",
-            #[cfg(feature = "deflate")]
             LimitExceeded::InflationRatio { .. } => "message inflates too much",
-            #[cfg(feature = "deflate")]
             LimitExceeded::DeflateMemory => "no memory to inflate",
         }
     }
@@ -253,9 +247,7 @@ impl fmt::Display for LimitExceeded {
                 write!(f, ": {announced} octets, limit {limit}")
             }
             LimitExceeded::SmallFrames { limit } => write!(f, ": limit {limit} in a message"),
-            #[cfg(feature = "deflate")]
             LimitExceeded::InflationRatio { limit } => write!(f, ": limit {limit} octets for each"),
-            #[cfg(feature = "deflate")]
             LimitExceeded::DeflateMemory => Ok(()),
         }
     }

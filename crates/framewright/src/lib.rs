@@ -12,6 +12,14 @@
 pub mod connection;
 #[cfg(feature = "deflate")]
 pub mod deflate;
+/// permessage-deflate (RFC 7692), which this build is without: what a driver names of it in both.
+#[cfg(not(feature = "deflate"))]
+pub mod deflate {
+    mod absent;
+
+    pub use absent::{Codec, DeflateMemory, DeflateParams, Reservation};
+    pub(crate) use absent::{DeflateState, Form, Inflater, Progress};
+}
 mod entropy;
 mod error;
 pub mod frame;

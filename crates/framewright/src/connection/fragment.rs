@@ -2,7 +2,6 @@
 
 use super::config::{Config, Delivery};
 use super::utf8::Utf8Stream;
-#[cfg(feature = "deflate")]
 use crate::deflate::Inflater;
 use crate::error::{Error, LimitExceeded, PeerMisbehaved};
 use crate::frame::{Header, OpCode, RSV1};
@@ -37,7 +36,6 @@ pub(super) struct Incoming {
     /// There is more to inflate of what has come.
     pub(super) unfinished: bool,
     /// What inflates it, from its first octets on.
-    #[cfg(feature = "deflate")]
     pub(super) inflater: Option<Box<Inflater>>,
 }
 

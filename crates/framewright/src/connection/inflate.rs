@@ -8,6 +8,7 @@ use super::decode::Turn;
 use super::event::Step;
 use super::recv_buffer::{INPUT, Piece, Place};
 use super::{Connection, RecvBuffer};
+use crate::deflate::DeflateState;
 use crate::error::{Error, LimitExceeded, PeerMisbehaved};
 use std::time::Instant;
 
@@ -35,7 +36,7 @@ impl Connection {
     fn try_inflate(&mut self, rx: &mut RecvBuffer) -> Result<Turn, Error> {
         let arrived = !rx.incoming.in_frame && rx.incoming.last_frame;
         rx.incoming.unfinished = false;
-        self.link().paused = false;
+        self.deflate_state().set_paused(false);
         if !arrived && rx.held().is_empty() && rx.incoming.inflater.is_none() {
             return Ok(Turn::Again);
         }
@@ -48,7 +49,7 @@ impl Connection {
             };
         }
         loop {
-            let left = self.codec_mut().to_inflate();
+            let left = self.deflate_state().may_inflate();
             if left == 0 {
                 return Ok(self.pause(rx));
             }
@@ -62,7 +63,7 @@ impl Connection {
             let most = left.min(ahead).min(self.within_limit(before).saturating_add(1));
             let Piece { progress, range, more, full } =
                 rx.inflate(self.config.delivery, arrived, limit, most);
-            self.codec_mut().inflated(&progress);
+            self.deflate_state().note_inflated(&progress);
             // In the order of the octets, so that it is the same fault whatever they came in: first the text within the limit.
             if rx.incoming.text {
                 let within =
@@ -100,13 +101,14 @@ impl Connection {
         let Some(inflater) = &mut incoming.inflater else { return 0 };
         let arrived = incoming.announced - incoming.remaining;
         let most = AHEAD.saturating_add(arrived.saturating_mul(AHEAD_RATIO));
-        let ahead = most.saturating_sub(inflater.inflated);
+        let ahead = most.saturating_sub(inflater.inflated());
         if ahead > 0 && self.config.delivery == Delivery::Whole {
             return usize::try_from(ahead).unwrap_or(usize::MAX);
         }
         // Chunks are not held.
         let whole = !incoming.in_frame && incoming.last_frame;
-        let runs = self.config.delivery == Delivery::Chunks || (whole && self.codec_mut().lets_run(inflater));
+        let runs =
+            self.config.delivery == Delivery::Chunks || (whole && self.deflate_state().lets_run(inflater));
         if runs { usize::MAX } else { 0 }
     }
 
@@ -125,7 +127,8 @@ impl Connection {
         if !known {
             return Ok(());
         }
-        let within = self.config.deflate.check_ratio(inflated, consumed);
+        let Some(deflate) = &self.deflate else { return Ok(()) };
+        let within = deflate.check_ratio(inflated, consumed, &self.config);
         within.map_err(|limit| Error::Limit(LimitExceeded::InflationRatio { limit }))
     }
 
@@ -159,19 +162,15 @@ impl Connection {
             return true;
         }
         let role = self.role;
-        let (codec, history) = self.link().inflating(role);
-        let Some(mut inflater) = codec.take_inflater(!arrived) else { return false };
-        inflater.begin(history);
+        let Some(inflater) = self.deflate_state().take_inflater(!arrived, role) else { return false };
         rx.begin_inflating(inflater);
         true
     }
 
     fn give_back_inflater(&mut self, rx: &mut RecvBuffer) {
-        let Some(mut inflater) = rx.incoming.inflater.take() else { return };
+        let Some(inflater) = rx.incoming.inflater.take() else { return };
         let role = self.role;
-        let (codec, history) = self.link().inflating(role);
-        inflater.end(history);
-        codec.put_inflater(inflater);
+        self.deflate_state().put_inflater(inflater, role);
     }
 
     /// Says that decoding has stopped with something left in `rx`, until the peer has read: [`wants_read`](Connection::wants_read) is
@@ -181,8 +180,7 @@ impl Connection {
     /// For drivers that lend a codec.
     pub fn give_way(&mut self, now: Instant, rx: &mut RecvBuffer) -> bool {
         let Some(inflater) = &mut rx.incoming.inflater else { return false };
-        let Some(codec) = self.deflate.as_ref().and_then(|link| link.codec.as_ref()) else { return false };
-        if codec.lets_go(inflater) {
+        if self.deflate.as_ref().is_none_or(|deflate| deflate.lets_go(inflater)) {
             return false;
         }
         self.give_back_inflater(rx);
@@ -193,11 +191,11 @@ impl Connection {
 
     fn pause(&mut self, rx: &mut RecvBuffer) -> Turn {
         rx.incoming.unfinished = true;
-        self.link().paused = true;
+        self.deflate_state().set_paused(true);
         Turn::Starved
     }
 
-    fn link(&mut self) -> &mut super::deflate::Link {
+    fn deflate_state(&mut self) -> &mut DeflateState {
         self.deflate.as_mut().expect("a header with RSV1 is refused where it was not agreed on")
     }
 }

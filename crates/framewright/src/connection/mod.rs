@@ -32,13 +32,10 @@
 
 mod config;
 mod decode;
-#[cfg_attr(not(feature = "deflate"), path = "without_deflate.rs")]
 mod deflate;
 mod event;
 mod fragment;
-#[cfg(feature = "deflate")]
 mod inflate;
-#[cfg(feature = "deflate")]
 mod inflated;
 mod lifecycle;
 mod outbox;
@@ -64,6 +61,7 @@ pub use stats::Stats;
 pub use transmit::Transmit;
 pub use transmit_buffer::TransmitBuffer;
 
+use crate::deflate::DeflateState;
 use crate::entropy::Entropy;
 use crate::handshake::Negotiated;
 use crate::role::Role;
@@ -81,8 +79,7 @@ pub struct Connection {
     config: Arc<Config>,
     extra: Option<Box<Extra>>,
     /// Where permessage-deflate was agreed on.
-    #[cfg(feature = "deflate")]
-    deflate: Option<Box<deflate::Link>>,
+    deflate: Option<DeflateState>,
     outbox: Outbox,
     timers: Timers,
     counts: Counts,
@@ -131,8 +128,7 @@ impl Connection {
 
     fn new(config: Arc<Config>, negotiated: Negotiated, masker: Option<Masker>, now: Instant) -> Connection {
         let role = if masker.is_some() { Role::Client } else { Role::Server };
-        #[cfg(feature = "deflate")]
-        let deflate = negotiated.deflate().map(deflate::Link::new);
+        let deflate = negotiated.deflate().map(DeflateState::new);
         let subprotocol = negotiated.into_subprotocol();
         let extra = (masker.is_some() || subprotocol.is_some())
             .then(|| Box::new(Extra { masker, subprotocol, ..Extra::default() }));
@@ -142,7 +138,6 @@ impl Connection {
         Connection {
             config,
             extra,
-            #[cfg(feature = "deflate")]
             deflate,
             outbox: Outbox::default(),
             timers,

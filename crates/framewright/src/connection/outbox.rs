@@ -30,7 +30,6 @@ impl Outbox {
     }
 
     /// See [`TransmitBuffer::push_frame`].
-    #[cfg(feature = "deflate")]
     pub(super) fn push_frame(
         &mut self,
         fin: bool,

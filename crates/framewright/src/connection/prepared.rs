@@ -1,15 +1,12 @@
 //! Messages that are encoded once and sent on many connections, compressed where that was agreed on.
 
-use super::Connection;
 use super::event::Message;
-#[cfg(feature = "deflate")]
-use super::next_key;
 use super::send::opcode;
-#[cfg(feature = "deflate")]
-use crate::deflate::{Codec, Level, WindowBits};
+use super::{Connection, next_key};
+use crate::deflate::{DeflateState, Form};
 use crate::error::SendError;
-use crate::frame::{OpCode, encode_frame};
-use std::sync::Arc;
+use crate::frame::{Header, MAX_HEADER_LEN, OpCode, RSV1, encode_frame};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A message encoded once, to be sent on many connections. Cloning shares it.
 ///
@@ -21,8 +18,7 @@ pub struct Prepared {
     plain: Encoded,
     text: bool,
     /// `None` if it is never to be compressed.
-    #[cfg(feature = "deflate")]
-    forms: Option<Arc<forms::Forms>>,
+    forms: Option<Arc<Forms>>,
 }
 
 /// An unmasked frame.
@@ -42,11 +38,7 @@ impl Prepared {
     /// Encodes a message.
     #[must_use]
     pub fn new(message: Message<'_>) -> Prepared {
-        Prepared {
-            #[cfg(feature = "deflate")]
-            forms: Some(Arc::default()),
-            ..Prepared::uncompressed(message)
-        }
+        Prepared { forms: cfg!(feature = "deflate").then(Arc::default), ..Prepared::uncompressed(message) }
     }
 
     /// Encodes a message that is sent as it is, whatever a connection has agreed on.
@@ -55,12 +47,7 @@ impl Prepared {
         let mut frame = Vec::new();
         encode_frame(&mut frame, true, opcode(message), message.as_bytes(), None);
         let header_len = frame.len() - message.len();
-        Prepared {
-            plain: Encoded { frame: frame.into(), header_len },
-            text: message.is_text(),
-            #[cfg(feature = "deflate")]
-            forms: None,
-        }
+        Prepared { plain: Encoded { frame: frame.into(), header_len }, text: message.is_text(), forms: None }
     }
 
     /// Octets of payload data, uncompressed.
@@ -93,78 +80,59 @@ impl Connection {
     }
 
     /// Queues the compressed form, if this connection compresses and it is shorter: whether it was.
-    #[cfg(feature = "deflate")]
     fn push_prepared_compressed(&mut self, prepared: &Prepared) -> bool {
         let Some(forms) = &prepared.forms else { return false };
-        let Some((level, window)) = self.prepared_form(prepared.payload_len()) else { return false };
-        let codec = self.codec_mut();
-        let Some(encoded) = forms.get(prepared, level, window, codec) else { return false };
-        let Connection { outbox, extra, .. } = self;
+        let Connection { deflate: Some(deflate), outbox, extra, config, role, .. } = self else {
+            return false;
+        };
+        let form = deflate.prepared_form(prepared.payload_len(), *role, config);
+        let Some(form) = form else { return false };
+        let Some(encoded) = forms.get(prepared, form, deflate) else { return false };
         match next_key(extra) {
             None => outbox.push_shared(&encoded.frame),
-            mask => outbox.push_frame(true, crate::frame::RSV1, prepared.opcode(), encoded.payload(), mask),
+            mask => outbox.push_frame(true, RSV1, prepared.opcode(), encoded.payload(), mask),
         }
-        self.remember_sent(prepared.plain.payload());
+        deflate.remember_prepared(prepared.plain.payload(), *role, config);
         true
-    }
-
-    #[cfg(not(feature = "deflate"))]
-    #[allow(clippy::unused_self, reason = "as where something is compressed")]
-    fn push_prepared_compressed(&mut self, _: &Prepared) -> bool {
-        false
     }
 }
 
-#[cfg(feature = "deflate")]
-mod forms {
-    use super::{Codec, Encoded, Level, Prepared, WindowBits};
-    use crate::frame::{Header, MAX_HEADER_LEN, RSV1};
-    use std::sync::{Mutex, PoisonError};
+/// The compressed forms of a message.
+#[derive(Debug, Default)]
+struct Forms(Mutex<Vec<Compressed>>);
 
-    /// The compressed forms of a message.
-    #[derive(Debug, Default)]
-    pub(super) struct Forms(Mutex<Vec<Form>>);
+#[derive(Debug)]
+struct Compressed {
+    form: Form,
+    /// `None` if it is no shorter.
+    encoded: Option<Encoded>,
+}
 
-    #[derive(Debug)]
-    struct Form {
-        level: Level,
-        window: WindowBits,
-        /// `None` if it is no shorter.
-        encoded: Option<Encoded>,
-    }
-
-    impl Forms {
-        /// The form for this level and window, made now if nobody has asked for it; `None` if it is no shorter. Others that need
-        /// it wait meanwhile.
-        pub(super) fn get(
-            &self,
-            prepared: &Prepared,
-            level: Level,
-            window: WindowBits,
-            codec: &mut Codec,
-        ) -> Option<Encoded> {
-            // A form is added whole, so that one panicking elsewhere leaves nothing half done.
-            let mut forms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(form) = forms.iter().find(|form| form.level == level && form.window == window) {
-                return form.encoded.clone();
-            }
-            let payload = codec.compress(prepared.plain.payload(), true, level, window, None);
-            let encoded = (payload.len() < prepared.payload_len()).then(|| encode(prepared, payload));
-            forms.push(Form { level, window, encoded: encoded.clone() });
-            encoded
+impl Forms {
+    /// The message in this form, made now if nobody has asked for it; `None` if it is no shorter. Others that need it wait
+    /// meanwhile.
+    fn get(&self, prepared: &Prepared, form: Form, deflate: &mut DeflateState) -> Option<Encoded> {
+        // A form is added whole, so that one panicking elsewhere leaves nothing half done.
+        let mut forms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(compressed) = forms.iter().find(|compressed| compressed.form == form) {
+            return compressed.encoded.clone();
         }
+        let payload = deflate.compress_prepared(prepared.plain.payload(), form);
+        let encoded = (payload.len() < prepared.payload_len()).then(|| encode(prepared, payload));
+        forms.push(Compressed { form, encoded: encoded.clone() });
+        encoded
     }
+}
 
-    fn encode(prepared: &Prepared, payload: &[u8]) -> Encoded {
-        let header = Header {
-            fin: true,
-            rsv: RSV1,
-            opcode: prepared.opcode(),
-            mask: None,
-            payload_len: payload.len() as u64,
-        };
-        let mut octets = [0; MAX_HEADER_LEN];
-        let header_len = header.encode(&mut octets);
-        Encoded { frame: [&octets[..header_len], payload].concat().into(), header_len }
-    }
+fn encode(prepared: &Prepared, payload: &[u8]) -> Encoded {
+    let header = Header {
+        fin: true,
+        rsv: RSV1,
+        opcode: prepared.opcode(),
+        mask: None,
+        payload_len: payload.len() as u64,
+    };
+    let mut octets = [0; MAX_HEADER_LEN];
+    let header_len = header.encode(&mut octets);
+    Encoded { frame: [&octets[..header_len], payload].concat().into(), header_len }
 }

@@ -1,13 +1,10 @@
 //! Where received octets lie until they are decoded, with how far decoding has come. Owned by the driver, so that one buffer
 //! can serve many connections, and that a connection at rest holds nothing of it.
 
-#[cfg(feature = "deflate")]
 use super::config::Delivery;
 use super::fragment::Incoming;
-#[cfg(feature = "deflate")]
 use super::inflated::Inflated;
 use super::utf8::Invalid;
-#[cfg(feature = "deflate")]
 use crate::deflate::{Inflater, Progress};
 use std::ops::Range;
 
@@ -38,7 +35,6 @@ pub struct RecvBuffer {
     /// The message in progress.
     pub(super) incoming: Incoming,
     /// What is inflated of it if it is compressed. Its payload is held only until then.
-    #[cfg(feature = "deflate")]
     inflated: Inflated,
 }
 
@@ -47,7 +43,6 @@ pub struct RecvBuffer {
 pub(super) struct Place {
     range: Range<usize>,
     /// Among the inflated octets.
-    #[cfg(feature = "deflate")]
     inflated: bool,
 }
 
@@ -55,20 +50,14 @@ impl Place {
     /// Among the received octets.
     #[inline]
     pub(super) fn received(range: Range<usize>) -> Place {
-        Place {
-            range,
-            #[cfg(feature = "deflate")]
-            inflated: false,
-        }
+        Place { range, inflated: false }
     }
 
     /// Among the inflated octets.
-    #[cfg(feature = "deflate")]
     pub(super) fn inflated(range: Range<usize>) -> Place {
         Place { range, inflated: true }
     }
 
-    #[cfg(feature = "deflate")]
     pub(super) fn is_empty(&self) -> bool {
         self.range.is_empty()
     }
@@ -191,7 +180,6 @@ impl RecvBuffer {
         self.octets[..self.held_end].copy_from_slice(&other.octets[held]);
         self.octets[self.read..self.end].copy_from_slice(&other.octets[unread]);
         self.incoming = std::mem::take(&mut other.incoming);
-        #[cfg(feature = "deflate")]
         if self.incoming.inflater.is_some() {
             self.inflated = std::mem::take(&mut other.inflated);
         }
@@ -202,7 +190,6 @@ impl RecvBuffer {
     pub fn clear(&mut self) {
         (self.held, self.held_end, self.read, self.end) = (0, 0, 0, 0);
         self.incoming.end();
-        #[cfg(feature = "deflate")]
         self.inflated.clear();
         self.changed();
     }
@@ -210,7 +197,6 @@ impl RecvBuffer {
     /// Frees the room that only a large compressed message has needed. For the end of a turn: what the last event named is gone.
     #[inline]
     pub fn shrink(&mut self) {
-        #[cfg(feature = "deflate")]
         if self.incoming.inflater.is_none() {
             self.changed();
             self.inflated.shrink();
@@ -309,7 +295,6 @@ impl RecvBuffer {
     /// The payload at this place.
     #[inline]
     pub(super) fn at(&self, place: &Place) -> &[u8] {
-        #[cfg(feature = "deflate")]
         if place.inflated {
             return self.inflated.bytes(place.range.clone());
         }
@@ -344,11 +329,9 @@ impl RecvBuffer {
 
 /// Payload is inflated in pieces of so many octets, counted from its first one, with a look at what each took: they can come to
 /// nothing, and to a thousand times as much.
-#[cfg(feature = "deflate")]
 pub(super) const INPUT: usize = 4 << 10;
 
 /// What one call of [`RecvBuffer::inflate`] came to.
-#[cfg(feature = "deflate")]
 pub(super) struct Piece {
     pub(super) progress: Progress,
     /// Where it lies among the inflated octets.
@@ -360,7 +343,6 @@ pub(super) struct Piece {
 }
 
 /// Inflating: the payload that is held goes, and what it comes to is added to the inflated octets.
-#[cfg(feature = "deflate")]
 impl RecvBuffer {
     /// Begins to inflate the message in progress.
     pub(super) fn begin_inflating(&mut self, inflater: Box<Inflater>) {
@@ -374,12 +356,10 @@ impl RecvBuffer {
         self.changed();
         let inflater = self.incoming.inflater.as_mut().expect("the message is being inflated");
         let held = self.held_end - self.held;
-        let piece = INPUT - usize::try_from(inflater.consumed % INPUT as u64).expect("less than a piece");
+        let piece = INPUT - usize::try_from(inflater.consumed() % INPUT as u64).expect("less than a piece");
         let payload = &self.octets[self.held..][..held.min(piece)];
         let room = self.inflated.room(delivery, held, limit, most);
-        let progress = inflater.decompressor.inflate(payload, arrived && held <= piece, room);
-        inflater.inflated += progress.written as u64;
-        inflater.consumed += progress.read as u64;
+        let progress = inflater.inflate(payload, arrived && held <= piece, room);
         let full = progress.written == room.len();
         let range = self.inflated.written(progress.written);
         self.release(progress.read);
@@ -388,7 +368,7 @@ impl RecvBuffer {
 
     /// How many octets of the message in progress were inflated so far, and from how many.
     pub(super) fn inflated(&self) -> (u64, u64) {
-        self.incoming.inflater.as_ref().map_or((0, 0), |inflater| (inflater.inflated, inflater.consumed))
+        self.incoming.inflater.as_ref().map_or((0, 0), |inflater| (inflater.inflated(), inflater.consumed()))
     }
 
     /// Gives out what is inflated, but for the last `pending` octets.

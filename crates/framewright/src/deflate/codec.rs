@@ -53,11 +53,11 @@ pub struct Codec {
 /// A decompressor that inflates one message, wherever that goes in between.
 #[derive(Debug)]
 pub(crate) struct Inflater {
-    pub(crate) decompressor: Decompressor,
+    decompressor: Decompressor,
     /// Octets of the message so far.
-    pub(crate) inflated: u64,
+    inflated: u64,
     /// Octets of payload that they came from.
-    pub(crate) consumed: u64,
+    consumed: u64,
     /// Given back when it is dropped.
     held: Reservation,
     /// This is the one of its codec that was not reserved.
@@ -211,6 +211,24 @@ impl Inflater {
         }
         (self.inflated, self.consumed) = (0, 0);
         self.decompressor.begin();
+    }
+
+    /// See [`Decompressor::inflate`].
+    pub(crate) fn inflate(&mut self, payload: &[u8], last: bool, out: &mut [u8]) -> Progress {
+        let progress = self.decompressor.inflate(payload, last, out);
+        self.inflated += progress.written as u64;
+        self.consumed += progress.read as u64;
+        progress
+    }
+
+    /// Octets of the message so far.
+    pub(crate) fn inflated(&self) -> u64 {
+        self.inflated
+    }
+
+    /// Octets of payload that they came from.
+    pub(crate) fn consumed(&self) -> u64 {
+        self.consumed
     }
 
     /// Gives the history back.

@@ -12,6 +12,7 @@
 //! | `codec` | what all connections of an event loop share, and the work that one may do in a turn |
 //! | `compressors` | which compressor goes on for which connection |
 //! | `memory` | how much all of it may hold |
+//! | `state` | what a connection holds for it, and which of its messages are compressed |
 //! | `config` | what an application can set |
 
 mod answer;
@@ -25,6 +26,7 @@ mod memory;
 mod negotiate;
 mod offer;
 mod policy;
+mod state;
 
 pub use answer::{AnswerError, check_answer};
 pub use codec::Codec;
@@ -33,11 +35,12 @@ pub use compress::{Compressor, Level};
 pub use config::DeflateConfig;
 pub(crate) use decompress::Progress;
 pub use decompress::{Decompressor, InflateError};
-pub(crate) use history::{History, Stamp};
+use history::{History, Stamp};
 pub use memory::{DeflateMemory, DeflateMemoryStats, Reservation};
 pub use negotiate::{DeflateParams, WindowBits};
 pub use offer::{ClientWindow, DeflateOffer};
 pub use policy::{DeflateAnswer, DeflatePolicy};
+pub(crate) use state::{DeflateState, Form};
 
 /// What the sender removes from the end of each message, and the receiver appends (sections 7.2.1 and 7.2.2).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];

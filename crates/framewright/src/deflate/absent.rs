@@ -1,0 +1,190 @@
+//! permessage-deflate in a build without the feature `deflate`: the types that a [`Connection`](crate::Connection) and its
+//! driver name, so that their code is the same in both builds.
+//!
+//! Nothing negotiates it in such a build. So there are no [`DeflateParams`], no [`Reservation`] and no [`DeflateState`]:
+//! they have no values, and the compiler removes what would be done with one. A [`Codec`] can be made, and holds nothing: a
+//! connection always gives it back.
+
+use crate::connection::Config;
+use crate::handshake::Negotiated;
+use crate::role::Role;
+use std::sync::Arc;
+
+/// What an opening handshake has agreed on: without the feature `deflate` there is no such value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(clippy::exhaustive_enums, reason = "it has no values, and no variant to come")]
+pub enum DeflateParams {}
+
+/// Octets of a [`DeflateMemory`]: without the feature `deflate` there is no such value.
+#[derive(Debug)]
+#[allow(clippy::exhaustive_enums, reason = "it has no values, and no variant to come")]
+pub enum Reservation {}
+
+/// What the connections of an event loop share for compression: nothing, without the feature `deflate`.
+#[derive(Debug)]
+pub struct Codec(());
+
+impl Codec {
+    /// One that holds nothing.
+    #[must_use]
+    pub fn new(_: Arc<DeflateMemory>) -> Codec {
+        Codec(())
+    }
+}
+
+/// An allowance of octets for compression: of none, without the feature `deflate`.
+#[derive(Debug)]
+pub struct DeflateMemory(());
+
+impl DeflateMemory {
+    /// One from which nothing is ever reserved.
+    #[must_use]
+    pub fn new(_cap: usize) -> Arc<DeflateMemory> {
+        Arc::new(DeflateMemory(()))
+    }
+}
+
+impl Negotiated {
+    /// The parameters of permessage-deflate: none, without the feature `deflate`.
+    pub fn deflate(&self) -> Option<DeflateParams> {
+        None
+    }
+}
+
+/// What a connection holds for permessage-deflate: there is no such value.
+#[derive(Debug)]
+pub(crate) enum DeflateState {}
+
+/// How a prepared message is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {}
+
+/// What inflates a message.
+#[derive(Debug)]
+pub(crate) enum Inflater {}
+
+/// How far inflating has come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Progress {
+    pub(crate) read: usize,
+    pub(crate) written: usize,
+    pub(crate) done: bool,
+    pub(crate) corrupt: bool,
+}
+
+impl DeflateState {
+    pub(crate) fn new(params: DeflateParams) -> DeflateState {
+        match params {}
+    }
+
+    pub(crate) fn params(&self) -> DeflateParams {
+        match *self {}
+    }
+
+    pub(crate) fn lend(&mut self, _: Box<Codec>) -> Option<Box<Codec>> {
+        match *self {}
+    }
+
+    pub(crate) fn reclaim(&mut self) -> Option<Box<Codec>> {
+        match *self {}
+    }
+
+    pub(crate) fn free_own(&mut self) {
+        match *self {}
+    }
+
+    pub(crate) fn hold_reservation(&mut self, _: Reservation) {
+        match *self {}
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        match *self {}
+    }
+
+    pub(crate) fn set_paused(&mut self, _: bool) {
+        match *self {}
+    }
+
+    pub(crate) fn compress_message(&mut self, _: &[u8], _: Role, _: &Config) -> Option<&[u8]> {
+        match *self {}
+    }
+
+    pub(crate) fn compress_fragment(
+        &mut self,
+        _: &[u8],
+        _: bool,
+        _: bool,
+        _: Role,
+        _: &Config,
+    ) -> Option<&[u8]> {
+        match *self {}
+    }
+
+    pub(crate) fn remember(&mut self, _: &[u8], _: Role, _: &Config) {
+        match *self {}
+    }
+
+    pub(crate) fn remember_prepared(&mut self, _: &[u8], _: Role, _: &Config) {
+        match *self {}
+    }
+
+    pub(crate) fn prepared_form(&self, _: usize, _: Role, _: &Config) -> Option<Form> {
+        match *self {}
+    }
+
+    pub(crate) fn compress_prepared(&mut self, _: &[u8], _: Form) -> &[u8] {
+        match *self {}
+    }
+
+    pub(crate) fn take_inflater(&mut self, _: bool, _: Role) -> Option<Box<Inflater>> {
+        match *self {}
+    }
+
+    pub(crate) fn put_inflater(&mut self, _: Box<Inflater>, _: Role) {
+        match *self {}
+    }
+
+    pub(crate) fn may_inflate(&mut self) -> usize {
+        match *self {}
+    }
+
+    pub(crate) fn note_inflated(&mut self, _: &Progress) {
+        match *self {}
+    }
+
+    pub(crate) fn lets_run(&mut self, _: &mut Inflater) -> bool {
+        match *self {}
+    }
+
+    pub(crate) fn lets_go(&self, _: &mut Inflater) -> bool {
+        match *self {}
+    }
+
+    pub(crate) fn check_ratio(&self, _: u64, _: u64, _: &Config) -> Result<(), u32> {
+        match *self {}
+    }
+}
+
+impl Inflater {
+    pub(crate) fn inflate(&mut self, _: &[u8], _: bool, _: &mut [u8]) -> Progress {
+        match *self {}
+    }
+
+    pub(crate) fn inflated(&self) -> u64 {
+        match *self {}
+    }
+
+    pub(crate) fn consumed(&self) -> u64 {
+        match *self {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_holds_nothing_for_it() {
+        assert_eq!(size_of::<Option<DeflateState>>(), 0);
+    }
+}
