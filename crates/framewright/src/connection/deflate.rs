@@ -3,9 +3,9 @@
 //!
 //! In a build without the feature `deflate` there is no [`DeflateState`](crate::deflate), so that none of this ever happens.
 
+use super::closing::State;
 use super::event::Message;
 use super::send::opcode;
-use super::state::State;
 use super::{Connection, next_key};
 use crate::deflate::{Codec, DeflateParams, DeflateState, Reservation};
 use crate::frame::{OpCode, RSV1, Rules};

@@ -4,8 +4,8 @@
 //! What has come of the compressed payload is held as that of any message in parts, and taken from there.
 
 use super::config::Delivery;
-use super::decode::Turn;
 use super::event::Step;
+use super::receive::Turn;
 use super::recv_buffer::{INPUT, Piece, Place};
 use super::{Connection, RecvBuffer};
 use crate::deflate::DeflateState;

@@ -30,33 +30,29 @@
 //! # Ok::<(), framewright::SendError>(())
 //! ```
 
+mod closing;
 mod config;
-mod decode;
+mod deadlines;
 mod deflate;
 mod event;
 mod fragment;
 mod inflate;
-mod inflated;
-mod lifecycle;
 mod outbox;
-mod owned;
-mod prepared;
+mod receive;
 mod recv_buffer;
 mod send;
-mod state;
 mod stats;
-mod timer;
 mod transmit;
 mod transmit_buffer;
 mod utf8;
 
+pub use closing::State;
 pub use config::{Config, Delivery};
 pub use event::{Chunk, Closure, Decoded, Event, Message};
 pub use fragment::SMALL_FRAME;
-pub use owned::{OwnedMessage, Unsent};
-pub use prepared::Prepared;
 pub use recv_buffer::RecvBuffer;
-pub use state::State;
+pub use send::{OwnedMessage, Prepared, Unsent};
+
 pub use stats::Stats;
 pub use transmit::Transmit;
 pub use transmit_buffer::TransmitBuffer;
@@ -65,13 +61,13 @@ use crate::deflate::DeflateState;
 use crate::entropy::Entropy;
 use crate::handshake::Negotiated;
 use crate::role::Role;
+use closing::Ending;
+use deadlines::{Timer, Timers};
 use outbox::Outbox;
-use state::Ending;
 use stats::Counts;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
-use timer::{Timer, Timers};
 
 /// A WebSocket connection. See the [module's documentation](self) for how it is driven.
 #[derive(Debug)]
@@ -202,15 +198,6 @@ impl Connection {
         self.state != State::Closed && !self.congested
     }
 
-    /// How the connection ended; `None` before [`State::Closed`].
-    #[must_use]
-    pub fn closure(&self) -> Option<Closure> {
-        if self.state != State::Closed {
-            return None;
-        }
-        self.ending().map(Ending::closure)
-    }
-
     /// What went over the connection so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -242,10 +229,6 @@ impl Connection {
 
     fn extra_mut(&mut self) -> &mut Extra {
         self.extra.get_or_insert_default()
-    }
-
-    fn ending(&self) -> Option<&Ending> {
-        self.extra.as_ref()?.ending.as_ref()
     }
 
     /// The key for the next frame: a fresh one for a client, none for a server.

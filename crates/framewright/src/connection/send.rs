@@ -1,12 +1,18 @@
 //! Commands: what an application sends (RFC 6455, section 6.1). Checked first, so that a refused one has queued nothing.
+//!
+//! After them the messages that are handed over, and those that are encoded once and sent on many connections.
 
-use super::Connection;
+use super::closing::State;
 use super::event::Message;
-use super::state::State;
+use super::{Connection, next_key};
+use crate::deflate::{DeflateState, Form};
 use crate::error::SendError;
-use crate::frame::{CloseCode, Header, MAX_CLOSE_REASON, MAX_CONTROL_PAYLOAD, OpCode};
+use crate::frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, OpCode, RSV1, encode_frame};
 use crate::role::Role;
+use framewright_simd::apply_mask;
+use std::fmt;
 use std::io::IoSlice;
+use std::sync::{Arc, Mutex, PoisonError};
 
 impl Connection {
     /// Queues a text message. See [`send`](Connection::send).
@@ -176,24 +182,6 @@ impl Connection {
         self.control(OpCode::Pong, data)
     }
 
-    /// Starts the closing handshake: queues a Close frame behind what waits. Messages are still received until the peer's
-    /// Close arrives. `code` is `None` for a frame without a body, which has no reason either.
-    ///
-    /// # Errors
-    /// [`SendError::Closed`] if a Close frame was queued before; [`SendError::CloseReason`] if the reason has more than 123
-    /// octets or there is no code to go with it. Never `Full`.
-    pub fn close(&mut self, code: Option<CloseCode>, reason: &str) -> Result<(), SendError> {
-        if self.state != State::Open {
-            return Err(SendError::Closed);
-        }
-        if reason.len() > MAX_CLOSE_REASON || (code.is_none() && !reason.is_empty()) {
-            return Err(SendError::CloseReason);
-        }
-        self.queue_close(code, reason);
-        self.state = State::Closing;
-        Ok(())
-    }
-
     #[inline(never)]
     fn push_masked(&mut self, opcode: OpCode, payload: &[u8]) {
         let mask = self.next_mask();
@@ -246,4 +234,242 @@ impl Connection {
 
 pub(super) fn opcode(message: Message<'_>) -> OpCode {
     if message.is_text() { OpCode::Text } else { OpCode::Binary }
+}
+
+/// A message that borrows nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[allow(clippy::exhaustive_enums, reason = "section 5.6 knows two types of message")]
+pub enum OwnedMessage {
+    /// UTF-8 text.
+    Text(String),
+    /// Octets whose meaning the application knows.
+    Binary(Vec<u8>),
+}
+
+impl OwnedMessage {
+    /// A view on it.
+    #[must_use]
+    pub fn as_message(&self) -> Message<'_> {
+        match self {
+            OwnedMessage::Text(text) => Message::Text(text),
+            OwnedMessage::Binary(octets) => Message::Binary(octets),
+        }
+    }
+
+    fn into_octets(self) -> Vec<u8> {
+        match self {
+            OwnedMessage::Text(text) => text.into_bytes(),
+            OwnedMessage::Binary(octets) => octets,
+        }
+    }
+}
+
+impl From<Message<'_>> for OwnedMessage {
+    fn from(message: Message<'_>) -> Self {
+        match message {
+            Message::Text(text) => OwnedMessage::Text(text.to_owned()),
+            Message::Binary(octets) => OwnedMessage::Binary(octets.to_owned()),
+        }
+    }
+}
+
+impl<'a> From<&'a OwnedMessage> for Message<'a> {
+    fn from(message: &'a OwnedMessage) -> Self {
+        message.as_message()
+    }
+}
+
+impl From<String> for OwnedMessage {
+    fn from(text: String) -> Self {
+        OwnedMessage::Text(text)
+    }
+}
+
+impl From<Vec<u8>> for OwnedMessage {
+    fn from(octets: Vec<u8>) -> Self {
+        OwnedMessage::Binary(octets)
+    }
+}
+
+/// A message that was handed over and refused: as it was, with the reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "a message and why it is back")]
+pub struct Unsent {
+    /// Why it was refused.
+    pub error: SendError,
+    /// The message.
+    pub message: OwnedMessage,
+}
+
+impl fmt::Display for Unsent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for Unsent {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+impl Connection {
+    /// Queues a message that is handed over: a long payload is not copied, but masked where it lies by a client (section 5.3),
+    /// and freed when it is sent. Compressed, or shorter than 4 KiB, it is copied as by [`send`](Connection::send).
+    ///
+    /// # Errors
+    /// Those of [`send`](Connection::send). The message comes back unchanged.
+    pub fn send_owned(&mut self, message: impl Into<OwnedMessage>) -> Result<(), Box<Unsent>> {
+        let message = message.into();
+        if let Err(error) = self.check_message() {
+            return Err(Box::new(Unsent { error, message }));
+        }
+        let len = message.as_message().len();
+        if !self.push_compressed(message.as_message()) {
+            self.push_owned(message);
+        }
+        self.count_sent(len, true);
+        self.note_queued();
+        Ok(())
+    }
+
+    fn push_owned(&mut self, message: OwnedMessage) {
+        let opcode = opcode(message.as_message());
+        let mask = self.next_mask();
+        let mut payload = message.into_octets();
+        let header = Header { fin: true, rsv: 0, opcode, mask, payload_len: payload.len() as u64 };
+        if let Some(key) = mask {
+            apply_mask(&mut payload, key, 0);
+        }
+        self.outbox.push_owned(&header, payload);
+    }
+}
+
+/// A message encoded once, to be sent on many connections. Cloning shares it.
+///
+/// A server sends its octets as they are, without a copy where they are many; a client has to mask them anew each time. For
+/// connections with permessage-deflate it holds the compressed form too, for each level and size of window in use: made by the
+/// first connection that needs it.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    plain: Encoded,
+    text: bool,
+    /// `None` if it is never to be compressed.
+    forms: Option<Arc<Forms>>,
+}
+
+/// An unmasked frame.
+#[derive(Clone, Debug)]
+struct Encoded {
+    frame: Arc<[u8]>,
+    header_len: usize,
+}
+
+impl Encoded {
+    fn payload(&self) -> &[u8] {
+        &self.frame[self.header_len..]
+    }
+}
+
+impl Prepared {
+    /// Encodes a message.
+    #[must_use]
+    pub fn new(message: Message<'_>) -> Prepared {
+        Prepared { forms: cfg!(feature = "deflate").then(Arc::default), ..Prepared::uncompressed(message) }
+    }
+
+    /// Encodes a message that is sent as it is, whatever a connection has agreed on.
+    #[must_use]
+    pub fn uncompressed(message: Message<'_>) -> Prepared {
+        let mut frame = Vec::new();
+        encode_frame(&mut frame, true, opcode(message), message.as_bytes(), None);
+        let header_len = frame.len() - message.len();
+        Prepared { plain: Encoded { frame: frame.into(), header_len }, text: message.is_text(), forms: None }
+    }
+
+    /// Octets of payload data, uncompressed.
+    #[must_use]
+    pub fn payload_len(&self) -> usize {
+        self.plain.payload().len()
+    }
+
+    fn opcode(&self) -> OpCode {
+        if self.text { OpCode::Text } else { OpCode::Binary }
+    }
+}
+
+impl Connection {
+    /// Queues a message that was encoded before.
+    ///
+    /// # Errors
+    /// Those of [`send`](Connection::send).
+    pub fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), SendError> {
+        self.check_message()?;
+        if !self.push_prepared_compressed(prepared) {
+            match self.next_mask() {
+                None => self.outbox.push_shared(&prepared.plain.frame),
+                mask => self.outbox.push(true, prepared.opcode(), prepared.plain.payload(), mask),
+            }
+        }
+        self.count_sent(prepared.payload_len(), true);
+        self.note_queued();
+        Ok(())
+    }
+
+    /// Queues the compressed form, if this connection compresses and it is shorter: whether it was.
+    fn push_prepared_compressed(&mut self, prepared: &Prepared) -> bool {
+        let Some(forms) = &prepared.forms else { return false };
+        let Connection { deflate: Some(deflate), outbox, extra, config, role, .. } = self else {
+            return false;
+        };
+        let form = deflate.prepared_form(prepared.payload_len(), *role, config);
+        let Some(form) = form else { return false };
+        let Some(encoded) = forms.get(prepared, form, deflate) else { return false };
+        match next_key(extra) {
+            None => outbox.push_shared(&encoded.frame),
+            mask => outbox.push_frame(true, RSV1, prepared.opcode(), encoded.payload(), mask),
+        }
+        deflate.remember_prepared(prepared.plain.payload(), *role, config);
+        true
+    }
+}
+
+/// The compressed forms of a message.
+#[derive(Debug, Default)]
+struct Forms(Mutex<Vec<Compressed>>);
+
+#[derive(Debug)]
+struct Compressed {
+    form: Form,
+    /// `None` if it is no shorter.
+    encoded: Option<Encoded>,
+}
+
+impl Forms {
+    /// The message in this form, made now if nobody has asked for it; `None` if it is no shorter. Others that need it wait
+    /// meanwhile.
+    fn get(&self, prepared: &Prepared, form: Form, deflate: &mut DeflateState) -> Option<Encoded> {
+        // A form is added whole, so that one panicking elsewhere leaves nothing half done.
+        let mut forms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(compressed) = forms.iter().find(|compressed| compressed.form == form) {
+            return compressed.encoded.clone();
+        }
+        let payload = deflate.compress_prepared(prepared.plain.payload(), form);
+        let encoded = (payload.len() < prepared.payload_len()).then(|| encode(prepared, payload));
+        forms.push(Compressed { form, encoded: encoded.clone() });
+        encoded
+    }
+}
+
+fn encode(prepared: &Prepared, payload: &[u8]) -> Encoded {
+    let header = Header {
+        fin: true,
+        rsv: RSV1,
+        opcode: prepared.opcode(),
+        mask: None,
+        payload_len: payload.len() as u64,
+    };
+    let mut octets = [0; MAX_HEADER_LEN];
+    let header_len = header.encode(&mut octets);
+    Encoded { frame: [&octets[..header_len], payload].concat().into(), header_len }
 }

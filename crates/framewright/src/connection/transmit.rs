@@ -1,11 +1,9 @@
-//! Outputs: what to write, and when to come back.
+//! Outputs: what to write.
 
-use super::state::State;
-use super::timer::{SENDING, Timer};
+use super::closing::State;
+use super::deadlines::Timer;
 use super::transmit_buffer::TransmitBuffer;
 use super::{Connection, next_key};
-use crate::error::Error;
-use crate::role::Role;
 use std::io::IoSlice;
 use std::time::Instant;
 
@@ -67,33 +65,6 @@ impl Connection {
         }
     }
 
-    /// When to call [`handle_timeout`](Connection::handle_timeout) at the latest; `None` if nothing is waited for.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.next()
-    }
-
-    /// When to call [`handle_send_timeout`](Connection::handle_send_timeout) at the latest.
-    #[must_use]
-    pub fn poll_send_timeout(&self) -> Option<Instant> {
-        self.timers.next_of(&SENDING)
-    }
-
-    /// When the peer has taken nothing for [`Config::write_timeout`](super::Config::write_timeout): one of the deadlines of
-    /// [`handle_timeout`](Connection::handle_timeout). A driver that would rather read first what the peer has said says instead that
-    /// everything was transmitted, and gives up the transport for writing.
-    #[must_use]
-    pub fn poll_write_timeout(&self) -> Option<Instant> {
-        self.timers.next_of(&[Timer::Write])
-    }
-
-    /// Whether [`next_event`](Connection::next_event) has an event that needs no octets.
-    #[inline]
-    #[must_use]
-    pub fn has_event(&self) -> bool {
-        self.writable || (self.state == State::Closed && !self.is_reported())
-    }
-
     /// Lends a buffer for outgoing octets, so that a connection at rest holds none: it is used unless the connection has one,
     /// in which case it comes back.
     #[inline]
@@ -105,34 +76,5 @@ impl Connection {
     #[inline]
     pub fn reclaim_transmit_buffer(&mut self) -> Option<Box<TransmitBuffer>> {
         self.outbox.reclaim()
-    }
-
-    fn is_reported(&self) -> bool {
-        self.ending().is_some_and(|ending| ending.reported)
-    }
-
-    /// Whether this endpoint ends the transport now that everything is transmitted.
-    fn wants_shutdown(&self) -> bool {
-        let (State::Closed, Some(ending)) = (self.state, self.ending()) else { return false };
-        let clean = ending.cause.is_none();
-        //= https://www.rfc-editor.org/rfc/rfc6455#section-7.1.1
-        //# The underlying TCP connection, in most normal cases, SHOULD be closed
-        //# first by the server, so that it holds the TIME_WAIT state and not the
-        //# client
-        self.role() == Role::Server || !clean || ending.eof || ending.hurry
-    }
-
-    /// Drops what waits: nobody will take it.
-    pub(super) fn give_up_sending(&mut self) {
-        self.outbox.discard();
-        self.timers.cancel(Timer::Write);
-        self.ending_mut().hurry = true;
-    }
-
-    /// The transport has failed for writing, with what waits unsent: drops that, and ends the connection unless it has
-    /// ended.
-    pub fn handle_transport_error(&mut self, now: Instant) {
-        self.end(now, Some(Error::TransportLost));
-        self.give_up_sending();
     }
 }

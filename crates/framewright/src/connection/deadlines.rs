@@ -1,6 +1,120 @@
-//! Deadlines as values: the connection reads no clock, it is told the time.
+//! Deadlines, keep-alive Pings among them (RFC 6455, section 5.5.2): when they are, and what happens then. Values, since the
+//! connection reads no clock: it is told the time.
 
+use super::Connection;
+use super::closing::State;
+use crate::error::{Error, Timeout};
+use crate::frame::OpCode;
 use std::time::{Duration, Instant};
+
+impl Connection {
+    /// When to call [`handle_timeout`](Connection::handle_timeout) at the latest; `None` if nothing is waited for.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// Acts on every deadline that has passed at `now`, on each once. Early calls do nothing.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.handle_deadlines(now, &ALL);
+    }
+
+    /// When to call [`handle_send_timeout`](Connection::handle_send_timeout) at the latest.
+    #[must_use]
+    pub fn poll_send_timeout(&self) -> Option<Instant> {
+        self.timers.next_of(&SENDING)
+    }
+
+    /// The same for the deadlines alone that have to do with sending: keep-alive Pings, and what the peer takes. For a thread that only writes, beside one that reads and knows whether the peer is silent.
+    pub fn handle_send_timeout(&mut self, now: Instant) {
+        self.handle_deadlines(now, &SENDING);
+    }
+
+    /// When the peer has taken nothing for [`Config::write_timeout`](super::Config::write_timeout): one of the deadlines of
+    /// [`handle_timeout`](Connection::handle_timeout). A driver that would rather read first what the peer has said says instead that
+    /// everything was transmitted, and gives up the transport for writing.
+    #[must_use]
+    pub fn poll_write_timeout(&self) -> Option<Instant> {
+        self.timers.next_of(&[Timer::Write])
+    }
+
+    fn handle_deadlines(&mut self, now: Instant, timers: &[Timer]) {
+        for &timer in timers {
+            if self.timers.take_if_due(timer, now) {
+                self.deadline_passed(now, timer);
+            }
+        }
+    }
+
+    /// Tells that the driver has done nothing for so long, not even sent a Ping: puts off the deadline for an idle peer
+    /// ([`Config::idle_timeout`](super::Config::idle_timeout)), which had nothing to answer. Whole milliseconds count. For a driver
+    /// that works only while its application calls it. The other deadlines stay: whether a Pong or the rest of a message has come
+    /// meanwhile shows when what came is decoded, before the deadlines are looked at.
+    pub fn excuse(&mut self, away: Duration) {
+        self.timers.postpone(Timer::Idle, away);
+    }
+
+    fn deadline_passed(&mut self, now: Instant, timer: Timer) {
+        let config = &self.config;
+        // What the peer has sent is not looked at: its silence proves nothing. Timer::Write watches it, or its turn comes.
+        let busy = self.congested || self.is_paused();
+        match timer {
+            Timer::Pong if busy => self.timers.arm_again(timer, now, config.keep_alive_timeout),
+            Timer::Idle if busy => self.timers.arm_again(timer, now, config.idle_timeout),
+            Timer::Message if busy => self.timers.arm_again(timer, now, config.message_timeout),
+            Timer::KeepAlive => self.keep_alive(now),
+            Timer::Pong => self.fail_with(now, Error::Timeout(Timeout::KeepAlive)),
+            Timer::Idle => self.fail_with(now, Error::Timeout(Timeout::Idle)),
+            Timer::Message => self.fail_with(now, Error::Timeout(Timeout::Message)),
+            Timer::Write => self.give_up(now, Timeout::Write),
+            Timer::Close => self.give_up(now, Timeout::Close),
+        }
+    }
+
+    /// Sends the next keep-alive Ping, unless what waits will tell as much, and sets the deadlines.
+    fn keep_alive(&mut self, now: Instant) {
+        self.timers.arm_again(Timer::KeepAlive, now, self.config.keep_alive_interval);
+        // While something waits, the peer's taking it is the sign of life (Timer::Write); while a Pong is awaited, another
+        // Ping would move the deadline.
+        if self.state != State::Open || !self.outbox.is_empty() || self.timers.is_armed(Timer::Pong) {
+            return;
+        }
+        self.ping_serial = self.ping_serial.wrapping_add(1);
+        let mask = self.next_mask();
+        self.outbox.push(true, OpCode::Ping, &ping_data(self.ping_serial), mask);
+        self.note_queued();
+        self.timers.arm_if(Timer::Pong, now, self.config.keep_alive_timeout);
+    }
+
+    /// Any received frame shows that the peer is there.
+    #[inline]
+    pub(super) fn frame_arrived(&mut self, now: Instant) {
+        if let Some(delay) = self.config.idle_timeout {
+            self.timers.arm(Timer::Idle, now, delay);
+        }
+    }
+
+    /// A peer in the middle of a frame is there, and cannot answer a Ping.
+    pub(super) fn piece_arrived(&mut self, now: Instant) {
+        self.frame_arrived(now);
+        if let Some(delay) = self.config.keep_alive_timeout
+            && self.timers.is_armed(Timer::Pong)
+        {
+            self.timers.arm(Timer::Pong, now, delay);
+        }
+    }
+
+    pub(super) fn pong_arrived(&mut self, data: &[u8]) {
+        if data == ping_data(self.ping_serial) {
+            self.timers.cancel(Timer::Pong);
+        }
+    }
+}
+
+/// The application data of a keep-alive Ping: four octets, its number.
+pub(super) fn ping_data(serial: u16) -> [u8; 4] {
+    u32::from(serial).to_be_bytes()
+}
 
 /// The deadlines of one connection, each in milliseconds after a common instant, rounded up: a quarter of an
 /// `Option<Instant>`, and the earliest is a `min`.

@@ -3,12 +3,11 @@
 //! The whole, unfragmented message that lies in the buffer is the first and straight path. Everything else goes piece by
 //! piece: each piece is unmasked and checked while it is in cache, and joined to what is held of its message.
 
+use super::closing::State;
 use super::config::Delivery;
+use super::deadlines::Timer;
 use super::event::{Decoded, Event, Message, Step};
-use super::lifecycle::ping_data;
 use super::recv_buffer::Place;
-use super::state::State;
-use super::timer::Timer;
 use super::{Connection, RecvBuffer, next_key, utf8};
 use crate::error::{Error, PeerMisbehaved};
 use crate::frame::{Header, OpCode, Rules, SHORT_MASKED_LEN, parse_close_body};
@@ -110,6 +109,26 @@ impl Connection {
             apply_mask(rx.bytes_mut(range.clone()), key, 0);
         }
         Some((opcode, range))
+    }
+
+    /// Whether [`next_event`](Connection::next_event) has an event that needs no octets.
+    #[inline]
+    #[must_use]
+    pub fn has_event(&self) -> bool {
+        self.writable || (self.state == State::Closed && !self.is_reported())
+    }
+
+    /// The next event that needs no octets.
+    pub(super) fn pending_event(&mut self) -> Option<Step> {
+        if std::mem::take(&mut self.writable) {
+            return Some(Step::Writable);
+        }
+        let ending = self.extra.as_mut()?.ending.as_mut()?;
+        if self.state != State::Closed || ending.reported {
+            return None;
+        }
+        ending.reported = true;
+        Some(Step::Closed(ending.closure()))
     }
 
     /// Turns until there is an event; `None` when there is none to be had.
@@ -263,24 +282,6 @@ impl Connection {
         })
     }
 
-    /// Any received frame shows that the peer is there.
-    #[inline]
-    fn frame_arrived(&mut self, now: Instant) {
-        if let Some(delay) = self.config.idle_timeout {
-            self.timers.arm(Timer::Idle, now, delay);
-        }
-    }
-
-    /// A peer in the middle of a frame is there, and cannot answer a Ping.
-    fn piece_arrived(&mut self, now: Instant) {
-        self.frame_arrived(now);
-        if let Some(delay) = self.config.keep_alive_timeout
-            && self.timers.is_armed(Timer::Pong)
-        {
-            self.timers.arm(Timer::Pong, now, delay);
-        }
-    }
-
     // After our own Close nothing but the answer to the peer's is sent. The sentence excuses that only once the peer's Close
     // has arrived; a peer that was told of the end does not need the Pong.
     //= https://www.rfc-editor.org/rfc/rfc6455#section-5.5.2
@@ -291,12 +292,6 @@ impl Connection {
             let extra = &mut self.extra;
             self.outbox.push_pong(data, || next_key(extra));
             self.note_queued();
-        }
-    }
-
-    fn pong_arrived(&mut self, data: &[u8]) {
-        if data == ping_data(self.ping_serial) {
-            self.timers.cancel(Timer::Pong);
         }
     }
 }

@@ -1,0 +1,241 @@
+//! The states of a connection and the one place that changes them (RFC 6455, sections 5.5.1 and 7).
+
+use super::Connection;
+use super::deadlines::Timer;
+use super::event::Closure;
+use crate::error::{Error, SendError, Timeout};
+use crate::frame::{CloseCode, CloseFrame, MAX_CLOSE_REASON, OpCode};
+use crate::role::Role;
+use std::time::Instant;
+
+/// Where a connection is between its two handshakes.
+///
+/// ```text
+///              close()              the peer's Close
+///   Open ----------------> Closing ------------------> Closed (clean)
+///    |                        |
+///    | the peer's Close       | a fault, a limit, a deadline,
+///    | (answered at once)     | the end of the transport
+///    v                        v
+///   Closed (clean)         Closed (not clean)
+///    ^
+///    | from Open too: a fault, a limit, a deadline, the end of the transport
+/// ```
+/// In `Closed` nothing more is received; what is queued is still transmitted, then the transport is shut down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(clippy::exhaustive_enums, reason = "the picture above is complete")]
+pub enum State {
+    /// Messages flow both ways.
+    Open,
+    /// A Close frame was queued; messages are still received until the peer's Close frame arrives.
+    Closing,
+    /// The connection's fate is decided.
+    Closed,
+}
+
+/// How the connection ends: made when the first Close frame is queued or received, or the connection fails.
+#[derive(Debug, Default)]
+pub(super) struct Ending {
+    pub(super) sent: Option<CloseFrame>,
+    pub(super) received: Option<CloseFrame>,
+    pub(super) cause: Option<Error>,
+    /// `Event::Closed` has been given.
+    pub(super) reported: bool,
+    /// What waits is not worth sending any more.
+    pub(super) hurry: bool,
+    /// The peer has ended its direction of the transport.
+    pub(super) eof: bool,
+}
+
+impl Ending {
+    pub(super) fn closure(&self) -> Closure {
+        let clean = self.cause.is_none() && self.sent.is_some() && self.received.is_some();
+        Closure { sent: self.sent.clone(), received: self.received.clone(), clean, cause: self.cause.clone() }
+    }
+}
+
+impl Connection {
+    /// How the connection ended; `None` before [`State::Closed`].
+    #[must_use]
+    pub fn closure(&self) -> Option<Closure> {
+        if self.state != State::Closed {
+            return None;
+        }
+        self.ending().map(Ending::closure)
+    }
+
+    /// Starts the closing handshake: queues a Close frame behind what waits. Messages are still received until the peer's
+    /// Close arrives. `code` is `None` for a frame without a body, which has no reason either.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] if a Close frame was queued before; [`SendError::CloseReason`] if the reason has more than 123
+    /// octets or there is no code to go with it. Never `Full`.
+    pub fn close(&mut self, code: Option<CloseCode>, reason: &str) -> Result<(), SendError> {
+        if self.state != State::Open {
+            return Err(SendError::Closed);
+        }
+        if reason.len() > MAX_CLOSE_REASON || (code.is_none() && !reason.is_empty()) {
+            return Err(SendError::CloseReason);
+        }
+        self.queue_close(code, reason);
+        self.state = State::Closing;
+        Ok(())
+    }
+
+    /// *Fails the connection* (section 7.1.7) for a reason of the application: queues a Close frame with this code, unless
+    /// one was sent before, and waits for nothing. A reason over 123 octets is cut between characters.
+    pub fn fail(&mut self, now: Instant, code: CloseCode, reason: &str) {
+        self.fail_saying(now, Error::Failed(code), reason);
+    }
+
+    /// Drops the connection: no Close frame is sent, and nothing of what waits.
+    pub fn abort(&mut self, now: Instant) {
+        self.end(now, Some(Error::Aborted));
+        self.give_up_sending();
+    }
+
+    /// The peer has ended its direction of the transport: no more octets will come. Call it after decoding all that came
+    /// before. What waits is still transmitted, then [`Transmit::Shutdown`](super::Transmit::Shutdown) follows.
+    pub fn handle_eof(&mut self, now: Instant) {
+        //= https://www.rfc-editor.org/rfc/rfc6455#section-7.2.1
+        //# If at any point the underlying transport layer connection is
+        //# unexpectedly lost, the client MUST _Fail the WebSocket Connection_.
+        self.end(now, Some(Error::TransportLost));
+        self.ending_mut().eof = true;
+    }
+
+    /// The transport has failed for writing, with what waits unsent: drops that, and ends the connection unless it has
+    /// ended.
+    pub fn handle_transport_error(&mut self, now: Instant) {
+        self.end(now, Some(Error::TransportLost));
+        self.give_up_sending();
+    }
+
+    /// Fails the connection for what the peer did, or for a deadline.
+    #[cold]
+    pub(super) fn fail_with(&mut self, now: Instant, error: Error) {
+        let reason = match &error {
+            Error::Peer(rule) => rule.reason(),
+            Error::Limit(limit) => limit.reason(),
+            Error::Timeout(timeout) => timeout.reason(),
+            _ => "",
+        };
+        self.fail_saying(now, error, reason);
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc6455#section-7.1.7
+    //# If _The WebSocket Connection is Established_ prior to the point where
+    //# the endpoint is required to _Fail the WebSocket Connection_, the
+    //# endpoint SHOULD send a Close frame with an appropriate status code
+    //# (Section 7.4) before proceeding to _Close the WebSocket Connection_.
+    fn fail_saying(&mut self, now: Instant, error: Error, reason: &str) {
+        if self.state == State::Closed {
+            return;
+        }
+        if self.state == State::Open
+            && let Some(code) = error.close_code()
+        {
+            self.queue_close(Some(code), &reason[..reason.floor_char_boundary(MAX_CLOSE_REASON)]);
+        }
+        self.end(now, Some(error));
+    }
+
+    /// A Close frame has arrived.
+    pub(super) fn close_arrived(&mut self, now: Instant, code: Option<CloseCode>, reason: &str) {
+        self.ending_mut().received = Some(CloseFrame::new(code, reason));
+        //= https://www.rfc-editor.org/rfc/rfc6455#section-5.5.1
+        //# If an endpoint receives a Close frame and did not previously send a
+        //# Close frame, the endpoint MUST send a Close frame in response.  (When
+        //# sending a Close frame in response, the endpoint typically echos the
+        //# status code it received.)
+        if self.state == State::Open {
+            // The reason goes back too, as from ASP.NET Core's echo: a browser shows its page what comes back.
+            self.queue_close(code, reason);
+        }
+        self.end(now, None);
+    }
+
+    /// Queues the one Close frame of this connection.
+    pub(super) fn queue_close(&mut self, code: Option<CloseCode>, reason: &str) {
+        self.writable = false; // nothing may be written any more
+        self.outbox.drop_pong();
+        let mask = self.next_mask();
+        self.outbox.push(true, OpCode::Close, &close_body(code, reason), mask);
+        self.ending_mut().sent = Some(CloseFrame::new(code, reason));
+    }
+
+    /// The one place where a connection ends.
+    ///
+    /// After a clean end, or when the peer has ended only its own direction, what is queued is worth as much as before: only a
+    /// peer that takes nothing of it for [`Config::write_timeout`](super::Config::write_timeout) is given up. After any
+    /// other it has [`Config::close_timeout`](super::Config::close_timeout), and as long has a server to close the
+    /// transport after a clean one.
+    pub(super) fn end(&mut self, now: Instant, cause: Option<Error>) {
+        if self.state == State::Closed {
+            return;
+        }
+        self.state = State::Closed;
+        let worth_sending = matches!(cause, None | Some(Error::TransportLost)) && !self.outbox.is_empty();
+        self.ending_mut().cause = cause;
+        self.outbox.drop_pong();
+        self.congested = false;
+        self.writable = false;
+        self.timers.cancel_all();
+        if worth_sending {
+            self.timers.arm_if(Timer::Write, now, self.config.write_timeout);
+        } else {
+            self.timers.arm(Timer::Close, now, self.config.close_timeout);
+        }
+    }
+
+    pub(super) fn give_up(&mut self, now: Instant, timeout: Timeout) {
+        self.end(now, Some(Error::Timeout(timeout)));
+        self.give_up_sending();
+    }
+
+    /// Drops what waits: nobody will take it.
+    pub(super) fn give_up_sending(&mut self) {
+        self.outbox.discard();
+        self.timers.cancel(Timer::Write);
+        self.ending_mut().hurry = true;
+    }
+
+    /// Whether the Close frame was queued and transmitted.
+    pub(super) fn close_is_sent(&self) -> bool {
+        // Nothing is queued behind a Close frame.
+        self.ending().is_some_and(|ending| ending.sent.is_some()) && self.outbox.is_empty()
+    }
+
+    /// Whether this endpoint ends the transport now that everything is transmitted.
+    pub(super) fn wants_shutdown(&self) -> bool {
+        let (State::Closed, Some(ending)) = (self.state, self.ending()) else { return false };
+        let clean = ending.cause.is_none();
+        //= https://www.rfc-editor.org/rfc/rfc6455#section-7.1.1
+        //# The underlying TCP connection, in most normal cases, SHOULD be closed
+        //# first by the server, so that it holds the TIME_WAIT state and not the
+        //# client
+        self.role() == Role::Server || !clean || ending.eof || ending.hurry
+    }
+
+    pub(super) fn is_reported(&self) -> bool {
+        self.ending().is_some_and(|ending| ending.reported)
+    }
+
+    pub(super) fn ending(&self) -> Option<&Ending> {
+        self.extra.as_ref()?.ending.as_ref()
+    }
+
+    pub(super) fn ending_mut(&mut self) -> &mut Ending {
+        self.extra_mut().ending.get_or_insert_default()
+    }
+}
+
+/// The body of a Close frame.
+pub(super) fn close_body(code: Option<CloseCode>, reason: &str) -> Vec<u8> {
+    let mut body = Vec::with_capacity(2 + reason.len());
+    if let Some(code) = code {
+        body.extend_from_slice(&code.get().to_be_bytes());
+        body.extend_from_slice(reason.as_bytes());
+    }
+    body
+}
