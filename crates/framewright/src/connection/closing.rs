@@ -158,9 +158,9 @@ impl Connection {
     /// Queues the one Close frame of this connection.
     pub(super) fn queue_close(&mut self, code: Option<CloseCode>, reason: &str) {
         self.writable = false; // nothing may be written any more
-        self.outbox.drop_pong();
+        self.drop_pong();
         let mask = self.next_mask();
-        self.outbox.push(true, OpCode::Close, &close_body(code, reason), mask);
+        self.buffer_mut().push(true, OpCode::Close, &close_body(code, reason), mask);
         self.ending_mut().sent = Some(CloseFrame::new(code, reason));
     }
 
@@ -175,9 +175,9 @@ impl Connection {
             return;
         }
         self.state = State::Closed;
-        let worth_sending = matches!(cause, None | Some(Error::TransportLost)) && !self.outbox.is_empty();
+        let worth_sending = matches!(cause, None | Some(Error::TransportLost)) && self.buffered() > 0;
         self.ending_mut().cause = cause;
-        self.outbox.drop_pong();
+        self.drop_pong();
         self.congested = false;
         self.writable = false;
         self.timers.cancel_all();
@@ -195,7 +195,7 @@ impl Connection {
 
     /// Drops what waits: nobody will take it.
     pub(super) fn give_up_sending(&mut self) {
-        self.outbox.discard();
+        self.transmit_buffer = None;
         self.timers.cancel(Timer::Write);
         self.ending_mut().hurry = true;
     }
@@ -203,7 +203,7 @@ impl Connection {
     /// Whether the Close frame was queued and transmitted.
     pub(super) fn close_is_sent(&self) -> bool {
         // Nothing is queued behind a Close frame.
-        self.ending().is_some_and(|ending| ending.sent.is_some()) && self.outbox.is_empty()
+        self.ending().is_some_and(|ending| ending.sent.is_some()) && self.buffered() == 0
     }
 
     /// Whether this endpoint ends the transport now that everything is transmitted.

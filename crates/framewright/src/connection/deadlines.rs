@@ -76,12 +76,13 @@ impl Connection {
         self.timers.arm_again(Timer::KeepAlive, now, self.config.keep_alive_interval);
         // While something waits, the peer's taking it is the sign of life (Timer::Write); while a Pong is awaited, another
         // Ping would move the deadline.
-        if self.state != State::Open || !self.outbox.is_empty() || self.timers.is_armed(Timer::Pong) {
+        if self.state != State::Open || self.buffered() > 0 || self.timers.is_armed(Timer::Pong) {
             return;
         }
         self.ping_serial = self.ping_serial.wrapping_add(1);
         let mask = self.next_mask();
-        self.outbox.push(true, OpCode::Ping, &ping_data(self.ping_serial), mask);
+        let data = ping_data(self.ping_serial);
+        self.buffer_mut().push(true, OpCode::Ping, &data, mask);
         self.note_queued();
         self.timers.arm_if(Timer::Pong, now, self.config.keep_alive_timeout);
     }

@@ -6,7 +6,7 @@
 use super::closing::State;
 use super::event::Message;
 use super::send::opcode;
-use super::{Connection, next_key};
+use super::{Connection, TransmitBuffer};
 use crate::deflate::{Codec, DeflateParams, DeflateState, Reservation};
 use crate::frame::{OpCode, RSV1, Rules};
 
@@ -79,21 +79,27 @@ impl Connection {
 
     #[inline(never)]
     fn try_compressed(&mut self, message: Message<'_>) -> bool {
-        let Connection { deflate: Some(deflate), outbox, extra, config, role, .. } = self else {
+        let Connection { deflate: Some(deflate), transmit_buffer, extra, config, role, .. } = self else {
             return false;
         };
         let data = message.as_bytes();
         let Some(payload) = deflate.compress_message(data, *role, config) else { return false };
         //= https://www.rfc-editor.org/rfc/rfc7692#section-6.1
         //# Set the "Per-Message Compressed" bit of the first frame to 1.
-        outbox.push_frame(true, RSV1, opcode(message), payload, next_key(extra));
+        TransmitBuffer::made(transmit_buffer).push_frame(
+            true,
+            RSV1,
+            opcode(message),
+            payload,
+            Connection::mask_from(extra),
+        );
         deflate.remember(data, *role, config);
         true
     }
 
     /// Queues a fragment of a compressed message, if it is one of such a message: whether it is. The first one decides.
     pub(super) fn push_compressed_fragment(&mut self, opcode: OpCode, data: Message<'_>, last: bool) -> bool {
-        let Connection { deflate: Some(deflate), outbox, extra, config, role, .. } = self else {
+        let Connection { deflate: Some(deflate), transmit_buffer, extra, config, role, .. } = self else {
             return false;
         };
         let data = data.as_bytes();
@@ -102,7 +108,13 @@ impl Connection {
         //= https://www.rfc-editor.org/rfc/rfc7692#section-6.1
         //# An endpoint MUST NOT set the "Per-Message Compressed"
         //# bit of control frames and non-first fragments of a data message.
-        outbox.push_frame(last, if first { RSV1 } else { 0 }, opcode, payload, next_key(extra));
+        TransmitBuffer::made(transmit_buffer).push_frame(
+            last,
+            if first { RSV1 } else { 0 },
+            opcode,
+            payload,
+            Connection::mask_from(extra),
+        );
         if !data.is_empty() {
             deflate.remember(data, *role, config);
         }

@@ -37,7 +37,6 @@ mod deflate;
 mod event;
 mod fragment;
 mod inflate;
-mod outbox;
 mod receive;
 mod recv_buffer;
 mod send;
@@ -63,7 +62,6 @@ use crate::handshake::Negotiated;
 use crate::role::Role;
 use closing::Ending;
 use deadlines::{Timer, Timers};
-use outbox::Outbox;
 use stats::Counts;
 use std::fmt;
 use std::sync::Arc;
@@ -76,7 +74,8 @@ pub struct Connection {
     extra: Option<Box<Extra>>,
     /// Where permessage-deflate was agreed on.
     deflate: Option<DeflateState>,
-    outbox: Outbox,
+    /// What waits to be sent, in a buffer that was lent or made when the first octets were queued.
+    transmit_buffer: Option<Box<TransmitBuffer>>,
     timers: Timers,
     counts: Counts,
     /// The application data of the newest keep-alive Ping.
@@ -135,7 +134,7 @@ impl Connection {
             config,
             extra,
             deflate,
-            outbox: Outbox::default(),
+            transmit_buffer: None,
             timers,
             counts: Counts::default(),
             ping_serial: 0,
@@ -170,12 +169,6 @@ impl Connection {
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
         self.extra.as_ref()?.subprotocol.as_deref()
-    }
-
-    /// Octets that wait to be sent.
-    #[must_use]
-    pub fn buffered(&self) -> usize {
-        self.outbox.len()
     }
 
     /// Whether a message would be taken now: open, and below the high-water mark.
@@ -234,14 +227,14 @@ impl Connection {
     /// The key for the next frame: a fresh one for a client, none for a server.
     #[inline]
     fn next_mask(&mut self) -> Option<[u8; 4]> {
-        next_key(&mut self.extra)
+        Connection::mask_from(&mut self.extra)
     }
-}
 
-/// See [`Connection::next_mask`]; for where another part of the connection is borrowed.
-#[inline]
-fn next_key(extra: &mut Option<Box<Extra>>) -> Option<[u8; 4]> {
-    extra.as_mut()?.masker.as_mut().map(Masker::next_key)
+    /// See [`next_mask`](Connection::next_mask); for where another part of the connection is borrowed.
+    #[inline]
+    fn mask_from(extra: &mut Option<Box<Extra>>) -> Option<[u8; 4]> {
+        extra.as_mut()?.masker.as_mut().map(Masker::next_key)
+    }
 }
 
 /// Octets of masking keys drawn at once: a call of a CSPRNG for every sixteenth frame.

@@ -8,7 +8,7 @@ use super::config::Delivery;
 use super::deadlines::Timer;
 use super::event::{Decoded, Event, Message, Step};
 use super::recv_buffer::Place;
-use super::{Connection, RecvBuffer, next_key, utf8};
+use super::{Connection, RecvBuffer, TransmitBuffer, utf8};
 use crate::error::{Error, PeerMisbehaved};
 use crate::frame::{Header, OpCode, Rules, SHORT_MASKED_LEN, parse_close_body};
 use crate::role::Role;
@@ -290,7 +290,7 @@ impl Connection {
     fn answer_ping(&mut self, data: &[u8]) {
         if self.state == State::Open {
             let extra = &mut self.extra;
-            self.outbox.push_pong(data, || next_key(extra));
+            TransmitBuffer::made(&mut self.transmit_buffer).push_pong(data, || Connection::mask_from(extra));
             self.note_queued();
         }
     }

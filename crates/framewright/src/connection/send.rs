@@ -4,7 +4,7 @@
 
 use super::closing::State;
 use super::event::Message;
-use super::{Connection, next_key};
+use super::{Connection, TransmitBuffer};
 use crate::deflate::{DeflateState, Form};
 use crate::error::SendError;
 use crate::frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, OpCode, RSV1, encode_frame};
@@ -63,7 +63,7 @@ impl Connection {
     #[inline]
     fn push_plain(&mut self, message: Message<'_>) {
         match self.role {
-            Role::Server => self.outbox.push_message(opcode(message), message.as_bytes()),
+            Role::Server => self.buffer_mut().push_message(opcode(message), message.as_bytes()),
             Role::Client => self.push_masked(opcode(message), message.as_bytes()),
         }
     }
@@ -104,7 +104,7 @@ impl Connection {
         let opcode = self.fragment_opcode(data)?;
         if !self.push_compressed_fragment(opcode, data, last) {
             let mask = self.next_mask();
-            self.outbox.push(last, opcode, data.as_bytes(), mask);
+            self.buffer_mut().push(last, opcode, data.as_bytes(), mask);
         }
         self.outgoing_text = if last { None } else { Some(data.is_text()) };
         self.count_sent(data.len(), last);
@@ -146,7 +146,7 @@ impl Connection {
     ) {
         let payload = data.as_bytes();
         let header = Header { fin, rsv: 0, opcode, mask: None, payload_len: payload.len() as u64 };
-        self.outbox.push_through(&header, payload, write);
+        self.buffer_mut().push_through(&header, payload, write);
         self.count_sent(payload.len(), fin);
         self.note_queued();
     }
@@ -185,7 +185,7 @@ impl Connection {
     #[inline(never)]
     fn push_masked(&mut self, opcode: OpCode, payload: &[u8]) {
         let mask = self.next_mask();
-        self.outbox.push(true, opcode, payload, mask);
+        self.buffer_mut().push(true, opcode, payload, mask);
     }
 
     fn control(&mut self, opcode: OpCode, data: &[u8]) -> Result<(), SendError> {
@@ -194,7 +194,7 @@ impl Connection {
         }
         self.check_room()?;
         let mask = self.next_mask();
-        self.outbox.push(true, opcode, data, mask);
+        self.buffer_mut().push(true, opcode, data, mask);
         self.note_queued();
         Ok(())
     }
@@ -228,7 +228,7 @@ impl Connection {
     /// Whether as much waits as may. With a mark of zero nothing could ever be sent, so it counts as one.
     #[inline]
     pub(super) fn is_full(&self) -> bool {
-        self.outbox.len() >= self.config.high_water.max(1)
+        self.buffered() >= self.config.high_water.max(1)
     }
 }
 
@@ -341,7 +341,7 @@ impl Connection {
         if let Some(key) = mask {
             apply_mask(&mut payload, key, 0);
         }
-        self.outbox.push_owned(&header, payload);
+        self.buffer_mut().push_owned(&header, payload);
     }
 }
 
@@ -407,8 +407,8 @@ impl Connection {
         self.check_message()?;
         if !self.push_prepared_compressed(prepared) {
             match self.next_mask() {
-                None => self.outbox.push_shared(&prepared.plain.frame),
-                mask => self.outbox.push(true, prepared.opcode(), prepared.plain.payload(), mask),
+                None => self.buffer_mut().push_shared(&prepared.plain.frame),
+                mask => self.buffer_mut().push(true, prepared.opcode(), prepared.plain.payload(), mask),
             }
         }
         self.count_sent(prepared.payload_len(), true);
@@ -419,15 +419,16 @@ impl Connection {
     /// Queues the compressed form, if this connection compresses and it is shorter: whether it was.
     fn push_prepared_compressed(&mut self, prepared: &Prepared) -> bool {
         let Some(forms) = &prepared.forms else { return false };
-        let Connection { deflate: Some(deflate), outbox, extra, config, role, .. } = self else {
+        let Connection { deflate: Some(deflate), transmit_buffer, extra, config, role, .. } = self else {
             return false;
         };
         let form = deflate.prepared_form(prepared.payload_len(), *role, config);
         let Some(form) = form else { return false };
         let Some(encoded) = forms.get(prepared, form, deflate) else { return false };
-        match next_key(extra) {
-            None => outbox.push_shared(&encoded.frame),
-            mask => outbox.push_frame(true, RSV1, prepared.opcode(), encoded.payload(), mask),
+        let buffer = TransmitBuffer::made(transmit_buffer);
+        match Connection::mask_from(extra) {
+            None => buffer.push_shared(&encoded.frame),
+            mask => buffer.push_frame(true, RSV1, prepared.opcode(), encoded.payload(), mask),
         }
         deflate.remember_prepared(prepared.plain.payload(), *role, config);
         true

@@ -1,9 +1,9 @@
 //! Outputs: what to write.
 
+use super::Connection;
 use super::closing::State;
 use super::deadlines::Timer;
 use super::transmit_buffer::TransmitBuffer;
-use super::{Connection, next_key};
 use std::io::IoSlice;
 use std::time::Instant;
 
@@ -30,15 +30,21 @@ impl Connection {
     /// What to do with the transport now. Fills `slices` from the front; it should have room for at least two.
     #[inline]
     pub fn poll_transmit<'a>(&'a mut self, slices: &mut [IoSlice<'a>]) -> Transmit {
-        let extra = &mut self.extra;
-        if self.outbox.release_pong(|| next_key(extra)) {
+        if let Some(buffer) = &mut self.transmit_buffer
+            && buffer.holds_pong()
+        {
+            let extra = &mut self.extra;
+            buffer.release_pong(|| Connection::mask_from(extra));
             self.note_queued();
         }
-        if self.outbox.is_empty() {
-            return if self.wants_shutdown() { Transmit::Shutdown } else { Transmit::Idle };
+        match &self.transmit_buffer {
+            Some(buffer) if !buffer.is_empty() => {
+                let (slices, octets) = buffer.slices(slices);
+                Transmit::Bytes { octets, slices }
+            }
+            _ if self.wants_shutdown() => Transmit::Shutdown,
+            _ => Transmit::Idle,
         }
-        let (slices, octets) = self.outbox.slices(slices);
-        Transmit::Bytes { octets, slices }
     }
 
     /// Notes that the transport took this many octets at `now`. Call it with 0 too, when it took none: the deadline for a
@@ -48,13 +54,22 @@ impl Connection {
     /// If that is more than waits.
     #[inline]
     pub fn transmitted(&mut self, now: Instant, octets: usize) {
-        let progressed = self.outbox.advance(octets);
-        if self.outbox.is_empty() {
+        let progressed = match &mut self.transmit_buffer {
+            Some(buffer) => {
+                buffer.advance(octets);
+                buffer.has_progressed()
+            }
+            None => {
+                assert!(octets == 0, "octets transmitted, and none wait");
+                false
+            }
+        };
+        let waiting = self.buffered();
+        if waiting == 0 {
             self.timers.cancel(Timer::Write);
         } else if progressed || !self.timers.is_armed(Timer::Write) {
             self.timers.arm_if(Timer::Write, now, self.config.write_timeout);
         }
-        let waiting = self.outbox.len();
         if self.congested && waiting <= self.config.low_water && !self.is_full() {
             self.congested = false;
             self.writable = self.state == State::Open;
@@ -69,12 +84,36 @@ impl Connection {
     /// in which case it comes back.
     #[inline]
     pub fn lend_transmit_buffer(&mut self, buffer: Box<TransmitBuffer>) -> Option<Box<TransmitBuffer>> {
-        self.outbox.lend(buffer)
+        if self.transmit_buffer.is_some() {
+            return Some(buffer);
+        }
+        self.transmit_buffer = Some(buffer);
+        None
     }
 
     /// Takes the buffer for outgoing octets back, lent or not; `None` while something waits in it, or if there is none.
     #[inline]
     pub fn reclaim_transmit_buffer(&mut self) -> Option<Box<TransmitBuffer>> {
-        self.outbox.reclaim()
+        self.transmit_buffer.take_if(|buffer| buffer.is_empty())
+    }
+
+    /// Octets that wait to be sent.
+    #[inline]
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.transmit_buffer.as_ref().map_or(0, |buffer| buffer.len())
+    }
+
+    /// The buffer for outgoing octets, made now if the connection has none.
+    #[inline]
+    pub(super) fn buffer_mut(&mut self) -> &mut TransmitBuffer {
+        TransmitBuffer::made(&mut self.transmit_buffer)
+    }
+
+    /// Drops the Pong of the slot: nothing may follow a Close.
+    pub(super) fn drop_pong(&mut self) {
+        if let Some(buffer) = &mut self.transmit_buffer {
+            buffer.drop_pong();
+        }
     }
 }

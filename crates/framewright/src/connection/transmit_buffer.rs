@@ -88,6 +88,17 @@ impl TransmitBuffer {
         TransmitBuffer { octets: vec![0; capacity], ..TransmitBuffer::default() }
     }
 
+    /// The buffer of a connection, made now if it was lent none.
+    #[inline]
+    pub(super) fn made(buffer: &mut Option<Box<TransmitBuffer>>) -> &mut TransmitBuffer {
+        buffer.get_or_insert_with(TransmitBuffer::boxed)
+    }
+
+    #[cold]
+    fn boxed() -> Box<TransmitBuffer> {
+        Box::default()
+    }
+
     /// Octets that fit without allocating.
     #[must_use]
     pub fn capacity(&self) -> usize {
