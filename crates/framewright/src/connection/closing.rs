@@ -1,4 +1,5 @@
-//! The states of a connection and the one place that changes them (RFC 6455, sections 5.5.1 and 7).
+//! How a connection closes (RFC 6455, sections 5.5.1 and 7): its states and the one place that changes them, its Close frames,
+//! and when its transport ends.
 
 use super::Connection;
 use super::deadlines::Timer;
@@ -33,32 +34,59 @@ pub enum State {
     Closed,
 }
 
+/// The state that a connection is in. It begins as open, and only this file moves it on.
+#[derive(Debug)]
+pub(super) struct CurrentState(State);
+
+impl CurrentState {
+    pub(super) const OPEN: CurrentState = CurrentState(State::Open);
+}
+
 /// How the connection ends: made when the first Close frame is queued or received, or the connection fails.
 #[derive(Debug, Default)]
 pub(super) struct Ending {
-    pub(super) sent: Option<CloseFrame>,
-    pub(super) received: Option<CloseFrame>,
-    pub(super) cause: Option<Error>,
+    sent: Option<CloseFrame>,
+    received: Option<CloseFrame>,
+    cause: Option<Error>,
     /// `Event::Closed` has been given.
-    pub(super) reported: bool,
+    reported: bool,
     /// What waits is not worth sending any more.
-    pub(super) hurry: bool,
+    hurry: bool,
     /// The peer has ended its direction of the transport.
-    pub(super) eof: bool,
+    eof: bool,
 }
 
 impl Ending {
-    pub(super) fn closure(&self) -> Closure {
+    fn closure(&self) -> Closure {
         let clean = self.cause.is_none() && self.sent.is_some() && self.received.is_some();
         Closure { sent: self.sent.clone(), received: self.received.clone(), clean, cause: self.cause.clone() }
     }
 }
 
 impl Connection {
+    /// Where the connection is between its two handshakes.
+    #[inline]
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state.0
+    }
+
+    /// Whether messages may be sent.
+    #[inline]
+    pub(super) fn is_open(&self) -> bool {
+        self.state() == State::Open
+    }
+
+    /// Whether nothing more is received.
+    #[inline]
+    pub(super) fn is_closed(&self) -> bool {
+        self.state() == State::Closed
+    }
+
     /// How the connection ended; `None` before [`State::Closed`].
     #[must_use]
     pub fn closure(&self) -> Option<Closure> {
-        if self.state != State::Closed {
+        if !self.is_closed() {
             return None;
         }
         self.ending().map(Ending::closure)
@@ -71,14 +99,14 @@ impl Connection {
     /// [`SendError::Closed`] if a Close frame was queued before; [`SendError::CloseReason`] if the reason has more than 123
     /// octets or there is no code to go with it. Never `Full`.
     pub fn close(&mut self, code: Option<CloseCode>, reason: &str) -> Result<(), SendError> {
-        if self.state != State::Open {
+        if !self.is_open() {
             return Err(SendError::Closed);
         }
         if reason.len() > MAX_CLOSE_REASON || (code.is_none() && !reason.is_empty()) {
             return Err(SendError::CloseReason);
         }
         self.queue_close(code, reason);
-        self.state = State::Closing;
+        self.state.0 = State::Closing;
         Ok(())
     }
 
@@ -129,10 +157,10 @@ impl Connection {
     //# endpoint SHOULD send a Close frame with an appropriate status code
     //# (Section 7.4) before proceeding to _Close the WebSocket Connection_.
     fn fail_saying(&mut self, now: Instant, error: Error, reason: &str) {
-        if self.state == State::Closed {
+        if self.is_closed() {
             return;
         }
-        if self.state == State::Open
+        if self.is_open()
             && let Some(code) = error.close_code()
         {
             self.queue_close(Some(code), &reason[..reason.floor_char_boundary(MAX_CLOSE_REASON)]);
@@ -148,7 +176,7 @@ impl Connection {
         //# Close frame, the endpoint MUST send a Close frame in response.  (When
         //# sending a Close frame in response, the endpoint typically echos the
         //# status code it received.)
-        if self.state == State::Open {
+        if self.is_open() {
             // The reason goes back too, as from ASP.NET Core's echo: a browser shows its page what comes back.
             self.queue_close(code, reason);
         }
@@ -156,7 +184,7 @@ impl Connection {
     }
 
     /// Queues the one Close frame of this connection.
-    pub(super) fn queue_close(&mut self, code: Option<CloseCode>, reason: &str) {
+    fn queue_close(&mut self, code: Option<CloseCode>, reason: &str) {
         self.writable = false; // nothing may be written any more
         self.drop_pong();
         let mask = self.next_mask();
@@ -170,11 +198,11 @@ impl Connection {
     /// peer that takes nothing of it for [`Config::write_timeout`](super::Config::write_timeout) is given up. After any
     /// other it has [`Config::close_timeout`](super::Config::close_timeout), and as long has a server to close the
     /// transport after a clean one.
-    pub(super) fn end(&mut self, now: Instant, cause: Option<Error>) {
-        if self.state == State::Closed {
+    fn end(&mut self, now: Instant, cause: Option<Error>) {
+        if self.is_closed() {
             return;
         }
-        self.state = State::Closed;
+        self.state.0 = State::Closed;
         let worth_sending = matches!(cause, None | Some(Error::TransportLost)) && self.buffered() > 0;
         self.ending_mut().cause = cause;
         self.drop_pong();
@@ -194,7 +222,7 @@ impl Connection {
     }
 
     /// Drops what waits: nobody will take it.
-    pub(super) fn give_up_sending(&mut self) {
+    fn give_up_sending(&mut self) {
         self.transmit_buffer = None;
         self.timers.cancel(Timer::Write);
         self.ending_mut().hurry = true;
@@ -208,7 +236,7 @@ impl Connection {
 
     /// Whether this endpoint ends the transport now that everything is transmitted.
     pub(super) fn wants_shutdown(&self) -> bool {
-        let (State::Closed, Some(ending)) = (self.state, self.ending()) else { return false };
+        let (State::Closed, Some(ending)) = (self.state(), self.ending()) else { return false };
         let clean = ending.cause.is_none();
         //= https://www.rfc-editor.org/rfc/rfc6455#section-7.1.1
         //# The underlying TCP connection, in most normal cases, SHOULD be closed
@@ -217,21 +245,32 @@ impl Connection {
         self.role() == Role::Server || !clean || ending.eof || ending.hurry
     }
 
-    pub(super) fn is_reported(&self) -> bool {
-        self.ending().is_some_and(|ending| ending.reported)
+    /// Whether `Event::Closed` is due.
+    #[inline]
+    pub(super) fn is_closure_due(&self) -> bool {
+        self.is_closed() && !self.ending().is_some_and(|ending| ending.reported)
     }
 
-    pub(super) fn ending(&self) -> Option<&Ending> {
+    /// How the connection ended, once.
+    pub(super) fn report_closure(&mut self) -> Option<Closure> {
+        if !self.is_closed() {
+            return None;
+        }
+        let ending = self.extra.as_mut()?.ending.as_mut()?;
+        (!std::mem::replace(&mut ending.reported, true)).then(|| ending.closure())
+    }
+
+    fn ending(&self) -> Option<&Ending> {
         self.extra.as_ref()?.ending.as_ref()
     }
 
-    pub(super) fn ending_mut(&mut self) -> &mut Ending {
+    fn ending_mut(&mut self) -> &mut Ending {
         self.extra_mut().ending.get_or_insert_default()
     }
 }
 
 /// The body of a Close frame.
-pub(super) fn close_body(code: Option<CloseCode>, reason: &str) -> Vec<u8> {
+fn close_body(code: Option<CloseCode>, reason: &str) -> Vec<u8> {
     let mut body = Vec::with_capacity(2 + reason.len());
     if let Some(code) = code {
         body.extend_from_slice(&code.get().to_be_bytes());

@@ -2,7 +2,6 @@
 //! connection reads no clock: it is told the time.
 
 use super::Connection;
-use super::closing::State;
 use crate::error::{Error, Timeout};
 use crate::frame::OpCode;
 use std::time::{Duration, Instant};
@@ -76,7 +75,7 @@ impl Connection {
         self.timers.arm_again(Timer::KeepAlive, now, self.config.keep_alive_interval);
         // While something waits, the peer's taking it is the sign of life (Timer::Write); while a Pong is awaited, another
         // Ping would move the deadline.
-        if self.state != State::Open || self.buffered() > 0 || self.timers.is_armed(Timer::Pong) {
+        if !self.is_open() || self.buffered() > 0 || self.timers.is_armed(Timer::Pong) {
             return;
         }
         self.ping_serial = self.ping_serial.wrapping_add(1);

@@ -3,7 +3,6 @@
 //!
 //! In a build without the feature `deflate` there is no [`DeflateState`](crate::deflate), so that none of this ever happens.
 
-use super::closing::State;
 use super::event::Message;
 use super::send::opcode;
 use super::{Connection, TransmitBuffer};
@@ -61,7 +60,7 @@ impl Connection {
     #[inline]
     #[must_use]
     pub fn is_paused(&self) -> bool {
-        self.deflate.as_ref().is_some_and(DeflateState::is_paused) && self.state != State::Closed
+        self.deflate.as_ref().is_some_and(DeflateState::is_paused) && !self.is_closed()
     }
 
     /// The rules for the headers of received frames.

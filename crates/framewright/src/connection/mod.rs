@@ -60,7 +60,7 @@ use crate::deflate::DeflateState;
 use crate::entropy::Entropy;
 use crate::handshake::Negotiated;
 use crate::role::Role;
-use closing::Ending;
+use closing::{CurrentState, Ending};
 use deadlines::{Timer, Timers};
 use stats::Counts;
 use std::fmt;
@@ -81,7 +81,7 @@ pub struct Connection {
     /// The application data of the newest keep-alive Ping.
     ping_serial: u16,
     role: Role,
-    state: State,
+    state: CurrentState,
     /// A fragmented message is being sent; whether it is text.
     outgoing_text: Option<bool>,
     /// What waits has reached the high-water mark and not yet fallen to the low one.
@@ -139,17 +139,11 @@ impl Connection {
             counts: Counts::default(),
             ping_serial: 0,
             role,
-            state: State::Open,
+            state: CurrentState::OPEN,
             outgoing_text: None,
             congested: false,
             writable: false,
         }
-    }
-
-    /// Where the connection is between its two handshakes.
-    #[must_use]
-    pub fn state(&self) -> State {
-        self.state
     }
 
     /// Which end this is.
@@ -174,7 +168,7 @@ impl Connection {
     /// Whether a message would be taken now: open, and below the high-water mark.
     #[must_use]
     pub fn is_writable(&self) -> bool {
-        self.state == State::Open && !self.is_full()
+        self.is_open() && !self.is_full()
     }
 
     /// Whether a message is being sent in fragments, so that no other may be sent.
@@ -188,7 +182,7 @@ impl Connection {
     #[inline]
     #[must_use]
     pub fn wants_read(&self) -> bool {
-        self.state != State::Closed && !self.congested
+        !self.is_closed() && !self.congested
     }
 
     /// What went over the connection so far.

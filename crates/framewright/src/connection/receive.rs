@@ -3,7 +3,6 @@
 //! The whole, unfragmented message that lies in the buffer is the first and straight path. Everything else goes piece by
 //! piece: each piece is unmasked and checked while it is in cache, and joined to what is held of its message.
 
-use super::closing::State;
 use super::config::Delivery;
 use super::deadlines::Timer;
 use super::event::{Decoded, Event, Message, Step};
@@ -36,7 +35,7 @@ impl Connection {
     pub fn next_event<'a>(&mut self, now: Instant, rx: &'a mut RecvBuffer) -> Option<Event<'a>> {
         let Some((opcode, range)) = self.whole_message(now, rx) else {
             // The usual end of a turn.
-            if !rx.has_undecoded() && self.state != State::Closed && !self.writable {
+            if !rx.has_undecoded() && !self.is_closed() && !self.writable {
                 return None;
             }
             return self.next_step(now, rx).map(|step| step.resolve(rx));
@@ -79,11 +78,7 @@ impl Connection {
     #[inline]
     fn whole_message(&mut self, now: Instant, rx: &mut RecvBuffer) -> Option<(OpCode, Range<usize>)> {
         let config = &*self.config;
-        if self.writable
-            || self.state == State::Closed
-            || rx.incoming.in_message
-            || config.delivery != Delivery::Whole
-        {
+        if self.writable || self.is_closed() || rx.incoming.in_message || config.delivery != Delivery::Whole {
             return None;
         }
         let most = config.max_frame.min(config.max_message);
@@ -115,7 +110,7 @@ impl Connection {
     #[inline]
     #[must_use]
     pub fn has_event(&self) -> bool {
-        self.writable || (self.state == State::Closed && !self.is_reported())
+        self.writable || self.is_closure_due()
     }
 
     /// The next event that needs no octets.
@@ -123,12 +118,7 @@ impl Connection {
         if std::mem::take(&mut self.writable) {
             return Some(Step::Writable);
         }
-        let ending = self.extra.as_mut()?.ending.as_mut()?;
-        if self.state != State::Closed || ending.reported {
-            return None;
-        }
-        ending.reported = true;
-        Some(Step::Closed(ending.closure()))
+        self.report_closure().map(Step::Closed)
     }
 
     /// Turns until there is an event; `None` when there is none to be had.
@@ -138,7 +128,7 @@ impl Connection {
             if self.has_event() {
                 return self.pending_event();
             }
-            if self.state == State::Closed {
+            if self.is_closed() {
                 rx.clear();
                 return None;
             }
@@ -288,7 +278,7 @@ impl Connection {
     //# Upon receipt of a Ping frame, an endpoint MUST send a Pong frame in
     //# response, unless it already received a Close frame.
     fn answer_ping(&mut self, data: &[u8]) {
-        if self.state == State::Open {
+        if self.is_open() {
             let extra = &mut self.extra;
             TransmitBuffer::made(&mut self.transmit_buffer).push_pong(data, || Connection::mask_from(extra));
             self.note_queued();

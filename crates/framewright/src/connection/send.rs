@@ -2,7 +2,6 @@
 //!
 //! After them the messages that are handed over, and those that are encoded once and sent on many connections.
 
-use super::closing::State;
 use super::event::Message;
 use super::{Connection, TransmitBuffer};
 use crate::deflate::{DeflateState, Form};
@@ -210,7 +209,7 @@ impl Connection {
     //# Close frame.
     #[inline]
     fn check_room(&self) -> Result<(), SendError> {
-        if self.state != State::Open {
+        if !self.is_open() {
             Err(SendError::Closed)
         } else if self.is_full() {
             Err(SendError::Full)

@@ -1,7 +1,6 @@
 //! Outputs: what to write.
 
 use super::Connection;
-use super::closing::State;
 use super::deadlines::Timer;
 use super::transmit_buffer::TransmitBuffer;
 use std::io::IoSlice;
@@ -72,10 +71,10 @@ impl Connection {
         }
         if self.congested && waiting <= self.config.low_water && !self.is_full() {
             self.congested = false;
-            self.writable = self.state == State::Open;
+            self.writable = self.is_open();
         }
         let watched = self.config.write_timeout.is_some() && !self.close_is_sent();
-        if self.state != State::Open && !watched && !self.timers.is_armed(Timer::Close) {
+        if !self.is_open() && !watched && !self.timers.is_armed(Timer::Close) {
             self.timers.arm(Timer::Close, now, self.config.close_timeout);
         }
     }
