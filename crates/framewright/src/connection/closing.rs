@@ -4,7 +4,7 @@
 use super::Connection;
 use super::deadlines::Timer;
 use super::event::Closure;
-use crate::error::{Error, SendError, Timeout};
+use crate::error::{Error, PeerMisbehaved, SendError, Timeout};
 use crate::frame::{CloseCode, CloseFrame, MAX_CLOSE_REASON, OpCode};
 use crate::role::Role;
 use std::time::Instant;
@@ -269,7 +269,7 @@ impl Connection {
     }
 }
 
-/// The body of a Close frame.
+/// Writes the body of a Close frame.
 fn close_body(code: Option<CloseCode>, reason: &str) -> Vec<u8> {
     let mut body = Vec::with_capacity(2 + reason.len());
     if let Some(code) = code {
@@ -277,4 +277,44 @@ fn close_body(code: Option<CloseCode>, reason: &str) -> Vec<u8> {
         body.extend_from_slice(reason.as_bytes());
     }
     body
+}
+
+/// Reads the body of a received Close frame.
+pub(super) fn parse_close_body(body: &[u8]) -> Result<(Option<CloseCode>, &str), PeerMisbehaved> {
+    //= https://www.rfc-editor.org/rfc/rfc6455#section-5.5.1
+    //# If there is a body, the first two bytes of
+    //# the body MUST be a 2-byte unsigned integer (in network byte order)
+    //# representing a status code with value /code/ defined in Section 7.4.
+    let (code, reason) = match body {
+        [] => return Ok((None, "")),
+        [_] => return Err(PeerMisbehaved::CloseBodyOneOctet),
+        [high, low, reason @ ..] => (u16::from_be_bytes([*high, *low]), reason),
+    };
+    let code = CloseCode::new(code).ok_or(PeerMisbehaved::InvalidCloseCode(code))?;
+    let reason = std::str::from_utf8(reason).map_err(|_| PeerMisbehaved::CloseReasonNotUtf8)?;
+    Ok((Some(code), reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_are_read_as_they_are_written_and_bad_ones_named() {
+        for code in 0..=u16::MAX {
+            let written = CloseCode::new(code).map(|code| (close_body(Some(code), "bye"), code));
+            match written {
+                Some((body, code)) => assert_eq!(parse_close_body(&body), Ok((Some(code), "bye"))),
+                None => assert_eq!(
+                    parse_close_body(&code.to_be_bytes()),
+                    Err(PeerMisbehaved::InvalidCloseCode(code))
+                ),
+            }
+        }
+        assert_eq!(parse_close_body(&close_body(None, "")), Ok((None, "")));
+        assert_eq!(parse_close_body(b""), Ok((None, "")));
+        assert_eq!(parse_close_body(b"\x03"), Err(PeerMisbehaved::CloseBodyOneOctet));
+        assert_eq!(parse_close_body(b"\x03\xe8bye"), Ok((Some(CloseCode::NORMAL), "bye")));
+        assert_eq!(parse_close_body(b"\x03\xe8\xff"), Err(PeerMisbehaved::CloseReasonNotUtf8));
+    }
 }

@@ -3,13 +3,14 @@
 //! The whole, unfragmented message that lies in the buffer is the first and straight path. Everything else goes piece by
 //! piece: each piece is unmasked and checked while it is in cache, and joined to what is held of its message.
 
+use super::closing::parse_close_body;
 use super::config::Delivery;
 use super::deadlines::Timer;
 use super::event::{Decoded, Event, Message, Step};
 use super::recv_buffer::Place;
 use super::{Connection, RecvBuffer, TransmitBuffer, utf8};
 use crate::error::{Error, PeerMisbehaved};
-use crate::frame::{Header, OpCode, Rules, SHORT_MASKED_LEN, parse_close_body};
+use crate::frame::{Header, OpCode, Rules, SHORT_MASKED_LEN};
 use crate::role::Role;
 use framewright_simd::apply_mask;
 use std::ops::Range;

@@ -1,41 +1,8 @@
 //! Compressing (RFC 7692, section 7.2.1): from a message, or a fragment of one, to the payload of its frame.
 
-use super::TAIL;
-use super::WindowBits;
+use super::{Level, TAIL, WindowBits};
 use std::fmt;
 use zlib_rs::{Deflate, DeflateConfig as ZlibConfig, DeflateFlush, Status};
-
-/// How hard to search for repetitions: from 1, the fastest, to 9, the smallest.
-///
-/// What a level costs and gains is in `docs/BENCHMARKS.md`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Level(u8);
-
-impl Level {
-    /// 1: a 1 KiB message of JSON takes a quarter of the time of level 2, and comes out a quarter longer.
-    pub const FASTEST: Level = Level(1);
-    /// 9: the smallest messages, at many times the cost of the fastest level.
-    pub const SMALLEST: Level = Level(9);
-
-    /// This level, `None` if it is not from 1 to 9.
-    #[must_use]
-    pub const fn new(level: u8) -> Option<Level> {
-        if level >= 1 && level <= 9 { Some(Level(level)) } else { None }
-    }
-
-    /// The number.
-    #[must_use]
-    pub const fn get(self) -> u8 {
-        self.0
-    }
-}
-
-/// [`Level::FASTEST`].
-impl Default for Level {
-    fn default() -> Level {
-        Level::FASTEST
-    }
-}
 
 /// The base-2 logarithm of how many symbols a block holds, less 6. 4 costs 7 KiB, and what zlib has by default, 8, costs
 /// 112 KiB, for messages that are 0.5 % shorter at the most, and longer to compress up to 1 KiB.

@@ -1,6 +1,5 @@
-//! The body of a Close frame (RFC 6455, sections 5.5.1 and 7.4): a code that may travel, and a reason.
+//! What a Close frame says (RFC 6455, sections 5.5.1 and 7.4): a code that may travel, and a reason.
 
-use crate::error::PeerMisbehaved;
 use std::fmt;
 
 /// The most octets of UTF-8 that a reason may have: 125 less the two of the code.
@@ -104,22 +103,6 @@ impl CloseFrame {
     }
 }
 
-/// Reads the body of a received Close frame.
-pub(crate) fn parse_close_body(body: &[u8]) -> Result<(Option<CloseCode>, &str), PeerMisbehaved> {
-    //= https://www.rfc-editor.org/rfc/rfc6455#section-5.5.1
-    //# If there is a body, the first two bytes of
-    //# the body MUST be a 2-byte unsigned integer (in network byte order)
-    //# representing a status code with value /code/ defined in Section 7.4.
-    let (code, reason) = match body {
-        [] => return Ok((None, "")),
-        [_] => return Err(PeerMisbehaved::CloseBodyOneOctet),
-        [high, low, reason @ ..] => (u16::from_be_bytes([*high, *low]), reason),
-    };
-    let code = CloseCode::new(code).ok_or(PeerMisbehaved::InvalidCloseCode(code))?;
-    let reason = std::str::from_utf8(reason).map_err(|_| PeerMisbehaved::CloseReasonNotUtf8)?;
-    Ok((Some(code), reason))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,19 +111,7 @@ mod tests {
     fn exactly_the_codes_that_may_travel_exist() {
         for code in 0..=u16::MAX {
             let may_travel = matches!(code, 1000..=1003 | 1007..=1014) || (3000..5000).contains(&code);
-            assert_eq!(CloseCode::new(code).is_some(), may_travel, "{code}");
-            let parsed = parse_close_body(&code.to_be_bytes()).map(|(code, _)| code.map(CloseCode::get));
-            let expected =
-                if may_travel { Ok(Some(code)) } else { Err(PeerMisbehaved::InvalidCloseCode(code)) };
-            assert_eq!(parsed, expected);
+            assert_eq!(CloseCode::new(code).map(CloseCode::get), may_travel.then_some(code));
         }
-    }
-
-    #[test]
-    fn bodies_are_read_and_bad_ones_named() {
-        assert_eq!(parse_close_body(b""), Ok((None, "")));
-        assert_eq!(parse_close_body(b"\x03"), Err(PeerMisbehaved::CloseBodyOneOctet));
-        assert_eq!(parse_close_body(b"\x03\xe8bye"), Ok((Some(CloseCode::NORMAL), "bye")));
-        assert_eq!(parse_close_body(b"\x03\xe8\xff"), Err(PeerMisbehaved::CloseReasonNotUtf8));
     }
 }

@@ -3,16 +3,13 @@
 //! Decides whether a header is well formed and allowed for the receiver's role. Does not decide whether the frame fits
 //! what came before it; that is [`crate::connection`]'s.
 
-use super::OpCode;
+use super::{MAX_CONTROL_PAYLOAD, OpCode};
 use crate::error::PeerMisbehaved;
 use crate::role::Role;
 use framewright_simd::apply_mask;
 
 /// The longest header: 2 octets, 8 of extended payload length, 4 of masking key.
 pub const MAX_HEADER_LEN: usize = 14;
-
-/// The most octets of payload that a control frame may carry (section 5.5).
-pub const MAX_CONTROL_PAYLOAD: usize = 125;
 
 /// A frame header.
 ///

@@ -1,4 +1,4 @@
-//! The base framing protocol (RFC 6455, section 5): headers, whole frames, close bodies.
+//! The base framing protocol (RFC 6455, section 5): headers, whole frames, close codes.
 //!
 //! Usable alone: [`Header::parse`] and [`Header::encode`] know nothing of a connection, and [`Frame::decode`] is a
 //! zero-copy frame codec over a slice. What needs memory of earlier frames (fragmentation, text split over frames,
@@ -11,9 +11,8 @@ mod opcode;
 
 pub use close::{CloseCode, CloseFrame, MAX_CLOSE_REASON};
 pub use encoder::{encode_frame, encoded_len};
-pub use header::{Frame, Header, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, MaskRule, RSV1, Rules};
-pub use opcode::OpCode;
+pub use header::{Frame, Header, MAX_HEADER_LEN, MaskRule, RSV1, Rules};
+pub use opcode::{MAX_CONTROL_PAYLOAD, OpCode};
 
-pub(crate) use close::parse_close_body;
 pub(crate) use encoder::{SHORT_FRAME, encode_short};
 pub(crate) use header::SHORT_MASKED_LEN;

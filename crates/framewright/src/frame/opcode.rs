@@ -46,3 +46,6 @@ impl OpCode {
         self.bits() & 0x8 != 0
     }
 }
+
+/// The most octets of payload that a control frame may carry (section 5.5).
+pub const MAX_CONTROL_PAYLOAD: usize = 125;
