@@ -2,7 +2,7 @@
 //! sent while a payload is looked at.
 
 use super::RecvBuffer;
-use super::recv_buffer::Place;
+use super::recv_buffer::PayloadRange;
 use crate::error::Error;
 use crate::frame::{CloseCode, CloseFrame};
 use std::ops::Range;
@@ -121,17 +121,17 @@ impl Closure {
 /// An event whose payload is named by its place in the [`RecvBuffer`], so that it borrows nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decoded {
-    pub(super) step: Step,
+    pub(super) event: UnresolvedEvent,
     /// The buffer and its state: where its octets lie, and how often it had changed.
     pub(super) stamp: (usize, u32),
 }
 
 /// The inside of [`Decoded`]: ranges into the buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    Text(Place),
-    Binary(Place),
-    Chunk { text: bool, place: Place, first: bool, last: bool },
+pub(super) enum UnresolvedEvent {
+    Text(PayloadRange),
+    Binary(PayloadRange),
+    Chunk { text: bool, payload: PayloadRange, first: bool, last: bool },
     Ping(Range<usize>),
     Pong(Range<usize>),
     CloseReceived { code: Option<CloseCode>, reason: Range<usize> },
@@ -143,13 +143,13 @@ impl Decoded {
     /// Whether the event is a whole message.
     #[must_use]
     pub fn is_message(&self) -> bool {
-        matches!(self.step, Step::Text(_) | Step::Binary(_))
+        matches!(self.event, UnresolvedEvent::Text(_) | UnresolvedEvent::Binary(_))
     }
 
     /// Whether the event is a chunk of a message.
     #[must_use]
     pub fn is_chunk(&self) -> bool {
-        matches!(self.step, Step::Chunk { .. })
+        matches!(self.event, UnresolvedEvent::Chunk { .. })
     }
 
     /// The event, its payload borrowed from the buffer that [`Connection::decode`](super::Connection::decode) was given.
@@ -166,28 +166,28 @@ impl Decoded {
             rx.stamp(),
             "the buffer is another one, or has changed since this event was decoded"
         );
-        self.step.resolve(rx)
+        self.event.resolve(rx)
     }
 }
 
-impl Step {
+impl UnresolvedEvent {
     #[inline]
     pub(super) fn resolve(self, rx: &RecvBuffer) -> Event<'_> {
         match self {
-            Step::Text(place) => Event::Message(Message::Text(valid(rx.at(&place)))),
-            Step::Binary(place) => Event::Message(Message::Binary(rx.at(&place))),
-            Step::Chunk { text, place, first, last } => {
-                let bytes = rx.at(&place);
+            UnresolvedEvent::Text(payload) => Event::Message(Message::Text(valid(rx.at(&payload)))),
+            UnresolvedEvent::Binary(payload) => Event::Message(Message::Binary(rx.at(&payload))),
+            UnresolvedEvent::Chunk { text, payload, first, last } => {
+                let bytes = rx.at(&payload);
                 let data = if text { Message::Text(valid(bytes)) } else { Message::Binary(bytes) };
                 Event::Chunk(Chunk { data, first, last })
             }
-            Step::Ping(range) => Event::Ping(rx.bytes(range)),
-            Step::Pong(range) => Event::Pong(rx.bytes(range)),
-            Step::CloseReceived { code, reason } => {
+            UnresolvedEvent::Ping(range) => Event::Ping(rx.bytes(range)),
+            UnresolvedEvent::Pong(range) => Event::Pong(rx.bytes(range)),
+            UnresolvedEvent::CloseReceived { code, reason } => {
                 Event::CloseReceived { code, reason: valid(rx.bytes(reason)) }
             }
-            Step::Writable => Event::Writable,
-            Step::Closed(closure) => Event::Closed(closure),
+            UnresolvedEvent::Writable => Event::Writable,
+            UnresolvedEvent::Closed(closure) => Event::Closed(closure),
         }
     }
 }

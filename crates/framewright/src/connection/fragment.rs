@@ -12,7 +12,7 @@ pub const SMALL_FRAME: u64 = 16;
 
 /// The message that is being received, if any, and the data frame within it.
 #[derive(Debug, Default)]
-pub(super) struct Incoming {
+pub(super) struct ReceivingMessage {
     /// Octets of payload of this message that its headers announced so far.
     pub(super) announced: u64,
     /// Octets of the current frame's payload that have not come yet.
@@ -39,7 +39,7 @@ pub(super) struct Incoming {
     pub(super) inflater: Option<Box<Inflater>>,
 }
 
-impl Incoming {
+impl ReceivingMessage {
     /// Checks a data frame's header against what came before and against the limits.
     pub(super) fn check(&self, header: &Header, config: &Config) -> Result<(), Error> {
         //= https://www.rfc-editor.org/rfc/rfc6455#section-5.4
@@ -72,7 +72,7 @@ impl Incoming {
         Ok(())
     }
 
-    /// Begins a data frame that [`check`](Incoming::check) has passed.
+    /// Begins a data frame that [`check`](ReceivingMessage::check) has passed.
     pub(super) fn begin(&mut self, header: &Header) {
         if !self.in_message {
             self.in_message = true;
@@ -91,7 +91,7 @@ impl Incoming {
 
     /// Ends the message.
     pub(super) fn end(&mut self) {
-        *self = Incoming::default();
+        *self = ReceivingMessage::default();
     }
 }
 

@@ -4,9 +4,9 @@
 //! What has come of the compressed payload is held as that of any message in parts, and taken from there.
 
 use super::config::Delivery;
-use super::event::Step;
-use super::receive::Turn;
-use super::recv_buffer::{INPUT, Piece, Place};
+use super::event::UnresolvedEvent;
+use super::receive::DecodeOutcome;
+use super::recv_buffer::{INPUT, PayloadRange, Piece};
 use super::{Connection, RecvBuffer};
 use crate::deflate::DeflateState;
 use crate::error::{Error, LimitExceeded, PeerMisbehaved};
@@ -24,28 +24,28 @@ const HELD: usize = 64 << 10;
 
 impl Connection {
     /// Inflates what is held of the message in progress.
-    pub(super) fn inflate(&mut self, now: Instant, rx: &mut RecvBuffer) -> Turn {
+    pub(super) fn inflate(&mut self, now: Instant, rx: &mut RecvBuffer) -> DecodeOutcome {
         self.try_inflate(rx).unwrap_or_else(|error| {
             self.give_back_inflater(rx);
             self.fail_with(now, error);
             rx.clear();
-            Turn::Again
+            DecodeOutcome::Again
         })
     }
 
-    fn try_inflate(&mut self, rx: &mut RecvBuffer) -> Result<Turn, Error> {
+    fn try_inflate(&mut self, rx: &mut RecvBuffer) -> Result<DecodeOutcome, Error> {
         let arrived = !rx.incoming.in_frame && rx.incoming.last_frame;
         rx.incoming.unfinished = false;
         self.deflate_state().set_paused(false);
         if !arrived && rx.held().is_empty() && rx.incoming.inflater.is_none() {
-            return Ok(Turn::Again);
+            return Ok(DecodeOutcome::Again);
         }
         if !self.take_inflater(rx, arrived) {
             return match self.config.delivery {
                 // Whoever has it needs nothing of its peer.
                 _ if arrived => Ok(self.pause(rx)),
                 Delivery::Chunks if rx.held().len() > HELD => Err(Error::Limit(LimitExceeded::DeflateMemory)),
-                _ => Ok(Turn::Again),
+                _ => Ok(DecodeOutcome::Again),
             };
         }
         loop {
@@ -55,7 +55,7 @@ impl Connection {
             }
             let ahead = self.ahead(rx);
             if ahead == 0 {
-                return Ok(if arrived { self.pause(rx) } else { Turn::Again });
+                return Ok(if arrived { self.pause(rx) } else { DecodeOutcome::Again });
             }
             let limit = usize::try_from(self.config.max_message).unwrap_or(usize::MAX);
             // Never more than the limit and one octet, to see whether there are more.
@@ -68,7 +68,7 @@ impl Connection {
             if rx.incoming.text {
                 let within =
                     range.start..range.end.min(range.start.saturating_add(self.within_limit(before)));
-                rx.check_text(&Place::inflated(within))
+                rx.check_text(&PayloadRange::inflated(within))
                     .map_err(|_| Error::Peer(PeerMisbehaved::InvalidUtf8))?;
             }
             let (inflated, consumed) = rx.inflated();
@@ -90,7 +90,7 @@ impl Connection {
                 return Ok(self.inflated_chunk(rx, progress.done));
             }
             if !more {
-                return Ok(Turn::Again);
+                return Ok(DecodeOutcome::Again);
             }
         }
     }
@@ -132,28 +132,32 @@ impl Connection {
         within.map_err(|limit| Error::Limit(LimitExceeded::InflationRatio { limit }))
     }
 
-    fn inflated_message(&mut self, rx: &mut RecvBuffer) -> Turn {
+    fn inflated_message(&mut self, rx: &mut RecvBuffer) -> DecodeOutcome {
         let text = rx.incoming.text;
-        let place = rx.release_inflated(0);
+        let payload = rx.release_inflated(0);
         self.give_back_inflater(rx);
         self.end_message(rx);
-        Turn::Event(if text { Step::Text(place) } else { Step::Binary(place) })
+        DecodeOutcome::Event(if text {
+            UnresolvedEvent::Text(payload)
+        } else {
+            UnresolvedEvent::Binary(payload)
+        })
     }
 
     /// Delivers what is inflated, but for the start of a character at its end.
-    fn inflated_chunk(&mut self, rx: &mut RecvBuffer, last: bool) -> Turn {
+    fn inflated_chunk(&mut self, rx: &mut RecvBuffer, last: bool) -> DecodeOutcome {
         let text = rx.incoming.text;
         let first = !rx.incoming.chunk_delivered;
-        let place = rx.release_inflated(if text { rx.incoming.utf8.pending() } else { 0 });
-        if place.is_empty() && !last {
-            return Turn::Again;
+        let payload = rx.release_inflated(if text { rx.incoming.utf8.pending() } else { 0 });
+        if payload.is_empty() && !last {
+            return DecodeOutcome::Again;
         }
         rx.incoming.chunk_delivered = true;
         if last {
             self.give_back_inflater(rx);
             self.end_message(rx);
         }
-        Turn::Event(Step::Chunk { text, place, first, last })
+        DecodeOutcome::Event(UnresolvedEvent::Chunk { text, payload, first, last })
     }
 
     /// Whether there is a decompressor for the message in progress, now if there was none.
@@ -189,10 +193,10 @@ impl Connection {
         true
     }
 
-    fn pause(&mut self, rx: &mut RecvBuffer) -> Turn {
+    fn pause(&mut self, rx: &mut RecvBuffer) -> DecodeOutcome {
         rx.incoming.unfinished = true;
         self.deflate_state().set_paused(true);
-        Turn::Starved
+        DecodeOutcome::Paused
     }
 
     fn deflate_state(&mut self) -> &mut DeflateState {

@@ -6,8 +6,8 @@
 use super::closing::parse_close_body;
 use super::config::Delivery;
 use super::deadlines::Timer;
-use super::event::{Decoded, Event, Message, Step};
-use super::recv_buffer::Place;
+use super::event::{Decoded, Event, Message, UnresolvedEvent};
+use super::recv_buffer::PayloadRange;
 use super::{Connection, RecvBuffer, TransmitBuffer, utf8};
 use crate::error::{Error, PeerMisbehaved};
 use crate::frame::{Header, OpCode, Rules, SHORT_MASKED_LEN};
@@ -16,13 +16,14 @@ use framewright_simd::apply_mask;
 use std::ops::Range;
 use std::time::Instant;
 
-/// What one turn of the decoder came to.
-pub(super) enum Turn {
-    /// More octets are needed, or others' turn has come.
-    Starved,
+/// What one pass of the decoder came to.
+pub(super) enum DecodeOutcome {
+    NeedMoreBytes,
+    /// There is more to inflate, in the connection's next turn.
+    Paused,
     /// Something was taken in that is no event.
     Again,
-    Event(Step),
+    Event(UnresolvedEvent),
 }
 
 impl Connection {
@@ -39,7 +40,7 @@ impl Connection {
             if !rx.has_undecoded() && !self.is_closed() && !self.writable {
                 return None;
             }
-            return self.next_step(now, rx).map(|step| step.resolve(rx));
+            return self.next_unresolved(now, rx).map(|event| event.resolve(rx));
         };
         let rx: &'a RecvBuffer = rx;
         let payload = rx.bytes(range);
@@ -49,7 +50,7 @@ impl Connection {
             Message::Text(text)
         } else {
             self.fail_with(now, Error::Peer(PeerMisbehaved::InvalidUtf8));
-            return self.pending_event().map(|step| step.resolve(rx));
+            return self.pending_event().map(|event| event.resolve(rx));
         };
         self.count_received(message.len(), true);
         Some(Event::Message(message))
@@ -58,24 +59,28 @@ impl Connection {
     /// The same as [`next_event`](Connection::next_event), naming payloads by their place: for a caller that needs `rx`
     /// for something else before it looks at the event with [`Decoded::resolve`].
     pub fn decode(&mut self, now: Instant, rx: &mut RecvBuffer) -> Option<Decoded> {
-        let step = match self.whole_message(now, rx) {
-            None => self.next_step(now, rx)?,
+        let event = match self.whole_message(now, rx) {
+            None => self.next_unresolved(now, rx)?,
             Some((OpCode::Text, range)) if utf8::whole(rx.bytes(range.clone())).is_none() => {
                 self.fail_with(now, Error::Peer(PeerMisbehaved::InvalidUtf8));
                 self.pending_event()?
             }
             Some((opcode, range)) => {
                 self.count_received(range.len(), true);
-                let place = Place::received(range);
-                if opcode == OpCode::Text { Step::Text(place) } else { Step::Binary(place) }
+                let payload = PayloadRange::received(range);
+                if opcode == OpCode::Text {
+                    UnresolvedEvent::Text(payload)
+                } else {
+                    UnresolvedEvent::Binary(payload)
+                }
             }
         };
-        Some(Decoded { step, stamp: rx.stamp() })
+        Some(Decoded { event, stamp: rx.stamp() })
     }
 
     /// The straight path: a message in one frame that lies whole in the buffer. Its type, and its payload, unmasked and not
     /// looked at further. `None` for everything else, a fault too: nothing is changed then, and
-    /// [`next_step`](Connection::next_step) goes on.
+    /// [`next_unresolved`](Connection::next_unresolved) goes on.
     #[inline]
     fn whole_message(&mut self, now: Instant, rx: &mut RecvBuffer) -> Option<(OpCode, Range<usize>)> {
         let config = &*self.config;
@@ -115,16 +120,16 @@ impl Connection {
     }
 
     /// The next event that needs no octets.
-    pub(super) fn pending_event(&mut self) -> Option<Step> {
+    pub(super) fn pending_event(&mut self) -> Option<UnresolvedEvent> {
         if std::mem::take(&mut self.writable) {
-            return Some(Step::Writable);
+            return Some(UnresolvedEvent::Writable);
         }
-        self.report_closure().map(Step::Closed)
+        self.report_closure().map(UnresolvedEvent::Closed)
     }
 
-    /// Turns until there is an event; `None` when there is none to be had.
+    /// Decodes until there is an event; `None` when there is none to be had.
     #[inline(never)]
-    fn next_step(&mut self, now: Instant, rx: &mut RecvBuffer) -> Option<Step> {
+    fn next_unresolved(&mut self, now: Instant, rx: &mut RecvBuffer) -> Option<UnresolvedEvent> {
         loop {
             if self.has_event() {
                 return self.pending_event();
@@ -133,17 +138,17 @@ impl Connection {
                 rx.clear();
                 return None;
             }
-            let turn = if rx.incoming.unfinished {
+            let outcome = if rx.incoming.unfinished {
                 Ok(self.inflate(now, rx))
             } else if rx.incoming.in_frame {
                 Ok(self.piece(now, rx))
             } else {
                 self.frame(now, rx)
             };
-            match turn {
-                Ok(Turn::Starved) => return None,
-                Ok(Turn::Again) => {}
-                Ok(Turn::Event(step)) => return Some(step),
+            match outcome {
+                Ok(DecodeOutcome::NeedMoreBytes | DecodeOutcome::Paused) => return None,
+                Ok(DecodeOutcome::Again) => {}
+                Ok(DecodeOutcome::Event(event)) => return Some(event),
                 Err(error) => {
                     self.fail_with(now, error);
                     rx.clear();
@@ -153,9 +158,9 @@ impl Connection {
     }
 
     /// At the start of a frame, unless it is a whole message.
-    fn frame(&mut self, now: Instant, rx: &mut RecvBuffer) -> Result<Turn, Error> {
+    fn frame(&mut self, now: Instant, rx: &mut RecvBuffer) -> Result<DecodeOutcome, Error> {
         let parsed = Header::parse(rx.undecoded(), self.rules()).map_err(Error::Peer)?;
-        let Some((header, header_len)) = parsed else { return Ok(Turn::Starved) };
+        let Some((header, header_len)) = parsed else { return Ok(DecodeOutcome::NeedMoreBytes) };
         if header.opcode.is_control() {
             return self.control_frame(now, rx, &header, header_len);
         }
@@ -166,14 +171,14 @@ impl Connection {
             self.timers.arm_if(Timer::Message, now, self.config.message_timeout);
         }
         rx.incoming.begin(&header);
-        Ok(Turn::Again)
+        Ok(DecodeOutcome::Again)
     }
 
     /// Inside a data frame: takes what has come of its payload.
-    fn piece(&mut self, now: Instant, rx: &mut RecvBuffer) -> Turn {
+    fn piece(&mut self, now: Instant, rx: &mut RecvBuffer) -> DecodeOutcome {
         let count = usize::try_from(rx.incoming.remaining).unwrap_or(usize::MAX).min(rx.unread());
         if count == 0 && rx.incoming.remaining > 0 {
-            return Turn::Starved;
+            return DecodeOutcome::NeedMoreBytes;
         }
         self.piece_arrived(now);
         if let Some(key) = rx.incoming.key {
@@ -190,46 +195,50 @@ impl Connection {
             return self.inflate(now, rx);
         }
         if incoming.text {
-            let checked = rx.check_text(&Place::received(piece));
+            let checked = rx.check_text(&PayloadRange::received(piece));
             //= https://www.rfc-editor.org/rfc/rfc6455#section-8.1
             //# When an endpoint is to interpret a byte stream as UTF-8 but finds
             //# that the byte stream is not, in fact, a valid UTF-8 stream, that
             //# endpoint MUST _Fail the WebSocket Connection_.
             if checked.is_err() || (last && rx.incoming.utf8.finish().is_err()) {
                 self.fail_with(now, Error::Peer(PeerMisbehaved::InvalidUtf8));
-                return Turn::Again;
+                return DecodeOutcome::Again;
             }
         }
         self.count_received(count, last);
         match self.config.delivery {
             Delivery::Whole if last => self.joined_message(rx),
-            Delivery::Whole => Turn::Again,
+            Delivery::Whole => DecodeOutcome::Again,
             Delivery::Chunks => self.chunk(rx, last),
         }
     }
 
     /// All fragments of a message are held.
-    fn joined_message(&mut self, rx: &mut RecvBuffer) -> Turn {
+    fn joined_message(&mut self, rx: &mut RecvBuffer) -> DecodeOutcome {
         let text = rx.incoming.text;
         self.end_message(rx);
-        let place = Place::received(rx.release(rx.held().len()));
-        Turn::Event(if text { Step::Text(place) } else { Step::Binary(place) })
+        let payload = PayloadRange::received(rx.release(rx.held().len()));
+        DecodeOutcome::Event(if text {
+            UnresolvedEvent::Text(payload)
+        } else {
+            UnresolvedEvent::Binary(payload)
+        })
     }
 
     /// Delivers what is held, but for the start of a character at its end.
-    fn chunk(&mut self, rx: &mut RecvBuffer, last: bool) -> Turn {
+    fn chunk(&mut self, rx: &mut RecvBuffer, last: bool) -> DecodeOutcome {
         let text = rx.incoming.text;
         let first = !rx.incoming.chunk_delivered;
         let count = rx.held().len() - if text { rx.incoming.utf8.pending() } else { 0 };
         if count == 0 && !last {
-            return Turn::Again;
+            return DecodeOutcome::Again;
         }
-        let place = Place::received(rx.release(count));
+        let payload = PayloadRange::received(rx.release(count));
         rx.incoming.chunk_delivered = true;
         if last {
             self.end_message(rx);
         }
-        Turn::Event(Step::Chunk { text, place, first, last })
+        DecodeOutcome::Event(UnresolvedEvent::Chunk { text, payload, first, last })
     }
 
     pub(super) fn end_message(&mut self, rx: &mut RecvBuffer) {
@@ -244,10 +253,10 @@ impl Connection {
         rx: &mut RecvBuffer,
         header: &Header,
         header_len: usize,
-    ) -> Result<Turn, Error> {
+    ) -> Result<DecodeOutcome, Error> {
         let payload_len = usize::try_from(header.payload_len).expect("at most 125");
         if rx.unread() < header_len + payload_len {
-            return Ok(Turn::Starved);
+            return Ok(DecodeOutcome::NeedMoreBytes);
         }
         rx.skip(header_len);
         if let Some(key) = header.mask {
@@ -258,17 +267,17 @@ impl Connection {
         Ok(match header.opcode {
             OpCode::Ping => {
                 self.answer_ping(rx.bytes(range.clone()));
-                Turn::Event(Step::Ping(range))
+                DecodeOutcome::Event(UnresolvedEvent::Ping(range))
             }
             OpCode::Pong => {
                 self.pong_arrived(rx.bytes(range.clone()));
-                Turn::Event(Step::Pong(range))
+                DecodeOutcome::Event(UnresolvedEvent::Pong(range))
             }
             _ => {
                 let (code, reason) = parse_close_body(rx.bytes(range.clone())).map_err(Error::Peer)?;
                 self.close_arrived(now, code, reason);
                 let reason = range.end - reason.len()..range.end;
-                Turn::Event(Step::CloseReceived { code, reason })
+                DecodeOutcome::Event(UnresolvedEvent::CloseReceived { code, reason })
             }
         })
     }

@@ -3,7 +3,7 @@
 //! event has been looked at.
 
 use super::config::Delivery;
-use super::fragment::Incoming;
+use super::fragment::ReceivingMessage;
 use super::utf8::Invalid;
 use crate::deflate::{Inflater, Progress};
 use std::ops::Range;
@@ -33,29 +33,29 @@ pub struct RecvBuffer {
     /// Changes with each change of what ranges into the buffer mean.
     serial: u32,
     /// The message in progress.
-    pub(super) incoming: Incoming,
+    pub(super) incoming: ReceivingMessage,
     /// What is inflated of it if it is compressed. Its payload is held only until then.
     inflated: Inflated,
 }
 
 /// Where a payload lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct PayloadRange {
     range: Range<usize>,
     /// Among the inflated octets.
     inflated: bool,
 }
 
-impl Place {
+impl PayloadRange {
     /// Among the received octets.
     #[inline]
-    pub(super) fn received(range: Range<usize>) -> Place {
-        Place { range, inflated: false }
+    pub(super) fn received(range: Range<usize>) -> PayloadRange {
+        PayloadRange { range, inflated: false }
     }
 
     /// Among the inflated octets.
-    pub(super) fn inflated(range: Range<usize>) -> Place {
-        Place { range, inflated: true }
+    pub(super) fn inflated(range: Range<usize>) -> PayloadRange {
+        PayloadRange { range, inflated: true }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -294,17 +294,17 @@ impl RecvBuffer {
 
     /// The payload at this place.
     #[inline]
-    pub(super) fn at(&self, place: &Place) -> &[u8] {
-        if place.inflated {
-            return self.inflated.bytes(place.range.clone());
+    pub(super) fn at(&self, payload: &PayloadRange) -> &[u8] {
+        if payload.inflated {
+            return self.inflated.bytes(payload.range.clone());
         }
-        &self.octets[place.range.clone()]
+        &self.octets[payload.range.clone()]
     }
 
     /// Checks the newest piece of a text in parts, which lies at this place.
-    pub(super) fn check_text(&mut self, place: &Place) -> Result<(), Invalid> {
+    pub(super) fn check_text(&mut self, payload: &PayloadRange) -> Result<(), Invalid> {
         let mut utf8 = self.incoming.utf8;
-        let checked = utf8.push(self.at(place));
+        let checked = utf8.push(self.at(payload));
         self.incoming.utf8 = utf8;
         checked
     }
@@ -372,9 +372,9 @@ impl RecvBuffer {
     }
 
     /// Gives out what is inflated, but for the last `pending` octets.
-    pub(super) fn release_inflated(&mut self, pending: usize) -> Place {
+    pub(super) fn release_inflated(&mut self, pending: usize) -> PayloadRange {
         let count = self.inflated.held().len() - pending;
-        Place::inflated(self.inflated.release(count))
+        PayloadRange::inflated(self.inflated.release(count))
     }
 }
 

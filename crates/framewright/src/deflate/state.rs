@@ -9,10 +9,10 @@ use crate::role::Role;
 
 /// The state of permessage-deflate on one connection. At rest, without context takeover, one small allocation.
 #[derive(Debug)]
-pub(crate) struct DeflateState(Box<Fields>);
+pub(crate) struct DeflateState(Box<DeflateFields>);
 
 #[derive(Debug)]
-struct Fields {
+struct DeflateFields {
     /// What the driver has lent; its own if it never does.
     codec: Option<Box<Codec>>,
     /// With context takeover: the last octets of the compressed messages that were sent, from the first one on.
@@ -22,7 +22,7 @@ struct Fields {
     /// What takeover costs, as long as this lives.
     reservation: Option<Box<Reservation>>,
     params: DeflateParams,
-    run: Run,
+    payoff: Payoff,
     /// The message that is being sent in fragments is compressed.
     fragments: bool,
     /// Decoding has stopped for the sake of other connections.
@@ -38,13 +38,13 @@ pub(crate) struct Form {
 
 impl DeflateState {
     pub(crate) fn new(params: DeflateParams) -> DeflateState {
-        DeflateState(Box::new(Fields {
+        DeflateState(Box::new(DeflateFields {
             codec: None,
             sent: None,
             received: None,
             reservation: None,
             params,
-            run: Run::default(),
+            payoff: Payoff::default(),
             fragments: false,
             paused: false,
         }))
@@ -91,11 +91,11 @@ impl DeflateState {
     pub(crate) fn compress_message(&mut self, data: &[u8], role: Role, config: &Config) -> Option<&[u8]> {
         let settings = &config.deflate;
         let worth = data.len() >= settings.threshold && data.len() <= settings.largest && !data.is_empty();
-        if !worth || !self.may_compress() || !self.0.run.tries() {
+        if !worth || !self.may_compress() || !self.0.payoff.tries() {
             return None;
         }
-        let (payload, run) = self.0.compress(data, true, role, settings);
-        run.note(data.len(), payload.len());
+        let (payload, payoff) = self.0.compress(data, true, role, settings);
+        payoff.note(data.len(), payload.len());
         (payload.len() < data.len()).then_some(payload)
     }
 
@@ -113,15 +113,15 @@ impl DeflateState {
         if first {
             // How long the message gets nobody knows.
             let worth = data.len() >= settings.threshold.max(1);
-            self.0.fragments = worth && self.may_compress() && self.0.run.tries();
+            self.0.fragments = worth && self.may_compress() && self.0.payoff.tries();
         }
         if !self.0.fragments {
             return None;
         }
-        let (payload, run) = self.0.compress(data, last, role, settings);
+        let (payload, payoff) = self.0.compress(data, last, role, settings);
         // Once for each message: by the fragment that has decided.
         if first {
-            run.note(data.len(), payload.len());
+            payoff.note(data.len(), payload.len());
         }
         Some(payload)
     }
@@ -197,7 +197,7 @@ impl DeflateState {
     }
 }
 
-impl Fields {
+impl DeflateFields {
     fn codec_mut(&mut self) -> &mut Codec {
         self.codec.get_or_insert_with(Codec::own)
     }
@@ -219,10 +219,10 @@ impl Fields {
         last: bool,
         role: Role,
         settings: &DeflateConfig,
-    ) -> (&[u8], &mut Run) {
+    ) -> (&[u8], &mut Payoff) {
         let window = self.params.sent_by(role).window;
         let codec = self.codec.get_or_insert_with(Codec::own);
-        (codec.compress(data, last, settings.level, window, self.sent.as_deref()), &mut self.run)
+        (codec.compress(data, last, settings.level, window, self.sent.as_deref()), &mut self.payoff)
     }
 
     /// The `stamp` is that of the codec that has compressed these octets; none if it was elsewhere.
@@ -238,7 +238,7 @@ impl Fields {
 /// How compression has paid of late. After a run of messages on which it did not, the next ones are sent as they are, and then
 /// one is tried again; each time in vain, more of them.
 #[derive(Clone, Copy, Debug, Default)]
-struct Run {
+struct Payoff {
     /// Messages in a row on which it did not pay.
     unpaid: u8,
     /// Messages still to be sent as they are.
@@ -251,7 +251,7 @@ const UNPAID: u8 = 8;
 const SKIP: u16 = 16;
 const DOUBLED: u8 = 6;
 
-impl Run {
+impl Payoff {
     /// Whether the next message is worth a try.
     fn tries(&mut self) -> bool {
         if self.skip == 0 {
@@ -264,7 +264,7 @@ impl Run {
     /// Notes what a message came to. To pay it has to be shorter by an eighth.
     fn note(&mut self, octets: usize, payload: usize) {
         if payload <= octets - octets / 8 {
-            *self = Run::default();
+            *self = Payoff::default();
         } else if self.unpaid + 1 < UNPAID {
             self.unpaid += 1;
         } else {
@@ -280,24 +280,24 @@ mod tests {
 
     #[test]
     fn the_state_at_rest_takes_no_more_than_a_small_allocation() {
-        assert!(size_of::<Fields>() <= 48, "{} octets", size_of::<Fields>());
+        assert!(size_of::<DeflateFields>() <= 48, "{} octets", size_of::<DeflateFields>());
     }
 
     #[test]
     fn after_eight_messages_in_vain_ever_more_are_skipped() {
-        let mut run = Run::default();
+        let mut payoff = Payoff::default();
         let mut tried = Vec::new();
         for index in 0..10_000 {
-            if run.tries() {
+            if payoff.tries() {
                 tried.push(index);
-                run.note(1000, 990);
+                payoff.note(1000, 990);
             }
         }
         assert_eq!(tried[..10], [0, 1, 2, 3, 4, 5, 6, 7, 24, 57]);
         let last = &tried[tried.len() - 2..];
         assert_eq!(last[1] - last[0], 1025);
-        run = Run { unpaid: UNPAID, skip: 0 };
-        run.note(1000, 875);
-        assert!((0..8).all(|_| std::mem::take(&mut run).tries()));
+        payoff = Payoff { unpaid: UNPAID, skip: 0 };
+        payoff.note(1000, 875);
+        assert!((0..8).all(|_| std::mem::take(&mut payoff).tries()));
     }
 }
