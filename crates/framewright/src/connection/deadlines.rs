@@ -24,7 +24,8 @@ impl Connection {
         self.timers.next_of(&SENDING)
     }
 
-    /// The same for the deadlines alone that have to do with sending: keep-alive Pings, and what the peer takes. For a thread that only writes, beside one that reads and knows whether the peer is silent.
+    /// Acts on the deadlines that have to do with sending, and on no other: keep-alive Pings, and what the peer takes. For a
+    /// thread that only writes, beside one that reads and knows whether the peer is silent.
     pub fn handle_send_timeout(&mut self, now: Instant) {
         self.handle_deadlines(now, &SENDING);
     }

@@ -30,6 +30,8 @@
 //! # Ok::<(), framewright::SendError>(())
 //! ```
 
+// The files that add methods to `Connection` import it from here, and this file imports the types of its fields from them. That is
+// the only way round: otherwise no file imports, through others, from one that imports from it.
 mod closing;
 mod config;
 mod deadlines;
@@ -51,7 +53,6 @@ pub use event::{Chunk, Closure, Decoded, Event, Message};
 pub use fragment::SMALL_FRAME;
 pub use recv_buffer::RecvBuffer;
 pub use send::{OwnedMessage, Prepared, Unsent};
-
 pub use stats::Stats;
 pub use transmit::Transmit;
 pub use transmit_buffer::TransmitBuffer;

@@ -393,7 +393,7 @@ const KEEP: usize = 256 << 10;
 ///   | out    | given out yet    | (initialised)|
 /// ```
 #[derive(Debug, Default)]
-pub(super) struct Inflated {
+struct Inflated {
     octets: Vec<u8>,
     start: usize,
     end: usize,
@@ -401,42 +401,36 @@ pub(super) struct Inflated {
 
 impl Inflated {
     /// Begins a message.
-    pub(super) fn begin(&mut self) {
+    fn begin(&mut self) {
         (self.start, self.end) = (0, 0);
         self.shrink();
     }
 
     /// Frees room that few messages need.
     #[inline]
-    pub(super) fn shrink(&mut self) {
+    fn shrink(&mut self) {
         if self.octets.capacity() > KEEP {
             self.octets = Vec::new();
         }
     }
 
     /// Frees all room.
-    pub(super) fn clear(&mut self) {
+    fn clear(&mut self) {
         *self = Inflated::default();
     }
 
     /// What is inflated and not given out.
-    pub(super) fn held(&self) -> Range<usize> {
+    fn held(&self) -> Range<usize> {
         self.start..self.end
     }
 
-    pub(super) fn bytes(&self, range: Range<usize>) -> &[u8] {
+    fn bytes(&self, range: Range<usize>) -> &[u8] {
         &self.octets[range]
     }
 
     /// Room for what is inflated next: at least one octet, and at most `most`, which is not 0. Of a whole message no more than
     /// `limit` octets and one are ever held, of chunks one step and what the last one has left over.
-    pub(super) fn room(
-        &mut self,
-        delivery: Delivery,
-        payload: usize,
-        limit: usize,
-        most: usize,
-    ) -> &mut [u8] {
+    fn room(&mut self, delivery: Delivery, payload: usize, limit: usize, most: usize) -> &mut [u8] {
         if self.end == self.octets.len() || (delivery == Delivery::Chunks && self.start > 0) {
             self.make_room(delivery, payload, limit);
         }
@@ -462,13 +456,13 @@ impl Inflated {
     }
 
     /// Notes that so many octets of [`room`](Inflated::room) were written: where they lie.
-    pub(super) fn written(&mut self, count: usize) -> Range<usize> {
+    fn written(&mut self, count: usize) -> Range<usize> {
         self.end += count;
         self.end - count..self.end
     }
 
     /// Gives out the first `count` octets: their range, which stays readable until the next room is made.
-    pub(super) fn release(&mut self, count: usize) -> Range<usize> {
+    fn release(&mut self, count: usize) -> Range<usize> {
         self.start += count;
         self.start - count..self.start
     }

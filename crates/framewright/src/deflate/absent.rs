@@ -182,9 +182,16 @@ impl Inflater {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connection::Connection;
+    use std::time::Instant;
 
     #[test]
-    fn a_connection_holds_nothing_for_it() {
+    fn a_connection_holds_nothing_for_it_and_gives_back_what_it_is_lent() {
         assert_eq!(size_of::<Option<DeflateState>>(), 0);
+        let mut connection = Connection::server(Arc::default(), Negotiated::default(), Instant::now());
+        assert!(!connection.compresses() && connection.deflate().is_none());
+        let codec = Box::new(Codec::new(DeflateMemory::new(usize::MAX)));
+        assert!(connection.lend_codec(codec).is_some());
+        assert!(connection.reclaim_codec().is_none());
     }
 }
