@@ -28,20 +28,21 @@
 #![forbid(unsafe_code)]
 
 mod api;
-#[cfg_attr(not(feature = "deflate"), path = "without_compression.rs")]
+mod builder;
 mod compression;
 mod connection;
 mod context;
 mod event_loop;
 mod guard;
-mod parking;
-mod pool;
 mod server;
+mod sync;
 
+pub use api::decision::Decision;
 pub use api::handle::{Handle, HandleError, KeepOpen};
-pub use api::handler::{Decision, Deferred, Handler, Incoming};
+pub use api::handler::{Deferred, Handler, Incoming};
 pub use api::options::{Options, ServerLimits};
 pub use api::socket::Socket;
+pub use builder::ServerBuilder;
 pub use event_loop::listener::ListenAddr;
 pub use event_loop::stream::PeerAddr;
 #[cfg(feature = "deflate")]
@@ -56,4 +57,4 @@ pub use framewright::{
     Chunk, CloseCode, CloseFrame, Closure, Config, Delivery, Error, LimitExceeded, Message, PeerMisbehaved,
     Prepared, SendError, Stats, Timeout,
 };
-pub use server::{Server, ServerBuilder, ServerHandle, ServerStats};
+pub use server::{Server, ServerHandle, ServerStats};

@@ -1,245 +1,25 @@
-//! Building a server, running it, stopping it.
+//! Running a server, and stopping it.
 
-use crate::api::handler::{ErasedHandler, Handler};
-use crate::api::options::{Options, ServerLimits};
-use crate::api::route::{Page, Route, Routes};
-use crate::compression::Memory;
-use crate::context::Site;
-use crate::event_loop::limits::Counters;
+use crate::context::ServerShared;
+use crate::event_loop::EventLoop;
 use crate::event_loop::listener::{ListenAddr, Listener};
 use crate::event_loop::mailbox::{Command, Mailbox};
-use crate::event_loop::{EventLoop, prepare};
-use framewright::handshake::Response;
 use mio::Poll;
 use std::fmt;
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
-#[cfg(unix)]
-use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// Collects what a [`Server`] is made of.
-pub struct ServerBuilder {
-    routes: Vec<Planned>,
-    options: Options,
-    limits: ServerLimits,
-    workers: usize,
-    listeners: Vec<Listener>,
-}
-
-impl fmt::Debug for ServerBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServerBuilder")
-            .field("options", &self.options)
-            .field("limits", &self.limits)
-            .field("workers", &self.workers)
-            .field("listeners", &self.listeners)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Default for ServerBuilder {
-    fn default() -> ServerBuilder {
-        ServerBuilder {
-            routes: Vec::new(),
-            options: Options::default(),
-            limits: ServerLimits::default(),
-            workers: 1,
-            listeners: Vec::new(),
-        }
-    }
-}
-
-impl ServerBuilder {
-    /// The settings of all routes that have none of their own, wherever they are added.
-    #[must_use]
-    pub fn options(mut self, options: Options) -> ServerBuilder {
-        self.options = options;
-        self
-    }
-
-    /// The settings of the whole server.
-    #[must_use]
-    pub fn limits(mut self, limits: ServerLimits) -> ServerBuilder {
-        self.limits = limits;
-        self
-    }
-
-    /// How many event loops to run, each on a thread of its own; at least and by default 1. New connections go to the loop
-    /// with the fewest.
-    #[must_use]
-    pub fn workers(mut self, workers: usize) -> ServerBuilder {
-        self.workers = workers.max(1);
-        self
-    }
-
-    /// Serves `path` with `handler`. The path is compared as it stands in the request, without decoding; its query is not
-    /// part of it. A second handler for a path replaces the first.
-    #[must_use]
-    pub fn route(self, path: &str, handler: impl Handler) -> ServerBuilder {
-        self.plan(Some(path), Settings::Shared, handler)
-    }
-
-    /// Serves `path` with `handler` and settings of its own.
-    #[must_use]
-    pub fn route_with(self, path: &str, options: Options, handler: impl Handler) -> ServerBuilder {
-        self.plan(Some(path), Settings::Own(Box::new(options)), handler)
-    }
-
-    /// Serves every other path with `handler`. Without one they are answered with 404.
-    #[must_use]
-    pub fn fallback(self, handler: impl Handler) -> ServerBuilder {
-        self.plan(None, Settings::Shared, handler)
-    }
-
-    /// Serves every other path with `handler` and settings of its own.
-    #[must_use]
-    pub fn fallback_with(self, options: Options, handler: impl Handler) -> ServerBuilder {
-        self.plan(None, Settings::Own(Box::new(options)), handler)
-    }
-
-    /// Answers GET and HEAD on `path` with this response, and other methods with 405.
-    #[must_use]
-    pub fn page(self, path: &str, response: Response) -> ServerBuilder {
-        self.plan(Some(path), Settings::SharedWithoutWebSocket, Page(response))
-    }
-
-    fn plan(mut self, path: Option<&str>, settings: Settings, handler: impl Handler) -> ServerBuilder {
-        self.routes.push(Planned { path: path.map(Into::into), settings, handler: Box::new(handler) });
-        self
-    }
-
-    /// Listens on every address that `addr` resolves to. May be called several times. An IPv6 address stands for itself alone:
-    /// to listen everywhere name `0.0.0.0` and `[::]`. Where a name resolves to several addresses, such as `localhost`,
-    /// those of IPv6 are left out on a machine that has none.
-    ///
-    /// # Errors
-    /// Those of resolving and of binding, with the address in the message: it is in use, not of this machine, or not
-    /// permitted.
-    pub fn listen(mut self, addr: impl ToSocketAddrs) -> io::Result<ServerBuilder> {
-        let addrs: Vec<_> = addr.to_socket_addrs()?.collect();
-        // With any port the bind fails only where there is no such address family, or no loopback of it.
-        let has_v6 = || std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
-        let several = addrs.iter().any(SocketAddr::is_ipv4) && addrs.iter().any(SocketAddr::is_ipv6);
-        let only_v4 = several && !has_v6();
-        for addr in addrs {
-            if only_v4 && addr.is_ipv6() {
-                tracing::warn!("not listening on {addr}: there is no IPv6 here");
-                continue;
-            }
-            self.listeners.push(Listener::bind(addr)?);
-        }
-        Ok(self)
-    }
-
-    /// Listens on a Unix socket at `path`, and removes its file at the end. A file left by a server that was killed is
-    /// replaced.
-    ///
-    /// # Errors
-    /// Those of binding: somebody listens there, the path is too long, or not permitted.
-    #[cfg(unix)]
-    pub fn listen_unix(mut self, path: impl AsRef<Path>) -> io::Result<ServerBuilder> {
-        self.listeners.push(Listener::bind_unix(path.as_ref())?);
-        Ok(self)
-    }
-
-    /// Listens on a socket that is bound already, as handed over by a supervisor.
-    ///
-    /// # Errors
-    /// If the socket cannot be made non-blocking.
-    pub fn listener(mut self, listener: std::net::TcpListener) -> io::Result<ServerBuilder> {
-        self.listeners.push(Listener::from_tcp(listener)?);
-        Ok(self)
-    }
-
-    /// The same for a Unix socket. Its file is left alone.
-    ///
-    /// # Errors
-    /// If the socket cannot be made non-blocking.
-    #[cfg(unix)]
-    pub fn unix_listener(mut self, listener: std::os::unix::net::UnixListener) -> io::Result<ServerBuilder> {
-        self.listeners.push(Listener::from_unix(listener)?);
-        Ok(self)
-    }
-
-    /// The server, listening, not yet running.
-    ///
-    /// # Errors
-    /// `InvalidInput` if it listens nowhere, or if a route's path does not begin with `/`, so that no request has it; else if the system has no event queue to give.
-    pub fn build(self) -> io::Result<Server> {
-        if self.listeners.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the server listens nowhere"));
-        }
-        let routes = plan_routes(self.routes, &self.options)?;
-        let loops = (0..self.workers).map(|_| prepare()).collect::<io::Result<Vec<_>>>()?;
-        let mailboxes = loops.iter().map(|(_, mailbox)| Arc::clone(mailbox)).collect();
-        let counters = Counters::new(self.limits.max_connections, self.limits.max_connections_per_ip);
-        #[cfg(feature = "deflate")]
-        let compression = Memory::new(self.limits.compression_memory);
-        #[cfg(not(feature = "deflate"))]
-        let compression = Memory;
-        let site = Site { routes, limits: self.limits, counters, opened: AtomicU64::new(0), compression };
-        let addrs = self.listeners.iter().map(|listener| listener.addr().clone()).collect();
-        Ok(Server {
-            site: Arc::new(site),
-            polls: loops.into_iter().map(|(poll, _)| poll).collect(),
-            mailboxes,
-            listeners: self.listeners,
-            addrs,
-        })
-    }
-}
-
-/// A route that was asked for.
-struct Planned {
-    /// `None` for every other path.
-    path: Option<Box<str>>,
-    settings: Settings,
-    handler: Box<dyn ErasedHandler>,
-}
-
-/// Where a route's settings come from.
-enum Settings {
-    Own(Box<Options>),
-    /// From the server, as they are in the end.
-    Shared,
-    /// The same, for what is only a page.
-    SharedWithoutWebSocket,
-}
-
-fn plan_routes(planned: Vec<Planned>, shared: &Options) -> io::Result<Routes> {
-    let mut routes = Routes::default();
-    for Planned { path, settings, handler } in planned {
-        let options = match settings {
-            Settings::Own(options) => *options,
-            Settings::Shared => shared.clone(),
-            Settings::SharedWithoutWebSocket => Options { websocket_enabled: false, ..shared.clone() },
-        };
-        let route = Route::new(handler, options);
-        match path {
-            Some(path) if !path.starts_with('/') => {
-                let message = format!("no request has the path {path:?}: it does not begin with /");
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-            }
-            Some(path) => routes.add(&path, route),
-            None => routes.set_fallback(route),
-        }
-    }
-    Ok(routes)
-}
 
 /// A WebSocket server.
 ///
 /// It listens from when it is built; [`run`](Server::run) serves.
 pub struct Server {
-    site: Arc<Site>,
-    polls: Vec<Poll>,
-    mailboxes: Vec<Arc<Mailbox>>,
-    listeners: Vec<Listener>,
-    addrs: Vec<ListenAddr>,
+    pub(crate) shared: Arc<ServerShared>,
+    pub(crate) polls: Vec<Poll>,
+    pub(crate) mailboxes: Vec<Arc<Mailbox>>,
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) addrs: Vec<ListenAddr>,
 }
 
 impl fmt::Debug for Server {
@@ -249,12 +29,6 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    /// Starts to collect what a server is made of.
-    #[must_use]
-    pub fn builder() -> ServerBuilder {
-        ServerBuilder::default()
-    }
-
     /// Where it listens, in the order in which that was asked for, with the ports that the system has chosen.
     #[must_use]
     pub fn local_addrs(&self) -> &[ListenAddr] {
@@ -264,7 +38,7 @@ impl Server {
     /// What stops it from elsewhere.
     #[must_use]
     pub fn handle(&self) -> ServerHandle {
-        ServerHandle { mailboxes: self.mailboxes.clone(), site: Arc::clone(&self.site) }
+        ServerHandle { mailboxes: self.mailboxes.clone(), shared: Arc::clone(&self.shared) }
     }
 
     /// Serves, on this thread and on one more for each further worker, until it is stopped.
@@ -273,13 +47,13 @@ impl Server {
     /// If a thread cannot be started, or the system's event queue fails. The other loops are stopped then.
     pub fn run(self) -> io::Result<()> {
         let handle = self.handle();
-        let Server { site, polls, mailboxes, mut listeners, .. } = self;
+        let Server { shared, polls, mailboxes, mut listeners, .. } = self;
         let mut loops = Vec::new();
         for (poll, mailbox) in polls.into_iter().zip(&mailboxes) {
             // The first loop accepts for all.
             let listeners = std::mem::take(&mut listeners);
-            let (site, mailbox) = (Arc::clone(&site), Arc::clone(mailbox));
-            loops.push(EventLoop::new(poll, site, mailbox, mailboxes.clone(), listeners)?);
+            let (shared, mailbox) = (Arc::clone(&shared), Arc::clone(mailbox));
+            loops.push(EventLoop::new(poll, shared, mailbox, mailboxes.clone(), listeners)?);
         }
         let mut loops = loops.into_iter();
         let Some(first) = loops.next() else { return Ok(()) };
@@ -325,7 +99,7 @@ impl Drop for StopOnPanic<'_> {
 #[derive(Clone)]
 pub struct ServerHandle {
     mailboxes: Vec<Arc<Mailbox>>,
-    site: Arc<Site>,
+    shared: Arc<ServerShared>,
 }
 
 impl fmt::Debug for ServerHandle {
@@ -348,7 +122,7 @@ impl ServerHandle {
     /// How many connections there are, in all phases.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.site.counters.open()
+        self.shared.counters.open()
     }
 
     /// What the server holds now.
@@ -357,7 +131,7 @@ impl ServerHandle {
         ServerStats {
             connections: self.connections(),
             #[cfg(feature = "deflate")]
-            compression: self.site.compression.stats(),
+            compression: self.shared.compression.stats(),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Sending from other threads: handles that outlive their connection without harm.
 
-use crate::event_loop::mailbox::{Command, Mailbox, lock};
+use crate::event_loop::mailbox::{Command, Mailbox};
 use crate::event_loop::slab::Key;
+use crate::sync::lock;
 use framewright::frame::{MAX_CLOSE_REASON, MAX_CONTROL_PAYLOAD};
 use framewright::{CloseCode, Prepared};
 use std::collections::VecDeque;

@@ -1,12 +1,12 @@
 //! What an application implements, and what it is given.
 
-use crate::api::socket::{Core, Socket};
+use crate::api::decision::{Decision, ErasedDecision};
+use crate::api::socket::Socket;
 use crate::event_loop::mailbox::{Command, Mailbox};
 use crate::event_loop::slab::Key;
 use crate::event_loop::stream::PeerAddr;
-use framewright::handshake::{Accept, Refusal, Request, Response};
-use framewright::{Chunk, Closure, Event, Message, RecvBuffer};
-use std::any::Any;
+use framewright::handshake::{Refusal, Request, Response};
+use framewright::{Chunk, Closure, Message};
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -70,7 +70,7 @@ pub struct Incoming<'a, S> {
     request: Request<'a>,
     peer: Option<PeerAddr>,
     websocket: bool,
-    seat: &'a Seat,
+    deferral: &'a DeferralSlot,
     _state: PhantomData<fn(S)>,
 }
 
@@ -97,9 +97,9 @@ impl<'a, S: Send + 'static> Incoming<'a, S> {
         request: Request<'a>,
         peer: Option<PeerAddr>,
         websocket: bool,
-        seat: &'a Seat,
+        deferral: &'a DeferralSlot,
     ) -> Incoming<'a, S> {
-        Incoming { request, peer, websocket, seat, _state: PhantomData }
+        Incoming { request, peer, websocket, deferral, _state: PhantomData }
     }
 
     /// Whether this is a correct opening handshake, which may be accepted.
@@ -142,53 +142,15 @@ impl<'a, S: Send + 'static> Incoming<'a, S> {
     #[must_use = "dropping it answers the request with 500"]
     pub fn defer(&self) -> Deferred<S> {
         let waiting = Arc::new(AtomicBool::new(true));
-        let first = self.seat.waiting.set(Arc::clone(&waiting)).is_ok();
+        let first = self.deferral.waiting.set(Arc::clone(&waiting)).is_ok();
         assert!(first, "the decision on a request was put off twice");
         Deferred {
-            key: self.seat.key,
-            mailbox: Arc::clone(&self.seat.mailbox),
+            key: self.deferral.key,
+            mailbox: Arc::clone(&self.deferral.mailbox),
             waiting,
             decided: false,
             _state: PhantomData,
         }
-    }
-}
-
-/// What to do with a request.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Decision<S> {
-    /// Accept the opening handshake. The connection carries this state.
-    Accept(Accept, S),
-    /// Answer with this: a page, or a refusal. The connection is closed afterwards.
-    Respond(Response),
-    /// The decision will come through the [`Deferred`] that was taken.
-    Deferred,
-}
-
-impl<S> Decision<S> {
-    /// Accepts without subprotocol or fields of its own.
-    #[must_use]
-    pub fn accept(state: S) -> Decision<S> {
-        Decision::Accept(Accept::new(), state)
-    }
-
-    /// Accepts with a subprotocol or with fields.
-    #[must_use]
-    pub fn accept_with(accept: Accept, state: S) -> Decision<S> {
-        Decision::Accept(accept, state)
-    }
-
-    /// Answers with a response.
-    #[must_use]
-    pub fn respond(response: Response) -> Decision<S> {
-        Decision::Respond(response)
-    }
-}
-
-impl<S> From<Response> for Decision<S> {
-    fn from(response: Response) -> Decision<S> {
-        Decision::Respond(response)
     }
 }
 
@@ -232,96 +194,9 @@ impl<S: Send + 'static> Drop for Deferred<S> {
 }
 
 /// The place of a request in its loop, for a decision that comes later.
-pub(crate) struct Seat {
+pub(crate) struct DeferralSlot {
     pub(crate) key: Key,
     pub(crate) mailbox: Arc<Mailbox>,
     /// Set when a `Deferred` is taken; made false when nobody waits any more.
     pub(crate) waiting: OnceLock<Arc<AtomicBool>>,
-}
-
-/// A decision without its type.
-pub(crate) enum ErasedDecision {
-    Accept(Accept, Box<dyn Any + Send>),
-    Respond(Response),
-    Deferred,
-}
-
-impl<S: Send + 'static> Decision<S> {
-    fn erase(self) -> ErasedDecision {
-        match self {
-            Decision::Accept(accept, state) => ErasedDecision::Accept(accept, Box::new(state)),
-            Decision::Respond(response) => ErasedDecision::Respond(response),
-            Decision::Deferred => ErasedDecision::Deferred,
-        }
-    }
-}
-
-/// A [`Handler`] without its type, so that routes with different ones stand in one table.
-pub(crate) trait ErasedHandler: Send + Sync {
-    fn on_request(
-        &self,
-        request: Request<'_>,
-        peer: Option<PeerAddr>,
-        websocket: bool,
-        seat: &Seat,
-    ) -> ErasedDecision;
-    fn on_open(&self, core: &mut Core<'_>, state: &mut dyn Any);
-    /// Hands over every event in `rx`, as long as there is room for answers. Here, where the handler's type is known, so that
-    /// nothing between decoding and the handler is called through a pointer for each message.
-    fn deliver(&self, core: &mut Core<'_>, state: &mut dyn Any, rx: &mut RecvBuffer);
-    /// Hands over one event.
-    fn dispatch(&self, core: &mut Core<'_>, state: &mut dyn Any, event: Event<'_>);
-}
-
-fn typed<S: 'static>(state: &mut dyn Any) -> &mut S {
-    state.downcast_mut().expect("a connection's state is of its route's type")
-}
-
-impl<H: Handler> ErasedHandler for H {
-    fn on_request(
-        &self,
-        request: Request<'_>,
-        peer: Option<PeerAddr>,
-        websocket: bool,
-        seat: &Seat,
-    ) -> ErasedDecision {
-        self.on_request(&Incoming::new(request, peer, websocket, seat)).erase()
-    }
-
-    fn on_open(&self, core: &mut Core<'_>, state: &mut dyn Any) {
-        self.on_open(&mut Socket::new(core, typed(state)));
-    }
-
-    fn deliver(&self, core: &mut Core<'_>, state: &mut dyn Any, rx: &mut RecvBuffer) {
-        let state = typed(state);
-        while core.connection.wants_read() {
-            match core.connection.next_event(core.now, rx) {
-                Some(Event::Message(message)) => self.on_message(&mut Socket::new(core, state), message),
-                Some(event) => dispatch(self, core, state, event),
-                None => return,
-            }
-        }
-    }
-
-    fn dispatch(&self, core: &mut Core<'_>, state: &mut dyn Any, event: Event<'_>) {
-        dispatch(self, core, typed(state), event);
-    }
-}
-
-fn dispatch<H: Handler>(handler: &H, core: &mut Core<'_>, state: &mut H::State, event: Event<'_>) {
-    match event {
-        Event::Message(message) => handler.on_message(&mut Socket::new(core, state), message),
-        Event::Chunk(chunk) => handler.on_chunk(&mut Socket::new(core, state), chunk),
-        Event::Ping(data) => handler.on_ping(&mut Socket::new(core, state), data),
-        Event::Pong(data) => handler.on_pong(&mut Socket::new(core, state), data),
-        Event::Writable => handler.on_writable(&mut Socket::new(core, state)),
-        Event::Closed(closure) => {
-            if let Some(remote) = core.remote {
-                remote.close();
-            }
-            handler.on_close(state, &closure);
-        }
-        // The answer is queued, and `Closed` follows.
-        _ => {}
-    }
 }

@@ -1,5 +1,7 @@
 //! What an application implements, is given and sets.
 
+pub(crate) mod decision;
+pub(crate) mod erased;
 pub(crate) mod handle;
 pub(crate) mod handler;
 pub(crate) mod options;

@@ -1,6 +1,8 @@
 //! Which handler answers which path.
 
-use crate::api::handler::{Decision, ErasedHandler, Handler, Incoming};
+use crate::api::decision::Decision;
+use crate::api::erased::ErasedHandler;
+use crate::api::handler::{Handler, Incoming};
 use crate::api::options::Options;
 use framewright::Config;
 use framewright::handshake::{Refusal, Response};
@@ -15,9 +17,9 @@ pub(crate) struct Route {
     id: RouteId,
 }
 
-/// Names a route of a server: half the size of a pointer, and nothing to count.
+/// Names a route of a server: a quarter of the size of a pointer, and nothing to count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct RouteId(u32);
+pub(crate) struct RouteId(u16);
 
 impl Route {
     pub(crate) fn new(handler: Box<dyn ErasedHandler>, options: Options) -> Route {
@@ -30,6 +32,9 @@ impl Route {
         self.id
     }
 }
+
+/// The most routes that a server can have, the fallback among them.
+pub(crate) const MAX_ROUTES: usize = 1 << 16;
 
 /// All routes of a server. Paths are compared as they stand in the request, without decoding.
 #[derive(Default)]
@@ -50,7 +55,7 @@ impl Routes {
     }
 
     fn push(&mut self, mut route: Route) -> RouteId {
-        route.id = RouteId(u32::try_from(self.all.len()).expect("fewer routes than fit into memory"));
+        route.id = RouteId(u16::try_from(self.all.len()).expect("a server is built with fewer"));
         let id = route.id;
         self.all.push(Arc::new(route));
         id

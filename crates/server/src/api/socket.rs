@@ -3,12 +3,11 @@
 use crate::api::handle::{Handle, Remote};
 use crate::event_loop::mailbox::Mailbox;
 use crate::event_loop::slab::Key;
-use crate::event_loop::stream::{Io, PeerAddr, Stream};
-use framewright::{CloseCode, Config, Connection, Message, Prepared, SendError, State, Stats};
+use crate::event_loop::stream::{PeerAddr, Stream};
+use framewright::{CloseCode, Config, Message, Prepared, SendError, State, Stats};
+use framewright_driver::Peer;
 use std::fmt;
-use std::io::IoSlice;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// From this many octets on a message is written from where it lies, behind what waits, instead of being copied first: below,
 /// one contiguous write is cheaper than a vectored one.
@@ -19,7 +18,7 @@ pub(crate) const WRITE_THROUGH: usize = 16 << 10;
 /// What is sent is collected and written when all that has arrived is handled. Sending is refused, and nothing queued, when
 /// [`Config::high_water`] octets wait, or when the connection is closing.
 pub struct Socket<'a, 'b, S> {
-    core: &'a mut Core<'b>,
+    parts: &'a mut CallbackParts<'b>,
     state: &'a mut S,
 }
 
@@ -30,19 +29,17 @@ impl<S> fmt::Debug for Socket<'_, '_, S> {
 }
 
 /// The parts of a connection that callbacks reach.
-pub(crate) struct Core<'b> {
-    pub(crate) connection: &'b mut Connection,
-    pub(crate) stream: &'b mut Stream,
+pub(crate) struct CallbackParts<'b> {
+    pub(crate) peer: Peer<'b, Stream>,
     pub(crate) remote: &'b mut Option<Arc<Remote>>,
     pub(crate) mailbox: &'b Arc<Mailbox>,
     pub(crate) key: Key,
     pub(crate) id: u64,
-    pub(crate) now: Instant,
 }
 
 impl<'a, 'b, S> Socket<'a, 'b, S> {
-    pub(crate) fn new(core: &'a mut Core<'b>, state: &'a mut S) -> Socket<'a, 'b, S> {
-        Socket { core, state }
+    pub(crate) fn new(parts: &'a mut CallbackParts<'b>, state: &'a mut S) -> Socket<'a, 'b, S> {
+        Socket { parts, state }
     }
 
     /// What this connection carries.
@@ -57,9 +54,9 @@ impl<'a, 'b, S> Socket<'a, 'b, S> {
     #[inline]
     pub fn send(&mut self, message: Message<'_>) -> Result<(), SendError> {
         if message.len() < WRITE_THROUGH {
-            self.core.connection.send(message)
+            self.parts.peer.connection.send(message)
         } else {
-            self.write_through(|connection, write| connection.send_through(message, write))
+            self.parts.peer.write_through(|connection, write| connection.send_through(message, write))
         }
     }
 
@@ -85,7 +82,7 @@ impl<'a, 'b, S> Socket<'a, 'b, S> {
     /// # Errors
     /// As for [`send`](Socket::send).
     pub fn send_uncompressed(&mut self, message: Message<'_>) -> Result<(), SendError> {
-        self.core.connection.send_uncompressed(message)
+        self.parts.peer.connection.send_uncompressed(message)
     }
 
     /// Sends one fragment of a message, the last one with `last`.
@@ -94,9 +91,11 @@ impl<'a, 'b, S> Socket<'a, 'b, S> {
     /// Those of [`Connection::send_fragment`].
     pub fn send_fragment(&mut self, data: Message<'_>, last: bool) -> Result<(), SendError> {
         if data.len() < WRITE_THROUGH {
-            self.core.connection.send_fragment(data, last)
+            self.parts.peer.connection.send_fragment(data, last)
         } else {
-            self.write_through(|connection, write| connection.send_fragment_through(data, last, write))
+            self.parts
+                .peer
+                .write_through(|connection, write| connection.send_fragment_through(data, last, write))
         }
     }
 
@@ -105,7 +104,7 @@ impl<'a, 'b, S> Socket<'a, 'b, S> {
     /// # Errors
     /// As for [`send`](Socket::send).
     pub fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), SendError> {
-        self.core.connection.send_prepared(prepared)
+        self.parts.peer.connection.send_prepared(prepared)
     }
 
     /// Sends a Ping with at most 125 octets.
@@ -113,7 +112,7 @@ impl<'a, 'b, S> Socket<'a, 'b, S> {
     /// # Errors
     /// Those of [`Connection::ping`].
     pub fn ping(&mut self, data: &[u8]) -> Result<(), SendError> {
-        self.core.connection.ping(data)
+        self.parts.peer.connection.ping(data)
     }
 
     /// Starts the closing handshake. Messages still arrive until the peer has answered.
@@ -121,101 +120,79 @@ impl<'a, 'b, S> Socket<'a, 'b, S> {
     /// # Errors
     /// Those of [`Connection::close`].
     pub fn close(&mut self, code: Option<CloseCode>, reason: &str) -> Result<(), SendError> {
-        self.core.connection.close(code, reason)
+        self.parts.peer.connection.close(code, reason)
     }
 
     /// Ends the connection with this code, without waiting for the peer: for a peer that broke the application's rules (1003,
     /// 1008) or when the application cannot go on (1011).
     pub fn fail(&mut self, code: CloseCode, reason: &str) {
-        self.core.connection.fail(self.core.now, code, reason);
+        self.parts.peer.connection.fail(self.parts.peer.now, code, reason);
     }
 
     /// Drops the connection: no Close frame, nothing of what waits.
     pub fn abort(&mut self) {
-        self.core.connection.abort(self.core.now);
+        self.parts.peer.connection.abort(self.parts.peer.now);
     }
 
     /// A handle that sends from any thread.
     pub fn handle(&mut self) -> Handle {
-        let Core { remote, mailbox, key, id, connection, .. } = &mut *self.core;
-        let most = connection.config().high_water;
+        let CallbackParts { remote, mailbox, key, id, peer } = &mut *self.parts;
+        let most = peer.connection.config().high_water;
         remote.get_or_insert_with(|| Arc::new(Remote::new(*key, *id, Arc::clone(mailbox), most))).handle()
     }
 
     /// Whether a message would be taken now.
     #[must_use]
     pub fn is_writable(&self) -> bool {
-        self.core.connection.is_writable()
+        self.parts.peer.connection.is_writable()
     }
 
     /// Octets that wait to be sent.
     #[must_use]
     pub fn buffered(&self) -> usize {
-        self.core.connection.buffered()
+        self.parts.peer.connection.buffered()
     }
 
     /// Whether the closing handshake has not begun.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.core.connection.state() == State::Open
+        self.parts.peer.connection.state() == State::Open
     }
 
     /// Where the peer is; `None` if it has left already.
     #[must_use]
     pub fn peer_addr(&self) -> Option<PeerAddr> {
-        self.core.stream.peer_addr()
+        self.parts.peer.transport.peer_addr()
     }
 
     /// The subprotocol that was agreed on, if any.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
-        self.core.connection.subprotocol()
+        self.parts.peer.connection.subprotocol()
     }
 
     /// What was agreed on for permessage-deflate, if anything.
     #[cfg(feature = "deflate")]
     #[must_use]
     pub fn deflate(&self) -> Option<framewright::deflate::DeflateParams> {
-        self.core.connection.deflate()
+        self.parts.peer.connection.deflate()
     }
 
     /// The connection's settings.
     #[must_use]
     pub fn config(&self) -> &Config {
-        self.core.connection.config()
+        self.parts.peer.connection.config()
     }
 
     /// What went over the connection so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.core.connection.stats()
+        self.parts.peer.connection.stats()
     }
 
     /// The number of the connection, from 1 on: no two that this server ever opens have the same.
     #[must_use]
     pub fn id(&self) -> u64 {
-        self.core.id
-    }
-
-    #[inline(never)]
-    fn write_through(
-        &mut self,
-        send: impl FnOnce(&mut Connection, &mut dyn FnMut(&[IoSlice<'_>]) -> usize) -> Result<(), SendError>,
-    ) -> Result<(), SendError> {
-        let Core { connection, stream, now, .. } = &mut *self.core;
-        let mut lost = false;
-        send(connection, &mut |slices| match stream.write(slices) {
-            Io::Moved(count) => count,
-            Io::Blocked => 0,
-            Io::Lost => {
-                lost = true;
-                0
-            }
-        })?;
-        connection.transmitted(*now, 0);
-        if lost {
-            connection.handle_transport_error(*now);
-        }
-        Ok(())
+        self.parts.id
     }
 }

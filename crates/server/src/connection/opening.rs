@@ -1,17 +1,18 @@
 //! A connection before it is one: reads a request, finds its route, asks the handler, and writes the answer.
 
-use crate::api::handler::{ErasedDecision, Seat};
-use crate::api::route::Route;
-use crate::compression::Terms;
-use crate::connection::linger::Lingering;
+use crate::api::decision::ErasedDecision;
+use crate::api::handler::DeferralSlot;
+use crate::api::route::{Route, RouteId};
+use crate::compression;
 use crate::connection::open::Open;
-use crate::connection::slot::{Next, Phase, Ready};
-use crate::context::{Context, Site};
+use crate::context::{LoopContext, ServerShared};
 use crate::event_loop::slab::Key;
-use crate::event_loop::stream::{Io, PeerAddr, Stream};
+use crate::event_loop::stream::{PeerAddr, Stream};
 use crate::guard::guarded;
 use framewright::Connection;
+use framewright::deflate::Reservation;
 use framewright::handshake::{HeadLimits, Negotiated, Refusal, Request, Response, ServerHandshake, Upgrade};
+use framewright_driver::{Io, Ready, Transport as _};
 use std::any::Any;
 use std::io::IoSlice;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,32 +35,46 @@ pub(crate) struct Opening {
     timeout: Duration,
     /// The request was a HEAD: its answer has no body.
     head_only: bool,
-    step: Step,
+    /// The peer is gone in both directions.
+    pub(crate) lost: bool,
+    step: OpeningStep,
 }
 
-enum Step {
+/// What follows a turn.
+pub(crate) enum OpeningNext {
+    /// Wait for readiness or for the deadline.
+    Wait,
+    /// The 101 has been sent.
+    Open(Opens),
+    /// Another answer has been sent: end our direction, and drop what comes for a moment.
+    Linger,
+    /// It is over.
+    Remove,
+}
+
+enum OpeningStep {
     Reading,
     /// The handler has put its decision off.
-    Waiting(Waiting),
+    Waiting(AwaitedDecision),
     /// A decision has come.
-    Decided(Option<ErasedDecision>, Waiting),
-    Answering(Answer),
+    Decided(Option<ErasedDecision>, AwaitedDecision),
+    Answering(OutgoingAnswer),
 }
 
 /// A request that was put to its handler: what its decision is carried out with.
-struct Asked {
+struct PutRequest {
     route: Arc<Route>,
     upgrade: Option<Upgrade>,
     head_len: usize,
 }
 
 /// A request whose decision comes later.
-struct Waiting {
-    asked: Arc<Asked>,
+struct AwaitedDecision {
+    asked: Arc<PutRequest>,
     waiting: Arc<AtomicBool>,
 }
 
-struct Answer {
+struct OutgoingAnswer {
     octets: Vec<u8>,
     sent: usize,
     /// What a 101 opens; none after any other answer.
@@ -67,16 +82,17 @@ struct Answer {
 }
 
 /// What the connection is made of, once the 101 has been sent.
-struct Opens {
+pub(crate) struct Opens {
     negotiated: Negotiated,
     route: Arc<Route>,
     state: Box<dyn Any + Send>,
     /// What came behind the request's head.
     early: Vec<u8>,
-    terms: Terms,
+    /// What was reserved for context takeover.
+    reservation: Option<Reservation>,
 }
 
-impl Drop for Waiting {
+impl Drop for AwaitedDecision {
     fn drop(&mut self) {
         self.waiting.store(false, Ordering::Relaxed);
     }
@@ -98,7 +114,8 @@ impl Opening {
             deadline: now.checked_add(timeout),
             timeout,
             head_only: false,
-            step: Step::Reading,
+            lost: false,
+            step: OpeningStep::Reading,
         }
     }
 
@@ -116,15 +133,15 @@ impl Opening {
     /// The server stops: who has not asked yet, or not been answered, is refused.
     pub(crate) fn drain(&mut self, retry_after: Duration) {
         // A 101 that is on its way opens a connection, which is then closed.
-        if !matches!(self.step, Step::Answering(_)) {
+        if !matches!(self.step, OpeningStep::Answering(_)) {
             self.refuse(Refusal::Draining { retry_after });
         }
     }
 
     /// A decision that was put off has come. It is carried out in the next turn.
     pub(crate) fn decide(&mut self, decision: ErasedDecision) {
-        match std::mem::replace(&mut self.step, Step::Reading) {
-            Step::Waiting(waiting) => self.step = Step::Decided(Some(decision), waiting),
+        match std::mem::replace(&mut self.step, OpeningStep::Reading) {
+            OpeningStep::Waiting(waiting) => self.step = OpeningStep::Decided(Some(decision), waiting),
             // Not what it was made for: the request has been answered otherwise.
             step => self.step = step,
         }
@@ -135,32 +152,32 @@ impl Opening {
         stream: &mut Stream,
         key: Key,
         ready: &mut Ready,
-        context: &mut Context,
-    ) -> Next {
-        if std::mem::take(&mut ready.timer) && self.deadline.is_some_and(|deadline| context.now >= deadline) {
+        context: &mut LoopContext,
+    ) -> OpeningNext {
+        if std::mem::take(&mut ready.due) && self.deadline.is_some_and(|deadline| context.now >= deadline) {
             match self.step {
-                Step::Answering(_) => return Next::Remove,
-                Step::Reading => self.refuse(Refusal::HandshakeTimeout),
-                Step::Waiting(_) | Step::Decided(..) => self.refuse(Refusal::DecisionTimeout),
+                OpeningStep::Answering(_) => return OpeningNext::Remove,
+                OpeningStep::Reading => self.refuse(Refusal::HandshakeTimeout),
+                OpeningStep::Waiting(_) | OpeningStep::Decided(..) => self.refuse(Refusal::DecisionTimeout),
             }
             // A moment more for the answer to be taken.
             self.deadline = context.now.checked_add(Duration::from_secs(1));
         }
-        if let Step::Decided(decision, waiting) = &mut self.step {
+        if let OpeningStep::Decided(decision, waiting) = &mut self.step {
             let decision = decision.take().unwrap_or(ErasedDecision::Deferred);
             let asked = Arc::clone(&waiting.asked);
             let head = std::mem::take(&mut self.head);
-            self.carry_out(decision, &head[..self.len], &asked, &context.site);
+            self.carry_out(decision, &head[..self.len], &asked, &context.server);
         }
-        while matches!(self.step, Step::Reading) && ready.read {
+        while matches!(self.step, OpeningStep::Reading) && ready.read {
             if let Some(next) = self.read(stream, key, ready, context) {
                 return next;
             }
         }
         match &mut self.step {
-            Step::Answering(answer) => {
+            OpeningStep::Answering(answer) => {
                 let before = answer.sent;
-                let next = answer.write(stream, context);
+                let next = answer.write(stream);
                 if answer.sent > before {
                     self.deadline = context.now.checked_add(self.timeout);
                 }
@@ -168,12 +185,12 @@ impl Opening {
             }
             // Whoever leaves while the decision is pending is not waited for. Who has only ended its own direction can still read
             // a page, but not speak WebSocket.
-            Step::Waiting(waiting)
-                if ready.lost || (ready.read_closed && waiting.asked.upgrade.is_some()) =>
+            OpeningStep::Waiting(waiting)
+                if self.lost || (ready.read_closed && waiting.asked.upgrade.is_some()) =>
             {
-                Next::Remove
+                OpeningNext::Remove
             }
-            _ => Next::Wait,
+            _ => OpeningNext::Wait,
         }
     }
 
@@ -183,8 +200,8 @@ impl Opening {
         stream: &mut Stream,
         key: Key,
         ready: &mut Ready,
-        context: &mut Context,
-    ) -> Option<Next> {
+        context: &mut LoopContext,
+    ) -> Option<OpeningNext> {
         let borrowed = self.head.is_empty();
         let mut octets = std::mem::take(if borrowed { &mut context.scratch } else { &mut self.head });
         if octets.len() - self.len < HEAD_STEP / 2 && octets.len() <= self.head_limit {
@@ -195,21 +212,21 @@ impl Opening {
         if let Io::Moved(count) = outcome
             && count > 0
         {
-            ready.note_read(count, room);
+            ready.note_read(stream, count, room);
             self.len += count;
             self.parse(&octets[..self.len], key, context);
             // What has come is needed again, unless the answer is on its way.
-            if borrowed && !matches!(self.step, Step::Answering(_)) {
+            if borrowed && !matches!(self.step, OpeningStep::Answering(_)) {
                 self.head = octets[..self.len].to_vec();
             }
         }
         if borrowed {
             context.scratch = octets;
-        } else if !matches!(self.step, Step::Answering(_)) {
+        } else if !matches!(self.step, OpeningStep::Answering(_)) {
             self.head = octets;
         }
         match outcome {
-            Io::Moved(0) | Io::Lost => Some(Next::Remove),
+            Io::Moved(0) | Io::Lost => Some(OpeningNext::Remove),
             Io::Blocked => {
                 ready.read = false;
                 None
@@ -219,7 +236,7 @@ impl Opening {
     }
 
     /// All that has come is `octets`.
-    fn parse(&mut self, octets: &[u8], key: Key, context: &mut Context) {
+    fn parse(&mut self, octets: &[u8], key: Key, context: &mut LoopContext) {
         match self.handshake.parse(octets) {
             Ok(None) => {}
             Ok(Some(head_len)) => self.request(octets, head_len, key, context),
@@ -228,48 +245,55 @@ impl Opening {
     }
 
     /// The head is complete: finds the route and asks its handler.
-    fn request(&mut self, octets: &[u8], head_len: usize, key: Key, context: &mut Context) {
+    fn request(&mut self, octets: &[u8], head_len: usize, key: Key, context: &mut LoopContext) {
         let request = self.handshake.request(octets);
         self.head_only = request.method() == "HEAD";
         let asked = match find(&request, context) {
-            Ok((route, upgrade)) => Asked { route, upgrade, head_len },
+            Ok((route, upgrade)) => PutRequest { route, upgrade, head_len },
             Err(refusal) => {
                 tracing::debug!(path = ?request.path(), %refusal, "refused");
                 return self.answer(&refusal.to_response());
             }
         };
-        let seat = Seat { key, mailbox: Arc::clone(&context.mailbox), waiting: OnceLock::new() };
+        let deferral = DeferralSlot { key, mailbox: Arc::clone(&context.mailbox), waiting: OnceLock::new() };
         let peer = self.peer;
-        let ask = || asked.route.handler.on_request(request, peer, asked.upgrade.is_some(), &seat);
+        let ask = || asked.route.handler.on_request(request, peer, asked.upgrade.is_some(), &deferral);
         let decision = guarded(ask).unwrap_or_else(|| {
             tracing::error!("a handler panicked on a request; it is answered with 500");
             ErasedDecision::Respond(Refusal::Internal.to_response())
         });
         let deferred = matches!(decision, ErasedDecision::Deferred);
-        match seat.waiting.into_inner() {
+        match deferral.waiting.into_inner() {
             Some(waiting) if deferred => {
-                self.step = Step::Waiting(Waiting { asked: Arc::new(asked), waiting });
+                self.step = OpeningStep::Waiting(AwaitedDecision { asked: Arc::new(asked), waiting });
                 return;
             }
             // It was put off, and then made all the same.
             Some(waiting) => waiting.store(false, Ordering::Relaxed),
             None => {}
         }
-        self.carry_out(decision, octets, &asked, &context.site);
+        self.carry_out(decision, octets, &asked, &context.server);
     }
 
-    fn carry_out(&mut self, decision: ErasedDecision, octets: &[u8], asked: &Asked, site: &Site) {
+    fn carry_out(
+        &mut self,
+        decision: ErasedDecision,
+        octets: &[u8],
+        asked: &PutRequest,
+        server: &ServerShared,
+    ) {
         match (decision, &asked.upgrade) {
             (ErasedDecision::Respond(response), _) => self.answer(&response),
             (ErasedDecision::Accept(accept, state), Some(upgrade)) => {
                 let mut out = Vec::with_capacity(256);
                 let request = self.handshake.request(octets);
-                let (accept, terms) = site.compression.offer(accept, &request, &asked.route);
+                let (accept, reservation) =
+                    compression::negotiate(&server.compression, accept, &request, &asked.route);
                 match upgrade.accept(&request, &accept, &mut out) {
                     Ok(negotiated) => {
                         let (route, early) = (Arc::clone(&asked.route), octets[asked.head_len..].to_vec());
-                        let opens = Some(Opens { negotiated, route, state, early, terms });
-                        self.step = Step::Answering(Answer { octets: out, sent: 0, opens });
+                        let opens = Some(Opens { negotiated, route, state, early, reservation });
+                        self.step = OpeningStep::Answering(OutgoingAnswer { octets: out, sent: 0, opens });
                     }
                     Err(error) => {
                         tracing::error!(%error, "a handler accepted what the client did not offer");
@@ -296,16 +320,16 @@ impl Opening {
     fn answer(&mut self, response: &Response) {
         let mut octets = Vec::with_capacity(512);
         response.encode(&httpdate::fmt_http_date(SystemTime::now()), self.head_only, &mut octets);
-        self.step = Step::Answering(Answer { octets, sent: 0, opens: None });
+        self.step = OpeningStep::Answering(OutgoingAnswer { octets, sent: 0, opens: None });
     }
 }
 
 /// The route for a request, and what it takes to accept it if it is an opening handshake.
-fn find(request: &Request<'_>, context: &Context) -> Result<(Arc<Route>, Option<Upgrade>), Refusal> {
+fn find(request: &Request<'_>, context: &LoopContext) -> Result<(Arc<Route>, Option<Upgrade>), Refusal> {
     if context.draining {
-        return Err(Refusal::Draining { retry_after: context.site.limits.retry_after });
+        return Err(Refusal::Draining { retry_after: context.server.limits.retry_after });
     }
-    let route = context.site.routes.find(request.path()).ok_or(Refusal::NotFound)?;
+    let route = context.server.routes.find(request.path()).ok_or(Refusal::NotFound)?;
     if !route.options.allowed_hosts.allows(request) {
         return Err(Refusal::HostNotAllowed);
     }
@@ -320,28 +344,34 @@ fn find(request: &Request<'_>, context: &Context) -> Result<(Arc<Route>, Option<
     Ok((Arc::clone(route), upgrade))
 }
 
-impl Answer {
-    fn write(&mut self, stream: &mut Stream, context: &Context) -> Next {
+impl OutgoingAnswer {
+    fn write(&mut self, stream: &mut Stream) -> OpeningNext {
         while self.sent < self.octets.len() {
             match stream.write(&[IoSlice::new(&self.octets[self.sent..])]) {
                 Io::Moved(count) => self.sent += count,
-                Io::Blocked => return Next::Wait,
-                Io::Lost => return Next::Remove,
+                Io::Blocked => return OpeningNext::Wait,
+                Io::Lost => return OpeningNext::Remove,
             }
         }
         match self.opens.take() {
-            Some(opens) => Next::Enter(Phase::Open(opens.open(context))),
-            None => Next::Enter(Phase::Lingering(Lingering::begin(stream, context.now))),
+            Some(opens) => OpeningNext::Open(opens),
+            None => OpeningNext::Linger,
         }
     }
 }
 
 impl Opens {
-    fn open(self, context: &Context) -> Open {
-        let Opens { negotiated, route, state, early, terms } = self;
+    pub(crate) fn route_id(&self) -> RouteId {
+        self.route.id()
+    }
+
+    pub(crate) fn open(self, context: &LoopContext) -> Open {
+        let Opens { negotiated, route, state, early, reservation } = self;
         let mut connection = Connection::server(Arc::clone(&route.config), negotiated, context.now);
-        terms.hand_over(&mut connection);
-        let mut open = Open::new(connection, &route, state, &early);
+        if let Some(reservation) = reservation {
+            connection.hold_reservation(reservation);
+        }
+        let mut open = Open::new(connection, state, &early);
         if context.draining {
             open.drain();
         }

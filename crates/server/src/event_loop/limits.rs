@@ -1,6 +1,6 @@
 //! How many connections there are, in the whole server and from each address.
 
-use crate::event_loop::mailbox::lock;
+use crate::sync::lock;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 pub(crate) struct Counters {
     totals: Arc<Totals>,
     /// What all connections hold whose address is not counted.
-    nobodys: Arc<Place>,
+    uncounted_ip: Arc<CountedBy>,
 }
 
 #[derive(Debug)]
@@ -31,10 +31,10 @@ struct ByIp {
 
 /// One counted connection: uncounted when it is dropped. As small as can be, since each connection has one.
 #[derive(Debug)]
-pub(crate) struct Counted(Arc<Place>);
+pub(crate) struct Counted(Arc<CountedBy>);
 
 #[derive(Debug)]
-struct Place {
+struct CountedBy {
     totals: Arc<Totals>,
     /// The address, if it is counted.
     ip: Option<IpAddr>,
@@ -54,7 +54,7 @@ impl Counters {
             most: most.unwrap_or(usize::MAX),
             by_ip: most_by_ip.map(|most| ByIp { most, open: Mutex::new(HashMap::new()) }),
         });
-        Counters { nobodys: Arc::new(Place { totals: Arc::clone(&totals), ip: None }), totals }
+        Counters { uncounted_ip: Arc::new(CountedBy { totals: Arc::clone(&totals), ip: None }), totals }
     }
 
     /// Counts a connection if the limits allow it.
@@ -64,14 +64,14 @@ impl Counters {
         if open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_err() {
             return Err(Refused::Connections);
         }
-        let mut counted = Counted(Arc::clone(&self.nobodys));
+        let mut counted = Counted(Arc::clone(&self.uncounted_ip));
         if let (Some(by_ip), Some(ip)) = (by_ip, ip) {
             let mut open = lock(&by_ip.open);
             if open.get(&ip).copied().unwrap_or(0) >= by_ip.most {
                 return Err(Refused::ConnectionsFromAddress);
             }
             *open.entry(ip).or_insert(0) += 1;
-            counted.0 = Arc::new(Place { totals: Arc::clone(&self.totals), ip: Some(ip) });
+            counted.0 = Arc::new(CountedBy { totals: Arc::clone(&self.totals), ip: Some(ip) });
         }
         Ok(counted)
     }
@@ -83,7 +83,7 @@ impl Counters {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        let Place { totals, ip } = &*self.0;
+        let CountedBy { totals, ip } = &*self.0;
         totals.open.fetch_sub(1, Ordering::Relaxed);
         if let (Some(by_ip), Some(ip)) = (&totals.by_ip, ip) {
             let mut open = lock(&by_ip.open);

@@ -1,10 +1,11 @@
 //! How other threads reach an event loop: a queue and a waker.
 
-use crate::api::handler::ErasedDecision;
+use crate::api::decision::ErasedDecision;
 use crate::event_loop::slab::Key;
 use crate::event_loop::stream::{PeerAddr, Stream};
+use crate::sync::lock;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// What a loop is asked to do.
@@ -76,9 +77,4 @@ impl Mailbox {
     pub(crate) fn load(&self) -> usize {
         self.load.load(Ordering::Relaxed)
     }
-}
-
-/// Locks, whatever happened to the thread that held the lock before: no invariant spans a panic here.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,10 +7,10 @@ pub(crate) mod slab;
 pub(crate) mod stream;
 pub(crate) mod wheel;
 
-use crate::api::handler::ErasedDecision;
+use crate::api::decision::ErasedDecision;
 use crate::connection::opening::Opening;
-use crate::connection::slot::{Next, Phase, Slot};
-use crate::context::{Context, Site};
+use crate::connection::slot::{Slot, SlotNext};
+use crate::context::{LoopContext, ServerShared};
 use crate::event_loop::limits::{Counted, Refused};
 use crate::event_loop::listener::Listener;
 use crate::event_loop::mailbox::{Command, Mailbox};
@@ -41,7 +41,7 @@ pub(crate) struct EventLoop {
     events: Events,
     slots: Slab<Slot>,
     wheel: Wheel,
-    context: Context,
+    context: LoopContext,
     /// Only the first loop has any.
     listeners: Vec<Listener>,
     /// All loops of the server, to spread connections over.
@@ -68,7 +68,7 @@ pub(crate) fn prepare() -> io::Result<(Poll, Arc<Mailbox>)> {
 impl EventLoop {
     pub(crate) fn new(
         poll: Poll,
-        site: Arc<Site>,
+        server: Arc<ServerShared>,
         mailbox: Arc<Mailbox>,
         loops: Vec<Arc<Mailbox>>,
         mut listeners: Vec<Listener>,
@@ -76,7 +76,7 @@ impl EventLoop {
         for (index, listener) in listeners.iter_mut().enumerate() {
             listener.register(poll.registry(), Token(FIRST_LISTENER - index))?;
         }
-        let context = Context::new(site, mailbox);
+        let context = LoopContext::new(server, mailbox);
         Ok(EventLoop {
             poll,
             events: Events::with_capacity(EVENTS),
@@ -120,12 +120,12 @@ impl EventLoop {
 
     fn wait(&mut self, accept_again: Option<Duration>) -> Option<Duration> {
         if !self.listed.is_empty() {
-            self.context.trim(self.context.now);
+            self.context.lent.trim(self.context.now);
             return Some(Duration::ZERO);
         }
         let now = Instant::now();
         let stop = self.stop_at.map(|at| at.saturating_duration_since(now));
-        let waits = [accept_again, self.wheel.wait(now), self.context.trim(now), stop];
+        let waits = [accept_again, self.wheel.wait(now), self.context.lent.trim(now), stop];
         waits.into_iter().flatten().min()
     }
 
@@ -148,8 +148,10 @@ impl EventLoop {
         let read_closed = event.is_read_closed() || event.is_error();
         slot.ready.read |= event.is_readable() || read_closed;
         slot.ready.read_closed |= read_closed;
-        slot.ready.lost |= event.is_error() || event.is_write_closed();
         slot.ready.write |= event.is_writable();
+        if let Some(opening) = slot.opening() {
+            opening.lost |= event.is_error() || event.is_write_closed();
+        }
         self.take_turn(key);
     }
 
@@ -170,13 +172,13 @@ impl EventLoop {
     fn take_turn(&mut self, key: Key) {
         let Some(slot) = self.slots.get_mut(key) else { return };
         match slot.turn(key, &mut self.context) {
-            Next::Wait | Next::Enter(_) => {}
-            Next::Again => {
+            SlotNext::Wait => {}
+            SlotNext::Again => {
                 if !std::mem::replace(&mut slot.listed, true) {
                     self.listed.push(key);
                 }
             }
-            Next::Remove => return self.remove(key),
+            SlotNext::Remove => return self.remove(key),
         }
         if let Some(deadline) = slot.deadline() {
             slot.armed = Some(self.wheel.arm(key, slot.armed, deadline));
@@ -191,7 +193,7 @@ impl EventLoop {
             self.context.mailbox.load.fetch_sub(1, Ordering::Relaxed);
         }
         // What the connection carries is the application's, and may panic when it is dropped.
-        guarded(|| slot.finish(key, &mut self.context));
+        guarded(|| slot.finish(key, &self.context));
     }
 
     fn accept(&mut self) -> Option<Duration> {
@@ -214,7 +216,7 @@ impl EventLoop {
             Some(PeerAddr::Ip(addr)) => Some(addr.ip()),
             _ => None,
         };
-        match self.context.site.counters.count(ip) {
+        match self.context.server.counters.count(ip) {
             Ok(counted) => {
                 let least = self.loops.iter().min_by_key(|mailbox| mailbox.load());
                 let mailbox = Arc::clone(least.unwrap_or(&self.context.mailbox));
@@ -230,7 +232,7 @@ impl EventLoop {
     }
 
     fn adopt(&mut self, stream: Stream, peer: Option<PeerAddr>, counted: Counted) {
-        let limits = &self.context.site.limits;
+        let limits = &self.context.server.limits;
         let opening = Opening::new(&limits.head, limits.handshake_timeout, peer, self.context.now);
         self.insert(stream, opening, Some(counted));
     }
@@ -242,10 +244,10 @@ impl EventLoop {
         tracing::debug!(
             ?peer,
             ?refused,
-            open = self.context.site.counters.open(),
+            open = self.context.server.counters.open(),
             "a connection over a limit"
         );
-        let limits = &self.context.site.limits;
+        let limits = &self.context.server.limits;
         let refusal = Refusal::TooManyConnections { retry_after: limits.retry_after };
         let opening = Opening::refused(refusal, limits.handshake_timeout, self.context.now);
         self.refused += 1;
@@ -253,7 +255,7 @@ impl EventLoop {
     }
 
     fn insert(&mut self, stream: Stream, opening: Opening, counted: Option<Counted>) {
-        let slot = Slot::new(stream, Phase::Opening(Box::new(opening)), counted);
+        let slot = Slot::new(stream, opening, counted);
         let uncounted = slot.is_uncounted();
         let Some(key) = self.slots.insert_with(|_| slot) else {
             tracing::error!("no place for another connection");
@@ -291,14 +293,13 @@ impl EventLoop {
     }
 
     fn attend(&mut self, key: Key) {
-        if let Some(Slot { phase: Phase::Open(open), .. }) = self.slots.get_mut(key) {
-            open.attend();
+        if self.slots.get_mut(key).is_some_and(Slot::attend) {
             self.take_turn(key);
         }
     }
 
     fn decide(&mut self, key: Key, decision: ErasedDecision) {
-        if let Some(Slot { phase: Phase::Opening(opening), .. }) = self.slots.get_mut(key) {
+        if let Some(opening) = self.slots.get_mut(key).and_then(Slot::opening) {
             guarded(|| opening.decide(decision));
             self.take_turn(key);
         } else {
@@ -316,7 +317,7 @@ impl EventLoop {
             }
             slot.armed = None;
             if slot.deadline().is_some_and(|deadline| deadline <= self.context.now) {
-                slot.ready.timer = true;
+                slot.ready.due = true;
                 self.take_turn(key);
             } else if let Some(deadline) = slot.deadline() {
                 slot.armed = Some(self.wheel.arm(key, None, deadline));

@@ -1,5 +1,6 @@
 //! The sockets a server speaks over, behind one type.
 
+use framewright_driver::{Io, Transport, moved};
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
 use std::fmt;
@@ -33,17 +34,6 @@ pub(crate) enum Stream {
     Unix(mio::net::UnixStream),
 }
 
-/// What a read or write came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Io {
-    /// So many octets; 0 from a read is the end of the stream.
-    Moved(usize),
-    /// Not now: readiness will be announced.
-    Blocked,
-    /// The connection is gone.
-    Lost,
-}
-
 impl Stream {
     pub(crate) fn peer_addr(&self) -> Option<PeerAddr> {
         match self {
@@ -52,20 +42,21 @@ impl Stream {
             Stream::Unix(_) => Some(PeerAddr::Unix),
         }
     }
+}
 
+impl Transport for Stream {
     #[inline]
-    pub(crate) fn read(&mut self, target: &mut [u8]) -> Io {
-        outcome(|| match self {
+    fn read(&mut self, target: &mut [u8]) -> Io {
+        moved(|| match self {
             Stream::Tcp(stream) => stream.read(target),
             #[cfg(unix)]
             Stream::Unix(stream) => stream.read(target),
         })
     }
 
-    /// A plain write for one slice: it costs less than a vectored one.
     #[inline]
-    pub(crate) fn write(&mut self, slices: &[IoSlice<'_>]) -> Io {
-        outcome(|| match (&mut *self, slices) {
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> Io {
+        moved(|| match (&mut *self, slices) {
             (Stream::Tcp(stream), [one]) => stream.write(one),
             (Stream::Tcp(stream), slices) => stream.write_vectored(slices),
             #[cfg(unix)]
@@ -75,28 +66,12 @@ impl Stream {
         })
     }
 
-    /// Ends our direction. Errors mean that the connection is gone, which the next read tells.
-    pub(crate) fn shutdown_write(&self) {
+    fn shutdown(&mut self, how: Shutdown) {
         let _ = match self {
-            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Stream::Tcp(stream) => stream.shutdown(how),
             #[cfg(unix)]
-            Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
+            Stream::Unix(stream) => stream.shutdown(how),
         };
-    }
-}
-
-/// Repeats what a signal interrupted, and sorts the rest.
-#[inline]
-fn outcome(mut call: impl FnMut() -> io::Result<usize>) -> Io {
-    loop {
-        match call() {
-            Ok(count) => return Io::Moved(count),
-            Err(error) => match error.kind() {
-                io::ErrorKind::Interrupted => {}
-                io::ErrorKind::WouldBlock => return Io::Blocked,
-                _ => return Io::Lost,
-            },
-        }
     }
 }
 

@@ -17,8 +17,8 @@ const KEEP_AT_MOST: u64 = 256 << 20;
 pub(crate) const TRUST: usize = 16;
 /// The room of the smallest buffer for a tail.
 const LEAST_TAIL: usize = 64;
-/// Nothing is kept here that nobody has wanted for so long.
-pub(crate) const KEEP_FOR: Duration = Duration::from_secs(2);
+/// How long a buffer, a compressor or a decompressor is kept that nothing has used.
+pub const KEEP_FOR: Duration = Duration::from_secs(2);
 
 /// What can wait here: empty, but for its room.
 pub(crate) trait Buffer {

@@ -1,19 +1,23 @@
-//! What a connection keeps of messages in parts, and in which buffer: the loop's own serves everybody, so what is left in it at
-//! the end of a turn is parked.
+//! Which buffer holds what has arrived of a message in parts. The event loop's own buffer serves all
+//! its connections, so what is left in it at the end of a turn is parked in another one.
 
-use crate::context::SHORT_TAIL;
 use crate::pool::{Pool, TRUST};
 use framewright::RecvBuffer;
 use std::time::Instant;
 
-/// The most octets that one read of a large frame takes, so that each piece is unmasked while it is in cache, and so that a
-/// large message does not keep the loop from its other connections.
+/// A tail of an incomplete frame up to this many bytes is copied to the event loop's buffer and
+/// back; a longer one gets a buffer that is read into directly.
+pub const SHORT_TAIL: usize = 4 << 10;
+
+/// The most bytes that one read of a large frame takes, so that each piece is unmasked while it is in
+/// cache, and so that a large message does not keep the loop from its other connections.
 const LARGE_READ: usize = 256 << 10;
 
 /// From this read size on, large frames are read in larger pieces than it says.
 const STEADY_SIZE_FOR_LARGE_READS: usize = 4 << 10;
 
-/// How many octets the next read is to have room for at least, and asks for at most.
+/// The room in bytes that the next read needs at least, and the most that it asks for. `direct`: into
+/// the connection's own buffer. `steady`: the usual read size.
 pub(crate) fn reach(rx: &RecvBuffer, direct: bool, steady: usize) -> (usize, usize) {
     if !direct {
         return (1, steady);
@@ -21,8 +25,8 @@ pub(crate) fn reach(rx: &RecvBuffer, direct: bool, steady: usize) -> (usize, usi
     if steady < STEADY_SIZE_FOR_LARGE_READS {
         return (steady, steady);
     }
-    // Room for what is to come, but for no more than has come: a declared length allocates nothing. Between fragments nobody
-    // knows what is to come.
+    // Room for the rest of the frame, but for no more than has arrived: a declared length allocates
+    // nothing. Between fragments the rest is unknown.
     let wanted = match rx.frame_remaining() {
         0 => steady,
         remaining => usize::try_from(remaining).unwrap_or(usize::MAX),
@@ -30,8 +34,8 @@ pub(crate) fn reach(rx: &RecvBuffer, direct: bool, steady: usize) -> (usize, usi
     (wanted.min(rx.len()).max(1), LARGE_READ.max(steady))
 }
 
-/// Where there is no room for the next read, moves what has come to a larger buffer that was used before, if there is one: it
-/// costs a copy, and no page faults.
+/// Where the next read has no room, moves what has arrived to a larger buffer from the pool, if there
+/// is one: that costs a copy, and no page faults.
 pub(crate) fn grow(rx: &mut RecvBuffer, least: usize, pool: &mut Pool<RecvBuffer>, now: Instant) {
     let come = rx.len();
     if come + least <= rx.capacity() {
@@ -45,8 +49,8 @@ pub(crate) fn grow(rx: &mut RecvBuffer, least: usize, pool: &mut Pool<RecvBuffer
     }
 }
 
-/// Moves what is left in a buffer that goes on to others: a short tail to a buffer of about its size, a long one to a buffer
-/// that grows with what arrives. `None` if nothing is.
+/// Moves what is left in a buffer that goes on to other connections: a short tail to a buffer of about
+/// its size, a long one to a buffer that grows with what arrives. `None` if nothing is left.
 pub(crate) fn park(
     rx: &mut RecvBuffer,
     pool: &mut Pool<RecvBuffer>,
@@ -66,14 +70,15 @@ pub(crate) fn park(
     Some(own)
 }
 
-/// Whether a connection keeps its own buffer: what lies in it and what is to come fill a quarter of it.
+/// Whether a connection keeps its own buffer: what lies in it and the rest of the frame fill a quarter
+/// of it.
 pub(crate) fn pays_for(own: &RecvBuffer) -> bool {
     let remaining = usize::try_from(own.frame_remaining()).unwrap_or(usize::MAX);
     let len = own.len();
     len > SHORT_TAIL && own.capacity() / 4 <= len.saturating_add(remaining.min(TRUST * len))
 }
 
-/// The length of a frame whose last octets the next read can bring; 0 if more are to come, or none.
+/// The length of a frame whose last bytes the next read can bring; 0 if more are missing, or none.
 pub(crate) fn nearly_complete(parked: &RecvBuffer) -> usize {
     match usize::try_from(parked.frame_remaining()) {
         Ok(remaining) if remaining > 0 && remaining <= LARGE_READ => parked.len() + remaining,

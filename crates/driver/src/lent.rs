@@ -1,0 +1,181 @@
+//! What all connections of an event loop are lent in turn, so that one at rest holds none of it.
+
+use crate::parking::{self, SHORT_TAIL};
+use crate::pool::{KEEP_FOR, Pool};
+use framewright::deflate::{Codec, DeflateMemory};
+use framewright::{Connection, RecvBuffer, TransmitBuffer};
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The buffers, and the compressors and decompressors, of one event loop.
+///
+/// One connection at a time has the receive buffer, the transmit buffer and the codec, for one turn.
+/// Buffers that large messages need are pooled, and freed when nothing has used them for
+/// [`KEEP_FOR`].
+pub struct Lent {
+    /// Read into and decoded from by one connection at a time; empty in between.
+    pub(crate) rx: RecvBuffer,
+    rx_room: usize,
+    /// For large messages in parts.
+    pub(crate) large: Pool<RecvBuffer>,
+    /// For what is parked up to [`SHORT_TAIL`].
+    pub(crate) tails: Pool<RecvBuffer>,
+    /// Encoded into by one connection at a time, unless its last write was not taken whole.
+    tx: Option<Box<TransmitBuffer>>,
+    /// Those that such connections have given back.
+    tx_pool: Pool<TransmitBuffer>,
+    /// None until a connection needs it, and none after nothing has used it for a while.
+    codec: Option<Box<Codec>>,
+    codec_used: Option<Instant>,
+    memory: Arc<DeflateMemory>,
+    /// A turn has what is lent. Before one: the last turn has panicked.
+    out: bool,
+}
+
+/// The most bytes of buffers for short tails that wait for their next use.
+const KEEP_TAILS: usize = 64 << 10;
+
+/// The room in bytes of a new transmit buffer.
+const NEW_TX: usize = 16 << 10;
+
+/// A transmit buffer that has grown beyond this many bytes is lent only to a connection that may need
+/// it.
+const KEEP_TX: usize = 256 << 10;
+
+impl Lent {
+    /// Buffers for an event loop that calls [`trim`](Lent::trim).
+    ///
+    /// `read_size`: the most bytes that a read of short frames asks for. `max_message`: the largest
+    /// message in bytes that a connection holds whole, which decides how much is pooled. `memory`:
+    /// what compression may hold.
+    #[must_use]
+    pub fn new(read_size: usize, max_message: u64, memory: Arc<DeflateMemory>) -> Self {
+        Lent::with_pools(read_size, Pool::for_messages(max_message), Pool::for_messages(max_message), memory)
+    }
+
+    /// Buffers for an event loop that never calls [`trim`](Lent::trim): none that a large message has
+    /// needed is kept.
+    #[must_use]
+    pub fn untrimmed(read_size: usize, memory: Arc<DeflateMemory>) -> Self {
+        Lent::with_pools(read_size, Pool::with_keep(0), Pool::with_keep(0), memory)
+    }
+
+    fn with_pools(
+        read_size: usize,
+        large: Pool<RecvBuffer>,
+        tx_pool: Pool<TransmitBuffer>,
+        memory: Arc<DeflateMemory>,
+    ) -> Self {
+        let rx_room = read_size + 2 * SHORT_TAIL;
+        Lent {
+            rx: RecvBuffer::with_capacity(rx_room),
+            rx_room,
+            large,
+            tails: Pool::with_keep(KEEP_TAILS),
+            tx: None,
+            tx_pool,
+            codec: None,
+            codec_used: None,
+            memory,
+            out: false,
+        }
+    }
+
+    /// Lends what a connection needs to send and to inflate. `parked` is its receive buffer, if it has
+    /// one.
+    ///
+    /// For [`Turn::run`](crate::Turn::run), which does it itself, and for a driver whose application
+    /// sends between two turns.
+    #[inline]
+    pub fn lend(&mut self, connection: &mut Connection, parked: Option<&RecvBuffer>, now: Instant) {
+        if std::mem::replace(&mut self.out, true) {
+            self.renew();
+        }
+        // What a large message is answered with may be as large.
+        let tx = self.take_transmit_buffer(parked.map_or(0, parking::nearly_complete));
+        if let Some(back) = connection.lend_transmit_buffer(tx) {
+            // The connection has one, in which something is queued.
+            self.put_transmit_buffer(back, now);
+        }
+        if connection.compresses() {
+            let codec = self.codec.take().unwrap_or_else(|| Box::new(Codec::new(Arc::clone(&self.memory))));
+            self.codec = connection.lend_codec(codec);
+        }
+    }
+
+    /// Takes back what [`lend`](Lent::lend) has lent, but for a transmit buffer in which something is
+    /// queued.
+    #[inline]
+    pub fn reclaim(&mut self, connection: &mut Connection, now: Instant) {
+        self.out = false;
+        if let Some(codec) = connection.reclaim_codec() {
+            self.codec = Some(codec);
+            self.codec_used = Some(now);
+        }
+        if let Some(tx) = connection.reclaim_transmit_buffer() {
+            self.put_transmit_buffer(tx, now);
+        }
+        if self.rx.capacity() > 2 * self.rx_room {
+            self.rx = RecvBuffer::with_capacity(self.rx_room);
+        }
+    }
+
+    /// After a turn of `connection` that has panicked: drops what it was lent.
+    pub(crate) fn discard(&mut self, connection: &mut Connection) {
+        drop(connection.reclaim_codec());
+        drop(connection.reclaim_transmit_buffer());
+        self.out = false;
+        self.renew();
+    }
+
+    /// Makes the receive buffer anew, which a panic may have left with a part of a stream.
+    #[cold]
+    fn renew(&mut self) {
+        self.rx = RecvBuffer::with_capacity(self.rx_room);
+    }
+
+    /// A transmit buffer: a large one, if there is one and the answer to a message of `message` bytes
+    /// may need it.
+    #[inline]
+    fn take_transmit_buffer(&mut self, message: usize) -> Box<TransmitBuffer> {
+        let large =
+            if message > KEEP_TX { self.tx_pool.take(message / 2..=message.saturating_mul(2)) } else { None };
+        large
+            .or_else(|| self.tx.take())
+            .or_else(|| self.tx_pool.take(NEW_TX..=KEEP_TX))
+            .unwrap_or_else(|| Box::new(TransmitBuffer::with_capacity(NEW_TX)))
+    }
+
+    #[inline]
+    fn put_transmit_buffer(&mut self, tx: Box<TransmitBuffer>, now: Instant) {
+        if self.tx.is_none() && tx.capacity() <= KEEP_TX {
+            self.tx = Some(tx);
+        } else {
+            self.tx_pool.put(now, tx);
+        }
+    }
+
+    /// Frees what nothing has used for [`KEEP_FOR`]. Returns how long until there is something to
+    /// free; `None` if nothing waits for that.
+    pub fn trim(&mut self, now: Instant) -> Option<Duration> {
+        let waits =
+            [self.large.trim(now), self.tails.trim(now), self.tx_pool.trim(now), self.trim_codec(now)];
+        waits.into_iter().flatten().min()
+    }
+
+    fn trim_codec(&mut self, now: Instant) -> Option<Duration> {
+        let idle = now.saturating_duration_since(self.codec_used?);
+        if idle < KEEP_FOR {
+            return Some(KEEP_FOR - idle);
+        }
+        (self.codec, self.codec_used) = (None, None);
+        None
+    }
+}
+
+impl fmt::Debug for Lent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lent") // what the buffers held was a peer's
+    }
+}

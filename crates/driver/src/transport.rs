@@ -1,0 +1,164 @@
+//! What a driver knows of a transport: how to move bytes over it, and what the poll has said of it.
+
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
+
+/// A stream of bytes that never blocks: a socket, or TLS over one.
+pub trait Transport {
+    /// Reads once into `target`, which is not empty.
+    fn read(&mut self, target: &mut [u8]) -> Io;
+
+    /// Writes once from `slices`. A plain write serves one slice best: it costs less than a vectored
+    /// one.
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> Io;
+
+    /// Ends our direction, or both. A failure means that the transport is gone, which the next read
+    /// tells.
+    fn shutdown(&mut self, how: Shutdown);
+
+    /// Whether a read of fewer bytes than there was room for has emptied the transport, so that an
+    /// event announces the next ones.
+    ///
+    /// The default is right for a plain socket: true where readiness comes from epoll or kqueue,
+    /// which announce bytes as they arrive. Elsewhere the poll announces nothing more until a read
+    /// was refused.
+    fn short_read_empties(&self) -> bool {
+        cfg!(any(
+            target_os = "linux",
+            target_os = "android",
+            target_os = "macos",
+            target_os = "ios",
+            target_os = "freebsd",
+            target_os = "netbsd",
+            target_os = "openbsd",
+            target_os = "dragonfly",
+        ))
+    }
+}
+
+/// What a read or a write came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "a driver has to handle each")]
+pub enum Io {
+    /// This many bytes; 0 from a read is the end of the stream.
+    Moved(usize),
+    /// Not now: readiness will be announced.
+    Blocked,
+    /// The transport has failed.
+    Lost,
+}
+
+/// Calls a system call again while a signal interrupts it, and sorts what it returns.
+#[inline]
+pub fn moved(mut call: impl FnMut() -> io::Result<usize>) -> Io {
+    loop {
+        match call() {
+            Ok(count) => return Io::Moved(count),
+            Err(error) => match error.kind() {
+                io::ErrorKind::Interrupted => {}
+                io::ErrorKind::WouldBlock => return Io::Blocked,
+                _ => return Io::Lost,
+            },
+        }
+    }
+}
+
+/// What there may be to do with a transport: noted edge by edge as a poll tells it, cleared as it is
+/// done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "a driver makes and sets it")]
+pub struct Ready {
+    /// There may be something to read, or the end of the stream.
+    pub read: bool,
+    /// The end of the stream may lie behind what there is to read: a short read does not mean that
+    /// there is nothing more.
+    pub read_closed: bool,
+    /// There may be room to write where there was none.
+    pub write: bool,
+    /// A deadline of the connection may have passed.
+    pub due: bool,
+}
+
+impl Ready {
+    /// Notes a read of `count` bytes that had room for `room`.
+    #[inline]
+    pub fn note_read(&mut self, transport: &impl Transport, count: usize, room: usize) {
+        if count < room && !self.read_closed && transport.short_read_empties() {
+            self.read = false;
+        }
+    }
+
+    /// Notes a read that found nothing: an event announces what comes, the end of the stream too.
+    #[inline]
+    pub fn note_blocked(&mut self) {
+        (self.read, self.read_closed) = (false, false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Socket;
+
+    impl Transport for Socket {
+        fn read(&mut self, _: &mut [u8]) -> Io {
+            Io::Blocked
+        }
+
+        fn write(&mut self, _: &[IoSlice<'_>]) -> Io {
+            Io::Blocked
+        }
+
+        fn shutdown(&mut self, _: Shutdown) {}
+    }
+
+    /// Bytes come a record at a time: a short read says nothing.
+    struct Records;
+
+    impl Transport for Records {
+        fn read(&mut self, _: &mut [u8]) -> Io {
+            Io::Blocked
+        }
+
+        fn write(&mut self, _: &[IoSlice<'_>]) -> Io {
+            Io::Blocked
+        }
+
+        fn shutdown(&mut self, _: Shutdown) {}
+
+        fn short_read_empties(&self) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn a_short_read_empties_a_socket_unless_its_end_is_near() {
+        let after = |read_closed, count| {
+            let mut ready = Ready { read: true, read_closed, ..Ready::default() };
+            ready.note_read(&Socket, count, 10);
+            ready.read
+        };
+        assert!(after(false, 10), "there may be more");
+        assert_eq!(after(false, 9), !Socket.short_read_empties());
+        assert!(after(true, 9), "the end is still to be read");
+    }
+
+    #[test]
+    fn a_transport_of_records_is_read_until_it_refuses() {
+        let mut ready = Ready { read: true, read_closed: true, ..Ready::default() };
+        ready.note_read(&Records, 9, 10);
+        assert!(ready.read);
+        ready.note_blocked();
+        assert_eq!(ready, Ready::default());
+    }
+
+    #[test]
+    fn an_interrupted_call_is_repeated() {
+        let mut calls = [Err(io::ErrorKind::Interrupted), Ok(3)].into_iter();
+        let interrupted = || calls.next().expect("two calls").map_err(io::Error::from);
+        assert_eq!(moved(interrupted), Io::Moved(3));
+        assert_eq!(moved(|| Err(io::ErrorKind::WouldBlock.into())), Io::Blocked);
+        assert_eq!(moved(|| Err(io::ErrorKind::BrokenPipe.into())), Io::Lost);
+    }
+}

@@ -1,0 +1,225 @@
+//! A handler without its type, so that routes with different ones stand in one table.
+//!
+//! What calls a handler for each message is here, where its type is known: nothing between decoding
+//! and the handler is called through a pointer.
+
+use crate::api::decision::ErasedDecision;
+use crate::api::handle::{Outgoing, Popped, Remote};
+use crate::api::handler::{DeferralSlot, Handler, Incoming};
+use crate::api::socket::{CallbackParts, Socket};
+use crate::event_loop::mailbox::Mailbox;
+use crate::event_loop::slab::Key;
+use crate::event_loop::stream::{PeerAddr, Stream};
+use framewright::handshake::Request;
+use framewright::{Connection, Event, Message, SendError, State};
+use framewright_driver::{Application, Lent, Next, Peer, Ready, Turn};
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A [`Handler`] without its type.
+pub(crate) trait ErasedHandler: Send + Sync {
+    fn on_request(
+        &self,
+        request: Request<'_>,
+        peer: Option<PeerAddr>,
+        websocket: bool,
+        deferral: &DeferralSlot,
+    ) -> ErasedDecision;
+
+    /// The turn of an open connection. `first`: it is to be told that it is open.
+    fn turn(
+        &self,
+        open: OpenParts<'_>,
+        state: &mut dyn Any,
+        lent: &mut Lent,
+        read_size: usize,
+        first: bool,
+    ) -> Next;
+
+    /// Tells the handler what it has not been told, and writes what can be written.
+    fn finish(&self, open: OpenParts<'_>, state: &mut dyn Any);
+}
+
+/// What a turn of an open connection works with.
+pub(crate) struct OpenParts<'a> {
+    pub(crate) turn: &'a mut Turn,
+    pub(crate) stream: &'a mut Stream,
+    pub(crate) ready: &'a mut Ready,
+    pub(crate) remote: &'a mut Option<Arc<Remote>>,
+    /// A handle has queued something.
+    pub(crate) attend: &'a mut bool,
+    pub(crate) mailbox: &'a Arc<Mailbox>,
+    pub(crate) key: Key,
+    pub(crate) id: u64,
+    pub(crate) now: Instant,
+}
+
+impl<H: Handler> ErasedHandler for H {
+    fn on_request(
+        &self,
+        request: Request<'_>,
+        peer: Option<PeerAddr>,
+        websocket: bool,
+        deferral: &DeferralSlot,
+    ) -> ErasedDecision {
+        self.on_request(&Incoming::new(request, peer, websocket, deferral)).erase()
+    }
+
+    fn turn(
+        &self,
+        open: OpenParts<'_>,
+        state: &mut dyn Any,
+        lent: &mut Lent,
+        read_size: usize,
+        first: bool,
+    ) -> Next {
+        let OpenParts { turn, stream, ready, remote, attend, mailbox, key, id, now } = open;
+        let state = typed(state);
+        let mut callbacks = Callbacks { handler: self, state, remote, attend, mailbox, key, id, first };
+        turn.run(stream, ready, lent, read_size, now, &mut callbacks)
+    }
+
+    fn finish(&self, open: OpenParts<'_>, state: &mut dyn Any) {
+        let OpenParts { turn, stream, ready, remote, attend, mailbox, key, id, now } = open;
+        let state = typed(state);
+        let mut callbacks =
+            Callbacks { handler: self, state, remote, attend, mailbox, key, id, first: false };
+        turn.finish(stream, ready, now, &mut callbacks);
+    }
+}
+
+fn typed<S: 'static>(state: &mut dyn Any) -> &mut S {
+    state.downcast_mut().expect("a connection's state is of its route's type")
+}
+
+/// A handler and its connection, for the length of a turn.
+struct Callbacks<'a, H: Handler> {
+    handler: &'a H,
+    state: &'a mut H::State,
+    remote: &'a mut Option<Arc<Remote>>,
+    attend: &'a mut bool,
+    mailbox: &'a Arc<Mailbox>,
+    key: Key,
+    id: u64,
+    first: bool,
+}
+
+impl<H: Handler> Callbacks<'_, H> {
+    #[inline]
+    fn call(&mut self, peer: Peer<'_, Stream>, call: impl FnOnce(&H, &mut Socket<'_, '_, H::State>)) {
+        let Callbacks { handler, state, remote, mailbox, key, id, .. } = self;
+        let mut parts = CallbackParts { peer, remote, mailbox, key: *key, id: *id };
+        call(handler, &mut Socket::new(&mut parts, state));
+    }
+
+    /// The connection takes nothing more from handles.
+    fn close_handles(&self) {
+        if let Some(remote) = &self.remote {
+            remote.close();
+        }
+    }
+}
+
+impl<H: Handler> Application<Stream> for Callbacks<'_, H> {
+    const KNOWS_THE_END_FIRST: bool = true;
+
+    #[inline]
+    fn on_turn(&mut self, peer: Peer<'_, Stream>) {
+        if std::mem::take(&mut self.first) {
+            self.call(peer, |handler, socket| handler.on_open(socket));
+        }
+    }
+
+    #[inline]
+    fn on_event(&mut self, peer: Peer<'_, Stream>, event: Event<'_>) {
+        match event {
+            Event::Message(message) => {
+                self.call(peer, |handler, socket| handler.on_message(socket, message));
+            }
+            Event::Chunk(chunk) => self.call(peer, |handler, socket| handler.on_chunk(socket, chunk)),
+            Event::Ping(data) => self.call(peer, |handler, socket| handler.on_ping(socket, data)),
+            Event::Pong(data) => self.call(peer, |handler, socket| handler.on_pong(socket, data)),
+            Event::Writable => {
+                let mut is_open = true;
+                self.call(peer, |handler, socket| {
+                    handler.on_writable(socket);
+                    is_open = socket.is_open();
+                });
+                // A write follows: whoever sees a Close frame finds the handles closed.
+                if !is_open {
+                    self.close_handles();
+                }
+            }
+            Event::Closed(closure) => {
+                self.close_handles();
+                tracing::debug!(
+                    connection = self.id,
+                    code = closure.code(),
+                    cause = ?closure.cause,
+                    "closed"
+                );
+                self.handler.on_close(self.state, &closure);
+            }
+            // The answer is queued, and `Closed` follows.
+            _ => {}
+        }
+    }
+
+    #[inline]
+    fn queue(&mut self, connection: &mut Connection, now: Instant) {
+        if *self.attend {
+            self.send_queued(connection, now);
+        }
+        // Before the peer learns of it: who sees the Close frame finds the handles closed.
+        if connection.state() != State::Open {
+            self.close_handles();
+        }
+    }
+
+    #[inline]
+    fn has_queued(&self, connection: &Connection) -> bool {
+        *self.attend && connection.is_writable() && !connection.is_fragmenting()
+    }
+}
+
+impl<H: Handler> Callbacks<'_, H> {
+    /// Sends what handles have queued, as far as there is room.
+    fn send_queued(&mut self, connection: &mut Connection, now: Instant) {
+        let Some(remote) = &self.remote else {
+            *self.attend = false;
+            return;
+        };
+        if remote.aborts() {
+            connection.abort(now);
+        }
+        while connection.is_writable() {
+            // Control frames may come between fragments (RFC 6455, section 5.4), messages may not.
+            let item = match remote.pop(!connection.is_fragmenting()) {
+                Popped::Item(item) => item,
+                Popped::Waits => return,
+                Popped::Nothing => {
+                    *self.attend = false;
+                    return;
+                }
+            };
+            if let Err(error) = send_item(connection, item) {
+                // Checked before: open, room, and no fragments. Kept as a message in case a check is forgotten.
+                tracing::error!(%error, "a queued message could not be sent");
+            }
+        }
+        if connection.state() != State::Open {
+            *self.attend = false;
+        }
+    }
+}
+
+fn send_item(connection: &mut Connection, item: Outgoing) -> Result<(), SendError> {
+    match item {
+        Outgoing::Text(text) => connection.send(Message::Text(&text)),
+        Outgoing::Binary(payload) => connection.send(Message::Binary(&payload)),
+        Outgoing::Prepared(prepared) => connection.send_prepared(&prepared),
+        Outgoing::Ping(data) => connection.ping(&data),
+        Outgoing::Close(code, reason) => connection.close(code, &reason),
+    }
+}
