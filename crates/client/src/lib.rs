@@ -27,15 +27,12 @@
 mod backoff;
 pub mod blocking;
 mod commands;
-mod ending;
+mod connection;
 mod entropy;
 mod error;
 pub mod event_loop;
-mod link;
-mod open;
 mod opening;
 mod options;
-mod stream;
 
 pub use backoff::Backoff;
 pub use error::ConnectError;

@@ -40,8 +40,8 @@ const KEEP_TAILS: usize = 64 << 10;
 const NEW_TX: usize = 16 << 10;
 
 /// A transmit buffer that has grown beyond this many bytes is lent only to a connection that may need
-/// it.
-const KEEP_TX: usize = 256 << 10;
+/// it, and not kept for ever.
+pub const KEPT_TRANSMIT_BUFFER: usize = 256 << 10;
 
 impl Lent {
     /// Buffers for an event loop that calls [`trim`](Lent::trim).
@@ -139,17 +139,20 @@ impl Lent {
     /// may need it.
     #[inline]
     fn take_transmit_buffer(&mut self, message: usize) -> Box<TransmitBuffer> {
-        let large =
-            if message > KEEP_TX { self.tx_pool.take(message / 2..=message.saturating_mul(2)) } else { None };
+        let large = if message > KEPT_TRANSMIT_BUFFER {
+            self.tx_pool.take(message / 2..=message.saturating_mul(2))
+        } else {
+            None
+        };
         large
             .or_else(|| self.tx.take())
-            .or_else(|| self.tx_pool.take(NEW_TX..=KEEP_TX))
+            .or_else(|| self.tx_pool.take(NEW_TX..=KEPT_TRANSMIT_BUFFER))
             .unwrap_or_else(|| Box::new(TransmitBuffer::with_capacity(NEW_TX)))
     }
 
     #[inline]
     fn put_transmit_buffer(&mut self, tx: Box<TransmitBuffer>, now: Instant) {
-        if self.tx.is_none() && tx.capacity() <= KEEP_TX {
+        if self.tx.is_none() && tx.capacity() <= KEPT_TRANSMIT_BUFFER {
             self.tx = Some(tx);
         } else {
             self.tx_pool.put(now, tx);

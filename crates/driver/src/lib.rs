@@ -29,9 +29,9 @@ mod pool;
 mod transport;
 mod turn;
 
-pub use lent::Lent;
+pub use lent::{KEPT_TRANSMIT_BUFFER, Lent};
 pub use linger::Lingering;
 pub use parking::SHORT_TAIL;
 pub use pool::KEEP_FOR;
-pub use transport::{Io, Ready, Transport, moved};
+pub use transport::{Io, Ready, Transport, moved, uninterrupted};
 pub use turn::{Application, Flushed, Leave, Next, Peer, Turn};

@@ -48,18 +48,27 @@ pub enum Io {
     Lost,
 }
 
-/// Calls a system call again while a signal interrupts it, and sorts what it returns.
+/// Calls a system call again while a signal interrupts it.
+///
+/// # Errors
+/// Those of the call, but for [`Interrupted`](io::ErrorKind::Interrupted).
 #[inline]
-pub fn moved(mut call: impl FnMut() -> io::Result<usize>) -> Io {
+pub fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
         match call() {
-            Ok(count) => return Io::Moved(count),
-            Err(error) => match error.kind() {
-                io::ErrorKind::Interrupted => {}
-                io::ErrorKind::WouldBlock => return Io::Blocked,
-                _ => return Io::Lost,
-            },
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
         }
+    }
+}
+
+/// Calls a system call again while a signal interrupts it, and sorts what it returns.
+#[inline]
+pub fn moved(call: impl FnMut() -> io::Result<usize>) -> Io {
+    match uninterrupted(call) {
+        Ok(count) => Io::Moved(count),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Io::Blocked,
+        Err(_) => Io::Lost,
     }
 }
 

@@ -367,8 +367,7 @@ impl Turn {
     ) {
         let mut read = 0;
         while read < LOOK && self.may_read_ahead(ready, rx.unread()) {
-            let reach = parking::reach(rx, true, read_size);
-            read += self.read(transport, ready, rx, reach);
+            read += self.read(transport, ready, rx, own_reach(rx, read_size));
         }
     }
 
@@ -630,8 +629,7 @@ impl Turn {
             if self.eof {
                 self.connection.handle_eof(now);
             } else if ready.read && read < LOOK {
-                let reach = parking::reach(rx, true, read_size);
-                read += self.read(transport, ready, rx, reach);
+                read += self.read(transport, ready, rx, own_reach(rx, read_size));
             } else {
                 return None;
             }
@@ -673,6 +671,12 @@ impl Turn {
         self.broken
     }
 
+    /// Whether the end of the stream was read.
+    #[must_use]
+    pub fn has_eof(&self) -> bool {
+        self.eof
+    }
+
     /// Whether queued bytes were dropped.
     #[must_use]
     pub fn has_dropped(&self) -> bool {
@@ -703,6 +707,13 @@ impl Turn {
         }
         closure
     }
+}
+
+/// What the next read into a buffer of the connection's own needs, and asks for at most: never a few
+/// bytes at the end of the buffer.
+fn own_reach(rx: &RecvBuffer, read_size: usize) -> (usize, usize) {
+    let (least, most) = parking::reach(rx, true, read_size);
+    (least.max(SHORT_TAIL), most)
 }
 
 /// How many slices one write offers to the transport.

@@ -1,14 +1,12 @@
 //! The blocking client as a whole: connects, sends, receives and closes on one thread.
 
-use super::error::ReceiveError;
-use super::messages::Messages;
-use super::receiver::Receiver;
+use super::receiver::{Messages, ReceiveError, Receiver, receive_buffer};
 use super::sender::Sender;
 use super::shared::Shared;
 use super::{SOCKET, WAKE, until};
 use crate::commands::commands;
+use crate::connection::ClientConnection;
 use crate::error::ConnectError;
-use crate::open::open;
 use crate::opening::Opening;
 use crate::options::Options;
 use framewright::handshake::{ClientRequest, ServerResponse, WsUri};
@@ -61,9 +59,11 @@ impl Client {
             }
         };
         let now = Instant::now();
-        let (link, early, uri, response) = open(opened, Arc::new(options.connection.clone()), now);
-        let shared = Shared::new(link, waker, uri, response, now);
-        let receiver = Receiver::new(Arc::clone(&shared), poll, events, &early);
+        let mut rx = receive_buffer();
+        let config = Arc::new(options.connection.clone());
+        let client = ClientConnection::open(opened, config, Some(&mut rx), now);
+        let shared = Shared::new(client, waker, now);
+        let receiver = Receiver::new(Arc::clone(&shared), poll, events, rx);
         Ok(Client { sender: Sender::new(shared), receiver })
     }
 

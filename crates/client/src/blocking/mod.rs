@@ -35,17 +35,13 @@
 //! A client that is dropped drops its connection; [`Client::close`] ends it well.
 
 mod client;
-mod error;
-mod messages;
 mod receiver;
 mod sender;
 mod shared;
 
 pub use client::Client;
-pub use error::ReceiveError;
 pub use framewright::Event;
-pub use messages::Messages;
-pub use receiver::Receiver;
+pub use receiver::{Messages, ReceiveError, Receiver};
 pub use sender::Sender;
 
 use mio::Token;

@@ -1,12 +1,13 @@
 //! The receiving half: waits for what the server sends, answers Pings, and ends the connection's transport.
 
-use super::error::ReceiveError;
-use super::messages::Messages;
 use super::shared::Shared;
 use super::{SOCKET, until};
-use crate::link::earliest;
+use crate::connection::earliest;
 use framewright::handshake::{ServerResponse, WsUri};
-use framewright::{CloseCode, Closure, Connection, Decoded, Event, Message, RecvBuffer, SendError, Stats};
+use framewright::{
+    CloseCode, Closure, Connection, Decoded, Error, Event, Message, OwnedMessage, RecvBuffer, SendError,
+    Stats,
+};
 use mio::{Events, Poll};
 use std::fmt;
 use std::io;
@@ -27,14 +28,14 @@ pub struct Receiver {
     poll: Poll,
     events: Events,
     rx: RecvBuffer,
-    progress: Progress,
+    progress: EndProgress,
     /// When the last event was given; `None` once what large messages have needed has been given up.
     used: Option<Instant>,
 }
 
 /// How far the connection's end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Progress {
+enum EndProgress {
     Open,
     /// The connection has ended, the transport not yet.
     Ending,
@@ -48,12 +49,15 @@ enum Pulled {
     Closed(Closure),
 }
 
+/// A new receive buffer.
+pub(super) fn receive_buffer() -> RecvBuffer {
+    RecvBuffer::with_capacity(NEW_RX)
+}
+
 impl Receiver {
-    /// `early` came behind the head of the server's answer.
-    pub(super) fn new(shared: Arc<Shared>, poll: Poll, events: Events, early: &[u8]) -> Receiver {
-        let mut rx = RecvBuffer::with_capacity(NEW_RX.max(early.len()));
-        rx.extend_from_slice(early);
-        Receiver { shared, poll, events, rx, progress: Progress::Open, used: Some(Instant::now()) }
+    /// `rx` holds the frames that came with the server's answer.
+    pub(super) fn new(shared: Arc<Shared>, poll: Poll, events: Events, rx: RecvBuffer) -> Receiver {
+        Receiver { shared, poll, events, rx, progress: EndProgress::Open, used: Some(Instant::now()) }
     }
 
     /// Waits for the next message, however long that takes. `None` once the connection has ended cleanly, or its failure was
@@ -92,7 +96,7 @@ impl Receiver {
 
     /// The messages to come, each in memory of its own.
     pub fn messages(&mut self) -> Messages<'_> {
-        Messages::new(self)
+        Messages { receiver: self }
     }
 
     /// Starts the closing handshake, as [`Sender::start_close`](super::Sender::start_close) does. It is complete when there are no more
@@ -124,7 +128,7 @@ impl Receiver {
     /// What was agreed on for permessage-deflate, if anything.
     #[cfg(feature = "deflate")]
     pub fn deflate(&self) -> Option<framewright::deflate::DeflateParams> {
-        self.shared.lock().link.connection.deflate()
+        self.shared.lock().connection.turn.connection.deflate()
     }
 
     /// The server's answer to the opening handshake.
@@ -139,12 +143,12 @@ impl Receiver {
 
     /// Which of the server's addresses, or of the proxy's, it is connected to; `None` once that is gone.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.shared.lock().link.stream().peer_addr().ok()
+        self.shared.lock().connection.stream().peer_addr().ok()
     }
 
     /// The address of this end; `None` once that is gone.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.shared.lock().link.stream().local_addr().ok()
+        self.shared.lock().connection.stream().local_addr().ok()
     }
 
     fn receive_until(&mut self, deadline: Option<Instant>) -> Result<Option<Message<'_>>, ReceiveError> {
@@ -182,7 +186,7 @@ impl Receiver {
 
     /// The next event, waiting for it. Its end is told when the transport has ended too.
     fn pull(&mut self, deadline: Option<Instant>) -> Result<Option<Pulled>, ReceiveError> {
-        if self.progress == Progress::Told {
+        if self.progress == EndProgress::Told {
             return Ok(None);
         }
         // What the last event named is gone.
@@ -193,52 +197,51 @@ impl Receiver {
             let mut watched = self.shared.lock();
             let now = Instant::now();
             watched.look(now);
-            let link = &mut watched.link;
-            if link.is_overdue(now) {
-                link.handle_timeout(now);
+            let client = &mut watched.connection;
+            if client.is_overdue(now) {
+                client.handle_timeout(now);
             }
-            if self.progress == Progress::Open
-                && let Some(decoded) = link.next(&mut self.rx, now)
+            if self.progress == EndProgress::Open
+                && let Some(decoded) = client.next_event(&mut self.rx, NEW_RX, now)
             {
-                link.flush(now);
+                client.flush(now);
                 self.used = Some(now);
-                if !link.is_over() {
+                if !client.turn.is_over() {
                     watched.note_event();
                     return Ok(Some(Pulled::Event(decoded)));
                 }
-                self.progress = Progress::Ending;
+                self.progress = EndProgress::Ending;
             }
-            let timeout = earliest(link.deadline(), deadline);
+            let timeout = earliest(client.deadline(), deadline);
             let is_due = timeout.is_some_and(|timeout| timeout <= now);
-            if is_due && !asked && !link.is_done() {
+            if is_due && !asked && !client.is_done() {
                 drop(watched);
                 asked = self.poll(Some(now));
                 continue;
             }
-            // Before what waits is sent: a keep-alive Ping may be due.
-            if self.progress == Progress::Ending || !link.is_readable() {
-                link.handle_timeout(now);
+            // Before what is queued is sent: a keep-alive Ping may be due.
+            if self.progress == EndProgress::Ending || !client.is_readable() {
+                client.handle_timeout(now);
             }
-            if self.progress == Progress::Ending {
-                link.finish(&mut self.rx, now);
+            if self.progress == EndProgress::Ending {
+                client.finish(&mut self.rx, now);
             } else {
-                link.flush(now);
+                client.flush(now);
             }
-            if link.is_done()
-                && link.is_over()
-                && let Some(closure) = link.closure()
+            if client.is_done()
+                && let Some(closure) = client.closure()
             {
-                self.progress = Progress::Told;
+                self.progress = EndProgress::Told;
                 self.rx = RecvBuffer::new();
                 return Ok(Some(Pulled::Closed(closure)));
             }
             if deadline.is_some_and(|deadline| deadline <= now) {
                 return Err(ReceiveError::TimedOut);
             }
-            if link.connection.has_event() || link.is_readable() {
+            if client.turn.connection.has_event() || client.is_readable() {
                 continue;
             }
-            let timeout = earliest(link.deadline(), deadline);
+            let timeout = earliest(client.deadline(), deadline);
             watched.wait();
             drop(watched);
             asked = self.wait(timeout);
@@ -248,15 +251,16 @@ impl Receiver {
     /// Waits for readiness; meanwhile what large messages have needed is given up. Whether the poll has told what there is.
     fn wait(&mut self, deadline: Option<Instant>) -> bool {
         let used = self.used.filter(|_| self.rx.is_empty());
-        let is_large = used.is_some() && (self.rx.capacity() > KEEP_RX || self.shared.lock().link.is_large());
+        let is_large =
+            used.is_some() && (self.rx.capacity() > KEEP_RX || self.shared.lock().connection.is_large());
         let trim_at = used.filter(|_| is_large).map(|used| used + KEEP_FOR);
         let asked = self.poll(earliest(deadline, trim_at));
         if self.events.is_empty() && trim_at.is_some_and(|at| at <= Instant::now()) {
             self.used = None;
-            self.rx = RecvBuffer::with_capacity(NEW_RX);
+            self.rx = receive_buffer();
             let mut watched = self.shared.lock();
-            watched.link.trim(0);
-            watched.link.connection.free_codec();
+            watched.connection.trim(0);
+            watched.connection.turn.connection.free_codec();
         }
         asked
     }
@@ -268,11 +272,11 @@ impl Receiver {
         match polled {
             Ok(()) => {
                 let of_socket = self.events.iter().filter(|event| event.token() == SOCKET);
-                of_socket.for_each(|event| watched.link.note(event));
+                of_socket.for_each(|event| watched.connection.note(event));
                 return true;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => watched.link.connection.handle_transport_error(Instant::now()),
+            Err(_) => watched.connection.turn.connection.handle_transport_error(Instant::now()),
         }
         false
     }
@@ -281,8 +285,7 @@ impl Receiver {
     /// much as a message may have. A server that waits for us to read, before it reads on, would wait for ever.
     pub(super) fn wait_to_write(&mut self, deadline: Option<Instant>) {
         let mut watched = self.shared.lock();
-        watched.link.read_ahead(&mut self.rx);
-        let more = watched.link.may_read_ahead(self.rx.unread());
+        let more = watched.connection.read_on(&mut self.rx, NEW_RX);
         drop(watched);
         self.poll(if more { Some(Instant::now()) } else { deadline });
     }
@@ -291,5 +294,52 @@ impl Receiver {
 impl fmt::Debug for Receiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Receiver").field("uri", &self.shared.uri.as_str()).finish_non_exhaustive()
+    }
+}
+
+/// The messages to come: ends with the connection, after an error if that has failed. From
+/// [`Client::messages`](super::Client::messages).
+#[derive(Debug)]
+pub struct Messages<'a> {
+    receiver: &'a mut Receiver,
+}
+
+impl Iterator for Messages<'_> {
+    type Item = Result<OwnedMessage, ReceiveError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.receiver.receive().map(|message| message.map(OwnedMessage::from)).transpose()
+    }
+}
+
+/// Why no message was received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReceiveError {
+    /// The caller's deadline passed first. The connection goes on.
+    TimedOut,
+    /// The connection has ended otherwise than by the closing handshake: the server broke a rule, went over a limit, let a deadline
+    /// pass, or the transport was lost.
+    Failed(Error),
+    /// A chunk of a message has come: with [`Delivery::Chunks`](framewright::Delivery::Chunks) they come as events. It is lost.
+    Chunked,
+}
+
+impl fmt::Display for ReceiveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReceiveError::TimedOut => f.write_str("no message came before the deadline"),
+            ReceiveError::Failed(error) => error.fmt(f),
+            ReceiveError::Chunked => f.write_str("messages come in chunks: receive events"),
+        }
+    }
+}
+
+impl std::error::Error for ReceiveError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            ReceiveError::Failed(error) => Some(error),
+            _ => None,
+        }
     }
 }

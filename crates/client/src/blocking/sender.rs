@@ -30,7 +30,7 @@ impl Sender {
 
     /// Whether a message could be sent: the closing handshake has not begun.
     pub fn is_open(&self) -> bool {
-        self.shared.lock().link.connection.state() == State::Open
+        self.shared.lock().connection.turn.connection.state() == State::Open
     }
 
     /// How the connection ended; `None` before.
@@ -84,7 +84,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// Made when the socket is full for the first time.
 fn wait(shared: &Shared, waiter: &mut Option<Waiter>, deadline: Option<Instant>) {
     if waiter.is_none() {
-        *waiter = Waiter::new(shared.lock().link.stream()).ok();
+        *waiter = Waiter::new(shared.lock().connection.stream()).ok();
     }
     // After an interruption, or any other error, whoever waits looks again.
     let waited = waiter.as_mut().map(|Waiter { poll, events, .. }| poll.poll(events, until(deadline)));

@@ -1,6 +1,6 @@
 //! What the two halves of a blocking client share: the connection on its socket, behind a lock that nobody holds while waiting.
 
-use crate::link::Link;
+use crate::connection::{ClientConnection, OpenClient};
 use framewright::handshake::{ServerResponse, WsUri};
 use framewright::{Closure, Connection, SendError, Stats};
 use mio::Waker;
@@ -18,7 +18,7 @@ pub(super) struct Shared {
 
 /// A connection, and when somebody last drove it.
 pub(super) struct Watched {
-    pub(super) link: Link,
+    pub(super) connection: ClientConnection,
     looked: Instant,
     /// Somebody waits for what comes.
     waiting: bool,
@@ -35,7 +35,7 @@ impl Watched {
         let away = now.saturating_duration_since(self.looked);
         // Whoever has come back once has sent a Ping then, if one was due.
         if !std::mem::take(&mut self.waiting) && away > AWAY && !self.excused {
-            self.link.connection.excuse(away);
+            self.connection.turn.connection.excuse(away);
             self.excused = true;
         }
         self.looked = now;
@@ -53,15 +53,10 @@ impl Watched {
 }
 
 impl Shared {
-    pub(super) fn new(
-        link: Link,
-        waker: Arc<Waker>,
-        uri: WsUri,
-        response: ServerResponse,
-        now: Instant,
-    ) -> Arc<Shared> {
-        let subprotocol = link.connection.subprotocol().map(Box::from);
-        let watched = Mutex::new(Watched { link, looked: now, waiting: false, excused: false });
+    pub(super) fn new(client: OpenClient, waker: Arc<Waker>, now: Instant) -> Arc<Shared> {
+        let OpenClient { connection, uri, response } = client;
+        let subprotocol = connection.turn.connection.subprotocol().map(Box::from);
+        let watched = Mutex::new(Watched { connection, looked: now, waiting: false, excused: false });
         Arc::new(Shared { watched, waker, uri, response, subprotocol })
     }
 
@@ -81,32 +76,35 @@ impl Shared {
             let deadline = {
                 let mut watched = self.lock();
                 let now = Instant::now();
-                let link = &mut watched.link;
-                let before = (link.connection.state(), link.is_broken());
-                link.handle_send_timeout(now);
-                if queued.is_none() && !link.is_broken() {
-                    match command(&mut link.connection) {
-                        Ok(()) => queued = Some((link.queued(), link.connection.buffered())),
+                let client = &mut watched.connection;
+                let state =
+                    |client: &ClientConnection| (client.turn.connection.state(), client.turn.is_broken());
+                let before = state(client);
+                client.flush(now);
+                client.handle_send_timeout(now);
+                if queued.is_none() && !client.turn.is_broken() {
+                    match command(&mut client.turn.connection) {
+                        Ok(()) => queued = Some(client.turn.connection.buffered()),
                         Err(SendError::Full) => {}
                         Err(error) => return Err(error),
                     }
                 }
-                link.flush(now);
-                if before != (link.connection.state(), link.is_broken()) {
+                client.flush(now);
+                if before != state(client) {
                     // There is more to do, or other deadlines, than what the other half waits for.
                     self.wake();
                 }
-                if link.is_broken() {
+                if client.turn.is_broken() {
                     return Err(SendError::Closed);
                 }
-                if link.connection.buffered() == 0
-                    && let Some((end, octets)) = queued
+                if client.turn.connection.buffered() == 0
+                    && let Some(bytes) = queued
                 {
-                    link.trim(octets);
-                    // Otherwise it was dropped, since the server took nothing for too long.
-                    return if link.written() >= end { Ok(()) } else { Err(SendError::Closed) };
+                    client.trim(bytes);
+                    // The connection may have ended meanwhile, and dropped what was queued.
+                    return if client.turn.has_dropped() { Err(SendError::Closed) } else { Ok(()) };
                 }
-                link.connection.poll_send_timeout()
+                client.turn.connection.poll_send_timeout()
             };
             wait(deadline);
         }
@@ -118,10 +116,10 @@ impl Shared {
     }
 
     pub(super) fn closure(&self) -> Option<Closure> {
-        self.lock().link.closure()
+        self.lock().connection.closure()
     }
 
     pub(super) fn stats(&self) -> Stats {
-        self.lock().link.connection.stats()
+        self.lock().connection.turn.connection.stats()
     }
 }

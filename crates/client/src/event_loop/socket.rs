@@ -28,7 +28,7 @@ struct BetweenTurns<'a> {
 impl Drop for Socket<'_> {
     fn drop(&mut self) {
         if let Some(between) = &mut self.between {
-            between.buffers.reclaim(self.connection);
+            between.buffers.lent.reclaim(self.connection, self.now);
         }
     }
 }
@@ -47,7 +47,7 @@ impl<'a> Socket<'a> {
         used: &'a mut bool,
         buffers: &'a mut Buffers,
     ) -> Self {
-        buffers.lend(connection);
+        buffers.lent.lend(connection, None, now);
         Socket { connection, now, between: Some(BetweenTurns { used, buffers }) }
     }
 

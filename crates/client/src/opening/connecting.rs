@@ -3,7 +3,7 @@
 use super::gate::{Host, Ticket};
 use super::race::Race;
 use super::resolve::Lookup;
-use crate::link::earliest;
+use crate::connection::earliest;
 use crate::{ConnectError, Options};
 use framewright::handshake::WsUri;
 use mio::net::TcpStream;

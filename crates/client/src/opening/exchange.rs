@@ -1,16 +1,16 @@
 //! From a TCP connection to a WebSocket connection: the tunnel if there is a proxy, the request, and the answer.
 
-use super::Opened;
 use super::connecting::Connected;
 use super::gate::Ticket;
 use crate::entropy::Csprng;
-use crate::stream::{self, Io};
 use crate::{ConnectError, Options};
 use framewright::handshake::{
-    Answer, BodyReader, ClientHandshake, ClientRequest, Negotiated, ProxyAnswer, ProxyHandshake, ResponseHead,
+    Answer, BodyReader, ClientHandshake, ClientRequest, Negotiated, ProxyAnswer, ProxyHandshake,
+    ResponseHead, ServerResponse, WsUri,
 };
+use framewright_driver::uninterrupted;
 use mio::net::TcpStream;
-use std::io::{self, IoSlice};
+use std::io::{self, Read as _, Write as _};
 use std::time::{Duration, Instant};
 
 /// How much one read asks for. An answer is a few hundred octets; what comes with it is the first frames, which are copied once.
@@ -31,16 +31,30 @@ pub(super) struct Exchange {
     sent: usize,
     /// Why our direction has failed. The answer may have come before that, so it is still read.
     write_error: Option<io::Error>,
-    peer: Peer,
+    peer: Speaker,
     /// The answer of that peer from its first octet on, without the body of a refusal.
     received: Vec<u8>,
     /// The answer is a refusal, whose body is being read.
     body: Option<BodyReader>,
 }
 
+/// A connection whose opening handshake is complete.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// Registered for reading and writing. There may be more to read that no event will announce.
+    pub(crate) stream: TcpStream,
+    pub(crate) negotiated: Negotiated,
+    /// What came behind the answer's head: the first frames.
+    pub(crate) early: Vec<u8>,
+    /// The 101.
+    pub(crate) response: ServerResponse,
+    /// Where the connection leads to, after redirects.
+    pub(crate) uri: WsUri,
+}
+
 /// Who is being talked to.
 #[derive(Debug)]
-enum Peer {
+enum Speaker {
     Proxy(ProxyHandshake),
     Server(ClientHandshake),
 }
@@ -56,7 +70,7 @@ pub(super) struct Hop<'a> {
 
 /// What a turn came to.
 #[derive(Debug)]
-pub(super) enum Turn {
+pub(super) enum ExchangeTurn {
     Wait(Box<Exchange>),
     Open(Box<Opened>),
     Redirect(ClientRequest),
@@ -88,7 +102,7 @@ impl Exchange {
         //# to open a TCP connection to the host given by /host/ and the
         //# port given by /port/.
         let peer = match &hop.options.proxy {
-            Some(proxy) => Peer::Proxy(ProxyHandshake::new(
+            Some(proxy) => Speaker::Proxy(ProxyHandshake::new(
                 hop.request.uri(),
                 proxy.credentials(),
                 hop.options.head,
@@ -119,36 +133,40 @@ impl Exchange {
     ///
     /// # Errors
     /// What the connection came to; a refusal is one.
-    pub(super) fn turn(mut self: Box<Self>, now: Instant, hop: Hop<'_>) -> Result<Turn, ConnectError> {
+    pub(super) fn turn(
+        mut self: Box<Self>,
+        now: Instant,
+        hop: Hop<'_>,
+    ) -> Result<ExchangeTurn, ConnectError> {
         while self.write() {
             let mut chunk = [0; CHUNK];
-            match stream::read(&self.stream, &mut chunk) {
-                Io::Moved(0) => return Err(self.ended(hop)),
-                Io::Moved(count) => match self.take(&chunk[..count], now, hop)? {
+            match uninterrupted(|| self.stream.read(&mut chunk)) {
+                Ok(0) => return Err(self.ended(hop)),
+                Ok(count) => match self.take(&chunk[..count], now, hop)? {
                     Taken::More => {}
                     Taken::Open { head_len, negotiated } => {
-                        return Ok(Turn::Open(Box::new(self.open(head_len, negotiated, hop))));
+                        return Ok(ExchangeTurn::Open(Box::new(self.open(head_len, negotiated, hop))));
                     }
-                    Taken::Redirect(request) => return Ok(Turn::Redirect(request)),
+                    Taken::Redirect(request) => return Ok(ExchangeTurn::Redirect(request)),
                 },
-                Io::Blocked => break,
-                Io::Lost(error) => return Err(self.lost(error, hop)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(self.lost(error, hop)),
             }
         }
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             return Err(self.refused(hop, Ended::Cut).unwrap_or(ConnectError::HandshakeTimeout));
         }
-        Ok(Turn::Wait(self))
+        Ok(ExchangeTurn::Wait(self))
     }
 
     /// Writes what the connection takes. Whether it is time to read: nothing is left to write, or nothing can be written any more.
     /// An answer that comes before the whole request was taken waits: whoever refuses so early closes.
     fn write(&mut self) -> bool {
         while self.write_error.is_none() && self.sent < self.outgoing.len() {
-            match stream::write(&self.stream, &[IoSlice::new(&self.outgoing[self.sent..])]) {
-                Io::Moved(count) => self.sent += count,
-                Io::Blocked => return false,
-                Io::Lost(error) => self.write_error = Some(error),
+            match uninterrupted(|| self.stream.write(&self.outgoing[self.sent..])) {
+                Ok(count) => self.sent += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(error) => self.write_error = Some(error),
             }
         }
         true
@@ -166,14 +184,14 @@ impl Exchange {
         }
         self.received.extend_from_slice(octets);
         match &mut self.peer {
-            Peer::Proxy(handshake) => {
+            Speaker::Proxy(handshake) => {
                 match handshake.parse(&self.received).map_err(ConnectError::ProxyHandshake)? {
                     None => Ok(Taken::More),
                     Some(ProxyAnswer::Tunnel { head_len }) => self.tunnel(head_len, now, hop),
                     Some(ProxyAnswer::Refused { head_len, body }) => self.refuse(head_len, body, hop),
                 }
             }
-            Peer::Server(handshake) => {
+            Speaker::Server(handshake) => {
                 match handshake.parse(&self.received).map_err(ConnectError::Handshake)? {
                     None => Ok(Taken::More),
                     Some(Answer::Accepted { head_len, negotiated }) => {
@@ -201,7 +219,7 @@ impl Exchange {
     /// The answer is a refusal: a redirect that is followed needs no body.
     fn refuse(&mut self, head_len: usize, mut body: BodyReader, hop: Hop<'_>) -> Result<Taken, ConnectError> {
         if hop.may_redirect
-            && let Peer::Server(handshake) = &self.peer
+            && let Speaker::Server(handshake) = &self.peer
             && let Some(next) = hop.request.redirected(&handshake.response(&self.received))
         {
             return next.map(Taken::Redirect).map_err(ConnectError::Redirect);
@@ -220,11 +238,11 @@ impl Exchange {
         let response = Box::new(head.to_response(body, truncated));
         let limit = hop.options.redirects;
         Some(match &self.peer {
-            Peer::Proxy(_) => ConnectError::ProxyRefused(response),
-            Peer::Server(_) if limit > 0 && hop.request.redirected(&head).is_some() => {
+            Speaker::Proxy(_) => ConnectError::ProxyRefused(response),
+            Speaker::Server(_) if limit > 0 && hop.request.redirected(&head).is_some() => {
                 ConnectError::TooManyRedirects { limit, response }
             }
-            Peer::Server(_) => ConnectError::Refused(response),
+            Speaker::Server(_) => ConnectError::Refused(response),
         })
     }
 
@@ -235,8 +253,8 @@ impl Exchange {
         }
         match (self.write_error, self.peer) {
             (Some(error), _) => ConnectError::Lost(error),
-            (None, Peer::Proxy(mut handshake)) => ConnectError::ProxyHandshake(handshake.handle_eof()),
-            (None, Peer::Server(mut handshake)) => ConnectError::Handshake(handshake.handle_eof()),
+            (None, Speaker::Proxy(mut handshake)) => ConnectError::ProxyHandshake(handshake.handle_eof()),
+            (None, Speaker::Server(mut handshake)) => ConnectError::Handshake(handshake.handle_eof()),
         }
     }
 
@@ -259,18 +277,18 @@ impl Exchange {
     }
 }
 
-impl Peer {
+impl Speaker {
     fn response<'a>(&'a self, received: &'a [u8]) -> ResponseHead<'a> {
         match self {
-            Peer::Proxy(handshake) => handshake.response(received),
-            Peer::Server(handshake) => handshake.response(received),
+            Speaker::Proxy(handshake) => handshake.response(received),
+            Speaker::Server(handshake) => handshake.response(received),
         }
     }
 }
 
 /// Asks the server.
-fn server(hop: Hop<'_>, now: Instant, out: &mut Vec<u8>) -> Peer {
-    Peer::Server(ClientHandshake::new(hop.request, &mut Csprng, hop.options.head, now, NO_TIMEOUT, out))
+fn server(hop: Hop<'_>, now: Instant, out: &mut Vec<u8>) -> Speaker {
+    Speaker::Server(ClientHandshake::new(hop.request, &mut Csprng, hop.options.head, now, NO_TIMEOUT, out))
 }
 
 /// How far it is.
@@ -286,7 +304,7 @@ impl Exchange {
 
     /// It is not, or no longer, the proxy that is talked to.
     pub(super) fn is_with_server(&self) -> bool {
-        matches!(self.peer, Peer::Server(_))
+        matches!(self.peer, Speaker::Server(_))
     }
 
     /// How many octets of the answer's head have come, and whether it is a refusal whose body is being read.

@@ -12,7 +12,7 @@
 //! ```
 
 mod connecting;
-mod exchange;
+pub(crate) mod exchange;
 mod gate;
 mod no_proxy;
 pub(crate) mod proxy;
@@ -23,9 +23,8 @@ mod tests;
 
 use crate::{ConnectError, Options};
 use connecting::Connecting;
-use exchange::{Exchange, Hop, Turn};
-use framewright::handshake::{ClientRequest, Negotiated, ServerResponse, WsUri};
-use mio::net::TcpStream;
+use exchange::{Exchange, ExchangeTurn, Hop, Opened};
+use framewright::handshake::{ClientRequest, WsUri};
 use mio::{Registry, Token, Waker};
 use std::mem;
 use std::sync::Arc;
@@ -42,29 +41,15 @@ pub(crate) struct Opening {
     origin: WsUri,
     /// How many redirects were followed.
     redirects: u8,
-    phase: Phase,
+    phase: OpeningPhase,
 }
 
 #[derive(Debug)]
-enum Phase {
+enum OpeningPhase {
     Connecting(Connecting),
     Exchange(Box<Exchange>),
     /// The result has been returned.
     Ended,
-}
-
-/// A connection whose opening handshake is complete.
-#[derive(Debug)]
-pub(crate) struct Opened {
-    /// Registered for reading and writing. There may be more to read that no event will announce.
-    pub(crate) stream: TcpStream,
-    pub(crate) negotiated: Negotiated,
-    /// What came behind the answer's head: the first frames.
-    pub(crate) early: Vec<u8>,
-    /// The 101.
-    pub(crate) response: ServerResponse,
-    /// Where the connection leads to, after redirects.
-    pub(crate) uri: WsUri,
 }
 
 impl Opening {
@@ -85,7 +70,7 @@ impl Opening {
         let origin = request.uri().clone();
         let waker = Arc::clone(waker);
         let mut opening =
-            Opening { request, options, token, waker, origin, redirects: 0, phase: Phase::Ended };
+            Opening { request, options, token, waker, origin, redirects: 0, phase: OpeningPhase::Ended };
         opening.connect(now)?;
         // The first attempts: from here on there are events.
         opening.exchange(now, registry)?;
@@ -99,7 +84,7 @@ impl Opening {
     pub(crate) fn turn(&mut self, now: Instant, registry: &Registry) -> Result<Option<Opened>, ConnectError> {
         let result = self.advance(now, registry);
         if !matches!(result, Ok(None)) {
-            self.phase = Phase::Ended;
+            self.phase = OpeningPhase::Ended;
         }
         result
     }
@@ -107,29 +92,29 @@ impl Opening {
     /// When to call [`turn`](Self::turn) if nothing happens before.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match &self.phase {
-            Phase::Connecting(connecting) => connecting.deadline(),
-            Phase::Exchange(exchange) => exchange.deadline(),
-            Phase::Ended => None,
+            OpeningPhase::Connecting(connecting) => connecting.deadline(),
+            OpeningPhase::Exchange(exchange) => exchange.deadline(),
+            OpeningPhase::Ended => None,
         }
     }
 
     fn advance(&mut self, now: Instant, registry: &Registry) -> Result<Option<Opened>, ConnectError> {
         loop {
             self.exchange(now, registry)?;
-            let exchange = match mem::replace(&mut self.phase, Phase::Ended) {
-                Phase::Exchange(exchange) => exchange,
+            let exchange = match mem::replace(&mut self.phase, OpeningPhase::Ended) {
+                OpeningPhase::Exchange(exchange) => exchange,
                 phase => {
                     self.phase = phase;
                     return Ok(None);
                 }
             };
             match exchange.turn(now, self.hop())? {
-                Turn::Wait(exchange) => {
-                    self.phase = Phase::Exchange(exchange);
+                ExchangeTurn::Wait(exchange) => {
+                    self.phase = OpeningPhase::Exchange(exchange);
                     return Ok(None);
                 }
-                Turn::Open(opened) => return Ok(Some(*opened)),
-                Turn::Redirect(request) => {
+                ExchangeTurn::Open(opened) => return Ok(Some(*opened)),
+                ExchangeTurn::Redirect(request) => {
                     self.request = request;
                     self.redirects += 1;
                     self.connect(now)?;
@@ -148,16 +133,16 @@ impl Opening {
         let addresses = self.options.addresses.as_ref().filter(|_| pinned).cloned();
         let connecting = Connecting::start(self.request.uri(), &self.options, addresses, now, &self.waker);
         let connecting = connecting.map_err(|error| self.on_the_way(error))?;
-        self.phase = Phase::Connecting(connecting);
+        self.phase = OpeningPhase::Connecting(connecting);
         Ok(())
     }
 
     /// Goes on to the opening handshake once there is a connection.
     fn exchange(&mut self, now: Instant, registry: &Registry) -> Result<(), ConnectError> {
-        let Phase::Connecting(connecting) = &mut self.phase else { return Ok(()) };
+        let OpeningPhase::Connecting(connecting) = &mut self.phase else { return Ok(()) };
         let connected = connecting.turn(now, registry, self.token, &self.waker);
         if let Some(connected) = connected.map_err(|error| self.on_the_way(error))? {
-            self.phase = Phase::Exchange(Box::new(Exchange::start(connected, self.hop(), now)));
+            self.phase = OpeningPhase::Exchange(Box::new(Exchange::start(connected, self.hop(), now)));
         }
         Ok(())
     }

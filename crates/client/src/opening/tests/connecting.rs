@@ -1,6 +1,6 @@
 //! Names, addresses, the race between them, and the gate before them.
 
-use super::super::{Phase, connecting::Connecting};
+use super::super::{OpeningPhase, connecting::Connecting};
 use super::server::{Nobody, Server, accept_on, listener, read_head, read_to_end};
 use super::{Driver, Opening, SOCKET, at, has_asked, request};
 use crate::opening::resolve::Lookup;
@@ -85,7 +85,10 @@ pub(super) fn resolving(driver: &Driver) -> (Opening, mpsc::Sender<io::Result<Ve
         token: SOCKET,
         waker: Arc::clone(&driver.waker),
         redirects: 0,
-        phase: Phase::Connecting(Connecting::resolving(lookup, driver.start + Duration::from_secs(30))),
+        phase: OpeningPhase::Connecting(Connecting::resolving(
+            lookup,
+            driver.start + Duration::from_secs(30),
+        )),
     };
     (opening, answer)
 }
@@ -248,8 +251,8 @@ fn waiting_for_a_turn_does_not_keep_the_other_addresses_waiting_and_ends_with_th
 /// How many sockets an opening has.
 fn sockets(opening: &Opening) -> usize {
     match &opening.phase {
-        Phase::Connecting(connecting) => connecting.streams().count(),
-        Phase::Exchange(_) => 1,
-        Phase::Ended => 0,
+        OpeningPhase::Connecting(connecting) => connecting.streams().count(),
+        OpeningPhase::Exchange(_) => 1,
+        OpeningPhase::Ended => 0,
     }
 }

@@ -1,6 +1,6 @@
 //! An opening that is given up leaves nothing behind, whatever it was doing (CLI-063).
 
-use super::super::Phase;
+use super::super::OpeningPhase;
 use super::connecting::resolving;
 use super::server::{Server, listener, read_head, read_to_end};
 use super::{Driver, Opening, has_asked, progress};
@@ -30,7 +30,7 @@ fn while_it_waits_for_its_turn() {
     let (holder, driver) = (Driver::new(), Driver::new());
     let _first = holder.open(&[silent.local_addr().unwrap()]);
     let opening = driver.open(&[silent.local_addr().unwrap()]);
-    assert!(matches!(opening.phase, Phase::Connecting(_)));
+    assert!(matches!(opening.phase, OpeningPhase::Connecting(_)));
     give_up(&driver, opening);
 }
 
@@ -82,7 +82,7 @@ fn after_an_error_nothing_is_left_of_it_even_if_it_is_kept() {
     let mut opening = driver.open(&[server.address]);
     let sockets = sockets(&opening);
     assert!(driver.finish(&mut opening).is_err());
-    assert!(matches!(opening.phase, Phase::Ended));
+    assert!(matches!(opening.phase, OpeningPhase::Ended));
     assert!(sockets.iter().all(|socket| !is_open(socket)));
     server.join();
 }
@@ -96,9 +96,9 @@ fn sockets(opening: &Opening) -> Vec<std::path::PathBuf> {
         std::fs::read_link(format!("/proc/self/fd/{}", stream.as_raw_fd())).unwrap()
     };
     match &opening.phase {
-        Phase::Connecting(connecting) => connecting.streams().map(name).collect(),
-        Phase::Exchange(exchange) => vec![name(exchange.stream())],
-        Phase::Ended => Vec::new(),
+        OpeningPhase::Connecting(connecting) => connecting.streams().map(name).collect(),
+        OpeningPhase::Exchange(exchange) => vec![name(exchange.stream())],
+        OpeningPhase::Ended => Vec::new(),
     }
 }
 

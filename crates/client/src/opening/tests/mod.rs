@@ -7,7 +7,7 @@ mod proxies;
 mod redirects;
 mod server;
 
-use super::{Opened, Opening, Phase};
+use super::{Opened, Opening, OpeningPhase};
 use crate::{ConnectError, Options};
 use framewright::handshake::ClientRequest;
 use mio::{Events, Poll, Token, Waker};
@@ -95,13 +95,13 @@ fn open(address: SocketAddr) -> Result<Opened, ConnectError> {
 
 /// Whether the request, or what asks a proxy for a tunnel, has been written.
 fn has_asked(opening: &Opening) -> bool {
-    matches!(&opening.phase, Phase::Exchange(exchange) if exchange.has_asked())
+    matches!(&opening.phase, OpeningPhase::Exchange(exchange) if exchange.has_asked())
 }
 
 /// How many octets of the answer's head have come, and whether it is a refusal whose body is being read.
 fn progress(opening: &Opening) -> (usize, bool) {
     match &opening.phase {
-        Phase::Exchange(exchange) => exchange.progress(),
+        OpeningPhase::Exchange(exchange) => exchange.progress(),
         _ => (0, false),
     }
 }

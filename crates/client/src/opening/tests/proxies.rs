@@ -154,7 +154,7 @@ fn a_silent_proxy_and_a_silent_server_behind_it_end_at_the_same_handshake_timeou
 }
 
 fn is_in_tunnel(opening: &super::Opening) -> bool {
-    matches!(&opening.phase, super::Phase::Exchange(exchange) if exchange.is_with_server())
+    matches!(&opening.phase, super::OpeningPhase::Exchange(exchange) if exchange.is_with_server())
 }
 
 //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
@@ -189,7 +189,7 @@ fn through_a_proxy_only_openings_to_the_same_name_wait_for_each_other() {
     one.until(&mut first, is_in_tunnel);
     other.until(&mut second, is_in_tunnel);
     assert!(another.turn(&mut third, Duration::ZERO).unwrap().is_none());
-    assert!(matches!(third.phase, super::Phase::Connecting(_)));
+    assert!(matches!(third.phase, super::OpeningPhase::Connecting(_)));
     looked.wait();
     one.finish(&mut first).unwrap();
     other.finish(&mut second).unwrap();

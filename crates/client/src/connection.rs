@@ -1,0 +1,262 @@
+//! An open connection on its socket, for both APIs of the client: each waits in its own way and then
+//! comes here. What a turn does is the driver's ([`Turn`]).
+
+use crate::entropy::Csprng;
+use crate::opening::exchange::Opened;
+use framewright::handshake::{ServerResponse, WsUri};
+use framewright::{Closure, Config, Connection, Decoded, RecvBuffer, State};
+use framewright_driver::{
+    Application, Flushed, Io, KEPT_TRANSMIT_BUFFER, Leave, Lent, Lingering, Next, Ready, SHORT_TAIL,
+    Transport, Turn, moved,
+};
+use mio::net::TcpStream;
+use std::io::{IoSlice, Read as _, Write as _};
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The socket of an open connection.
+#[derive(Debug)]
+pub(crate) struct Socket(TcpStream);
+
+impl Transport for Socket {
+    #[inline]
+    fn read(&mut self, target: &mut [u8]) -> Io {
+        moved(|| self.0.read(target))
+    }
+
+    #[inline]
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> Io {
+        moved(|| match slices {
+            [one] => self.0.write(one),
+            slices => self.0.write_vectored(slices),
+        })
+    }
+
+    fn shutdown(&mut self, how: Shutdown) {
+        let _ = self.0.shutdown(how);
+    }
+}
+
+/// A connection on its socket, from the end of the opening handshake to the end of the transport.
+#[derive(Debug)]
+pub(crate) struct ClientConnection {
+    pub(crate) turn: Turn,
+    socket: Socket,
+    ready: Ready,
+    ending: Ending,
+}
+
+/// Where the end of the transport is.
+#[derive(Debug)]
+enum Ending {
+    /// The connection goes on, has bytes to send, or waits for the server to end the transport.
+    Before,
+    Lingering(Lingering),
+    /// Both directions are ended.
+    Done,
+}
+
+/// What an opening handshake has led to.
+pub(crate) struct OpenClient {
+    pub(crate) connection: ClientConnection,
+    /// Where the connection leads to, after redirects.
+    pub(crate) uri: WsUri,
+    /// The server's answer.
+    pub(crate) response: ServerResponse,
+}
+
+impl ClientConnection {
+    /// The connection whose opening handshake is done. The frames that came with the server's answer
+    /// go to `rx`, or are kept for the first turn.
+    pub(crate) fn open(
+        opened: Opened,
+        config: Arc<Config>,
+        rx: Option<&mut RecvBuffer>,
+        now: Instant,
+    ) -> OpenClient {
+        let Opened { stream, negotiated, early, response, uri } = opened;
+        let connection = Connection::client(config, negotiated, Box::new(Csprng), now);
+        let turn = match rx {
+            Some(rx) => {
+                rx.extend_from_slice(&early);
+                Turn::new(connection, &[])
+            }
+            None => Turn::new(connection, &early),
+        };
+        // Edges that came during the handshake are gone, that of the end of the stream too.
+        let ready = Ready { read: true, read_closed: true, ..Ready::default() };
+        let connection = ClientConnection { turn, socket: Socket(stream), ready, ending: Ending::Before };
+        OpenClient { connection, uri, response }
+    }
+
+    pub(crate) fn stream(&self) -> &TcpStream {
+        &self.socket.0
+    }
+
+    /// Notes what the poll has said of the socket.
+    pub(crate) fn note(&mut self, event: &mio::event::Event) {
+        let read_closed = event.is_read_closed() || event.is_error();
+        self.ready.read |= event.is_readable() || read_closed;
+        self.ready.read_closed |= read_closed;
+        self.ready.write |= event.is_writable();
+    }
+
+    /// A turn in an event loop. Returns whether there is more to do that no event announces.
+    pub(crate) fn run(
+        &mut self,
+        lent: &mut Lent,
+        read_size: usize,
+        now: Instant,
+        application: &mut impl Application<Socket>,
+    ) -> bool {
+        if !matches!(self.ending, Ending::Before) {
+            self.linger(&mut RecvBuffer::new(), now);
+            return false;
+        }
+        self.turn.note_time(&mut self.ready, now);
+        let ClientConnection { turn, socket, ready, .. } = self;
+        match turn.run(socket, ready, lent, read_size, now, application) {
+            Next::Wait => false,
+            Next::Again => true,
+            Next::Leave(leave) => {
+                self.leave(leave, now);
+                false
+            }
+        }
+    }
+
+    /// The next event of what has arrived, reading into `rx` as far as that takes.
+    pub(crate) fn next_event(
+        &mut self,
+        rx: &mut RecvBuffer,
+        read_size: usize,
+        now: Instant,
+    ) -> Option<Decoded> {
+        self.turn.next_event(&mut self.socket, &mut self.ready, rx, read_size, now)
+    }
+
+    /// Reads ahead while a sender waits for the server. Returns whether there is more to read.
+    pub(crate) fn read_on(&mut self, rx: &mut RecvBuffer, read_size: usize) -> bool {
+        self.turn.read_on(&mut self.socket, &mut self.ready, rx, read_size)
+    }
+
+    /// Whether a read may give something.
+    pub(crate) fn is_readable(&self) -> bool {
+        self.ready.read && !self.turn.has_eof()
+    }
+
+    /// Writes what is queued, until the kernel takes no more.
+    pub(crate) fn flush(&mut self, now: Instant) {
+        let flushed = self.turn.flush(&mut self.socket, &mut self.ready, now);
+        self.leave_after(flushed, now);
+    }
+
+    /// After the end of the connection: reads and drops what still comes, until the server has ended the
+    /// transport or has had its time. A bounded piece of that work for each call.
+    pub(crate) fn finish(&mut self, scratch: &mut RecvBuffer, now: Instant) {
+        if matches!(self.ending, Ending::Before) {
+            let flushed = self.turn.await_end(&mut self.socket, &mut self.ready, scratch, now);
+            self.leave_after(flushed, now);
+        }
+        self.linger(scratch, now);
+    }
+
+    /// Looks whether a deadline has passed. Returns whether it has to be acted on, whatever still comes.
+    pub(crate) fn is_overdue(&mut self, now: Instant) -> bool {
+        self.turn.note_time(&mut self.ready, now)
+    }
+
+    /// Acts on deadlines that have passed. What has arrived has been read before.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.turn.handle_timeout(&mut self.socket, &mut self.ready, now);
+    }
+
+    /// Acts on the deadlines of sending alone.
+    pub(crate) fn handle_send_timeout(&mut self, now: Instant) {
+        self.turn.handle_send_timeout(&mut self.socket, &mut self.ready, now);
+    }
+
+    /// When to look at the deadlines at the latest.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match &self.ending {
+            Ending::Before => self.turn.deadline(),
+            Ending::Lingering(lingering) => Some(lingering.deadline()),
+            Ending::Done => None,
+        }
+    }
+
+    /// Whether the transport is ended and the application has been told: nothing is left to do.
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self.ending, Ending::Done) && self.turn.is_over()
+    }
+
+    /// How the connection has ended; `None` before.
+    pub(crate) fn closure(&self) -> Option<Closure> {
+        self.turn.closure()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.turn.connection.state() == State::Closed
+    }
+
+    /// Whether more is held, while nothing is sent or received, than is held for ever.
+    pub(crate) fn is_large(&mut self) -> bool {
+        let connection = &mut self.turn.connection;
+        if connection.compresses() {
+            return true;
+        }
+        let Some(buffer) = connection.reclaim_transmit_buffer() else { return false };
+        let is_large = buffer.capacity() > KEPT_TRANSMIT_BUFFER;
+        connection.lend_transmit_buffer(buffer);
+        is_large
+    }
+
+    /// Gives up a transmit buffer that large messages have made large, unless something is queued in it,
+    /// or what was just sent, `used` bytes, has made use of it.
+    pub(crate) fn trim(&mut self, used: usize) {
+        let connection = &mut self.turn.connection;
+        if let Some(buffer) = connection.reclaim_transmit_buffer()
+            && (buffer.capacity() <= KEPT_TRANSMIT_BUFFER || buffer.capacity() / 4 <= used)
+        {
+            connection.lend_transmit_buffer(buffer);
+        }
+    }
+
+    fn leave_after(&mut self, flushed: Flushed, now: Instant) {
+        if flushed == Flushed::Shutdown && matches!(self.ending, Ending::Before) {
+            self.leave(self.turn.leave(&self.ready), now);
+        }
+    }
+
+    fn leave(&mut self, leave: Leave, now: Instant) {
+        match leave {
+            Leave::Close => self.be_done(),
+            Leave::Linger => self.ending = Ending::Lingering(Lingering::begin(&mut self.socket, now)),
+        }
+    }
+
+    fn linger(&mut self, scratch: &mut RecvBuffer, now: Instant) {
+        let ClientConnection { socket, ready, ending: Ending::Lingering(lingering), .. } = self else {
+            return;
+        };
+        scratch.clear();
+        if lingering.turn(socket, ready, scratch.spare(SHORT_TAIL), now) {
+            self.be_done();
+        }
+    }
+
+    /// Whoever waits for the socket in another thread wakes.
+    fn be_done(&mut self) {
+        self.socket.shutdown(Shutdown::Both);
+        self.ending = Ending::Done;
+    }
+}
+
+/// The earlier one of two deadlines.
+pub(crate) fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
