@@ -6,6 +6,7 @@
 //! | `autobahn server` | the echo server passes the Autobahn testsuite, with shared compression and with context takeover |
 //! | `bench` | nothing: it measures, and writes `docs/BENCHMARKS.md` |
 //! | `browser` | the echo page works in a real browser, which exchanges compressed messages with the server |
+//! | `circles` | no source files of a crate depend on each other in a circle |
 //! | `compliance` | every sentence of the RFCs that the code cites has a test that cites it |
 //! | `fuzz-smoke` | a short run of each fuzz target finds nothing |
 //! | `instructions` | the hot paths take no more instructions than before |
@@ -25,6 +26,7 @@ use clap::{Parser, Subcommand};
 mod autobahn;
 mod bench;
 mod browser;
+mod circles;
 mod commands;
 mod compliance;
 mod compress;
@@ -54,6 +56,8 @@ enum Chore {
     Bench(bench::Options),
     /// Try the echo page in a headless Chromium.
     Browser(browser::Options),
+    /// Look for source files that depend on each other in a circle.
+    Circles(circles::Options),
     /// Report which sentences of the RFCs the code and the tests cite.
     Compliance(compliance::Options),
     /// Run every fuzz target for a short while under AddressSanitizer.
@@ -69,6 +73,7 @@ fn main() -> ExitCode {
         Chore::Autobahn(command) => autobahn::run(&command),
         Chore::Bench(options) => bench::run(&options),
         Chore::Browser(options) => browser::run(&options),
+        Chore::Circles(options) => circles::run(&options),
         Chore::Compliance(options) => compliance::run(&options),
         Chore::FuzzSmoke(options) => fuzz_smoke::run(&options),
         Chore::Instructions(options) => instructions::run(&options),
