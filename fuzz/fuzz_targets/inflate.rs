@@ -2,4 +2,4 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| framewright_testkit::fuzz_inflate::check(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| framewright_testkit::fuzz::inflate::check(data));

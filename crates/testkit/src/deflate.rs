@@ -1,6 +1,6 @@
 //! Compressing (RFC 1951) with another library than the crate under test does, and in all the ways that a peer may.
 
-use crate::naive_inflate::TAIL;
+use crate::naive::inflate::TAIL;
 use crate::rng::SplitMix64;
 use miniz_oxide::deflate::core::{
     CompressorOxide, TDEFLFlush, TDEFLStatus, compress_to_output, create_comp_flags_from_zip_params,

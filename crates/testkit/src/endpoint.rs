@@ -2,7 +2,7 @@
 //! sent and seen.
 
 use crate::app::{App, Behaviour};
-use crate::naive_inflate::Inflation;
+use crate::naive::inflate::Inflation;
 use crate::rng::SplitMix64;
 use crate::wire::{self, WireFrame};
 #[cfg(feature = "deflate")]

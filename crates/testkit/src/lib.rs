@@ -1,21 +1,24 @@
 //! What the tests, fuzz targets and benches share.
+//!
+//! | module | what it has |
+//! |---|---|
+//! | [`app`] | applications: what they do when an event comes, and how they wait for room |
+//! | [`deflate`] | compressing with another library, in all the ways that a peer may |
+//! | [`endpoint`] | a connection with all that a driver has, and a record of what was sent and seen |
+//! | [`fuzz`] | the bodies of the fuzz targets |
+//! | [`naive`] | slow and obvious references, which share no code with the crate under test |
+//! | [`net`] | a client and a server on a virtual network with a virtual clock |
+//! | [`rng`] | chance that can be replayed |
+//! | [`script`] | a small language for streams of frames |
+//! | [`split`] | ways to cut a stream into pieces |
+//! | [`traffic`] | what the benches measure with |
+//! | [`wire`] | an independent reader of frames |
 
 pub mod app;
 pub mod deflate;
 pub mod endpoint;
-pub mod fuzz_connection;
-pub mod fuzz_frame;
-pub mod fuzz_head;
-#[cfg(feature = "deflate")]
-pub mod fuzz_inflate;
-#[cfg(feature = "deflate")]
-pub mod fuzz_negotiation;
-pub mod fuzz_response;
+pub mod fuzz;
 pub mod naive;
-mod naive_handshake;
-pub mod naive_head;
-pub mod naive_inflate;
-pub mod naive_response;
 pub mod net;
 pub mod rng;
 pub mod script;

@@ -1,7 +1,7 @@
 //! An independent reader of frames (RFC 6455, section 5.2): a header taken apart as numbers, a whole stream taken apart as
 //! frames, and a judge of what an endpoint has sent. Shares no code with the crate under test.
 
-use crate::naive_inflate::Inflation;
+use crate::naive::inflate::Inflation;
 use framewright::Role;
 use std::ops::Range;
 use std::str;

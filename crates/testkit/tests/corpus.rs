@@ -9,14 +9,14 @@ type Target = (&'static str, fn(&[u8]));
 
 /// Every fuzz target.
 const TARGETS: &[Target] = &[
-    ("client_handshake", framewright_testkit::fuzz_response::check),
-    ("frame_decoder", framewright_testkit::fuzz_frame::check),
-    ("head", framewright_testkit::fuzz_head::check),
+    ("client_handshake", framewright_testkit::fuzz::response::check),
+    ("frame_decoder", framewright_testkit::fuzz::frame::check),
+    ("head", framewright_testkit::fuzz::head::check),
     #[cfg(feature = "deflate")]
-    ("inflate", framewright_testkit::fuzz_inflate::check),
+    ("inflate", framewright_testkit::fuzz::inflate::check),
     #[cfg(feature = "deflate")]
-    ("negotiation", framewright_testkit::fuzz_negotiation::check),
-    ("server_connection", framewright_testkit::fuzz_connection::check),
+    ("negotiation", framewright_testkit::fuzz::negotiation::check),
+    ("server_connection", framewright_testkit::fuzz::connection::check),
 ];
 
 #[test]

@@ -3,7 +3,7 @@
 use super::DEADLINE;
 use framewright::Role;
 use framewright::handshake::accept_key;
-use framewright_testkit::naive_inflate::Inflation;
+use framewright_testkit::naive::inflate::Inflation;
 use framewright_testkit::script;
 use framewright_testkit::wire::{self, WireFrame};
 use socket2::SockRef;

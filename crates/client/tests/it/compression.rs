@@ -6,7 +6,7 @@ use framewright::{Config, Error, LimitExceeded, Message, PeerMisbehaved, SendErr
 use framewright_client::{ConnectError, Options};
 use framewright_testkit::deflate::Deflater;
 use framewright_testkit::endpoint::Seen;
-use framewright_testkit::naive_inflate::Inflation;
+use framewright_testkit::naive::inflate::Inflation;
 use framewright_testkit::script;
 use std::num::NonZeroU32;
 

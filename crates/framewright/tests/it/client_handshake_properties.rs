@@ -1,8 +1,8 @@
 //! What a client makes of an answer against a reference, on correct answers that were damaged at random.
 
 use framewright::handshake::HeadLimits;
-use framewright_testkit::fuzz_response::{self, asked};
-use framewright_testkit::naive_response;
+use framewright_testkit::fuzz::{self, response::asked};
+use framewright_testkit::naive;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -99,13 +99,13 @@ proptest! {
     #[test]
     fn client_agrees_with_the_reference_on_damaged_answers(mut octets in response(), pick in 0..16_u8) {
         octets.insert(0, pick);
-        fuzz_response::check(&octets);
+        fuzz::response::check(&octets);
     }
 
     #[test]
     fn client_agrees_with_the_reference_on_any_octets(octets in vec(octet(), 0..80)) {
-        fuzz_response::check(&[b"\0HTTP/1.1 ", &octets[..]].concat());
-        fuzz_response::check(&[b"\0HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", &octets[..]].concat());
+        fuzz::response::check(&[b"\0HTTP/1.1 ", &octets[..]].concat());
+        fuzz::response::check(&[b"\0HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", &octets[..]].concat());
     }
 
     #[test]
@@ -122,8 +122,8 @@ proptest! {
         let mut splits: Vec<usize> = splits.iter().map(|split| split.index(octets.len() + 1)).collect();
         splits.sort_unstable();
         let asked = asked(pick, tunnel);
-        let expected = naive_response::parse(&octets, limits, &asked);
-        prop_assert_eq!(fuzz_response::run(&octets, &splits, limits, &asked), expected);
+        let expected = naive::response::parse(&octets, limits, &asked);
+        prop_assert_eq!(fuzz::response::run(&octets, &splits, limits, &asked), expected);
     }
 }
 
@@ -136,7 +136,7 @@ fn client_agrees_with_the_reference_on_every_single_overwritten_octet() {
         for byte in 0..=u8::MAX {
             let mut octets = answer.to_vec();
             octets[at] = byte;
-            fuzz_response::check(&octets);
+            fuzz::response::check(&octets);
         }
     }
 }

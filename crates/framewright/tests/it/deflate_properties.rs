@@ -7,8 +7,8 @@ use framewright::{Config, Delivery, Message, Role};
 use framewright_testkit::app::Behaviour;
 use framewright_testkit::deflate::{Deflater, compressible, payload_in_blocks};
 use framewright_testkit::endpoint::{Endpoint, Seen, join_chunks};
-use framewright_testkit::naive::{self, Verdict};
-use framewright_testkit::naive_inflate::{End, Inflation};
+use framewright_testkit::naive::inflate::{End, Inflation};
+use framewright_testkit::naive::{self, connection::Verdict};
 use framewright_testkit::rng::SplitMix64;
 use framewright_testkit::split::random_pieces;
 use proptest::prelude::*;
@@ -103,7 +103,7 @@ proptest! {
             prop_assert!(partial.is_none() && events == messages);
 
             let inflation = receiver.inflation_of(role.peer());
-            let reading = naive::read_compressed(role, &config, inflation, &sender.sent);
+            let reading = naive::connection::read_compressed(role, &config, inflation, &sender.sent);
             prop_assert!(reading.verdict == Verdict::Open && reading.events == messages);
         }
     }

@@ -1,8 +1,8 @@
 //! The opening handshake's parser against a reference, on correct requests that were damaged at random.
 
 use framewright::handshake::HeadLimits;
-use framewright_testkit::fuzz_head;
-use framewright_testkit::naive_head::{self, Outcome};
+use framewright_testkit::fuzz;
+use framewright_testkit::naive::{self, head::Outcome};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -160,12 +160,12 @@ proptest! {
 
     #[test]
     fn parser_agrees_with_the_reference_on_damaged_requests(octets in request()) {
-        fuzz_head::check(&octets);
+        fuzz::head::check(&octets);
     }
 
     #[test]
     fn parser_agrees_with_the_reference_on_any_octets(octets in vec(octet(), 0..80)) {
-        fuzz_head::check(&octets);
+        fuzz::head::check(&octets);
     }
 
     #[test]
@@ -180,7 +180,7 @@ proptest! {
         let limits = HeadLimits { request_line, head: head.unwrap_or(octets.len()), fields };
         let mut splits: Vec<usize> = splits.iter().map(|split| split.index(octets.len() + 1)).collect();
         splits.sort_unstable();
-        prop_assert_eq!(fuzz_head::run(&octets, &splits, limits), naive_head::parse(&octets, limits));
+        prop_assert_eq!(fuzz::head::run(&octets, &splits, limits), naive::head::parse(&octets, limits));
     }
 }
 
@@ -190,9 +190,9 @@ fn parser_agrees_with_the_reference_on_every_prefix() {
         b"\r\nGET /chat?q HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n\x81\x80";
     for end in 0..=request.len() {
-        fuzz_head::check(&request[..end]);
+        fuzz::head::check(&request[..end]);
     }
-    assert!(matches!(naive_head::parse(request, HeadLimits::default()), Outcome::Complete(_)));
+    assert!(matches!(naive::head::parse(request, HeadLimits::default()), Outcome::Complete(_)));
 }
 
 /// Every octet at every place of a correct request.
@@ -203,7 +203,7 @@ fn parser_agrees_with_the_reference_on_every_single_overwritten_octet() {
         for byte in 0..=u8::MAX {
             let mut octets = request.to_vec();
             octets[at] = byte;
-            fuzz_head::check(&octets);
+            fuzz::head::check(&octets);
         }
     }
 }

@@ -5,8 +5,8 @@ use framewright::frame::{Frame, Rules, encode_frame};
 use framewright::{Config, Connection, Delivery, Event, Message, RecvBuffer, Role};
 use framewright_testkit::app::Behaviour;
 use framewright_testkit::endpoint::{Endpoint, Seen, join_chunks};
-use framewright_testkit::fuzz_connection;
-use framewright_testkit::naive::{self, Verdict};
+use framewright_testkit::fuzz;
+use framewright_testkit::naive::{self, connection::Verdict};
 use framewright_testkit::rng::SplitMix64;
 use framewright_testkit::split::random_pieces;
 use proptest::prelude::*;
@@ -133,13 +133,13 @@ proptest! {
 
     #[test]
     fn any_stream_under_any_settings_keeps_the_law(picks in any::<[u8; 4]>(), stream in stream()) {
-        fuzz_connection::check(&[&picks[..], &stream].concat());
+        fuzz::connection::check(&[&picks[..], &stream].concat());
     }
 
     #[test]
     fn any_octets_end_where_the_naive_decoder_says(octets in proptest::collection::vec(any::<u8>(), 0..200)) {
         for role in ROLES {
-            let reading = naive::read(role, &Config::default(), &octets);
+            let reading = naive::connection::read(role, &Config::default(), &octets);
             let mut connection = Endpoint::new(role, Config::default(), 1, Behaviour::Silent).connection;
             let mut rx = RecvBuffer::new();
             rx.extend_from_slice(&octets);

@@ -8,7 +8,7 @@ use framewright::frame::OpCode;
 use framewright::{Config, Message, PeerMisbehaved, SendError};
 use framewright_testkit::deflate::{Deflater, compressible};
 use framewright_testkit::endpoint::{Seen, join_chunks};
-use framewright_testkit::naive_inflate::Inflation;
+use framewright_testkit::naive::inflate::Inflation;
 use framewright_testkit::rng::SplitMix64;
 use framewright_testkit::split::every_split;
 

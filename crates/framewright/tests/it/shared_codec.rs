@@ -3,7 +3,7 @@
 use framewright::deflate::{Codec, DeflateMemory, DeflateParams, Level, WindowBits};
 use framewright::{Config, Connection, Message, Negotiated, Prepared, Role, Transmit};
 use framewright_testkit::deflate::compressible;
-use framewright_testkit::naive_inflate::Inflation;
+use framewright_testkit::naive::inflate::Inflation;
 use framewright_testkit::rng::SplitMix64;
 use std::io::IoSlice;
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 use framewright::{CloseCode, Config, Error, LimitExceeded, PeerMisbehaved, Role, State};
 use framewright_testkit::app::Behaviour;
 use framewright_testkit::endpoint::{Endpoint, Seen};
-use framewright_testkit::naive::{self, Verdict};
+use framewright_testkit::naive::{self, connection::Verdict};
 use framewright_testkit::script;
 use framewright_testkit::split::every_split;
 
@@ -75,7 +75,8 @@ pub(crate) fn fails_by(make: impl Fn() -> Endpoint, source: &str, cause: impl In
     assert!(endpoint.shutdown, "the transport is ended in either role");
 
     let inflation = early.inflation_of(role.peer());
-    let verdict = naive::read_compressed(role, early.connection.config(), inflation, &bytes).verdict;
+    let verdict =
+        naive::connection::read_compressed(role, early.connection.config(), inflation, &bytes).verdict;
     let Verdict::Failed { code: naive_code, at } = verdict else { panic!("{verdict:?}") };
     assert_eq!(naive_code, code.get());
     early.feed(&bytes[..at - 1]);

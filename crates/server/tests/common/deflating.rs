@@ -3,7 +3,7 @@
 use super::client::{Answer, Client, Frame, frame_with_rsv1, upgrade_request};
 use framewright::frame::{OpCode, encode_frame};
 use framewright_testkit::deflate::Deflater;
-use framewright_testkit::naive_inflate::Inflation;
+use framewright_testkit::naive::inflate::Inflation;
 use std::net::SocketAddr;
 
 /// The longest message that is inflated here.

@@ -1,5 +1,5 @@
 //! The law of the opening handshake's parser, for any octets: whole, split and octet by octet it says the same as
-//! [`naive_head`], and nothing that can be asked of a request panics.
+//! [`naive::head`], and nothing that can be asked of a request panics.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,10 @@ use framewright::handshake::{
     Accept, AllowedHosts, AllowedOrigins, HeadLimits, Refusal, Request, ServerHandshake, choose_subprotocol,
 };
 
-use crate::naive_head::{self, Handshake, Outcome, Parsed};
+use crate::naive::{
+    self,
+    head::{Handshake, Outcome, Parsed},
+};
 
 /// Limits that short inputs reach.
 pub const TIGHT: HeadLimits = HeadLimits { request_line: 48, head: 320, fields: 7 };
@@ -18,7 +21,7 @@ pub const TIGHT: HeadLimits = HeadLimits { request_line: 48, head: 320, fields: 
 /// If the law is broken.
 pub fn check(data: &[u8]) {
     for limits in [HeadLimits::default(), TIGHT] {
-        let expected = naive_head::parse(data, limits);
+        let expected = naive::head::parse(data, limits);
         assert_eq!(run(data, &[], limits), expected, "whole, {limits:?}");
         let every: Vec<usize> = (1..data.len()).collect();
         assert_eq!(run(data, &every, limits), expected, "octet by octet, {limits:?}");

@@ -1,9 +1,9 @@
 //! What a receiver has to make of a stream (RFC 6455, sections 5 to 8), decided the slow and obvious way: with the whole
 //! stream at hand, one pass, `std::str::from_utf8`, and no state that survives a call. Compressed messages (RFC 7692) are
-//! inflated by [`naive_inflate`](crate::naive_inflate).
+//! inflated by [`naive::inflate`](crate::naive::inflate).
 
 use crate::endpoint::Seen;
-use crate::naive_inflate::{End, Inflated, Inflation};
+use crate::naive::inflate::{End, Inflated, Inflation};
 use crate::wire::{Fields, header_fault, masked, may_travel};
 use framewright::connection::SMALL_FRAME;
 use framewright::{Config, Delivery, Role};

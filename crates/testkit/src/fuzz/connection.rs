@@ -5,7 +5,7 @@
 
 use crate::app::Behaviour;
 use crate::endpoint::{Endpoint, Seen, join_chunks};
-use crate::naive::{self, Reading, Verdict};
+use crate::naive::connection::{Reading, Verdict, read_compressed};
 use crate::rng::SplitMix64;
 use crate::split::random_pieces;
 use crate::wire::{Message, WireFrame};
@@ -96,7 +96,7 @@ impl Plan {
     /// Checks the law for this stream.
     pub(crate) fn check(&self, stream: &[u8]) {
         let inflation = self.endpoint().inflation_of(self.role.peer());
-        let reading = naive::read_compressed(self.role, &self.config, inflation, stream);
+        let reading = read_compressed(self.role, &self.config, inflation, stream);
         let whole = self.run(&[stream]);
         self.check_against(&reading, &whole);
 

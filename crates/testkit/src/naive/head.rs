@@ -6,7 +6,7 @@
 
 use framewright::handshake::HeadLimits;
 
-use crate::naive_handshake::handshake;
+use crate::naive::handshake::handshake;
 
 /// What a server makes of the octets received so far.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,5 @@
 //! The law of the client's half of the opening handshake, for any octets as an answer: whole, split and octet by octet it says the same
-//! as [`naive_response`], and nothing that can be asked of an answer panics.
+//! as [`naive::response`], and nothing that can be asked of an answer panics.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,10 @@ use framewright::handshake::{
     ResponseError, ResponseHead,
 };
 
-use crate::naive_response::{self, Asked, Outcome, Refusal, Rule};
+use crate::naive::{
+    self,
+    response::{Asked, Outcome, Refusal, Rule},
+};
 
 /// Limits that short inputs reach.
 pub const TIGHT: HeadLimits = HeadLimits { request_line: 1, head: 320, fields: 7 };
@@ -23,7 +26,7 @@ pub fn check(data: &[u8]) {
     let Some((&pick, data)) = data.split_first() else { return };
     for limits in [HeadLimits::default(), TIGHT] {
         for asked in [asked(pick, false), asked(pick, true)] {
-            let expected = naive_response::parse(data, limits, &asked);
+            let expected = naive::response::parse(data, limits, &asked);
             assert_eq!(run(data, &[], limits, &asked), expected, "whole, {limits:?}, {asked:?}");
             let every: Vec<usize> = (1..data.len()).collect();
             assert_eq!(run(data, &every, limits, &asked), expected, "octet by octet, {limits:?}, {asked:?}");

@@ -1,5 +1,5 @@
 //! Compressed messages against the law of connections: what is inflated depends on the octets alone, in whatever pieces they
-//! come, and it is what the [naive inflater](crate::naive_inflate) makes of them.
+//! come, and it is what the [naive inflater](crate::naive::inflate) makes of them.
 //!
 //! The first five octets pick the settings and what was agreed on; the rest are frames, most of them of one compressed message
 //! after the other:
@@ -8,8 +8,8 @@
 //!   | opcode, FIN, RSV1 | length | payload ... | the next frame ...
 //! ```
 
-use crate::fuzz_connection::Plan;
-use crate::naive_inflate::{End, Inflation};
+use crate::fuzz::connection::Plan;
+use crate::naive::inflate::{End, Inflation};
 use crate::wire::masked;
 use framewright::Role;
 use framewright::deflate::{Decompressor, DeflateParams, InflateError, WindowBits};

@@ -1,6 +1,6 @@
-//! The second half of [`naive_head`](crate::naive_head): what RFC 6455 demands of an opening handshake, in its own words.
+//! The second half of [`naive::head`](crate::naive::head): what RFC 6455 demands of an opening handshake, in its own words.
 
-use crate::naive_head::{Field, Handshake, Parsed, elements, is_tchar, is_token, string, values};
+use crate::naive::head::{Field, Handshake, Parsed, elements, is_tchar, is_token, string, values};
 
 /// What RFC 6455 demands of an opening handshake.
 pub(crate) fn handshake(parsed: &Parsed) -> Handshake {
