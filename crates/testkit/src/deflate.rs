@@ -1,10 +1,12 @@
 //! Compressing (RFC 1951) with another library than the crate under test does, and in all the ways that a peer may.
 
-use crate::naive::inflate::TAIL;
 use crate::rng::SplitMix64;
 use miniz_oxide::deflate::core::{
     CompressorOxide, TDEFLFlush, TDEFLStatus, compress_to_output, create_comp_flags_from_zip_params,
 };
+
+/// What a sender removes from the end of each message (RFC 7692, section 7.2.1).
+const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 
 /// A peer's compressor, with the largest window and what it remembers of the messages so far.
 pub struct Deflater {

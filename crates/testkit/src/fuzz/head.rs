@@ -9,7 +9,8 @@ use framewright::handshake::{
 
 use crate::naive::{
     self,
-    head::{Handshake, Outcome, Parsed},
+    handshake::Handshake,
+    head::{Outcome, Parsed},
 };
 
 /// Limits that short inputs reach.

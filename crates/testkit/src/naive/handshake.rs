@@ -1,18 +1,36 @@
 //! The second half of [`naive::head`](crate::naive::head): what RFC 6455 demands of an opening handshake, in its own words.
 
-use crate::naive::head::{Field, Handshake, Parsed, elements, is_tchar, is_token, string, values};
+use crate::naive::fields::{Field, elements, is_tchar, is_token, string, values};
 
-/// What RFC 6455 demands of an opening handshake.
-pub(crate) fn handshake(parsed: &Parsed) -> Handshake {
+/// What a complete request is to a WebSocket server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Handshake {
+    /// An ordinary HTTP request.
+    No,
+    /// The status code that the opening handshake is refused with.
+    Refused(u16),
+    /// A correct opening handshake.
+    Correct {
+        /// What is offered.
+        subprotocols: Vec<String>,
+        /// What is offered, each as `name;param;param=value`.
+        extensions: Vec<String>,
+        /// Whether a 100 (Continue) has to come first.
+        expects_continue: bool,
+    },
+}
+
+/// What RFC 6455 demands of an opening handshake: a request with this method, version (`HTTP/1.minor`) and fields.
+pub(crate) fn handshake(method: &str, minor: u8, fields: &[Field], has_body: bool) -> Handshake {
     let lower = |name: &str| -> Vec<Vec<u8>> {
-        let all = elements(&parsed.fields, name);
+        let all = elements(fields, name);
         all.iter().filter(|e| !e.is_empty()).map(|e| e.to_ascii_lowercase()).collect()
     };
     let protocols = lower("upgrade");
-    if parsed.minor == 0 || !protocols.iter().any(|protocol| protocol == b"websocket") {
+    if minor == 0 || !protocols.iter().any(|protocol| protocol == b"websocket") {
         return Handshake::No;
     }
-    if parsed.method != "GET" {
+    if method != "GET" {
         return Handshake::Refused(405);
     }
     let is_protocol = |protocol: &Vec<u8>| match protocol.iter().position(|&b| b == b'/') {
@@ -26,19 +44,19 @@ pub(crate) fn handshake(parsed: &Parsed) -> Handshake {
     {
         return Handshake::Refused(400);
     }
-    match values(&parsed.fields, "sec-websocket-version").as_slice() {
+    match values(fields, "sec-websocket-version").as_slice() {
         [version] if version == b"13" => {}
         [_] => return Handshake::Refused(426),
         _ => return Handshake::Refused(400),
     }
-    match values(&parsed.fields, "sec-websocket-key").as_slice() {
+    match values(fields, "sec-websocket-key").as_slice() {
         [key] if is_key(key) => {}
         _ => return Handshake::Refused(400),
     }
-    let (Some(subprotocols), Some(extensions)) = (subprotocols(parsed), extensions(&parsed.fields)) else {
+    let (Some(subprotocols), Some(extensions)) = (subprotocols(fields), extensions(fields)) else {
         return Handshake::Refused(400);
     };
-    if parsed.has_body {
+    if has_body {
         return Handshake::Refused(400);
     }
     let expectations = lower("expect");
@@ -56,11 +74,11 @@ fn is_key(key: &[u8]) -> bool {
         && b"AQgw".contains(&key[21])
 }
 
-fn subprotocols(parsed: &Parsed) -> Option<Vec<String>> {
-    if values(&parsed.fields, "sec-websocket-protocol").is_empty() {
+fn subprotocols(fields: &[Field]) -> Option<Vec<String>> {
+    if values(fields, "sec-websocket-protocol").is_empty() {
         return Some(Vec::new());
     }
-    let all = elements(&parsed.fields, "sec-websocket-protocol");
+    let all = elements(fields, "sec-websocket-protocol");
     let found: Vec<String> = all.iter().filter(|e| !e.is_empty()).map(|e| string(e)).collect();
     let is_fine = !found.is_empty()
         && found.len() <= 64

@@ -6,12 +6,14 @@
 //! |---|---|
 //! | [`connection`] | a stream of frames, as a receiver reads it |
 //! | [`inflate`] | a compressed payload |
+//! | [`fields`] | the syntax that both heads have |
 //! | [`head`] | the head of a request, as a server reads it |
-//! | `handshake` | a complete request: is it an opening handshake, and a correct one? |
+//! | [`handshake`] | a complete request: is it an opening handshake, and a correct one? |
 //! | [`response`] | the answer of a server, as a client reads it |
 
 pub mod connection;
-mod handshake;
+pub mod fields;
+pub mod handshake;
 pub mod head;
 pub mod inflate;
 pub mod response;

@@ -1,15 +1,15 @@
 //! A reference for the client's half of the opening handshake: the same law, written down as plainly as possible.
 //!
-//! As [`naive::head`](crate::naive::head), from which it takes the field lines, it is given everything at once. A response that refuses
+//! As [`naive::head`](crate::naive::head), with which it shares the field lines, it is given everything at once. A response that refuses
 //! is read to its end: the stream ends with the data.
 
 #[cfg(feature = "deflate")]
 use framewright::deflate::{ClientWindow, DeflateOffer, DeflateParams, WindowBits};
 use framewright::handshake::HeadLimits;
 
+use crate::naive::fields::{Fault, Field, Line, elements, field_section, is_token, values};
 #[cfg(feature = "deflate")]
 use crate::naive::handshake::extensions;
-use crate::naive::head::{Fault, Field, Line, elements, field_section, is_token, values};
 
 /// The value of Sec-WebSocket-Accept that is right here: the one of the example in RFC 6455, section 1.3.
 const ACCEPT: &[u8] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
