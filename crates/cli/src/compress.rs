@@ -1,35 +1,15 @@
 //! What the program is told about compression: the options, and the settings that they come to.
 
 use framewright::deflate::{DeflateConfig, DeflatePolicy, Level};
+use framewright_cli::Compress;
 use std::fmt;
-
-/// Whether and how messages are compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Mode {
-    /// Not at all: every offer is declined.
-    Off,
-    /// Each message by itself, with state that all connections share.
-    Shared,
-    /// With the messages before it: smaller, and with state for each connection.
-    Takeover,
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Mode::Off => "off",
-            Mode::Shared => "shared",
-            Mode::Takeover => "takeover",
-        })
-    }
-}
 
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub(crate) struct Args {
     /// Compress messages with permessage-deflate where the client offers it.
-    #[arg(long, value_name = "MODE", default_value_t = Mode::Shared)]
-    compress: Mode,
+    #[arg(long, value_name = "MODE", default_value_t = Compress::Shared)]
+    compress: Compress,
     /// How hard to compress, from 1, the fastest, to 9, the smallest.
     #[arg(long, value_name = "LEVEL", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=9))]
     compress_level: u8,
@@ -45,9 +25,9 @@ impl Args {
     /// What is agreed on with a client.
     pub(crate) fn policy(&self) -> Option<DeflatePolicy> {
         match self.compress {
-            Mode::Off => None,
-            Mode::Shared => Some(DeflatePolicy::default()),
-            Mode::Takeover => Some(DeflatePolicy::default().with_takeover()),
+            Compress::Off => None,
+            Compress::Shared => Some(DeflatePolicy::default()),
+            Compress::Takeover => Some(DeflatePolicy::default().with_takeover()),
         }
     }
 
@@ -69,7 +49,7 @@ impl Args {
 impl fmt::Display for Args {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Args { compress, compress_level, compress_threshold, compress_memory } = self;
-        if *compress == Mode::Off {
+        if *compress == Compress::Off {
             return f.write_str("compression off");
         }
         write!(f, "compression {compress}, level {compress_level}, from {compress_threshold} bytes")?;

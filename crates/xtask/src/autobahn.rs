@@ -13,9 +13,9 @@ use std::thread;
 
 use anyhow::{Context as _, ensure};
 use clap::{Args, Subcommand};
+use framewright_cli::Compress;
 use tempfile::TempDir;
 
-use crate::compress::Compress;
 use crate::workspace::Workspace;
 
 mod client;

@@ -19,10 +19,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use framewright_cli::Compress;
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::compress::Compress;
 use crate::echo_server;
 use crate::server_process::ServerProcess;
 use chrome::Chrome;

@@ -29,7 +29,6 @@ mod browser;
 mod circles;
 mod commands;
 mod compliance;
-mod compress;
 mod echo_server;
 mod free_port;
 mod fuzz_smoke;

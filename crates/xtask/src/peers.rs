@@ -10,8 +10,8 @@ use std::fs;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
+use framewright_cli::Compress;
 
-use crate::compress::Compress;
 use crate::wire::{Exchange, ratio};
 use crate::workspace::Workspace;
 

@@ -1,11 +1,11 @@
 //! The command line of `framewright bench`.
 
-use super::compress::Compress;
 use super::load::Plan;
 use super::mix::{Mix, parse_size};
 use super::payload::Kind;
 use super::target::{Protocol, Target};
 use crate::seconds::parse_seconds;
+use framewright_cli::Compress;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 

@@ -6,90 +6,68 @@
 
 use anyhow::{Context, ensure};
 use framewright::deflate::{Compressor, DeflateOffer, DeflateParams, Level, WindowBits, check_answer};
+use framewright_cli::Compress;
 
-/// How messages and replies are compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Compress {
-    /// Not at all.
-    Off,
-    /// Each message by itself, in both directions.
-    Shared,
-    /// With context takeover in both directions: messages may refer to those before them.
-    Takeover,
+/// The value of Sec-WebSocket-Extensions: what browsers offer, and that nothing is kept where nothing is to be.
+pub(super) fn offer(mode: Compress) -> Option<String> {
+    let mut value = Vec::new();
+    params(mode)?.write(&mut value);
+    String::from_utf8(value).ok()
 }
 
-impl Compress {
-    /// How it is written on the command line.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Compress::Off => "off",
-            Compress::Shared => "shared",
-            Compress::Takeover => "takeover",
+fn params(mode: Compress) -> Option<DeflateOffer> {
+    let shared = mode == Compress::Shared;
+    (mode != Compress::Off).then_some(DeflateOffer {
+        server_no_context_takeover: shared,
+        client_no_context_takeover: shared,
+        ..DeflateOffer::default()
+    })
+}
+
+/// What the server has agreed on: `None` if that is nothing, as it was to be. `answer` are the values of all
+/// Sec-WebSocket-Extensions lines.
+///
+/// # Errors
+/// If the server has not agreed on what was offered, or on something else.
+pub(super) fn check(mode: Compress, answer: &[&str]) -> anyhow::Result<Option<DeflateParams>> {
+    let offers: Vec<DeflateOffer> = params(mode).into_iter().collect();
+    let text = answer.join(", ");
+    let agreed = check_answer(&offers, answer.iter().map(|line| line.as_bytes()))
+        .with_context(|| format!("the server answered with the extensions {text:?}"))?;
+    if mode == Compress::Off {
+        return Ok(None);
+    }
+    let agreed = agreed.context("the server did not agree on permessage-deflate")?;
+    ensure!(
+        mode == Compress::Shared || !(agreed.server_no_context_takeover || agreed.client_no_context_takeover),
+        "the server agreed on permessage-deflate without context takeover, and --compress takeover is with it: {text}"
+    );
+    ensure!(
+        agreed.client_max_window_bits > WindowBits::MIN,
+        "the server wants a window that nothing is compressed with here: {text}"
+    );
+    Ok(Some(agreed))
+}
+
+/// The payloads of the frames that carry these messages. With context takeover they may refer to all messages before, as
+/// if the first followed the last.
+pub(super) fn compress(mode: Compress, window: WindowBits, messages: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let mut compressor = Compressor::new(Level::new(LEVEL).unwrap_or_default(), window);
+    let mut compressed = |message: &Vec<u8>| {
+        let mut payload = Vec::new();
+        compressor.compress(message, &mut payload);
+        if mode != Compress::Takeover {
+            compressor.reset();
         }
-    }
-
-    /// The value of Sec-WebSocket-Extensions: what browsers offer, and that nothing is kept where nothing is to be.
-    pub(super) fn offer(self) -> Option<String> {
-        let mut value = Vec::new();
-        self.params()?.write(&mut value);
-        String::from_utf8(value).ok()
-    }
-
-    fn params(self) -> Option<DeflateOffer> {
-        let shared = self == Compress::Shared;
-        (self != Compress::Off).then_some(DeflateOffer {
-            server_no_context_takeover: shared,
-            client_no_context_takeover: shared,
-            ..DeflateOffer::default()
-        })
-    }
-
-    /// What the server has agreed on: `None` if that is nothing, as it was to be. `answer` are the values of all
-    /// Sec-WebSocket-Extensions lines.
-    ///
-    /// # Errors
-    /// If the server has not agreed on what was offered, or on something else.
-    pub(super) fn check(self, answer: &[&str]) -> anyhow::Result<Option<DeflateParams>> {
-        let offers: Vec<DeflateOffer> = self.params().into_iter().collect();
-        let text = answer.join(", ");
-        let agreed = check_answer(&offers, answer.iter().map(|line| line.as_bytes()))
-            .with_context(|| format!("the server answered with the extensions {text:?}"))?;
-        if self == Compress::Off {
-            return Ok(None);
-        }
-        let agreed = agreed.context("the server did not agree on permessage-deflate")?;
-        ensure!(
-            self == Compress::Shared
-                || !(agreed.server_no_context_takeover || agreed.client_no_context_takeover),
-            "the server agreed on permessage-deflate without context takeover, and --compress takeover is with it: {text}"
-        );
-        ensure!(
-            agreed.client_max_window_bits > WindowBits::MIN,
-            "the server wants a window that nothing is compressed with here: {text}"
-        );
-        Ok(Some(agreed))
-    }
-
-    /// The payloads of the frames that carry these messages. With context takeover they may refer to all messages before, as
-    /// if the first followed the last.
-    pub(super) fn compress(self, window: WindowBits, messages: &[Vec<u8>]) -> Vec<Vec<u8>> {
-        let mut compressor = Compressor::new(Level::new(LEVEL).unwrap_or_default(), window);
-        let mut compressed = |message: &Vec<u8>| {
-            let mut payload = Vec::new();
-            compressor.compress(message, &mut payload);
-            if self != Compress::Takeover {
-                compressor.reset();
-            }
-            payload
-        };
-        match self {
-            Compress::Off => messages.to_vec(),
-            Compress::Shared => messages.iter().map(&mut compressed).collect(),
-            // The first time around gives the messages of the second the window that they have every time from then on.
-            Compress::Takeover => {
-                messages.iter().map(&mut compressed).for_each(drop);
-                messages.iter().map(&mut compressed).collect()
-            }
+        payload
+    };
+    match mode {
+        Compress::Off => messages.to_vec(),
+        Compress::Shared => messages.iter().map(&mut compressed).collect(),
+        // The first time around gives the messages of the second the window that they have every time from then on.
+        Compress::Takeover => {
+            messages.iter().map(&mut compressed).for_each(drop);
+            messages.iter().map(&mut compressed).collect()
         }
     }
 }
@@ -104,10 +82,10 @@ mod tests {
 
     #[test]
     fn the_offer_is_a_browsers_and_asks_for_no_context_where_none_is_kept() {
-        assert_eq!(Compress::Off.offer(), None);
-        assert_eq!(Compress::Takeover.offer().as_deref(), Some("permessage-deflate; client_max_window_bits"));
+        assert_eq!(offer(Compress::Off), None);
+        assert_eq!(offer(Compress::Takeover).as_deref(), Some("permessage-deflate; client_max_window_bits"));
         assert_eq!(
-            Compress::Shared.offer().as_deref(),
+            offer(Compress::Shared).as_deref(),
             Some(
                 "permessage-deflate; server_no_context_takeover; client_no_context_takeover; client_max_window_bits"
             )
@@ -126,7 +104,7 @@ mod tests {
             (Compress::Takeover, &["permessage-deflate; client_max_window_bits=12"]),
             (Compress::Takeover, &["permessage-deflate; server_max_window_bits=10"]),
         ] {
-            mode.check(answer).unwrap_or_else(|error| panic!("{mode:?} {answer:?}: {error:#}"));
+            check(mode, answer).unwrap_or_else(|error| panic!("{mode:?} {answer:?}: {error:#}"));
         }
         for (mode, answer, part) in [
             (Compress::Off, &["permessage-deflate"][..], "not offered"),
@@ -139,7 +117,7 @@ mod tests {
             (Compress::Takeover, &["permessage-deflate", "permessage-deflate"], "twice"),
             (Compress::Takeover, &["permessage-deflate; fast"], "unknown parameter"),
         ] {
-            let error = format!("{:#}", mode.check(answer).unwrap_err());
+            let error = format!("{:#}", check(mode, answer).unwrap_err());
             assert!(error.contains(part), "{mode:?} {answer:?}: {error}");
         }
     }
@@ -150,8 +128,8 @@ mod tests {
             (0..300).map(|number| format!("message {number} ").repeat(20).into()).collect();
         let sum = |payloads: &[Vec<u8>]| payloads.iter().map(Vec::len).sum::<usize>();
         let (shared, takeover) = (
-            Compress::Shared.compress(WindowBits::MAX, &messages),
-            Compress::Takeover.compress(WindowBits::MAX, &messages),
+            compress(Compress::Shared, WindowBits::MAX, &messages),
+            compress(Compress::Takeover, WindowBits::MAX, &messages),
         );
         assert!(sum(&takeover) < sum(&shared) && sum(&shared) < sum(&messages));
         let mut inflated = Inflated::new(Compress::Shared);

@@ -1,12 +1,13 @@
 //! The opening handshake as a client does it (RFC 6455, section 4.1): the request, and the check of the answer.
 
-use super::compress::Compress;
+use super::compress;
 use super::target::Target;
 use anyhow::{Context, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use framewright::deflate::DeflateParams;
 use framewright::handshake::accept_key;
+use framewright_cli::Compress;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -29,7 +30,8 @@ impl Handshake {
     /// A handshake with a new random key, and the request that starts it.
     pub(super) fn start(target: &Target, compress: Compress) -> (Handshake, Vec<u8>) {
         let key = STANDARD.encode(rand::random::<[u8; 16]>());
-        let extensions = compress.offer().map(|offer| format!("Sec-WebSocket-Extensions: {offer}\r\n"));
+        let extensions =
+            compress::offer(compress).map(|offer| format!("Sec-WebSocket-Extensions: {offer}\r\n"));
         let request = format!(
             "GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n{}\r\n",
@@ -127,7 +129,7 @@ fn check(
     ensure!(upgrade, "the server's answer lacks Upgrade: websocket");
     ensure!(connection, "the server's answer lacks Connection: Upgrade");
     ensure!(accepted, "the server's answer lacks Sec-WebSocket-Accept");
-    Ok((compress.check(&extensions)?, extensions.join(", ")))
+    Ok((compress::check(compress, &extensions)?, extensions.join(", ")))
 }
 
 /// More than the fields of a 101 come to.

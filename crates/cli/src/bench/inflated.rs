@@ -1,9 +1,9 @@
 //! Compressed replies: that there are some, and that they say what was sent.
 
-use super::compress::Compress;
 use super::volume::Volume;
 use anyhow::{Context, bail, ensure};
 use framewright::deflate::{Decompressor, InflateError};
+use framewright_cli::Compress;
 
 /// The compressed replies of one connection, which are inflated and compared with what was sent.
 #[derive(Debug)]

@@ -8,7 +8,6 @@
 
 mod raw;
 
-use super::compress::Compress;
 use super::inflated::{Inflated, RSV1};
 use super::script::{Message, Script};
 use super::target::Protocol;
@@ -16,6 +15,7 @@ use super::volume::Volume;
 use anyhow::{bail, ensure};
 use framewright::Role;
 use framewright::frame::{Header, MAX_HEADER_LEN, OpCode, Rules, encode_frame};
+use framewright_cli::Compress;
 
 /// The replies of one connection.
 #[derive(Debug)]

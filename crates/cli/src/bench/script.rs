@@ -12,12 +12,13 @@
 //! ```
 //! At the start of every period the last 32 KiB of messages are then the same, and more than that any message cannot refer to.
 
-use super::compress::Compress;
+use super::compress;
 use super::mix::Mix;
 use super::payload::Kind;
 use super::target::Protocol;
 use framewright::deflate::WindowBits;
 use framewright::frame::{Header, MAX_HEADER_LEN, OpCode, encode_frame};
+use framewright_cli::Compress;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -91,11 +92,11 @@ impl Script {
         };
         let mut keys = StdRng::seed_from_u64(seed);
         if compress == Compress::Takeover {
-            script.push(&payloads, &Compress::Shared.compress(window, &payloads), &mut keys);
+            script.push(&payloads, &compress::compress(Compress::Shared, window, &payloads), &mut keys);
             script.again = payloads.len();
             script.beginnings = with_a_window_behind(&payloads);
         }
-        script.push(&payloads, &compress.compress(window, &payloads), &mut keys);
+        script.push(&payloads, &compress::compress(compress, window, &payloads), &mut keys);
         if script.looks() {
             script.payloads = payloads.concat();
         }

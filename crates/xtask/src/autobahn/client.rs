@@ -5,10 +5,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use clap::{Args, ValueEnum};
+use framewright_cli::Compress;
 
 use super::{AGENT, Common, Outcome, Run, play_all, runner};
 use crate::commands::{Built, Running, cargo};
-use crate::compress::Compress;
 use crate::free_port;
 use crate::workspace::Workspace;
 

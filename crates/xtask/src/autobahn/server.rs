@@ -4,10 +4,10 @@ use std::path::Path;
 
 use anyhow::ensure;
 use clap::Args;
+use framewright_cli::Compress;
 
 use super::{AGENT, Common, Outcome, Run, play_all, runner};
 use crate::commands::Running;
-use crate::compress::Compress;
 use crate::echo_server;
 use crate::server_process::ServerProcess;
 use crate::workspace::Workspace;

@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 
+use framewright_cli::Compress;
+
 use super::results::{Results, Round};
 use super::servers::SERVERS;
 use super::tables::{Entry, Table, multiple, size, thousands, time};
 use super::workload::Group;
-use crate::compress::Compress;
 
 /// Payload sizes, in octets.
 pub(crate) const SIZES: [usize; 3] = [128, 1 << 10, 16 << 10];

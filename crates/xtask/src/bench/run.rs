@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, bail, ensure};
+use framewright_cli::Compress;
 use indicatif::{ProgressBar, ProgressStyle};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -18,7 +19,6 @@ use super::report::Report;
 use super::results::{Outcome, Results, Round, Run};
 use super::servers::{FLOOR, Fleet, GENERATOR_CORE, Server, Setup, pinned};
 use super::workload::{Cell, Load, MAXIMUM, Pace};
-use crate::compress::Compress;
 use crate::server_process::ServerProcess;
 
 /// How to run.

@@ -8,9 +8,9 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use anyhow::{Context as _, ensure};
+use framewright_cli::Compress;
 
 use super::programs::Programs;
-use crate::compress::Compress;
 use crate::server_process::ServerProcess;
 
 /// A server to measure.

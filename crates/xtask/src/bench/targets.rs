@@ -1,12 +1,13 @@
 //! The targets, and whether the results meet them.
 
+use framewright_cli::Compress;
+
 use super::compression;
 use super::results::{Outcome, Results, Round};
 use super::servers::{OURS, SERVERS};
 use super::stats::Stat;
 use super::tables::{Columns, markdown, multiple, size, time};
 use super::workload::{Group, KINDS, blocks};
-use crate::compress::Compress;
 
 /// A target with what was measured.
 #[derive(Debug, PartialEq)]

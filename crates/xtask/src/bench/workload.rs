@@ -3,10 +3,10 @@
 use std::fmt;
 
 use anyhow::ensure;
+use framewright_cli::Compress;
 
 use super::compression;
 use super::servers::Setup;
-use crate::compress::Compress;
 
 /// One kind of workload; a section of the document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 
 use framewright::deflate::DeflateOffer;
+use framewright_cli::Compress;
 
 use super::page::Page;
 use super::{ServerProcess, echo_server, echoed, page_of};
-use crate::compress::Compress;
 use crate::wire::{Compresses, Exchange, Expected, Message, Proxy, ratio};
 
 /// A server that compresses in this way, behind a proxy that records.

@@ -2,9 +2,9 @@
 //! projects ([`SERVERS`]).
 
 use framewright::deflate::{ClientWindow, DeflateOffer, WindowBits};
+use framewright_cli::Compress;
 
 use super::install::{Agrees, Library};
-use crate::compress::Compress;
 
 /// A set of offers.
 #[derive(Debug)]

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use framewright_cli::Compress;
+
 use crate::commands::say;
-use crate::compress::Compress;
 use crate::echo_server;
 use crate::wire::{Compresses, Exchange, Expected, Message, Proxy};
 

@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 
 use framewright::deflate::DeflateOffer;
+use framewright_cli::Compress;
 use framewright_client::{ClientRequest, Options};
 
 use super::cases::{CASES, SERVERS};
 use super::install::{Agrees, Peer};
 use super::ours::{FORMS, Form};
 use super::{Tally, features};
-use crate::compress::Compress;
 use crate::echo_server;
 use crate::wire::{Compresses, Exchange, Expected, Message, Proxy};
 
