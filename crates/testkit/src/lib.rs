@@ -8,6 +8,7 @@
 //! | [`fuzz`] | the bodies of the fuzz targets |
 //! | [`naive`] | slow and obvious references, which share no code with the crate under test |
 //! | [`net`] | a client and a server on a virtual network with a virtual clock |
+//! | `programs` | other programs: cargo, servers in processes of their own (feature `programs`) |
 //! | [`rng`] | chance that can be replayed |
 //! | [`script`] | a small language for streams of frames |
 //! | [`split`] | ways to cut a stream into pieces |
@@ -20,6 +21,8 @@ pub mod endpoint;
 pub mod fuzz;
 pub mod naive;
 pub mod net;
+#[cfg(feature = "programs")]
+pub mod programs;
 pub mod rng;
 pub mod script;
 pub mod split;

@@ -14,9 +14,8 @@ use std::thread;
 use anyhow::{Context as _, ensure};
 use clap::{Args, Subcommand};
 use framewright_cli::Compress;
+use framewright_testkit::programs::workspace::Workspace;
 use tempfile::TempDir;
-
-use crate::workspace::Workspace;
 
 mod client;
 mod docs;

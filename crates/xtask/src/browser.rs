@@ -18,13 +18,14 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use framewright_testkit::programs::server::ServerProcess;
+
 use anyhow::{Context as _, ensure};
 use framewright_cli::Compress;
 use serde_json::json;
 use tokio::time::timeout;
 
 use crate::echo_server;
-use crate::server_process::ServerProcess;
 use chrome::Chrome;
 use compression::Recorded;
 use page::Page;

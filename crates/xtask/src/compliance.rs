@@ -17,8 +17,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
-
-use crate::workspace::Workspace;
+use framewright_testkit::programs::workspace::Workspace;
 
 mod citation;
 

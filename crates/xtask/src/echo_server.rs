@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::ensure;
-
-use crate::commands::{Built, cargo};
-use crate::server_process::ServerProcess;
+use framewright_testkit::programs::cargo::{Built, cargo};
+use framewright_testkit::programs::server::ServerProcess;
 
 /// Starts `framewright echo <args>` on a free port of the IPv4 loopback address.
 ///

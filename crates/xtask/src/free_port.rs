@@ -10,8 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-
-use crate::commands::Running;
+use framewright_testkit::programs::process::Running;
 
 /// Starts a server on a free port of the IPv4 loopback address, and waits until it can be connected to.
 ///

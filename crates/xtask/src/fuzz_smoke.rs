@@ -10,8 +10,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
-
-use crate::workspace::Workspace;
+use framewright_testkit::programs::workspace::Workspace;
 
 /// How to run the fuzz targets.
 #[derive(Debug, Args)]

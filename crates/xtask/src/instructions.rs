@@ -15,9 +15,9 @@ use std::process::Command;
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
-
-use crate::commands::{Built, cargo, say};
-use crate::workspace::Workspace;
+use framewright_testkit::programs::cargo::{Built, cargo};
+use framewright_testkit::programs::process::say;
+use framewright_testkit::programs::workspace::Workspace;
 
 mod baseline;
 

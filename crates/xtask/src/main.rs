@@ -34,9 +34,7 @@ mod free_port;
 mod fuzz_smoke;
 mod instructions;
 mod peers;
-mod server_process;
 mod wire;
-mod workspace;
 
 /// Framewright's chores.
 #[derive(Debug, Parser)]

@@ -11,9 +11,9 @@ use std::fs;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use framewright_cli::Compress;
+use framewright_testkit::programs::workspace::Workspace;
 
 use crate::wire::{Exchange, ratio};
-use crate::workspace::Workspace;
 
 mod cases;
 mod clients;

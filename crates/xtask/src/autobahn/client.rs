@@ -6,11 +6,12 @@ use std::process::{Command, Stdio};
 
 use clap::{Args, ValueEnum};
 use framewright_cli::Compress;
+use framewright_testkit::programs::cargo::{Built, cargo};
+use framewright_testkit::programs::process::Running;
+use framewright_testkit::programs::workspace::Workspace;
 
 use super::{AGENT, Common, Outcome, Run, play_all, runner};
-use crate::commands::{Built, Running, cargo};
 use crate::free_port;
-use crate::workspace::Workspace;
 
 /// How to test the client.
 #[derive(Debug, Args)]

@@ -5,12 +5,12 @@ use std::path::Path;
 use anyhow::ensure;
 use clap::Args;
 use framewright_cli::Compress;
+use framewright_testkit::programs::process::Running;
+use framewright_testkit::programs::server::ServerProcess;
+use framewright_testkit::programs::workspace::Workspace;
 
 use super::{AGENT, Common, Outcome, Run, play_all, runner};
-use crate::commands::Running;
 use crate::echo_server;
-use crate::server_process::ServerProcess;
-use crate::workspace::Workspace;
 
 /// How to test the server.
 #[derive(Debug, Args)]

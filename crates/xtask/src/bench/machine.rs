@@ -7,11 +7,11 @@ use std::thread;
 use std::time::SystemTime;
 
 use anyhow::Context as _;
+use framewright_testkit::programs::process::say;
 use serde::{Deserialize, Serialize};
 
 use super::results::Run;
 use super::servers::SERVERS;
-use crate::commands::say;
 
 /// The machine and the versions. Kept with the results, so that the document can be written elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
+use framewright_testkit::programs::cargo::cargo;
+use framewright_testkit::programs::workspace::Workspace;
 
 use super::tables::{Columns, markdown, size, time};
-use crate::commands::cargo;
-use crate::workspace::Workspace;
 
 mod estimates;
 

@@ -8,8 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-
-use crate::workspace::Workspace;
+use framewright_testkit::programs::workspace::Workspace;
 
 mod charts;
 mod compression;

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use framewright_testkit::programs::cargo::{Built, cargo};
+use framewright_testkit::programs::workspace::Workspace;
 
 use super::servers::Server;
-use crate::commands::{Built, cargo};
-use crate::workspace::Workspace;
 
 /// Where they are.
 #[derive(Debug)]

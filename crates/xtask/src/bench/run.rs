@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, bail, ensure};
 use framewright_cli::Compress;
+use framewright_testkit::programs::server::ServerProcess;
 use indicatif::{ProgressBar, ProgressStyle};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -19,7 +20,6 @@ use super::report::Report;
 use super::results::{Outcome, Results, Round, Run};
 use super::servers::{FLOOR, Fleet, GENERATOR_CORE, Server, Setup, pinned};
 use super::workload::{Cell, Load, MAXIMUM, Pace};
-use crate::server_process::ServerProcess;
 
 /// How to run.
 #[derive(Debug)]

@@ -9,9 +9,9 @@ use std::thread;
 
 use anyhow::{Context as _, ensure};
 use framewright_cli::Compress;
+use framewright_testkit::programs::server::ServerProcess;
 
 use super::programs::Programs;
-use crate::server_process::ServerProcess;
 
 /// A server to measure.
 #[derive(Debug, PartialEq, Eq)]

@@ -9,11 +9,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use framewright_testkit::programs::process::found_in;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use thirtyfour::{Capabilities, WebDriver};
-
-use crate::server_process::first_in;
 
 /// A running `chromedriver`, and the headless Chromium that it controls once there is a session.
 ///
@@ -40,7 +39,7 @@ impl Chrome {
         let unknown = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let mut chrome = Self { driver, addr: unknown, browser: OnceLock::new(), profile };
         let port =
-            first_in(stdout, port_in).recv_timeout(START_DEADLINE).context("chromedriver did not start")?;
+            found_in(stdout, port_in).recv_timeout(START_DEADLINE).context("chromedriver did not start")?;
         chrome.addr.set_port(port);
         Ok(chrome)
     }

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use framewright_cli::Compress;
+use framewright_testkit::programs::process::say;
 
-use crate::commands::say;
 use crate::echo_server;
 use crate::wire::{Compresses, Exchange, Expected, Message, Proxy};
 

@@ -8,10 +8,11 @@ use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 use framewright::deflate::{ClientWindow, DeflateOffer, WindowBits};
+use framewright_testkit::programs::process::say;
+use framewright_testkit::programs::server::ServerProcess;
 use serde_json::{Value, json};
 
-use crate::commands::{python_command, run_logged, say};
-use crate::server_process::ServerProcess;
+use crate::commands::{python_command, run_logged};
 
 /// The version of `ws`, from npm.
 const WS: &str = "8.23.0";

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail, ensure};
 use framewright_client::{BasicCredentials, ClientRequest, ConnectError, Options, Proxy, ServerResponse};
+use framewright_testkit::programs::process::{Running, say};
 use tempfile::TempDir;
 
 use super::Tally;
@@ -15,7 +16,6 @@ use super::cases::BROWSER;
 use super::install::{Agrees, Peer};
 use super::ours::{FORMS, Form};
 use super::servers::{options, with_offers};
-use crate::commands::{Running, say};
 use crate::free_port;
 use crate::wire::Message;
 

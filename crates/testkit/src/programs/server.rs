@@ -1,19 +1,15 @@
 //! A server in a process of its own: started, asked where it listens, and gone again when its value is dropped.
 
-use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
-use std::process::{ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
-use std::time::Duration;
-
+use super::process::{Running, found_in};
 use anyhow::bail;
-
-use crate::commands::Running;
+use std::net::SocketAddr;
+use std::process::{ChildStdin, Command, Stdio};
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
 
 /// A running server, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct ServerProcess {
+pub struct ServerProcess {
     process: Running,
     /// The peers end when this is closed, so that they do not outlive this program even if it is killed.
     _stdin: Option<ChildStdin>,
@@ -26,11 +22,11 @@ impl ServerProcess {
     /// # Errors
     /// If the program cannot be started, ends early, or does not listen within the deadline. `name` is what the error calls
     /// it.
-    pub(crate) fn start(name: &str, command: &mut Command) -> anyhow::Result<Self> {
+    pub fn start(name: &str, command: &mut Command) -> anyhow::Result<Self> {
         let mut process = Running::start(name, command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
         let stdin = process.0.stdin.take();
         let stdout = process.0.stdout.take().expect("stdout was asked for as a pipe");
-        match first_in(stdout, listening_line).recv_timeout(START_DEADLINE) {
+        match found_in(stdout, listening_line).recv_timeout(START_DEADLINE) {
             Ok(addr) => Ok(Self { process, _stdin: stdin, addr }),
             Err(RecvTimeoutError::Timeout) => {
                 bail!("{name} did not say where it listens within {START_DEADLINE:?}");
@@ -42,41 +38,23 @@ impl ServerProcess {
     }
 
     /// Where it listens.
-    pub(crate) fn addr(&self) -> SocketAddr {
+    pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
     /// The id of its process.
-    pub(crate) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.process.0.id()
     }
 
     /// Whether its process has not ended.
-    pub(crate) fn is_running(&mut self) -> bool {
+    pub fn is_running(&mut self) -> bool {
         self.process.ended().is_none()
     }
 }
 
 /// How long a server may take from its start to listening.
 const START_DEADLINE: Duration = Duration::from_secs(20);
-
-/// Reads a program's output to its end, so that it never blocks on a full pipe, and sends on what `find` sees in a line.
-pub(crate) fn first_in<T: Send + 'static>(
-    stdout: ChildStdout,
-    find: fn(&str) -> Option<T>,
-) -> mpsc::Receiver<T> {
-    let (found, receiver) = mpsc::channel();
-    thread::spawn(move || {
-        for line in BufReader::new(stdout).split(b'\n') {
-            let Ok(line) = line else { return };
-            if let Some(value) = find(&String::from_utf8_lossy(&line)) {
-                // After the first nobody listens any more: only the reading matters.
-                let _ = found.send(value);
-            }
-        }
-    });
-    receiver
-}
 
 /// The address in a line `listening on ADDR:PORT`.
 fn listening_line(line: &str) -> Option<SocketAddr> {

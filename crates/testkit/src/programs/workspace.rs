@@ -1,18 +1,17 @@
 //! Where the workspace and its build folder are.
 
-use std::path::PathBuf;
-
+use super::cargo::cargo;
+use super::process::say;
 use anyhow::Context as _;
-
-use crate::commands::{cargo, say};
+use std::path::PathBuf;
 
 /// The folders that the chores read from and write to.
 #[derive(Debug)]
-pub(crate) struct Workspace {
+pub struct Workspace {
     /// The folder with the workspace's `Cargo.toml`.
-    pub(crate) root: PathBuf,
+    pub root: PathBuf,
     /// Cargo's build folder, which is never committed.
-    pub(crate) target: PathBuf,
+    pub target: PathBuf,
 }
 
 impl Workspace {
@@ -20,7 +19,7 @@ impl Workspace {
     ///
     /// # Errors
     /// If cargo cannot be run, or says something else than it is documented to.
-    pub(crate) fn locate() -> anyhow::Result<Self> {
+    pub fn locate() -> anyhow::Result<Self> {
         let mut metadata = cargo();
         metadata
             .args(["metadata", "--no-deps", "--format-version=1"])
