@@ -4,7 +4,6 @@
 //! |---|---|
 //! | `autobahn client` | both faces of the client pass the Autobahn testsuite, with each way to compress and without |
 //! | `autobahn server` | the echo server passes the Autobahn testsuite, with shared compression and with context takeover |
-//! | `bench` | nothing: it measures, and writes `docs/BENCHMARKS.md` |
 //! | `browser` | the echo page works in a real browser, which exchanges compressed messages with the server |
 //! | `circles` | no source files of a crate depend on each other in a circle |
 //! | `compliance` | every sentence of the RFCs that the code cites has a test that cites it |
@@ -12,7 +11,7 @@
 //! | `instructions` | the hot paths take no more instructions than before |
 //! | `peers` | WebSocket clients and servers of other projects exchange compressed messages with ours, also through a proxy |
 //!
-//! Each but `bench` ends with a line `N passed, M failed`, and with exit code 1 if it found a failure.
+//! Each ends with a line `N passed, M failed`, and with exit code 1 if it found a failure.
 
 #![forbid(unsafe_code)]
 // This is a program for a terminal: printing is what it does.
@@ -24,7 +23,6 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod autobahn;
-mod bench;
 mod browser;
 mod circles;
 mod commands;
@@ -49,8 +47,6 @@ enum Chore {
     /// Run the Autobahn testsuite.
     #[command(subcommand)]
     Autobahn(autobahn::Command),
-    /// Measure whole servers beside each other and beside a raw loop, and write docs/BENCHMARKS.md.
-    Bench(bench::Options),
     /// Try the echo page in a headless Chromium.
     Browser(browser::Options),
     /// Look for source files that depend on each other in a circle.
@@ -68,7 +64,6 @@ enum Chore {
 fn main() -> ExitCode {
     let result = match Cli::parse().chore {
         Chore::Autobahn(command) => autobahn::run(&command),
-        Chore::Bench(options) => bench::run(&options),
         Chore::Browser(options) => browser::run(&options),
         Chore::Circles(options) => circles::run(&options),
         Chore::Compliance(options) => compliance::run(&options),

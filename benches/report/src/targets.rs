@@ -259,10 +259,10 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    use crate::bench::report::Idle;
-    use crate::bench::results::Run;
-    use crate::bench::results::tests::{enter, outcome};
-    use crate::bench::servers::FLOOR;
+    use crate::report::Idle;
+    use crate::results::Run;
+    use crate::results::tests::{enter, outcome};
+    use crate::servers::FLOOR;
 
     fn verdicts(results: &Results) -> Vec<Option<bool>> {
         rows(results).iter().map(|row| row.measured.as_ref().map(|measured| measured.met)).collect()

@@ -1,13 +1,17 @@
-//! `cargo xtask bench`: whole servers beside each other and beside the floor.
+//! `cargo bench-report`: measures whole servers beside each other and beside the floor.
 //!
 //! It builds Framewright and the peers (`benches/peers`), gives servers and load generator a processor each, measures the
 //! workloads of [`workload`] round by round, keeps what was measured in `target/bench/results.json`, and writes
 //! `docs/BENCHMARKS.md` from it. The load generator is `framewright bench`.
 
+// This is a program for a terminal: printing is what it does.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Args;
+use clap::Parser;
 use framewright_testkit::programs::workspace::Workspace;
 
 mod charts;
@@ -32,9 +36,10 @@ use results::{Results, Run};
 use run::{Runner, Settings};
 use workload::{Cell, Group};
 
-/// What to measure, and how.
-#[derive(Debug, Args)]
-pub(crate) struct Options {
+/// Measure whole servers beside each other and beside a raw loop, and write docs/BENCHMARKS.md.
+#[derive(Debug, Parser)]
+#[command(name = "cargo bench-report", bin_name = "cargo bench-report")]
+struct Options {
     /// Rounds for each cell; medians are taken over them.
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
@@ -67,12 +72,22 @@ pub(crate) struct Options {
     render_only: bool,
 }
 
+fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Measures and writes the document.
 ///
 /// # Errors
 /// If something does not build, a server does not echo, or a file cannot be written. A server that fails in a workload is
 /// a result, which the document tells.
-pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+fn run(options: &Options) -> anyhow::Result<()> {
     let blocks = workload::choose(workload::blocks(), &options.only)?;
     let servers = servers::choose(&options.servers)?;
     if options.list {
@@ -168,18 +183,11 @@ fn positive_seconds(text: &str) -> Result<u32, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser;
     use results::tests::enter;
     use servers::{FLOOR, OURS};
 
-    #[derive(Debug, Parser)]
-    struct Line {
-        #[command(flatten)]
-        options: Options,
-    }
-
     fn parse(line: &str) -> Result<Options, clap::Error> {
-        Line::try_parse_from(line.split_whitespace()).map(|line| line.options)
+        Options::try_parse_from(line.split_whitespace())
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl Sections<'_> {
             Group::Compression => ("Compression", compression::section(self.results)),
         };
         let body = if measured { body } else { "Not measured yet.".to_owned() };
-        Ok(format!("## {title}\n\n`cargo xtask bench --only {group}`: {}.\n\n{body}", group.about()))
+        Ok(format!("## {title}\n\n`cargo bench-report --only {group}`: {}.\n\n{body}", group.about()))
     }
 
     fn echo(self) -> anyhow::Result<String> {

@@ -33,7 +33,7 @@ pub(crate) struct Outcome {
     pub(crate) run: Run,
 }
 
-/// A run of `cargo xtask bench`. What servers of different runs have to say of each other is not compared.
+/// A run of `cargo bench-report`. What servers of different runs have to say of each other is not compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Run {
     /// The commit that was measured, and whether files had changed since.
@@ -166,7 +166,7 @@ impl Results {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::bench::report::{Latency, Server};
+    use crate::report::{Latency, Server};
 
     /// Rounds with these processor times for a message, a tenth of each in user mode.
     pub(crate) fn outcome(cpu_ns: &[f64]) -> Outcome {

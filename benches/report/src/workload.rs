@@ -314,7 +314,7 @@ pub(crate) fn choose(mut blocks: Vec<Vec<Cell>>, only: &[String]) -> anyhow::Res
     for asked in only {
         ensure!(
             blocks.iter().any(|block| names(block, asked)),
-            "there is no workload {asked}; `cargo xtask bench --list` names them"
+            "there is no workload {asked}; `cargo bench-report --list` names them"
         );
     }
     blocks.retain(|block| only.is_empty() || only.iter().any(|asked| names(block, asked)));

@@ -36,14 +36,14 @@ const INTRODUCTION: &str = "\
 Framewright's echo server beside echo servers on other crates, and beside the floor. A program writes this page:
 
 ```sh
-cargo xtask bench                                # everything, in less than an hour; writes this page
-cargo xtask bench --only echo/100 text           # these workloads again; the others stay as they are
-cargo xtask bench --servers framewright,yawc     # these servers again, with the floor
-cargo xtask bench --resume                       # what an interrupted run has not come to
-cargo xtask bench --render-only                  # this page again, from target/bench/results.json
-cargo xtask bench --micro                        # the micro benchmarks again
-cargo xtask bench --list                         # all workloads and servers
-cargo xtask bench --help
+cargo bench-report                                # everything, in less than an hour; writes this page
+cargo bench-report --only echo/100 text           # these workloads again; the others stay as they are
+cargo bench-report --servers framewright,yawc     # these servers again, with the floor
+cargo bench-report --resume                       # what an interrupted run has not come to
+cargo bench-report --render-only                  # this page again, from target/bench/results.json
+cargo bench-report --micro                        # the micro benchmarks again
+cargo bench-report --list                         # all workloads and servers
+cargo bench-report --help
 ```
 
 The **floor** is a loop that sends back the bytes it receives, without looking at them: the least that an echo can cost over the same event queue. It is the first
@@ -105,9 +105,9 @@ fn machine(results: &Results) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::results::tests::enter;
-    use crate::bench::servers::{FLOOR, OURS};
-    use crate::bench::workload::blocks;
+    use crate::results::tests::enter;
+    use crate::servers::{FLOOR, OURS};
+    use crate::workload::blocks;
 
     #[test]
     fn the_document_has_every_section_and_its_charts() {
@@ -122,7 +122,7 @@ mod tests {
         write(&results, &file).expect("written");
         let text = fs::read_to_string(&file).expect("readable");
         for group in Group::ALL {
-            assert!(text.contains(&format!("`cargo xtask bench --only {group}`")), "{group}");
+            assert!(text.contains(&format!("`cargo bench-report --only {group}`")), "{group}");
         }
         for row in ["| floor | 5.05 µs |", "| framewright | 1.03 ±0.00 |", "| yawc | 1.79 ±0.00 |"] {
             assert!(text.contains(row), "{row}");

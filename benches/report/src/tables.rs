@@ -186,8 +186,8 @@ pub(crate) fn size(octets: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::results::Run;
-    use crate::bench::results::tests::{enter, outcome};
+    use crate::results::Run;
+    use crate::results::tests::{enter, outcome};
     use std::collections::BTreeMap;
 
     fn table(results: &Results) -> String {

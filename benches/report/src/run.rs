@@ -313,9 +313,9 @@ fn complaint(stderr: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::results::tests::enter;
-    use crate::bench::servers::SERVERS;
-    use crate::bench::workload::{blocks, choose};
+    use crate::results::tests::enter;
+    use crate::servers::SERVERS;
+    use crate::workload::{blocks, choose};
 
     fn cells(name: &str) -> Vec<Cell> {
         choose(blocks(), &[name.to_owned()]).expect("a workload").into_iter().flatten().collect()

@@ -117,10 +117,10 @@ fn memory(results: &Results) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::report::Idle;
-    use crate::bench::results::Run;
-    use crate::bench::results::tests::{enter, outcome};
-    use crate::bench::servers::{FLOOR, OURS};
+    use crate::report::Idle;
+    use crate::results::Run;
+    use crate::results::tests::{enter, outcome};
+    use crate::servers::{FLOOR, OURS};
     use std::collections::BTreeMap;
 
     /// Enters a cell in which these servers need this time and compress to this ratio.
