@@ -7,13 +7,16 @@
 // This is a program for a terminal: printing is what it does.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::Parser;
 use framewright_testkit::programs::workspace::Workspace;
 
+mod beside;
 mod charts;
 mod compression;
 mod document;
@@ -30,6 +33,7 @@ mod tables;
 mod targets;
 mod workload;
 
+use beside::Build;
 use machine::Machine;
 use programs::Programs;
 use results::{Results, Run};
@@ -52,6 +56,10 @@ struct Options {
     /// Only these workloads: groups, cells, or beginnings of names of cells, such as `echo/100`.
     #[arg(long, value_name = "NAME", num_args = 1..)]
     only: Vec<String>,
+    /// Another build of the `framewright` program, measured in turn with ours; may be repeated. A table of ratios is printed, and
+    /// docs/BENCHMARKS.md stays as it is. Other servers are measured only if they are named.
+    #[arg(long, value_name = "NAME=PATH", conflicts_with_all = ["micro", "render_only"])]
+    beside: Vec<Build>,
     /// Only these servers, and the floor.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     servers: Vec<String>,
@@ -64,9 +72,10 @@ struct Options {
     /// Name the workloads and the servers, and do nothing.
     #[arg(long)]
     list: bool,
-    /// The document to write; its charts go into a folder `benchmarks` beside it.
-    #[arg(long, value_name = "FILE", default_value = "docs/BENCHMARKS.md")]
-    output: PathBuf,
+    /// The document to write; its charts go into a folder `benchmarks` beside it. With --beside: where the table is written to
+    /// as well. [default: docs/BENCHMARKS.md; with --beside: nowhere]
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
     /// Measure nothing; write the document from the results of earlier runs.
     #[arg(long)]
     render_only: bool,
@@ -89,6 +98,9 @@ fn main() -> ExitCode {
 /// a result, which the document tells.
 fn run(options: &Options) -> anyhow::Result<()> {
     let blocks = workload::choose(workload::blocks(), &options.only)?;
+    if !options.beside.is_empty() {
+        return run_beside(options, &blocks);
+    }
     let servers = servers::choose(&options.servers)?;
     if options.list {
         list(&blocks, &servers);
@@ -101,12 +113,39 @@ fn run(options: &Options) -> anyhow::Result<()> {
         micro::run()?;
     } else if !options.render_only {
         let blocks = if options.resume { missing(blocks, &servers, &results) } else { blocks };
-        measure(options, &workspace, &servers, &blocks, &mut results)?;
+        measure(options, &workspace, &servers, &blocks, &mut results, &file)?;
     }
-    let output = workspace.root.join(&options.output);
+    let output = workspace.root.join(options.output.as_deref().unwrap_or(Path::new("docs/BENCHMARKS.md")));
     document::write(&results, &output)?;
     println!("{}", targets::table(&results));
     println!("written: {}", output.display());
+    Ok(())
+}
+
+/// Measures ours beside other builds of it, and prints the ratios. The results are kept apart from those of the document.
+fn run_beside(options: &Options, blocks: &[Vec<Cell>]) -> anyhow::Result<()> {
+    let mut servers = if options.servers.is_empty() {
+        servers::choose(&[servers::OURS.to_owned()])?
+    } else {
+        servers::choose(&options.servers)?
+    };
+    servers.extend(beside::servers(&options.beside)?);
+    if options.list {
+        list(blocks, &servers);
+        return Ok(());
+    }
+    let workspace = Workspace::locate()?;
+    let file = workspace.target.join("bench").join("beside.json");
+    let mut results = if options.resume { Results::load(&file)? } else { Results::default() };
+    let left = if options.resume { missing(blocks.to_vec(), &servers, &results) } else { blocks.to_vec() };
+    measure(options, &workspace, &servers, &left, &mut results, &file)?;
+    let table = beside::table(&results, blocks, &options.beside);
+    println!("{table}");
+    if let Some(output) = &options.output {
+        let output = workspace.root.join(output);
+        fs::write(&output, &table).with_context(|| format!("cannot write {}", output.display()))?;
+        println!("written: {}", output.display());
+    }
     Ok(())
 }
 
@@ -116,6 +155,7 @@ fn measure(
     servers: &[&'static servers::Server],
     blocks: &[Vec<Cell>],
     results: &mut Results,
+    file: &Path,
 ) -> anyhow::Result<()> {
     servers::check_pinning()?;
     let programs = Programs::build(workspace, servers)?;
@@ -130,7 +170,7 @@ fn measure(
     runner.check()?;
     let estimate = Duration::from_secs_f64(settings.estimate(blocks, servers));
     println!("{} cells, about {} minutes", blocks.iter().flatten().count(), estimate.as_secs().div_ceil(60));
-    runner.run(blocks, results, &workspace.target.join("bench").join("results.json"))
+    runner.run(blocks, results, file)
 }
 
 /// The blocks in which one of the servers has not been measured.
@@ -200,7 +240,11 @@ mod tests {
         assert_eq!(options.servers, ["yawc", "soketto"]);
         let options = parse("bench").expect("options");
         assert_eq!((options.rounds, options.seconds), (5, None));
-        assert_eq!(options.output, PathBuf::from("docs/BENCHMARKS.md"));
+        assert_eq!((options.output, options.beside), (None, Vec::new()));
+        let program = std::env::current_exe().expect("this program");
+        let beside = format!("bench --beside old={} --only echo", program.display());
+        assert_eq!(parse(&beside).expect("options").beside[0].name, "old");
+        assert!(parse(&format!("{beside} --micro")).is_err());
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub(crate) struct Server {
     pub(crate) streams: bool,
     /// The ways in which it can compress.
     pub(crate) compresses: &'static [Compress],
+    /// The program, if it is another build of ours; else it is built here.
+    pub(crate) program: Option<&'static Path>,
 }
 
 /// How a server is started, where there are several ways.
@@ -44,9 +46,9 @@ pub(crate) const OURS_STREAMED: &str = "framewright-streamed";
 
 /// All of them, in the order of the tables.
 pub(crate) const SERVERS: [Server; 10] = [
-    Server { name: FLOOR, peer: None, streams: false, compresses: &[] },
-    Server { name: OURS, peer: None, streams: false, compresses: &Compress::MODES },
-    Server { name: OURS_STREAMED, peer: None, streams: true, compresses: &[] },
+    Server { name: FLOOR, peer: None, streams: false, compresses: &[], program: None },
+    Server { name: OURS, peer: None, streams: false, compresses: &Compress::MODES, program: None },
+    Server { name: OURS_STREAMED, peer: None, streams: true, compresses: &[], program: None },
     peer("tokio-tungstenite", &[]),
     peer("fastwebsockets", &[]),
     peer("tokio-websockets", &[]),
@@ -57,7 +59,7 @@ pub(crate) const SERVERS: [Server; 10] = [
 ];
 
 const fn peer(name: &'static str, compresses: &'static [Compress]) -> Server {
-    Server { name, peer: Some(name), streams: false, compresses }
+    Server { name, peer: Some(name), streams: false, compresses, program: None }
 }
 
 impl Server {
@@ -98,7 +100,7 @@ impl Server {
     fn command(&self, programs: &Programs) -> anyhow::Result<Command> {
         let program = match self.package() {
             Some(package) => programs.peer(&package)?,
-            None => programs.framewright.as_path(),
+            None => self.program.unwrap_or(&programs.framewright),
         };
         let mut command = pinned(SERVER_CORE, program);
         if self.package().is_none() {

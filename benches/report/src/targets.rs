@@ -95,7 +95,7 @@ fn of_floor(results: &Results, workload: String, cells: &[String], most: f64) ->
 }
 
 /// With a digit more than in the tables: the verdict is of the figure as it is.
-fn finely(stat: Stat) -> String {
+pub(crate) fn finely(stat: Stat) -> String {
     format!("{:.3} ±{:.3}", stat.median, stat.spread)
 }
 
