@@ -163,15 +163,27 @@ pub fn check_output(sender: Role, bytes: &[u8]) -> Result<Vec<WireFrame>, String
 /// A sentence that names the rule and the frame.
 pub fn check_compressed_output(
     sender: Role,
-    mut inflation: Option<Inflation>,
+    inflation: Option<Inflation>,
     bytes: &[u8],
 ) -> Result<Vec<WireFrame>, String> {
+    read_output(sender, inflation, bytes).map(|(frames, _)| frames)
+}
+
+/// The frames of all that an endpoint has sent, and its messages; the last one may be incomplete, and is not among them.
+///
+/// # Errors
+/// A sentence that names the rule of RFC 6455 or RFC 7692 that a frame breaks, and the frame.
+pub fn read_output(
+    sender: Role,
+    mut inflation: Option<Inflation>,
+    bytes: &[u8],
+) -> Result<(Vec<WireFrame>, Vec<Message>), String> {
     let frames = frames(bytes);
     let end = frames.last().map_or(0, |frame| frame.at.end);
     if end != bytes.len() {
         return Err(format!("{} octets behind the last whole frame", bytes.len() - end));
     }
-    let mut message: Option<Message> = None;
+    let (mut messages, mut message) = (Vec::new(), None::<Message>);
     for (index, frame) in frames.iter().enumerate() {
         let because = |rule: &str| format!("frame {index} {rule}: {:?}", frame.header);
         let masked = Some(sender == Role::Client);
@@ -194,13 +206,14 @@ pub fn check_compressed_output(
         if message.text && str::from_utf8(&message.payload).is_err() {
             return Err(because("ends a text message that is not UTF-8"));
         }
+        messages.push(message);
     }
-    Ok(frames)
+    Ok((frames, messages))
 }
 
 /// A message as it was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(clippy::exhaustive_structs, reason = "made by `messages` only")]
+#[allow(clippy::exhaustive_structs, reason = "made here only")]
 pub struct Message {
     /// Whether it is text.
     pub text: bool,

@@ -9,4 +9,4 @@ mod proxy;
 
 pub(crate) use exchange::Exchange;
 pub(crate) use expect::{Compresses, Expected, Message, ratio};
-pub(crate) use proxy::{Proxy, Recording};
+pub(crate) use proxy::Proxy;

@@ -183,11 +183,7 @@ fn open(head: &Refusal, asked: &Asked) -> Option<Outcome> {
         _ => return None,
     };
     #[cfg(feature = "deflate")]
-    let deflate = match extensions(&head.fields)?.as_slice() {
-        [] => None,
-        [one] => Some(agree(&asked.offers, one)?),
-        _ => return None,
-    };
+    let deflate = deflate(&head.fields, &asked.offers)?;
     #[cfg(not(feature = "deflate"))]
     if !values(&head.fields, "sec-websocket-extensions").is_empty() {
         return None;
@@ -198,6 +194,17 @@ fn open(head: &Refusal, asked: &Asked) -> Option<Outcome> {
         #[cfg(feature = "deflate")]
         deflate,
     })
+}
+
+/// What the fields of a 101 agree on for these offers of permessage-deflate; the outer `None` is an answer to none of them.
+#[cfg(feature = "deflate")]
+#[must_use]
+pub fn deflate(fields: &[Field], offers: &[DeflateOffer]) -> Option<Option<DeflateParams>> {
+    match extensions(fields)?.as_slice() {
+        [] => Some(None),
+        [one] => agree(offers, one).map(Some),
+        _ => None,
+    }
 }
 
 /// What `answer`, which is written `name;param;param=value`, comes to for the first offer that it is an answer to.

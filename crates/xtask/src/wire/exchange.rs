@@ -1,10 +1,17 @@
 //! A recorded connection taken apart: the opening handshake, what it has agreed on, and the messages of both directions.
+//!
+//! The readers are those of the test kit, which share no code with the crate under test: a frame that our encoder writes wrongly
+//! and our decoder reads back is seen here. Of the crate there are only the values: offers, parameters and roles.
 
-use anyhow::{Context as _, bail, ensure};
-use framewright::deflate::{Decompressor, DeflateOffer, DeflateParams, check_answer};
-use framewright::frame::{Frame, MaskRule, OpCode, RSV1, Rules};
+use anyhow::{Context as _, anyhow, ensure};
+use framewright::Role;
+use framewright::deflate::{DeflateOffer, DeflateParams};
+use framewright_testkit::naive;
+use framewright_testkit::naive::fields::Field;
+use framewright_testkit::naive::inflate::Inflation;
+use framewright_testkit::wire::{self, WireFrame};
 
-use super::Recording;
+use super::proxy::Recording;
 
 /// All that a connection was used for.
 #[derive(Debug)]
@@ -43,19 +50,18 @@ impl Exchange {
     /// # Errors
     /// If a head, a frame or a compressed payload is not what it has to be, or the octets end in the middle of something.
     pub(crate) fn read(recording: Recording, offers: &[DeflateOffer]) -> anyhow::Result<Self> {
-        let (request, mut client) = split_head(recording.client).context("the request")?;
-        let (response, mut server) = split_head(recording.server).context("the response")?;
+        let (request, client) = split_head(recording.client).context("the request")?;
+        let (response, server) = split_head(recording.server).context("the response")?;
         ensure!(response.starts_with("HTTP/1.1 101 "), "the response is not a 101:\n{response}");
+        let (request, response) = (fields(&request), fields(&response));
+        let params = naive::response::deflate(&response, offers);
         let (offered, answered) = (extensions(&request), extensions(&response));
-        let params = check_answer(offers, answered.as_deref().map(str::as_bytes))
-            .with_context(|| format!("the answer {answered:?} to {offered:?}"))?;
-        let rsv = if params.is_some() { RSV1 } else { 0 };
-        let client_takes_over = params.is_some_and(|params| !params.client_no_context_takeover);
-        let server_takes_over = params.is_some_and(|params| !params.server_no_context_takeover);
+        let params = params.with_context(|| format!("the answer {answered:?} to {offered:?} is to none"))?;
+        let inflation = |sender| params.map(|params| Inflation::of(&params, sender));
         Ok(Self {
-            client: messages(&mut client, Rules { mask: MaskRule::Required, rsv }, client_takes_over)
+            client: messages(&client, Role::Client, inflation(Role::Client))
                 .context("what the client has sent")?,
-            server: messages(&mut server, Rules { mask: MaskRule::Forbidden, rsv }, server_takes_over)
+            server: messages(&server, Role::Server, inflation(Role::Server))
                 .context("what the server has sent")?,
             offered,
             answered,
@@ -72,76 +78,48 @@ fn split_head(mut octets: Vec<u8>) -> anyhow::Result<(String, Vec<u8>)> {
     Ok((String::from_utf8(octets).context("a head with something else than text")?, rest))
 }
 
+/// The field lines of a head.
+fn fields(head: &str) -> Vec<Field> {
+    let lines = head.lines().skip(1).filter_map(|line| line.split_once(':'));
+    lines.map(|(name, value)| (name.to_owned(), value.trim().as_bytes().to_vec())).collect()
+}
+
 /// The values of all lines of Sec-WebSocket-Extensions as one list.
-fn extensions(head: &str) -> Option<String> {
-    let fields = head.lines().filter_map(|line| line.split_once(':'));
-    let values: Vec<&str> = fields
+fn extensions(fields: &[Field]) -> Option<String> {
+    let values: Vec<_> = fields
+        .iter()
         .filter(|(name, _)| name.eq_ignore_ascii_case("Sec-WebSocket-Extensions"))
-        .map(|(_, value)| value.trim())
+        .map(|(_, value)| String::from_utf8_lossy(value))
         .collect();
     (!values.is_empty()).then(|| values.join(", "))
 }
 
-/// The messages in these frames, each inflated where it was compressed.
-fn messages(mut octets: &mut [u8], rules: Rules, takes_over: bool) -> anyhow::Result<Vec<Sent>> {
-    let mut messages = Vec::new();
-    let mut decompressor = Decompressor::new();
-    let mut current: Option<Sent> = None;
-    while let Some((frame, rest)) = Frame::decode(octets, rules)? {
-        octets = rest;
-        let Frame { header, payload, .. } = frame;
-        match header.opcode {
-            OpCode::Ping | OpCode::Pong => continue,
-            OpCode::Close => {
-                ensure!(octets.is_empty() && current.is_none(), "a Close frame that is not the end");
-                return Ok(messages);
-            }
-            OpCode::Text | OpCode::Binary => {
-                ensure!(current.is_none(), "a message inside another one");
-                current = Some(Sent::first(header.opcode == OpCode::Text, header.rsv & RSV1 != 0));
-            }
-            OpCode::Continuation => {}
+/// The messages that an end has sent, each inflated where it was compressed, up to its Close frame.
+fn messages(octets: &[u8], sender: Role, inflation: Option<Inflation>) -> anyhow::Result<Vec<Sent>> {
+    // It remembers nothing: a message that it cannot inflate refers to one before it.
+    let alone = inflation.as_ref().map(|inflation| Inflation::new(false, inflation.window()));
+    let (frames, messages) = wire::read_output(sender, inflation, octets).map_err(|rule| anyhow!(rule))?;
+    ensure!(frames.last().is_some_and(|frame| frame.header.opcode == CLOSE), "no Close frame at the end");
+    let data: Vec<WireFrame> = frames.into_iter().filter(|frame| !frame.is_control()).collect();
+    ensure!(data.last().is_none_or(|frame| frame.header.fin), "a message that is not complete");
+    let sent = messages.into_iter().zip(data.split_inclusive(|frame| frame.header.fin));
+    let sent = sent.map(|(message, frames)| {
+        let payload: Vec<u8> = frames.iter().flat_map(|frame| &frame.payload).copied().collect();
+        let by_itself = |alone: &Inflation| alone.complete(&payload, usize::MAX).is_whole();
+        Sent {
+            text: message.text,
+            compressed: message.compressed,
+            refers_back: message.compressed && !alone.as_ref().is_some_and(by_itself),
+            frames: frames.len(),
+            payload_len: payload.len(),
+            data: message.payload,
         }
-        let Some(message) = &mut current else { bail!("a continuation without a message") };
-        message.frames += 1;
-        message.data.extend_from_slice(payload);
-        if header.fin {
-            let mut message = current.take().expect("looked at above");
-            message.complete(&mut decompressor, takes_over).with_context(|| {
-                format!("message {}, of {} octets of payload", messages.len(), message.payload_len)
-            })?;
-            messages.push(message);
-        }
-    }
-    bail!("no Close frame at the end")
+    });
+    Ok(sent.collect())
 }
 
-impl Sent {
-    fn first(text: bool, compressed: bool) -> Self {
-        Self { text, compressed, refers_back: false, frames: 0, payload_len: 0, data: Vec::new() }
-    }
-
-    /// Inflates the message, of which all of the payload is there.
-    fn complete(&mut self, decompressor: &mut Decompressor, takes_over: bool) -> anyhow::Result<()> {
-        self.payload_len = self.data.len();
-        if self.compressed {
-            let payload = std::mem::take(&mut self.data);
-            if takes_over {
-                self.refers_back = Decompressor::new().decompress(&payload, LIMIT, &mut Vec::new()).is_err();
-            } else {
-                decompressor.reset();
-            }
-            decompressor.decompress(&payload, LIMIT, &mut self.data)?;
-        }
-        if self.text {
-            std::str::from_utf8(&self.data).context("a text that is not UTF-8")?;
-        }
-        Ok(())
-    }
-}
-
-/// More than any message here has.
-const LIMIT: usize = 16 << 20;
+/// The opcode of a Close frame.
+const CLOSE: u8 = 8;
 
 #[cfg(test)]
 mod tests {
@@ -149,7 +127,7 @@ mod tests {
 
     /// The messages of a server with context takeover.
     fn read(octets: &[u8]) -> anyhow::Result<Vec<Sent>> {
-        messages(&mut octets.to_vec(), Rules { mask: MaskRule::Forbidden, rsv: RSV1 }, true)
+        messages(octets, Role::Server, Some(Inflation::new(true, 32 << 10)))
     }
 
     #[test]
@@ -196,7 +174,7 @@ mod tests {
     fn the_extensions_of_several_lines_are_one_list() {
         let head =
             "HTTP/1.1 101 X\r\nsec-websocket-extensions: a\r\nUpgrade: b\r\nSec-WebSocket-Extensions:c; d=1 ";
-        assert_eq!(extensions(head).as_deref(), Some("a, c; d=1"));
-        assert_eq!(extensions("HTTP/1.1 101 X\r\nUpgrade: b"), None);
+        assert_eq!(extensions(&fields(head)).as_deref(), Some("a, c; d=1"));
+        assert_eq!(extensions(&fields("HTTP/1.1 101 X\r\nUpgrade: b")), None);
     }
 }

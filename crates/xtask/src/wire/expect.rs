@@ -132,7 +132,7 @@ pub(crate) fn ratio(sent: &[Sent]) -> (usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use framewright::deflate::check_answer;
+    use framewright::deflate::{DeflateParams, WindowBits};
 
     const ANSWER: &str = "permessage-deflate; client_no_context_takeover";
 
@@ -158,7 +158,12 @@ mod tests {
         Exchange {
             offered: Some("permessage-deflate; client_max_window_bits".to_owned()),
             answered: Some(ANSWER.to_owned()),
-            params: check_answer(&[DeflateOffer::default()], [ANSWER.as_bytes()]).expect("an answer to it"),
+            params: Some(DeflateParams {
+                server_no_context_takeover: false,
+                client_no_context_takeover: true,
+                server_max_window_bits: WindowBits::MAX,
+                client_max_window_bits: WindowBits::MAX,
+            }),
             client: sent([true; 3], false),
             server: sent([true, false, false], true),
         }
