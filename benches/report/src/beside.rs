@@ -1,7 +1,8 @@
 //! `--beside NAME=PATH`: other builds of our server, measured in turn with ours, and ours as a multiple of each.
 //!
-//! Another build is a server as ours is: it is started with the same options on the same processor, has a process for each block
-//! of cells, and in each round it is as likely to come before ours as after it. A ratio is one within a round.
+//! Another build is a server as ours is: it is started with the same options on the same processor, and in each round it is as
+//! likely to come before ours as after it. A ratio is one within a round. Every round has fresh processes: where a process has its
+//! memory makes a difference of some percent, which would be taken for one of the builds.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -114,13 +115,14 @@ pub(crate) fn table(results: &Results, blocks: &[Vec<Cell>], builds: &[Build]) -
                     let median = |server| Some(results.stat(&cell.name, server, figure)?.median);
                     let (Some(one), Some(two)) = (median(ours), median(other)) else { continue };
                     let pair = |one: &Round, two: &Round| Some(figure(one)? / figure(two)?);
-                    let Some(ratio) = results.pairs((&cell.name, ours), (&cell.name, other), pair) else {
-                        continue;
-                    };
+                    let ratios = results.each_pair((&cell.name, ours), (&cell.name, other), pair);
+                    let ratios = ratios.unwrap_or_default();
+                    let Some(ratio) = Stat::of(ratios.iter().copied()) else { continue };
                     if what == FIGURES[0].0 {
                         cpu.push(ratio.median);
                     }
-                    rows.push(vec![workload.clone(), what.to_owned(), write(one), write(two), said(ratio)]);
+                    let said = format!("{}{}", finely(ratio), verdict(&ratios));
+                    rows.push(vec![workload.clone(), what.to_owned(), write(one), write(two), said]);
                 }
             }
         }
@@ -136,15 +138,24 @@ pub(crate) fn table(results: &Results, blocks: &[Vec<Cell>], builds: &[Build]) -
     text
 }
 
-/// A ratio, and whether it is one: less than twice its spread from 1 is no difference.
-fn said(ratio: Stat) -> String {
-    let differs = (ratio.median - 1.0).abs() > 2.0 * ratio.spread;
-    let word = match (differs, ratio.median < 1.0) {
+/// Whether ours needs less or more: if so many rounds say the same that chance alone does it once in a hundred times (a sign
+/// test). Less than eight rounds never do.
+fn verdict(ratios: &[f64]) -> &'static str {
+    let count = |is: fn(&f64) -> bool| ratios.iter().filter(|ratio| is(ratio)).count();
+    let (less, more) = (count(|&ratio| ratio < 1.0), count(|&ratio| ratio > 1.0));
+    let rounds = less + more;
+    // How likely each number of heads is, of as many coins.
+    let mut chance = 0.5_f64.powf(rounds as f64);
+    let mut at_most = chance;
+    for heads in 1..=less.min(more) {
+        chance *= (rounds + 1 - heads) as f64 / heads as f64;
+        at_most += chance;
+    }
+    match (2.0 * at_most <= 0.01, less > more) {
         (false, _) => "",
         (true, true) => " less",
         (true, false) => " **more**",
-    };
-    format!("{}{word}", finely(ratio))
+    }
 }
 
 #[cfg(test)]
@@ -195,9 +206,9 @@ mod tests {
     fn the_table_has_ratios_within_rounds_their_spread_and_a_mean() {
         let mut results = Results::default();
         // The machine is twice as slow in the second round.
-        let times: [(&str, &[f64]); 2] = [(OURS, &[110.0, 220.0, 110.0]), ("old", &[100.0, 200.0, 100.0])];
-        enter(&mut results, "echo/100/20", &times);
-        enter(&mut results, "large/1M", &[(OURS_STREAMED, &[90.0]), ("old-streamed", &[100.0])]);
+        let (ours, old) = ([110.0, 220.0].repeat(4), [100.0, 200.0].repeat(4));
+        enter(&mut results, "echo/100/20", &[(OURS, &ours), ("old", &old)]);
+        enter(&mut results, "large/1M", &[(OURS_STREAMED, &[90.0; 8]), ("old-streamed", &[100.0; 8])]);
         enter(&mut results, "large/16M", &[(OURS, &[90.0, 110.0, 100.0]), ("old", &[100.0; 3])]);
         let failed = Outcome { failure: Some("no answer".to_owned()), ..outcome(&[1.0]) };
         results.enter("echo/100/0", &Run::default(), BTreeMap::from([("old".to_owned(), failed)]));
@@ -215,12 +226,24 @@ mod tests {
             "| workload | figure | ours | old | ours / old |",
             "| --- | --- | --- | --- | --- |",
             "| echo/100/0 | old failed: no answer |  |  |  |",
-            "| echo/100/20 | CPU of a message | 110 ns | 100 ns | 1.100 ±0.000 **more** |",
+            "| echo/100/20 | CPU of a message | 165 ns | 150 ns | 1.100 ±0.000 **more** |",
             "| large/1M, streamed | CPU of a message | 90 ns | 100 ns | 0.900 ±0.000 less |",
             "| large/16M | CPU of a message | 100 ns | 100 ns | 1.000 ±0.050 |",
-            "| idle/10000 | bytes of a connection | 181 | 362 | 0.500 ±0.000 less |",
+            "| idle/10000 | bytes of a connection | 181 | 362 | 0.500 ±0.000 |",
             "| all | CPU of a message, geometric mean |  |  | 0.997 |",
         ];
         assert_eq!(table.trim_end().lines().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn few_rounds_and_rounds_that_disagree_say_nothing() {
+        assert_eq!(verdict(&[0.5; 7]), "");
+        assert_eq!(verdict(&[0.5; 8]), " less");
+        // 2 of 15 may say something else (7 in 1,000 by chance), 3 may not (35 in 1,000).
+        let with = |others: usize| [vec![0.99; others], vec![1.02; 15 - others]].concat();
+        assert_eq!(verdict(&with(2)), " **more**");
+        assert_eq!(verdict(&with(3)), "");
+        assert_eq!(verdict(&[1.0; 20]), "");
+        assert_eq!(verdict(&[]), "");
     }
 }

@@ -44,9 +44,9 @@ use workload::{Cell, Group};
 #[derive(Debug, Parser)]
 #[command(name = "cargo bench-report", bin_name = "cargo bench-report")]
 struct Options {
-    /// Rounds for each cell; medians are taken over them.
-    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    rounds: u16,
+    /// Rounds for each cell; medians are taken over them. [default: 5; with --beside: 15]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: Option<u16>,
     /// Seconds that are counted in a round (without this option: what suits each workload, 0.6 for most).
     #[arg(long, value_name = "SECS", value_parser = positive_seconds)]
     seconds: Option<u32>,
@@ -158,9 +158,11 @@ fn measure(
     file: &Path,
 ) -> anyhow::Result<()> {
     servers::check_pinning()?;
+    let is_beside = !options.beside.is_empty();
     let programs = Programs::build(workspace, servers)?;
     let settings = Settings {
-        rounds: usize::from(options.rounds),
+        rounds: usize::from(options.rounds.unwrap_or(if is_beside { 15 } else { 5 })),
+        fresh_processes: is_beside,
         run: Run::begin(&workspace.root)?,
         counted_ms: options.seconds,
         warm_up_ms: options.warm_up,
@@ -235,11 +237,11 @@ mod tests {
         let options =
             parse("bench --rounds 3 --seconds 0.25 --warm-up 0 --only echo/100 text --servers yawc,soketto")
                 .expect("options");
-        assert_eq!((options.rounds, options.seconds, options.warm_up), (3, Some(250), Some(0)));
+        assert_eq!((options.rounds, options.seconds, options.warm_up), (Some(3), Some(250), Some(0)));
         assert_eq!(options.only, ["echo/100", "text"]);
         assert_eq!(options.servers, ["yawc", "soketto"]);
         let options = parse("bench").expect("options");
-        assert_eq!((options.rounds, options.seconds), (5, None));
+        assert_eq!((options.rounds, options.seconds), (None, None));
         assert_eq!((options.output, options.beside), (None, Vec::new()));
         let program = std::env::current_exe().expect("this program");
         let beside = format!("bench --beside old={} --only echo", program.display());

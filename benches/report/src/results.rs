@@ -116,15 +116,25 @@ impl Results {
     /// block. None if one failed or was not measured, or if they were measured in different runs.
     pub(crate) fn pairs(
         &self,
+        one: (&str, &str),
+        other: (&str, &str),
+        figure: impl Fn(&Round, &Round) -> Option<f64>,
+    ) -> Option<Stat> {
+        Stat::of(self.each_pair(one, other, figure)?)
+    }
+
+    /// As [`pairs`](Self::pairs), the figure of each round.
+    pub(crate) fn each_pair(
+        &self,
         (cell, server): (&str, &str),
         (other_cell, other): (&str, &str),
         figure: impl Fn(&Round, &Round) -> Option<f64>,
-    ) -> Option<Stat> {
+    ) -> Option<Vec<f64>> {
         let (one, other) = (self.outcome(cell, server)?, self.outcome(other_cell, other)?);
         if one.failure.is_some() || other.failure.is_some() || one.run != other.run {
             return None;
         }
-        Stat::of(one.rounds.iter().zip(&other.rounds).filter_map(|(round, other)| figure(round, other)))
+        Some(one.rounds.iter().zip(&other.rounds).filter_map(|(round, other)| figure(round, other)).collect())
     }
 
     /// The runs that the results are of, and the least number of rounds that a figure is of.

@@ -26,6 +26,8 @@ use super::workload::{Cell, Load, MAXIMUM, Pace};
 pub(crate) struct Settings {
     /// Rounds for each cell.
     pub(crate) rounds: usize,
+    /// Whether each round has fresh processes, and not only each block.
+    pub(crate) fresh_processes: bool,
     /// The commit, and the time at which the run began: also what decides the order of the servers.
     pub(crate) run: Run,
     /// Milliseconds to count, instead of what each cell says.
@@ -35,6 +37,10 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    fn needs_fresh_process(&self, cell: &Cell) -> bool {
+        self.fresh_processes || cell.needs_fresh_process()
+    }
+
     fn counted_ms(&self, cell: &Cell) -> u32 {
         self.counted_ms.unwrap_or(cell.counted_ms)
     }
@@ -54,7 +60,7 @@ impl Settings {
             };
             // Connecting, starting and ending the generator, and a server where it is to be a fresh one.
             let around =
-                0.1 + opening as f64 * 0.0001 + f64::from(u8::from(cell.needs_fresh_process())) * 0.2;
+                0.1 + opening as f64 * 0.0001 + f64::from(u8::from(self.needs_fresh_process(cell))) * 0.2;
             let counted = f64::from(self.counted_ms(cell) + self.warm_up_ms(cell)) / 1000.0;
             (counted + around) * participants(cell, servers).count() as f64 * self.rounds as f64
         };
@@ -214,7 +220,7 @@ impl<'a> Runner<'a> {
             self.fleet.end(server, cell.setup());
             tried = self.attempt(cell, server, results);
         }
-        if cell.needs_fresh_process() || tried.is_err() {
+        if self.settings.needs_fresh_process(cell) || tried.is_err() {
             self.fleet.end(server, cell.setup());
         }
         self.go_on()?;
@@ -359,7 +365,13 @@ mod tests {
 
     #[test]
     fn the_whole_of_it_takes_less_than_an_hour() {
-        let settings = Settings { rounds: 5, run: Run::default(), counted_ms: None, warm_up_ms: None };
+        let settings = Settings {
+            rounds: 5,
+            fresh_processes: false,
+            run: Run::default(),
+            counted_ms: None,
+            warm_up_ms: None,
+        };
         let servers: Vec<&'static Server> = SERVERS.iter().collect();
         let estimate = settings.estimate(&blocks(), &servers);
         assert!((1200.0..3600.0).contains(&estimate), "{estimate} s");
