@@ -149,7 +149,7 @@ impl Common {
             ensure!(complete, "docs/CONFORMANCE.md is written by complete runs only");
             update_docs(workspace, region, &summary)?;
         }
-        crate::conclude(passed, failed)
+        crate::conclusion::conclude(passed, failed)
     }
 }
 

@@ -28,7 +28,7 @@ use tokio::time::timeout;
 use crate::echo_server;
 use chrome::Chrome;
 use compression::Recorded;
-use page::Page;
+use page::{Page, echoed, page_of};
 
 /// What `cargo xtask browser` takes.
 #[derive(Debug, clap::Args)]
@@ -56,7 +56,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             .await
             .with_context(|| format!("the browser test did not end within {DEADLINE:?}"))?
     })?;
-    crate::conclude(passed, failed)
+    crate::conclusion::conclude(passed, failed)
 }
 
 /// How long the scenarios may take together, the start of the browser included. They need some ten seconds.
@@ -90,11 +90,6 @@ impl Servers {
             nobody: TcpListener::bind("127.0.0.1:0")?.local_addr()?,
         })
     }
-}
-
-/// The address of a server's page.
-fn page_of(server: SocketAddr) -> String {
-    format!("http://{server}/")
 }
 
 /// Runs the scenarios one after the other, and counts the checks that passed and failed.
@@ -378,11 +373,6 @@ async fn requests(page: &mut Page, servers: &Servers) -> anyhow::Result<()> {
     let missing: Vec<String> = expected.difference(&seen).cloned().collect();
     ensure!(missing.is_empty(), "the browser's record of its requests lacks {missing:?}");
     Ok(())
-}
-
-/// The two rows of a message and its echo.
-fn echoed(text: &str) -> serde_json::Value {
-    json!([["Client", "Server", text], ["Server", "Client", text]])
 }
 
 /// The row of a closing handshake.

@@ -54,7 +54,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let untested = report.untested().count();
     let failed = malformed.len() + if options.strict { untested } else { 0 };
     let passed = report.sentences() - if options.strict { untested } else { 0 };
-    crate::conclude(passed, failed)
+    crate::conclusion::conclude(passed, failed)
 }
 
 /// All Rust files below a folder, in a stable order.

@@ -49,7 +49,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             failed += 1;
         }
     }
-    crate::conclude(targets.len() - failed, failed)
+    crate::conclusion::conclude(targets.len() - failed, failed)
 }
 
 const NOT_INSTALLED: &str = "\

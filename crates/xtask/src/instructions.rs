@@ -51,7 +51,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
     let comparison = Baseline::read(&file)?.compare(&current);
     print!("{comparison}");
-    crate::conclude(comparison.passed(), comparison.failed())
+    crate::conclusion::conclude(comparison.passed(), comparison.failed())
 }
 
 /// All that a count depends on besides the code.

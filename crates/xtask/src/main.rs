@@ -17,7 +17,6 @@
 // This is a program for a terminal: printing is what it does.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-use std::fmt;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -27,12 +26,15 @@ mod browser;
 mod circles;
 mod commands;
 mod compliance;
+mod conclusion;
 mod echo_server;
 mod free_port;
 mod fuzz_smoke;
 mod instructions;
 mod peers;
 mod wire;
+
+use conclusion::Reported;
 
 /// Framewright's chores.
 #[derive(Debug, Parser)]
@@ -80,22 +82,4 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// The error of a chore that has already printed what failed: nothing is left to say.
-#[derive(Debug)]
-struct Reported;
-
-impl fmt::Display for Reported {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the failures are in the report above")
-    }
-}
-
-impl std::error::Error for Reported {}
-
-/// Prints a chore's last line, and turns failures into the error that stands for them.
-fn conclude(passed: usize, failed: usize) -> anyhow::Result<()> {
-    println!("{passed} passed, {failed} failed");
-    if failed == 0 { Ok(()) } else { Err(Reported.into()) }
 }

@@ -13,8 +13,6 @@ use clap::{Args, ValueEnum};
 use framewright_cli::Compress;
 use framewright_testkit::programs::workspace::Workspace;
 
-use crate::wire::{Exchange, ratio};
-
 mod cases;
 mod clients;
 mod features;
@@ -22,7 +20,10 @@ mod install;
 mod messages;
 mod ours;
 mod servers;
+mod tally;
 mod tunnels;
+
+use tally::Tally;
 
 /// What `cargo xtask peers` takes.
 #[derive(Debug, Args)]
@@ -71,37 +72,5 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             Part::Tunnels => tunnels::run(&peers[0], &messages, &mut tally)?,
         }
     }
-    crate::conclude(tally.passed, tally.failed)
-}
-
-/// How many exchanges went as they had to, and how many did not.
-#[derive(Debug, Default)]
-struct Tally {
-    passed: usize,
-    failed: usize,
-}
-
-impl Tally {
-    /// Prints what has come of an exchange, and counts it.
-    fn note(&mut self, what: &str, result: anyhow::Result<String>) {
-        match result {
-            Ok(seen) => {
-                self.passed += 1;
-                println!("  ok {what}{}", if seen.is_empty() { seen } else { format!("\n     -> {seen}") });
-            }
-            Err(error) => {
-                self.failed += 1;
-                println!("  FAILED {what}: {error:#}");
-            }
-        }
-    }
-}
-
-/// What was agreed on, and how much was saved by that.
-fn saved(exchange: &Exchange) -> String {
-    let Some(answer) = &exchange.answered else {
-        return if exchange.offered.is_some() { "declined".to_owned() } else { String::new() };
-    };
-    let ((sent, as_sent), (back, as_back)) = (ratio(&exchange.client), ratio(&exchange.server));
-    format!("{answer}\n     {sent} octets in {as_sent}, back {back} in {as_back}")
+    crate::conclusion::conclude(tally.passed, tally.failed)
 }

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 
 use framewright::deflate::DeflateOffer;
 use framewright_cli::Compress;
+use framewright_testkit::programs::server::ServerProcess;
 
-use super::page::Page;
-use super::{ServerProcess, echo_server, echoed, page_of};
+use super::page::{Page, echoed, page_of};
+use crate::echo_server;
 use crate::wire::{Compresses, Exchange, Expected, Message, Proxy, ratio};
 
 /// A server that compresses in this way, behind a proxy that records.

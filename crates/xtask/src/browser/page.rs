@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -233,4 +234,14 @@ fn lines(rows: &Value) -> String {
     let rows = rows.as_array().map_or(&[][..], Vec::as_slice);
     let shown = &rows[rows.len().saturating_sub(20)..];
     shown.iter().map(|row| format!("\n      {row}")).collect()
+}
+
+/// The address of a server's page.
+pub(super) fn page_of(server: SocketAddr) -> String {
+    format!("http://{server}/")
+}
+
+/// The two rows of a message and its echo.
+pub(super) fn echoed(text: &str) -> Value {
+    json!([["Client", "Server", text], ["Server", "Client", text]])
 }

@@ -8,9 +8,9 @@ use framewright_testkit::programs::process::say;
 use crate::echo_server;
 use crate::wire::{Compresses, Exchange, Expected, Message, Proxy};
 
-use super::Tally;
 use super::cases::CASES;
 use super::install::Peer;
+use super::tally::{Tally, saved};
 
 /// Has every peer make every offer that it can to a server of each of these kinds. `file` has the messages.
 ///
@@ -50,5 +50,5 @@ fn exchange(peer: &Peer, file: &Path, proxy: &Proxy, expected: &Expected<'_>) ->
     say(&mut peer.client([url.into(), file.into(), settings.into()]))?;
     let exchange = Exchange::read(proxy.next_websocket()?, expected.offers)?;
     expected.check(&exchange)?;
-    Ok(super::saved(&exchange))
+    Ok(saved(&exchange))
 }

@@ -9,9 +9,9 @@ use framewright_client::blocking::Client;
 use framewright_client::blocking::Event;
 use framewright_client::{ClientRequest, CloseCode, Closure, ConnectError, Message};
 
-use super::Tally;
 use super::install::Library;
-use super::servers::options;
+use super::ours::options;
+use super::tally::Tally;
 
 /// Tries all of it at the server of a library.
 pub(super) fn run(library: Library, server: SocketAddr, tally: &mut Tally) {

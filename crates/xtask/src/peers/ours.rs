@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 use std::{fmt, io};
 
 use anyhow::{Context as _, bail, ensure};
+use framewright::deflate::DeflateOffer;
 use framewright_client::event_loop::{self, Buffers, Event, Turn};
 use framewright_client::{ClientRequest, CloseCode, Closure, Delivery, Options, SendError, blocking};
 use mio::{Events, Poll, Token, Waker};
@@ -66,6 +67,15 @@ impl Form {
         ensure!(closure.clean && closure.code() == 1000, "not a clean end with 1000: {closure:?}");
         Ok(())
     }
+}
+
+/// What is set for every connection: no offer but those of the request.
+pub(super) fn options() -> Options {
+    Options { compression: None, ..Options::default() }
+}
+
+pub(super) fn with_offers(request: ClientRequest, offers: &[DeflateOffer]) -> ClientRequest {
+    offers.iter().fold(request, |request, &offer| request.with_deflate(offer))
 }
 
 /// Waits in calls.

@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 
 use framewright::deflate::DeflateOffer;
 use framewright_cli::Compress;
-use framewright_client::{ClientRequest, Options};
+use framewright_client::ClientRequest;
 
 use super::cases::{CASES, SERVERS};
+use super::features;
 use super::install::{Agrees, Peer};
-use super::ours::{FORMS, Form};
-use super::{Tally, features};
+use super::ours::{FORMS, Form, options, with_offers};
+use super::tally::{Tally, saved};
 use crate::echo_server;
 use crate::wire::{Compresses, Exchange, Expected, Message, Proxy};
 
@@ -83,14 +84,5 @@ fn exchange(form: Form, path: &str, server: SocketAddr, expected: &Expected<'_>)
     form.exchange(with_offers(request, expected.offers), &options(), expected.messages)?;
     let exchange = Exchange::read(proxy.next_websocket()?, expected.offers)?;
     expected.check(&exchange)?;
-    Ok(super::saved(&exchange))
-}
-
-/// What is set for every connection: no offer but those of the request.
-pub(super) fn options() -> Options {
-    Options { compression: None, ..Options::default() }
-}
-
-pub(super) fn with_offers(request: ClientRequest, offers: &[DeflateOffer]) -> ClientRequest {
-    offers.iter().fold(request, |request, &offer| request.with_deflate(offer))
+    Ok(saved(&exchange))
 }

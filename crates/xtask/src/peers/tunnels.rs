@@ -11,11 +11,10 @@ use framewright_client::{BasicCredentials, ClientRequest, ConnectError, Options,
 use framewright_testkit::programs::process::{Running, say};
 use tempfile::TempDir;
 
-use super::Tally;
 use super::cases::BROWSER;
 use super::install::{Agrees, Peer};
-use super::ours::{FORMS, Form};
-use super::servers::{options, with_offers};
+use super::ours::{FORMS, Form, options, with_offers};
+use super::tally::Tally;
 use crate::free_port;
 use crate::wire::Message;
 
