@@ -161,9 +161,10 @@ fn verdict(ratios: &[f64]) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::Run;
     use crate::report::Idle;
+    use crate::results::Outcome;
     use crate::results::tests::{enter, outcome};
-    use crate::results::{Outcome, Run};
     use crate::run::participants;
     use crate::workload::{blocks, choose};
     use std::collections::BTreeMap;

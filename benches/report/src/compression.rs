@@ -1,4 +1,4 @@
-//! permessage-deflate beside peers that have it: the ways to compress, the cells, and what their section shows.
+//! permessage-deflate beside peers that have it: the best of them, and what the section shows.
 
 use std::fmt::Write as _;
 
@@ -7,24 +7,7 @@ use framewright_cli::Compress;
 use super::results::{Results, Round};
 use super::servers::SERVERS;
 use super::tables::{Entry, Table, multiple, size, thousands, time};
-use super::workload::Group;
-
-/// Payload sizes, in octets.
-pub(crate) const SIZES: [usize; 3] = [128, 1 << 10, 16 << 10];
-/// Messages that go back and forth on each connection before its memory is read: none, and as many as fill the window that
-/// ours keeps of each direction. The peers hold all that they will hold after the first.
-pub(crate) const IDLE_MESSAGES: [usize; 2] = [0, 4];
-
-/// The name of the cell with messages of this size.
-pub(crate) fn cell(size: usize, compress: Compress) -> String {
-    format!("{}/{size}/{compress}", Group::Compression)
-}
-
-/// The name of the cell with the memory of connections behind so many messages.
-pub(crate) fn idle_cell(messages: usize, compress: Compress) -> String {
-    let state = if messages == 0 { "idle" } else { "used" };
-    format!("{}/{state}/{compress}", Group::Compression)
-}
+use super::workload::{COMPRESSION_MESSAGES, COMPRESSION_SIZES, compressed_cell, compressed_idle_cell};
 
 /// A peer in one of its modes.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,7 +27,7 @@ pub(crate) fn best_peer(results: &Results, size: usize) -> Option<Peer> {
     let peers = SERVERS.iter().filter_map(|server| server.peer);
     let all = peers.flat_map(|server| Compress::MODES.map(|mode| (server, mode)));
     let measured = all.filter_map(|(server, mode)| {
-        let cell = cell(size, mode);
+        let cell = compressed_cell(size, mode);
         let median = |figure: fn(&Round) -> Option<f64>| Some(results.stat(&cell, server, figure)?.median);
         let (cpu_ns, ratio) =
             (median(|round| round.report.cpu_ns())?, median(|round| round.report.reply_ratio)?);
@@ -56,7 +39,7 @@ pub(crate) fn best_peer(results: &Results, size: usize) -> Option<Peer> {
 /// The section's tables.
 pub(crate) fn section(results: &Results) -> String {
     let mut text = INTRODUCTION.to_owned();
-    for octets in SIZES {
+    for octets in COMPRESSION_SIZES {
         // Writing to a string does not fail.
         let _ = write!(text, "\n### JSON of {}\n\n{}", size(octets), speed(results, octets));
     }
@@ -79,10 +62,10 @@ Bytes of user memory for a connection: after its handshake, and after four messa
 fn speed(results: &Results, octets: usize) -> String {
     let best = best_peer(results, octets);
     let mut columns = vec!["off: CPU".to_owned()];
-    let mut cells = vec![cell(octets, Compress::Off)];
+    let mut cells = vec![compressed_cell(octets, Compress::Off)];
     for mode in Compress::MODES {
         columns.extend([format!("{mode}: CPU"), "ratio".to_owned()]);
-        cells.extend([cell(octets, mode), cell(octets, mode)]);
+        cells.extend([compressed_cell(octets, mode), compressed_cell(octets, mode)]);
     }
     let write = |entry: Entry<'_>| match entry.column {
         0 => entry.median(|round| round.report.cpu_ns()).map(time),
@@ -103,10 +86,10 @@ fn speed(results: &Results, octets: usize) -> String {
 
 /// What connections hold.
 fn memory(results: &Results) -> String {
-    let columns = IDLE_MESSAGES.map(|messages| {
+    let columns = COMPRESSION_MESSAGES.map(|messages| {
         Compress::ALL.map(|mode| {
             let state = if messages == 0 { "idle" } else { "used" };
-            (format!("{mode}: {state}"), idle_cell(messages, mode))
+            (format!("{mode}: {state}"), compressed_idle_cell(messages, mode))
         })
     });
     let (columns, cells): (Vec<String>, Vec<String>) = columns.into_iter().flatten().unzip();
@@ -117,8 +100,8 @@ fn memory(results: &Results) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::Run;
     use crate::report::Idle;
-    use crate::results::Run;
     use crate::results::tests::{enter, outcome};
     use crate::servers::{FLOOR, OURS};
     use std::collections::BTreeMap;
@@ -136,12 +119,12 @@ mod tests {
     #[test]
     fn times_are_told_beside_the_best_peer_in_whichever_mode() {
         let mut results = Results::default();
-        enter(&mut results, &cell(1024, Compress::Off), &[(FLOOR, &[3000.0]), (OURS, &[3100.0])]);
+        enter(&mut results, &compressed_cell(1024, Compress::Off), &[(FLOOR, &[3000.0]), (OURS, &[3100.0])]);
         let shared = [(OURS, 9000.0, 0.45), ("yawc", 15_000.0, 0.46), ("soketto", 75_000.0, 0.38)];
-        measured(&mut results, &cell(1024, Compress::Shared), &shared);
+        measured(&mut results, &compressed_cell(1024, Compress::Shared), &shared);
         measured(
             &mut results,
-            &cell(1024, Compress::Takeover),
+            &compressed_cell(1024, Compress::Takeover),
             &[(OURS, 6000.0, 0.3), ("yawc", 12_000.0, 0.3)],
         );
         let best = best_peer(&results, 1024).expect("a peer");
@@ -165,7 +148,7 @@ mod tests {
             let mut outcome = outcome(&[1.0]);
             outcome.rounds[0].report.idle = Some(Idle { bytes_per_connection: bytes });
             let outcomes = BTreeMap::from([(OURS.to_owned(), outcome)]);
-            results.enter(&idle_cell(messages, mode), &Run::default(), outcomes);
+            results.enter(&compressed_idle_cell(messages, mode), &Run::default(), outcomes);
         }
         let table = memory(&results);
         assert!(table.contains("| framewright | – | 254 | – | – | – | 9,000 |"), "{table}");

@@ -10,7 +10,6 @@ use anyhow::Context as _;
 use framewright_testkit::programs::process::say;
 use serde::{Deserialize, Serialize};
 
-use super::results::Run;
 use super::servers::SERVERS;
 
 /// The machine and the versions. Kept with the results, so that the document can be written elsewhere.
@@ -54,6 +53,15 @@ impl Machine {
             versions,
         })
     }
+}
+
+/// A run of `cargo bench-report`. What servers of different runs have to say of each other is not compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Run {
+    /// The commit that was measured, and whether files had changed since.
+    pub(crate) commit: String,
+    /// When it began, in seconds since 1970.
+    pub(crate) began: u64,
 }
 
 impl Run {

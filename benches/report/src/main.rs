@@ -34,9 +34,9 @@ mod targets;
 mod workload;
 
 use beside::Build;
-use machine::Machine;
+use machine::{Machine, Run};
 use programs::Programs;
-use results::{Results, Run};
+use results::Results;
 use run::{Runner, Settings};
 use workload::{Cell, Group};
 
@@ -159,7 +159,7 @@ fn measure(
 ) -> anyhow::Result<()> {
     servers::check_pinning()?;
     let is_beside = !options.beside.is_empty();
-    let programs = Programs::build(workspace, servers)?;
+    let programs = Programs::build(workspace, servers.iter().filter_map(|server| server.package()))?;
     let settings = Settings {
         rounds: usize::from(options.rounds.unwrap_or(if is_beside { 15 } else { 5 })),
         fresh_processes: is_beside,

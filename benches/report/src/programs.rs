@@ -7,8 +7,6 @@ use anyhow::Context as _;
 use framewright_testkit::programs::cargo::{Built, cargo};
 use framewright_testkit::programs::workspace::Workspace;
 
-use super::servers::Server;
-
 /// Where they are.
 #[derive(Debug)]
 pub(crate) struct Programs {
@@ -19,11 +17,14 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    /// Builds what these servers need, in release mode. The peers are built by themselves, in `target/peers`.
+    /// Builds ours and these packages of the peers, in release mode. The peers are built by themselves, in `target/peers`.
     ///
     /// # Errors
     /// If something does not build.
-    pub(crate) fn build(workspace: &Workspace, servers: &[&Server]) -> anyhow::Result<Self> {
+    pub(crate) fn build(
+        workspace: &Workspace,
+        packages: impl Iterator<Item = String>,
+    ) -> anyhow::Result<Self> {
         let ours = build(&workspace.root.join("Cargo.toml"), &workspace.target, "framewright-cli")?;
         let framewright = ours.program("framewright")?.to_owned();
         let manifest = workspace.root.join("benches/peers/Cargo.toml");
@@ -32,7 +33,6 @@ impl Programs {
             let built = build(&manifest, &workspace.target.join("peers"), &package)?;
             Ok((package, built))
         };
-        let packages = servers.iter().filter_map(|server| server.package());
         Ok(Self { framewright, peers: packages.map(peer).collect::<anyhow::Result<_>>()? })
     }
 

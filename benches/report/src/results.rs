@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-use super::machine::Machine;
+use super::machine::{Machine, Run};
 use super::report::Report;
 use super::servers::FLOOR;
 use super::stats::Stat;
@@ -31,15 +31,6 @@ pub(crate) struct Outcome {
     pub(crate) failure: Option<String>,
     /// The run that it was measured in.
     pub(crate) run: Run,
-}
-
-/// A run of `cargo bench-report`. What servers of different runs have to say of each other is not compared.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct Run {
-    /// The commit that was measured, and whether files had changed since.
-    pub(crate) commit: String,
-    /// When it began, in seconds since 1970.
-    pub(crate) began: u64,
 }
 
 /// One round of one server.

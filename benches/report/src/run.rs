@@ -15,9 +15,10 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 
+use super::machine::Run;
 use super::programs::Programs;
 use super::report::Report;
-use super::results::{Outcome, Results, Round, Run};
+use super::results::{Outcome, Results, Round};
 use super::servers::{FLOOR, Fleet, GENERATOR_CORE, Server, Setup, pinned};
 use super::workload::{Cell, Load, MAXIMUM, Pace};
 

@@ -186,7 +186,7 @@ pub(crate) fn size(octets: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::Run;
+    use crate::machine::Run;
     use crate::results::tests::{enter, outcome};
     use std::collections::BTreeMap;
 

@@ -7,7 +7,7 @@ use super::results::{Outcome, Results, Round};
 use super::servers::{OURS, SERVERS};
 use super::stats::Stat;
 use super::tables::{Columns, markdown, multiple, size, time};
-use super::workload::{Group, KINDS, blocks};
+use super::workload::{Group, KINDS, blocks, compressed_cell, compressed_idle_cell};
 
 /// A target with what was measured.
 #[derive(Debug, PartialEq)]
@@ -218,7 +218,7 @@ fn fairness(results: &Results) -> Row {
 fn compressed(results: &Results) -> Row {
     let measured = compression::best_peer(results, 1 << 10).map(|best| {
         let ours = Compress::MODES.iter().filter_map(|&mode| {
-            let cell = compression::cell(1 << 10, mode);
+            let cell = compressed_cell(1 << 10, mode);
             let ratio = results.stat(&cell, OURS, |round| round.report.reply_ratio)?.median;
             let times = results.pairs((&cell, OURS), (&best.cell, best.server), |round, other| {
                 Some(round.report.cpu_ns()? / other.report.cpu_ns()?)
@@ -242,7 +242,7 @@ fn compressed(results: &Results) -> Row {
 }
 
 fn compressed_idle(results: &Results) -> Row {
-    let cells = [Compress::Shared, Compress::Off].map(|mode| compression::idle_cell(0, mode));
+    let cells = [Compress::Shared, Compress::Off].map(|mode| compressed_idle_cell(0, mode));
     let [with, without] = &cells;
     let bytes = |round: &Round| Some(round.report.idle.as_ref()?.bytes_per_connection);
     let more = results.pairs((with, OURS), (without, OURS), |round, base| Some(bytes(round)? - bytes(base)?));
@@ -259,8 +259,8 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
+    use crate::machine::Run;
     use crate::report::Idle;
-    use crate::results::Run;
     use crate::results::tests::{enter, outcome};
     use crate::servers::FLOOR;
 
@@ -359,7 +359,7 @@ mod tests {
         let mut enter = |mode, servers: &[(&str, f64, f64)]| {
             let outcomes =
                 servers.iter().map(|&(server, ns, ratio)| (server.to_owned(), compressing(&[ns; 3], ratio)));
-            results.enter(&compression::cell(1 << 10, mode), &Run::default(), outcomes.collect());
+            results.enter(&compressed_cell(1 << 10, mode), &Run::default(), outcomes.collect());
             compressed(&results).measured.map(|measured| (measured.text, measured.met))
         };
         assert_eq!(enter(Compress::Off, &[(OURS, 10.0, 1.0), ("yawc", 10.0, 1.0)]), None);
@@ -381,7 +381,7 @@ mod tests {
             let mut outcome = outcome(&[1.0]);
             outcome.rounds[0].report.idle = Some(Idle { bytes_per_connection: bytes });
             let outcomes = BTreeMap::from([(OURS.to_owned(), outcome)]);
-            results.enter(&compression::idle_cell(0, mode), &Run::default(), outcomes);
+            results.enter(&compressed_idle_cell(0, mode), &Run::default(), outcomes);
         }
         assert_eq!(
             compressed_idle(&results).measured,

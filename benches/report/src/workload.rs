@@ -5,7 +5,6 @@ use std::fmt;
 use anyhow::ensure;
 use framewright_cli::Compress;
 
-use super::compression;
 use super::servers::Setup;
 
 /// One kind of workload; a section of the document.
@@ -222,6 +221,23 @@ pub(crate) const LATENCY_SHARES: [u32; 3] = [50, 70, 90];
 /// The share of the floor's highest rate that is the same rate for all, in percent.
 pub(crate) const EQUAL_SHARE: u32 = 25;
 
+/// Payload sizes of the compression group, in octets.
+pub(crate) const COMPRESSION_SIZES: [usize; 3] = [128, 1 << 10, 16 << 10];
+/// The compression group: messages that go back and forth on each connection before its memory is read: none, and as many as fill the window that
+/// ours keeps of each direction. The peers hold all that they will hold after the first.
+pub(crate) const COMPRESSION_MESSAGES: [usize; 2] = [0, 4];
+
+/// The name of the cell with messages of this size.
+pub(crate) fn compressed_cell(size: usize, compress: Compress) -> String {
+    format!("{}/{size}/{compress}", Group::Compression)
+}
+
+/// The name of the cell with the memory of connections behind so many messages.
+pub(crate) fn compressed_idle_cell(messages: usize, compress: Compress) -> String {
+    let state = if messages == 0 { "idle" } else { "used" };
+    format!("{}/{state}/{compress}", Group::Compression)
+}
+
 /// Everything that is measured: blocks of cells. The cells of a block are measured in turn in each round, so that they
 /// can be compared with each other; a block follows the one before it.
 pub(crate) fn blocks() -> Vec<Vec<Cell>> {
@@ -257,13 +273,13 @@ pub(crate) fn blocks() -> Vec<Vec<Cell>> {
     paced.push(latency("equal", Pace::OfFloorMaximum(EQUAL_SHARE)));
     blocks.push(paced);
     blocks.push(vec![fairness("alone", 0), fairness("flooded", 1)]);
-    for size in compression::SIZES {
+    for size in COMPRESSION_SIZES {
         let load = messages(32, size, 1, "json");
-        blocks.push(compressed(&load, |mode| compression::cell(size, mode)));
+        blocks.push(compressed(&load, |mode| compressed_cell(size, mode)));
     }
-    for messages in compression::IDLE_MESSAGES {
+    for messages in COMPRESSION_MESSAGES {
         let load = Load::Idle { connections: 10_000, messages };
-        blocks.push(compressed(&load, |mode| compression::idle_cell(messages, mode)));
+        blocks.push(compressed(&load, |mode| compressed_idle_cell(messages, mode)));
     }
     blocks
 }
