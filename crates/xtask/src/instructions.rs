@@ -4,8 +4,11 @@
 //! of that program executes. The number does not depend on what else the machine does, so that a few percent more of it are
 //! a change of the code; it says nothing about caches and branches, so that a few percent less need not be faster.
 //!
-//! It does depend on the compiler, on the C library (which copies) and on the vectors that valgrind's CPU has. The baseline
+//! The number does depend on the compiler, on the C library (which copies) and on the vectors that valgrind's CPU has. The baseline
 //! names them; see [`baseline::Rigour`] for what follows if they are others here.
+//!
+//! This is a wrapper around callgrind of our own, in 470 lines. `gungraun` does the same, and needs a second program of the same
+//! version as its library, installed wherever CI runs; what is left to do without it is to run, to add up and to compare.
 
 use std::env;
 use std::ffi::OsString;
