@@ -252,11 +252,3 @@ impl ClientConnection {
         self.ending = Ending::Done;
     }
 }
-
-/// The earlier one of two deadlines.
-pub(crate) fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
-    }
-}

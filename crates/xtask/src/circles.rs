@@ -29,7 +29,8 @@ use std::path::Path;
 use anyhow::{Context as _, ensure};
 use clap::Args;
 
-use crate::workspace::Workspace;
+use crate::conclusion::conclude;
+use framewright_testkit::programs::workspace::Workspace;
 
 mod graph;
 mod names;
@@ -39,15 +40,12 @@ use graph::Graph;
 
 /// The folders below `crates` that are looked at. One that is missing is an error, and so is one that is not listed: none is
 /// left out unnoticed.
-const CRATES: [&str; 6] = ["simd", "framewright", "server", "client", "testkit", "cli"];
-
-/// Not looked at: the chores of `xtask` share what its `main.rs` defines. `--crate xtask` shows them.
-const LEFT_OUT: [&str; 1] = ["xtask"];
+const CRATES: [&str; 8] = ["simd", "framewright", "driver", "server", "client", "testkit", "cli", "xtask"];
 
 /// What to look at.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Only these crates, by their folders below `crates` (without this option: all but `xtask`).
+    /// Only these crates, by their folders below `crates` (without this option: all).
     #[arg(long = "crate", value_name = "FOLDER", num_args = 1..)]
     only: Vec<String>,
 }
@@ -66,24 +64,28 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     for name in asked {
         let sources = source::Sources::read(&crates.join(name).join("src"))
             .with_context(|| format!("in the crate {name}"))?;
-        let graph = names::dependencies(&sources);
-        let circles = graph.circles();
-        println!("{name}: {} files, {} circles", sources.files.len(), circles.len());
-        for circle in &circles {
-            println!("{}", drawn(&graph, circle, &sources.files));
+        let mut is_free = true;
+        for root in &sources {
+            let graph = names::dependencies(root);
+            let circles = graph.circles();
+            println!("{name}: {} files, {} circles", root.files.len(), circles.len());
+            for circle in &circles {
+                println!("{}", drawn(&graph, circle, &root.files));
+            }
+            is_free &= circles.is_empty();
         }
-        if circles.is_empty() {
+        if is_free {
             passed += 1;
         } else {
             failed += 1;
         }
     }
-    crate::conclude(passed, failed)
+    conclude(passed, failed)
 }
 
 /// Whether the folders are those that this chore knows of.
 fn check_names(there: &BTreeSet<String>) -> anyhow::Result<()> {
-    let known: BTreeSet<String> = CRATES.into_iter().chain(LEFT_OUT).map(str::to_owned).collect();
+    let known: BTreeSet<String> = CRATES.into_iter().map(str::to_owned).collect();
     ensure!(*there == known, "the crates are {there:?}, but crates/xtask/src/circles.rs lists {known:?}");
     Ok(())
 }

@@ -2,7 +2,6 @@
 
 use super::shared::Shared;
 use super::{SOCKET, until};
-use crate::connection::earliest;
 use framewright::handshake::{ServerResponse, WsUri};
 use framewright::{
     CloseCode, Closure, Connection, Decoded, Error, Event, Message, OwnedMessage, RecvBuffer, SendError,
@@ -212,7 +211,7 @@ impl Receiver {
                 }
                 self.progress = EndProgress::Ending;
             }
-            let timeout = earliest(client.deadline(), deadline);
+            let timeout = client.deadline().into_iter().chain(deadline).min();
             let is_due = timeout.is_some_and(|timeout| timeout <= now);
             if is_due && !asked && !client.is_done() {
                 drop(watched);
@@ -241,7 +240,7 @@ impl Receiver {
             if client.turn.connection.has_event() || client.is_readable() {
                 continue;
             }
-            let timeout = earliest(client.deadline(), deadline);
+            let timeout = client.deadline().into_iter().chain(deadline).min();
             watched.wait();
             drop(watched);
             asked = self.wait(timeout);
@@ -254,7 +253,7 @@ impl Receiver {
         let is_large =
             used.is_some() && (self.rx.capacity() > KEEP_RX || self.shared.lock().connection.is_large());
         let trim_at = used.filter(|_| is_large).map(|used| used + KEEP_FOR);
-        let asked = self.poll(earliest(deadline, trim_at));
+        let asked = self.poll(deadline.into_iter().chain(trim_at).min());
         if self.events.is_empty() && trim_at.is_some_and(|at| at <= Instant::now()) {
             self.used = None;
             self.rx = receive_buffer();

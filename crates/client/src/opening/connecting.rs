@@ -3,7 +3,6 @@
 use super::gate::{Host, Ticket};
 use super::race::Race;
 use super::resolve::Lookup;
-use crate::connection::earliest;
 use crate::{ConnectError, Options};
 use framewright::handshake::WsUri;
 use mio::net::TcpStream;
@@ -83,7 +82,7 @@ impl Connecting {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        earliest(self.deadline, self.race.deadline())
+        self.deadline.into_iter().chain(self.race.deadline()).min()
     }
 
     fn advance(

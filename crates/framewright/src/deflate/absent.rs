@@ -6,7 +6,6 @@
 //! connection always gives it back.
 
 use crate::connection::Config;
-use crate::handshake::Negotiated;
 use crate::role::Role;
 use std::sync::Arc;
 
@@ -41,13 +40,6 @@ impl DeflateMemory {
     #[must_use]
     pub fn new(_cap: usize) -> Arc<DeflateMemory> {
         Arc::new(DeflateMemory(()))
-    }
-}
-
-impl Negotiated {
-    /// The parameters of permessage-deflate: none, without the feature `deflate`.
-    pub fn deflate(&self) -> Option<DeflateParams> {
-        None
     }
 }
 

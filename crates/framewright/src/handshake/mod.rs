@@ -15,7 +15,6 @@
 
 use std::sync::Arc;
 
-#[cfg(feature = "deflate")]
 use crate::deflate::DeflateParams;
 
 mod accept;
@@ -92,6 +91,12 @@ impl Negotiated {
     #[cfg(feature = "deflate")]
     pub fn deflate(&self) -> Option<DeflateParams> {
         self.deflate
+    }
+
+    /// The parameters of permessage-deflate: none, without the feature `deflate`.
+    #[cfg(not(feature = "deflate"))]
+    pub fn deflate(&self) -> Option<DeflateParams> {
+        None
     }
 
     pub(crate) fn into_subprotocol(self) -> Option<Arc<str>> {

@@ -30,25 +30,26 @@ pub(super) struct Module {
 }
 
 impl Sources {
-    /// Reads the crate whose root is `lib.rs` or `main.rs` in this folder.
+    /// Reads the crates whose roots are `lib.rs` and `main.rs` in this folder: a package can have both.
     ///
     /// # Errors
     /// If a file cannot be read or parsed, and if there is one that no `mod` leads to.
-    pub(super) fn read(folder: &Path) -> anyhow::Result<Self> {
-        let mut roots = ["lib.rs", "main.rs"].map(|name| folder.join(name)).into_iter();
-        let root = roots
-            .find(|root| root.is_file())
-            .with_context(|| format!("{} has no lib.rs and no main.rs", folder.display()))?;
-        let mut reader = Reader {
-            folder,
-            sources: Sources { files: Vec::new(), modules: Vec::new() },
-            reached: BTreeSet::new(),
-        };
-        reader.file(&root, String::new(), None, true)?;
-        for file in rust_files(folder)? {
-            ensure!(reader.reached.contains(&file), "no `mod` leads to {}", file.display());
+    pub(super) fn read(folder: &Path) -> anyhow::Result<Vec<Self>> {
+        let (mut crates, mut reached) = (Vec::new(), BTreeSet::new());
+        for root in ["lib.rs", "main.rs"].map(|name| folder.join(name)) {
+            if root.is_file() {
+                let sources = Sources { files: Vec::new(), modules: Vec::new() };
+                let mut reader = Reader { folder, sources, reached };
+                reader.file(&root, String::new(), None, true)?;
+                crates.push(reader.sources);
+                reached = reader.reached;
+            }
         }
-        Ok(reader.sources)
+        ensure!(!crates.is_empty(), "{} has no lib.rs and no main.rs", folder.display());
+        for file in rust_files(folder)? {
+            ensure!(reached.contains(&file), "no `mod` leads to {}", file.display());
+        }
+        Ok(crates)
     }
 }
 
