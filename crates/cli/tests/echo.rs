@@ -586,7 +586,7 @@ fn the_soft_limit_on_descriptors_is_raised_to_the_hard_one() {
     let said = program.said.join("\n");
     let (_, descriptors) = said.split_once("descriptors ").expect("the number is printed");
     let descriptors: u64 = descriptors.lines().next().unwrap_or_default().parse().expect("a number");
-    match hard.trim().parse() {
+    match hard.trim().parse::<u64>() {
         Ok(hard) => assert_eq!(descriptors, hard),
         Err(_) => assert!(descriptors > 256, "unlimited, as far as the system allows"),
     }
