@@ -1,0 +1,560 @@
+//! The rules of a turn, over a transport whose reads and writes are scripted: in both roles.
+
+use framewright::deflate::DeflateMemory;
+use framewright::frame::{CloseCode, OpCode, encode_frame};
+use framewright::{
+    Closure, Config, Connection, Entropy, Error, Event, Message, Negotiated, Role, SendError, Timeout,
+};
+use framewright_driver::{Application, Io, Leave, Lent, Lingering, Next, Peer, Ready, Transport, Turn};
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::net::Shutdown;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const ROLES: [Role; 2] = [Role::Server, Role::Client];
+const READ_SIZE: usize = 16 << 10;
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A transport that does as it is told: what it is not told to read is not there, and it takes all that it
+/// is not told to refuse.
+#[derive(Debug, Default)]
+struct Scripted {
+    reads: VecDeque<Read>,
+    writes: VecDeque<Write>,
+    written: Vec<u8>,
+    shutdowns: Vec<Shutdown>,
+    /// Bytes read so far.
+    read: usize,
+}
+
+#[derive(Clone, Debug)]
+enum Read {
+    Bytes(Vec<u8>),
+    End,
+    Lost,
+    /// These bytes over and over.
+    Endless(Vec<u8>),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Write {
+    Take(usize),
+    Block,
+    Lose,
+}
+
+impl Transport for Scripted {
+    fn read(&mut self, target: &mut [u8]) -> Io {
+        let bytes = match self.reads.pop_front() {
+            None => return Io::Blocked,
+            Some(Read::End) => {
+                self.reads.push_front(Read::End);
+                return Io::Moved(0);
+            }
+            Some(Read::Lost) => {
+                self.reads.push_front(Read::Lost);
+                return Io::Lost;
+            }
+            Some(Read::Bytes(bytes)) => bytes,
+            Some(Read::Endless(bytes)) => {
+                self.reads.push_front(Read::Endless(bytes.clone()));
+                bytes
+            }
+        };
+        let count = bytes.len().min(target.len());
+        target[..count].copy_from_slice(&bytes[..count]);
+        if count < bytes.len() {
+            self.reads.push_front(Read::Bytes(bytes[count..].to_vec()));
+        }
+        self.read += count;
+        Io::Moved(count)
+    }
+
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> Io {
+        let offered: usize = slices.iter().map(|slice| slice.len()).sum();
+        let count = match self.writes.pop_front() {
+            None => offered,
+            Some(Write::Take(count)) => count.min(offered),
+            Some(Write::Block) => {
+                self.writes.push_front(Write::Block);
+                return Io::Blocked;
+            }
+            Some(Write::Lose) => {
+                self.writes.push_front(Write::Lose);
+                return Io::Lost;
+            }
+        };
+        self.written.extend(slices.iter().flat_map(|slice| slice.iter()).take(count));
+        Io::Moved(count)
+    }
+
+    fn shutdown(&mut self, how: Shutdown) {
+        self.shutdowns.push(how);
+    }
+}
+
+struct Zeros;
+
+impl Entropy for Zeros {
+    fn fill(&mut self, target: &mut [u8]) {
+        target.fill(0);
+    }
+}
+
+/// One connection, its transport and what it has seen.
+struct Bench {
+    role: Role,
+    turn: Turn,
+    transport: Scripted,
+    ready: Ready,
+    lent: Lent,
+    now: Instant,
+    seen: Vec<String>,
+}
+
+fn config() -> Config {
+    Config { keep_alive_interval: None, ..Config::default() }
+}
+
+impl Bench {
+    fn new(role: Role, config: Config) -> Self {
+        let now = Instant::now();
+        let config = Arc::new(config);
+        let connection = match role {
+            Role::Server => Connection::server(config, Negotiated::new(), now),
+            Role::Client => Connection::client(config, Negotiated::new(), Box::new(Zeros), now),
+        };
+        Bench {
+            role,
+            turn: Turn::new(connection, &[]),
+            transport: Scripted::default(),
+            ready: Ready::default(),
+            lent: Lent::new(READ_SIZE, 1 << 20, DeflateMemory::new(usize::MAX)),
+            now,
+            seen: Vec::new(),
+        }
+    }
+
+    /// A frame of the peer.
+    fn frame(&self, opcode: OpCode, payload: &[u8]) -> Vec<u8> {
+        let mask = (self.role == Role::Server).then_some([1, 2, 3, 4]);
+        let mut bytes = Vec::new();
+        encode_frame(&mut bytes, true, opcode, payload, mask);
+        bytes
+    }
+
+    fn close_frame(&self, code: u16) -> Vec<u8> {
+        self.frame(OpCode::Close, &code.to_be_bytes())
+    }
+
+    /// These arrive, and readiness is announced.
+    fn arrive(&mut self, reads: impl IntoIterator<Item = Read>) {
+        self.transport.reads.extend(reads);
+        self.ready.read = true;
+        self.ready.read_closed |=
+            self.transport.reads.iter().any(|read| matches!(read, Read::End | Read::Lost));
+    }
+
+    /// One turn, in which messages are echoed.
+    fn turn(&mut self) -> Next {
+        let Bench { turn, transport, ready, lent, now, seen, .. } = self;
+        let mut echo = |peer: Peer<'_, Scripted>, event: Event<'_>| {
+            if let Event::Message(message) = event {
+                let _ = peer.connection.send(message);
+            }
+            seen.push(shown(&event));
+        };
+        turn.run(transport, ready, lent, READ_SIZE, *now, &mut echo)
+    }
+
+    /// Turns until there is nothing left to do.
+    fn turns(&mut self) -> Next {
+        for _ in 0..10_000 {
+            match self.turn() {
+                Next::Again => {}
+                next => return next,
+            }
+        }
+        panic!("there is no end to it: {:?}", self.seen);
+    }
+
+    /// The time is this much later, and the driver's timer has told.
+    fn later(&mut self, after: Duration) {
+        self.now += after;
+        self.ready.due = self.turn.deadline().is_some_and(|deadline| deadline <= self.now);
+    }
+
+    #[track_caller]
+    fn assert_ended(&self, code: u16, clean: bool, cause: Option<&Error>) {
+        let closure = self.turn.closure().expect("it has ended");
+        let found = (closure.code(), closure.clean, closure.cause.as_ref());
+        assert_eq!(found, (code, clean, cause), "{:?}: {:?}", self.role, self.seen);
+        let told = self.seen.iter().filter(|event| event.starts_with("closed")).count();
+        assert_eq!(told, 1, "the end is told once: {:?}", self.seen);
+        assert_eq!(self.seen.last(), Some(&told_end(&closure)), "and last, as it is");
+    }
+}
+
+fn told_end(closure: &Closure) -> String {
+    format!("closed {} {}", closure.code(), closure.clean)
+}
+
+fn shown(event: &Event<'_>) -> String {
+    match event {
+        Event::Message(Message::Text(text)) => (*text).to_owned(),
+        Event::Message(Message::Binary(bytes)) => format!("{} bytes", bytes.len()),
+        Event::CloseReceived { code, .. } => format!("close {}", code.map_or(0, CloseCode::get)),
+        Event::Closed(closure) => told_end(closure),
+        Event::Writable => "writable".to_owned(),
+        event => format!("{event:?}"),
+    }
+}
+
+#[test]
+fn a_turn_reads_hands_over_and_writes_once() {
+    for role in ROLES {
+        let mut bench = Bench::new(role, config());
+        let (one, two) = (bench.frame(OpCode::Text, b"one"), bench.frame(OpCode::Text, b"two"));
+        bench.arrive([Read::Bytes([one, two].concat())]);
+        bench.transport.writes = [Write::Take(usize::MAX)].into();
+        bench.transport.writes.push_back(Write::Lose);
+        assert_eq!(bench.turn(), Next::Wait);
+        assert_eq!(bench.seen, ["one", "two"]);
+        let header = if role == Role::Client { 6 } else { 2 };
+        assert_eq!(bench.transport.written.len(), 2 * (header + 3), "both answers, in one write");
+        assert!(!bench.ready.read, "a short read has emptied it");
+    }
+}
+
+#[test]
+fn a_failed_write_loses_nothing_of_what_has_arrived() {
+    for role in ROLES {
+        let mut bench = Bench::new(role, config());
+        bench.transport.writes.push_back(Write::Lose);
+        let first = bench.frame(OpCode::Text, b"one");
+        let more = [bench.frame(OpCode::Text, b"why"), bench.close_frame(1009)].concat();
+        // Behind it lies what a reset leaves.
+        bench.arrive([Read::Bytes(first), Read::Bytes(more), Read::Lost]);
+        assert_eq!(bench.turns(), Next::Leave(Leave::Close), "{role:?}: {:?}", bench.seen);
+        assert_eq!(bench.seen[..3], ["one", "why", "close 1009"]);
+        bench.assert_ended(1009, false, Some(&Error::TransportLost));
+        assert!(bench.transport.written.is_empty());
+    }
+}
+
+#[test]
+fn a_failed_write_without_a_word_of_the_peer_is_a_lost_transport() {
+    for role in ROLES {
+        let mut bench = Bench::new(role, config());
+        bench.transport.writes.push_back(Write::Lose);
+        bench.turn.connection.send_text("hello").expect("an open connection");
+        assert_eq!(bench.turns(), Next::Leave(Leave::Close));
+        bench.assert_ended(1006, false, Some(&Error::TransportLost));
+    }
+}
+
+#[test]
+fn a_peer_that_sends_without_end_after_a_failed_write_is_left() {
+    for role in ROLES {
+        let mut bench = Bench::new(role, config());
+        bench.transport.writes.push_back(Write::Lose);
+        let flood = bench.frame(OpCode::Binary, &[7; 16_000]);
+        bench.arrive([Read::Endless(flood)]);
+        assert_eq!(bench.turns(), Next::Leave(Leave::Close));
+        bench.assert_ended(1006, false, Some(&Error::TransportLost));
+        assert!((7 << 20..9 << 20).contains(&bench.transport.read), "{}", bench.transport.read);
+    }
+}
+
+#[test]
+fn a_long_message_that_is_written_through_fails_as_any_other() {
+    let mut bench = Bench::new(Role::Server, config());
+    bench.transport.writes.push_back(Write::Lose);
+    let (first, last) = (bench.frame(OpCode::Text, b"one"), bench.close_frame(1000));
+    bench.arrive([Read::Bytes(first)]);
+    let Bench { turn, transport, ready, lent, now, seen, .. } = &mut bench;
+    let mut answer = |mut peer: Peer<'_, Scripted>, event: Event<'_>| {
+        if let Event::Message(_) = event {
+            let long = vec![7; 64 << 10];
+            peer.write_through(|connection, write| connection.send_through(Message::Binary(&long), write))
+                .expect("an open connection");
+        }
+        seen.push(shown(&event));
+    };
+    // The event that announces the end has come before.
+    let next = turn.run(transport, ready, lent, READ_SIZE, *now, &mut answer);
+    assert_eq!(next, Next::Again, "what has arrived is to be read, though nothing will announce it");
+    bench.transport.reads.extend([Read::Bytes(last), Read::Lost]);
+    assert_eq!(bench.turns(), Next::Leave(Leave::Close));
+    bench.assert_ended(1000, false, Some(&Error::TransportLost));
+}
+
+#[test]
+fn a_deadline_is_judged_after_what_has_arrived_was_read() {
+    for role in ROLES {
+        let idle = Config { idle_timeout: Some(SECOND), ..config() };
+        let mut bench = Bench::new(role, idle);
+        let hello = bench.frame(OpCode::Text, b"hello");
+        bench.later(10 * SECOND);
+        assert!(bench.ready.due);
+        // More than one read takes: the last of it proves that the peer lives.
+        let long = bench.frame(OpCode::Binary, &[1; 100_000]);
+        bench.arrive([Read::Bytes(long), Read::Bytes(hello)]);
+        assert_eq!(bench.turns(), Next::Wait, "{role:?}: {:?}", bench.seen);
+        assert_eq!(bench.seen, ["100000 bytes", "hello"]);
+        bench.later(2 * SECOND);
+        assert!(matches!(bench.turns(), Next::Leave(_)));
+        bench.assert_ended(1006, false, Some(&Error::Timeout(Timeout::Idle)));
+    }
+}
+
+#[test]
+fn a_peer_that_sends_without_end_does_not_put_a_deadline_off_for_ever() {
+    for role in ROLES {
+        // A Pong is awaited that never comes.
+        let keep_alive = Config {
+            keep_alive_interval: Some(SECOND),
+            keep_alive_timeout: Some(SECOND),
+            ..Config::default()
+        };
+        let mut bench = Bench::new(role, keep_alive);
+        bench.later(SECOND);
+        assert_eq!(bench.turns(), Next::Wait, "the Ping is sent");
+        bench.later(SECOND);
+        // Full reads of whole frames: nothing says that the socket is empty, or that a frame goes on.
+        let header = if role == Role::Server { 6 } else { 2 };
+        let flood = vec![bench.frame(OpCode::Pong, &[7; 64][header..]); READ_SIZE / 64].concat();
+        bench.arrive([Read::Endless(flood)]);
+        assert!(matches!(bench.turns(), Next::Leave(_)));
+        bench.assert_ended(1006, false, Some(&Error::Timeout(Timeout::KeepAlive)));
+        assert!((8 << 20..9 << 20).contains(&bench.transport.read), "{}", bench.transport.read);
+    }
+}
+
+#[test]
+fn a_peer_that_takes_anything_at_the_last_moment_is_kept() {
+    for role in ROLES {
+        let impatient = Config { write_timeout: Some(SECOND), ..config() };
+        let mut bench = Bench::new(role, impatient);
+        bench.transport.writes.push_back(Write::Block);
+        bench.turn.connection.send_text("hello").expect("an open connection");
+        assert_eq!(bench.turns(), Next::Wait);
+        bench.later(2 * SECOND);
+        bench.transport.writes = [Write::Take(1), Write::Block].into();
+        assert_eq!(bench.turns(), Next::Wait, "it reads");
+        assert!(bench.turn.closure().is_none());
+
+        bench.later(2 * SECOND);
+        let why = [bench.frame(OpCode::Text, b"why"), bench.close_frame(1008)].concat();
+        bench.transport.reads.push_back(Read::Bytes(why));
+        bench.ready.read = true;
+        // The peer's Close has its answer: that too has its time, and a last write.
+        assert_eq!(bench.turns(), Next::Wait);
+        assert_eq!(bench.seen, ["why", "close 1008"], "{role:?}");
+        bench.later(2 * SECOND);
+        assert_eq!(bench.turns(), Next::Leave(Leave::Close));
+        bench.assert_ended(1008, false, Some(&Error::Timeout(Timeout::Write)));
+    }
+}
+
+#[test]
+fn a_close_frame_that_never_left_is_no_clean_end() {
+    let mut bench = Bench::new(Role::Client, config());
+    bench.transport.writes.push_back(Write::Block);
+    let close = bench.close_frame(1000);
+    bench.arrive([Read::Bytes(close)]);
+    assert_eq!(bench.turns(), Next::Wait);
+    assert_eq!(bench.seen, ["close 1000"], "the end is not known yet");
+    bench.transport.writes = [Write::Lose].into();
+    bench.ready.write = true;
+    assert_eq!(bench.turns(), Next::Leave(Leave::Close));
+    bench.assert_ended(1000, false, Some(&Error::TransportLost));
+}
+
+/// As a server's: told of the end before the last write.
+struct KnowsFirst(Vec<(String, usize)>, fn(&Scripted) -> usize);
+
+impl Application<Scripted> for KnowsFirst {
+    const KNOWS_THE_END_FIRST: bool = true;
+
+    fn on_event(&mut self, peer: Peer<'_, Scripted>, event: Event<'_>) {
+        self.0.push((shown(&event), (self.1)(peer.transport)));
+    }
+}
+
+#[test]
+fn whoever_sees_the_close_frame_finds_that_the_application_knows() {
+    let mut bench = Bench::new(Role::Server, config());
+    let close = bench.close_frame(1000);
+    bench.arrive([Read::Bytes(close)]);
+    let mut application = KnowsFirst(Vec::new(), |transport| transport.written.len());
+    let Bench { turn, transport, ready, lent, now, .. } = &mut bench;
+    let next = turn.run(transport, ready, lent, READ_SIZE, *now, &mut application);
+    assert_eq!(next, Next::Leave(Leave::Close));
+    assert_eq!(application.0, [("close 1000".to_owned(), 0), ("closed 1000 true".to_owned(), 0)]);
+    assert_eq!(bench.transport.written, [0x88, 2, 0x03, 0xe8]);
+}
+
+#[test]
+fn only_a_client_reads_ahead_while_its_send_queue_is_full() {
+    for role in ROLES {
+        let narrow = Config { high_water: 1000, low_water: 500, ..config() };
+        let mut bench = Bench::new(role, narrow);
+        bench.transport.writes.push_back(Write::Block);
+        bench.turn.connection.send_binary(&[1; 2000]).expect("an empty queue");
+        assert_eq!(bench.turn.connection.send_text("more"), Err(SendError::Full));
+        let message = bench.frame(OpCode::Text, b"hello");
+        bench.arrive([Read::Bytes(message)]);
+        assert_eq!(bench.turns(), Next::Wait);
+        assert!(bench.seen.is_empty(), "every message finds room for an answer");
+        assert_eq!(bench.transport.read > 0, role == Role::Client);
+        bench.transport.writes.clear();
+        bench.ready.write = true;
+        assert_eq!(bench.turns(), Next::Wait);
+        assert!(bench.seen.contains(&"hello".to_owned()), "{:?}", bench.seen);
+    }
+}
+
+#[test]
+fn a_panic_costs_its_own_connection_only() {
+    for role in ROLES {
+        let mut bench = Bench::new(role, config());
+        let bytes = [bench.frame(OpCode::Text, b"one"), bench.frame(OpCode::Text, b"two")].concat();
+        bench.arrive([Read::Bytes(bytes)]);
+        let Bench { turn, transport, ready, lent, now, .. } = &mut bench;
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let mut explode = |_: Peer<'_, Scripted>, _: Event<'_>| std::panic::panic_any(5);
+            turn.run(transport, ready, lent, READ_SIZE, *now, &mut explode)
+        }));
+        assert!(panicked.is_err());
+        // Another connection of the loop has its turn in between.
+        let mut other = Bench::new(role, config());
+        std::mem::swap(&mut other.lent, &mut bench.lent);
+        let hello = other.frame(OpCode::Text, b"hello");
+        other.arrive([Read::Bytes(hello)]);
+        assert_eq!(other.turns(), Next::Wait);
+        assert_eq!(other.seen, ["hello"], "nothing of the first connection is left");
+        std::mem::swap(&mut other.lent, &mut bench.lent);
+
+        bench.turn.after_panic(&mut bench.lent, bench.now);
+        let next = bench.turns();
+        assert!(matches!(next, Next::Leave(Leave::Linger)), "{role:?}: {next:?}");
+        bench.assert_ended(1006, false, Some(&Error::Failed(CloseCode::INTERNAL_ERROR)));
+        let code = if role == Role::Client { 6..8 } else { 2..4 };
+        assert_eq!(bench.transport.written[code], 1011_u16.to_be_bytes());
+    }
+}
+
+#[test]
+fn a_transport_lingers_only_for_a_peer_that_may_still_read() {
+    let violation = |bench: &Bench| {
+        let mut bytes = bench.frame(OpCode::Text, b"x");
+        bytes[0] |= 0x40;
+        Read::Bytes(bytes)
+    };
+    for role in ROLES {
+        let mut bench = Bench::new(role, config());
+        let fault = violation(&bench);
+        bench.arrive([fault]);
+        assert_eq!(bench.turns(), Next::Leave(Leave::Linger), "it is to read why: {role:?}");
+
+        let mut bench = Bench::new(role, config());
+        bench.turn.connection.abort(bench.now);
+        assert_eq!(bench.turns(), Next::Leave(Leave::Close), "nothing was said");
+
+        let mut bench = Bench::new(role, config());
+        bench.arrive([Read::End]);
+        assert_eq!(bench.turns(), Next::Leave(Leave::Close), "nothing more can come");
+        bench.assert_ended(1006, false, Some(&Error::TransportLost));
+    }
+    let mut bench = Bench::new(Role::Server, config());
+    let close = bench.close_frame(1000);
+    bench.arrive([Read::Bytes(close.clone())]);
+    assert_eq!(bench.turns(), Next::Leave(Leave::Close), "a server ends the transport at once");
+
+    let mut bench = Bench::new(Role::Server, config());
+    let more = [close, vec![0; READ_SIZE + 9000]].concat();
+    bench.arrive([Read::Bytes(more)]);
+    assert_eq!(bench.turns(), Next::Leave(Leave::Linger), "closing on unread bytes is a reset");
+}
+
+#[test]
+fn a_client_waits_for_the_servers_end_and_drops_what_still_comes() {
+    let mut bench = Bench::new(Role::Client, config());
+    let close = bench.close_frame(1000);
+    bench.arrive([Read::Bytes(close)]);
+    assert_eq!(bench.turns(), Next::Wait);
+    bench.assert_ended(1000, true, None);
+    bench.arrive([Read::Bytes(vec![0xff; 100_000])]);
+    assert_eq!(bench.turns(), Next::Wait);
+    assert!(bench.transport.reads.is_empty(), "it is read");
+    bench.arrive([Read::End]);
+    assert_eq!(bench.turns(), Next::Leave(Leave::Close));
+
+    let mut patient = Bench::new(Role::Client, config());
+    let close = patient.close_frame(1000);
+    patient.arrive([Read::Bytes(close)]);
+    assert_eq!(patient.turns(), Next::Wait);
+    patient.later(Config::default().close_timeout);
+    assert_eq!(patient.turns(), Next::Leave(Leave::Close), "the server has had its time");
+    patient.assert_ended(1000, true, None);
+}
+
+#[test]
+fn lingering_ends_with_the_peer_the_time_or_the_bytes() {
+    let now = Instant::now();
+    let mut scratch = [0; 4096];
+    let linger = |reads: Vec<Read>| {
+        let mut transport = Scripted { reads: reads.into(), ..Scripted::default() };
+        let lingering = Lingering::begin(&mut transport, now);
+        assert_eq!(transport.shutdowns, [Shutdown::Write]);
+        (transport, lingering, Ready { read: true, read_closed: true, ..Ready::default() })
+    };
+    let (mut transport, mut lingering, mut ready) = linger(vec![Read::Bytes(vec![1; 10_000])]);
+    assert!(!lingering.turn(&mut transport, &mut ready, &mut scratch, now));
+    assert_eq!((transport.read, ready.read), (10_000, false));
+    assert!(!lingering.turn(&mut transport, &mut ready, &mut scratch, now + SECOND / 2));
+    assert_eq!(lingering.deadline(), now + SECOND);
+    assert!(lingering.turn(&mut transport, &mut ready, &mut scratch, now + SECOND));
+
+    for end in [Read::End, Read::Lost] {
+        let (mut transport, mut lingering, mut ready) = linger(vec![Read::Bytes(vec![1; 10]), end]);
+        assert!(lingering.turn(&mut transport, &mut ready, &mut scratch, now));
+    }
+    let (mut transport, mut lingering, mut ready) = linger(vec![Read::Endless(vec![1; 4096])]);
+    assert!(lingering.turn(&mut transport, &mut ready, &mut scratch, now));
+    assert_eq!(transport.read, 256 << 10);
+}
+
+#[test]
+fn every_split_of_the_input_gives_the_same() {
+    for role in ROLES {
+        let bench = Bench::new(role, config());
+        let input = [
+            bench.frame(OpCode::Text, b"hello"),
+            bench.frame(OpCode::Binary, &[7; 300]),
+            bench.frame(OpCode::Ping, b"?"),
+            bench.close_frame(1000),
+        ]
+        .concat();
+        let whole = run_in_pieces(role, &[&input]);
+        for cut in 1..input.len() {
+            let (head, tail) = input.split_at(cut);
+            assert_eq!(run_in_pieces(role, &[head, tail]), whole, "cut at {cut}");
+        }
+        let bytes: Vec<&[u8]> = input.chunks(1).collect();
+        assert_eq!(run_in_pieces(role, &bytes), whole);
+    }
+}
+
+/// What is seen and written when these arrive one after the other.
+fn run_in_pieces(role: Role, pieces: &[&[u8]]) -> (Vec<String>, Vec<u8>) {
+    let mut bench = Bench::new(role, config());
+    for piece in pieces {
+        bench.arrive([Read::Bytes(piece.to_vec())]);
+        bench.turns();
+    }
+    (bench.seen, bench.transport.written)
+}
