@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// The longest that any one wait of a test may take.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A deadline of an endpoint that a test wants to see.
 pub(crate) const SOON: Duration = Duration::from_millis(60);
