@@ -7,6 +7,7 @@
 //! | `browser` | the echo page works in a real browser, which exchanges compressed messages with the server |
 //! | `circles` | no source files of a crate depend on each other in a circle |
 //! | `compliance` | every sentence of the RFCs that the code cites has a test that cites it |
+//! | `full` | what CI has no time for: the rest of the Autobahn matrix, longer fuzzing |
 //! | `fuzz-smoke` | a short run of each fuzz target finds nothing |
 //! | `instructions` | the hot paths take no more instructions than before |
 //! | `peers` | WebSocket clients and servers of other projects exchange compressed messages with ours, also through a proxy |
@@ -29,6 +30,7 @@ mod compliance;
 mod conclusion;
 mod echo_server;
 mod free_port;
+mod full;
 mod fuzz_smoke;
 mod instructions;
 mod peers;
@@ -55,6 +57,8 @@ enum Chore {
     Circles(circles::Options),
     /// Report which sentences of the RFCs the code and the tests cite.
     Compliance(compliance::Options),
+    /// Run what CI leaves out.
+    Full(full::Options),
     /// Run every fuzz target for a short while under AddressSanitizer.
     FuzzSmoke(fuzz_smoke::Options),
     /// Count the instructions of the hot paths, and compare with the baseline.
@@ -69,6 +73,7 @@ fn main() -> ExitCode {
         Chore::Browser(options) => browser::run(&options),
         Chore::Circles(options) => circles::run(&options),
         Chore::Compliance(options) => compliance::run(&options),
+        Chore::Full(options) => full::run(&options),
         Chore::FuzzSmoke(options) => fuzz_smoke::run(&options),
         Chore::Instructions(options) => instructions::run(&options),
         Chore::Peers(options) => peers::run(&options),

@@ -1,0 +1,126 @@
+//! `cargo xtask full`: what `.ci/run` leaves out because it takes longer than it usually proves. For before a release, and after a
+//! change to what it is about.
+//!
+//! | part | why CI leaves it out |
+//! |---|---|
+//! | `server-takeover`, `stream-shared` | cases 12 and 13 take minutes a run; CI has them in each way to compress, and all others in each way to echo, but not each way of the one with each of the other |
+//! | `blocking-takeover`, `mio-shared` | likewise: the two APIs of the client |
+//! | `mio-off` | CI has it with the blocking API; what is sent and received does not depend on the API |
+//! | `fuzz` | five minutes a target find what twenty seconds do not; a smoke test only shows that nothing is easily found |
+//!
+//! A part is another chore, run with the same program.
+
+use std::env;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::Context as _;
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+
+/// Which parts to run.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Print the parts, and run none.
+    #[arg(long)]
+    list: bool,
+    /// Only these parts (without this option: all of them).
+    #[arg(long, value_name = "PART", num_args = 1.., value_parser = PossibleValuesParser::new(PARTS.map(|part| part.name)))]
+    only: Vec<String>,
+}
+
+/// A chore with arguments.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    name: &'static str,
+    arguments: &'static [&'static str],
+}
+
+const PARTS: [Part; 6] = [
+    Part { name: "server-takeover", arguments: &["autobahn", "server", "--compress", "takeover"] },
+    Part { name: "stream-shared", arguments: &["autobahn", "server", "--stream", "--compress", "shared"] },
+    Part {
+        name: "blocking-takeover",
+        arguments: &["autobahn", "client", "--face", "blocking", "--compress", "takeover"],
+    },
+    Part { name: "mio-shared", arguments: &["autobahn", "client", "--face", "mio", "--compress", "shared"] },
+    Part { name: "mio-off", arguments: &["autobahn", "client", "--face", "mio", "--compress", "off"] },
+    Part { name: "fuzz", arguments: &["fuzz-smoke", "--seconds", "300"] },
+];
+
+/// Runs the parts one after the other. One that fails does not keep the others from running.
+///
+/// # Errors
+/// If a part fails or cannot be run.
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    let parts = chosen(&options.only);
+    if options.list {
+        for part in parts {
+            println!("{}", line(&part));
+        }
+        return Ok(());
+    }
+    let program = env::current_exe().context("cannot tell which program this is")?;
+    let mut table = String::new();
+    let (mut passed, mut failed) = (0, 0);
+    for part in parts {
+        println!("\n=== {}", line(&part));
+        let started = Instant::now();
+        let status = Command::new(&program)
+            .args(part.arguments)
+            .stdin(Stdio::null())
+            .status()
+            .with_context(|| format!("cannot run {}", program.display()))?;
+        let outcome = if status.success() { "ok    " } else { "FAILED" };
+        table += &format!("{outcome} {:6} s  {}\n", started.elapsed().as_secs(), part.name);
+        if status.success() {
+            passed += 1;
+        } else {
+            failed += 1;
+        }
+    }
+    print!("\n{table}");
+    crate::conclude(passed, failed)
+}
+
+/// The parts of these names, or all.
+fn chosen(only: &[String]) -> Vec<Part> {
+    let mut parts = PARTS.to_vec();
+    parts.retain(|part| only.is_empty() || only.iter().any(|name| name == part.name));
+    parts
+}
+
+fn line(part: &Part) -> String {
+    format!("{}: cargo xtask {}", part.name, part.arguments.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    #[test]
+    fn each_part_is_a_chore_of_this_program() {
+        for part in PARTS {
+            let arguments = ["xtask"].iter().chain(part.arguments);
+            assert!(crate::Cli::try_parse_from(arguments).is_ok(), "{}", line(&part));
+        }
+    }
+
+    #[test]
+    fn each_part_has_its_reason_in_the_table() {
+        let page = include_str!("full.rs");
+        let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("//! | `")).collect();
+        for part in PARTS {
+            let named = format!("`{}`", part.name);
+            assert_eq!(rows.iter().filter(|row| row.contains(&named)).count(), 1, "{named}");
+        }
+    }
+
+    #[test]
+    fn parts_are_chosen_by_name() {
+        assert_eq!(chosen(&[]).len(), PARTS.len());
+        let names: Vec<&str> = chosen(&["fuzz".to_owned()]).iter().map(|part| part.name).collect();
+        assert_eq!(names, ["fuzz"]);
+    }
+}
