@@ -18,6 +18,8 @@ use anyhow::Context as _;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 
+use crate::conclusion::conclude;
+
 /// Which parts to run.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -80,7 +82,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         }
     }
     print!("\n{table}");
-    crate::conclude(passed, failed)
+    conclude(passed, failed)
 }
 
 /// The parts of these names, or all.

@@ -10,7 +10,8 @@ use framewright_testkit::programs::cargo::{Built, cargo};
 use framewright_testkit::programs::process::Running;
 use framewright_testkit::programs::workspace::Workspace;
 
-use super::{AGENT, Common, Outcome, Run, play_all, runner};
+use super::runner;
+use super::runs::{AGENT, Common, Outcome, Run, play_all};
 use crate::free_port;
 
 /// How to test the client.

@@ -9,7 +9,8 @@ use framewright_testkit::programs::process::Running;
 use framewright_testkit::programs::server::ServerProcess;
 use framewright_testkit::programs::workspace::Workspace;
 
-use super::{AGENT, Common, Outcome, Run, play_all, runner};
+use super::runner;
+use super::runs::{AGENT, Common, Outcome, Run, play_all};
 use crate::echo_server;
 
 /// How to test the server.
