@@ -7,6 +7,7 @@ mod common;
 
 mod accepting;
 mod ending;
+mod failed_writes;
 mod flooding;
 mod logging;
 mod probe;
