@@ -17,9 +17,9 @@ use std::time::Instant;
 
 /// The socket of an open connection.
 #[derive(Debug)]
-pub(crate) struct Socket(TcpStream);
+pub(crate) struct ClientSocket(TcpStream);
 
-impl Transport for Socket {
+impl Transport for ClientSocket {
     #[inline]
     fn read(&mut self, target: &mut [u8]) -> Io {
         moved(|| self.0.read(target))
@@ -42,14 +42,14 @@ impl Transport for Socket {
 #[derive(Debug)]
 pub(crate) struct ClientConnection {
     pub(crate) turn: Turn,
-    socket: Socket,
+    socket: ClientSocket,
     ready: Ready,
-    ending: Ending,
+    ending: TransportEnd,
 }
 
 /// Where the end of the transport is.
 #[derive(Debug)]
-enum Ending {
+enum TransportEnd {
     /// The connection goes on, has bytes to send, or waits for the server to end the transport.
     Before,
     Lingering(Lingering),
@@ -86,7 +86,8 @@ impl ClientConnection {
         };
         // Edges that came during the handshake are gone, that of the end of the stream too.
         let ready = Ready { read: true, read_closed: true, ..Ready::default() };
-        let connection = ClientConnection { turn, socket: Socket(stream), ready, ending: Ending::Before };
+        let connection =
+            ClientConnection { turn, socket: ClientSocket(stream), ready, ending: TransportEnd::Before };
         OpenClient { connection, uri, response }
     }
 
@@ -108,9 +109,9 @@ impl ClientConnection {
         lent: &mut Lent,
         read_size: usize,
         now: Instant,
-        application: &mut impl Application<Socket>,
+        application: &mut impl Application<ClientSocket>,
     ) -> bool {
-        if !matches!(self.ending, Ending::Before) {
+        if !matches!(self.ending, TransportEnd::Before) {
             self.linger(&mut RecvBuffer::new(), now);
             return false;
         }
@@ -155,7 +156,7 @@ impl ClientConnection {
     /// After the end of the connection: reads and drops what still comes, until the server has ended the
     /// transport or has had its time. A bounded piece of that work for each call.
     pub(crate) fn finish(&mut self, scratch: &mut RecvBuffer, now: Instant) {
-        if matches!(self.ending, Ending::Before) {
+        if matches!(self.ending, TransportEnd::Before) {
             let flushed = self.turn.await_end(&mut self.socket, &mut self.ready, scratch, now);
             self.leave_after(flushed, now);
         }
@@ -180,15 +181,15 @@ impl ClientConnection {
     /// When to look at the deadlines at the latest.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match &self.ending {
-            Ending::Before => self.turn.deadline(),
-            Ending::Lingering(lingering) => Some(lingering.deadline()),
-            Ending::Done => None,
+            TransportEnd::Before => self.turn.deadline(),
+            TransportEnd::Lingering(lingering) => Some(lingering.deadline()),
+            TransportEnd::Done => None,
         }
     }
 
     /// Whether the transport is ended and the application has been told: nothing is left to do.
     pub(crate) fn is_done(&self) -> bool {
-        matches!(self.ending, Ending::Done) && self.turn.is_over()
+        matches!(self.ending, TransportEnd::Done) && self.turn.is_over()
     }
 
     /// How the connection has ended; `None` before.
@@ -224,7 +225,7 @@ impl ClientConnection {
     }
 
     fn leave_after(&mut self, flushed: Flushed, now: Instant) {
-        if flushed == Flushed::Shutdown && matches!(self.ending, Ending::Before) {
+        if flushed == Flushed::Shutdown && matches!(self.ending, TransportEnd::Before) {
             self.leave(self.turn.leave(&self.ready), now);
         }
     }
@@ -232,12 +233,12 @@ impl ClientConnection {
     fn leave(&mut self, leave: Leave, now: Instant) {
         match leave {
             Leave::Close => self.be_done(),
-            Leave::Linger => self.ending = Ending::Lingering(Lingering::begin(&mut self.socket, now)),
+            Leave::Linger => self.ending = TransportEnd::Lingering(Lingering::begin(&mut self.socket, now)),
         }
     }
 
     fn linger(&mut self, scratch: &mut RecvBuffer, now: Instant) {
-        let ClientConnection { socket, ready, ending: Ending::Lingering(lingering), .. } = self else {
+        let ClientConnection { socket, ready, ending: TransportEnd::Lingering(lingering), .. } = self else {
             return;
         };
         scratch.clear();
@@ -249,6 +250,6 @@ impl ClientConnection {
     /// Whoever waits for the socket in another thread wakes.
     fn be_done(&mut self) {
         self.socket.shutdown(Shutdown::Both);
-        self.ending = Ending::Done;
+        self.ending = TransportEnd::Done;
     }
 }

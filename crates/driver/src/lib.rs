@@ -34,4 +34,4 @@ pub use linger::Lingering;
 pub use parking::SHORT_TAIL;
 pub use pool::KEEP_FOR;
 pub use transport::{Io, Ready, Transport, moved, uninterrupted};
-pub use turn::{Application, Flushed, Leave, Next, Peer, Turn};
+pub use turn::{Application, Current, Flushed, Leave, Next, Turn};

@@ -54,12 +54,12 @@ pub trait Application<T> {
     const KNOWS_THE_END_FIRST: bool = false;
 
     /// Called at the beginning of each turn.
-    fn on_turn(&mut self, peer: Peer<'_, T>) {
-        let _ = peer;
+    fn on_turn(&mut self, current: Current<'_, T>) {
+        let _ = current;
     }
 
     /// Takes an event. A payload lies in the receive buffer, so the connection can send meanwhile.
-    fn on_event(&mut self, peer: Peer<'_, T>, event: Event<'_>);
+    fn on_event(&mut self, current: Current<'_, T>, event: Event<'_>);
 
     /// Queues what was left for this connection elsewhere. Once a turn, before the write.
     fn queue(&mut self, connection: &mut Connection, now: Instant) {
@@ -73,16 +73,16 @@ pub trait Application<T> {
     }
 }
 
-impl<T, F: FnMut(Peer<'_, T>, Event<'_>)> Application<T> for F {
+impl<T, F: FnMut(Current<'_, T>, Event<'_>)> Application<T> for F {
     #[inline]
-    fn on_event(&mut self, peer: Peer<'_, T>, event: Event<'_>) {
-        self(peer, event);
+    fn on_event(&mut self, current: Current<'_, T>, event: Event<'_>) {
+        self(current, event);
     }
 }
 
-/// The connection that an event is of, and its transport.
+/// The connection whose turn it is, and its transport.
 #[derive(Debug)]
-pub struct Peer<'a, T> {
+pub struct Current<'a, T> {
     /// The connection, for commands.
     pub connection: &'a mut Connection,
     /// Its transport.
@@ -92,7 +92,7 @@ pub struct Peer<'a, T> {
     broken: &'a mut bool,
 }
 
-impl<T: Transport> Peer<'_, T> {
+impl<T: Transport> Current<'_, T> {
     /// Sends a long message from where it lies: `send` queues it with
     /// [`Connection::send_through`] or [`Connection::send_fragment_through`], which write what the
     /// kernel takes at once and copy the rest.
@@ -104,7 +104,7 @@ impl<T: Transport> Peer<'_, T> {
         &mut self,
         send: impl FnOnce(&mut Connection, &mut dyn FnMut(&[IoSlice<'_>]) -> usize) -> Result<(), SendError>,
     ) -> Result<(), SendError> {
-        let Peer { connection, transport, now, broken } = self;
+        let Current { connection, transport, now, broken } = self;
         send(connection, &mut |slices| {
             if **broken {
                 return 0;
@@ -214,7 +214,7 @@ impl Turn {
         application: &mut A,
     ) -> Flushed {
         let Turn { connection, broken, .. } = self;
-        application.on_turn(Peer { connection, transport, now, broken });
+        application.on_turn(Current { connection, transport, now, broken });
         if std::mem::take(&mut ready.write) && self.connection.buffered() > 0 {
             self.settle(transport, ready, now, application);
         }
@@ -282,7 +282,7 @@ impl Turn {
                 if matches!(event, Event::Writable) && *broken {
                     continue;
                 }
-                application.on_event(Peer { connection, transport, now, broken }, event);
+                application.on_event(Current { connection, transport, now, broken }, event);
             }
         }
         if self.connection.state() == State::Closed {
@@ -427,7 +427,7 @@ impl Turn {
             event => event,
         };
         let Turn { connection, broken, .. } = self;
-        application.on_event(Peer { connection, transport, now, broken }, event);
+        application.on_event(Current { connection, transport, now, broken }, event);
     }
 
     /// Whether the end cannot be told yet: the closing handshake is complete when our Close frame has

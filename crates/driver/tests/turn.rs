@@ -5,7 +5,7 @@ use framewright::frame::{CloseCode, OpCode, encode_frame};
 use framewright::{
     Closure, Config, Connection, Entropy, Error, Event, Message, Negotiated, Role, SendError, Timeout,
 };
-use framewright_driver::{Application, Io, Leave, Lent, Lingering, Next, Peer, Ready, Transport, Turn};
+use framewright_driver::{Application, Current, Io, Leave, Lent, Lingering, Next, Ready, Transport, Turn};
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::net::Shutdown;
@@ -160,9 +160,9 @@ impl Bench {
     /// One turn, in which messages are echoed.
     fn turn(&mut self) -> Next {
         let Bench { turn, transport, ready, lent, now, seen, .. } = self;
-        let mut echo = |peer: Peer<'_, Scripted>, event: Event<'_>| {
+        let mut echo = |current: Current<'_, Scripted>, event: Event<'_>| {
             if let Event::Message(message) = event {
-                let _ = peer.connection.send(message);
+                let _ = current.connection.send(message);
             }
             seen.push(shown(&event));
         };
@@ -275,10 +275,11 @@ fn a_long_message_that_is_written_through_fails_as_any_other() {
     let (first, last) = (bench.frame(OpCode::Text, b"one"), bench.close_frame(1000));
     bench.arrive([Read::Bytes(first)]);
     let Bench { turn, transport, ready, lent, now, seen, .. } = &mut bench;
-    let mut answer = |mut peer: Peer<'_, Scripted>, event: Event<'_>| {
+    let mut answer = |mut current: Current<'_, Scripted>, event: Event<'_>| {
         if let Event::Message(_) = event {
             let long = vec![7; 64 << 10];
-            peer.write_through(|connection, write| connection.send_through(Message::Binary(&long), write))
+            current
+                .write_through(|connection, write| connection.send_through(Message::Binary(&long), write))
                 .expect("an open connection");
         }
         seen.push(shown(&event));
@@ -379,8 +380,8 @@ struct KnowsFirst(Vec<(String, usize)>, fn(&Scripted) -> usize);
 impl Application<Scripted> for KnowsFirst {
     const KNOWS_THE_END_FIRST: bool = true;
 
-    fn on_event(&mut self, peer: Peer<'_, Scripted>, event: Event<'_>) {
-        self.0.push((shown(&event), (self.1)(peer.transport)));
+    fn on_event(&mut self, current: Current<'_, Scripted>, event: Event<'_>) {
+        self.0.push((shown(&event), (self.1)(current.transport)));
     }
 }
 
@@ -425,7 +426,7 @@ fn a_panic_costs_its_own_connection_only() {
         bench.arrive([Read::Bytes(bytes)]);
         let Bench { turn, transport, ready, lent, now, .. } = &mut bench;
         let panicked = catch_unwind(AssertUnwindSafe(|| {
-            let mut explode = |_: Peer<'_, Scripted>, _: Event<'_>| std::panic::panic_any(5);
+            let mut explode = |_: Current<'_, Scripted>, _: Event<'_>| std::panic::panic_any(5);
             turn.run(transport, ready, lent, READ_SIZE, *now, &mut explode)
         }));
         assert!(panicked.is_err());

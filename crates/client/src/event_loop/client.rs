@@ -9,7 +9,7 @@ use crate::opening::Opening;
 use crate::options::Options;
 use framewright::handshake::{ClientRequest, ServerResponse, WsUri};
 use framewright::{Closure, Config};
-use framewright_driver::{Application, Peer};
+use framewright_driver::{Application, Current};
 use mio::{Registry, Token, Waker};
 use std::fmt;
 use std::net::SocketAddr;
@@ -26,11 +26,11 @@ pub struct Client {
 
 enum ClientPhase {
     Opening(Box<Opening>),
-    Open(Box<Open>),
+    Open(Box<DrivenClient>),
     Done(Option<Closure>),
 }
 
-struct Open {
+struct DrivenClient {
     client: OpenClient,
     /// The application knows that the connection is open.
     told: bool,
@@ -97,7 +97,7 @@ impl Client {
                 }
                 Ok(Some(opened)) => {
                     let client = ClientConnection::open(opened, Arc::clone(&self.config), None, now);
-                    let open = Open { client, told: false, in_turn: false };
+                    let open = DrivenClient { client, told: false, in_turn: false };
                     self.phase = ClientPhase::Open(Box::new(open));
                 }
                 Err(error) => {
@@ -209,17 +209,17 @@ struct Callbacks<'a> {
     told: &'a mut bool,
 }
 
-impl Application<connection::Socket> for Callbacks<'_> {
-    fn on_turn(&mut self, peer: Peer<'_, connection::Socket>) {
+impl Application<connection::ClientSocket> for Callbacks<'_> {
+    fn on_turn(&mut self, current: Current<'_, connection::ClientSocket>) {
         if !std::mem::replace(self.told, true) {
-            (self.handler)(&mut Socket::new(peer.connection, peer.now), Event::Open(self.response));
+            (self.handler)(&mut Socket::new(current.connection, current.now), Event::Open(self.response));
         }
     }
 
     #[inline]
-    fn on_event(&mut self, peer: Peer<'_, connection::Socket>, event: framewright::Event<'_>) {
+    fn on_event(&mut self, current: Current<'_, connection::ClientSocket>, event: framewright::Event<'_>) {
         if let Some(event) = Event::of(event) {
-            (self.handler)(&mut Socket::new(peer.connection, peer.now), event);
+            (self.handler)(&mut Socket::new(current.connection, current.now), event);
         }
     }
 }

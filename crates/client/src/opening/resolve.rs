@@ -12,13 +12,13 @@ use std::thread;
 /// for its answer, which nobody reads.
 #[derive(Debug)]
 pub(crate) struct Lookup {
-    slot: Arc<Mutex<Slot>>,
+    slot: Arc<Mutex<AnswerSlot>>,
 }
 
 type Answer = io::Result<Vec<SocketAddr>>;
 
 #[derive(Debug)]
-struct Slot {
+struct AnswerSlot {
     answer: Option<Answer>,
     /// Who waits for the answer; `None` once it has been given up.
     waker: Option<Arc<Waker>>,
@@ -39,7 +39,7 @@ impl Lookup {
         waker: &Arc<Waker>,
         resolve: impl FnOnce() -> Answer + Send + 'static,
     ) -> io::Result<Lookup> {
-        let slot = Arc::new(Mutex::new(Slot { answer: None, waker: Some(Arc::clone(waker)) }));
+        let slot = Arc::new(Mutex::new(AnswerSlot { answer: None, waker: Some(Arc::clone(waker)) }));
         let ours = Arc::clone(&slot);
         thread::Builder::new().name("framewright-resolve".to_owned()).spawn(move || {
             let answer = resolve();
@@ -66,7 +66,7 @@ impl Drop for Lookup {
 }
 
 /// Locks, whatever happened to the thread that held the lock before: the slot is whole at any time.
-fn lock(slot: &Mutex<Slot>) -> MutexGuard<'_, Slot> {
+fn lock(slot: &Mutex<AnswerSlot>) -> MutexGuard<'_, AnswerSlot> {
     slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -12,7 +12,7 @@ use crate::event_loop::slab::Key;
 use crate::event_loop::stream::{PeerAddr, Stream};
 use framewright::handshake::Request;
 use framewright::{Connection, Event, Message, SendError, State};
-use framewright_driver::{Application, Lent, Next, Peer, Ready, Turn};
+use framewright_driver::{Application, Current, Lent, Next, Ready, Turn};
 use std::any::Any;
 use std::sync::Arc;
 use std::time::Instant;
@@ -107,9 +107,9 @@ struct Callbacks<'a, H: Handler> {
 
 impl<H: Handler> Callbacks<'_, H> {
     #[inline]
-    fn call(&mut self, peer: Peer<'_, Stream>, call: impl FnOnce(&H, &mut Socket<'_, '_, H::State>)) {
+    fn call(&mut self, current: Current<'_, Stream>, call: impl FnOnce(&H, &mut Socket<'_, '_, H::State>)) {
         let Callbacks { handler, state, remote, mailbox, key, id, .. } = self;
-        let mut parts = CallbackParts { peer, remote, mailbox, key: *key, id: *id };
+        let mut parts = CallbackParts { current, remote, mailbox, key: *key, id: *id };
         call(handler, &mut Socket::new(&mut parts, state));
     }
 
@@ -125,24 +125,24 @@ impl<H: Handler> Application<Stream> for Callbacks<'_, H> {
     const KNOWS_THE_END_FIRST: bool = true;
 
     #[inline]
-    fn on_turn(&mut self, peer: Peer<'_, Stream>) {
+    fn on_turn(&mut self, current: Current<'_, Stream>) {
         if std::mem::take(&mut self.first) {
-            self.call(peer, |handler, socket| handler.on_open(socket));
+            self.call(current, |handler, socket| handler.on_open(socket));
         }
     }
 
     #[inline]
-    fn on_event(&mut self, peer: Peer<'_, Stream>, event: Event<'_>) {
+    fn on_event(&mut self, current: Current<'_, Stream>, event: Event<'_>) {
         match event {
             Event::Message(message) => {
-                self.call(peer, |handler, socket| handler.on_message(socket, message));
+                self.call(current, |handler, socket| handler.on_message(socket, message));
             }
-            Event::Chunk(chunk) => self.call(peer, |handler, socket| handler.on_chunk(socket, chunk)),
-            Event::Ping(data) => self.call(peer, |handler, socket| handler.on_ping(socket, data)),
-            Event::Pong(data) => self.call(peer, |handler, socket| handler.on_pong(socket, data)),
+            Event::Chunk(chunk) => self.call(current, |handler, socket| handler.on_chunk(socket, chunk)),
+            Event::Ping(data) => self.call(current, |handler, socket| handler.on_ping(socket, data)),
+            Event::Pong(data) => self.call(current, |handler, socket| handler.on_pong(socket, data)),
             Event::Writable => {
                 let mut is_open = true;
-                self.call(peer, |handler, socket| {
+                self.call(current, |handler, socket| {
                     handler.on_writable(socket);
                     is_open = socket.is_open();
                 });

@@ -5,7 +5,7 @@ use crate::event_loop::mailbox::Mailbox;
 use crate::event_loop::slab::Key;
 use crate::event_loop::stream::{PeerAddr, Stream};
 use framewright::{CloseCode, Config, Message, Prepared, SendError, State, Stats};
-use framewright_driver::Peer;
+use framewright_driver::Current;
 use std::fmt;
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ impl<S> fmt::Debug for Socket<'_, '_, S> {
 
 /// The parts of a connection that callbacks reach.
 pub(crate) struct CallbackParts<'b> {
-    pub(crate) peer: Peer<'b, Stream>,
+    pub(crate) current: Current<'b, Stream>,
     pub(crate) remote: &'b mut Option<Arc<Remote>>,
     pub(crate) mailbox: &'b Arc<Mailbox>,
     pub(crate) key: Key,
@@ -54,9 +54,9 @@ impl<'a, 'b, S> Socket<'a, 'b, S> {
     #[inline]
     pub fn send(&mut self, message: Message<'_>) -> Result<(), SendError> {
         if message.len() < WRITE_THROUGH {
-            self.parts.peer.connection.send(message)
+            self.parts.current.connection.send(message)
         } else {
-            self.parts.peer.write_through(|connection, write| connection.send_through(message, write))
+            self.parts.current.write_through(|connection, write| connection.send_through(message, write))
         }
     }
 
@@ -82,7 +82,7 @@ impl<'a, 'b, S> Socket<'a, 'b, S> {
     /// # Errors
     /// As for [`send`](Socket::send).
     pub fn send_uncompressed(&mut self, message: Message<'_>) -> Result<(), SendError> {
-        self.parts.peer.connection.send_uncompressed(message)
+        self.parts.current.connection.send_uncompressed(message)
     }
 
     /// Sends one fragment of a message, the last one with `last`.
@@ -91,10 +91,10 @@ impl<'a, 'b, S> Socket<'a, 'b, S> {
     /// Those of [`Connection::send_fragment`].
     pub fn send_fragment(&mut self, data: Message<'_>, last: bool) -> Result<(), SendError> {
         if data.len() < WRITE_THROUGH {
-            self.parts.peer.connection.send_fragment(data, last)
+            self.parts.current.connection.send_fragment(data, last)
         } else {
             self.parts
-                .peer
+                .current
                 .write_through(|connection, write| connection.send_fragment_through(data, last, write))
         }
     }
@@ -104,7 +104,7 @@ impl<'a, 'b, S> Socket<'a, 'b, S> {
     /// # Errors
     /// As for [`send`](Socket::send).
     pub fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), SendError> {
-        self.parts.peer.connection.send_prepared(prepared)
+        self.parts.current.connection.send_prepared(prepared)
     }
 
     /// Sends a Ping with at most 125 octets.
@@ -112,7 +112,7 @@ impl<'a, 'b, S> Socket<'a, 'b, S> {
     /// # Errors
     /// Those of [`Connection::ping`].
     pub fn ping(&mut self, data: &[u8]) -> Result<(), SendError> {
-        self.parts.peer.connection.ping(data)
+        self.parts.current.connection.ping(data)
     }
 
     /// Starts the closing handshake. Messages still arrive until the peer has answered.
@@ -120,74 +120,74 @@ impl<'a, 'b, S> Socket<'a, 'b, S> {
     /// # Errors
     /// Those of [`Connection::close`].
     pub fn close(&mut self, code: Option<CloseCode>, reason: &str) -> Result<(), SendError> {
-        self.parts.peer.connection.close(code, reason)
+        self.parts.current.connection.close(code, reason)
     }
 
     /// Ends the connection with this code, without waiting for the peer: for a peer that broke the application's rules (1003,
     /// 1008) or when the application cannot go on (1011).
     pub fn fail(&mut self, code: CloseCode, reason: &str) {
-        self.parts.peer.connection.fail(self.parts.peer.now, code, reason);
+        self.parts.current.connection.fail(self.parts.current.now, code, reason);
     }
 
     /// Drops the connection: no Close frame, nothing of what waits.
     pub fn abort(&mut self) {
-        self.parts.peer.connection.abort(self.parts.peer.now);
+        self.parts.current.connection.abort(self.parts.current.now);
     }
 
     /// A handle that sends from any thread.
     pub fn handle(&mut self) -> Handle {
-        let CallbackParts { remote, mailbox, key, id, peer } = &mut *self.parts;
-        let most = peer.connection.config().high_water;
+        let CallbackParts { remote, mailbox, key, id, current } = &mut *self.parts;
+        let most = current.connection.config().high_water;
         remote.get_or_insert_with(|| Arc::new(Remote::new(*key, *id, Arc::clone(mailbox), most))).handle()
     }
 
     /// Whether a message would be taken now.
     #[must_use]
     pub fn is_writable(&self) -> bool {
-        self.parts.peer.connection.is_writable()
+        self.parts.current.connection.is_writable()
     }
 
     /// Octets that wait to be sent.
     #[must_use]
     pub fn buffered(&self) -> usize {
-        self.parts.peer.connection.buffered()
+        self.parts.current.connection.buffered()
     }
 
     /// Whether the closing handshake has not begun.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.parts.peer.connection.state() == State::Open
+        self.parts.current.connection.state() == State::Open
     }
 
     /// Where the peer is; `None` if it has left already.
     #[must_use]
     pub fn peer_addr(&self) -> Option<PeerAddr> {
-        self.parts.peer.transport.peer_addr()
+        self.parts.current.transport.peer_addr()
     }
 
     /// The subprotocol that was agreed on, if any.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
-        self.parts.peer.connection.subprotocol()
+        self.parts.current.connection.subprotocol()
     }
 
     /// What was agreed on for permessage-deflate, if anything.
     #[cfg(feature = "deflate")]
     #[must_use]
     pub fn deflate(&self) -> Option<framewright::deflate::DeflateParams> {
-        self.parts.peer.connection.deflate()
+        self.parts.current.connection.deflate()
     }
 
     /// The connection's settings.
     #[must_use]
     pub fn config(&self) -> &Config {
-        self.parts.peer.connection.config()
+        self.parts.current.connection.config()
     }
 
     /// What went over the connection so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.parts.peer.connection.stats()
+        self.parts.current.connection.stats()
     }
 
     /// The number of the connection, from 1 on: no two that this server ever opens have the same.

@@ -49,7 +49,7 @@ impl fmt::Display for ListenAddr {
 }
 
 #[derive(Debug)]
-enum Socket {
+enum ListenSocket {
     Tcp(mio::net::TcpListener),
     #[cfg(unix)]
     Unix(mio::net::UnixListener),
@@ -57,7 +57,7 @@ enum Socket {
 
 #[derive(Debug)]
 pub(crate) struct Listener {
-    socket: Socket,
+    socket: ListenSocket,
     addr: ListenAddr,
     /// The socket's file, which is ours to remove.
     #[cfg(unix)]
@@ -66,7 +66,7 @@ pub(crate) struct Listener {
     pub(crate) ready: bool,
     paused_until: Option<Instant>,
     /// Nothing could be accepted the last time: said once, not every tenth of a second.
-    starved: bool,
+    cannot_accept: bool,
 }
 
 impl Listener {
@@ -86,13 +86,13 @@ impl Listener {
     fn tcp(socket: mio::net::TcpListener) -> io::Result<Listener> {
         let addr = ListenAddr::Ip(socket.local_addr()?);
         Ok(Listener {
-            socket: Socket::Tcp(socket),
+            socket: ListenSocket::Tcp(socket),
             addr,
             #[cfg(unix)]
             file: None,
             ready: true,
             paused_until: None,
-            starved: false,
+            cannot_accept: false,
         })
     }
 
@@ -123,12 +123,12 @@ impl Listener {
         listener.set_nonblocking(true)?;
         let path = listener.local_addr()?.as_pathname().map(Path::to_owned);
         Ok(Listener {
-            socket: Socket::Unix(mio::net::UnixListener::from_std(listener)),
+            socket: ListenSocket::Unix(mio::net::UnixListener::from_std(listener)),
             addr: ListenAddr::Unix(path),
             file: None,
             ready: true,
             paused_until: None,
-            starved: false,
+            cannot_accept: false,
         })
     }
 
@@ -138,9 +138,9 @@ impl Listener {
 
     pub(crate) fn source(&mut self) -> &mut dyn Source {
         match &mut self.socket {
-            Socket::Tcp(listener) => listener,
+            ListenSocket::Tcp(listener) => listener,
             #[cfg(unix)]
-            Socket::Unix(listener) => listener,
+            ListenSocket::Unix(listener) => listener,
         }
     }
 
@@ -167,7 +167,7 @@ impl Listener {
             }
             match self.accept_one() {
                 Ok((stream, peer)) => {
-                    self.starved = false;
+                    self.cannot_accept = false;
                     admit(stream, peer);
                 }
                 Err(error) => match error.kind() {
@@ -178,7 +178,7 @@ impl Listener {
                     | io::ErrorKind::ConnectionReset
                     | io::ErrorKind::TimedOut => {}
                     _ => {
-                        if !std::mem::replace(&mut self.starved, true) {
+                        if !std::mem::replace(&mut self.cannot_accept, true) {
                             tracing::warn!(%error, listener = %self.addr, "cannot accept connections; trying again");
                         }
                         self.paused_until = Some(now + PAUSE);
@@ -192,7 +192,7 @@ impl Listener {
 
     fn accept_one(&self) -> io::Result<(Stream, Option<PeerAddr>)> {
         match &self.socket {
-            Socket::Tcp(listener) => {
+            ListenSocket::Tcp(listener) => {
                 let (stream, addr) = listener.accept()?;
                 if !INHERITS_NODELAY {
                     // An error means that the connection is gone already.
@@ -201,7 +201,7 @@ impl Listener {
                 Ok((Stream::Tcp(stream), Some(PeerAddr::Ip(addr))))
             }
             #[cfg(unix)]
-            Socket::Unix(listener) => {
+            ListenSocket::Unix(listener) => {
                 let (stream, _) = listener.accept()?;
                 Ok((Stream::Unix(stream), Some(PeerAddr::Unix)))
             }

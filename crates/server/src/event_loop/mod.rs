@@ -257,7 +257,7 @@ impl EventLoop {
     fn insert(&mut self, stream: Stream, opening: Opening, counted: Option<Counted>) {
         let slot = Slot::new(stream, opening, counted);
         let uncounted = slot.is_uncounted();
-        let Some(key) = self.slots.insert_with(|_| slot) else {
+        let Some(key) = self.slots.insert(slot) else {
             tracing::error!("no place for another connection");
             if uncounted {
                 self.refused -= 1;

@@ -53,8 +53,8 @@ impl<T> Slab<T> {
         self.len
     }
 
-    /// Adds a value that may know its key; gives the value's maker back its input by `Err` when all places are taken.
-    pub(crate) fn insert_with(&mut self, make: impl FnOnce(Key) -> T) -> Option<Key> {
+    /// Adds a value. `None`, and the value is dropped, when all places are taken.
+    pub(crate) fn insert(&mut self, value: T) -> Option<Key> {
         let index = match self.free.pop() {
             Some(index) => index,
             None if self.entries.len() < MOST => {
@@ -65,7 +65,7 @@ impl<T> Slab<T> {
         };
         let entry = &mut self.entries[index as usize];
         let key = Key { index, generation: entry.generation };
-        entry.value = Some(make(key));
+        entry.value = Some(value);
         self.len += 1;
         Some(key)
     }
@@ -104,9 +104,9 @@ mod tests {
     #[test]
     fn a_stale_key_reaches_nobody() {
         let mut slab = Slab::new();
-        let first = slab.insert_with(|_| "first").unwrap();
+        let first = slab.insert("first").unwrap();
         assert_eq!(slab.remove(first), Some("first"));
-        let second = slab.insert_with(|_| "second").unwrap();
+        let second = slab.insert("second").unwrap();
         assert_eq!(first.index, second.index, "the place is used again");
         assert_eq!(slab.get_mut(first), None);
         assert_eq!(slab.remove(first), None);

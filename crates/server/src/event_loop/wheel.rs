@@ -121,7 +121,7 @@ mod tests {
         }
 
         fn key(&mut self) -> Key {
-            self.keys.insert_with(|_| ()).unwrap()
+            self.keys.insert(()).unwrap()
         }
 
         fn due_after(&mut self, delay: Duration) -> Vec<(Tick, Key)> {
