@@ -35,7 +35,6 @@ mod context;
 mod event_loop;
 mod guard;
 mod server;
-mod sync;
 
 pub use api::decision::Decision;
 pub use api::handle::{Handle, HandleError, KeepOpen};

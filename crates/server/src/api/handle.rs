@@ -2,7 +2,7 @@
 
 use crate::event_loop::mailbox::{Command, Mailbox};
 use crate::event_loop::slab::Key;
-use crate::sync::lock;
+use crate::guard::lock;
 use framewright::frame::{MAX_CLOSE_REASON, MAX_CONTROL_PAYLOAD};
 use framewright::{CloseCode, Prepared};
 use std::collections::VecDeque;

@@ -1,6 +1,6 @@
 //! How many connections there are, in the whole server and from each address.
 
-use crate::sync::lock;
+use crate::guard::lock;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};

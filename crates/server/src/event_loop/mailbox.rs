@@ -3,7 +3,7 @@
 use crate::api::decision::ErasedDecision;
 use crate::event_loop::slab::Key;
 use crate::event_loop::stream::{PeerAddr, Stream};
-use crate::sync::lock;
+use crate::guard::lock;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
