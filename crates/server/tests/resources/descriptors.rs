@@ -28,9 +28,9 @@ fn a_server_without_descriptors_serves_those_it_has_idles_and_goes_on_when_there
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    let busy = server.ticks() - ticks;
-    println!("{busy} hundredths of a second busy in one second without descriptors, with {echoes} echoes");
-    assert!(busy <= 25, "{busy} hundredths of a second of {:?}", began.elapsed());
+    let (busy, whole) = (server.ticks() - ticks, began.elapsed());
+    println!("{busy} hundredths of a second busy in {whole:?} without descriptors, with {echoes} echoes");
+    assert!(u128::from(busy) <= whole.as_millis() / 40, "{busy} hundredths of a second of {whole:?}");
     assert!(server.connections() < 40, "some had to wait");
     // Those who leave make room, and those who waited come in by themselves.
     drop(served);

@@ -10,7 +10,7 @@ use framewright_server::{
 };
 use std::sync::mpsc::{self, Sender};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Brings a connection to some point.
 type Stage = (&'static str, fn(&mut Client));
@@ -192,10 +192,8 @@ fn a_peer_that_never_stops_sending_or_never_leaves_is_cut_after_a_refusal_and_af
         while client.try_send(&piece).is_ok() {}
         wait_until("it is cut", || server.handle().connections() == 0);
     }
-    let began = Instant::now();
     let staying = [refused(&server), failed(&server)];
     wait_until("they are cut", || server.handle().connections() == 0);
-    assert!(began.elapsed() < Duration::from_secs(5), "a second, and a machine that is busy");
     drop(staying);
 }
 

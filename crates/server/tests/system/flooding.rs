@@ -1,17 +1,18 @@
 //! Peers that send much, at once or without end.
 
-use crate::common::{DEADLINE, TestServer, next, wait_until};
 #[cfg(feature = "deflate")]
 use crate::common::{Deflating, frame_with_rsv1, zeros};
+use crate::common::{TestServer, next, wait_until};
 use crate::probe::{Gate, Probe, frame, ws};
 use framewright::frame::OpCode;
 #[cfg(feature = "deflate")]
 use framewright_server::{Chunk, Delivery};
 use framewright_server::{Config, Decision, Handler, Incoming, Message, Options, Socket};
+use socket2::SockRef;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// SYS-003: everything is there at once, then the loop goes on, and what it does in which order tells how fair it is.
 #[test]
@@ -37,7 +38,9 @@ fn a_peer_that_floods_gets_a_turn_or_two_while_a_hundred_others_get_theirs() {
     next(&keeper.reached);
     let flooded = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&flooded);
-    // More than the loop can take before the others, and it goes on until the server is gone.
+    // More than the loop can take before the others, and it goes on until the server is gone. The socket takes many turns'
+    // worth whatever the kernel's default is.
+    SockRef::from(flooder.stream()).set_send_buffer_size(400_000).expect("an option of the socket");
     let flood = thread::spawn(move || {
         let burst = frame(true, OpCode::Binary, &[1; 100]).repeat(100);
         while flooder.try_send(&burst).is_ok() {
@@ -117,7 +120,9 @@ fn a_peer_that_sends_bombs_gets_a_turn_or_two_while_others_get_theirs() {
         let (mut holder, mut flooder) = (open(), open());
         holder.send(OpCode::Text, b"gate");
         next(&keeper.reached);
-        // 16 MiB of zeros in 16 KiB, four times; the kernel takes them all.
+        // 16 MiB of zeros in 16 KiB, four times; the kernel takes them all, as it is told to.
+        let socket = SockRef::from(flooder.client.stream());
+        socket.set_send_buffer_size(200_000).expect("an option of the socket");
         flooder.client.send(frame_with_rsv1(true, OpCode::Binary, &zeros(16)).repeat(4));
         let text = "me too, ".repeat(50);
         for client in &mut others {
@@ -244,7 +249,7 @@ fn a_large_message_arrives_through_a_small_buffer_and_in_small_fragments() {
         client.leave();
     }
     // An octet a turn took fifty times as long as this takes.
-    assert!(began.elapsed() < DEADLINE / 2, "it took {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(20), "it took {:?}", began.elapsed());
 }
 
 /// SYS-046: handlers have no queue of their own; a peer that is faster than its handler waits in the kernel.

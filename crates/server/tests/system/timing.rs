@@ -94,11 +94,11 @@ fn a_pause_of_the_loop_is_followed_by_one_ping_and_not_by_all_that_were_missed()
     let connection = Config { keep_alive_interval: Some(INTERVAL), ..Config::default() };
     let options = Options { connection, ..Options::default() };
     let server = TestServer::start(|builder| builder.route_with("/ws", options, probe));
+    let began = Instant::now();
     let mut client = server.open("/ws");
     client.send_text("pause");
     client.send_text("over");
     let mut pings = 0;
-    let began = Instant::now();
     while client.frame().opcode == OpCode::Ping {
         pings += 1;
     }
