@@ -74,7 +74,7 @@ pub(crate) fn plain() -> ClientRequest {
     request("ws://server.example.com/chat")
 }
 
-/// Rows 9 to 13 and 16: the octets of the request.
+/// The octets of the request.
 #[test]
 fn client_sends_the_example_of_the_rfc() {
     //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
@@ -135,7 +135,6 @@ fn client_asks_for_the_resource_of_the_host() {
     }
 }
 
-/// Row 14: CLI-024.
 #[test]
 fn client_sends_a_fresh_canonical_key_with_every_request() {
     //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
@@ -155,7 +154,7 @@ fn client_sends_a_fresh_canonical_key_with_every_request() {
         let limits = HeadLimits::default();
         let _ = ClientHandshake::new(&request, &mut entropy, limits, now, Duration::MAX, &mut out);
         let text = String::from_utf8(out).unwrap();
-        // Row 47: one of them.
+        // One of them.
         let [before, after] = text.split("Sec-WebSocket-Key: ").collect::<Vec<_>>()[..] else {
             panic!("{text}");
         };
@@ -166,7 +165,6 @@ fn client_sends_a_fresh_canonical_key_with_every_request() {
     }
 }
 
-/// Row 17.
 #[test]
 fn client_offers_subprotocols_that_are_tokens_and_unique() {
     //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
@@ -189,7 +187,7 @@ fn client_offers_subprotocols_that_are_tokens_and_unique() {
     assert_eq!(request.with_subprotocol("more"), Err(RequestError::TooManySubprotocols));
 }
 
-/// CLI-021: nothing that an application was fed ends a line early.
+/// Nothing that an application was fed ends a line early.
 #[test]
 fn constructors_refuse_what_would_be_injected() {
     for byte in (0..=0x20_u8).chain(0x7f..=0xff) {
@@ -228,7 +226,6 @@ fn client_takes_the_answer_of_the_rfc() {
     assert_eq!(accepted(&plain(), &[]), Negotiated::new());
 }
 
-/// CLI-015.
 #[test]
 fn client_takes_octets_after_the_head_for_frames() {
     let mut octets = answer(STATUS_LINE, &[]);
@@ -245,7 +242,6 @@ fn client_takes_octets_after_the_head_for_frames() {
     assert_eq!(response.field("UPGRADE"), Some(&b"websocket"[..]));
 }
 
-/// Row 20: CLI-002.
 #[test]
 fn client_fails_unless_upgrade_is_websocket() {
     //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
@@ -274,7 +270,6 @@ fn client_fails_unless_upgrade_is_websocket() {
     }
 }
 
-/// Row 21: CLI-003.
 #[test]
 fn client_fails_unless_connection_names_upgrade() {
     //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
@@ -297,7 +292,6 @@ fn client_fails_unless_connection_names_upgrade() {
     }
 }
 
-/// Rows 22 and 48: CLI-004 to CLI-006.
 #[test]
 fn client_fails_unless_accept_answers_its_key() {
     //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
@@ -336,7 +330,6 @@ fn client_fails_unless_accept_answers_its_key() {
     }
 }
 
-/// Rows 24 and 49: CLI-010 and CLI-011.
 #[test]
 fn client_fails_on_a_subprotocol_that_it_did_not_offer() {
     //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
@@ -369,7 +362,6 @@ fn client_fails_on_a_subprotocol_that_it_did_not_offer() {
     }
 }
 
-/// Row 23: CLI-007.
 #[cfg(not(feature = "deflate"))]
 #[test]
 fn client_fails_on_any_extension_for_want_of_one() {
@@ -379,7 +371,7 @@ fn client_fails_on_any_extension_for_want_of_one() {
     }
 }
 
-/// What else a server says in a 101 changes nothing: CLI-018, and row 50 about the versions.
+/// What else a server says in a 101 changes nothing, the versions that it names included.
 #[test]
 fn client_ignores_what_means_nothing_in_a_101() {
     for line in [

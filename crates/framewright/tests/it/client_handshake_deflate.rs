@@ -17,7 +17,6 @@ fn agreed(request: &ClientRequest, lines: &[&str]) -> DeflateParams {
     accepted(request, lines).deflate().expect("an extension in use")
 }
 
-/// Row 100.
 #[test]
 fn client_makes_several_offers_in_order() {
     //= https://www.rfc-editor.org/rfc/rfc7692#section-5.1
@@ -41,7 +40,6 @@ fn client_makes_several_offers_in_order() {
     assert_eq!(agreed(&request, &[answer]).client_max_window_bits, bits(9));
 }
 
-/// Row 23: CLI-007.
 #[test]
 fn client_fails_on_an_extension_that_it_did_not_offer() {
     let error = ResponseError::Extensions(AnswerError::NotOffered);
@@ -52,7 +50,6 @@ fn client_fails_on_an_extension_that_it_did_not_offer() {
     }
 }
 
-/// Rows 44 to 46, and 25.
 #[test]
 fn client_fails_on_extensions_against_the_grammar() {
     let error = ResponseError::Extensions(AnswerError::Malformed);
@@ -71,7 +68,7 @@ fn client_fails_on_extensions_against_the_grammar() {
     }
 }
 
-/// Row 51, by erratum 3433.
+/// By erratum 3433.
 #[test]
 fn client_reads_extensions_across_lines() {
     let offers = offering(&[DeflateOffer::default()]);
@@ -82,7 +79,6 @@ fn client_reads_extensions_across_lines() {
     fails(&offers, &[line, line], ResponseError::Extensions(AnswerError::Repeated));
 }
 
-/// Rows 103, 106 and 109: CLI-008 and CLI-009.
 #[test]
 fn client_agrees_to_what_it_can_do_and_to_nothing_else() {
     let offers = offering(&[DeflateOffer {

@@ -53,7 +53,7 @@ fn fails(octets: &[u8], error: ResponseError) {
     assert_eq!(every_split(&plain(), octets), Err(error), "{}", octets.escape_ascii());
 }
 
-/// CLI-001: the caller sees what was said, and in which version.
+/// The caller sees what was said, and in which version.
 #[test]
 fn refusal_comes_with_status_fields_and_body() {
     //= https://www.rfc-editor.org/rfc/rfc9112#section-4
@@ -193,7 +193,6 @@ fn start_body(head: &str) -> BodyReader {
     }
 }
 
-/// CLI-012.
 #[test]
 fn client_fails_on_what_is_no_http_1_response() {
     for line in ["HTTP/2 101 Switching Protocols", "HTTP/2.0 200 OK", "HTTP/3 200", "HTTP/0.9 200"] {
@@ -242,7 +241,7 @@ fn client_fails_on_what_is_no_http_1_response() {
     }
 }
 
-/// CLI-016: what may not stand in a field line fails, whatever the status; what may is kept as it is.
+/// What may not stand in a field line fails, whatever the status; what may is kept as it is.
 #[test]
 fn client_fails_on_malformed_field_lines() {
     for line in [STATUS_LINE, "HTTP/1.1 503 Service Unavailable", "HTTP/1.0 200", "HTTP/1.1 100 Continue"] {
@@ -270,7 +269,6 @@ fn client_fails_on_malformed_field_lines() {
     assert_eq!(refused(&octets).field("x"), Some("\u{e9} \u{1f600}".as_bytes()));
 }
 
-/// CLI-013.
 #[test]
 fn head_is_limited_in_octets_and_lines() {
     let limits = HeadLimits { request_line: 1, head: 200, fields: 3 };
@@ -296,7 +294,6 @@ fn head_is_limited_in_octets_and_lines() {
     assert_eq!(parse(lines.as_bytes(), HeadLimits::default()), Err(error));
 }
 
-/// CLI-014.
 #[test]
 fn interim_responses_are_skipped() {
     //= https://www.rfc-editor.org/rfc/rfc9110#section-15.2
@@ -324,7 +321,6 @@ fn interim_responses_are_skipped() {
     assert_eq!(start(&plain(), limits).0.parse(&octets), Err(error));
 }
 
-/// CLI-019 and CLI-020.
 #[test]
 fn end_of_the_stream_and_the_deadline_fail_a_handshake_that_waits() {
     let now = Instant::now();
@@ -355,7 +351,6 @@ fn end_of_the_stream_and_the_deadline_fail_a_handshake_that_waits() {
     }
 }
 
-/// CLI-017.
 #[test]
 fn redirects_are_followed_with_what_is_meant_for_the_target() {
     //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1

@@ -62,7 +62,6 @@ fn credentials_are_what_basic_authentication_can_carry() {
     }
 }
 
-/// CLI-029.
 #[test]
 fn proxy_opens_a_tunnel_with_any_2xx_and_with_nothing_else() {
     //= https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6

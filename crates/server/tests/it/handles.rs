@@ -237,7 +237,6 @@ fn what_control_frames_cannot_carry_is_refused_and_harms_nothing() {
     assert_eq!(client.expect_close(1000).len(), 123);
 }
 
-/// SYS-010.
 #[test]
 fn a_stale_handle_never_reaches_the_connection_in_its_place() {
     let (scripted, _seen, handles) = handing();
@@ -309,7 +308,6 @@ fn a_dropped_guard_sends_what_was_queued_before_it() {
     client.expect_close(1000);
 }
 
-/// SYS-032.
 #[test]
 fn a_message_is_encoded_once_for_a_hundred_connections() {
     let (scripted, _seen, handles) = handing();

@@ -103,7 +103,7 @@ fn serve() -> (TestServer, Receiver<Saw>) {
     (TestServer::start(|builder| builder.route("/ws", scripted)), seen)
 }
 
-/// What every answer but a 101 is like (SYS-016).
+/// What every answer but a 101 is like.
 #[track_caller]
 fn check(what: &str, answer: &Answer, status: u16) {
     assert_eq!(answer.status, status, "{what}: {}{}", answer.head, answer.text());
@@ -163,7 +163,6 @@ fn a_request_that_comes_octet_by_octet_gets_the_same_answer() {
     assert_eq!(client.answer().status, 101);
 }
 
-/// SYS-040.
 #[test]
 fn what_follows_a_refused_request_is_never_read_as_frames() {
     let (server, seen) = serve();
@@ -178,7 +177,6 @@ fn what_follows_a_refused_request_is_never_read_as_frames() {
     assert_eq!(seen.try_iter().collect::<Vec<_>>(), []);
 }
 
-/// SYS-017.
 #[test]
 fn a_peer_that_is_still_sending_can_read_why_it_was_refused() {
     let (server, _seen) = serve();
@@ -345,7 +343,6 @@ fn an_octet_now_and_then_does_not_put_the_deadline_off() {
     assert!((2..request.len()).contains(&sent), "after {sent} octets");
 }
 
-/// SYS-028.
 #[test]
 fn connections_over_the_limit_get_503_until_there_is_room() {
     let (scripted, seen) = Scripted::echo();
@@ -378,7 +375,6 @@ fn connections_over_the_limit_get_503_until_there_is_room() {
     assert_eq!(seen.try_iter().filter(|saw| matches!(saw, Saw::Request(..))).count(), 3);
 }
 
-/// SYS-029.
 #[test]
 fn connections_over_the_limit_of_their_address_get_503_and_others_do_not() {
     let (scripted, _seen) = Scripted::echo();
@@ -414,7 +410,6 @@ fn a_request_that_is_not_complete_when_the_server_stops_gets_503() {
     assert_eq!(seen.try_iter().count(), 0);
 }
 
-/// SYS-020.
 #[test]
 fn a_host_that_is_not_served_gets_421() {
     let (scripted, seen) = Scripted::echo();
@@ -447,7 +442,6 @@ fn a_host_that_is_not_served_gets_421() {
     assert_eq!(seen.try_iter().filter(|saw| matches!(saw, Saw::Request(..))).count(), 3);
 }
 
-/// SYS-018.
 #[test]
 fn only_origins_that_match_as_a_whole_are_accepted() {
     //= https://www.rfc-editor.org/rfc/rfc6455#section-4.2.2

@@ -65,7 +65,6 @@ fn without_a_timeout_pings_need_no_answer() {
     }
 }
 
-/// SYS-030.
 #[test]
 fn a_peer_that_does_not_answer_a_ping_is_timed_out() {
     // Long enough for what is said below to arrive in time, on a busy machine too.

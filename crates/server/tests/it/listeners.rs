@@ -89,7 +89,6 @@ fn an_address_in_use_is_an_error_at_once() {
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
 }
 
-/// SYS-027.
 #[test]
 fn a_server_can_be_started_again_at_once_on_the_same_port() {
     let mut addr: SocketAddr = "127.0.0.1:0".parse().expect("an address");
@@ -173,7 +172,6 @@ fn clients_of_all_loops_are_told_of_the_stop() {
     assert!(server.stop(Duration::from_secs(5)).is_ok());
 }
 
-/// SYS-026.
 #[test]
 fn a_connection_that_arrives_while_the_server_stops_is_not_forgotten() {
     for _ in 0..30 {

@@ -412,7 +412,6 @@ fn a_client_that_leaves_in_the_middle_of_a_frame_is_reported_as_lost() {
     assert_eq!((before, closure.cause), (vec![], Some(Error::TransportLost)));
 }
 
-/// SYS-006.
 #[test]
 fn a_reset_ends_its_connection_and_no_other() {
     let (scripted, seen) = Scripted::echo();
@@ -461,7 +460,6 @@ fn a_handler_can_drop_or_fail_its_connection() {
     assert_eq!(closure.cause, Some(Error::Failed(CloseCode::POLICY_VIOLATION)));
 }
 
-/// SYS-026.
 #[test]
 fn a_server_that_stops_says_1001_and_waits_for_the_answers() {
     let (_, closure) = seen_until_the_end(Scripted::echo(), Config::default(), |mut client, server| {
@@ -494,7 +492,6 @@ fn a_stop_without_grace_still_tells_every_handler() {
     assert!(!closure.clean);
 }
 
-/// SYS-014.
 #[test]
 fn a_handler_that_panics_costs_its_connection_with_1011_and_no_other() {
     #[derive(Clone, Copy, Debug, PartialEq)]

@@ -248,7 +248,6 @@ fn a_handler_decides_by_everything_in_the_request() {
     client.expect_end();
 }
 
-/// SYS-014.
 #[test]
 fn a_handler_that_panics_on_a_request_answers_500_and_the_loop_lives() {
     let (scripted, seen) = Scripted::echo();

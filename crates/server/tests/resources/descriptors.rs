@@ -7,7 +7,6 @@ use framewright_server::CloseCode;
 use socket2::SockRef;
 use std::time::{Duration, Instant};
 
-/// SYS-001.
 #[test]
 fn a_server_without_descriptors_serves_those_it_has_idles_and_goes_on_when_there_are_some() {
     let mut server = ServerProcess::start();
@@ -87,7 +86,6 @@ const FAILURES: [Failure; 11] = [
     ("closed", |server| server.open("/echo").leave()),
 ];
 
-/// SYS-025.
 #[test]
 fn connections_that_failed_at_any_point_leave_nothing_behind() {
     let mut server = ServerProcess::start();

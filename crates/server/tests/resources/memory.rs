@@ -15,7 +15,6 @@ const AT_REST: usize = if cfg!(debug_assertions) { 216 } else { 200 };
 /// What the allocator may keep of a large message, for each connection, when the server has freed it.
 const ALLOCATORS: usize = 24;
 
-/// SYS-021, SYS-047.
 #[test]
 fn a_connection_at_rest_costs_at_most_200_octets_also_after_it_has_worked() {
     let mut server = ServerProcess::start();
@@ -112,7 +111,6 @@ fn half_a_head_costs_little_more_than_its_length() {
     assert!(each <= head.len() + 4096, "{each} octets");
 }
 
-/// SYS-043.
 #[test]
 fn the_largest_message_costs_little_more_than_its_length_however_it_is_cut() {
     for fragments in [1, 16, 1000] {
@@ -133,7 +131,7 @@ fn the_largest_message_costs_little_more_than_its_length_however_it_is_cut() {
     }
 }
 
-/// SYS-032: the payload of a broadcast is shared, however many do not read it.
+/// The payload of a broadcast is shared, however many do not read it.
 #[test]
 fn a_broadcast_is_held_once_for_all_who_have_not_taken_it() {
     const COUNT: usize = 40;

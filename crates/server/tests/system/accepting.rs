@@ -6,7 +6,6 @@ use framewright_server::{Decision, Handler, Incoming, PeerAddr, Server, ServerLi
 use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
-/// SYS-002.
 #[test]
 fn two_thousand_connections_at_once_are_all_served() {
     // Both ends are here; what a machine allows less is tested with less.
@@ -48,7 +47,6 @@ impl Handler for WhoIsThere {
     }
 }
 
-/// SYS-039.
 #[test]
 fn what_a_peer_says_about_its_address_is_not_believed() {
     let (sender, seen) = mpsc::channel();
@@ -65,7 +63,6 @@ fn what_a_peer_says_about_its_address_is_not_believed() {
     }
 }
 
-/// SYS-027.
 #[test]
 fn a_server_binds_the_port_again_at_once() {
     let (probe, _watch) = Probe::echo();

@@ -46,7 +46,6 @@ fn echo_or_close() -> (Probe, crate::probe::Watch) {
     })
 }
 
-/// SYS-006.
 #[test]
 fn a_reset_ends_its_connection_and_no_other_wherever_it_comes() {
     let (probe, watch) = echo_or_close();
@@ -71,7 +70,7 @@ fn a_reset_ends_its_connection_and_no_other_wherever_it_comes() {
     assert_eq!(watch.tally.misplaced.load(std::sync::atomic::Ordering::SeqCst), 0);
 }
 
-/// SYS-006: the end of the stream instead of a reset.
+/// The end of the stream instead of a reset.
 #[test]
 fn a_peer_that_leaves_without_a_close_frame_is_reported_as_lost_wherever_it_leaves() {
     let (probe, watch) = echo_or_close();
@@ -93,7 +92,7 @@ fn a_peer_that_leaves_without_a_close_frame_is_reported_as_lost_wherever_it_leav
     }
 }
 
-/// SYS-006: half-open. What was asked before the end is answered, however much waits when the end is seen.
+/// Half-open. What was asked before the end is answered, however much waits when the end is seen.
 #[test]
 fn a_peer_that_ends_its_direction_gets_the_answers_to_all_it_sent_before() {
     const COUNT: usize = 300;
@@ -150,7 +149,6 @@ fn goes_on_reading(mut at_the_end: impl FnMut() -> Client) -> bool {
     })
 }
 
-/// SYS-008.
 #[test]
 fn a_peer_that_is_still_sending_can_read_the_close_frame_for_its_fault() {
     let (probe, watch) = Probe::echo();
@@ -171,7 +169,7 @@ fn a_peer_that_is_still_sending_can_read_the_close_frame_for_its_fault() {
     assert!(goes_on_reading(|| fail(0)), "the peer is met with a reset");
 }
 
-/// SYS-008, SYS-017: how long and how much is bounded.
+/// How long and how much is bounded.
 #[test]
 fn a_peer_that_never_stops_sending_or_never_leaves_is_cut_after_a_refusal_and_after_a_fault() {
     let (probe, _watch) = Probe::echo();
@@ -197,7 +195,6 @@ fn a_peer_that_never_stops_sending_or_never_leaves_is_cut_after_a_refusal_and_af
     drop(staying);
 }
 
-/// SYS-017.
 #[test]
 fn a_peer_that_is_still_sending_its_body_can_read_the_refusal() {
     let (probe, _watch) = Probe::echo();
@@ -216,7 +213,6 @@ fn a_peer_that_is_still_sending_its_body_can_read_the_refusal() {
     assert!(goes_on_reading(|| refuse(0)), "the peer is met with a reset");
 }
 
-/// SYS-009.
 #[test]
 fn a_peer_that_does_not_answer_a_close_frame_is_dropped_after_the_close_timeout() {
     let (probe, watch) = echo_or_close();
@@ -271,7 +267,6 @@ impl Handler for Panicking {
     }
 }
 
-/// SYS-014.
 #[test]
 fn a_handler_that_panics_costs_its_own_connection_wherever_it_does() {
     let (sender, closures) = mpsc::channel();
@@ -363,7 +358,7 @@ fn a_state_that_panics_when_it_is_dropped_costs_its_own_connection() {
     server.stop(Duration::ZERO).expect("the loop lives, and ends well");
 }
 
-/// SYS-006, SYS-010: a decision for a peer that has left does not reach the next one in its place.
+/// A decision for a peer that has left does not reach the next one in its place.
 #[test]
 fn a_decision_for_a_peer_that_has_left_reaches_nobody() {
     let (handler, deferred) = Deferring::new();

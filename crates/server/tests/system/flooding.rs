@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// SYS-003: everything is there at once, then the loop goes on, and what it does in which order tells how fair it is.
+/// Everything is there at once, then the loop goes on, and what it does in which order tells how fair it is.
 #[test]
 fn a_peer_that_floods_gets_a_turn_or_two_while_a_hundred_others_get_theirs() {
     const BUDGET: usize = 16 << 10;
@@ -203,7 +203,7 @@ fn a_handler_that_sends_whenever_there_is_room_leaves_others_their_turns() {
     }
 }
 
-/// SYS-004: no event announces what a turn has left over.
+/// No event announces what a turn has left over.
 #[test]
 fn what_comes_in_one_go_is_answered_to_the_last_message_though_nothing_follows() {
     for (receive_buffer_size, total) in [(1, 20_000), (125, 300_000), (4096, 1 << 20), (65536, 1 << 20)] {
@@ -252,7 +252,7 @@ fn a_large_message_arrives_through_a_small_buffer_and_in_small_fragments() {
     assert!(began.elapsed() < Duration::from_secs(20), "it took {:?}", began.elapsed());
 }
 
-/// SYS-046: handlers have no queue of their own; a peer that is faster than its handler waits in the kernel.
+/// Handlers have no queue of their own; a peer that is faster than its handler waits in the kernel.
 #[test]
 fn a_peer_that_is_faster_than_its_handler_is_held_back_by_the_socket() {
     let (gate, keeper) = Gate::new();

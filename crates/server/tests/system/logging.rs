@@ -48,7 +48,6 @@ impl Subscriber for Lines {
     fn exit(&self, _: &Id) {}
 }
 
-/// SYS-015.
 #[test]
 fn nothing_that_a_peer_sends_reaches_the_log_as_a_control_character() {
     let lines = Lines::default();

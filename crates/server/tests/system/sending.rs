@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 
-/// SYS-046: what waits in a handle's queue is bounded too.
+/// What waits in a handle's queue is bounded too.
 #[test]
 fn a_handle_takes_no_more_than_the_high_water_mark_while_its_loop_is_busy() {
     let (gate, keeper) = Gate::new();
@@ -73,7 +73,6 @@ fn a_busy_handle_does_not_starve_other_connections() {
     consumer.expect_gone();
 }
 
-/// SYS-010.
 #[test]
 fn a_stale_handle_reaches_nobody_though_its_place_is_taken_again() {
     let (probe, watch, handles) = Probe::handles();

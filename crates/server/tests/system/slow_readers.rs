@@ -30,7 +30,6 @@ fn message(index: u32) -> Vec<u8> {
     payload
 }
 
-/// SYS-005, SYS-007.
 #[test]
 fn a_peer_that_does_not_read_is_not_read_from_and_gets_everything_when_it_does() {
     let (probe, watch) = Probe::echo();
@@ -71,7 +70,7 @@ fn a_peer_that_does_not_read_is_not_read_from_and_gets_everything_when_it_does()
     assert!(next(&watch.closures).clean);
 }
 
-/// SYS-007, SYS-041: a peer that is gone without a word looks the same.
+/// A peer that is gone without a word looks the same.
 #[test]
 fn a_peer_that_takes_nothing_is_dropped_after_the_write_timeout() {
     let (probe, watch) = Probe::echo();
@@ -100,7 +99,7 @@ fn stuff(handle: &Handle) {
     });
 }
 
-/// SYS-007: who has nothing to do with the socket can still end it.
+/// Who has nothing to do with the socket can still end it.
 #[test]
 fn a_handle_aborts_a_connection_whose_peer_does_not_read() {
     let (probe, watch, handles) = Probe::handles();
@@ -116,7 +115,7 @@ fn a_handle_aborts_a_connection_whose_peer_does_not_read() {
     client.expect_gone();
 }
 
-/// SYS-026: a peer that does not read does not keep a server from stopping.
+/// A peer that does not read does not keep a server from stopping.
 #[test]
 fn a_server_stops_though_a_peer_does_not_read() {
     let (probe, watch, handles) = Probe::handles();
@@ -130,7 +129,6 @@ fn a_server_stops_though_a_peer_does_not_read() {
     client.expect_gone();
 }
 
-/// SYS-032.
 #[test]
 fn one_slow_subscriber_does_not_hold_a_broadcast_up() {
     const COUNT: u32 = 200;

@@ -10,7 +10,6 @@ use std::sync::mpsc::{self};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// SYS-026.
 #[test]
 fn a_server_that_stops_tells_all_and_cuts_at_the_deadline_who_does_not_go() {
     for workers in [1, 3] {
@@ -73,7 +72,6 @@ fn a_server_that_stops_tells_all_and_cuts_at_the_deadline_who_does_not_go() {
     }
 }
 
-/// SYS-026.
 #[test]
 fn a_server_whose_peers_all_go_stops_before_its_grace_is_over() {
     let (probe, watch) = Probe::echo();
@@ -92,7 +90,7 @@ fn a_server_whose_peers_all_go_stops_before_its_grace_is_over() {
     assert!(watch.closures.iter().take(20).all(|closure| closure.clean));
 }
 
-/// SYS-026: a second call shortens the time, and never prolongs it.
+/// A second call shortens the time, and never prolongs it.
 #[test]
 fn stopping_again_only_shortens_the_time() {
     let (probe, watch) = Probe::echo();

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
 use std::time::Duration;
 
-/// SYS-006, SYS-010, SYS-025: whatever they do, every connection that was opened is closed once, and none is left.
+/// Whatever they do, every connection that was opened is closed once, and none is left.
 #[test]
 fn after_a_storm_every_connection_was_closed_once_and_the_server_still_serves() {
     let seed = seed();
@@ -62,7 +62,7 @@ fn after_a_storm_every_connection_was_closed_once_and_the_server_still_serves() 
     next(&watch.closures);
 }
 
-/// SYS-004, SYS-005, SYS-007: no wake-up is lost, whatever comes in whatever pieces, and whoever waits for whom.
+/// No wake-up is lost, whatever comes in whatever pieces, and whoever waits for whom.
 #[test]
 fn whatever_the_sizes_and_however_they_are_cut_every_message_comes_back() {
     let seed = seed();

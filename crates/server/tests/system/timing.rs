@@ -8,7 +8,6 @@ use framewright_server::{Config, Message, Options, ServerLimits};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// SYS-011.
 #[test]
 fn deadlines_of_any_length_overflow_nothing() {
     for time in [Duration::MAX, Duration::from_secs(u64::MAX / 4), Duration::from_nanos(u64::MAX)] {
@@ -38,7 +37,7 @@ fn deadlines_of_any_length_overflow_nothing() {
     }
 }
 
-/// SYS-011: the other end.
+/// The other end.
 #[test]
 fn deadlines_of_no_length_keep_no_loop_busy() {
     let (probe, watch) = Probe::echo();
@@ -63,7 +62,6 @@ fn deadlines_of_no_length_keep_no_loop_busy() {
     other.leave();
 }
 
-/// SYS-030.
 #[test]
 fn a_peer_that_is_silent_is_noticed_after_interval_and_timeout() {
     let (probe, watch) = Probe::echo();
@@ -82,7 +80,6 @@ fn a_peer_that_is_silent_is_noticed_after_interval_and_timeout() {
     assert_eq!(next(&watch.closures).cause, Some(Error::Timeout(Timeout::KeepAlive)));
 }
 
-/// SYS-031.
 #[test]
 fn a_pause_of_the_loop_is_followed_by_one_ping_and_not_by_all_that_were_missed() {
     const INTERVAL: Duration = Duration::from_millis(40);
@@ -108,7 +105,6 @@ fn a_pause_of_the_loop_is_followed_by_one_ping_and_not_by_all_that_were_missed()
     drop(keeper);
 }
 
-/// SYS-042.
 #[test]
 fn an_octet_now_and_then_does_not_keep_a_message_open_beyond_its_timeout() {
     let (probe, watch) = Probe::echo();

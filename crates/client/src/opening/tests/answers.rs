@@ -85,7 +85,6 @@ fn options_offer_compression_where_the_request_offers_none() {
     assert_eq!(offered(own, Options::default()), "permessage-deflate; client_max_window_bits");
 }
 
-/// CLI-001.
 #[test]
 fn an_answer_that_is_no_101_is_returned_with_its_body() {
     for (answer, status, minor, body) in [
@@ -158,7 +157,6 @@ fn what_came_of_a_body_is_returned_at_the_deadline_and_after_a_broken_end() {
     server.join();
 }
 
-/// CLI-019.
 #[test]
 fn a_server_that_closes_before_or_inside_its_answer_is_found_out_at_once() {
     let server = Server::answering("");
@@ -169,7 +167,6 @@ fn a_server_that_closes_before_or_inside_its_answer_is_found_out_at_once() {
     server.join();
 }
 
-/// CLI-019.
 #[test]
 fn a_server_that_resets_the_connection_is_found_out_at_once() {
     let reset = |stream: TcpStream| {
@@ -194,7 +191,6 @@ fn a_server_that_resets_the_connection_is_found_out_at_once() {
     server.join();
 }
 
-/// CLI-020.
 #[test]
 fn silence_ends_at_the_handshake_timeout_and_octets_now_and_then_do_not_extend_it() {
     let server = Server::once(|mut stream| {
@@ -248,7 +244,6 @@ fn an_answer_that_breaks_a_rule_fails_and_the_client_sends_nothing_but_closes() 
     server.join();
 }
 
-/// CLI-013.
 #[test]
 fn an_endless_head_is_not_read_on() {
     let too_many = ResponseError::TooManyFields { limit: 100 };

@@ -144,7 +144,6 @@ impl BlackHole {
     }
 }
 
-/// CLI-064.
 #[cfg(target_os = "linux")]
 #[test]
 fn behind_a_black_hole_the_next_address_is_tried_after_a_quarter_of_a_second() {
@@ -180,7 +179,7 @@ fn connecting_ends_at_the_connect_timeout() {
     assert_eq!(driver.due(&opening), None);
 }
 
-/// CLI-028. The second waits although it is a name of its own that it goes by.
+/// The second waits although it is a name of its own that it goes by.
 #[test]
 fn openings_to_one_address_are_one_after_the_other() {
     let server = Server::new(|listener| {

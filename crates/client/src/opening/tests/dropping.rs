@@ -1,4 +1,4 @@
-//! An opening that is given up leaves nothing behind, whatever it was doing (CLI-063).
+//! An opening that is given up leaves nothing behind, whatever it was doing.
 
 use super::super::OpeningPhase;
 use super::connecting::resolving;

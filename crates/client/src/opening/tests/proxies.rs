@@ -1,4 +1,4 @@
-//! Connections through an HTTP proxy (CLI-029).
+//! Connections through an HTTP proxy.
 
 use super::server::{Server, accept_on, field, read_head, read_to_end};
 use super::{Driver, Opened, Options, has_asked, request};

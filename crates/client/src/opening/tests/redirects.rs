@@ -1,4 +1,4 @@
-//! Redirects (CLI-017).
+//! Redirects.
 
 use super::server::{Nobody, Server, accept_on, field, read_head};
 use super::{Driver, Options, request};
