@@ -17,9 +17,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
+use framewright_testkit::programs::cargo::cargo;
+use framewright_testkit::programs::process::Running;
+use framewright_testkit::programs::workspace::Workspace;
 
-use crate::commands::{Running, cargo};
-use crate::workspace::Workspace;
+use crate::conclusion::conclude;
 
 /// How often the tests run, and which.
 #[derive(Debug, Args)]
@@ -87,7 +89,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     for buffers in BUFFERS.iter().filter(|_| !options.no_buffers) {
         count(run(buffers.name, &mut buffers.within(&tests))?);
     }
-    crate::conclude(runs - failed, failed)
+    conclude(runs - failed, failed)
 }
 
 /// Runs the tests once, prints which of them failed, and returns whether none did.
