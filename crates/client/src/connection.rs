@@ -107,7 +107,6 @@ impl ClientConnection {
     pub(crate) fn run(
         &mut self,
         lent: &mut Lent,
-        read_size: usize,
         now: Instant,
         application: &mut impl Application<ClientSocket>,
     ) -> bool {
@@ -117,7 +116,7 @@ impl ClientConnection {
         }
         self.turn.note_time(&mut self.ready, now);
         let ClientConnection { turn, socket, ready, .. } = self;
-        match turn.run(socket, ready, lent, read_size, now, application) {
+        match turn.run(socket, ready, lent, now, application) {
             Next::Wait => false,
             Next::Again => true,
             Next::Leave(leave) => {

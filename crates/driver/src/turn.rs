@@ -53,6 +53,11 @@ pub trait Application<T> {
     /// [`Closure::clean`] says that it has left.
     const KNOWS_THE_END_FIRST: bool = false;
 
+    /// The most bytes that a read of short frames asks for.
+    fn read_size(&self) -> usize {
+        128 << 10
+    }
+
     /// Called at the beginning of each turn.
     fn on_turn(&mut self, current: Current<'_, T>) {
         let _ = current;
@@ -181,20 +186,18 @@ impl Turn {
 
     /// Does all there is to do without waiting.
     ///
-    /// `read_size` is the most bytes that a read of short frames asks for. What is lent stays lent
-    /// when the application panics: see [`after_panic`](Turn::after_panic).
+    /// What is lent stays lent when the application panics: see [`after_panic`](Turn::after_panic).
     #[inline]
     pub fn run<T: Transport, A: Application<T>>(
         &mut self,
         transport: &mut T,
         ready: &mut Ready,
         lent: &mut Lent,
-        read_size: usize,
         now: Instant,
         application: &mut A,
     ) -> Next {
         lent.lend(&mut self.connection, self.parked.as_deref(), now);
-        let flushed = self.work(transport, ready, lent, read_size, now, application);
+        let flushed = self.work(transport, ready, lent, now, application);
         lent.reclaim(&mut self.connection, now);
         match flushed {
             Flushed::Shutdown => Next::Leave(self.leave(ready)),
@@ -209,7 +212,6 @@ impl Turn {
         transport: &mut T,
         ready: &mut Ready,
         lent: &mut Lent,
-        read_size: usize,
         now: Instant,
         application: &mut A,
     ) -> Flushed {
@@ -221,7 +223,7 @@ impl Turn {
         if ready.due && self.is_overdue(ready) {
             self.handle_timeout(transport, ready, now);
         }
-        self.receive(transport, ready, lent, read_size, now, application);
+        self.receive(transport, ready, lent, now, application);
         if ready.due && !(ready.read && self.connection.wants_read()) {
             self.handle_timeout(transport, ready, now);
         }
@@ -248,7 +250,6 @@ impl Turn {
         transport: &mut T,
         ready: &mut Ready,
         lent: &mut Lent,
-        read_size: usize,
         now: Instant,
         application: &mut A,
     ) {
@@ -264,10 +265,10 @@ impl Turn {
         let direct = own.is_some();
         let rx = own.as_deref_mut().unwrap_or(shared);
         if !self.connection.wants_read() {
-            self.read_ahead(transport, ready, rx, read_size);
+            self.read_ahead(transport, ready, rx, application.read_size());
         } else {
             if !self.undecoded && ready.read && !self.eof {
-                let reach = parking::reach(rx, direct, read_size);
+                let reach = parking::reach(rx, direct, application.read_size());
                 if direct {
                     parking::grow(rx, reach.0, large, now);
                 }

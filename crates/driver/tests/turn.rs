@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const ROLES: [Role; 2] = [Role::Server, Role::Client];
-const READ_SIZE: usize = 16 << 10;
+const READ_SIZE: usize = 128 << 10;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A transport that does as it is told: what it is not told to read is not there, and it takes all that it
@@ -166,7 +166,7 @@ impl Bench {
             }
             seen.push(shown(&event));
         };
-        turn.run(transport, ready, lent, READ_SIZE, *now, &mut echo)
+        turn.run(transport, ready, lent, *now, &mut echo)
     }
 
     /// Turns until there is nothing left to do.
@@ -285,7 +285,7 @@ fn a_long_message_that_is_written_through_fails_as_any_other() {
         seen.push(shown(&event));
     };
     // The event that announces the end has come before.
-    let next = turn.run(transport, ready, lent, READ_SIZE, *now, &mut answer);
+    let next = turn.run(transport, ready, lent, *now, &mut answer);
     assert_eq!(next, Next::Again, "what has arrived is to be read, though nothing will announce it");
     bench.transport.reads.extend([Read::Bytes(last), Read::Lost]);
     assert_eq!(bench.turns(), Next::Leave(Leave::Close));
@@ -301,10 +301,10 @@ fn a_deadline_is_judged_after_what_has_arrived_was_read() {
         bench.later(10 * SECOND);
         assert!(bench.ready.due);
         // More than one read takes: the last of it proves that the peer lives.
-        let long = bench.frame(OpCode::Binary, &[1; 100_000]);
+        let long = bench.frame(OpCode::Binary, &[1; 300_000]);
         bench.arrive([Read::Bytes(long), Read::Bytes(hello)]);
         assert_eq!(bench.turns(), Next::Wait, "{role:?}: {:?}", bench.seen);
-        assert_eq!(bench.seen, ["100000 bytes", "hello"]);
+        assert_eq!(bench.seen, ["300000 bytes", "hello"]);
         bench.later(2 * SECOND);
         assert!(matches!(bench.turns(), Next::Leave(_)));
         bench.assert_ended(1006, false, Some(&Error::Timeout(Timeout::Idle)));
@@ -392,7 +392,7 @@ fn whoever_sees_the_close_frame_finds_that_the_application_knows() {
     bench.arrive([Read::Bytes(close)]);
     let mut application = KnowsFirst(Vec::new(), |transport| transport.written.len());
     let Bench { turn, transport, ready, lent, now, .. } = &mut bench;
-    let next = turn.run(transport, ready, lent, READ_SIZE, *now, &mut application);
+    let next = turn.run(transport, ready, lent, *now, &mut application);
     assert_eq!(next, Next::Leave(Leave::Close));
     assert_eq!(application.0, [("close 1000".to_owned(), 0), ("closed 1000 true".to_owned(), 0)]);
     assert_eq!(bench.transport.written, [0x88, 2, 0x03, 0xe8]);
@@ -427,7 +427,7 @@ fn a_panic_costs_its_own_connection_only() {
         let Bench { turn, transport, ready, lent, now, .. } = &mut bench;
         let panicked = catch_unwind(AssertUnwindSafe(|| {
             let mut explode = |_: Current<'_, Scripted>, _: Event<'_>| std::panic::panic_any(5);
-            turn.run(transport, ready, lent, READ_SIZE, *now, &mut explode)
+            turn.run(transport, ready, lent, *now, &mut explode)
         }));
         assert!(panicked.is_err());
         // Another connection of the loop has its turn in between.

@@ -115,7 +115,7 @@ impl Client {
             connection.turn.after_panic(&mut buffers.lent, now);
         }
         let mut callbacks = Callbacks { handler: &mut handler, response, told: &mut open.told };
-        self.again = connection.run(&mut buffers.lent, READ_SIZE, now, &mut callbacks);
+        self.again = connection.run(&mut buffers.lent, now, &mut callbacks);
         open.in_turn = false;
         if connection.is_done() {
             self.phase = ClientPhase::Done(connection.closure());
@@ -210,6 +210,10 @@ struct Callbacks<'a> {
 }
 
 impl Application<connection::ClientSocket> for Callbacks<'_> {
+    fn read_size(&self) -> usize {
+        READ_SIZE
+    }
+
     fn on_turn(&mut self, current: Current<'_, connection::ClientSocket>) {
         if !std::mem::replace(self.told, true) {
             (self.handler)(&mut Socket::new(current.connection, current.now), Event::Open(self.response));

@@ -76,15 +76,16 @@ impl<H: Handler> ErasedHandler for H {
     ) -> Next {
         let OpenParts { turn, stream, ready, remote, attend, mailbox, key, id, now } = open;
         let state = typed(state);
-        let mut callbacks = Callbacks { handler: self, state, remote, attend, mailbox, key, id, first };
-        turn.run(stream, ready, lent, read_size, now, &mut callbacks)
+        let mut callbacks =
+            Callbacks { handler: self, state, remote, attend, mailbox, key, id, read_size, first };
+        turn.run(stream, ready, lent, now, &mut callbacks)
     }
 
     fn finish(&self, open: OpenParts<'_>, state: &mut dyn Any) {
         let OpenParts { turn, stream, ready, remote, attend, mailbox, key, id, now } = open;
         let state = typed(state);
         let mut callbacks =
-            Callbacks { handler: self, state, remote, attend, mailbox, key, id, first: false };
+            Callbacks { handler: self, state, remote, attend, mailbox, key, id, read_size: 0, first: false };
         turn.finish(stream, ready, now, &mut callbacks);
     }
 }
@@ -102,6 +103,7 @@ struct Callbacks<'a, H: Handler> {
     mailbox: &'a Arc<Mailbox>,
     key: Key,
     id: u64,
+    read_size: usize,
     first: bool,
 }
 
@@ -125,9 +127,14 @@ impl<H: Handler> Application<Stream> for Callbacks<'_, H> {
     const KNOWS_THE_END_FIRST: bool = true;
 
     #[inline]
+    fn read_size(&self) -> usize {
+        self.read_size
+    }
+
+    #[inline]
     fn on_turn(&mut self, current: Current<'_, Stream>) {
         if std::mem::take(&mut self.first) {
-            self.call(current, |handler, socket| handler.on_open(socket));
+            self.call(current, H::on_open);
         }
     }
 
