@@ -532,16 +532,32 @@ impl Turn {
         scratch: &mut RecvBuffer,
         now: Instant,
     ) -> Flushed {
+        let mut flushed = self.flush_at_the_end(transport, ready, now);
+        if flushed == Flushed::Shutdown || !self.awaits_end() || !ready.read {
+            return flushed;
+        }
         scratch.clear();
         let mut reads = 0;
         while self.awaits_end() && ready.read && reads < READS {
-            let target = scratch.spare(SHORT_TAIL);
-            match transport.read(target) {
-                Io::Blocked if !self.broken => ready.note_blocked(),
+            match transport.read(scratch.spare(SHORT_TAIL)) {
                 Io::Moved(1..) => reads += 1,
-                Io::Moved(_) | Io::Lost | Io::Blocked => self.eof = true,
+                Io::Blocked => ready.note_blocked(),
+                Io::Moved(_) | Io::Lost => {
+                    self.eof = true;
+                    flushed = self.flush_at_the_end(transport, ready, now);
+                }
             }
         }
+        flushed
+    }
+
+    /// Tells the connection of the transport's end, if it has come, and writes what is queued.
+    fn flush_at_the_end<T: Transport>(
+        &mut self,
+        transport: &mut T,
+        ready: &mut Ready,
+        now: Instant,
+    ) -> Flushed {
         if self.eof || self.broken {
             self.connection.handle_eof(now);
         }

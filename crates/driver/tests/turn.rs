@@ -328,7 +328,8 @@ fn a_peer_that_sends_without_end_does_not_put_a_deadline_off_for_ever() {
         let header = if role == Role::Server { 6 } else { 2 };
         let flood = vec![bench.frame(OpCode::Pong, &[7; 64][header..]); READ_SIZE / 64].concat();
         bench.arrive([Read::Endless(flood)]);
-        assert!(matches!(bench.turns(), Next::Leave(_)));
+        let next = bench.turns();
+        assert!(matches!(next, Next::Leave(_)), "{role:?}: {next:?} after {} bytes", bench.transport.read);
         bench.assert_ended(1006, false, Some(&Error::Timeout(Timeout::KeepAlive)));
         assert!((8 << 20..9 << 20).contains(&bench.transport.read), "{}", bench.transport.read);
     }

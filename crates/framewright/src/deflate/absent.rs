@@ -175,6 +175,7 @@ impl Inflater {
 mod tests {
     use super::*;
     use crate::connection::Connection;
+    use crate::handshake::Negotiated;
     use std::time::Instant;
 
     #[test]
