@@ -15,8 +15,8 @@ use crate::lent::Lent;
 use crate::parking::{self, SHORT_TAIL};
 use crate::transport::{Io, Ready, Transport};
 use framewright::{
-    CloseCode, Closure, Connection, Decoded, Error, Event, RecvBuffer, Role, SendError, State, Timeout,
-    Transmit,
+    CloseCode, Closure, Connection, Decoded, Error, Event, Message, RecvBuffer, Role, SendError, State,
+    Timeout, Transmit,
 };
 use std::io::IoSlice;
 use std::time::Instant;
@@ -59,12 +59,18 @@ pub trait Application<T> {
     }
 
     /// Called at the beginning of each turn.
-    fn on_turn(&mut self, current: Current<'_, T>) {
+    fn on_turn(&mut self, current: &mut Current<'_, T>) {
         let _ = current;
     }
 
     /// Takes an event. A payload lies in the receive buffer, so the connection can send meanwhile.
-    fn on_event(&mut self, current: Current<'_, T>, event: Event<'_>);
+    fn on_event(&mut self, current: &mut Current<'_, T>, event: Event<'_>);
+
+    /// Takes a whole message: the usual event, apart from the others so that its way is straight.
+    #[inline]
+    fn on_message(&mut self, current: &mut Current<'_, T>, message: Message<'_>) {
+        self.on_event(current, Event::Message(message));
+    }
 
     /// Queues what was left for this connection elsewhere. Once a turn, before the write.
     fn queue(&mut self, connection: &mut Connection, now: Instant) {
@@ -78,9 +84,9 @@ pub trait Application<T> {
     }
 }
 
-impl<T, F: FnMut(Current<'_, T>, Event<'_>)> Application<T> for F {
+impl<T, F: FnMut(&mut Current<'_, T>, Event<'_>)> Application<T> for F {
     #[inline]
-    fn on_event(&mut self, current: Current<'_, T>, event: Event<'_>) {
+    fn on_event(&mut self, current: &mut Current<'_, T>, event: Event<'_>) {
         self(current, event);
     }
 }
@@ -216,7 +222,7 @@ impl Turn {
         application: &mut A,
     ) -> Flushed {
         let Turn { connection, broken, .. } = self;
-        application.on_turn(Current { connection, transport, now, broken });
+        application.on_turn(&mut Current { connection, transport, now, broken });
         if std::mem::take(&mut ready.write) && self.connection.buffered() > 0 {
             self.settle(transport, ready, now, application);
         }
@@ -274,16 +280,17 @@ impl Turn {
                 }
                 self.read(transport, ready, rx, reach);
             }
-            let Turn { connection, broken, .. } = self;
             // The end is told when what is queued has been written.
-            while connection.wants_read()
-                && let Some(event) = connection.next_event(now, rx)
-            {
-                // There is no room where nothing leaves any more.
-                if matches!(event, Event::Writable) && *broken {
-                    continue;
+            let Turn { connection, broken, .. } = self;
+            let mut current = Current { connection, transport, now, broken };
+            while current.connection.wants_read() {
+                match current.connection.next_event(now, rx) {
+                    Some(Event::Message(message)) => application.on_message(&mut current, message),
+                    // There is no room where nothing leaves any more.
+                    Some(Event::Writable) if *current.broken => {}
+                    Some(event) => application.on_event(&mut current, event),
+                    None => break,
                 }
-                application.on_event(Current { connection, transport, now, broken }, event);
             }
         }
         if self.connection.state() == State::Closed {
@@ -428,7 +435,7 @@ impl Turn {
             event => event,
         };
         let Turn { connection, broken, .. } = self;
-        application.on_event(Current { connection, transport, now, broken }, event);
+        application.on_event(&mut Current { connection, transport, now, broken }, event);
     }
 
     /// Whether the end cannot be told yet: the closing handshake is complete when our Close frame has

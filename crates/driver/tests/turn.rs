@@ -160,7 +160,7 @@ impl Bench {
     /// One turn, in which messages are echoed.
     fn turn(&mut self) -> Next {
         let Bench { turn, transport, ready, lent, now, seen, .. } = self;
-        let mut echo = |current: Current<'_, Scripted>, event: Event<'_>| {
+        let mut echo = |current: &mut Current<'_, Scripted>, event: Event<'_>| {
             if let Event::Message(message) = event {
                 let _ = current.connection.send(message);
             }
@@ -275,7 +275,7 @@ fn a_long_message_that_is_written_through_fails_as_any_other() {
     let (first, last) = (bench.frame(OpCode::Text, b"one"), bench.close_frame(1000));
     bench.arrive([Read::Bytes(first)]);
     let Bench { turn, transport, ready, lent, now, seen, .. } = &mut bench;
-    let mut answer = |mut current: Current<'_, Scripted>, event: Event<'_>| {
+    let mut answer = |current: &mut Current<'_, Scripted>, event: Event<'_>| {
         if let Event::Message(_) = event {
             let long = vec![7; 64 << 10];
             current
@@ -381,7 +381,7 @@ struct KnowsFirst(Vec<(String, usize)>, fn(&Scripted) -> usize);
 impl Application<Scripted> for KnowsFirst {
     const KNOWS_THE_END_FIRST: bool = true;
 
-    fn on_event(&mut self, current: Current<'_, Scripted>, event: Event<'_>) {
+    fn on_event(&mut self, current: &mut Current<'_, Scripted>, event: Event<'_>) {
         self.0.push((shown(&event), (self.1)(current.transport)));
     }
 }
@@ -427,7 +427,7 @@ fn a_panic_costs_its_own_connection_only() {
         bench.arrive([Read::Bytes(bytes)]);
         let Bench { turn, transport, ready, lent, now, .. } = &mut bench;
         let panicked = catch_unwind(AssertUnwindSafe(|| {
-            let mut explode = |_: Current<'_, Scripted>, _: Event<'_>| std::panic::panic_any(5);
+            let mut explode = |_: &mut Current<'_, Scripted>, _: Event<'_>| std::panic::panic_any(5);
             turn.run(transport, ready, lent, *now, &mut explode)
         }));
         assert!(panicked.is_err());

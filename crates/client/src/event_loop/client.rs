@@ -214,14 +214,18 @@ impl Application<connection::ClientSocket> for Callbacks<'_> {
         READ_SIZE
     }
 
-    fn on_turn(&mut self, current: Current<'_, connection::ClientSocket>) {
+    fn on_turn(&mut self, current: &mut Current<'_, connection::ClientSocket>) {
         if !std::mem::replace(self.told, true) {
             (self.handler)(&mut Socket::new(current.connection, current.now), Event::Open(self.response));
         }
     }
 
     #[inline]
-    fn on_event(&mut self, current: Current<'_, connection::ClientSocket>, event: framewright::Event<'_>) {
+    fn on_event(
+        &mut self,
+        current: &mut Current<'_, connection::ClientSocket>,
+        event: framewright::Event<'_>,
+    ) {
         if let Some(event) = Event::of(event) {
             (self.handler)(&mut Socket::new(current.connection, current.now), event);
         }

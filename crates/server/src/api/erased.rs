@@ -6,7 +6,7 @@
 use crate::api::decision::ErasedDecision;
 use crate::api::handle::{Outgoing, Popped, Remote};
 use crate::api::handler::{DeferralSlot, Handler, Incoming};
-use crate::api::socket::{CallbackParts, Socket};
+use crate::api::socket::{OwnParts, Socket};
 use crate::event_loop::mailbox::Mailbox;
 use crate::event_loop::slab::Key;
 use crate::event_loop::stream::{PeerAddr, Stream};
@@ -14,6 +14,7 @@ use framewright::handshake::Request;
 use framewright::{Connection, Event, Message, SendError, State};
 use framewright_driver::{Application, Current, Lent, Next, Ready, Turn};
 use std::any::Any;
+use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -46,7 +47,7 @@ pub(crate) struct OpenParts<'a> {
     pub(crate) turn: &'a mut Turn,
     pub(crate) stream: &'a mut Stream,
     pub(crate) ready: &'a mut Ready,
-    pub(crate) remote: &'a mut Option<Arc<Remote>>,
+    pub(crate) remote: &'a OnceCell<Arc<Remote>>,
     /// A handle has queued something.
     pub(crate) attend: &'a mut bool,
     pub(crate) mailbox: &'a Arc<Mailbox>,
@@ -76,16 +77,16 @@ impl<H: Handler> ErasedHandler for H {
     ) -> Next {
         let OpenParts { turn, stream, ready, remote, attend, mailbox, key, id, now } = open;
         let state = typed(state);
-        let mut callbacks =
-            Callbacks { handler: self, state, remote, attend, mailbox, key, id, read_size, first };
+        let own = OwnParts { remote, mailbox, key, id };
+        let mut callbacks = Callbacks { handler: self, state, own, attend, read_size, first };
         turn.run(stream, ready, lent, now, &mut callbacks)
     }
 
     fn finish(&self, open: OpenParts<'_>, state: &mut dyn Any) {
         let OpenParts { turn, stream, ready, remote, attend, mailbox, key, id, now } = open;
         let state = typed(state);
-        let mut callbacks =
-            Callbacks { handler: self, state, remote, attend, mailbox, key, id, read_size: 0, first: false };
+        let own = OwnParts { remote, mailbox, key, id };
+        let mut callbacks = Callbacks { handler: self, state, own, attend, read_size: 0, first: false };
         turn.finish(stream, ready, now, &mut callbacks);
     }
 }
@@ -98,26 +99,16 @@ fn typed<S: 'static>(state: &mut dyn Any) -> &mut S {
 struct Callbacks<'a, H: Handler> {
     handler: &'a H,
     state: &'a mut H::State,
-    remote: &'a mut Option<Arc<Remote>>,
+    own: OwnParts<'a>,
     attend: &'a mut bool,
-    mailbox: &'a Arc<Mailbox>,
-    key: Key,
-    id: u64,
     read_size: usize,
     first: bool,
 }
 
 impl<H: Handler> Callbacks<'_, H> {
-    #[inline]
-    fn call(&mut self, current: Current<'_, Stream>, call: impl FnOnce(&H, &mut Socket<'_, '_, H::State>)) {
-        let Callbacks { handler, state, remote, mailbox, key, id, .. } = self;
-        let mut parts = CallbackParts { current, remote, mailbox, key: *key, id: *id };
-        call(handler, &mut Socket::new(&mut parts, state));
-    }
-
     /// The connection takes nothing more from handles.
     fn close_handles(&self) {
-        if let Some(remote) = &self.remote {
+        if let Some(remote) = self.own.remote.get() {
             remote.close();
         }
     }
@@ -132,36 +123,36 @@ impl<H: Handler> Application<Stream> for Callbacks<'_, H> {
     }
 
     #[inline]
-    fn on_turn(&mut self, current: Current<'_, Stream>) {
+    fn on_turn(&mut self, current: &mut Current<'_, Stream>) {
         if std::mem::take(&mut self.first) {
-            self.call(current, H::on_open);
+            self.handler.on_open(&mut Socket::new(current, &self.own, self.state));
         }
     }
 
     #[inline]
-    fn on_event(&mut self, current: Current<'_, Stream>, event: Event<'_>) {
+    fn on_message(&mut self, current: &mut Current<'_, Stream>, message: Message<'_>) {
+        self.handler.on_message(&mut Socket::new(current, &self.own, self.state), message);
+    }
+
+    fn on_event(&mut self, current: &mut Current<'_, Stream>, event: Event<'_>) {
         match event {
-            Event::Message(message) => {
-                self.call(current, |handler, socket| handler.on_message(socket, message));
+            Event::Message(message) => self.on_message(current, message),
+            Event::Chunk(chunk) => {
+                self.handler.on_chunk(&mut Socket::new(current, &self.own, self.state), chunk)
             }
-            Event::Chunk(chunk) => self.call(current, |handler, socket| handler.on_chunk(socket, chunk)),
-            Event::Ping(data) => self.call(current, |handler, socket| handler.on_ping(socket, data)),
-            Event::Pong(data) => self.call(current, |handler, socket| handler.on_pong(socket, data)),
+            Event::Ping(data) => self.handler.on_ping(&mut Socket::new(current, &self.own, self.state), data),
+            Event::Pong(data) => self.handler.on_pong(&mut Socket::new(current, &self.own, self.state), data),
             Event::Writable => {
-                let mut is_open = true;
-                self.call(current, |handler, socket| {
-                    handler.on_writable(socket);
-                    is_open = socket.is_open();
-                });
+                self.handler.on_writable(&mut Socket::new(current, &self.own, self.state));
                 // A write follows: whoever sees a Close frame finds the handles closed.
-                if !is_open {
+                if current.connection.state() != State::Open {
                     self.close_handles();
                 }
             }
             Event::Closed(closure) => {
                 self.close_handles();
                 tracing::debug!(
-                    connection = self.id,
+                    connection = self.own.id,
                     code = closure.code(),
                     cause = ?closure.cause,
                     "closed"
@@ -193,7 +184,7 @@ impl<H: Handler> Application<Stream> for Callbacks<'_, H> {
 impl<H: Handler> Callbacks<'_, H> {
     /// Sends what handles have queued, as far as there is room.
     fn send_queued(&mut self, connection: &mut Connection, now: Instant) {
-        let Some(remote) = &self.remote else {
+        let Some(remote) = self.own.remote.get() else {
             *self.attend = false;
             return;
         };

@@ -6,6 +6,7 @@ use crate::event_loop::slab::Key;
 use crate::event_loop::stream::{PeerAddr, Stream};
 use framewright::{CloseCode, Config, Message, Prepared, SendError, State, Stats};
 use framewright_driver::Current;
+use std::cell::OnceCell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -18,7 +19,8 @@ pub(crate) const WRITE_THROUGH: usize = 16 << 10;
 /// What is sent is collected and written when all that has arrived is handled. Sending is refused, and nothing queued, when
 /// [`Config::high_water`] octets wait, or when the connection is closing.
 pub struct Socket<'a, 'b, S> {
-    parts: &'a mut CallbackParts<'b>,
+    current: &'a mut Current<'b, Stream>,
+    own: &'a OwnParts<'a>,
     state: &'a mut S,
 }
 
@@ -28,18 +30,22 @@ impl<S> fmt::Debug for Socket<'_, '_, S> {
     }
 }
 
-/// The parts of a connection that callbacks reach.
-pub(crate) struct CallbackParts<'b> {
-    pub(crate) current: Current<'b, Stream>,
-    pub(crate) remote: &'b mut Option<Arc<Remote>>,
+/// What callbacks reach of a connection that is the server's own.
+pub(crate) struct OwnParts<'b> {
+    pub(crate) remote: &'b OnceCell<Arc<Remote>>,
     pub(crate) mailbox: &'b Arc<Mailbox>,
     pub(crate) key: Key,
     pub(crate) id: u64,
 }
 
 impl<'a, 'b, S> Socket<'a, 'b, S> {
-    pub(crate) fn new(parts: &'a mut CallbackParts<'b>, state: &'a mut S) -> Socket<'a, 'b, S> {
-        Socket { parts, state }
+    #[inline]
+    pub(crate) fn new(
+        current: &'a mut Current<'b, Stream>,
+        own: &'a OwnParts<'a>,
+        state: &'a mut S,
+    ) -> Socket<'a, 'b, S> {
+        Socket { current, own, state }
     }
 
     /// What this connection carries.
@@ -54,9 +60,9 @@ impl<'a, 'b, S> Socket<'a, 'b, S> {
     #[inline]
     pub fn send(&mut self, message: Message<'_>) -> Result<(), SendError> {
         if message.len() < WRITE_THROUGH {
-            self.parts.current.connection.send(message)
+            self.current.connection.send(message)
         } else {
-            self.parts.current.write_through(|connection, write| connection.send_through(message, write))
+            self.current.write_through(|connection, write| connection.send_through(message, write))
         }
     }
 
@@ -82,7 +88,7 @@ impl<'a, 'b, S> Socket<'a, 'b, S> {
     /// # Errors
     /// As for [`send`](Socket::send).
     pub fn send_uncompressed(&mut self, message: Message<'_>) -> Result<(), SendError> {
-        self.parts.current.connection.send_uncompressed(message)
+        self.current.connection.send_uncompressed(message)
     }
 
     /// Sends one fragment of a message, the last one with `last`.
@@ -91,10 +97,9 @@ impl<'a, 'b, S> Socket<'a, 'b, S> {
     /// Those of [`Connection::send_fragment`].
     pub fn send_fragment(&mut self, data: Message<'_>, last: bool) -> Result<(), SendError> {
         if data.len() < WRITE_THROUGH {
-            self.parts.current.connection.send_fragment(data, last)
+            self.current.connection.send_fragment(data, last)
         } else {
-            self.parts
-                .current
+            self.current
                 .write_through(|connection, write| connection.send_fragment_through(data, last, write))
         }
     }
@@ -104,7 +109,7 @@ impl<'a, 'b, S> Socket<'a, 'b, S> {
     /// # Errors
     /// As for [`send`](Socket::send).
     pub fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), SendError> {
-        self.parts.current.connection.send_prepared(prepared)
+        self.current.connection.send_prepared(prepared)
     }
 
     /// Sends a Ping with at most 125 octets.
@@ -112,7 +117,7 @@ impl<'a, 'b, S> Socket<'a, 'b, S> {
     /// # Errors
     /// Those of [`Connection::ping`].
     pub fn ping(&mut self, data: &[u8]) -> Result<(), SendError> {
-        self.parts.current.connection.ping(data)
+        self.current.connection.ping(data)
     }
 
     /// Starts the closing handshake. Messages still arrive until the peer has answered.
@@ -120,79 +125,79 @@ impl<'a, 'b, S> Socket<'a, 'b, S> {
     /// # Errors
     /// Those of [`Connection::close`].
     pub fn close(&mut self, code: Option<CloseCode>, reason: &str) -> Result<(), SendError> {
-        self.parts.current.connection.close(code, reason)
+        self.current.connection.close(code, reason)
     }
 
     /// Ends the connection with this code, without waiting for the peer: for a peer that broke the application's rules (1003,
     /// 1008) or when the application cannot go on (1011).
     pub fn fail(&mut self, code: CloseCode, reason: &str) {
-        self.parts.current.connection.fail(self.parts.current.now, code, reason);
+        self.current.connection.fail(self.current.now, code, reason);
     }
 
     /// Drops the connection: no Close frame, nothing of what waits.
     pub fn abort(&mut self) {
-        self.parts.current.connection.abort(self.parts.current.now);
+        self.current.connection.abort(self.current.now);
     }
 
     /// A handle that sends from any thread.
     pub fn handle(&mut self) -> Handle {
-        let CallbackParts { remote, mailbox, key, id, current } = &mut *self.parts;
-        let most = current.connection.config().high_water;
-        remote.get_or_insert_with(|| Arc::new(Remote::new(*key, *id, Arc::clone(mailbox), most))).handle()
+        let OwnParts { remote, mailbox, key, id } = self.own;
+        let most = self.current.connection.config().high_water;
+        remote.get_or_init(|| Arc::new(Remote::new(*key, *id, Arc::clone(mailbox), most))).handle()
     }
 
     /// Whether a message would be taken now.
     #[must_use]
     pub fn is_writable(&self) -> bool {
-        self.parts.current.connection.is_writable()
+        self.current.connection.is_writable()
     }
 
     /// Octets that wait to be sent.
     #[must_use]
     pub fn buffered(&self) -> usize {
-        self.parts.current.connection.buffered()
+        self.current.connection.buffered()
     }
 
     /// Whether the closing handshake has not begun.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.parts.current.connection.state() == State::Open
+        self.current.connection.state() == State::Open
     }
 
     /// Where the peer is; `None` if it has left already.
     #[must_use]
     pub fn peer_addr(&self) -> Option<PeerAddr> {
-        self.parts.current.transport.peer_addr()
+        self.current.transport.peer_addr()
     }
 
     /// The subprotocol that was agreed on, if any.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
-        self.parts.current.connection.subprotocol()
+        self.current.connection.subprotocol()
     }
 
     /// What was agreed on for permessage-deflate, if anything.
     #[cfg(feature = "deflate")]
     #[must_use]
     pub fn deflate(&self) -> Option<framewright::deflate::DeflateParams> {
-        self.parts.current.connection.deflate()
+        self.current.connection.deflate()
     }
 
     /// The connection's settings.
     #[must_use]
     pub fn config(&self) -> &Config {
-        self.parts.current.connection.config()
+        self.current.connection.config()
     }
 
     /// What went over the connection so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.parts.current.connection.stats()
+        self.current.connection.stats()
     }
 
     /// The number of the connection, from 1 on: no two that this server ever opens have the same.
     #[must_use]
     pub fn id(&self) -> u64 {
-        self.parts.id
+        self.own.id
     }
 }

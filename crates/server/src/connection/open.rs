@@ -11,6 +11,7 @@ use crate::guard::guarded;
 use framewright::{CloseCode, Connection};
 use framewright_driver::{Next, Ready, Turn};
 use std::any::Any;
+use std::cell::OnceCell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -21,7 +22,7 @@ pub(crate) struct Open {
     id: u64,
     state: Box<dyn Any + Send>,
     /// What handles share; made with the first of them.
-    remote: Option<Arc<Remote>>,
+    remote: OnceCell<Arc<Remote>>,
 }
 
 /// What a slot has of a connection beside its phase.
@@ -37,7 +38,7 @@ pub(crate) struct SlotParts<'a> {
 impl Open {
     /// A connection whose 101 has been sent. `early` arrived behind the request's head.
     pub(crate) fn new(connection: Connection, state: Box<dyn Any + Send>, early: &[u8]) -> Open {
-        Open { turn: Turn::new(connection, early), id: 0, state, remote: None }
+        Open { turn: Turn::new(connection, early), id: 0, state, remote: OnceCell::new() }
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
@@ -105,7 +106,7 @@ impl Open {
 
     /// The connection is removed: if its application has not heard of the end, it does now.
     pub(crate) fn finish(&mut self, mut slot: SlotParts<'_>, context: &LoopContext) {
-        if let Some(remote) = &self.remote {
+        if let Some(remote) = self.remote.get() {
             remote.close();
         }
         if self.id == 0 {
