@@ -52,7 +52,6 @@ impl Client {
         let mut stream = TcpStream::connect(server.addr()).expect("a connection");
         stream.set_read_timeout(Some(DEADLINE)).expect("a deadline");
         stream.set_nodelay(true).expect("no delay");
-        common::size_buffers(&stream);
         stream.write_all(upgrade_request(path, "").as_bytes()).expect("a request");
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {

@@ -1,7 +1,6 @@
 //! A client on a blocking socket, which sends whatever it is told to.
 
 use super::DEADLINE;
-use super::server::size_buffers;
 use framewright::CloseCode;
 use framewright::frame::{Header, MAX_HEADER_LEN, MaskRule, OpCode, RSV1, Rules, encode_frame};
 use framewright::handshake::accept_key;
@@ -110,7 +109,6 @@ impl Client {
     pub(crate) fn connect(addr: SocketAddr) -> Client {
         let stream = TcpStream::connect_timeout(&addr, DEADLINE).expect("the server accepts");
         stream.set_nodelay(true).expect("an option of the socket");
-        size_buffers(&stream);
         Client::from_tcp(stream)
     }
 

@@ -10,7 +10,7 @@ mod server;
 
 pub(crate) use client::{Answer, Client, Frame, KEY, frame_with_rsv1, upgrade_request};
 pub(crate) use deflating::{Deflating, Received, zeros};
-pub(crate) use server::{TestServer, size_buffers};
+pub(crate) use server::TestServer;
 
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};

@@ -2,23 +2,11 @@
 
 use super::{Client, DEADLINE};
 use framewright_server::{ListenAddr, Server, ServerBuilder, ServerHandle};
-use socket2::SockRef;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
-
-/// Gives a socket buffers of one size on every machine. What a listener accepts has them too.
-pub(crate) fn size_buffers(socket: &impl AsFd) {
-    let socket = SockRef::from(socket);
-    socket.set_recv_buffer_size(BUFFER).expect("an option of the socket");
-    socket.set_send_buffer_size(BUFFER).expect("an option of the socket");
-}
-
-/// Within what Linux allows by default.
-const BUFFER: usize = 128 << 10;
 
 /// A running server. Dropping it cuts what is left and waits for its end.
 pub(crate) struct TestServer {
@@ -32,9 +20,7 @@ pub(crate) struct TestServer {
 impl TestServer {
     /// Starts a server on a free port of 127.0.0.1.
     pub(crate) fn start(configure: impl FnOnce(ServerBuilder) -> ServerBuilder) -> TestServer {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        size_buffers(&listener);
-        let builder = Server::builder().listener(listener).expect("an option of the socket");
+        let builder = Server::builder().listen("127.0.0.1:0").expect("a free port");
         TestServer::run(configure(builder).build().expect("a server"))
     }
 
