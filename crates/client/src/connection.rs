@@ -121,6 +121,8 @@ impl ClientConnection {
             Next::Again => true,
             Next::Leave(leave) => {
                 self.leave(leave, now);
+                // What lies there already may not be announced again.
+                self.linger(&mut RecvBuffer::new(), now);
                 false
             }
         }

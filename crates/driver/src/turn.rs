@@ -77,6 +77,11 @@ pub trait Application<T> {
         let _ = (connection, now);
     }
 
+    /// Called before a write that may tell the peer what has become of the connection.
+    fn before_write(&mut self, connection: &Connection) {
+        let _ = connection;
+    }
+
     /// Whether [`queue`](Application::queue) has something that `connection` would take now.
     fn has_queued(&self, connection: &Connection) -> bool {
         let _ = connection;
@@ -230,6 +235,7 @@ impl Turn {
             self.handle_timeout(transport, ready, now);
         }
         self.receive(transport, ready, lent, now, application);
+        application.before_write(&self.connection);
         if ready.due && !(ready.read && self.connection.wants_read()) {
             self.handle_timeout(transport, ready, now);
         }
@@ -283,14 +289,19 @@ impl Turn {
             // The end is told when what is queued has been written.
             let Turn { connection, broken, .. } = self;
             let mut current = Current { connection, transport, now, broken };
+            let mut has_room = false;
             while current.connection.wants_read() {
                 match current.connection.next_event(now, rx) {
                     Some(Event::Message(message)) => application.on_message(&mut current, message),
-                    // There is no room where nothing leaves any more.
-                    Some(Event::Writable) if *current.broken => {}
+                    Some(Event::Writable) => has_room = true,
                     Some(event) => application.on_event(&mut current, event),
                     None => break,
                 }
+            }
+            // Room is told behind what has arrived: an application that fills it at once would never
+            // hear its peer. There is none where nothing leaves any more.
+            if has_room && current.connection.is_writable() && !*current.broken {
+                application.on_event(&mut current, Event::Writable);
             }
         }
         if self.connection.state() == State::Closed {
@@ -403,17 +414,16 @@ impl Turn {
         now: Instant,
         application: &mut A,
     ) -> Flushed {
-        if self.connection.has_event() && (A::KNOWS_THE_END_FIRST || self.connection.state() != State::Closed)
+        // Room first; and the end too, if the application has made it when it was told of room.
+        while self.connection.has_event()
+            && (A::KNOWS_THE_END_FIRST || self.connection.state() != State::Closed)
         {
             self.tell(transport, now, application);
         }
+        application.before_write(&self.connection);
         let flushed = self.flush(transport, ready, now);
-        // The application may have ended the connection when it was told of room, and the write may
-        // have dropped the Close frame.
-        if !self.connection.has_event()
-            || self.connection.state() != State::Closed
-            || (self.holds_end() && !A::KNOWS_THE_END_FIRST)
-        {
+        // The write may have dropped the Close frame.
+        if !self.connection.has_event() || self.connection.state() != State::Closed || self.holds_end() {
             return flushed;
         }
         self.tell(transport, now, application);
@@ -465,8 +475,11 @@ impl Turn {
                 Transmit::Bytes { slices, octets } => (slices, octets),
             };
             if self.broken {
-                // What the peer has said is read up to its end.
-                (self.dropped, ready.read) = (true, true);
+                // Writing may have failed in a callback: what the peer has said is read up to its end.
+                if !std::mem::replace(&mut self.dropped, true) {
+                    self.looked = 0;
+                }
+                ready.read = true;
                 self.connection.transmitted(now, bytes);
                 continue;
             }
@@ -489,9 +502,17 @@ impl Turn {
     }
 
     /// Acts on deadlines that have passed. What has arrived has been read before.
+    ///
+    /// While the send queue was full nothing was read. If it is not any more, or writing is given up,
+    /// the deadlines that depend on what arrives wait for another turn: [`Ready::due`] stays set.
     #[cold]
     pub fn handle_timeout<T: Transport>(&mut self, transport: &mut T, ready: &mut Ready, now: Instant) {
+        let was_reading = self.connection.wants_read() && !self.broken;
         self.handle_write_timeout(transport, ready, now);
+        let reads_now = self.connection.wants_read() && (ready.read || self.undecoded) && !self.eof;
+        if reads_now && !was_reading && self.looked < LAST_LOOK {
+            return;
+        }
         ready.due = false;
         if !self.broken {
             self.looked = 0;
@@ -722,7 +743,7 @@ impl Turn {
     }
 
     fn corrected(&self, mut closure: Closure) -> Closure {
-        if closure.clean && self.dropped {
+        if closure.clean && (self.dropped || (self.broken && self.connection.buffered() > 0)) {
             closure.clean = false;
             closure.cause = Some(Error::TransportLost);
         }

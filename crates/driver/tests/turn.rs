@@ -560,3 +560,212 @@ fn run_in_pieces(role: Role, pieces: &[&[u8]]) -> (Vec<String>, Vec<u8>) {
     }
     (bench.seen, bench.transport.written)
 }
+
+/// A server application in whose answers a long message is written through.
+struct ThroughKnows(Vec<(String, usize)>);
+impl Application<Scripted> for ThroughKnows {
+    const KNOWS_THE_END_FIRST: bool = true;
+    fn on_event(&mut self, current: &mut Current<'_, Scripted>, event: Event<'_>) {
+        if let Event::Message(_) = event {
+            let long = vec![7; 64 << 10];
+            let _ = current
+                .write_through(|connection, write| connection.send_through(Message::Binary(&long), write));
+        }
+        self.0.push((shown(&event), current.transport.written.len()));
+    }
+}
+
+#[test]
+fn a_server_is_not_told_of_a_clean_end_when_writing_has_failed_before() {
+    let mut bench = Bench::new(Role::Server, config());
+    bench.transport.writes.push_back(Write::Lose);
+    let bytes = [bench.frame(OpCode::Text, b"one"), bench.close_frame(1000)].concat();
+    bench.arrive([Read::Bytes(bytes), Read::Lost]);
+    let mut application = ThroughKnows(Vec::new());
+    let Bench { turn, transport, ready, lent, now, .. } = &mut bench;
+    let next = turn.run(transport, ready, lent, *now, &mut application);
+    assert_eq!(next, Next::Leave(Leave::Close));
+    let told = application.0.last().unwrap().0.clone();
+    assert_eq!(told, told_end(&turn.closure().unwrap()), "{:?}", application.0);
+}
+
+struct FailsOnWritable(Vec<(String, usize)>);
+impl Application<Scripted> for FailsOnWritable {
+    const KNOWS_THE_END_FIRST: bool = true;
+    fn on_event(&mut self, current: &mut Current<'_, Scripted>, event: Event<'_>) {
+        if let Event::Writable = event {
+            current.connection.fail(current.now, CloseCode::POLICY_VIOLATION, "");
+        }
+        self.0.push((shown(&event), current.transport.written.len()));
+    }
+}
+
+#[test]
+fn the_end_made_in_on_writable_is_told_before_the_close_frame_leaves() {
+    let mut bench = Bench::new(Role::Server, Config { high_water: 100, low_water: 50, ..config() });
+    bench.turn.connection.send_binary(&[1; 100]).unwrap();
+    let mut application = FailsOnWritable(Vec::new());
+    let Bench { turn, transport, ready, lent, now, .. } = &mut bench;
+    let mut next = Next::Again;
+    while next == Next::Again {
+        next = turn.run(transport, ready, lent, *now, &mut application);
+    }
+    let before = 102;
+    assert_eq!(application.0, [("writable".to_owned(), before), ("closed 1006 false".to_owned(), before)]);
+}
+
+#[test]
+fn an_abort_that_drops_our_close_frame_is_no_clean_end() {
+    let mut bench = Bench::new(Role::Client, config());
+    let close = bench.close_frame(1000);
+    bench.arrive([Read::Bytes(close)]);
+    let Bench { turn, transport, ready, lent, now, .. } = &mut bench;
+    let mut seen = Vec::new();
+    let mut app = |current: &mut Current<'_, Scripted>, event: Event<'_>| {
+        if matches!(event, Event::CloseReceived { .. }) {
+            current.connection.abort(current.now);
+        }
+        seen.push(shown(&event));
+    };
+    let next = turn.run(transport, ready, lent, *now, &mut app);
+    assert_eq!(next, Next::Leave(Leave::Close));
+    assert!(transport.written.is_empty());
+    assert_eq!(seen, ["close 1000", "closed 1000 false"]);
+}
+
+/// Sends whenever there is room.
+struct Pump(Vec<String>);
+impl Application<Scripted> for Pump {
+    fn on_event(&mut self, current: &mut Current<'_, Scripted>, event: Event<'_>) {
+        if let Event::Writable = event {
+            while current.connection.send_binary(&[1; 40]).is_ok() {}
+        } else {
+            self.0.push(shown(&event));
+        }
+    }
+}
+
+#[test]
+fn an_application_that_sends_whenever_there_is_room_still_hears_the_peer() {
+    for role in ROLES {
+        for blocks in [true, false] {
+            let mut bench = Bench::new(role, Config { high_water: 100, low_water: 50, ..config() });
+            while bench.turn.connection.send_binary(&[1; 40]).is_ok() {}
+            let bytes = [bench.frame(OpCode::Ping, b"?"), bench.close_frame(1000)].concat();
+            let mut pump = Pump(Vec::new());
+            for turn in 0..1000 {
+                if turn == 10 {
+                    bench.arrive([Read::Bytes(bytes.clone())]);
+                }
+                if blocks {
+                    // The kernel takes all that waits, and no more in this turn.
+                    bench.ready.write = true;
+                    bench.transport.writes = [Write::Take(1000), Write::Block].into();
+                }
+                let Bench { turn, transport, ready, lent, now, .. } = &mut bench;
+                if matches!(turn.run(transport, ready, lent, *now, &mut pump), Next::Leave(_)) {
+                    break;
+                }
+            }
+            assert!(
+                pump.0.contains(&"close 1000".to_owned()),
+                "{role:?} {blocks}: {:?}, written {}",
+                pump.0,
+                bench.transport.written.len()
+            );
+        }
+    }
+}
+
+#[test]
+fn writing_that_fails_through_has_its_own_last_look() {
+    // A deadline has passed, almost 8 MiB were read since; then a long message is written through and fails.
+    let mut bench = Bench::new(
+        Role::Server,
+        Config { keep_alive_interval: Some(SECOND), keep_alive_timeout: Some(SECOND), ..Config::default() },
+    );
+    bench.later(SECOND);
+    assert_eq!(bench.turns(), Next::Wait);
+    bench.later(SECOND);
+    let flood = vec![bench.frame(OpCode::Pong, &[7; 58]); READ_SIZE / 64].concat();
+    let flood_len = flood.len();
+    assert_eq!(flood_len, READ_SIZE);
+    let mut app = ThroughKnows(Vec::new());
+    let mut reads: Vec<Read> = (0..62).map(|_| Read::Bytes(flood.clone())).collect();
+    let mut text = bench.frame(OpCode::Text, b"go");
+    text.extend(&flood[..READ_SIZE - 64]);
+    while text.len() < READ_SIZE {
+        let more = bench.frame(OpCode::Pong, b"");
+        if text.len() + more.len() > READ_SIZE {
+            break;
+        }
+        text.extend(more);
+    }
+    reads.push(Read::Bytes(text));
+    reads.extend((0..10).map(|_| Read::Bytes(flood.clone())));
+    reads.push(Read::Bytes([bench.frame(OpCode::Text, b"why"), bench.close_frame(1008)].concat()));
+    reads.push(Read::Lost);
+    bench.arrive(reads);
+    bench.transport.writes.push_back(Write::Lose);
+    let Bench { turn, transport, ready, lent, now, .. } = &mut bench;
+    for _ in 0..2000 {
+        if matches!(turn.run(transport, ready, lent, *now, &mut app), Next::Leave(_)) {
+            break;
+        }
+    }
+    let seen: Vec<_> = app.0.iter().map(|s| s.0.clone()).filter(|s| !s.starts_with("Pong")).collect();
+    assert!(seen.contains(&"why".to_owned()), "{seen:?} {:?} read {}", turn.closure(), transport.read);
+}
+
+#[test]
+fn room_found_at_the_write_deadline_lets_what_has_arrived_be_read_before_other_deadlines() {
+    for role in ROLES {
+        let config = Config {
+            high_water: 1000,
+            low_water: 500,
+            write_timeout: Some(SECOND),
+            idle_timeout: Some(SECOND),
+            ..config()
+        };
+        let mut bench = Bench::new(role, config);
+        bench.transport.writes.push_back(Write::Block);
+        bench.turn.connection.send_binary(&[1; 2000]).expect("an empty queue");
+        assert_eq!(bench.turns(), Next::Wait);
+        let hello = bench.frame(OpCode::Text, b"hello");
+        bench.arrive([Read::Bytes(hello)]);
+        // The loop is late. The peer has read meanwhile, which the kernel has not announced yet.
+        bench.later(2 * SECOND);
+        bench.transport.writes.clear();
+        assert_eq!(bench.turns(), Next::Wait, "{role:?} {:?} {:?}", bench.seen, bench.turn.closure());
+        assert!(bench.seen.contains(&"hello".to_owned()));
+    }
+}
+
+#[test]
+fn a_peer_that_takes_nothing_is_heard_though_it_was_idle_too() {
+    for role in ROLES {
+        let config = Config {
+            high_water: 1000,
+            low_water: 500,
+            write_timeout: Some(SECOND),
+            idle_timeout: Some(SECOND),
+            ..config()
+        };
+        let mut bench = Bench::new(role, config);
+        bench.transport.writes.push_back(Write::Block);
+        bench.turn.connection.send_binary(&[1; 2000]).expect("an empty queue");
+        assert_eq!(bench.turns(), Next::Wait);
+        let why = [bench.frame(OpCode::Text, b"why"), bench.close_frame(1008)].concat();
+        bench.arrive([Read::Bytes(why)]);
+        bench.later(2 * SECOND);
+        bench.turns();
+        bench.later(2 * SECOND);
+        bench.turns();
+        assert!(
+            bench.seen.contains(&"why".to_owned()),
+            "{role:?} {:?} {:?}",
+            bench.seen,
+            bench.turn.closure()
+        );
+    }
+}

@@ -72,3 +72,36 @@ fn only_what_leaves_work_for_the_next_turn_makes_a_loop_hurry() {
     client.rest();
     server.end();
 }
+
+#[test]
+fn lingering_reads_what_lies_there_already() {
+    let (sent, is_sent) = mpsc::channel();
+    let (over, is_over) = mpsc::channel::<()>();
+    let server = Server::open(move |peer| {
+        peer.expect_text("go");
+        peer.send([0xc1, 1, b'x']);
+        peer.stream().shutdown(std::net::Shutdown::Write).unwrap();
+        std::thread::sleep(Duration::from_millis(200));
+        sent.send(()).unwrap();
+        let _ = is_over.recv_timeout(DEADLINE);
+    });
+    let mut client = Loop::connect(request(server.addr()), &plain()).expect("an open connection");
+    let mut socket = client.client.socket(Instant::now(), &mut client.buffers).expect("an open connection");
+    socket.send_text("go").expect("room");
+    drop(socket);
+    assert_ne!(client.turn(Instant::now()).unwrap(), Turn::Done);
+    is_sent.recv_timeout(DEADLINE).unwrap();
+    let begun = Instant::now();
+    let mut turns = Vec::new();
+    loop {
+        let turn = client.turn(Instant::now() + DEADLINE).expect("an open connection");
+        turns.push((turn, begun.elapsed()));
+        if turn == Turn::Done {
+            break;
+        }
+    }
+    over.send(()).unwrap();
+    server.end();
+    eprintln!("RV {turns:?}");
+    assert!(turns.len() == 1 || turns[0].0 == Turn::Again, "something was left to read: {turns:?}");
+}

@@ -119,7 +119,7 @@ impl Connection {
     /// Drops the connection: no Close frame is sent, and nothing of what waits.
     pub fn abort(&mut self, now: Instant) {
         self.end(now, Some(Error::Aborted));
-        self.give_up_sending();
+        self.give_up_sending(Error::Aborted);
     }
 
     /// The peer has ended its direction of the transport: no more octets will come. Call it after decoding all that came
@@ -136,7 +136,7 @@ impl Connection {
     /// ended.
     pub fn handle_transport_error(&mut self, now: Instant) {
         self.end(now, Some(Error::TransportLost));
-        self.give_up_sending();
+        self.give_up_sending(Error::TransportLost);
     }
 
     /// Fails the connection for what the peer did, or for a deadline.
@@ -218,11 +218,14 @@ impl Connection {
 
     pub(super) fn give_up(&mut self, now: Instant, timeout: Timeout) {
         self.end(now, Some(Error::Timeout(timeout)));
-        self.give_up_sending();
+        self.give_up_sending(Error::Timeout(timeout));
     }
 
-    /// Drops what waits: nobody will take it.
-    fn give_up_sending(&mut self) {
+    /// Drops what is queued, for this reason. A closing handshake whose Close frame is dropped was not completed.
+    fn give_up_sending(&mut self, reason: Error) {
+        if self.buffered() > 0 {
+            self.ending_mut().cause.get_or_insert(reason);
+        }
         self.transmit_buffer = None;
         self.timers.cancel(Timer::Write);
         self.ending_mut().hurry = true;

@@ -144,10 +144,6 @@ impl<H: Handler> Application<Stream> for Callbacks<'_, H> {
             Event::Pong(data) => self.handler.on_pong(&mut Socket::new(current, &self.own, self.state), data),
             Event::Writable => {
                 self.handler.on_writable(&mut Socket::new(current, &self.own, self.state));
-                // A write follows: whoever sees a Close frame finds the handles closed.
-                if current.connection.state() != State::Open {
-                    self.close_handles();
-                }
             }
             Event::Closed(closure) => {
                 self.close_handles();
@@ -169,7 +165,11 @@ impl<H: Handler> Application<Stream> for Callbacks<'_, H> {
         if *self.attend {
             self.send_queued(connection, now);
         }
-        // Before the peer learns of it: who sees the Close frame finds the handles closed.
+    }
+
+    /// Whoever sees a Close frame finds the handles closed.
+    #[inline]
+    fn before_write(&mut self, connection: &Connection) {
         if connection.state() != State::Open {
             self.close_handles();
         }

@@ -317,7 +317,8 @@ impl EventLoop {
             }
             slot.armed = None;
             if slot.deadline().is_some_and(|deadline| deadline <= self.context.now) {
-                slot.ready.due = true;
+                // One poll tells of a bounded number of sockets: what lies in this one counts before its deadline.
+                (slot.ready.due, slot.ready.read) = (true, true);
                 self.take_turn(key);
             } else if let Some(deadline) = slot.deadline() {
                 slot.armed = Some(self.wheel.arm(key, None, deadline));

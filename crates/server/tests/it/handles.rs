@@ -1,6 +1,6 @@
 //! Handles: what other threads send to a connection, in order, within bounds, and never to another one.
 
-use crate::common::{TestServer, next, wait_until};
+use crate::common::{DEADLINE, TestServer, next, wait_until};
 use crate::scripted::{Saw, Scripted};
 use framewright::Error;
 use framewright::frame::OpCode;
@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
+use std::time::Instant;
 
 /// A handler that gives a handle for each connection, what it sees, and the handles.
 fn handing() -> (Scripted, Receiver<Saw>, Receiver<Handle>) {
@@ -415,4 +416,48 @@ fn handles_of_connections_that_end_while_they_send_are_harmless() {
         });
     }
     wait_until("no connections", || server.handle().connections() == 0);
+}
+
+#[test]
+fn handles_are_closed_before_a_close_frame_of_on_open_leaves() {
+    let kept = Arc::new(Mutex::new(None::<Handle>));
+    let (told, hears) = mpsc::channel();
+    let (scripted, _seen) = Scripted::new();
+    let slot = Arc::clone(&kept);
+    let scripted = scripted.open(move |socket| {
+        *slot.lock().unwrap() = Some(socket.handle());
+        socket.close(CloseCode::new(3000), "").unwrap();
+    });
+    let scripted = scripted.message(move |socket, _| {
+        told.send((socket.buffered(), kept.lock().unwrap().as_ref().unwrap().is_open())).unwrap();
+    });
+    let server = TestServer::start(|builder| builder.route("/ws", scripted));
+    let mut client = server.connect();
+    let mut bytes = crate::common::upgrade_request("/ws", "").into_bytes();
+    framewright::frame::encode_frame(&mut bytes, true, OpCode::Text, b"early", Some([1, 2, 3, 4]));
+    wait_until("the socket is in the loop", || server.handle().connections() == 1);
+    client.send(bytes);
+    let (buffered, open) = next(&hears);
+    // Either the Close frame is still queued, or the handles are closed.
+    assert!(buffered > 0 || !open, "the Close frame has left, and the handle says open");
+}
+
+#[test]
+fn a_handler_that_sends_whenever_there_is_room_still_hears_a_close() {
+    fn pump(socket: &mut framewright_server::Socket<'_, '_, ()>) {
+        while socket.send_binary(&[7; 1000]).is_ok() {}
+    }
+    let (scripted, seen) = Scripted::new();
+    let scripted = scripted.open(pump).writable(pump);
+    let server = TestServer::start(|builder| builder.route("/ws", scripted));
+    let mut client = server.open("/ws");
+    let mut reader = client.try_clone();
+    client.send_close(CloseCode::NORMAL, "");
+    // Until the server has answered the Close frame, and ended the transport.
+    let begun = Instant::now();
+    let mut target = vec![0; 1 << 20];
+    while begun.elapsed() < DEADLINE && matches!(reader.read_some(&mut target), Ok(1..)) {}
+    let mut events = std::iter::from_fn(|| seen.recv_timeout(DEADLINE).ok());
+    assert!(events.any(|saw| matches!(saw, Saw::Close(_))), "its end is told");
+    assert!(begun.elapsed() < DEADLINE, "the Close frame is heard while the handler sends");
 }
