@@ -5,7 +5,7 @@
 #[path = "common/mod.rs"]
 mod common;
 
-use common::{DEADLINE, Face, Kind, Listener, Loop, Peer, plain, request};
+use common::{DEADLINE, Face, Kind, Listener, Loop, Peer, plain, request, upload};
 use framewright::{Config, Error, Message, Role};
 use framewright_client::{ConnectError, Options, blocking, event_loop};
 use framewright_testkit::endpoint::Seen;
@@ -69,7 +69,6 @@ fn server(source: &str) -> Vec<u8> {
     script::bytes(Role::Server, source)
 }
 
-// CLI-043, CLI-055.
 fn a_declared_length_allocates_nothing(kind: Kind) {
     let unlimited = Config { max_message: u64::MAX, max_frame: u64::MAX, ..Config::default() };
     for len in ["65536", "0x1000000", "0x0080000000000001", "0x7fffffffffffffff"] {
@@ -82,7 +81,6 @@ fn a_declared_length_allocates_nothing(kind: Kind) {
     }
 }
 
-// CLI-053.
 fn fragments_without_end_cost_no_more_than_what_is_in_them(kind: Kind) {
     let any = Config { small_frame_budget: u32::MAX, ..Config::default() };
     for (source, content) in [
@@ -96,7 +94,6 @@ fn fragments_without_end_cost_no_more_than_what_is_in_them(kind: Kind) {
     }
 }
 
-// CLI-053.
 fn octets_one_by_one_cost_no_more_than_what_they_make(kind: Kind) {
     let stream = server("binary \"x\" * 5000 len=60000");
     let play = move |peer: &mut Peer| {
@@ -110,7 +107,6 @@ fn octets_one_by_one_cost_no_more_than_what_they_make(kind: Kind) {
     assert!(most <= BESIDES, "{most} octets");
 }
 
-// CLI-054.
 #[cfg(feature = "deflate")]
 fn a_bomb_costs_no_more_than_the_limit(kind: Kind) {
     use framewright::LimitExceeded;
@@ -161,18 +157,18 @@ fn newest(pongs: &[u8]) -> Option<u32> {
     WireFrame::read(&pongs[whole.checked_sub(1)? * 131..]).as_ref().map(number)
 }
 
-// CLI-056.
 fn a_flood_of_pings_is_answered_in_constant_memory_while_nothing_can_be_sent(kind: Kind) {
-    const PINGS: u32 = 60_000;
+    // So many that the sockets do not hold the Pongs.
+    let pings = u32::try_from(upload() / 131).expect("some millions");
     let mut flood = Vec::new();
-    for index in 0..PINGS {
+    for index in 0..pings {
         let mut payload = [b'p'; 125];
         payload[..4].copy_from_slice(&index.to_be_bytes());
         flood.extend([0x89, 125]);
         flood.extend(payload);
     }
     flood.extend(server("text \"end\""));
-    let mut pongs = Vec::with_capacity(16 << 20);
+    let mut pongs = Vec::with_capacity(upload() + (1 << 20));
     let (seen_all, is_seen) = mpsc::channel::<()>();
     let (sender, answers) = mpsc::channel();
     let play = move |peer: &mut Peer| {
@@ -180,14 +176,14 @@ fn a_flood_of_pings_is_answered_in_constant_memory_while_nothing_can_be_sent(kin
         peer.send(&flood);
         is_seen.recv_timeout(DEADLINE).expect("the client reads on");
         let mut piece = [0; 16 << 10];
-        while newest(&pongs) != Some(PINGS - 1) {
+        while newest(&pongs) != Some(pings - 1) {
             let count = peer.stream().read(&mut piece).expect("a Pong before the deadline");
             pongs.extend_from_slice(&piece[..count]);
         }
         sender.send(pongs).expect("somebody listens");
     };
     let most = most_allocated(kind, Config::default(), play, |client| {
-        for index in 0..PINGS {
+        for index in 0..pings {
             match client.next() {
                 Some(Seen::Ping(payload)) => assert_eq!(payload[..4], index.to_be_bytes()),
                 other => panic!("{other:?}"),
@@ -203,10 +199,9 @@ fn a_flood_of_pings_is_answered_in_constant_memory_while_nothing_can_be_sent(kin
     assert!(frames.iter().all(|frame| frame.header.opcode == 10 && frame.payload.len() == 125));
     let numbers: Vec<u32> = frames.iter().map(number).collect();
     assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "in their order, each at most once");
-    assert!(numbers.len() < PINGS as usize, "there was no room for all");
+    assert!(numbers.len() < pings as usize, "there was no room for all");
 }
 
-// CLI-001, CLI-013.
 fn an_answer_without_end_costs_no_more_than_the_limits(kind: Kind) {
     for (start, piece) in [
         ("HTTP/1.1 503 Busy\r\n\r\n", "not today "),
@@ -231,7 +226,6 @@ fn an_answer_without_end_costs_no_more_than_the_limits(kind: Kind) {
     }
 }
 
-// CLI-058.
 fn little_waits_for_a_server_that_does_not_read() {
     let high_water = 256 << 10;
     let message = vec![0; 64 << 10];
@@ -239,9 +233,16 @@ fn little_waits_for_a_server_that_does_not_read() {
     let play = move |_: &mut Peer| is_full.recv_timeout(DEADLINE).expect("the client does not wait");
     let config = Config { high_water, ..Config::default() };
     let most = most_allocated(Kind::EventLoop, config, play, |client| {
-        while client.send_binary(&message).is_ok() {}
-        for _ in 0..100 {
-            assert_eq!(client.send_binary(&message), Err(framewright::SendError::Full));
+        // A kernel may find room after it had none.
+        let mut refusals = 0;
+        while refusals < 100 {
+            match client.send_binary(&message) {
+                Ok(()) => {}
+                Err(error) => {
+                    assert_eq!(error, framewright::SendError::Full);
+                    refusals += 1;
+                }
+            }
         }
         full.send(()).expect("the server waits");
     });
@@ -282,6 +283,12 @@ fn allocations(len: usize, round: impl FnOnce(std::net::SocketAddr) -> Box<dyn F
     allocated
 }
 
+/// The size of the receive buffer that a socket of this machine begins with.
+fn receive_buffer() -> usize {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    socket.recv_buffer_size().expect("an option of the socket")
+}
+
 fn a_message_allocates_nothing() {
     let _profiler = dhat::Profiler::builder().testing().build();
     // A large message grows a receive buffer, which the blocking client keeps for the next one and the clients of a loop do not.
@@ -292,7 +299,11 @@ fn a_message_allocates_nothing() {
         (64 << 10, NOW_AND_THEN, NOW_AND_THEN),
         (1 << 20, NOW_AND_THEN, GROWING),
     ];
+    let room = receive_buffer();
     for (len, most_blocking, most_in_loop) in cases {
+        // Where it comes in pieces for want of room, it is a large one.
+        let (most_blocking, most_in_loop) =
+            if len < room { (most_blocking, most_in_loop) } else { (NOW_AND_THEN, GROWING) };
         let blocking = allocations(len, |addr| {
             let mut client = blocking::Client::connect_with(request(addr), &plain()).expect("open");
             Box::new(move |message| {

@@ -6,7 +6,7 @@
 #[path = "common/mod.rs"]
 mod common;
 
-use common::{DEADLINE, Kind, Listener, Loop, SOON, plain, request};
+use common::{DEADLINE, Kind, Listener, Loop, SOON, plain, request, upload};
 use framewright_client::Options;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
@@ -51,7 +51,7 @@ fn drop_everywhere(listener: &Listener) {
     let _ = client.turn(Instant::now() + SOON / 4);
     drop((client, peer));
     let (mut client, peer) = opened(listener);
-    let _ = common::Face::send_binary(&mut client, &vec![0; 8 << 20]);
+    let _ = common::Face::send_binary(&mut client, &vec![0; upload()]);
     drop((client, peer));
     // Closing, and closed but for the transport.
     let (mut client, peer) = opened(listener);
@@ -93,7 +93,6 @@ fn drop_blocking(listener: Listener) -> Listener {
     server.end()
 }
 
-// CLI-063.
 #[test]
 fn a_client_that_is_dropped_in_any_state_keeps_no_descriptor() {
     let mut listener = Listener::bind();

@@ -195,6 +195,8 @@ pub(crate) struct Loop {
     pub(crate) client: event_loop::Client,
     seen: VecDeque<Seen>,
     response: Option<ServerResponse>,
+    /// Turns that no event of the poll has asked for.
+    pub(crate) unasked: usize,
 }
 
 impl Loop {
@@ -237,6 +239,7 @@ impl Loop {
             client,
             seen: VecDeque::new(),
             response: None,
+            unasked: 0,
         })
     }
 
@@ -262,9 +265,12 @@ impl Loop {
         let left = until.saturating_duration_since(now);
         let timeout = self.client.timeout(now).map_or(left, |timeout| timeout.min(left));
         self.poll.poll(&mut self.events, Some(timeout)).expect("a poll that is not interrupted");
+        let mut asked = false;
         for event in self.events.iter().filter(|event| event.token() == CLIENT) {
             self.client.note(event);
+            asked = true;
         }
+        self.unasked += usize::from(!asked);
         let Loop { poll, buffers, client, .. } = self;
         client.turn(Instant::now(), poll.registry(), buffers, handler)
     }

@@ -7,10 +7,12 @@
 mod face;
 mod peer;
 mod server;
+mod upload;
 
 pub(crate) use face::{Command, Face, Kind, Loop, owned, through_both_faces};
 pub(crate) use peer::Peer;
 pub(crate) use server::{Listener, Server};
+pub(crate) use upload::upload;
 
 use framewright_client::{ClientRequest, Options};
 use std::net::SocketAddr;
@@ -21,6 +23,10 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A deadline of an endpoint that a test wants to see.
 pub(crate) const SOON: Duration = Duration::from_millis(60);
+
+/// A deadline of an endpoint that a test wants to see, and that must not pass before others have done their part: on a
+/// machine that is busy with something else, that takes a while.
+pub(crate) const LATER: Duration = Duration::from_secs(1);
 
 /// A request for the root of this server.
 #[track_caller]

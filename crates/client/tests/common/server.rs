@@ -26,6 +26,11 @@ impl Listener {
         Listener { listener: socket.into() }
     }
 
+    /// The same with so small a receive buffer that its connections take little before they are read.
+    pub(crate) fn taking_little() -> Listener {
+        Listener::with_receive_buffer(4 << 10)
+    }
+
     /// The same socket, for one who comes after.
     pub(crate) fn try_clone(&self) -> Listener {
         Listener { listener: self.listener.try_clone().expect("another descriptor") }
@@ -93,7 +98,7 @@ impl<T: Send + 'static> Server<T> {
 
     /// The same for one that takes little before it reads.
     pub(crate) fn taking_little(play: impl FnOnce(&mut Peer) -> T + Send + 'static) -> Server<T> {
-        Listener::with_receive_buffer(4 << 10).run(move |listener| {
+        Listener::taking_little().run(move |listener| {
             listener.serve(|peer| {
                 peer.upgrade();
                 play(peer)

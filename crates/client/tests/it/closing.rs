@@ -15,7 +15,7 @@ fn body(code: u16, reason: &str) -> Vec<u8> {
     [&code.to_be_bytes()[..], reason.as_bytes()].concat()
 }
 
-// CLI-045; conformance 73, 75, 86.
+// Conformance 73, 75, 86.
 //= https://www.rfc-editor.org/rfc/rfc6455#section-5.5.1
 //# If an endpoint receives a Close frame and did not previously send a
 //# Close frame, the endpoint MUST send a Close frame in response.  (When
@@ -50,7 +50,7 @@ fn the_servers_close_is_answered_once_and_its_end_of_the_transport_awaited() {
     });
 }
 
-// CLI-045: the wait for the server's end of the transport has its own end.
+// The wait for the server's end of the transport has its own end.
 #[test]
 fn a_server_that_does_not_end_the_transport_is_left_after_the_close_timeout() {
     through_both_faces(|kind| {
@@ -71,7 +71,7 @@ fn a_server_that_does_not_end_the_transport_is_left_after_the_close_timeout() {
     });
 }
 
-// CLI-046; conformance 86, 88.
+// Conformance 86, 88.
 //= https://www.rfc-editor.org/rfc/rfc6455#section-7.2.1
 //# If at any point the underlying transport layer connection is
 //# unexpectedly lost, the client MUST _Fail the WebSocket Connection_.
@@ -99,7 +99,6 @@ fn a_transport_that_ends_without_a_close_frame_gives_1006_and_puts_none_on_the_w
     });
 }
 
-// CLI-046.
 #[test]
 fn a_reset_gives_1006_too() {
     through_both_faces(|kind| {
@@ -116,7 +115,6 @@ fn a_reset_gives_1006_too() {
     });
 }
 
-// CLI-047.
 #[test]
 fn a_server_that_never_answers_a_close_is_left_after_the_close_timeout() {
     through_both_faces(|kind| {
@@ -136,7 +134,7 @@ fn a_server_that_never_answers_a_close_is_left_after_the_close_timeout() {
     });
 }
 
-// CLI-047: neither are octets an answer.
+// Neither are octets an answer.
 #[test]
 fn a_server_that_only_talks_after_our_close_is_left_after_the_close_timeout() {
     through_both_faces(|kind| {
@@ -161,7 +159,6 @@ fn a_server_that_only_talks_after_our_close_is_left_after_the_close_timeout() {
     });
 }
 
-// CLI-048.
 #[test]
 fn what_follows_the_servers_close_is_ignored() {
     through_both_faces(|kind| {
@@ -188,7 +185,6 @@ fn what_follows_the_servers_close_is_ignored() {
     });
 }
 
-// CLI-049.
 #[test]
 fn two_closes_that_cross_end_cleanly() {
     through_both_faces(|kind| {
@@ -217,7 +213,7 @@ fn two_closes_that_cross_end_cleanly() {
     });
 }
 
-// CLI-048, CLI-049; conformance 72.
+// Conformance 72.
 #[test]
 fn messages_still_arrive_between_our_close_and_the_servers() {
     through_both_faces(|kind| {
@@ -239,7 +235,7 @@ fn messages_still_arrive_between_our_close_and_the_servers() {
     });
 }
 
-// CLI-050; conformance 71, 90, 91.
+// Conformance 71, 90, 91.
 #[test]
 fn a_close_that_is_not_one_fails_the_connection() {
     through_both_faces(|kind| {

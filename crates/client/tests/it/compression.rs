@@ -29,7 +29,7 @@ fn answer(value: &str) -> String {
     format!("Sec-WebSocket-Extensions: {value}\r\n")
 }
 
-// CLI-008; conformance 103 to 109.
+// Conformance 103 to 109.
 #[test]
 fn an_answer_that_the_offer_does_not_allow_fails() {
     through_both_faces(|kind| {
@@ -76,7 +76,7 @@ fn long() -> String {
     "compressible, ".repeat(100)
 }
 
-// CLI-009; conformance 100, 106, 109, 113 to 117.
+// Conformance 100, 106, 109, 113 to 117.
 #[test]
 fn messages_are_compressed_and_inflated_as_was_agreed_on() {
     through_both_faces(|kind| {
@@ -157,7 +157,7 @@ fn fails(kind: Kind, config: Config, stream: Vec<u8>, cause: &Error) {
     server.end();
 }
 
-// CLI-041, CLI-044; conformance 111, 112, 116.
+// Conformance 111, 112, 116.
 #[test]
 fn what_is_not_a_compressed_message_fails_the_connection() {
     use framewright::frame::OpCode;
@@ -194,7 +194,7 @@ pub(crate) fn bomb(mib: usize) -> Vec<u8> {
     stream
 }
 
-// CLI-054; conformance 120.
+// Conformance 120.
 #[test]
 fn a_decompression_bomb_ends_at_the_limit() {
     through_both_faces(|kind| {

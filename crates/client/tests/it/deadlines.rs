@@ -1,7 +1,7 @@
 //! Deadlines and what has come: an application that looks rarely, or never waits, gets what has arrived, and is told of a server that is
 //! gone.
 
-use crate::common::{DEADLINE, SOON, Server, plain, request, through_both_faces};
+use crate::common::{DEADLINE, LATER, SOON, Server, plain, request, through_both_faces};
 use framewright::{CloseCode, Config, Error, Message, Timeout};
 use framewright_client::Options;
 use framewright_client::blocking::{Client, ReceiveError};
@@ -63,7 +63,7 @@ fn a_client_that_never_waits_receives_what_comes_one_by_one() {
     server.end();
 }
 
-// CLI-047: the deadline was looked at before what had come.
+// The deadline was looked at before what had come.
 #[test]
 fn a_closing_handshake_that_the_server_has_completed_in_time_is_clean_however_late_the_application_looks() {
     through_both_faces(|kind| {
@@ -128,10 +128,10 @@ fn a_server_that_had_nothing_to_answer_while_the_application_was_away_is_not_idl
         peer.script("text \"yes\"");
         peer.answer_close();
     });
-    let idle_timeout = Some(Duration::from_millis(600));
+    let idle_timeout = Some(2 * LATER);
     let mut client = connect(server.addr(), Config { idle_timeout, ..Config::default() });
     // For more than the second from which on an application is away, and for more than the timeout.
-    thread::sleep(Duration::from_millis(1100));
+    thread::sleep(2 * LATER + SOON);
     assert_eq!(client.receive_before(Instant::now()), Err(ReceiveError::TimedOut));
     client.send_text("still there?").expect("an open connection");
     let until = Instant::now() + DEADLINE;
@@ -181,15 +181,18 @@ fn a_sending_half_does_not_act_on_a_silence_of_which_only_the_receiving_half_can
 // Closing for good acted on the deadline of the closing handshake, though the server's answer had come in time.
 #[test]
 fn a_closing_handshake_that_was_answered_while_the_application_was_away_is_clean() {
-    let server = Server::open(|peer| {
+    let (answered, is_answered) = mpsc::channel();
+    let server = Server::open(move |peer| {
         peer.expect_close(1000);
         peer.script("text \"last\"; close 1000");
         peer.shutdown_write();
+        answered.send(()).expect("somebody listens");
         peer.expect_end();
     });
     let mut client = connect(server.addr(), Config { close_timeout: SOON, ..Config::default() });
     client.start_close(CloseCode::NORMAL, "").expect("an open connection");
-    thread::sleep(3 * SOON);
+    is_answered.recv_timeout(DEADLINE).expect("the server answers");
+    thread::sleep(SOON);
     assert_eq!(client.send_text("too late"), Err(framewright::SendError::Closed));
     let closure = client.close(CloseCode::NORMAL, "").expect("a code");
     assert_eq!((closure.code(), closure.clean, closure.cause), (1000, true, None));

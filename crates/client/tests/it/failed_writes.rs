@@ -1,6 +1,8 @@
 //! A write that fails ends one direction: what the server has said before is still received, and what was not sent is not told as sent.
 
-use crate::common::{DEADLINE, Face, Kind, Loop, SOON, Server, owned, plain, request, through_both_faces};
+use crate::common::{
+    DEADLINE, Face, Kind, LATER, Loop, Server, owned, plain, request, through_both_faces, upload,
+};
 use framewright::{Closure, Config, Error, SendError, Timeout};
 use framewright_client::blocking::{Client, ReceiveError};
 use framewright_client::{Options, event_loop};
@@ -8,9 +10,6 @@ use framewright_testkit::endpoint::Seen;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
-
-/// More than the sockets between a client and a server that reads little can hold.
-const UPLOAD: usize = 16 << 20;
 
 /// A server for which an upload is too long: it says so before it has read much, and is gone.
 fn refusing() -> Server {
@@ -63,7 +62,7 @@ fn an_upload_that_the_server_refuses_and_resets_ends_with_what_the_server_has_sa
     through_both_faces(|kind| {
         let server = refusing();
         let mut client = kind.connect(request(server.addr()), &without_close_timeout()).expect("it accepts");
-        let outcome = client.send_binary(&vec![7; UPLOAD]);
+        let outcome = client.send_binary(&vec![7; upload()]);
         // In an event loop it is queued.
         assert_eq!(outcome, if kind == Kind::Blocking { Err(SendError::Closed) } else { Ok(()) });
         assert_refused(&but_room(client.rest()));
@@ -80,13 +79,13 @@ fn an_end_of_the_stream_that_was_read_ahead_is_not_waited_for_again() {
             peer.script("text \"too long\"; close 1009");
             peer.shutdown_write();
             // It is polite.
-            assert_eq!(peer.frame().payload.len(), UPLOAD);
+            assert_eq!(peer.frame().payload.len(), upload());
             peer.expect_close(1009);
             peer.expect_end();
             peer.forget();
         });
         let mut client = kind.connect(request(server.addr()), &without_close_timeout()).expect("it accepts");
-        client.send_binary(&vec![7; UPLOAD]).expect("the server reads it");
+        client.send_binary(&vec![7; upload()]).expect("the server reads it");
         let seen = but_room(client.rest());
         let [Seen::Text(_), Seen::CloseReceived { .. }, Seen::Closed(closure)] = &seen[..] else {
             panic!("{seen:?}")
@@ -103,7 +102,7 @@ fn a_receiving_half_is_told_why_the_upload_of_the_other_half_was_refused() {
         Client::connect_with(request(server.addr()), &without_close_timeout()).expect("an open connection");
     let (mut sender, mut receiver) = client.split();
     let sending = thread::spawn(move || {
-        let outcome = sender.send_binary(&vec![7; UPLOAD]);
+        let outcome = sender.send_binary(&vec![7; upload()]);
         (outcome, sender)
     });
     let mut seen = Vec::new();
@@ -197,11 +196,11 @@ fn a_send_to_a_server_that_closes_and_reads_nothing_fails_and_the_end_is_not_cle
         peer.wait_gone();
         peer.forget();
     });
-    let connection = Config { write_timeout: Some(5 * SOON), ..Config::default() };
+    let connection = Config { write_timeout: Some(LATER), ..Config::default() };
     let options = Options { connection, ..plain() };
     let client = Client::connect_with(request(server.addr()), &options).expect("an open connection");
     let (mut sender, mut receiver) = client.split();
-    let sending = thread::spawn(move || sender.send_binary(&vec![7; UPLOAD]));
+    let sending = thread::spawn(move || sender.send_binary(&vec![7; upload()]));
     let until = Instant::now() + DEADLINE;
     let late = Error::Timeout(Timeout::Write);
     assert_eq!(receiver.receive_before(until), Err(ReceiveError::Failed(late.clone())));
@@ -225,10 +224,10 @@ fn a_server_that_takes_nothing_any_more_is_heard_all_the_same() {
             peer.wait_gone();
             peer.forget();
         });
-        let connection = Config { write_timeout: Some(5 * SOON), ..Config::default() };
+        let connection = Config { write_timeout: Some(LATER), ..Config::default() };
         let options = Options { connection, ..plain() };
         let mut client = kind.connect(request(server.addr()), &options).expect("an open connection");
-        let _ = client.send_binary(&vec![7; UPLOAD]);
+        let _ = client.send_binary(&vec![7; upload()]);
         let seen = but_room(client.rest());
         let [text, Seen::CloseReceived { code: Some(1009), .. }, Seen::Closed(closure)] = &seen[..] else {
             panic!("{seen:?}")

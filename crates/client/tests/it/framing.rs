@@ -37,7 +37,7 @@ fn fails_with(kind: Kind, options: &Options, script: &'static str, cause: Error)
     events
 }
 
-// CLI-040; conformance 56.
+// Conformance 56.
 //= https://www.rfc-editor.org/rfc/rfc6455#section-5.1
 //# A client MUST close a connection if it detects a masked
 //# frame.
@@ -58,7 +58,7 @@ fn a_masked_frame_of_any_type_fails_the_connection() {
     });
 }
 
-// CLI-041; conformance 57.
+// Conformance 57.
 #[test]
 fn a_reserved_bit_that_nobody_agreed_on_fails_the_connection() {
     through_both_faces(|kind| {
@@ -76,7 +76,7 @@ fn a_reserved_bit_that_nobody_agreed_on_fails_the_connection() {
     });
 }
 
-// CLI-042; conformance 58.
+// Conformance 58.
 #[test]
 fn a_reserved_opcode_fails_the_connection() {
     through_both_faces(|kind| {
@@ -97,7 +97,7 @@ fn a_reserved_opcode_fails_the_connection() {
     });
 }
 
-// CLI-042; conformance 64, 70.
+// Conformance 64, 70.
 #[test]
 fn a_fragmented_or_oversized_control_frame_fails_the_connection() {
     through_both_faces(|kind| {
@@ -110,7 +110,7 @@ fn a_fragmented_or_oversized_control_frame_fails_the_connection() {
     });
 }
 
-// CLI-042; conformance 67, 69.
+// Conformance 67, 69.
 #[test]
 fn a_continuation_outside_a_message_or_a_message_inside_another_one_fails_the_connection() {
     through_both_faces(|kind| {
@@ -125,7 +125,7 @@ fn a_continuation_outside_a_message_or_a_message_inside_another_one_fails_the_co
     });
 }
 
-// CLI-043; conformance 59, 60.
+// Conformance 59, 60.
 #[test]
 fn a_length_that_is_not_minimal_or_has_its_top_bit_set_fails_the_connection() {
     through_both_faces(|kind| {
@@ -148,7 +148,7 @@ fn a_length_that_is_not_minimal_or_has_its_top_bit_set_fails_the_connection() {
     });
 }
 
-// CLI-043, CLI-055; conformance 96.
+// Conformance 96.
 #[test]
 fn a_declared_length_over_the_limit_fails_the_connection_before_its_payload_comes() {
     through_both_faces(|kind| {
@@ -167,7 +167,7 @@ fn a_declared_length_over_the_limit_fails_the_connection_before_its_payload_come
     });
 }
 
-// CLI-044; conformance 79, 93.
+// Conformance 79, 93.
 //= https://www.rfc-editor.org/rfc/rfc6455#section-8.1
 //# When an endpoint is to interpret a byte stream as UTF-8 but finds
 //# that the byte stream is not, in fact, a valid UTF-8 stream, that
@@ -193,7 +193,7 @@ fn text_that_is_not_utf_8_fails_the_connection_with_1007() {
     });
 }
 
-// CLI-053; conformance 96.
+// Conformance 96.
 #[test]
 fn endless_fragments_end_at_the_limits() {
     through_both_faces(|kind| {
@@ -236,7 +236,7 @@ fn what_came_before_a_fault_is_delivered_and_nothing_behind_it() {
     });
 }
 
-// CLI-053; conformance 65, 66, 68.
+// Conformance 65, 66, 68.
 #[test]
 fn messages_in_any_number_of_fragments_and_reads_arrive_whole() {
     through_both_faces(|kind| {

@@ -1,6 +1,6 @@
 //! The blocking client in two halves, for two threads.
 
-use crate::common::{DEADLINE, SOON, Server, plain, request};
+use crate::common::{DEADLINE, SOON, Server, plain, request, upload};
 use framewright::{CloseCode, Config, Error, Message, OwnedMessage, SendError, Timeout};
 use framewright_client::Options;
 use framewright_client::blocking::{Client, ReceiveError, Receiver, Sender};
@@ -80,7 +80,7 @@ fn a_receiving_half_that_waits_is_told_that_the_server_takes_nothing() {
     });
     // It waits by then, or the wait is not what is tested: either way it has to end.
     thread::sleep(SOON);
-    assert_eq!(sender.send_binary(&vec![7; 16 << 20]), Err(SendError::Closed));
+    assert_eq!(sender.send_binary(&vec![7; upload()]), Err(SendError::Closed));
     let (outcome, receiver) = receiving.join().expect("no panic");
     assert_eq!(outcome, Err(ReceiveError::Failed(Error::Timeout(Timeout::Write))));
     assert!(begun.elapsed() < DEADLINE, "it was not woken");
@@ -127,7 +127,7 @@ fn the_receiving_half_answers_the_servers_close_and_the_sending_half_is_told() {
     server.end();
 }
 
-// CLI-047: the receiving half waits without a deadline when the Close is sent.
+// The receiving half waits without a deadline when the Close is sent.
 #[test]
 fn the_close_timeout_holds_for_a_receiving_half_that_waits_already() {
     let server = Server::open(|peer| {
@@ -181,7 +181,7 @@ fn keep_alive_pings_are_sent_while_the_receiving_half_waits() {
 
 #[test]
 fn the_receiving_half_reads_on_while_the_sending_half_waits_for_room() {
-    const LARGE: usize = 8 << 20;
+    let large_len = upload();
     let (received, all_received) = mpsc::channel::<()>();
     let server = Server::taking_little(move |peer| {
         peer.wait_for(10);
@@ -190,14 +190,14 @@ fn the_receiving_half_reads_on_while_the_sending_half_waits_for_room() {
         // Only now it reads.
         all_received.recv_timeout(DEADLINE).expect("the receiving half is not kept waiting");
         let large = peer.frame();
-        assert!(large.payload.len() == LARGE && large.payload.iter().all(|&octet| octet == 9));
+        assert!(large.payload.len() == large_len && large.payload.iter().all(|&octet| octet == 9));
         peer.expect(10, b"p");
         peer.answer_close();
         peer.forget();
     });
     let (mut sender, mut receiver) = halves(server.addr());
     let sending = thread::spawn(move || {
-        sender.send_binary(&vec![9; LARGE]).expect("an open connection");
+        sender.send_binary(&vec![9; large_len]).expect("an open connection");
         sender.start_close(CloseCode::NORMAL, "").expect("an open connection");
     });
     for _ in 0..200 {
@@ -233,7 +233,7 @@ fn a_sending_half_that_waits_for_room_learns_of_the_end() {
             let outcome = receiver.receive_before(Instant::now() + DEADLINE).map(|message| message.is_some());
             assert!(matches!(outcome, Err(ReceiveError::Failed(_))), "{outcome:?}");
         });
-        assert_eq!(sender.send_binary(&vec![9; 8 << 20]), Err(SendError::Closed), "reset: {reset}");
+        assert_eq!(sender.send_binary(&vec![9; upload()]), Err(SendError::Closed), "reset: {reset}");
         receiving.join().expect("no panic");
         drop(sent);
         server.end();

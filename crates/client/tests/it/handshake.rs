@@ -1,7 +1,7 @@
 //! The server's answer to the opening handshake (RFC 6455, section 4.1): what is not right fails it, and nothing is sent behind the
 //! request.
 
-use crate::common::{Kind, SOON, Server, plain, request, through_both_faces};
+use crate::common::{Kind, LATER, Server, plain, request, through_both_faces};
 use framewright::handshake::HeadLimits;
 use framewright_client::{ClientRequest, ConnectError, Options, ResponseError};
 use std::time::{Duration, Instant};
@@ -67,7 +67,7 @@ fn opens(kind: Kind, request: impl FnOnce(ClientRequest) -> ClientRequest, answe
     subprotocol
 }
 
-// CLI-001; conformance 19.
+// Conformance 19.
 #[test]
 fn an_answer_that_is_no_101_is_returned_with_its_fields_and_its_body() {
     through_both_faces(|kind| {
@@ -100,7 +100,6 @@ fn an_answer_that_is_no_101_is_returned_with_its_fields_and_its_body() {
     });
 }
 
-// CLI-001.
 #[test]
 fn of_a_long_body_64_kib_are_kept() {
     through_both_faces(|kind| {
@@ -121,7 +120,7 @@ fn of_a_long_body_64_kib_are_kept() {
     });
 }
 
-// CLI-002, CLI-003; conformance 20, 21.
+// Conformance 20, 21.
 #[test]
 fn a_101_that_upgrades_to_something_else_or_to_nothing_fails() {
     through_both_faces(|kind| {
@@ -139,7 +138,7 @@ fn a_101_that_upgrades_to_something_else_or_to_nothing_fails() {
     });
 }
 
-// CLI-004, CLI-006; conformance 22, 48.
+// Conformance 22, 48.
 #[test]
 fn a_sec_websocket_accept_that_does_not_answer_the_key_fails() {
     through_both_faces(|kind| {
@@ -157,7 +156,7 @@ fn a_sec_websocket_accept_that_does_not_answer_the_key_fails() {
     });
 }
 
-// CLI-004: base64 knows two cases.
+// Base64 knows two cases.
 #[test]
 fn a_sec_websocket_accept_in_another_letter_case_fails() {
     through_both_faces(|kind| {
@@ -175,7 +174,7 @@ fn a_sec_websocket_accept_in_another_letter_case_fails() {
     });
 }
 
-// CLI-005, CLI-014, CLI-018; conformance 20, 21, 22, 132, 144.
+// Conformance 20, 21, 22, 132, 144.
 #[test]
 fn an_answer_may_say_it_in_other_words() {
     through_both_faces(|kind| {
@@ -204,7 +203,7 @@ fn an_answer_may_say_it_in_other_words() {
     });
 }
 
-// CLI-007; conformance 23.
+// Conformance 23.
 #[test]
 fn an_extension_that_was_not_offered_fails() {
     through_both_faces(|kind| {
@@ -216,7 +215,7 @@ fn an_extension_that_was_not_offered_fails() {
     });
 }
 
-// CLI-010; conformance 24, 49.
+// Conformance 24, 49.
 #[test]
 fn a_subprotocol_that_was_not_offered_fails() {
     let offer = |request: ClientRequest| {
@@ -238,12 +237,12 @@ fn a_subprotocol_that_was_not_offered_fails() {
         fails_for(kind, offer, &twice, ResponseError::RepeatedSubprotocol);
 
         assert_eq!(opens(kind, offer, &answer("chat.v1")).as_deref(), Some("chat.v1"));
-        // CLI-011: none is the server's to choose.
+        // None is the server's to choose.
         assert_eq!(opens(kind, offer, &switching(&RIGHT)), None);
     });
 }
 
-// CLI-012; conformance 9.
+// Conformance 9.
 #[test]
 fn a_status_line_that_is_none_fails() {
     through_both_faces(|kind| {
@@ -261,7 +260,7 @@ fn a_status_line_that_is_none_fails() {
     });
 }
 
-// CLI-013; conformance 96.
+// Conformance 96.
 #[test]
 fn an_endless_answer_ends_at_the_limits() {
     through_both_faces(|kind| {
@@ -287,7 +286,7 @@ fn an_endless_answer_ends_at_the_limits() {
     });
 }
 
-// CLI-016; conformance 126 to 131.
+// Conformance 126 to 131.
 #[test]
 fn field_lines_that_are_none_fail() {
     through_both_faces(|kind| {
@@ -305,7 +304,6 @@ fn field_lines_that_are_none_fail() {
     });
 }
 
-// CLI-019.
 #[test]
 fn a_server_that_leaves_before_its_answer_is_complete_is_an_error_at_once() {
     through_both_faces(|kind| {
@@ -344,7 +342,6 @@ fn a_server_that_leaves_before_its_answer_is_complete_is_an_error_at_once() {
     });
 }
 
-// CLI-020.
 #[test]
 fn a_server_that_accepts_and_never_answers_is_left_at_the_handshake_timeout() {
     through_both_faces(|kind| {
@@ -357,10 +354,10 @@ fn a_server_that_accepts_and_never_answers_is_left_at_the_handshake_timeout() {
                 peer.send(part);
                 peer.expect_gone();
             });
-            let options = Options { handshake_timeout: SOON, ..plain() };
+            let options = Options { handshake_timeout: LATER, ..plain() };
             let before = Instant::now();
             let Err(error) = kind.connect(request(server.addr()), &options) else { panic!("accepted") };
-            assert!(before.elapsed() >= SOON);
+            assert!(before.elapsed() >= LATER);
             // Of a refusal, what came so far tells more than that it took too long.
             match error {
                 ConnectError::HandshakeTimeout => {}
@@ -374,7 +371,7 @@ fn a_server_that_accepts_and_never_answers_is_left_at_the_handshake_timeout() {
     });
 }
 
-// CLI-013, CLI-020: the deadline is absolute.
+// The deadline is absolute.
 #[test]
 fn an_answer_that_trickles_in_does_not_put_off_the_handshake_timeout() {
     through_both_faces(|kind| {
@@ -385,7 +382,7 @@ fn an_answer_that_trickles_in_does_not_put_off_the_handshake_timeout() {
             }
             peer.forget();
         });
-        let options = Options { handshake_timeout: SOON, ..plain() };
+        let options = Options { handshake_timeout: LATER, ..plain() };
         let outcome = kind.connect(request(server.addr()), &options);
         assert!(matches!(outcome, Err(ConnectError::HandshakeTimeout)));
         server.end();

@@ -4,7 +4,7 @@ use crate::common::{Kind, Listener, Server, plain, request, through_both_faces};
 use framewright::handshake::{FieldName, FieldValue};
 use framewright_client::{ClientRequest, ConnectError, Options};
 
-// CLI-021, CLI-022; conformance 1, 4, 17, 99.
+// Conformance 1, 4, 17, 99.
 #[test]
 fn what_cannot_be_asked_for_is_refused_before_any_io() {
     for uri in [
@@ -61,7 +61,7 @@ fn what_cannot_be_asked_for_is_refused_before_any_io() {
     }
 }
 
-// CLI-023; conformance 2, 3, 9 to 14, 16.
+// Conformance 2, 3, 9 to 14, 16.
 #[test]
 fn the_request_is_what_section_4_1_asks_for() {
     through_both_faces(|kind| {
@@ -110,7 +110,7 @@ fn the_request_is_what_section_4_1_asks_for() {
     });
 }
 
-// CLI-024; conformance 14 (with erratum 3150).
+// Conformance 14 (with erratum 3150).
 #[test]
 fn every_handshake_has_a_fresh_key_of_16_octets_in_canonical_base64() {
     let listener = Listener::bind();

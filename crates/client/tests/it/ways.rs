@@ -26,7 +26,6 @@ fn greets(peer: &mut Peer) {
     peer.wait_gone();
 }
 
-// CLI-017.
 #[test]
 fn a_redirect_is_not_followed_unless_asked_for() {
     through_both_faces(|kind| {
@@ -39,7 +38,6 @@ fn a_redirect_is_not_followed_unless_asked_for() {
     });
 }
 
-// CLI-017.
 #[test]
 fn as_many_redirects_are_followed_as_are_allowed_and_a_loop_ends_there() {
     through_both_faces(|kind| {
@@ -83,7 +81,6 @@ fn as_many_redirects_are_followed_as_are_allowed_and_a_loop_ends_there() {
     });
 }
 
-// CLI-017.
 #[test]
 fn credentials_do_not_follow_to_another_origin() {
     through_both_faces(|kind| {
@@ -107,7 +104,7 @@ fn credentials_do_not_follow_to_another_origin() {
     });
 }
 
-// CLI-017, CLI-021: a server chooses no words of our next request.
+// A server chooses no words of our next request.
 #[test]
 fn a_redirect_to_what_is_no_websocket_uri_fails() {
     through_both_faces(|kind| {
@@ -126,7 +123,7 @@ fn closed_port() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
 }
 
-// CLI-064; conformance 6.
+// Conformance 6.
 #[test]
 fn the_next_address_is_tried_when_one_refuses() {
     through_both_faces(|kind| {
@@ -169,7 +166,6 @@ fn black_hole() -> (socket2::Socket, Vec<socket2::Socket>) {
     (listener, fillers)
 }
 
-// CLI-064.
 #[cfg(target_os = "linux")]
 #[test]
 fn the_next_address_is_tried_beside_one_that_does_not_answer_and_connecting_has_an_end() {
@@ -191,7 +187,7 @@ fn the_next_address_is_tried_beside_one_that_does_not_answer_and_connecting_has_
     });
 }
 
-// CLI-028; conformance 5.
+// Conformance 5.
 //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
 //# There MUST be no more than one connection in a
 //# CONNECTING state.  If multiple connections to the same IP address
@@ -235,7 +231,7 @@ fn a_second_connection_to_a_host_waits_until_the_first_is_open() {
     panic!("the first one failed");
 }
 
-// CLI-028: whoever gives up does not keep the others waiting.
+// Whoever gives up does not keep the others waiting.
 #[test]
 fn a_second_connection_goes_on_when_the_first_is_dropped() {
     let listener = Listener::bind();
@@ -260,7 +256,7 @@ fn through(kind: Kind, proxy: SocketAddr, credentials: &str) -> Result<Box<dyn F
     kind.connect(request, &Options { proxy: Some(proxy), ..plain() })
 }
 
-// CLI-029; conformance 6.
+// Conformance 6.
 #[test]
 fn a_proxy_is_asked_for_a_tunnel_and_nothing_is_sent_before_it_agrees() {
     through_both_faces(|kind| {
@@ -294,7 +290,6 @@ fn a_proxy_is_asked_for_a_tunnel_and_nothing_is_sent_before_it_agrees() {
     });
 }
 
-// CLI-029.
 #[test]
 fn a_proxy_that_does_not_agree_fails_the_connection() {
     through_both_faces(|kind| {
