@@ -8,7 +8,7 @@ pub trait Transport {
     /// Reads once into `target`, which is not empty.
     fn read(&mut self, target: &mut [u8]) -> Io;
 
-    /// Writes once from `slices`. A plain write serves one slice best: it costs less than a vectored
+    /// Writes once from `slices`, at least a byte unless it is blocked or lost. A plain write serves one slice best: it costs less than a vectored
     /// one.
     fn write(&mut self, slices: &[IoSlice<'_>]) -> Io;
 

@@ -3,7 +3,7 @@
 //!
 //! | question | decision |
 //! |---|---|
-//! | how much is read | once a turn, into the event loop's buffer or one of the connection's own (`parking`) |
+//! | how much is read | once a turn, into the event loop's buffer or one of the connection's own (`parking`); a client that reads ahead, up to 1 MiB |
 //! | a short read | has emptied a transport that says so, unless its end may lie behind ([`Ready::note_read`]) |
 //! | a failed write | ends our direction: what is queued is dropped, what has arrived is handed over |
 //! | a deadline | is judged after what has arrived was read, up to [`LAST_LOOK`]; that of writing after one more write |
@@ -29,12 +29,13 @@ pub struct Turn {
     pub connection: Connection,
     /// Bytes of an incomplete frame or message, or undecoded ones. `None` at rest.
     parked: Option<Box<RecvBuffer>>,
-    /// KiB read since a deadline has passed, or since writing has failed.
+    /// KiB read since a deadline has passed, or since writing has failed; each read is rounded up.
     looked: u16,
     /// `parked` may hold whole frames: decoding has stopped because the send queue is full, or for the
     /// sake of other connections.
     undecoded: bool,
-    /// The end of the stream was read, behind what is undecoded.
+    /// Nothing more will be read: the end of the stream was, or the transport has failed. What is
+    /// undecoded comes before that.
     eof: bool,
     /// Writing has failed. What had arrived before is still read.
     broken: bool,
@@ -72,7 +73,7 @@ pub trait Application<T> {
         self.on_event(current, Event::Message(message));
     }
 
-    /// Queues what was left for this connection elsewhere. Once a turn, before the write.
+    /// Queues what was left for this connection elsewhere. Once a turn, before its last write.
     fn queue(&mut self, connection: &mut Connection, now: Instant) {
         let _ = (connection, now);
     }
@@ -619,8 +620,9 @@ impl Turn {
     }
 
     /// The application has panicked in [`run`](Turn::run): fails the connection with 1011 (section
-    /// 7.4.1). What it was lent is dropped, and what had arrived is lost: where the next frame begins is
-    /// unknown. Other connections lose nothing.
+    /// 7.4.1). What it was lent is dropped, but for a transmit buffer in which something is queued.
+    /// What had arrived is lost: where the next frame begins is unknown. Other connections lose
+    /// nothing.
     #[cold]
     pub fn after_panic(&mut self, lent: &mut Lent, now: Instant) {
         lent.discard(&mut self.connection);
@@ -716,7 +718,7 @@ impl Turn {
         self.broken
     }
 
-    /// Whether the end of the stream was read.
+    /// Whether nothing more will be read: the end of the stream was, or the transport has failed.
     #[must_use]
     pub fn has_eof(&self) -> bool {
         self.eof

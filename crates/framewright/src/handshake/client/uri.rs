@@ -426,7 +426,7 @@ mod tests {
         }
     }
 
-    /// Row 99: what is not US-ASCII has to be encoded by whoever knows how.
+    /// What is not US-ASCII has to be encoded by whoever knows how.
     #[test]
     fn text_that_is_not_ascii_is_refused_and_says_what_to_do() {
         assert_eq!(WsUri::parse("ws://b\u{fc}cher.example/"), Err(UriError::NotAscii { at: 6 }));
