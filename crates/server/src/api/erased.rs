@@ -138,10 +138,14 @@ impl<H: Handler> Application<Stream> for Callbacks<'_, H> {
         match event {
             Event::Message(message) => self.on_message(current, message),
             Event::Chunk(chunk) => {
-                self.handler.on_chunk(&mut Socket::new(current, &self.own, self.state), chunk)
+                self.handler.on_chunk(&mut Socket::new(current, &self.own, self.state), chunk);
             }
-            Event::Ping(data) => self.handler.on_ping(&mut Socket::new(current, &self.own, self.state), data),
-            Event::Pong(data) => self.handler.on_pong(&mut Socket::new(current, &self.own, self.state), data),
+            Event::Ping(data) => {
+                self.handler.on_ping(&mut Socket::new(current, &self.own, self.state), data);
+            }
+            Event::Pong(data) => {
+                self.handler.on_pong(&mut Socket::new(current, &self.own, self.state), data);
+            }
             Event::Writable => {
                 self.handler.on_writable(&mut Socket::new(current, &self.own, self.state));
             }
