@@ -11,7 +11,7 @@ pub enum Decision<S> {
     Accept(Accept, S),
     /// Answer with this: a page, or a refusal. The connection is closed afterwards.
     Respond(Response),
-    /// The decision will come through the [`Deferred`] that was taken.
+    /// The decision will come through the [`Deferred`](crate::Deferred) that was taken.
     Deferred,
 }
 

@@ -56,7 +56,7 @@ impl<'a, 'b, S> Socket<'a, 'b, S> {
     /// Sends a message.
     ///
     /// # Errors
-    /// Those of [`Connection::send`]: closed, full, or a fragmented message in progress.
+    /// Those of [`Connection::send`](framewright::Connection::send): closed, full, or a fragmented message in progress.
     #[inline]
     pub fn send(&mut self, message: Message<'_>) -> Result<(), SendError> {
         if message.len() < WRITE_THROUGH {
@@ -94,7 +94,7 @@ impl<'a, 'b, S> Socket<'a, 'b, S> {
     /// Sends one fragment of a message, the last one with `last`.
     ///
     /// # Errors
-    /// Those of [`Connection::send_fragment`].
+    /// Those of [`Connection::send_fragment`](framewright::Connection::send_fragment).
     pub fn send_fragment(&mut self, data: Message<'_>, last: bool) -> Result<(), SendError> {
         if data.len() < WRITE_THROUGH {
             self.current.connection.send_fragment(data, last)
@@ -115,7 +115,7 @@ impl<'a, 'b, S> Socket<'a, 'b, S> {
     /// Sends a Ping with at most 125 octets.
     ///
     /// # Errors
-    /// Those of [`Connection::ping`].
+    /// Those of [`Connection::ping`](framewright::Connection::ping).
     pub fn ping(&mut self, data: &[u8]) -> Result<(), SendError> {
         self.current.connection.ping(data)
     }
@@ -123,7 +123,7 @@ impl<'a, 'b, S> Socket<'a, 'b, S> {
     /// Starts the closing handshake. Messages still arrive until the peer has answered.
     ///
     /// # Errors
-    /// Those of [`Connection::close`].
+    /// Those of [`Connection::close`](framewright::Connection::close).
     pub fn close(&mut self, code: Option<CloseCode>, reason: &str) -> Result<(), SendError> {
         self.current.connection.close(code, reason)
     }
