@@ -109,6 +109,25 @@ pub struct Current<'a, T> {
     broken: &'a mut bool,
 }
 
+impl<T> Current<'_, T> {
+    /// Hands over everything decoded. Returns whether there is room to send, which is told later.
+    //
+    // A function by itself: the registers are the messages' own.
+    #[inline(never)]
+    fn hand_over(&mut self, rx: &mut RecvBuffer, application: &mut impl Application<T>) -> bool {
+        let mut has_room = false;
+        while self.connection.wants_read() {
+            match self.connection.next_event(self.now, rx) {
+                Some(Event::Message(message)) => application.on_message(self, message),
+                Some(Event::Writable) => has_room = true,
+                Some(event) => application.on_event(self, event),
+                None => break,
+            }
+        }
+        has_room
+    }
+}
+
 impl<T: Transport> Current<'_, T> {
     /// Sends a long message from where it lies: `send` queues it with
     /// [`Connection::send_through`] or [`Connection::send_fragment_through`], which write what the
@@ -290,15 +309,7 @@ impl Turn {
             // The end is told when what is queued has been written.
             let Turn { connection, broken, .. } = self;
             let mut current = Current { connection, transport, now, broken };
-            let mut has_room = false;
-            while current.connection.wants_read() {
-                match current.connection.next_event(now, rx) {
-                    Some(Event::Message(message)) => application.on_message(&mut current, message),
-                    Some(Event::Writable) => has_room = true,
-                    Some(event) => application.on_event(&mut current, event),
-                    None => break,
-                }
-            }
+            let has_room = current.hand_over(rx, application);
             // Room is told behind what has arrived: an application that fills it at once would never
             // hear its peer. There is none where nothing leaves any more.
             if has_room && current.connection.is_writable() && !*current.broken {
@@ -438,8 +449,7 @@ impl Turn {
         now: Instant,
         application: &mut A,
     ) {
-        let mut nothing = RecvBuffer::new();
-        let Some(event) = self.connection.next_event(now, &mut nothing) else { return };
+        let Some(event) = self.connection.pending_event() else { return };
         let event = match event {
             Event::Writable if self.broken => return,
             Event::Closed(closure) => Event::Closed(self.corrected(closure)),

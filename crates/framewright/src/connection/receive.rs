@@ -50,7 +50,7 @@ impl Connection {
             Message::Text(text)
         } else {
             self.fail_with(now, Error::Peer(PeerMisbehaved::InvalidUtf8));
-            return self.pending_event().map(|event| event.resolve(rx));
+            return self.pending_event();
         };
         self.count_received(message.len(), true);
         Some(Event::Message(message))
@@ -63,7 +63,7 @@ impl Connection {
             None => self.next_unresolved(now, rx)?,
             Some((OpCode::Text, range)) if utf8::whole(rx.bytes(range.clone())).is_none() => {
                 self.fail_with(now, Error::Peer(PeerMisbehaved::InvalidUtf8));
-                self.pending_event()?
+                self.take_pending()?
             }
             Some((opcode, range)) => {
                 self.count_received(range.len(), true);
@@ -119,8 +119,17 @@ impl Connection {
         self.writable || self.is_closure_due()
     }
 
-    /// The next event that needs no octets.
-    pub(super) fn pending_event(&mut self) -> Option<UnresolvedEvent> {
+    /// The next event that needs no octets, as [`next_event`](Connection::next_event) gives it from an empty buffer:
+    /// [`Event::Writable`] or [`Event::Closed`]. `None` when [`has_event`](Connection::has_event) is false.
+    #[inline(never)]
+    pub fn pending_event(&mut self) -> Option<Event<'static>> {
+        if std::mem::take(&mut self.writable) {
+            return Some(Event::Writable);
+        }
+        self.report_closure().map(Event::Closed)
+    }
+
+    fn take_pending(&mut self) -> Option<UnresolvedEvent> {
         if std::mem::take(&mut self.writable) {
             return Some(UnresolvedEvent::Writable);
         }
@@ -132,7 +141,7 @@ impl Connection {
     fn next_unresolved(&mut self, now: Instant, rx: &mut RecvBuffer) -> Option<UnresolvedEvent> {
         loop {
             if self.has_event() {
-                return self.pending_event();
+                return self.take_pending();
             }
             if self.is_closed() {
                 rx.clear();

@@ -1,7 +1,7 @@
 //! Backpressure: what waits is bounded, and whoever was refused is told when there is room.
 
 use crate::support::{ROLES, binary, endpoint, from_peer, sent};
-use framewright::{Config, Message, Prepared, Role, SendError};
+use framewright::{Config, Event, Message, Prepared, Role, SendError};
 use framewright_testkit::app::Behaviour;
 use framewright_testkit::endpoint::{Endpoint, Seen};
 use framewright_testkit::net::{Net, Settings};
@@ -284,5 +284,22 @@ fn a_message_is_received_while_the_transport_is_blocked_below_the_mark() {
         endpoint.connection.send_binary(&[0; 500]).unwrap();
         endpoint.feed(&from_peer(role, "binary \"in\""));
         assert_eq!(endpoint.events, [binary(b"in")]);
+    }
+}
+
+#[test]
+fn what_needs_no_octets_is_given_without_a_buffer_each_once() {
+    for role in ROLES {
+        let mut endpoint = blocked(role, Behaviour::Silent);
+        assert_eq!(endpoint.connection.pending_event(), None);
+        endpoint.connection.send_binary(&[0; 2000]).unwrap();
+        endpoint.room = usize::MAX;
+        endpoint.transmit();
+        assert_eq!(endpoint.connection.pending_event(), Some(Event::Writable));
+        assert_eq!(endpoint.connection.pending_event(), None);
+        endpoint.connection.abort(endpoint.now);
+        let Some(Event::Closed(closure)) = endpoint.connection.pending_event() else { panic!("the end") };
+        assert_eq!(Some(&closure), endpoint.connection.closure().as_ref());
+        assert_eq!(endpoint.connection.pending_event(), None);
     }
 }
