@@ -23,7 +23,7 @@ pub(crate) fn start(args: &[&str]) -> anyhow::Result<ServerProcess> {
 }
 
 /// The program to start: the one that `FRAMEWRIGHT_BIN` names, else a fresh release build.
-fn program() -> anyhow::Result<PathBuf> {
+pub(crate) fn program() -> anyhow::Result<PathBuf> {
     if let Some(path) = env::var_os("FRAMEWRIGHT_BIN") {
         let path = PathBuf::from(path);
         ensure!(path.is_file(), "FRAMEWRIGHT_BIN names no file: {}", path.display());

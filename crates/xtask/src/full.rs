@@ -7,6 +7,7 @@
 //! | `blocking-takeover`, `mio-shared` | likewise: the two APIs of the client |
 //! | `mio-off` | CI has it with the blocking API; what is sent and received does not depend on the API |
 //! | `fuzz` | five minutes a target find what twenty seconds do not; a smoke test only shows that nothing is easily found |
+//! | `soak` | twenty minutes between bad peers; CI has one |
 //! | `tests-anywhere` | the tests twelve times; CI runs them once, and they fail elsewhere only if they depend on a machine |
 //!
 //! A part is another chore, run with the same program.
@@ -39,7 +40,7 @@ struct Part {
     arguments: &'static [&'static str],
 }
 
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     Part { name: "server-takeover", arguments: &["autobahn", "server", "--compress", "takeover"] },
     Part { name: "stream-shared", arguments: &["autobahn", "server", "--stream", "--compress", "shared"] },
     Part {
@@ -49,6 +50,7 @@ const PARTS: [Part; 7] = [
     Part { name: "mio-shared", arguments: &["autobahn", "client", "--face", "mio", "--compress", "shared"] },
     Part { name: "mio-off", arguments: &["autobahn", "client", "--face", "mio", "--compress", "off"] },
     Part { name: "fuzz", arguments: &["fuzz-smoke", "--seconds", "300"] },
+    Part { name: "soak", arguments: &["soak", "--minutes", "20"] },
     Part { name: "tests-anywhere", arguments: &["tests-anywhere"] },
 ];
 

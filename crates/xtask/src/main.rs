@@ -11,6 +11,7 @@
 //! | `fuzz-smoke` | a short run of each fuzz target finds nothing |
 //! | `instructions` | the hot paths take no more instructions than before |
 //! | `peers` | WebSocket clients and servers of other projects exchange compressed messages with ours, also through a proxy |
+//! | `soak` | between bad peers of all kinds a server serves its good ones, and gives back what the others held |
 //! | `tests-anywhere` | the tests pass on a busy machine, and with the smallest and the largest buffers of the kernel |
 //!
 //! Each ends with a line `N passed, M failed`, and with exit code 1 if it found a failure.
@@ -35,6 +36,7 @@ mod full;
 mod fuzz_smoke;
 mod instructions;
 mod peers;
+mod soak;
 mod tests_anywhere;
 mod wire;
 
@@ -67,6 +69,8 @@ enum Chore {
     Instructions(instructions::Options),
     /// Exchange compressed messages with Node's `ws` and Python's `websockets`, and look at them on the wire; also through a proxy.
     Peers(peers::Options),
+    /// Run a server between bad peers of all kinds, and look whether the good ones notice.
+    Soak(soak::Options),
     /// Run the tests beside a load, and with the smallest and the largest buffers of the kernel.
     TestsAnywhere(tests_anywhere::Options),
 }
@@ -81,6 +85,7 @@ fn main() -> ExitCode {
         Chore::FuzzSmoke(options) => fuzz_smoke::run(&options),
         Chore::Instructions(options) => instructions::run(&options),
         Chore::Peers(options) => peers::run(&options),
+        Chore::Soak(options) => soak::run(&options),
         Chore::TestsAnywhere(options) => tests_anywhere::run(&options),
     };
     match result {
