@@ -179,7 +179,7 @@ impl ServerBuilder {
         let routes = plan_routes(self.routes, &self.options)?;
         let loops = (0..self.workers).map(|_| prepare()).collect::<io::Result<Vec<_>>>()?;
         let mailboxes = loops.iter().map(|(_, mailbox)| Arc::clone(mailbox)).collect();
-        let counters = Counters::new(self.limits.max_connections, self.limits.max_connections_per_ip);
+        let counters = Counters::new(&self.limits);
         #[cfg(feature = "deflate")]
         let compression = DeflateMemory::new(self.limits.compression_memory);
         #[cfg(not(feature = "deflate"))]

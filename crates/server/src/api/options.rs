@@ -74,9 +74,15 @@ pub struct ServerLimits {
     /// How many connections may be open, in all phases and all workers. Default `None`: as many as there are descriptors.
     /// More are answered with 503; of those, no more than 512 at a time: what is beyond is closed without an answer.
     pub max_connections: Option<usize>,
-    /// How many connections may be open from one IP address. Default `None`. More are answered with 503. Behind a proxy all
-    /// connections come from the proxy's address: leave it off there.
+    /// How many connections may be open from one IP address, of IPv6 from one network. Default `None`. More are answered with
+    /// 503. Behind a proxy all connections come from the proxy's address: leave it off there.
     pub max_connections_per_ip: Option<usize>,
+    /// How many bits of an IPv6 address tell whom [`max_connections_per_ip`](Self::max_connections_per_ip) counts a connection
+    /// with, from 0 (all of IPv6 together) to 128 (each address for itself); more is taken as 128. Default 64, a subnet
+    /// (RFC 4291, section 2.5.1): who has one address of it can come from each of its 2^64. Providers often give a customer
+    /// many subnets: 56 or 48 counts those together. An IPv4 address written as one of IPv6
+    /// (`::ffff:192.0.2.1`) counts as the IPv4 address.
+    pub ipv6_prefix: u8,
     /// What `Retry-After` says with a 503. Default 5 s.
     pub retry_after: Duration,
     /// How many octets compression may hold, over all workers. Default 64 MiB. Where a connection's context takeover does not fit,
@@ -93,6 +99,7 @@ impl Default for ServerLimits {
             handshake_timeout: Duration::from_secs(10),
             max_connections: None,
             max_connections_per_ip: None,
+            ipv6_prefix: 64,
             retry_after: Duration::from_secs(5),
             #[cfg(feature = "deflate")]
             compression_memory: 64 << 20,

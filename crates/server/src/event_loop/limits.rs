@@ -1,8 +1,9 @@
 //! How many connections there are, in the whole server and from each address.
 
+use crate::api::options::ServerLimits;
 use crate::guard::lock;
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -26,6 +27,7 @@ struct Totals {
 #[derive(Debug)]
 struct ByIp {
     most: usize,
+    ipv6_prefix: u8,
     open: Mutex<HashMap<IpAddr, usize>>,
 }
 
@@ -36,7 +38,7 @@ pub(crate) struct Counted(Arc<CountedBy>);
 #[derive(Debug)]
 struct CountedBy {
     totals: Arc<Totals>,
-    /// The address, if it is counted.
+    /// The address, or the first of its network, if it is counted.
     ip: Option<IpAddr>,
 }
 
@@ -48,11 +50,13 @@ pub(crate) enum Refused {
 }
 
 impl Counters {
-    pub(crate) fn new(most: Option<usize>, most_by_ip: Option<usize>) -> Counters {
+    pub(crate) fn new(limits: &ServerLimits) -> Counters {
+        let ipv6_prefix = limits.ipv6_prefix;
+        let by_ip = |most| ByIp { most, ipv6_prefix, open: Mutex::new(HashMap::new()) };
         let totals = Arc::new(Totals {
             open: AtomicUsize::new(0),
-            most: most.unwrap_or(usize::MAX),
-            by_ip: most_by_ip.map(|most| ByIp { most, open: Mutex::new(HashMap::new()) }),
+            most: limits.max_connections.unwrap_or(usize::MAX),
+            by_ip: limits.max_connections_per_ip.map(by_ip),
         });
         Counters { uncounted_ip: Arc::new(CountedBy { totals: Arc::clone(&totals), ip: None }), totals }
     }
@@ -66,6 +70,7 @@ impl Counters {
         }
         let mut counted = Counted(Arc::clone(&self.uncounted_ip));
         if let (Some(by_ip), Some(ip)) = (by_ip, ip) {
+            let ip = counted_as(ip, by_ip.ipv6_prefix);
             let mut open = lock(&by_ip.open);
             if open.get(&ip).copied().unwrap_or(0) >= by_ip.most {
                 return Err(Refused::ConnectionsFromAddress);
@@ -78,6 +83,19 @@ impl Counters {
 
     pub(crate) fn open(&self) -> usize {
         self.totals.open.load(Ordering::Relaxed)
+    }
+}
+
+/// Whom a connection from `ip` is counted with. A peer has a whole subnet of IPv6 to come from (RFC 4291, section 2.5.1:
+/// 2^64 addresses).
+fn counted_as(ip: IpAddr, ipv6_prefix: u8) -> IpAddr {
+    // A socket for both families shows peers of IPv4 as ::ffff:a.b.c.d.
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => IpAddr::V4(ip),
+        IpAddr::V6(ip) => {
+            let mask = u128::MAX.checked_shl(128_u32.saturating_sub(ipv6_prefix.into())).unwrap_or(0);
+            IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & mask))
+        }
     }
 }
 
@@ -101,9 +119,17 @@ impl Drop for Counted {
 mod tests {
     use super::*;
 
+    fn counters(max_connections: Option<usize>, max_connections_per_ip: Option<usize>) -> Counters {
+        Counters::new(&ServerLimits { max_connections, max_connections_per_ip, ..ServerLimits::default() })
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
     #[test]
     fn limits_hold_and_dropped_connections_make_room() {
-        let counters = Counters::new(Some(3), Some(2));
+        let counters = counters(Some(3), Some(2));
         let (a, b) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
         let first = counters.count(Some(a)).unwrap();
         let _second = counters.count(Some(a)).unwrap();
@@ -114,5 +140,49 @@ mod tests {
         drop(first);
         let _again = counters.count(Some(a)).unwrap();
         assert_eq!(counters.open(), 3);
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_network_are_counted_together() {
+        let counters = counters(None, Some(2));
+        let one = counters.count(Some(ip("2001:db8:1:2::1"))).unwrap();
+        let _other = counters.count(Some(ip("2001:db8:1:2:ffff:ffff:ffff:ffff"))).unwrap();
+        let third = ip("2001:db8:1:2:8000::");
+        assert_eq!(counters.count(Some(third)).unwrap_err(), Refused::ConnectionsFromAddress);
+        let _neighbour = counters.count(Some(ip("2001:db8:1:3::1"))).unwrap();
+        drop(one);
+        let _third = counters.count(Some(third)).unwrap();
+        assert_eq!(counters.count(Some(ip("2001:db8:1:2::1"))).unwrap_err(), Refused::ConnectionsFromAddress);
+    }
+
+    #[test]
+    fn a_mapped_address_counts_as_what_it_stands_for() {
+        let counters = counters(None, Some(2));
+        let _mapped = counters.count(Some(ip("::ffff:192.0.2.1"))).unwrap();
+        let _plain = counters.count(Some(ip("192.0.2.1"))).unwrap();
+        for again in ["::ffff:192.0.2.1", "192.0.2.1"] {
+            assert_eq!(counters.count(Some(ip(again))).unwrap_err(), Refused::ConnectionsFromAddress);
+        }
+        // Those of IPv4 have no network, and those that are mapped none in IPv6.
+        counters.count(Some(ip("192.0.2.2"))).unwrap();
+        counters.count(Some(ip("::ffff:192.0.2.3"))).unwrap();
+    }
+
+    #[test]
+    fn the_prefix_of_a_network_is_any_number_of_bits() {
+        let (all_ones, ipv4) = (ip("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"), ip("255.255.255.255"));
+        for (prefix, network) in [
+            (0, "::"),
+            (1, "8000::"),
+            (48, "ffff:ffff:ffff::"),
+            (56, "ffff:ffff:ffff:ff00::"),
+            (64, "ffff:ffff:ffff:ffff::"),
+            (127, "ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe"),
+            (128, "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+            (255, "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+        ] {
+            assert_eq!(counted_as(all_ones, prefix), ip(network), "/{prefix}");
+            assert_eq!(counted_as(ipv4, prefix), ipv4);
+        }
     }
 }

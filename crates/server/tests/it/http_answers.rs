@@ -8,6 +8,7 @@ use framewright_server::{
     StatusCode,
 };
 use std::io::Read;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -394,6 +395,29 @@ fn connections_over_the_limit_of_their_address_get_503_and_others_do_not() {
     first.leave();
     wait_until("one connection", || server.handle().connections() == 1);
     server.open("/ws");
+}
+
+/// A socket for both families shows a peer of IPv4 under another address.
+#[test]
+fn a_peer_of_ipv4_is_counted_once_through_whichever_socket_it_comes() {
+    let (scripted, _seen) = Scripted::echo();
+    let limits = ServerLimits { max_connections_per_ip: Some(1), ..ServerLimits::default() };
+    let both = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::STREAM, None).expect("a socket");
+    both.set_only_v6(false).expect("an option of the socket");
+    both.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)).into()).expect("a port");
+    both.listen(16).expect("a port");
+    let port = both.local_addr().ok().and_then(|addr| addr.as_socket()).expect("an address").port();
+    let builder = Server::builder().limits(limits).route("/ws", scripted);
+    let builder = builder.listen("127.0.0.1:0").expect("a port").listener(both.into()).expect("a listener");
+    let server = TestServer::run(builder.build().expect("a server"));
+    let first = server.open("/ws");
+    let through_both = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut refused = Client::connect(through_both);
+    check("over the limit", &refused.answer(), 503);
+    refused.expect_end();
+    first.leave();
+    wait_until("nobody", || server.handle().connections() == 0);
+    Client::connect(through_both).open("/ws");
 }
 
 #[test]
