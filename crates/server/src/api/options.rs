@@ -72,7 +72,8 @@ pub struct ServerLimits {
     /// silence nor an octet now and then extends it.
     pub handshake_timeout: Duration,
     /// How many connections may be open, in all phases and all workers. Default `None`: as many as there are descriptors.
-    /// More are answered with 503; of those, no more than 512 at a time: what is beyond is closed without an answer.
+    /// More are answered with 503 at once, however many; for a second at the most such a connection stays, for its peer to read
+    /// that, and each worker keeps the last 512 of them.
     pub max_connections: Option<usize>,
     /// How many connections may be open from one IP address, of IPv6 from one network. Default `None`. More are answered with
     /// 503. Behind a proxy all connections come from the proxy's address: leave it off there.

@@ -72,9 +72,9 @@ impl Slot {
         }
     }
 
-    /// Whether this connection is over a limit, and only here to be told so.
-    pub(crate) fn is_uncounted(&self) -> bool {
-        self.counted.is_none()
+    /// False for a connection over a limit, which is only here to be told so.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.counted.is_some()
     }
 
     /// Does what there is to do, through as many phases as it leads.

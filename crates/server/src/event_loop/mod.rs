@@ -21,6 +21,7 @@ use crate::guard::guarded;
 use framewright::handshake::Refusal;
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -33,7 +34,8 @@ const FIRST_LISTENER: usize = usize::MAX - 1;
 /// How many events one wait takes from the kernel.
 const EVENTS: usize = 1024;
 
-/// How many connections over a limit are told so at a time; more are closed without a word.
+/// How many connections over a limit the loop keeps for a moment after they were told so, for their peers to read it. The
+/// oldest goes for one more.
 const REFUSED_AT_ONCE: usize = 512;
 
 pub(crate) struct EventLoop {
@@ -54,8 +56,8 @@ pub(crate) struct EventLoop {
     due: Vec<(Tick, Key)>,
     /// When the server stops at the latest, once it does.
     stop_at: Option<Instant>,
-    /// Connections that were accepted over a limit, to be refused.
-    refused: usize,
+    /// The last connections that were refused over a limit. Some have gone.
+    refused: VecDeque<Key>,
 }
 
 /// Makes the poll of a loop and its mailbox, before the loop itself: the mailboxes have to know each other first.
@@ -90,7 +92,7 @@ impl EventLoop {
             commands: Vec::new(),
             due: Vec::new(),
             stop_at: None,
-            refused: 0,
+            refused: VecDeque::new(),
         })
     }
 
@@ -187,9 +189,7 @@ impl EventLoop {
 
     fn remove(&mut self, key: Key) {
         let Some(slot) = self.slots.remove(key) else { return };
-        if slot.is_uncounted() {
-            self.refused -= 1;
-        } else {
+        if slot.is_counted() {
             self.context.mailbox.load.fetch_sub(1, Ordering::Relaxed);
         }
         // What the connection carries is the application's, and may panic when it is dropped.
@@ -237,10 +237,8 @@ impl EventLoop {
         self.insert(stream, opening, Some(counted));
     }
 
+    /// Answers with 503. The answer fits into the empty buffer of a new socket, so it is on its way at once.
     fn refuse(&mut self, stream: Stream, peer: Option<PeerAddr>, refused: Refused) {
-        if self.refused >= REFUSED_AT_ONCE {
-            return;
-        }
         tracing::debug!(
             ?peer,
             ?refused,
@@ -250,32 +248,38 @@ impl EventLoop {
         let limits = &self.context.server.limits;
         let refusal = Refusal::TooManyConnections { retry_after: limits.retry_after };
         let opening = Opening::refused(refusal, limits.handshake_timeout, self.context.now);
-        self.refused += 1;
-        self.insert(stream, opening, None);
+        if self.refused.len() >= REFUSED_AT_ONCE
+            && let Some(oldest) = self.refused.pop_front()
+        {
+            self.remove(oldest);
+        }
+        let inserted = self.insert(stream, opening, None);
+        self.refused.extend(inserted);
     }
 
-    fn insert(&mut self, stream: Stream, opening: Opening, counted: Option<Counted>) {
+    /// Gives a connection its place and its first turn. Returns its key, if there was a place; the turn may have been its last.
+    fn insert(&mut self, stream: Stream, opening: Opening, counted: Option<Counted>) -> Option<Key> {
         let slot = Slot::new(stream, opening, counted);
-        let uncounted = slot.is_uncounted();
+        let is_counted = slot.is_counted();
         let Some(key) = self.slots.insert(slot) else {
             tracing::error!("no place for another connection");
-            if uncounted {
-                self.refused -= 1;
-            } else {
+            if is_counted {
                 self.context.mailbox.load.fetch_sub(1, Ordering::Relaxed);
             }
-            return;
+            return None;
         };
         let registry = self.poll.registry();
         let slot = self.slots.get_mut(key).expect("just inserted");
         let interests = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = registry.register(&mut slot.stream, key.token(), interests) {
             tracing::warn!(%error, "a connection could not be watched");
-            return self.remove(key);
+            self.remove(key);
+            return None;
         }
         // The request is often there already; looking now saves a turn of the loop.
         slot.ready.read = true;
         self.take_turn(key);
+        Some(key)
     }
 
     fn handle_commands(&mut self) {

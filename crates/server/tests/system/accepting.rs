@@ -35,6 +35,29 @@ fn two_thousand_connections_at_once_are_all_served() {
     }
 }
 
+/// More than the server keeps at a time, all there before any of them reads or leaves.
+#[test]
+fn however_many_come_over_a_limit_each_is_told_so() {
+    let descriptors = rlimit::increase_nofile_limit(u64::MAX).expect("a limit");
+    let count = usize::try_from(descriptors.saturating_sub(1000) / 2).unwrap_or(usize::MAX).min(1300);
+    for workers in [1, 2] {
+        let (probe, _watch) = Probe::echo();
+        let limits = ServerLimits { max_connections: Some(1), ..ServerLimits::default() };
+        let server = TestServer::start(|builder| ws(probe)(builder.workers(workers).limits(limits)));
+        let mut first = server.open("/ws");
+        let refused: Vec<Client> = (0..count).map(|_| server.connect()).collect();
+        for mut client in refused {
+            let answer = client.answer();
+            assert_eq!(answer.status, 503);
+            assert_eq!(answer.field("Retry-After"), Some("5"));
+            client.expect_gone();
+        }
+        assert_eq!(server.handle().connections(), 1);
+        first.send_text("still here");
+        first.expect_text("still here");
+    }
+}
+
 /// Tells whom it takes the peer for.
 struct WhoIsThere(Sender<Option<PeerAddr>>);
 
