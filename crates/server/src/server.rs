@@ -115,7 +115,8 @@ impl ServerHandle {
         let now = Instant::now();
         let at = now.checked_add(grace).unwrap_or_else(|| now + Duration::from_secs(365 * 86400));
         for mailbox in &self.mailboxes {
-            mailbox.post(Command::Stop(at));
+            // One that has ended has stopped.
+            let _ = mailbox.post(Command::Stop(at));
         }
     }
 

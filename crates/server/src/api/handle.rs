@@ -275,7 +275,8 @@ impl Remote {
             !std::mem::replace(&mut queue.announced, true)
         };
         if announce {
-            self.mailbox.post(Command::Attend(self.key));
+            // A loop that has ended has none to attend to.
+            let _ = self.mailbox.post(Command::Attend(self.key));
         }
         Ok(())
     }
@@ -290,7 +291,8 @@ impl Remote {
             std::mem::replace(&mut queue.abort, true)
         };
         if !again {
-            self.mailbox.post(Command::Attend(self.key));
+            // A loop that has ended has none to attend to.
+            let _ = self.mailbox.post(Command::Attend(self.key));
         }
         Ok(())
     }

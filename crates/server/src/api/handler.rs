@@ -180,15 +180,16 @@ impl<S: Send + 'static> Deferred<S> {
     /// [`Decision::Deferred`] counts as none, and answers 500.
     pub fn decide(mut self, decision: Decision<S>) {
         self.decided = true;
-        self.mailbox.post(Command::Decide(self.key, decision.erase()));
+        // Once the loop has ended nobody waits.
+        let _ = self.mailbox.post(Command::Decide(self.key, decision.erase()));
     }
 }
 
 impl<S: Send + 'static> Drop for Deferred<S> {
     fn drop(&mut self) {
         if !self.decided {
-            self.mailbox
-                .post(Command::Decide(self.key, ErasedDecision::Respond(Refusal::Internal.to_response())));
+            let refused = ErasedDecision::Respond(Refusal::Internal.to_response());
+            let _ = self.mailbox.post(Command::Decide(self.key, refused));
         }
     }
 }

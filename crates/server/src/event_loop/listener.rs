@@ -17,6 +17,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How many connections one turn of the loop accepts, so that a flood of them does not keep it from the others.
 const ACCEPT_AT_ONCE: usize = 64;
 
+/// How often that many are accepted until the longest queue is empty.
+pub(crate) const LONGEST_QUEUE: usize = 1 + BACKLOG as usize / ACCEPT_AT_ONCE;
+
 /// How many connections the system may hold that are not accepted yet; it may hold fewer by its own limit. With the 128 that
 /// mio asks for, a burst makes it drop the peers' handshakes, which then take seconds, or leave them with half a connection.
 const BACKLOG: i32 = 4096;
@@ -24,6 +27,23 @@ const BACKLOG: i32 = 4096;
 /// A frame should leave when it is written. Where accepted sockets have the option `TCP_NODELAY` from the one that listens,
 /// setting it there saves a system call for each connection.
 const INHERITS_NODELAY: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+/// A filter that lets all segments of TCP pass but those that ask for a new connection: all others have the flag ACK, except
+/// for a reset of one that is not established. The flags are the octet 13 of the header (RFC 9293, section 3.1).
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const WITHOUT_SYN: [socket2::SockFilter; 4] = {
+    use socket2::SockFilter;
+    const LOAD_OCTET: u16 = 0x30;
+    const JUMP_IF_SET: u16 = 0x45;
+    const RETURN: u16 = 0x06;
+    const ACK: u32 = 0x10;
+    [
+        SockFilter::new(LOAD_OCTET, 0, 0, 13),
+        SockFilter::new(JUMP_IF_SET, 0, 1, ACK),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+        SockFilter::new(RETURN, 0, 0, 0),
+    ]
+};
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +79,8 @@ enum ListenSocket {
 pub(crate) struct Listener {
     socket: ListenSocket,
     addr: ListenAddr,
+    /// Bound here, so that its queue is ours; else somebody else may have the socket too, and go on with it.
+    is_ours: bool,
     /// The socket's file, which is ours to remove.
     #[cfg(unix)]
     file: Option<PathBuf>,
@@ -72,7 +94,11 @@ pub(crate) struct Listener {
 impl Listener {
     pub(crate) fn bind(addr: SocketAddr) -> io::Result<Listener> {
         let bound = bind_tcp(addr).and_then(Listener::from_tcp);
-        bound.map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {addr}: {error}")))
+        let ours = bound.map(|mut listener| {
+            listener.is_ours = true;
+            listener
+        });
+        ours.map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {addr}: {error}")))
     }
 
     pub(crate) fn from_tcp(listener: std::net::TcpListener) -> io::Result<Listener> {
@@ -88,6 +114,7 @@ impl Listener {
         Ok(Listener {
             socket: ListenSocket::Tcp(socket),
             addr,
+            is_ours: false,
             #[cfg(unix)]
             file: None,
             ready: true,
@@ -114,7 +141,7 @@ impl Listener {
             bound => bound?,
         };
         let mut listener = Listener::from_unix(socket)?;
-        listener.file = Some(path.to_owned());
+        (listener.is_ours, listener.file) = (true, Some(path.to_owned()));
         Ok(listener)
     }
 
@@ -125,6 +152,7 @@ impl Listener {
         Ok(Listener {
             socket: ListenSocket::Unix(mio::net::UnixListener::from_std(listener)),
             addr: ListenAddr::Unix(path),
+            is_ours: false,
             file: None,
             ready: true,
             paused_until: None,
@@ -146,6 +174,36 @@ impl Listener {
 
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         registry.register(self.source(), token, Interest::READABLE)
+    }
+
+    pub(crate) fn is_ours(&self) -> bool {
+        self.is_ours
+    }
+
+    /// Lets nobody new in; those who are already in the queue, or have begun to connect, can still be accepted. Returns whether
+    /// it could be done. Only for sockets that are ours: whoever else has the socket would get nobody any more.
+    pub(crate) fn refuse_new(&mut self) -> bool {
+        match &self.socket {
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            ListenSocket::Tcp(listener) => {
+                socket2::SockRef::from(listener).attach_filter(&WITHOUT_SYN).is_ok()
+            }
+            #[cfg(not(any(target_os = "linux", target_os = "android")))]
+            ListenSocket::Tcp(_) => false,
+            #[cfg(unix)]
+            ListenSocket::Unix(_) => {
+                self.remove_file();
+                true
+            }
+        }
+    }
+
+    #[cfg(unix)]
+    fn remove_file(&mut self) {
+        if let Some(file) = self.file.take() {
+            // Somebody may have removed it before.
+            let _ = std::fs::remove_file(file);
+        }
     }
 
     /// Accepts what there is, up to a number, and hands it to `admit`. Returns how long to wait before the next try, if not for
@@ -238,10 +296,7 @@ fn is_stale(path: &Path) -> bool {
 #[cfg(unix)]
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Some(file) = &self.file {
-            // Somebody may have removed it before.
-            let _ = std::fs::remove_file(file);
-        }
+        self.remove_file();
     }
 }
 

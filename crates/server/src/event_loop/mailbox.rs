@@ -41,16 +41,14 @@ impl Mailbox {
         Mailbox { commands: Mutex::new(Some(Vec::new())), waker, load: AtomicUsize::new(0) }
     }
 
-    /// Queues a command. The loop is woken by the first one of a batch only. When it has ended the command is dropped, and a
-    /// connection that came with it closed.
-    pub(crate) fn post(&self, command: Command) {
+    /// Queues a command. The loop is woken by the first one of a batch only.
+    ///
+    /// # Errors
+    /// The command, if the loop has ended.
+    pub(crate) fn post(&self, command: Command) -> Result<(), Command> {
         let first = {
             let mut queue = lock(&self.commands);
-            let Some(commands) = &mut *queue else {
-                // What is dropped may be the application's, and post something: not under the lock.
-                drop(queue);
-                return drop(command);
-            };
+            let Some(commands) = &mut *queue else { return Err(command) };
             commands.push(command);
             commands.len() == 1
         };
@@ -58,6 +56,7 @@ impl Mailbox {
             // Only a lack of kernel memory does this; the command is seen with the loop's next event.
             tracing::error!(%error, "an event loop could not be woken");
         }
+        Ok(())
     }
 
     /// Takes everything queued, leaving the emptied `batch` as the next queue.
@@ -68,10 +67,18 @@ impl Mailbox {
         }
     }
 
-    /// The loop has ended: drops everything queued, and everything to come.
-    pub(crate) fn close(&self) {
-        let commands = lock(&self.commands).take();
-        drop(commands);
+    /// The loop has ended: takes nothing more, and gives back what was queued.
+    pub(crate) fn close(&self) -> Vec<Command> {
+        lock(&self.commands).take().unwrap_or_default()
+    }
+
+    /// The same, but only if nothing is queued. Returns whether the mailbox is closed.
+    pub(crate) fn close_if_empty(&self) -> bool {
+        let mut queue = lock(&self.commands);
+        if queue.as_ref().is_some_and(Vec::is_empty) {
+            *queue = None;
+        }
+        queue.is_none()
     }
 
     pub(crate) fn load(&self) -> usize {

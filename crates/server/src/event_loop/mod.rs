@@ -12,7 +12,7 @@ use crate::connection::opening::Opening;
 use crate::connection::slot::{Slot, SlotNext};
 use crate::context::{LoopContext, ServerShared};
 use crate::event_loop::limits::{Counted, Refused};
-use crate::event_loop::listener::Listener;
+use crate::event_loop::listener::{LONGEST_QUEUE, Listener};
 use crate::event_loop::mailbox::{Command, Mailbox};
 use crate::event_loop::slab::{Key, Slab};
 use crate::event_loop::stream::{PeerAddr, Stream};
@@ -38,6 +38,10 @@ const EVENTS: usize = 1024;
 /// oldest goes for one more.
 const REFUSED_AT_ONCE: usize = 512;
 
+/// How long those that had begun to connect when the server stops have to get in. More than a network's round trip inside of a
+/// data centre; whoever begins meanwhile is not answered, and asks again after a second.
+const HANDSHAKE_OF_TCP: Duration = Duration::from_millis(10);
+
 pub(crate) struct EventLoop {
     poll: Poll,
     events: Events,
@@ -56,6 +60,8 @@ pub(crate) struct EventLoop {
     due: Vec<(Tick, Key)>,
     /// When the server stops at the latest, once it does.
     stop_at: Option<Instant>,
+    /// Listening sockets that let nobody new in, and when they are closed.
+    closing: Option<(Instant, Vec<Listener>)>,
     /// The last connections that were refused over a limit. Some have gone.
     refused: VecDeque<Key>,
 }
@@ -92,6 +98,7 @@ impl EventLoop {
             commands: Vec::new(),
             due: Vec::new(),
             stop_at: None,
+            closing: None,
             refused: VecDeque::new(),
         })
     }
@@ -111,13 +118,21 @@ impl EventLoop {
             accept_again = self.accept();
             self.handle_commands();
             self.handle_deadlines();
-            if let Some(stop_at) = self.stop_at
-                && (self.slots.len() == 0 || self.context.now >= stop_at)
-            {
+            self.close_listeners();
+            if self.stop_at.is_some_and(|stop_at| self.is_over(stop_at)) {
                 self.end();
                 return Ok(());
             }
         }
+    }
+
+    fn is_over(&self, stop_at: Instant) -> bool {
+        self.closing.is_none() && (self.context.now >= stop_at || self.is_done())
+    }
+
+    /// Whether a loop that stops has nothing left, and will get nothing more: its mailbox is closed then.
+    fn is_done(&self) -> bool {
+        self.slots.len() == 0 && self.commands.is_empty() && self.context.mailbox.close_if_empty()
     }
 
     fn wait(&mut self, accept_again: Option<Duration>) -> Option<Duration> {
@@ -126,8 +141,9 @@ impl EventLoop {
             return Some(Duration::ZERO);
         }
         let now = Instant::now();
-        let stop = self.stop_at.map(|at| at.saturating_duration_since(now));
-        let waits = [accept_again, self.wheel.wait(now), self.context.lent.trim(now), stop];
+        let closing = self.closing.as_ref().map(|(at, _)| *at);
+        let [stop, close] = [self.stop_at, closing].map(|at| Some(at?.saturating_duration_since(now)));
+        let waits = [accept_again, self.wheel.wait(now), self.context.lent.trim(now), stop, close];
         waits.into_iter().flatten().min()
     }
 
@@ -197,15 +213,18 @@ impl EventLoop {
     }
 
     fn accept(&mut self) -> Option<Duration> {
-        let mut again = None;
-        for index in 0..self.listeners.len() {
-            let mut accepted = Vec::new();
-            let wait =
-                self.listeners[index].accept(self.context.now, |stream, peer| accepted.push((stream, peer)));
-            again = again.into_iter().chain(wait).min();
-            for (stream, peer) in accepted {
-                self.admit(stream, peer);
-            }
+        let mut listeners = std::mem::take(&mut self.listeners);
+        let again = listeners.iter_mut().filter_map(|listener| self.accept_from(listener)).min();
+        self.listeners = listeners;
+        again
+    }
+
+    /// Accepts what there is, up to a number. Returns how long to wait before the next try, if not for an event.
+    fn accept_from(&mut self, listener: &mut Listener) -> Option<Duration> {
+        let mut accepted = Vec::new();
+        let again = listener.accept(self.context.now, |stream, peer| accepted.push((stream, peer)));
+        for (stream, peer) in accepted {
+            self.admit(stream, peer);
         }
         again
     }
@@ -216,24 +235,37 @@ impl EventLoop {
             Some(PeerAddr::Ip(addr)) => Some(addr.ip()),
             _ => None,
         };
-        match self.context.server.counters.count(ip) {
-            Ok(counted) => {
-                let least = self.loops.iter().min_by_key(|mailbox| mailbox.load());
-                let mailbox = Arc::clone(least.unwrap_or(&self.context.mailbox));
-                mailbox.load.fetch_add(1, Ordering::Relaxed);
-                if Arc::ptr_eq(&mailbox, &self.context.mailbox) {
-                    self.adopt(stream, peer, counted);
-                } else {
-                    mailbox.post(Command::Adopt(stream, peer, counted));
-                }
-            }
-            Err(refused) => self.refuse(stream, peer, refused),
+        let counted = match self.context.server.counters.count(ip) {
+            Ok(counted) => counted,
+            Err(refused) => return self.refuse(stream, peer, refused),
+        };
+        let own = &self.context.mailbox;
+        let least = self.loops.iter().min_by_key(|mailbox| mailbox.load()).unwrap_or(own);
+        // The others stop as well, if not already: who is refused is refused here.
+        if Arc::ptr_eq(least, own) || self.context.draining {
+            own.load.fetch_add(1, Ordering::Relaxed);
+            return self.adopt(stream, peer, counted);
+        }
+        let least = Arc::clone(least);
+        self.hand_over(&least, stream, peer, counted);
+    }
+
+    fn hand_over(&mut self, to: &Mailbox, stream: Stream, peer: Option<PeerAddr>, counted: Counted) {
+        to.load.fetch_add(1, Ordering::Relaxed);
+        if let Err(Command::Adopt(stream, peer, counted)) = to.post(Command::Adopt(stream, peer, counted)) {
+            // The server stops: that loop has ended already, and this one has not heard of it yet.
+            to.load.fetch_sub(1, Ordering::Relaxed);
+            self.context.mailbox.load.fetch_add(1, Ordering::Relaxed);
+            self.adopt(stream, peer, counted);
         }
     }
 
     fn adopt(&mut self, stream: Stream, peer: Option<PeerAddr>, counted: Counted) {
         let limits = &self.context.server.limits;
-        let opening = Opening::new(&limits.head, limits.handshake_timeout, peer, self.context.now);
+        let mut opening = Opening::new(&limits.head, limits.handshake_timeout, peer, self.context.now);
+        if self.context.draining {
+            opening.drain(limits.retry_after);
+        }
         self.insert(stream, opening, Some(counted));
     }
 
@@ -286,14 +318,18 @@ impl EventLoop {
         let mut commands = std::mem::take(&mut self.commands);
         self.context.mailbox.take(&mut commands);
         for command in commands.drain(..) {
-            match command {
-                Command::Adopt(stream, peer, counted) => self.adopt(stream, peer, counted),
-                Command::Attend(key) => self.attend(key),
-                Command::Decide(key, decision) => self.decide(key, decision),
-                Command::Stop(at) => self.stop(at),
-            }
+            self.handle_command(command);
         }
         self.commands = commands;
+    }
+
+    fn handle_command(&mut self, command: Command) {
+        match command {
+            Command::Adopt(stream, peer, counted) => self.adopt(stream, peer, counted),
+            Command::Attend(key) => self.attend(key),
+            Command::Decide(key, decision) => self.decide(key, decision),
+            Command::Stop(at) => self.stop(at),
+        }
     }
 
     fn attend(&mut self, key: Key) {
@@ -339,10 +375,7 @@ impl EventLoop {
         }
         self.stop_at = Some(at);
         self.context.draining = true;
-        for mut listener in self.listeners.drain(..) {
-            // Dropping it closes it, which ends the registration as well.
-            let _ = self.poll.registry().deregister(listener.source());
-        }
+        self.refuse_new();
         for key in self.slots.keys() {
             if let Some(slot) = self.slots.get_mut(key) {
                 slot.drain(&mut self.context);
@@ -351,8 +384,43 @@ impl EventLoop {
         }
     }
 
+    /// Closes the listening sockets. That resets who is in their queues, so they are emptied before, and once more when those
+    /// that had begun to connect are in.
+    fn refuse_new(&mut self) {
+        let mut closing = Vec::new();
+        for mut listener in std::mem::take(&mut self.listeners) {
+            let _ = self.poll.registry().deregister(listener.source());
+            if listener.is_ours() {
+                self.accept_queue(&mut listener);
+                closing.extend(listener.refuse_new().then_some(listener));
+            }
+        }
+        self.closing = (!closing.is_empty()).then(|| (Instant::now() + HANDSHAKE_OF_TCP, closing));
+    }
+
+    /// Closes the listening sockets that let nobody new in, when it is time.
+    fn close_listeners(&mut self) {
+        if let Some((_, listeners)) = self.closing.take_if(|(at, _)| *at <= self.context.now) {
+            listeners.into_iter().for_each(|mut listener| self.accept_queue(&mut listener));
+        }
+    }
+
+    /// Accepts all that the system's queue holds, and no more than it can hold, should it be filled at the same time.
+    fn accept_queue(&mut self, listener: &mut Listener) {
+        listener.ready = true;
+        for _ in 0..LONGEST_QUEUE {
+            if self.accept_from(listener) != Some(Duration::ZERO) {
+                return;
+            }
+        }
+    }
+
     /// Cuts what is left.
     fn end(&mut self) {
+        // Connections may have been handed over that nobody else will tell of the stop.
+        for command in self.context.mailbox.close() {
+            self.handle_command(command);
+        }
         for key in self.slots.keys() {
             self.remove(key);
         }
@@ -361,7 +429,103 @@ impl EventLoop {
 
 impl Drop for EventLoop {
     fn drop(&mut self) {
-        // Others may still know the mailbox: the loop that accepts, handles, decisions that were put off.
-        self.context.mailbox.close();
+        // Others may still know the mailbox: loops that accept, handles, decisions that were put off.
+        drop(self.context.mailbox.close());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::Server;
+    use std::io::Read;
+    use std::net::{TcpListener, TcpStream};
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    /// The loops of a server, which are not running.
+    fn loops(count: usize) -> Vec<EventLoop> {
+        let server = Server::builder().workers(count).listen("127.0.0.1:0").unwrap().build().unwrap();
+        let Server { shared, polls, mailboxes, .. } = server;
+        let polls = polls.into_iter().zip(&mailboxes);
+        let event_loop = |(poll, mailbox): (Poll, &Arc<Mailbox>)| {
+            let (shared, mailbox) = (Arc::clone(&shared), Arc::clone(mailbox));
+            EventLoop::new(poll, shared, mailbox, mailboxes.clone(), Vec::new()).unwrap()
+        };
+        polls.map(event_loop).collect()
+    }
+
+    /// A connection as a loop accepts it, and its client.
+    fn pair() -> (Stream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        accepted.set_nonblocking(true).unwrap();
+        (Stream::Tcp(mio::net::TcpStream::from_std(accepted)), client)
+    }
+
+    /// Hands a connection over, as another loop does it.
+    fn hand_over(to: &EventLoop) -> TcpStream {
+        let (stream, client) = pair();
+        let counted = to.context.server.counters.count(None).unwrap();
+        to.context.mailbox.load.fetch_add(1, Ordering::Relaxed);
+        to.context.mailbox.post(Command::Adopt(stream, None, counted)).unwrap();
+        client
+    }
+
+    #[track_caller]
+    fn expect_503(mut client: TcpStream) {
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 503 "), "{}", String::from_utf8_lossy(&answer));
+    }
+
+    #[test]
+    fn who_is_handed_to_a_loop_that_has_begun_to_stop_is_told_so() {
+        let mut event_loop = loops(1).remove(0);
+        event_loop.stop(Instant::now() + LONG);
+        let client = hand_over(&event_loop);
+        event_loop.handle_commands();
+        expect_503(client);
+    }
+
+    #[test]
+    fn who_is_handed_to_a_loop_before_it_ends_is_told_so() {
+        let mut event_loop = loops(1).remove(0);
+        event_loop.stop(Instant::now());
+        let client = hand_over(&event_loop);
+        event_loop.end();
+        expect_503(client);
+        assert_eq!((event_loop.context.server.counters.open(), event_loop.context.mailbox.load()), (0, 0));
+    }
+
+    #[test]
+    fn a_loop_does_not_end_before_its_time_while_something_is_in_its_mailbox() {
+        let mut event_loop = loops(1).remove(0);
+        event_loop.stop(Instant::now() + LONG);
+        let client = hand_over(&event_loop);
+        assert!(!event_loop.is_done());
+        event_loop.handle_commands();
+        expect_503(client);
+        assert!(!event_loop.is_done());
+        event_loop.slots.keys().into_iter().for_each(|key| event_loop.remove(key));
+        assert!(event_loop.is_done());
+        let late = event_loop.context.mailbox.post(Command::Stop(Instant::now()));
+        assert!(late.is_err(), "then nothing more can come");
+    }
+
+    #[test]
+    fn who_cannot_be_handed_to_a_loop_that_has_ended_stays() {
+        let mut loops = loops(2);
+        loops.remove(1).end();
+        let mut event_loop = loops.remove(0);
+        // It has more than the one that has ended.
+        event_loop.context.mailbox.load.fetch_add(1000, Ordering::Relaxed);
+        let (stream, client) = pair();
+        event_loop.admit(stream, None);
+        assert_eq!((event_loop.slots.len(), event_loop.context.mailbox.load()), (1, 1001));
+        event_loop.stop(Instant::now() + LONG);
+        expect_503(client);
     }
 }

@@ -6,7 +6,6 @@ use framewright::Error;
 use framewright::frame::OpCode;
 use framewright_server::{CloseCode, Decision, Message, Server};
 use std::net::TcpStream;
-use std::sync::mpsc::{self};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -112,30 +111,74 @@ fn a_server_that_was_stopped_before_it_ran_ends_at_once() {
     TestServer::run(server).wait().expect("the server ends well");
 }
 
-/// A connection that one loop accepts for another as both stop belongs to nobody unless care is taken.
-#[test]
-fn nobody_is_left_hanging_who_connects_while_the_server_stops() {
-    for _ in 0..30 {
-        let (probe, _watch) = Probe::echo();
-        let server = TestServer::start(|builder| ws(probe)(builder.workers(4)));
-        let (addr, handle) = (server.addr(), server.handle().clone());
-        let (sender, connected) = mpsc::channel();
-        let connecting = thread::spawn(move || {
-            while let Ok(stream) = TcpStream::connect(addr) {
-                if sender.send(Client::from_tcp(stream)).is_err() {
-                    return;
+/// Other systems have no means against the last of a stream of connections being reset.
+#[cfg(target_os = "linux")]
+mod crowd {
+    use super::*;
+    use crate::common::DEADLINE;
+    use std::net::SocketAddr;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    /// Connections in every place that there is at that moment: the system's queue, a loop's mailbox, a loop that has stopped
+    /// already or has not heard of it yet.
+    #[test]
+    fn whoever_connects_while_the_server_stops_is_told_so_or_not_let_in() {
+        for (workers, grace) in
+            [1, 2, 4].into_iter().flat_map(|workers| [(workers, Duration::ZERO), (workers, DEADLINE)])
+        {
+            for _ in 0..2 {
+                let (probe, _watch) = Probe::echo();
+                let server = TestServer::start(|builder| ws(probe)(builder.workers(workers)));
+                let (addr, handle) = (server.addr(), server.handle().clone());
+                let connected = AtomicUsize::new(0);
+                thread::scope(|scope| {
+                    let crowds = [(); 3].map(|()| scope.spawn(|| connect_until_refused(addr, &connected)));
+                    wait_until("a stream of connections", || connected.load(Relaxed) >= 200);
+                    server.handle().stop(grace);
+                    for crowd in crowds {
+                        crowd
+                            .join()
+                            .expect("nobody is turned away before the stop")
+                            .into_iter()
+                            .for_each(expect_told);
+                    }
+                });
+                server.stop(grace).expect("the server ends well");
+                assert_eq!(handle.connections(), 0);
+            }
+        }
+    }
+
+    /// Connects until the server does not let it in, and returns the last clients. Every second one asks for a WebSocket at once,
+    /// the others say nothing.
+    fn connect_until_refused(addr: SocketAddr, connected: &AtomicUsize) -> Vec<Client> {
+        let mut clients: Vec<Client> = Vec::new();
+        while let Ok(stream) = TcpStream::connect(addr) {
+            let mut client = Client::from_tcp(stream);
+            if clients.len() % 2 == 0 {
+                // An error means that it has been told already, and has gone.
+                let _ = client.try_send(upgrade_request("/ws", ""));
+            }
+            clients.push(client);
+            connected.fetch_add(1, Relaxed);
+            if clients.len() == 40 {
+                for mut client in clients.drain(..).step_by(2) {
+                    assert!(matches!(client.answer_head().status, 101 | 503));
                 }
             }
-        });
-        let mut clients: Vec<Client> = (0..5).map(|_| next(&connected)).collect();
-        server.stop(Duration::ZERO).expect("the server ends well");
-        connecting.join().unwrap();
-        clients.extend(connected.try_iter());
-        for mut client in clients {
-            // A connection that the system had not handed over yet may have been dropped without a word.
-            let _ = client.try_send("?");
-            client.expect_gone();
         }
-        assert_eq!(handle.connections(), 0);
+        clients
+    }
+
+    /// The client hears of the stop, as an answer to its request or by a Close frame, before its connection ends.
+    fn expect_told(mut client: Client) {
+        match client.answer().status {
+            101 => {
+                client.expect_close(1001);
+                let _ = client.try_send(frame(true, OpCode::Close, &1001u16.to_be_bytes()));
+            }
+            status => assert_eq!(status, 503),
+        }
+        client.expect_gone();
     }
 }
