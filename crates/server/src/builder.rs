@@ -13,6 +13,7 @@ use framewright::deflate::DeflateMemory;
 use framewright::handshake::Response;
 use std::fmt;
 use std::io;
+use std::iter;
 use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
 #[cfg(unix)]
 use std::path::Path;
@@ -66,8 +67,8 @@ impl ServerBuilder {
         self
     }
 
-    /// How many event loops to run, each on a thread of its own; at least and by default 1. New connections go to the loop
-    /// with the fewest.
+    /// How many event loops to run, each on a thread of its own; at least and by default 1. Connections are
+    /// spread evenly over them: a new one goes to a loop with the fewest, or with up to a sixteenth more.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> ServerBuilder {
         self.workers = workers.max(1);
@@ -144,7 +145,8 @@ impl ServerBuilder {
         Ok(self)
     }
 
-    /// Listens on a socket that is bound already, as handed over by a supervisor.
+    /// Listens on a socket that is bound already, as handed over by a supervisor. The first worker accepts for all. What nobody
+    /// has accepted yet when the server stops is left to whoever has the socket too; without anybody the system resets it.
     ///
     /// # Errors
     /// If the socket cannot be made non-blocking.
@@ -191,10 +193,22 @@ impl ServerBuilder {
             shared: Arc::new(shared),
             polls: loops.into_iter().map(|(poll, _)| poll).collect(),
             mailboxes,
-            listeners: self.listeners,
+            listeners: share_out(self.listeners, self.workers),
             addrs,
         })
     }
+}
+
+/// What each loop accepts on: a socket of its own for each address where that can be, else the first loop accepts for all.
+fn share_out(listeners: Vec<Listener>, workers: usize) -> Vec<Vec<Listener>> {
+    let mut loops: Vec<Vec<Listener>> = (0..workers).map(|_| Vec::new()).collect();
+    for listener in listeners {
+        let siblings = listener.siblings(workers - 1);
+        for (listeners, listener) in loops.iter_mut().zip(iter::once(listener).chain(siblings)) {
+            listeners.push(listener);
+        }
+    }
+    loops
 }
 
 /// A route that was asked for.

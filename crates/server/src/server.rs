@@ -18,7 +18,8 @@ pub struct Server {
     pub(crate) shared: Arc<ServerShared>,
     pub(crate) polls: Vec<Poll>,
     pub(crate) mailboxes: Vec<Arc<Mailbox>>,
-    pub(crate) listeners: Vec<Listener>,
+    /// What each loop accepts on.
+    pub(crate) listeners: Vec<Vec<Listener>>,
     pub(crate) addrs: Vec<ListenAddr>,
 }
 
@@ -47,11 +48,9 @@ impl Server {
     /// If a thread cannot be started, or the system's event queue fails. The other loops are stopped then.
     pub fn run(self) -> io::Result<()> {
         let handle = self.handle();
-        let Server { shared, polls, mailboxes, mut listeners, .. } = self;
+        let Server { shared, polls, mailboxes, listeners, .. } = self;
         let mut loops = Vec::new();
-        for (poll, mailbox) in polls.into_iter().zip(&mailboxes) {
-            // The first loop accepts for all.
-            let listeners = std::mem::take(&mut listeners);
+        for ((poll, mailbox), listeners) in polls.into_iter().zip(&mailboxes).zip(listeners) {
             let (shared, mailbox) = (Arc::clone(&shared), Arc::clone(mailbox));
             loops.push(EventLoop::new(poll, shared, mailbox, mailboxes.clone(), listeners)?);
         }
@@ -75,7 +74,7 @@ impl Server {
     }
 }
 
-/// Runs one loop; if it fails, the others have no acceptor or no peer any more, and stop.
+/// Runs one loop; if it fails, connections may come to it that nobody accepts, and the others stop.
 fn run_loop(event_loop: EventLoop, handle: &ServerHandle) -> io::Result<()> {
     let _others = StopOnPanic(handle);
     event_loop.run().inspect_err(|error| {
@@ -84,7 +83,7 @@ fn run_loop(event_loop: EventLoop, handle: &ServerHandle) -> io::Result<()> {
     })
 }
 
-/// A loop that panics must not leave the others without the one that accepts for all, or accepting for one that is gone.
+/// A loop that panics must not leave the others accepting for one that is gone, or without one that accepts for them.
 struct StopOnPanic<'a>(&'a ServerHandle);
 
 impl Drop for StopOnPanic<'_> {

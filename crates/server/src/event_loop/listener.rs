@@ -93,12 +93,14 @@ pub(crate) struct Listener {
 
 impl Listener {
     pub(crate) fn bind(addr: SocketAddr) -> io::Result<Listener> {
-        let bound = bind_tcp(addr).and_then(Listener::from_tcp);
-        let ours = bound.map(|mut listener| {
-            listener.is_ours = true;
-            listener
-        });
-        ours.map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {addr}: {error}")))
+        Listener::bind_tcp(addr, false)
+            .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {addr}: {error}")))
+    }
+
+    fn bind_tcp(addr: SocketAddr, shared: bool) -> io::Result<Listener> {
+        let mut listener = Listener::from_tcp(bind_tcp(addr, shared)?)?;
+        listener.is_ours = true;
+        Ok(listener)
     }
 
     pub(crate) fn from_tcp(listener: std::net::TcpListener) -> io::Result<Listener> {
@@ -174,6 +176,32 @@ impl Listener {
 
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         registry.register(self.source(), token, Interest::READABLE)
+    }
+
+    /// So many more sockets on this one's port, among which the system shares out the connections: none where the system does
+    /// not, nor for a Unix socket, nor for one that is not ours, whose connections may be for somebody else.
+    ///
+    /// Nobody shares a port by mistake: this socket was bound and listens without the option `SO_REUSEPORT`, which fails
+    /// where anybody else listens, with the option or not. The option is set only now.
+    pub(crate) fn siblings(&self, count: usize) -> Vec<Listener> {
+        let ListenAddr::Ip(addr) = self.addr else { return Vec::new() };
+        if count == 0 || !self.is_ours || self.set_shared(true).is_err() {
+            return Vec::new();
+        }
+        let siblings: io::Result<Vec<_>> = (0..count).map(|_| Listener::bind_tcp(addr, true)).collect();
+        siblings.unwrap_or_else(|error| {
+            tracing::warn!(%error, listener = %self.addr, "one worker accepts for all");
+            let _ = self.set_shared(false);
+            Vec::new()
+        })
+    }
+
+    fn set_shared(&self, shared: bool) -> io::Result<()> {
+        match &self.socket {
+            ListenSocket::Tcp(listener) => set_shared(&socket2::SockRef::from(listener), shared),
+            #[cfg(unix)]
+            ListenSocket::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
     }
 
     pub(crate) fn is_ours(&self) -> bool {
@@ -267,7 +295,7 @@ impl Listener {
     }
 }
 
-fn bind_tcp(addr: SocketAddr) -> io::Result<std::net::TcpListener> {
+fn bind_tcp(addr: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener> {
     let socket = socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     // Connections of a server that has just ended must not keep its successor from the port. Elsewhere the option would let
     // two servers share it.
@@ -277,9 +305,25 @@ fn bind_tcp(addr: SocketAddr) -> io::Result<std::net::TcpListener> {
         // On every system the same: 0.0.0.0 and [::] on one port are two listeners.
         socket.set_only_v6(true)?;
     }
+    if shared {
+        set_shared(&socket, true)?;
+    }
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// Lets sockets that have the option listen on one port, where each then gets its share of the connections.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn set_shared(socket: &socket2::Socket, shared: bool) -> io::Result<()> {
+    socket.set_reuse_port(shared)
+}
+
+/// FreeBSD shares evenly too, but its option has to be set before binding, so that nobody would notice a second server. Others
+/// have the option and give all connections to one socket.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn set_shared(_: &socket2::Socket, _: bool) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Whether this is a socket that nobody listens on. A file that is no socket refuses connections too, and is not ours.
@@ -319,5 +363,62 @@ mod tests {
             }
             assert!(matches!(&accepted[..], [Stream::Tcp(stream)] if stream.nodelay().unwrap()));
         }
+    }
+
+    #[track_caller]
+    fn ip(listener: &Listener) -> SocketAddr {
+        let ListenAddr::Ip(addr) = *listener.addr() else { panic!("a TCP socket") };
+        addr
+    }
+
+    /// How many connections are in the queue.
+    #[cfg(target_os = "linux")]
+    fn waiting(listener: &mut Listener) -> usize {
+        let mut count = 0;
+        listener.ready = true;
+        while listener.ready {
+            listener.accept(Instant::now(), |_, _| count += 1);
+        }
+        count
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn siblings_listen_on_one_port_and_each_gets_its_share() {
+        for addr in ["127.0.0.1:0", "[::1]:0"] {
+            let first = Listener::bind(addr.parse().unwrap()).unwrap();
+            let mut all = first.siblings(3);
+            all.push(first);
+            let addr = ip(&all[0]);
+            assert!(all.iter().all(|listener| ip(listener) == addr));
+            let _clients: Vec<_> = (0..400).map(|_| std::net::TcpStream::connect(addr).unwrap()).collect();
+            let counts: Vec<_> = all.iter_mut().map(waiting).collect();
+            assert_eq!(counts.iter().sum::<usize>(), 400);
+            // By a hash over both addresses: less than half of an even share is less likely than one in 10^8.
+            assert!(counts.iter().all(|&count| count > 50), "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_else_listens_on_a_port_that_is_shared() {
+        let addr = "127.0.0.1:0".parse().unwrap();
+        let first = Listener::bind(addr).unwrap();
+        let siblings = first.siblings(2);
+        let second = Listener::bind(ip(&first)).unwrap_err();
+        assert_eq!(second.kind(), io::ErrorKind::AddrInUse);
+        let without = std::net::TcpListener::bind(ip(&first)).unwrap_err();
+        assert_eq!(without.kind(), io::ErrorKind::AddrInUse);
+        // One of a group that goes leaves the port to the others, and all of them leave it to anybody.
+        let addr = ip(&first);
+        drop(first);
+        assert_eq!(Listener::bind(addr).is_ok(), siblings.is_empty());
+        drop(siblings);
+        Listener::bind(addr).unwrap();
+    }
+
+    #[test]
+    fn a_socket_that_was_handed_over_is_not_shared() {
+        let given = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        assert!(Listener::from_tcp(given).unwrap().siblings(3).is_empty());
     }
 }

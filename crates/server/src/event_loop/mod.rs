@@ -34,6 +34,10 @@ const FIRST_LISTENER: usize = usize::MAX - 1;
 /// How many events one wait takes from the kernel.
 const EVENTS: usize = 1024;
 
+/// A loop keeps what it accepts unless another one has fewer connections by more than one in so many: so few are spread evenly,
+/// and of many the most stay where they are accepted. Handing one over costs a wake-up.
+const UNEVEN: usize = 16;
+
 /// How many connections over a limit the loop keeps for a moment after they were told so, for their peers to read it. The
 /// oldest goes for one more.
 const REFUSED_AT_ONCE: usize = 512;
@@ -48,7 +52,7 @@ pub(crate) struct EventLoop {
     slots: Slab<Slot>,
     wheel: Wheel,
     context: LoopContext,
-    /// Only the first loop has any.
+    /// This loop's own, and of the first loop also those from which it accepts for all.
     listeners: Vec<Listener>,
     /// All loops of the server, to spread connections over.
     loops: Vec<Arc<Mailbox>>,
@@ -229,7 +233,7 @@ impl EventLoop {
         again
     }
 
-    /// Takes a new connection in, or hands it to the loop with the fewest.
+    /// Takes a new connection in, or hands it to the loop with the fewest. Which socket gets it is chance.
     fn admit(&mut self, stream: Stream, peer: Option<PeerAddr>) {
         let ip = match peer {
             Some(PeerAddr::Ip(addr)) => Some(addr.ip()),
@@ -239,15 +243,22 @@ impl EventLoop {
             Ok(counted) => counted,
             Err(refused) => return self.refuse(stream, peer, refused),
         };
-        let own = &self.context.mailbox;
-        let least = self.loops.iter().min_by_key(|mailbox| mailbox.load()).unwrap_or(own);
-        // The others stop as well, if not already: who is refused is refused here.
-        if Arc::ptr_eq(least, own) || self.context.draining {
-            own.load.fetch_add(1, Ordering::Relaxed);
-            return self.adopt(stream, peer, counted);
+        match self.next_loop() {
+            Some(mailbox) => self.hand_over(&mailbox, stream, peer, counted),
+            None => {
+                self.context.mailbox.load.fetch_add(1, Ordering::Relaxed);
+                self.adopt(stream, peer, counted);
+            }
         }
-        let least = Arc::clone(least);
-        self.hand_over(&least, stream, peer, counted);
+    }
+
+    /// The loop that should have the next connection, unless it is this one.
+    fn next_loop(&self) -> Option<Arc<Mailbox>> {
+        // The others stop as well, if not already: who is refused is refused here.
+        let least =
+            self.loops.iter().min_by_key(|mailbox| mailbox.load()).filter(|_| !self.context.draining)?;
+        let is_fewer = self.context.mailbox.load() > least.load() + least.load() / UNEVEN;
+        is_fewer.then(|| Arc::clone(least))
     }
 
     fn hand_over(&mut self, to: &Mailbox, stream: Stream, peer: Option<PeerAddr>, counted: Counted) {

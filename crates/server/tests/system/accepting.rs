@@ -3,7 +3,10 @@
 use crate::common::{Client, TestServer, next, upgrade_request, wait_until};
 use crate::probe::{Probe, ws};
 use framewright_server::{Decision, Handler, Incoming, PeerAddr, Server, ServerLimits};
+use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::sync::mpsc::{self, Sender};
+use std::thread;
 use std::time::Duration;
 
 #[test]
@@ -32,6 +35,48 @@ fn two_thousand_connections_at_once_are_all_served() {
         drop(clients);
         wait_until("all are gone", || server.handle().connections() == 0);
         assert_eq!(watch.tally.closed(), count);
+    }
+}
+
+/// However the system shares them out, and however many loops accept at a time.
+#[test]
+fn a_thousand_connections_are_spread_evenly_over_four_loops() {
+    let descriptors = rlimit::increase_nofile_limit(u64::MAX).expect("a limit");
+    let count = usize::try_from(descriptors.saturating_sub(1000) / 2).unwrap_or(usize::MAX).min(1000) / 4;
+    let (sender, opened) = mpsc::channel();
+    let (probe, _watch) = Probe::silent();
+    let probe = probe.open(move |_| sender.send(thread::current().id()).expect("the test is not over"));
+    let server = TestServer::start(|builder| ws(probe)(builder.workers(4)));
+    let addr = server.addr();
+    let clients: Vec<Vec<Client>> = thread::scope(|scope| {
+        let open = || {
+            let mut clients: Vec<Client> = (0..count).map(|_| Client::connect(addr)).collect();
+            clients.iter_mut().for_each(|client| drop(client.open("/ws")));
+            clients
+        };
+        let crowds = [(); 4].map(|()| scope.spawn(open));
+        crowds.into_iter().map(|crowd| crowd.join().expect("all are served")).collect()
+    });
+    let mut counts = HashMap::new();
+    for _ in 0..4 * count {
+        *counts.entry(next(&opened)).or_insert(0_usize) += 1;
+    }
+    // Two loops that accept at the same time may both choose the one with the fewest.
+    let even = count - count / 10..=count + count / 10;
+    assert!(counts.len() == 4 && counts.values().all(|count| even.contains(count)), "{counts:?}");
+    drop(clients);
+}
+
+/// Two servers on one port would each get a part of what is meant for one of them.
+#[test]
+fn a_second_server_is_told_that_the_address_is_in_use() {
+    for workers in [1, 4] {
+        let (probe, _watch) = Probe::echo();
+        let server = TestServer::start(|builder| ws(probe)(builder.workers(workers)));
+        assert_eq!(server.addrs().len(), 1, "one port for all workers");
+        let second = Server::builder().workers(workers).listen(server.addr()).expect_err("in use");
+        assert_eq!(second.kind(), ErrorKind::AddrInUse);
+        assert!(second.to_string().contains(&server.addr().to_string()), "{second}");
     }
 }
 
@@ -88,18 +133,22 @@ fn what_a_peer_says_about_its_address_is_not_believed() {
 
 #[test]
 fn a_server_binds_the_port_again_at_once() {
-    let (probe, _watch) = Probe::echo();
-    let server = TestServer::start(ws(probe));
-    let addr = server.addr();
-    // The server ends these first, and so holds them in TIME_WAIT.
-    for _ in 0..5 {
-        server.open("/ws").leave();
+    for workers in [1, 3] {
+        let (probe, _watch) = Probe::echo();
+        let server = TestServer::start(|builder| ws(probe)(builder.workers(workers)));
+        let addr = server.addr();
+        // The server ends these first, and so holds them in TIME_WAIT.
+        for _ in 0..5 {
+            server.open("/ws").leave();
+        }
+        let left_open = server.open("/ws");
+        server.stop(Duration::ZERO).expect("the server ends well");
+        let (probe, _watch) = Probe::echo();
+        let builder = Server::builder().workers(workers).listen(addr).expect("the port is free again");
+        let server = TestServer::run(ws(probe)(builder).build().expect("a server"));
+        for _ in 0..20 {
+            server.open("/ws").leave();
+        }
+        drop(left_open);
     }
-    let left_open = server.open("/ws");
-    server.stop(Duration::ZERO).expect("the server ends well");
-    let (probe, _watch) = Probe::echo();
-    let server = Server::builder().listen(addr).expect("the port is free again");
-    let server = TestServer::run(ws(probe)(server).build().expect("a server"));
-    server.open("/ws").leave();
-    drop(left_open);
 }
