@@ -115,6 +115,39 @@ fn after_the_stop_nobody_is_accepted() {
     assert!(std::net::TcpStream::connect(addr).is_err());
 }
 
+#[test]
+fn who_is_not_accepted_yet_when_the_server_stops_gets_503() {
+    for workers in [1, 3] {
+        let builder = echo().workers(workers).listen("127.0.0.1:0").expect("a port");
+        let server = builder.build().expect("a server");
+        let mut clients: Vec<_> = (0..100).map(|_| Client::connect(ip(&server.local_addrs()[0]))).collect();
+        server.handle().stop(Duration::from_secs(60));
+        let mut server = TestServer::run(server);
+        for client in &mut clients {
+            assert_eq!(client.answer().status, 503);
+            client.expect_end();
+        }
+        drop(clients);
+        server.wait().expect("a good end");
+    }
+}
+
+#[test]
+fn a_listener_that_was_handed_over_serves_others_after_the_stop() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let theirs = listener.try_clone().expect("another descriptor");
+    let builder = echo().workers(2).listener(listener).expect("a listener");
+    let server = TestServer::run(builder.build().expect("a server"));
+    let addr = server.addr();
+    check(&mut server.connect());
+    server.stop(Duration::from_secs(5)).expect("a good end");
+    let client = std::net::TcpStream::connect(addr).expect("somebody listens still");
+    // The server has made it non-blocking for all that have it.
+    theirs.set_nonblocking(false).expect("an option of the socket");
+    let (_, peer) = theirs.accept().expect("a connection");
+    assert_eq!(peer, client.local_addr().expect("an address"));
+}
+
 /// Which loop each of the clients came to, in order.
 fn loops_of(workers: usize, run: impl FnOnce(&TestServer, &mut dyn FnMut() -> (Client, ThreadId))) {
     let (sender, threads) = mpsc::channel();
@@ -217,6 +250,23 @@ mod unix {
         client.leave();
         assert!(path.exists());
         server.stop(Duration::from_secs(5)).expect("a good end");
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn who_is_not_accepted_yet_on_a_unix_socket_gets_503_too() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("socket");
+        let server = echo().workers(2).listen_unix(&path).expect("a free path").build().expect("a server");
+        let mut clients: Vec<_> = (0..20).map(|_| Client::connect_unix(&path)).collect();
+        server.handle().stop(Duration::from_secs(60));
+        let mut server = TestServer::run(server);
+        for client in &mut clients {
+            assert_eq!(client.answer().status, 503);
+            client.expect_end();
+        }
+        drop(clients);
+        server.wait().expect("a good end");
         assert!(!path.exists());
     }
 
