@@ -85,7 +85,7 @@ impl ClientConnection {
             None => Turn::new(connection, &early),
         };
         // Edges that came during the handshake are gone, that of the end of the stream too.
-        let ready = Ready { read: true, read_closed: true, ..Ready::default() };
+        let ready = Ready { read: true, more_behind: true, ..Ready::default() };
         let connection =
             ClientConnection { turn, socket: ClientSocket(stream), ready, ending: TransportEnd::Before };
         OpenClient { connection, uri, response }
@@ -99,7 +99,7 @@ impl ClientConnection {
     pub(crate) fn note(&mut self, event: &mio::event::Event) {
         let read_closed = event.is_read_closed() || event.is_error();
         self.ready.read |= event.is_readable() || read_closed;
-        self.ready.read_closed |= read_closed;
+        self.ready.more_behind |= read_closed || event.is_priority();
         self.ready.write |= event.is_writable();
     }
 

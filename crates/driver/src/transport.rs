@@ -79,9 +79,9 @@ pub fn moved(call: impl FnMut() -> io::Result<usize>) -> Io {
 pub struct Ready {
     /// There may be something to read, or the end of the stream.
     pub read: bool,
-    /// The end of the stream may lie behind what there is to read: a short read does not mean that
-    /// there is nothing more.
-    pub read_closed: bool,
+    /// A short read does not mean that there is nothing more: the end of the stream may lie behind it, or
+    /// TCP's urgent mark (RFC 9293, section 3.8.5), at which a read stops.
+    pub more_behind: bool,
     /// There may be room to write where there was none.
     pub write: bool,
     /// A deadline of the connection may have passed.
@@ -92,7 +92,7 @@ impl Ready {
     /// Notes a read of `count` bytes that had room for `room`.
     #[inline]
     pub fn note_read(&mut self, transport: &impl Transport, count: usize, room: usize) {
-        if count < room && !self.read_closed && transport.short_read_empties() {
+        if count < room && !self.more_behind && transport.short_read_empties() {
             self.read = false;
         }
     }
@@ -100,7 +100,7 @@ impl Ready {
     /// Notes a read that found nothing: an event announces what comes, the end of the stream too.
     #[inline]
     pub fn note_blocked(&mut self) {
-        (self.read, self.read_closed) = (false, false);
+        (self.read, self.more_behind) = (false, false);
     }
 }
 
@@ -142,20 +142,20 @@ mod tests {
     }
 
     #[test]
-    fn a_short_read_empties_a_socket_unless_its_end_is_near() {
-        let after = |read_closed, count| {
-            let mut ready = Ready { read: true, read_closed, ..Ready::default() };
+    fn a_short_read_empties_a_socket_unless_its_end_or_an_urgent_mark_is_near() {
+        let after = |more_behind, count| {
+            let mut ready = Ready { read: true, more_behind, ..Ready::default() };
             ready.note_read(&Socket, count, 10);
             ready.read
         };
         assert!(after(false, 10), "there may be more");
         assert_eq!(after(false, 9), !Socket.short_read_empties());
-        assert!(after(true, 9), "the end is still to be read");
+        assert!(after(true, 9), "what lies behind is still to be read");
     }
 
     #[test]
     fn a_transport_of_records_is_read_until_it_refuses() {
-        let mut ready = Ready { read: true, read_closed: true, ..Ready::default() };
+        let mut ready = Ready { read: true, more_behind: true, ..Ready::default() };
         ready.note_read(&Records, 9, 10);
         assert!(ready.read);
         ready.note_blocked();

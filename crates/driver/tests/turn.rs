@@ -153,7 +153,7 @@ impl Bench {
     fn arrive(&mut self, reads: impl IntoIterator<Item = Read>) {
         self.transport.reads.extend(reads);
         self.ready.read = true;
-        self.ready.read_closed |=
+        self.ready.more_behind |=
             self.transport.reads.iter().any(|read| matches!(read, Read::End | Read::Lost));
     }
 
@@ -512,7 +512,7 @@ fn lingering_ends_with_the_peer_the_time_or_the_bytes() {
         let mut transport = Scripted { reads: reads.into(), ..Scripted::default() };
         let lingering = Lingering::begin(&mut transport, now);
         assert_eq!(transport.shutdowns, [Shutdown::Write]);
-        (transport, lingering, Ready { read: true, read_closed: true, ..Ready::default() })
+        (transport, lingering, Ready { read: true, more_behind: true, ..Ready::default() })
     };
     let (mut transport, mut lingering, mut ready) = linger(vec![Read::Bytes(vec![1; 10_000])]);
     assert!(!lingering.turn(&mut transport, &mut ready, &mut scratch, now));

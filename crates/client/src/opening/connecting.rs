@@ -12,6 +12,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// What a socket is watched for: TCP's urgent mark too, where it can be
+/// ([`Ready::more_behind`](framewright_driver::Ready::more_behind)).
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const INTERESTS: Interest = Interest::READABLE.add(Interest::WRITABLE).add(Interest::PRIORITY);
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const INTERESTS: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
 /// Connects to one of the addresses of a host, or of the proxy to it.
 #[derive(Debug)]
 pub(super) struct Connecting {
@@ -161,7 +168,7 @@ impl Attempt {
                 return Ok(None);
             }
             let mut stream = TcpStream::connect(self.address)?;
-            registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+            registry.register(&mut stream, token, INTERESTS)?;
             self.stream = Some(stream);
         }
         match &self.stream {

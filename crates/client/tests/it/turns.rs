@@ -1,9 +1,10 @@
 //! What the turns of a client in an event loop keep to.
 
-use crate::common::{DEADLINE, Face, Loop, Server, owned, plain, request};
+use crate::common::{DEADLINE, Face, Loop, Server, owned, plain, request, through_both_faces};
 use framewright::{CloseCode, Error};
 use framewright_client::event_loop::{Event, Turn};
 use framewright_testkit::endpoint::Seen;
+use socket2::SockRef;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -71,6 +72,34 @@ fn only_what_leaves_work_for_the_next_turn_makes_a_loop_hurry() {
     client.start_close(1000, "").expect("an open connection");
     client.rest();
     server.end();
+}
+
+// A read stops at the mark; what lay behind it was read when more came.
+#[test]
+fn what_lies_behind_an_urgent_mark_is_read() {
+    through_both_faces(|kind| {
+        let (sent, is_sent) = mpsc::channel();
+        let server = Server::open(move |peer| {
+            peer.expect_text("go");
+            peer.script("text \"one\"");
+            peer.expect_text("on");
+            peer.script("text \"two\"");
+            SockRef::from(peer.stream()).send_out_of_band(b"!").expect("an urgent octet");
+            peer.script("text \"three\"");
+            sent.send(()).expect("somebody listens");
+            peer.answer_close();
+        });
+        let mut client = kind.connect(request(server.addr()), &plain()).expect("an open connection");
+        client.send_text("go").expect("an open connection");
+        client.expect_text("one");
+        client.send_text("on").expect("an open connection");
+        is_sent.recv_timeout(DEADLINE).expect("the server sends");
+        client.expect_text("two");
+        client.expect_text("three");
+        client.start_close(1000, "").expect("an open connection");
+        client.rest();
+        server.end();
+    });
 }
 
 #[test]

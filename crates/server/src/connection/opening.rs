@@ -37,6 +37,8 @@ pub(crate) struct Opening {
     head_only: bool,
     /// The peer is gone in both directions.
     pub(crate) lost: bool,
+    /// The peer has ended its direction.
+    pub(crate) ended: bool,
     step: OpeningStep,
 }
 
@@ -115,6 +117,7 @@ impl Opening {
             timeout,
             head_only: false,
             lost: false,
+            ended: false,
             step: OpeningStep::Reading,
         }
     }
@@ -186,7 +189,7 @@ impl Opening {
             // Whoever leaves while the decision is pending is not waited for. Who has only ended its own direction can still read
             // a page, but not speak WebSocket.
             OpeningStep::Waiting(waiting)
-                if self.lost || (ready.read_closed && waiting.asked.upgrade.is_some()) =>
+                if self.lost || (self.ended && waiting.asked.upgrade.is_some()) =>
             {
                 OpeningNext::Remove
             }

@@ -31,6 +31,12 @@ const WAKER: Token = Token(usize::MAX);
 /// Listener `n` has the token `FIRST_LISTENER - n`. No connection's token is that large: the last index is never used.
 const FIRST_LISTENER: usize = usize::MAX - 1;
 
+/// What a connection's socket is watched for: TCP's urgent mark too, where it can be ([`Ready::more_behind`](framewright_driver::Ready::more_behind)).
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const INTERESTS: Interest = Interest::READABLE.add(Interest::WRITABLE).add(Interest::PRIORITY);
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const INTERESTS: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
 /// How many events one wait takes from the kernel.
 const EVENTS: usize = 1024;
 
@@ -169,10 +175,11 @@ impl EventLoop {
         let Some(slot) = self.slots.get_mut(key) else { return };
         let read_closed = event.is_read_closed() || event.is_error();
         slot.ready.read |= event.is_readable() || read_closed;
-        slot.ready.read_closed |= read_closed;
+        slot.ready.more_behind |= read_closed || event.is_priority();
         slot.ready.write |= event.is_writable();
         if let Some(opening) = slot.opening() {
             opening.lost |= event.is_error() || event.is_write_closed();
+            opening.ended |= read_closed;
         }
         self.take_turn(key);
     }
@@ -313,8 +320,7 @@ impl EventLoop {
         };
         let registry = self.poll.registry();
         let slot = self.slots.get_mut(key).expect("just inserted");
-        let interests = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = registry.register(&mut slot.stream, key.token(), interests) {
+        if let Err(error) = registry.register(&mut slot.stream, key.token(), INTERESTS) {
             tracing::warn!(%error, "a connection could not be watched");
             self.remove(key);
             return None;

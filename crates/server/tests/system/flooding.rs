@@ -273,3 +273,30 @@ fn a_peer_that_is_faster_than_its_handler_is_held_back_by_the_socket() {
     flood.join().unwrap();
     client.leave();
 }
+
+// A read stops at the mark; what lay behind it was read when more came.
+#[test]
+fn what_lies_behind_an_urgent_mark_is_read() {
+    let (gate, keeper) = Gate::new();
+    let (probe, _watch) = Probe::new(move |socket, message| {
+        if message == Message::Text("gate") {
+            gate.pass();
+        }
+        socket.send(message).expect("room");
+    });
+    let server = TestServer::start(ws(probe));
+    let mut other = server.open("/ws");
+    let mut client = server.open("/ws");
+    for _ in 0..2 {
+        other.send_text("gate");
+        next(&keeper.reached);
+        client.send_text("one");
+        SockRef::from(client.stream()).send_out_of_band(b"!").expect("an urgent octet");
+        client.send_text("two");
+        keeper.open.send(()).expect("the handler waits");
+        client.expect_text("one");
+        client.expect_text("two");
+        other.expect_text("gate");
+    }
+    client.leave();
+}
