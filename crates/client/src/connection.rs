@@ -6,8 +6,8 @@ use crate::opening::exchange::Opened;
 use framewright::handshake::{ServerResponse, WsUri};
 use framewright::{Closure, Config, Connection, Decoded, RecvBuffer, State};
 use framewright_driver::{
-    Application, Flushed, Io, KEPT_TRANSMIT_BUFFER, Leave, Lent, Lingering, Next, Ready, SHORT_TAIL,
-    Transport, Turn, moved,
+    Application, Flushed, Io, KEPT_TRANSMIT_BUFFER, Leave, Lent, LingerNext, Lingering, Next, Ready,
+    SHORT_TAIL, Transport, Turn, moved,
 };
 use mio::net::TcpStream;
 use std::io::{IoSlice, Read as _, Write as _};
@@ -111,8 +111,7 @@ impl ClientConnection {
         application: &mut impl Application<ClientSocket>,
     ) -> bool {
         if !matches!(self.ending, TransportEnd::Before) {
-            self.linger(&mut RecvBuffer::new(), now);
-            return false;
+            return self.linger(lent.scratch(), now);
         }
         self.turn.note_time(&mut self.ready, now);
         let ClientConnection { turn, socket, ready, .. } = self;
@@ -122,8 +121,7 @@ impl ClientConnection {
             Next::Leave(leave) => {
                 self.leave(leave, now);
                 // What lies there already may not be announced again.
-                self.linger(&mut RecvBuffer::new(), now);
-                false
+                self.linger(lent.scratch(), now)
             }
         }
     }
@@ -161,7 +159,8 @@ impl ClientConnection {
             let flushed = self.turn.await_end(&mut self.socket, &mut self.ready, scratch, now);
             self.leave_after(flushed, now);
         }
-        self.linger(scratch, now);
+        scratch.clear();
+        self.linger(scratch.spare(SHORT_TAIL), now);
     }
 
     /// Looks whether a deadline has passed. Returns whether it has to be acted on, whatever still comes.
@@ -234,18 +233,24 @@ impl ClientConnection {
     fn leave(&mut self, leave: Leave, now: Instant) {
         match leave {
             Leave::Close => self.be_done(),
-            Leave::Linger => self.ending = TransportEnd::Lingering(Lingering::begin(&mut self.socket, now)),
+            Leave::Linger => {
+                let lingering = self.turn.linger(&mut self.socket, &self.ready, now);
+                self.ending = TransportEnd::Lingering(lingering);
+            }
         }
     }
 
-    fn linger(&mut self, scratch: &mut RecvBuffer, now: Instant) {
+    /// Drops what has arrived, if it lingers. Returns whether there is more to drop.
+    fn linger(&mut self, scratch: &mut [u8], now: Instant) -> bool {
         let ClientConnection { socket, ready, ending: TransportEnd::Lingering(lingering), .. } = self else {
-            return;
+            return false;
         };
-        scratch.clear();
-        if lingering.turn(socket, ready, scratch.spare(SHORT_TAIL), now) {
-            self.be_done();
+        match lingering.turn(socket, ready, scratch, now, || true) {
+            LingerNext::Again => return true,
+            LingerNext::Wait => {}
+            LingerNext::Close => self.be_done(),
         }
+        false
     }
 
     /// Whoever waits for the socket in another thread wakes.

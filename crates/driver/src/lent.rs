@@ -82,6 +82,12 @@ impl Lent {
         }
     }
 
+    /// Room for bytes that nobody wants.
+    pub fn scratch(&mut self) -> &mut [u8] {
+        self.rx.clear();
+        self.rx.spare(SHORT_TAIL)
+    }
+
     /// Lends what a connection needs to send and to inflate. `parked` is its receive buffer, if it has
     /// one.
     ///

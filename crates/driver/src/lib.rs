@@ -30,7 +30,7 @@ mod transport;
 mod turn;
 
 pub use lent::{KEPT_TRANSMIT_BUFFER, Lent};
-pub use linger::Lingering;
+pub use linger::{LingerNext, Lingering, Rest};
 pub use parking::SHORT_TAIL;
 pub use pool::KEEP_FOR;
 pub use transport::{Io, Ready, Transport, moved, uninterrupted};

@@ -1,32 +1,100 @@
-//! After an HTTP refusal, or a Close frame for a fault: our direction is ended, and what the peer
-//! still sends is read and dropped for a moment. Closing at once would make the kernel answer the
-//! peer's bytes with a reset, which can reach it before it has read why (RFC 6455, section 7.1.1).
+//! After an HTTP refusal, or a Close frame for a fault: what the peer still sends is read and dropped,
+//! and then the transport is closed. Closing at once would make the kernel answer the peer's bytes with
+//! a reset, which can reach it before it has read why (RFC 6455, section 7.1.1).
+//!
+//! ```text
+//!   our last bytes are sent
+//!     |-- nothing is under way ------------------------> our direction is ended --+
+//!     |-- bytes come: they are dropped, until the                                 |
+//!         announced frame or body is complete and       ^                         |
+//!         the peer is silent for a moment --------------+                         v
+//!                                      closed: the peer has ended its direction, is silent,
+//!                                              or has had its bytes and its time
+//! ```
+//! Our direction stays open while the peer is in the middle of something: a proxy that sees our end
+//! closes the connection of its own client at once, and what that one still sends resets it.
 
 use crate::transport::{Io, Ready, Transport};
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
-/// How long to linger at the most.
-const LINGER_FOR: Duration = Duration::from_secs(1);
-/// How many bytes to drop at the most.
-const LINGER_BYTES: usize = 256 << 10;
-
 /// A transport whose connection has ended, while what still comes is dropped.
 #[derive(Debug)]
 pub struct Lingering {
-    until: Instant,
-    left: usize,
+    /// Bytes of the announced frame or body that are still to come.
+    rest: u64,
+    dropped: u64,
+    most: u64,
+    began: Instant,
+    /// When bytes came last, or our direction was ended.
+    heard: Instant,
+    last: Instant,
+    /// Our direction is ended.
+    ended: bool,
+    /// It may last longer than [`BRIEF`].
+    stays: bool,
+}
+
+/// What a peer may still send behind the end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "a driver makes it")]
+pub struct Rest {
+    /// Bytes that the peer has announced and not sent: of a frame, or of the body of a request. 0 if
+    /// there are none, or nobody knows how many.
+    pub announced: u64,
+    /// The most bytes to drop.
+    pub most: u64,
+    /// The longest time to do so.
+    pub time: Duration,
+}
+
+impl Rest {
+    /// The longest time that a server gives a peer: 32 MiB take so long at 4.5 Mbit/s.
+    pub const TIME: Duration = Duration::from_secs(60);
+}
+
+/// What follows a turn of [`Lingering`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "a driver has to handle each")]
+pub enum LingerNext {
+    /// Wait for readiness or for [`Lingering::deadline`].
+    Wait,
+    /// Another turn: there is more to read. Others may have theirs before.
+    Again,
+    /// Close the transport.
+    Close,
 }
 
 impl Lingering {
-    /// Ends our direction, and drops at most 256 KiB for at most a second from `now`.
-    pub fn begin(transport: &mut impl Transport, now: Instant) -> Self {
-        transport.shutdown(Shutdown::Write);
-        Lingering { until: now + LINGER_FOR, left: LINGER_BYTES }
+    /// Begins after our last bytes were sent, with all that `rest` says.
+    ///
+    /// Our direction is ended at once if nothing is under way as far as anybody knows.
+    pub fn begin(transport: &mut impl Transport, ready: &Ready, rest: Rest, now: Instant) -> Self {
+        let mut lingering = Lingering {
+            rest: rest.announced,
+            dropped: 0,
+            most: rest.most.max(BRIEF_BYTES),
+            began: now,
+            heard: now,
+            last: now + rest.time.max(BRIEF),
+            ended: false,
+            stays: false,
+        };
+        if !ready.read && lingering.rest == 0 {
+            lingering.end(transport, now);
+        }
+        lingering
     }
 
-    /// Drops what has come, read into `scratch`. Returns whether it is over: the peer has ended its
-    /// direction or is gone, or the time or the bytes are used up.
+    /// Begins with the end of our direction, and drops at most 256 KiB for at most a second.
+    pub fn briefly(transport: &mut impl Transport, now: Instant) -> Self {
+        let nothing = Rest { announced: 0, most: 0, time: Duration::ZERO };
+        Lingering::begin(transport, &Ready::default(), nothing, now)
+    }
+
+    /// Drops what has arrived, at most 256 KiB of it, read into `scratch`.
+    ///
+    /// `may_stay` is asked once, when it has lasted a second or dropped 256 KiB: whether it may go on.
     #[must_use]
     pub fn turn(
         &mut self,
@@ -34,29 +102,102 @@ impl Lingering {
         ready: &mut Ready,
         scratch: &mut [u8],
         now: Instant,
-    ) -> bool {
-        if now >= self.until {
-            return true;
+        may_stay: impl FnOnce() -> bool,
+    ) -> LingerNext {
+        // What has arrived is read before a deadline is judged.
+        ready.read |= now >= self.deadline();
+        if self.read(transport, ready, scratch, now) || self.is_over(now) {
+            return LingerNext::Close;
         }
-        while ready.read {
+        if !self.stays && self.is_long(now) {
+            self.stays = may_stay();
+            if !self.stays {
+                return LingerNext::Close;
+            }
+        }
+        if !self.ended && self.is_silent(ready, now) {
+            self.end(transport, now);
+        }
+        if ready.read { LingerNext::Again } else { LingerNext::Wait }
+    }
+
+    /// Ends our direction, and what is left of it within a second.
+    pub fn hurry(&mut self, transport: &mut impl Transport, now: Instant) {
+        self.last = self.last.min(now + BRIEF);
+        if !self.ended {
+            self.end(transport, now);
+        }
+    }
+
+    /// When the next turn is due at the latest.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        let until = if self.stays { self.last } else { self.last.min(self.began + BRIEF) };
+        until.min(self.silent_at())
+    }
+
+    /// Reads some of what has arrived. Returns whether the peer has ended its direction, or is gone.
+    fn read(
+        &mut self,
+        transport: &mut impl Transport,
+        ready: &mut Ready,
+        scratch: &mut [u8],
+        now: Instant,
+    ) -> bool {
+        let mut read = 0;
+        while ready.read && read < TURN_BYTES && self.dropped < self.most {
             match transport.read(scratch) {
                 Io::Moved(0) | Io::Lost => return true,
                 Io::Blocked => ready.note_blocked(),
                 Io::Moved(count) => {
                     ready.note_read(transport, count, scratch.len());
-                    self.left = self.left.saturating_sub(count);
-                    if self.left == 0 {
-                        return true;
-                    }
+                    read += count;
+                    self.dropped += count as u64;
+                    self.rest = self.rest.saturating_sub(count as u64);
+                    self.heard = now;
                 }
             }
         }
         false
     }
 
-    /// When it ends at the latest.
-    #[must_use]
-    pub fn deadline(&self) -> Instant {
-        self.until
+    fn is_over(&self, now: Instant) -> bool {
+        self.dropped >= self.most || now >= self.last || (self.ended && now >= self.silent_at())
+    }
+
+    /// Whether it goes beyond what every connection has.
+    fn is_long(&self, now: Instant) -> bool {
+        self.dropped >= BRIEF_BYTES || now >= self.began + BRIEF
+    }
+
+    /// Whether the peer has sent what it had to send, as far as anybody can tell.
+    fn is_silent(&self, ready: &Ready, now: Instant) -> bool {
+        !ready.read && ((self.rest == 0 && self.dropped == 0) || now >= self.silent_at())
+    }
+
+    /// When a peer of whom nothing comes has nothing more to say.
+    fn silent_at(&self) -> Instant {
+        self.heard + if self.rest == 0 && !self.ended { MOMENT } else { SILENCE }
+    }
+
+    fn end(&mut self, transport: &mut impl Transport, now: Instant) {
+        transport.shutdown(Shutdown::Write);
+        (self.ended, self.heard) = (true, now);
     }
 }
+
+/// How long any connection may linger.
+const BRIEF: Duration = Duration::from_secs(1);
+
+/// How many bytes any connection may have dropped.
+const BRIEF_BYTES: u64 = 256 << 10;
+
+/// The most bytes that a turn drops: others want theirs.
+const TURN_BYTES: usize = 256 << 10;
+
+/// How long nothing comes of a peer that has sent all it had announced, before our direction is ended:
+/// fragments of its message may follow, and its answer to our Close frame.
+const MOMENT: Duration = Duration::from_millis(100);
+
+/// How long nothing comes of a peer in the middle of a frame, or behind the end of our direction.
+const SILENCE: Duration = Duration::from_secs(1);

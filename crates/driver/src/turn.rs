@@ -9,9 +9,10 @@
 //! | a deadline | is judged after what has arrived was read, up to [`LAST_LOOK`]; that of writing after one more write |
 //! | a full send queue | a server stops reading; a client reads ahead, up to a message |
 //! | a panic of the application | fails its connection with 1011, and drops what it was lent |
-//! | the end | the transport is closed at once, or after [`Lingering`](crate::Lingering) ([`Turn::leave`]) |
+//! | the end | the transport is closed at once, or after [`Lingering`] ([`Turn::leave`]) |
 
 use crate::lent::Lent;
+use crate::linger::{Lingering, Rest};
 use crate::parking::{self, SHORT_TAIL};
 use crate::transport::{Io, Ready, Transport};
 use framewright::{
@@ -177,7 +178,7 @@ pub enum Next {
 pub enum Leave {
     /// Close it.
     Close,
-    /// Close it after [`Lingering`](crate::Lingering).
+    /// Close it after [`Turn::linger`].
     Linger,
 }
 
@@ -262,7 +263,9 @@ impl Turn {
         application.queue(&mut self.connection, now);
         let flushed = self.settle(transport, ready, now, application);
         if self.is_over() {
-            self.parked = None;
+            if let Some(parked) = self.parked.take() {
+                self.connection.note_rest(&parked);
+            }
             return self.await_end(transport, ready, &mut lent.rx, now);
         }
         // What is undecoded waits for the peer to read: others must not wait with it.
@@ -317,6 +320,7 @@ impl Turn {
             }
         }
         if self.connection.state() == State::Closed {
+            self.connection.note_rest(rx);
             rx.clear();
         }
         self.undecoded = rx.has_undecoded() && (!self.connection.wants_read() || self.connection.is_paused());
@@ -571,6 +575,7 @@ impl Turn {
         scratch: &mut RecvBuffer,
         now: Instant,
     ) -> Flushed {
+        self.connection.note_rest(scratch);
         let mut flushed = self.flush_at_the_end(transport, ready, now);
         if flushed == Flushed::Shutdown || !self.awaits_end() || !ready.read {
             return flushed;
@@ -629,6 +634,27 @@ impl Turn {
         if gone || is_clean || self.eof || self.broken { Leave::Close } else { Leave::Linger }
     }
 
+    /// Begins to linger, after [`Leave::Linger`]: for a peer that has failed, until the frame has come in
+    /// which it did.
+    ///
+    /// A client's application waits for the end of the transport: it lingers for
+    /// [`Config::close_timeout`](framewright::Config::close_timeout) at the most, a server for a minute.
+    pub fn linger<T: Transport>(&self, transport: &mut T, ready: &Ready, now: Instant) -> Lingering {
+        if self.connection.closure().is_some_and(|closure| closure.clean) {
+            return Lingering::briefly(transport, now);
+        }
+        let config = self.connection.config();
+        let rest = Rest {
+            announced: self.connection.unreceived(),
+            most: config.max_message.saturating_mul(2).saturating_add(BEHIND_A_FRAME),
+            time: match self.connection.role() {
+                Role::Server => Rest::TIME,
+                Role::Client => config.close_timeout,
+            },
+        };
+        Lingering::begin(transport, ready, rest, now)
+    }
+
     /// The application has panicked in [`run`](Turn::run): fails the connection with 1011 (section
     /// 7.4.1). What it was lent is dropped, but for a transmit buffer in which something is queued.
     /// What had arrived is lost: where the next frame begins is unknown. Other connections lose
@@ -678,6 +704,9 @@ impl Turn {
         let mut read = 0;
         loop {
             if let Some(decoded) = self.connection.decode(now, rx) {
+                if self.connection.state() == State::Closed {
+                    self.connection.note_rest(rx);
+                }
                 return Some(decoded);
             }
             if self.connection.state() == State::Closed {
@@ -772,6 +801,10 @@ fn own_reach(rx: &RecvBuffer, read_size: usize) -> (usize, usize) {
     let (least, most) = parking::reach(rx, true, read_size);
     (least.max(SHORT_TAIL), most)
 }
+
+/// What a peer may send behind a frame of twice the largest message, while it lingers: its Close frame,
+/// and what else lay in its queue.
+const BEHIND_A_FRAME: u64 = 256 << 10;
 
 /// How many slices one write offers to the transport.
 const SLICES: usize = 8;

@@ -5,7 +5,7 @@ use crate::api::handler::Handler;
 use crate::api::options::{Options, ServerLimits};
 use crate::api::route::{MAX_ROUTES, Page, Route, Routes};
 use crate::context::ServerShared;
-use crate::event_loop::limits::Counters;
+use crate::event_loop::limits::{Counters, LingerPlaces};
 use crate::event_loop::listener::Listener;
 use crate::event_loop::prepare;
 use crate::server::Server;
@@ -187,7 +187,8 @@ impl ServerBuilder {
         #[cfg(not(feature = "deflate"))]
         let compression = DeflateMemory::new(0);
         let limits = self.limits;
-        let shared = ServerShared { routes, limits, counters, opened: AtomicU64::new(0), compression };
+        let (linger_places, opened) = (LingerPlaces::default(), AtomicU64::new(0));
+        let shared = ServerShared { routes, limits, counters, linger_places, opened, compression };
         let addrs = self.listeners.iter().map(|listener| listener.addr().clone()).collect();
         Ok(Server {
             shared: Arc::new(shared),

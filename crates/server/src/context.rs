@@ -2,7 +2,7 @@
 
 use crate::api::options::ServerLimits;
 use crate::api::route::Routes;
-use crate::event_loop::limits::Counters;
+use crate::event_loop::limits::{Counters, LingerPlaces};
 use crate::event_loop::mailbox::Mailbox;
 use framewright::Delivery;
 use framewright::deflate::DeflateMemory;
@@ -16,6 +16,7 @@ pub(crate) struct ServerShared {
     pub(crate) routes: Routes,
     pub(crate) limits: ServerLimits,
     pub(crate) counters: Counters,
+    pub(crate) linger_places: LingerPlaces,
     /// How many connections were opened: each has its number from here.
     pub(crate) opened: AtomicU64,
     /// What compression may hold.

@@ -1,7 +1,7 @@
 //! The closing handshake (RFC 6455, sections 5.5.1 and 7), begun by either side or by none.
 
 use crate::common::{DEADLINE, SOON, Server, plain, request, through_both_faces};
-use framewright::{CloseCode, Config, Error, PeerMisbehaved, SendError, Timeout};
+use framewright::{CloseCode, Config, Error, LimitExceeded, PeerMisbehaved, SendError, Timeout};
 use framewright_client::Options;
 use framewright_testkit::endpoint::Seen;
 use std::sync::mpsc;
@@ -321,4 +321,26 @@ fn the_blocking_client_closes_in_one_call() {
     assert_eq!(client.receive(), Ok(None));
     assert_eq!(client.closure(), Some(closure));
     server.end();
+}
+
+// Reset by a client that had read the header only, it never got to read why.
+#[test]
+fn a_server_that_writes_a_message_too_large_at_full_speed_reads_that_it_is() {
+    through_both_faces(|kind| {
+        for len in [17_000_000_usize, 32 << 20] {
+            let server = Server::open(move |peer| {
+                peer.send([0x82, 127]);
+                peer.send((len as u64).to_be_bytes());
+                peer.send(vec![7; len]);
+                peer.expect_close(1009);
+                peer.shutdown_write();
+                peer.expect_end();
+            });
+            let mut client = kind.connect(request(server.addr()), &plain()).expect("an open connection");
+            let closure = client.expect_closed();
+            let cause = closure.cause.expect("a fault");
+            assert!(matches!(cause, Error::Limit(LimitExceeded::FrameTooLarge { .. })), "{cause:?}");
+            server.end();
+        }
+    });
 }

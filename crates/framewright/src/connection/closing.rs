@@ -1,9 +1,9 @@
 //! How a connection closes (RFC 6455, sections 5.5.1 and 7): its states and the one place that changes them, its Close frames,
 //! and when its transport ends.
 
-use super::Connection;
 use super::deadlines::Timer;
 use super::event::Closure;
+use super::{Connection, RecvBuffer};
 use crate::error::{Error, PeerMisbehaved, SendError, Timeout};
 use crate::frame::{CloseCode, CloseFrame, MAX_CLOSE_REASON, OpCode};
 use crate::role::Role;
@@ -54,6 +54,8 @@ pub(super) struct Ending {
     hurry: bool,
     /// The peer has ended its direction of the transport.
     eof: bool,
+    /// See [`Connection::unreceived`].
+    unreceived: u64,
 }
 
 impl Ending {
@@ -246,6 +248,26 @@ impl Connection {
         //# first by the server, so that it holds the TIME_WAIT state and not the
         //# client
         self.role() == Role::Server || !clean || ending.eof || ending.hurry
+    }
+
+    /// Notes how much of the frame in which the connection has ended has not arrived. `rx` is what the driver is about to drop.
+    ///
+    /// For a driver whose connection has ended otherwise than by decoding: by a deadline, or a command.
+    pub fn note_rest(&mut self, rx: &RecvBuffer) {
+        if self.is_closed() {
+            let ending = self.ending_mut();
+            ending.unreceived = ending.unreceived.max(rx.unreceived());
+        }
+    }
+
+    /// Octets of the frame in which the connection has ended that had not arrived by then, as the peer has announced them. 0 if
+    /// it had arrived, or its length had not.
+    ///
+    /// A driver that closes a transport on which the peer is still sending resets it, and the peer may not get to read our
+    /// Close frame (section 7.1.1). So it reads that much first, and drops it.
+    #[must_use]
+    pub fn unreceived(&self) -> u64 {
+        self.ending().map_or(0, |ending| ending.unreceived)
     }
 
     /// Whether `Event::Closed` is due.

@@ -144,6 +144,7 @@ impl Connection {
                 return self.take_pending();
             }
             if self.is_closed() {
+                self.note_rest(rx);
                 rx.clear();
                 return None;
             }
@@ -160,6 +161,7 @@ impl Connection {
                 Ok(DecodeOutcome::Event(event)) => return Some(event),
                 Err(error) => {
                     self.fail_with(now, error);
+                    self.note_rest(rx);
                     rx.clear();
                 }
             }

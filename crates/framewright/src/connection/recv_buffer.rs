@@ -6,6 +6,7 @@ use super::config::Delivery;
 use super::fragment::ReceivingMessage;
 use super::utf8::Invalid;
 use crate::deflate::{Inflater, Progress};
+use crate::frame::Header;
 use std::ops::Range;
 
 /// A receive buffer.
@@ -155,6 +156,16 @@ impl RecvBuffer {
     #[must_use]
     pub fn frame_remaining(&self) -> u64 {
         self.incoming.remaining
+    }
+
+    /// How many octets of the frame that is being decoded, or comes next, have not arrived, as far as that is known.
+    pub(super) fn unreceived(&self) -> u64 {
+        let len = if self.incoming.in_frame {
+            self.incoming.remaining
+        } else {
+            Header::frame_len(self.undecoded()).unwrap_or(0)
+        };
+        len.saturating_sub(self.unread() as u64)
     }
 
     /// Moves what is kept into a buffer of its own, which has room for exactly that, and empties this one.

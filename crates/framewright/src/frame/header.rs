@@ -140,6 +140,19 @@ impl Header {
         Ok(Some((Header { fin, rsv, opcode, mask: Some(key), payload_len }, at + 4)))
     }
 
+    /// How many octets the frame that starts here has, its header included, whatever rules it breaks; `None` if its length
+    /// has not come.
+    pub(crate) fn frame_len(bytes: &[u8]) -> Option<u64> {
+        let second = *bytes.get(1)?;
+        let (payload_len, at) = match second & !MASK {
+            LEN_16 => (u64::from(u16::from_be_bytes(*bytes.get(2..)?.first_chunk()?)), 4),
+            LEN_64 => (u64::from_be_bytes(*bytes.get(2..)?.first_chunk()?), 10),
+            len => (u64::from(len), 2),
+        };
+        let key_len = if second & MASK != 0 { 4 } else { 0 };
+        Some(payload_len.saturating_add(at + key_len))
+    }
+
     /// The header that most frames have, seen in one look: a whole message, masked, of at most 125 octets. Its opcode, masking
     /// key and payload length; the header is [`SHORT_MASKED_LEN`] octets long. `None` for every other header, valid or not,
     /// and for an incomplete one: [`parse`](Header::parse) is for those.

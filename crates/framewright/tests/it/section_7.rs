@@ -1,12 +1,16 @@
 //! Sections 5.5.1 and 7: the closing handshake, in both roles and from either end.
 
 use crate::support::{ROLES, code, endpoint, fails, from_peer, misbehaved, receive, sent, text};
-use framewright::{CloseCode, Config, Connection, Error, PeerMisbehaved, Role, SendError, State, Timeout};
+use framewright::{
+    CloseCode, Config, Connection, Error, Negotiated, PeerMisbehaved, RecvBuffer, Role, SendError, State,
+    Timeout,
+};
 use framewright_testkit::app::Behaviour;
 use framewright_testkit::endpoint::{Endpoint, Seen};
 use framewright_testkit::net::{Net, Settings};
 use framewright_testkit::wire;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 fn body(code: u16, reason: &str) -> Vec<u8> {
     [&code.to_be_bytes()[..], reason.as_bytes()].concat()
@@ -365,4 +369,44 @@ fn the_closure_tells_nothing_before_the_end() {
     assert_eq!(endpoint.connection.closure(), None);
     endpoint.connection.close(None, "").unwrap();
     assert_eq!(endpoint.connection.closure(), None);
+}
+
+#[test]
+fn a_failed_connection_tells_how_much_of_its_frame_has_not_arrived() {
+    // A message of 1,000 octets where 500 are allowed, a reserved bit, a fragment that is not UTF-8, and a whole one.
+    let cases: [(&[u8], usize, u64, u16); 4] = [
+        (&[0x82, 0xfe, 0x03, 0xe8, 0, 0, 0, 0], 100, 900, 1009),
+        (&[0xc2, 0x85, 0, 0, 0, 0], 1, 4, 1002),
+        (&[0x01, 0xfe, 0x01, 0xf4, 0, 0, 0, 0], 20, 480, 1007),
+        (&[0x81, 0x82, 0, 0, 0, 0], 2, 0, 1007),
+    ];
+    for (header, come, expected, code) in cases {
+        let now = Instant::now();
+        let config = Arc::new(Config { max_message: 500, ..Config::default() });
+        let mut connection = Connection::server(config, Negotiated::default(), now);
+        let mut rx = RecvBuffer::new();
+        rx.extend_from_slice(header);
+        rx.extend_from_slice(&vec![0xff; come]);
+        while connection.next_event(now, &mut rx).is_some() {}
+        let sent = connection.closure().expect("it has failed").sent;
+        assert_eq!(sent.and_then(|close| close.code).map(CloseCode::get), Some(code));
+        assert_eq!(connection.unreceived(), expected, "{header:x?}");
+    }
+}
+
+#[test]
+fn a_deadline_in_the_middle_of_a_frame_leaves_the_rest_of_it() {
+    let now = Instant::now();
+    let config = Arc::new(Config { message_timeout: Some(Duration::from_secs(1)), ..Config::default() });
+    let mut connection = Connection::server(config, Negotiated::default(), now);
+    let mut rx = RecvBuffer::new();
+    rx.extend_from_slice(&[0x82, 0xfe, 0x03, 0xe8, 0, 0, 0, 0, b'x']);
+    assert!(connection.next_event(now, &mut rx).is_none());
+    connection.note_rest(&rx);
+    assert_eq!(connection.unreceived(), 0, "it goes on");
+    connection.handle_timeout(now + Duration::from_secs(1));
+    connection.note_rest(&rx);
+    rx.clear();
+    connection.note_rest(&rx);
+    assert_eq!(connection.unreceived(), 999);
 }

@@ -9,7 +9,7 @@ use crate::event_loop::slab::Key;
 use crate::event_loop::stream::Stream;
 use crate::guard::guarded;
 use framewright::{CloseCode, Connection};
-use framewright_driver::{Next, Ready, Turn};
+use framewright_driver::{Lingering, Next, Ready, Turn};
 use std::any::Any;
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -43,6 +43,11 @@ impl Open {
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.turn.deadline()
+    }
+
+    /// The connection has ended, and its peer may still be sending.
+    pub(crate) fn linger(&self, stream: &mut Stream, ready: &Ready, now: Instant) -> Lingering {
+        self.turn.linger(stream, ready, now)
     }
 
     /// The server stops.

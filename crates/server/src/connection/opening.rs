@@ -12,7 +12,7 @@ use crate::guard::guarded;
 use framewright::Connection;
 use framewright::deflate::Reservation;
 use framewright::handshake::{HeadLimits, Negotiated, Refusal, Request, Response, ServerHandshake, Upgrade};
-use framewright_driver::{Io, Ready, Transport as _};
+use framewright_driver::{Io, Lingering, Ready, Rest, Transport as _};
 use std::any::Any;
 use std::io::IoSlice;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +21,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// By how much the room for a head grows that comes in pieces.
 const HEAD_STEP: usize = 1 << 10;
+
+/// How many octets of content are read and dropped at the most behind an answer that is no 101.
+const REFUSED_CONTENT: u64 = 32 << 20;
 
 pub(crate) struct Opening {
     handshake: ServerHandshake,
@@ -39,6 +42,8 @@ pub(crate) struct Opening {
     pub(crate) lost: bool,
     /// The peer has ended its direction.
     pub(crate) ended: bool,
+    /// Octets of the request's content that have not come with its head.
+    content: u64,
     step: OpeningStep,
 }
 
@@ -48,7 +53,7 @@ pub(crate) enum OpeningNext {
     Wait,
     /// The 101 has been sent.
     Open(Opens),
-    /// Another answer has been sent: end our direction, and drop what comes for a moment.
+    /// Another answer has been sent: drop what still comes, and end the transport.
     Linger,
     /// It is over.
     Remove,
@@ -118,6 +123,7 @@ impl Opening {
             head_only: false,
             lost: false,
             ended: false,
+            content: 0,
             step: OpeningStep::Reading,
         }
     }
@@ -188,9 +194,7 @@ impl Opening {
             }
             // Whoever leaves while the decision is pending is not waited for. Who has only ended its own direction can still read
             // a page, but not speak WebSocket.
-            OpeningStep::Waiting(waiting)
-                if self.lost || (self.ended && waiting.asked.upgrade.is_some()) =>
-            {
+            OpeningStep::Waiting(waiting) if self.lost || (self.ended && waiting.asked.upgrade.is_some()) => {
                 OpeningNext::Remove
             }
             _ => OpeningNext::Wait,
@@ -251,6 +255,8 @@ impl Opening {
     fn request(&mut self, octets: &[u8], head_len: usize, key: Key, context: &mut LoopContext) {
         let request = self.handshake.request(octets);
         self.head_only = request.method() == "HEAD";
+        let come = (octets.len() - head_len) as u64;
+        self.content = request.content_length().unwrap_or(0).saturating_sub(come);
         let asked = match find(&request, context) {
             Ok((route, upgrade)) => PutRequest { route, upgrade, head_len },
             Err(refusal) => {
@@ -313,6 +319,12 @@ impl Opening {
                 self.refuse(Refusal::Internal);
             }
         }
+    }
+
+    /// An answer other than a 101 has been sent: the peer may still be sending what it was refused with.
+    pub(crate) fn linger(&self, stream: &mut Stream, ready: &Ready, now: Instant) -> Lingering {
+        let rest = Rest { announced: self.content, most: REFUSED_CONTENT, time: Rest::TIME };
+        Lingering::begin(stream, ready, rest, now)
     }
 
     fn refuse(&mut self, refusal: Refusal) {

@@ -13,12 +13,12 @@ use crate::api::route::RouteId;
 use crate::connection::open::{Open, SlotParts};
 use crate::connection::opening::{Opening, OpeningNext};
 use crate::context::LoopContext;
-use crate::event_loop::limits::Counted;
+use crate::event_loop::limits::{Counted, LingerPlace};
 use crate::event_loop::slab::Key;
 use crate::event_loop::stream::Stream;
 use crate::event_loop::wheel::Tick;
 use crate::guard::guarded;
-use framewright_driver::{Leave, Lingering, Next, Ready};
+use framewright_driver::{Leave, LingerNext, Lingering, Next, Ready};
 use std::time::Instant;
 
 /// A connection.
@@ -44,7 +44,8 @@ pub(crate) struct Slot {
 enum Phase {
     Opening(Box<Opening>),
     Open(Open),
-    Lingering(Lingering),
+    /// With its place, once it has lasted for more than a moment.
+    Lingering(Lingering, Option<LingerPlace>),
 }
 
 /// What follows the turn of a slot.
@@ -80,14 +81,16 @@ impl Slot {
     /// Does what there is to do, through as many phases as it leads.
     pub(crate) fn turn(&mut self, key: Key, context: &mut LoopContext) -> SlotNext {
         loop {
-            let Slot { stream, phase, ready, route, attend, .. } = self;
+            let Slot { stream, phase, ready, route, attend, counted, .. } = self;
             let entered = match phase {
                 Phase::Open(open) => {
                     match open.turn(SlotParts { stream, key, ready, route: *route, attend }, context) {
                         Next::Wait => return SlotNext::Wait,
                         Next::Again => return SlotNext::Again,
                         Next::Leave(Leave::Close) => return SlotNext::Remove,
-                        Next::Leave(Leave::Linger) => Phase::Lingering(Lingering::begin(stream, context.now)),
+                        Next::Leave(Leave::Linger) => {
+                            Phase::Lingering(open.linger(stream, ready, context.now), None)
+                        }
                     }
                 }
                 Phase::Opening(opening) => {
@@ -100,16 +103,30 @@ impl Slot {
                     match next {
                         OpeningNext::Wait => return SlotNext::Wait,
                         OpeningNext::Remove => return SlotNext::Remove,
-                        OpeningNext::Linger => Phase::Lingering(Lingering::begin(stream, context.now)),
+                        // Whoever is here only to be refused is soon forgotten.
+                        OpeningNext::Linger if counted.is_none() => {
+                            Phase::Lingering(Lingering::briefly(stream, context.now), None)
+                        }
+                        OpeningNext::Linger => {
+                            Phase::Lingering(opening.linger(stream, ready, context.now), None)
+                        }
                         OpeningNext::Open(opens) => {
                             *route = opens.route_id();
                             Phase::Open(opens.open(context))
                         }
                     }
                 }
-                Phase::Lingering(lingering) => {
-                    let is_over = lingering.turn(stream, ready, &mut context.scratch, context.now);
-                    return if is_over { SlotNext::Remove } else { SlotNext::Wait };
+                Phase::Lingering(lingering, place) => {
+                    let LoopContext { server, scratch, now, .. } = context;
+                    let may_stay = || {
+                        *place = server.linger_places.take();
+                        place.is_some()
+                    };
+                    return match lingering.turn(stream, ready, scratch, *now, may_stay) {
+                        LingerNext::Wait => SlotNext::Wait,
+                        LingerNext::Again => SlotNext::Again,
+                        LingerNext::Close => SlotNext::Remove,
+                    };
                 }
             };
             let left = std::mem::replace(&mut self.phase, entered);
@@ -123,7 +140,7 @@ impl Slot {
         match &self.phase {
             Phase::Opening(opening) => opening.deadline(),
             Phase::Open(open) => open.deadline(),
-            Phase::Lingering(lingering) => Some(lingering.deadline()),
+            Phase::Lingering(lingering, _) => Some(lingering.deadline()),
         }
     }
 
@@ -147,7 +164,7 @@ impl Slot {
         match &mut self.phase {
             Phase::Opening(opening) => opening.drain(context.server.limits.retry_after),
             Phase::Open(open) => open.drain(),
-            Phase::Lingering(_) => {}
+            Phase::Lingering(lingering, _) => lingering.hurry(&mut self.stream, context.now),
         }
     }
 

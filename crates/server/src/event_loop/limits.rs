@@ -1,4 +1,4 @@
-//! How many connections there are, in the whole server and from each address.
+//! How many connections there are, in the whole server and from each address, and how many of them may linger for long.
 
 use crate::api::options::ServerLimits;
 use crate::guard::lock;
@@ -115,6 +115,32 @@ impl Drop for Counted {
     }
 }
 
+/// Places for connections that linger for more than a moment: each costs a descriptor while its peer sends what nobody wants.
+#[derive(Debug, Default)]
+pub(crate) struct LingerPlaces(Arc<AtomicUsize>);
+
+/// Such a place: free again when it is dropped.
+#[derive(Debug)]
+pub(crate) struct LingerPlace(Arc<AtomicUsize>);
+
+/// How many of them a server has.
+const LINGER_PLACES: usize = 256;
+
+impl LingerPlaces {
+    /// A place, if one is free.
+    pub(crate) fn take(&self) -> Option<LingerPlace> {
+        let one_more = |taken| (taken < LINGER_PLACES).then_some(taken + 1);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        Some(LingerPlace(Arc::clone(&self.0)))
+    }
+}
+
+impl Drop for LingerPlace {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,5 +210,14 @@ mod tests {
             assert_eq!(counted_as(all_ones, prefix), ip(network), "/{prefix}");
             assert_eq!(counted_as(ipv4, prefix), ipv4);
         }
+    }
+
+    #[test]
+    fn places_to_linger_are_bounded_and_come_back() {
+        let places = LingerPlaces::default();
+        let mut taken: Vec<LingerPlace> = std::iter::from_fn(|| places.take()).collect();
+        assert_eq!(taken.len(), LINGER_PLACES);
+        taken.pop();
+        assert!(places.take().is_some());
     }
 }

@@ -9,6 +9,7 @@ mod accepting;
 mod ending;
 mod failed_writes;
 mod flooding;
+mod lingering;
 mod logging;
 mod probe;
 mod sending;

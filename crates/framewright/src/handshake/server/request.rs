@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::checks::RequestFacts;
 use crate::handshake::extension::{Extension, ExtensionList};
+use crate::http::body::content_length;
 use crate::http::bytes::{ascii, is_token};
 use crate::http::known::{Known, KnownFields};
 use crate::http::request_line::RequestHead;
@@ -77,6 +78,11 @@ impl<'a> Request<'a> {
     /// Whether content follows the head. Its octets are not part of any next request.
     pub fn has_body(&self) -> bool {
         self.facts.has_body
+    }
+
+    /// How many octets of content follow the head, as Content-Length says; `None` where it does not.
+    pub fn content_length(&self) -> Option<u64> {
+        content_length(self.section()).ok().flatten()
     }
 
     /// All field lines in the order received: the name as it was sent, and the value without the whitespace around
@@ -242,6 +248,18 @@ mod tests {
                 ["HOST", "x-a", "X-A", "Origin"]
             );
         });
+    }
+
+    #[test]
+    fn the_length_of_the_content_is_what_its_field_says() {
+        let length = |fields: &str| {
+            with(&format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n"), |request| {
+                (request.content_length(), request.has_body())
+            })
+        };
+        assert_eq!(length(""), (None, false));
+        assert_eq!(length("Content-Length: 17000000\r\n"), (Some(17_000_000), true));
+        assert_eq!(length("Transfer-Encoding: chunked\r\n"), (None, true));
     }
 
     #[test]
