@@ -238,6 +238,15 @@ impl Peer {
         self.stream.set_read_timeout(Some(DEADLINE)).expect("an option of the socket");
     }
 
+    /// Reads once, at most so many octets.
+    #[track_caller]
+    pub(crate) fn read_some(&mut self, most: usize) {
+        let had = self.wire.len();
+        self.wire.resize(had + most, 0);
+        let count = self.stream.read(&mut self.wire[had..]).expect("octets before the deadline");
+        self.wire.truncate(had + count);
+    }
+
     /// Waits until so many octets have come.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, octets: usize) {

@@ -9,7 +9,7 @@ use framewright_client::{Options, event_loop};
 use framewright_testkit::endpoint::Seen;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A server for which an upload is too long: it says so before it has read much, and is gone.
 fn refusing() -> Server {
@@ -239,4 +239,43 @@ fn a_server_that_takes_nothing_any_more_is_heard_all_the_same() {
         gone.send(()).expect("the server waits");
         server.end();
     });
+}
+
+// The kernel announces room when a third of its send buffer is free, which takes such a server longer.
+#[test]
+fn a_server_that_reads_a_little_all_the_time_outlives_the_write_timeout() {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    // False if this machine is too busy to read a little twenty times a second.
+    let lives = |kind: Kind| {
+        let server = Server::taking_little(|peer| {
+            peer.wait_for(10_000);
+            let (began, mut last) = (Instant::now(), Instant::now());
+            let mut in_time = true;
+            while in_time && began.elapsed() < 4 * PATIENCE {
+                thread::sleep(PATIENCE / 20);
+                peer.read_some(4096);
+                in_time = last.elapsed() < PATIENCE / 2;
+                last = Instant::now();
+            }
+            if in_time {
+                assert_eq!(peer.frame().payload.len(), upload());
+                peer.answer_close();
+            }
+            peer.forget();
+            in_time
+        });
+        let connection = Config { write_timeout: Some(PATIENCE), ..Config::default() };
+        let options = Options { connection, ..plain() };
+        let mut client = kind.connect(request(server.addr()), &options).expect("an open connection");
+        let outcome = client.send_binary(&vec![7; upload()]);
+        let closing = client.start_close(1000, "");
+        let seen = but_room(client.rest());
+        let in_time = server.end();
+        if in_time {
+            assert_eq!((outcome, closing), (Ok(()), Ok(())));
+            assert!(matches!(seen.last(), Some(Seen::Closed(closure)) if closure.clean), "{seen:?}");
+        }
+        in_time
+    };
+    through_both_faces(|kind| assert!((0..5).any(|_| lives(kind)), "this machine is too busy"));
 }

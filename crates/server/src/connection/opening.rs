@@ -163,11 +163,14 @@ impl Opening {
         ready: &mut Ready,
         context: &mut LoopContext,
     ) -> OpeningNext {
-        if std::mem::take(&mut ready.due) && self.deadline.is_some_and(|deadline| context.now >= deadline) {
+        let overdue =
+            std::mem::take(&mut ready.due) && self.deadline.is_some_and(|deadline| context.now >= deadline);
+        // An answer has one more write, since a kernel announces room late.
+        let is_last_write = overdue && matches!(self.step, OpeningStep::Answering(_));
+        if overdue && !is_last_write {
             match self.step {
-                OpeningStep::Answering(_) => return OpeningNext::Remove,
                 OpeningStep::Reading => self.refuse(Refusal::HandshakeTimeout),
-                OpeningStep::Waiting(_) | OpeningStep::Decided(..) => self.refuse(Refusal::DecisionTimeout),
+                _ => self.refuse(Refusal::DecisionTimeout),
             }
             // A moment more for the answer to be taken.
             self.deadline = context.now.checked_add(Duration::from_secs(1));
@@ -189,6 +192,8 @@ impl Opening {
                 let next = answer.write(stream);
                 if answer.sent > before {
                     self.deadline = context.now.checked_add(self.timeout);
+                } else if is_last_write {
+                    return OpeningNext::Remove;
                 }
                 next
             }

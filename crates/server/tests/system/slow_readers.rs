@@ -4,11 +4,14 @@ use crate::common::{Client, TestServer, next, wait_until};
 use crate::probe::{Probe, frame, narrow_client};
 use framewright::frame::OpCode;
 use framewright::{Error, Timeout};
-use framewright_server::{Config, Handle, HandleError, Message, Options, Prepared};
+use framewright_server::{
+    CloseCode, Config, Decision, Handle, HandleError, Handler, Incoming, Message, Options, Prepared,
+    Response, ServerLimits, StatusCode,
+};
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const HIGH_WATER: usize = 128 << 10;
 
@@ -86,6 +89,100 @@ fn a_peer_that_takes_nothing_is_dropped_after_the_write_timeout() {
     other.send_text("not affected");
     other.expect_text("not affected");
     drop(client);
+}
+
+/// Reads a little now and then for four times `patience`. False if this machine was too busy for that.
+fn read_slowly(client: &mut Client, patience: Duration) -> bool {
+    let (began, mut last) = (Instant::now(), Instant::now());
+    while began.elapsed() < 4 * patience {
+        thread::sleep(patience / 20);
+        client.read_some(&mut [0; 4096]).expect("the server goes on");
+        if last.elapsed() > patience / 2 {
+            return false;
+        }
+        last = Instant::now();
+    }
+    true
+}
+
+// The kernel announces room when a third of its send buffer is free, which takes such a peer longer.
+#[test]
+fn a_peer_that_reads_a_little_all_the_time_outlives_the_write_timeout() {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    const MESSAGE: usize = 100_000;
+    let (probe, watch, handles) = Probe::handles();
+    let server = TestServer::start(|builder| builder.route_with("/ws", options(PATIENCE), probe));
+    let lives = (0..5).any(|_| {
+        let mut client = narrow_client(server.addr());
+        client.open("/ws");
+        let handle = next(&handles);
+        let frame = Prepared::new(Message::Binary(&[0; MESSAGE]));
+        // Until the kernel and the queues are full.
+        let mut refused = 0;
+        while refused < 10 {
+            match handle.send_prepared(&frame) {
+                Ok(()) => refused = 0,
+                Err(HandleError::Full) => {
+                    refused += 1;
+                    thread::sleep(Duration::from_millis(5));
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        let mut slow = Client::from_tcp(client.stream().try_clone().expect("another descriptor"));
+        if !read_slowly(&mut slow, PATIENCE) {
+            drop(client);
+            next(&watch.closures);
+            return false;
+        }
+        assert_eq!(watch.tally.closed(), 0, "{:?}", watch.closures.try_recv());
+        handle.close(Some(CloseCode::NORMAL), "").expect("it is open");
+        // All of it arrives.
+        let (mut piece, mut tail) = (vec![0; 1 << 20], Vec::new());
+        while !tail.ends_with(&[0x88, 2, 0x03, 0xe8]) {
+            let count = slow.read_some(&mut piece).expect("the server goes on");
+            assert!(count > 0, "the stream has ended");
+            tail.extend_from_slice(&piece[count.saturating_sub(4)..count]);
+        }
+        client.send_close(CloseCode::NORMAL, "");
+        assert!(next(&watch.closures).clean);
+        true
+    });
+    assert!(lives, "this machine is too busy to read a little twenty times a second");
+}
+
+/// Answers every request with a long page.
+struct Page;
+
+const PAGE: usize = 8 << 20;
+
+impl Handler for Page {
+    type State = ();
+
+    fn on_request(&self, _: &Incoming<'_, ()>) -> Decision<()> {
+        Decision::respond(Response::text(StatusCode::OK, "x".repeat(PAGE)))
+    }
+}
+
+// The deadline of an answer was acted on though there was room for more of it.
+#[test]
+fn a_page_is_written_to_a_peer_that_reads_a_little_all_the_time() {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let limits = ServerLimits { handshake_timeout: PATIENCE, ..ServerLimits::default() };
+    let server = TestServer::start(|builder| builder.limits(limits).fallback(Page));
+    let lives = (0..5).any(|_| {
+        let mut client = narrow_client(server.addr());
+        client.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let answer = client.answer_head();
+        assert_eq!(answer.field("Content-Length"), Some(&*PAGE.to_string()));
+        if !read_slowly(&mut client, PATIENCE) {
+            return false;
+        }
+        let mut piece = vec![0; 1 << 20];
+        while client.read_some(&mut piece).expect("an end without a reset") > 0 {}
+        true
+    });
+    assert!(lives, "this machine is too busy to read a little twenty times a second");
 }
 
 /// Fills what waits for a peer that does not read, through its handle, until nothing more is taken.
