@@ -472,7 +472,7 @@ impl Turn {
     /// Whether there is something to do that no event announces.
     fn has_work<T, A: Application<T>>(&self, ready: &Ready, application: &A) -> bool {
         if self.is_over() {
-            return self.awaits_end() && ready.read;
+            return self.drops_what_arrives() && ready.read;
         }
         self.may_receive(ready)
             || (self.connection.has_event() && (A::KNOWS_THE_END_FIRST || !self.holds_end()))
@@ -567,7 +567,8 @@ impl Turn {
     }
 
     /// After the end of the connection: tells it of the transport's end, and as long as a client waits
-    /// for that (section 7.1.1), reads and drops what still comes. A bounded piece of that work.
+    /// for that (section 7.1.1), or our last bytes for a peer that has failed, reads and drops what still
+    /// comes. A bounded piece of that work.
     pub fn await_end<T: Transport>(
         &mut self,
         transport: &mut T,
@@ -577,14 +578,17 @@ impl Turn {
     ) -> Flushed {
         self.connection.note_rest(scratch);
         let mut flushed = self.flush_at_the_end(transport, ready, now);
-        if flushed == Flushed::Shutdown || !self.awaits_end() || !ready.read {
+        if flushed == Flushed::Shutdown || !self.drops_what_arrives() || !ready.read {
             return flushed;
         }
         scratch.clear();
         let mut reads = 0;
-        while self.awaits_end() && ready.read && reads < READS {
+        while self.drops_what_arrives() && ready.read && reads < READS {
             match transport.read(scratch.spare(SHORT_TAIL)) {
-                Io::Moved(1..) => reads += 1,
+                Io::Moved(count @ 1..) => {
+                    reads += 1;
+                    self.connection.note_dropped(count as u64);
+                }
                 Io::Blocked => ready.note_blocked(),
                 Io::Moved(_) | Io::Lost => {
                     self.eof = true;
@@ -606,6 +610,13 @@ impl Turn {
             self.connection.handle_eof(now);
         }
         self.flush(transport, ready, now)
+    }
+
+    /// Whether what still comes is read and dropped: the peer is to end the transport, or it has failed,
+    /// and may write to its end before it reads our last bytes.
+    fn drops_what_arrives(&self) -> bool {
+        let waits = || self.connection.buffered() > 0 && !self.eof && !self.broken;
+        self.awaits_end() || (waits() && self.connection.closure().is_some_and(|closure| !closure.clean))
     }
 
     /// Whether the peer is to end the transport: it is a server, and has not.

@@ -684,6 +684,35 @@ fn a_server_that_stops_lingers_for_a_second_more() {
     assert_eq!(lingers.wait(SECOND / 2), LingerNext::Close);
 }
 
+// It could not finish writing before it had read, nor read before it had finished writing.
+#[test]
+fn what_a_failed_peer_writes_is_read_while_our_close_frame_waits() {
+    for role in ROLES {
+        let mut bench = Bench::new(role, Config { max_message: 1 << 20, ..config() });
+        bench.transport.writes.push_back(Write::Block);
+        let mut frame = bench.frame(OpCode::Binary, &vec![7; 2 << 20]);
+        let rest = frame.split_off(100_000);
+        bench.arrive([Read::Bytes(frame)]);
+        assert_eq!(bench.turns(), Next::Wait, "the Close frame waits");
+        let (most, last) = rest.split_at(rest.len() - 1);
+        for piece in most.chunks(100_000) {
+            bench.arrive([Read::Bytes(piece.to_vec())]);
+            assert_eq!(bench.turns(), Next::Wait);
+        }
+        assert!(bench.transport.reads.is_empty() && bench.transport.written.is_empty(), "{role:?}");
+
+        bench.transport.writes.clear();
+        bench.ready.write = true;
+        assert_eq!(bench.turns(), Next::Leave(Leave::Linger));
+        let mut lingers = Lingers::of(bench);
+        assert_eq!(lingers.turns(), LingerNext::Wait);
+        assert!(!lingers.has_ended_our_direction(), "a byte is missing");
+        assert_eq!(lingers.arrive(Read::Bytes(last.to_vec())), LingerNext::Wait);
+        assert_eq!(lingers.wait(MOMENT), LingerNext::Wait);
+        assert!(lingers.has_ended_our_direction());
+    }
+}
+
 /// A fault: its settings, the frame that has it as far as that comes at first, what the peer does then, the code.
 type Fault = (&'static str, Config, fn(&mut Vec<u8>), fn(&mut Bench), u16);
 

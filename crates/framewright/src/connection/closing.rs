@@ -260,6 +260,14 @@ impl Connection {
         }
     }
 
+    /// Notes octets that have arrived since the connection has ended, and were dropped.
+    pub fn note_dropped(&mut self, octets: u64) {
+        if self.is_closed() {
+            let ending = self.ending_mut();
+            ending.unreceived = ending.unreceived.saturating_sub(octets);
+        }
+    }
+
     /// Octets of the frame in which the connection has ended that had not arrived by then, as the peer has announced them. 0 if
     /// it had arrived, or its length had not.
     ///
