@@ -6,6 +6,7 @@
 //! | `server-takeover`, `stream-shared` | cases 12 and 13 take minutes a run; CI has them in each way to compress, and all others in each way to echo, but not each way of the one with each of the other |
 //! | `blocking-takeover`, `mio-shared` | likewise: the two APIs of the client |
 //! | `mio-off` | CI has it with the blocking API; what is sent and received does not depend on the API |
+//! | `proxies` | needs haproxy, Apache, Caddy and nginx, and sends 4 GB through them |
 //! | `fuzz` | five minutes a target find what twenty seconds do not; a smoke test only shows that nothing is easily found |
 //! | `soak` | twenty minutes between bad peers; CI has one |
 //! | `tests-anywhere` | the tests twelve times; CI runs them once, and they fail elsewhere only if they depend on a machine |
@@ -40,7 +41,7 @@ struct Part {
     arguments: &'static [&'static str],
 }
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     Part { name: "server-takeover", arguments: &["autobahn", "server", "--compress", "takeover"] },
     Part { name: "stream-shared", arguments: &["autobahn", "server", "--stream", "--compress", "shared"] },
     Part {
@@ -49,6 +50,7 @@ const PARTS: [Part; 8] = [
     },
     Part { name: "mio-shared", arguments: &["autobahn", "client", "--face", "mio", "--compress", "shared"] },
     Part { name: "mio-off", arguments: &["autobahn", "client", "--face", "mio", "--compress", "off"] },
+    Part { name: "proxies", arguments: &["peers", "--part", "proxies"] },
     Part { name: "fuzz", arguments: &["fuzz-smoke", "--seconds", "300"] },
     Part { name: "soak", arguments: &["soak", "--minutes", "20"] },
     Part { name: "tests-anywhere", arguments: &["tests-anywhere"] },

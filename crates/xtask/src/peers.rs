@@ -3,7 +3,7 @@
 //! Node's `ws` and Python's `websockets` are installed under the build folder ([`install`]). Each makes every offer of
 //! permessage-deflate that it can ([`cases`]), sends the same messages ([`messages`]) and compares what comes back with what it
 //! has sent ([`clients`]). Our client does the same with their servers and with the echo program ([`servers`]), and through a
-//! proxy ([`tunnels`]). The octets go through another one that records; what was agreed on, which messages were compressed and
+//! proxy ([`tunnels`]). Behind proxies their clients are told that a message is too large ([`proxies`]). The octets go through another one that records; what was agreed on, which messages were compressed and
 //! what they inflate to is read from them.
 
 use std::fs;
@@ -19,6 +19,7 @@ mod features;
 mod install;
 mod messages;
 mod ours;
+mod proxies;
 mod servers;
 mod tally;
 mod tunnels;
@@ -28,7 +29,7 @@ use tally::Tally;
 /// What `cargo xtask peers` takes.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Only this part (without this option: all of them).
+    /// Only this part (without this option: all of them but `proxies`, which needs four more programs).
     #[arg(long)]
     part: Option<Part>,
     /// Only with this way in which the echo program compresses.
@@ -46,7 +47,12 @@ enum Part {
     Ours,
     /// Our client, through a proxy.
     Tunnels,
+    /// Clients of other projects that send the echo program too much, through haproxy, Apache, Caddy and nginx.
+    Proxies,
 }
+
+/// The parts that need no more than CI has.
+const USUAL: [Part; 4] = [Part::Clients, Part::Servers, Part::Ours, Part::Tunnels];
 
 /// Runs every part.
 ///
@@ -62,7 +68,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         .with_context(|| format!("cannot write {}", file.display()))?;
 
     let modes = |usual| options.compress.as_ref().map_or(usual, std::slice::from_ref);
-    let parts = options.part.as_ref().map_or(Part::value_variants(), std::slice::from_ref);
+    let parts = options.part.as_ref().map_or(&USUAL[..], std::slice::from_ref);
     let mut tally = Tally::default();
     for part in parts {
         match part {
@@ -70,6 +76,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             Part::Servers => servers::others(&peers, &messages, &mut tally)?,
             Part::Ours => servers::ours(modes(&Compress::ALL), &messages, &mut tally)?,
             Part::Tunnels => tunnels::run(&peers[0], &messages, &mut tally)?,
+            Part::Proxies => proxies::run(&peers, &mut tally)?,
         }
     }
     crate::conclusion::conclude(tally.passed, tally.failed)

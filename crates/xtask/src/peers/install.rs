@@ -101,6 +101,14 @@ impl Peer {
         command
     }
 
+    /// A script of this name and text beside its own, ready to be run.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(super) fn script(&self, name: &str, text: &str) -> anyhow::Result<Command> {
+        Ok(self.command(&written(self.client.with_file_name(name), text)?))
+    }
+
     /// Starts its server.
     ///
     /// # Errors
