@@ -161,6 +161,7 @@ fn client_sends_a_fresh_canonical_key_with_every_request() {
         assert!(before.ends_with("\r\n"));
         let key = after.split("\r\n").next().unwrap();
         assert!(is_valid_key(key.as_bytes()), "{key}");
+        assert!(b"AQgw".contains(&key.as_bytes()[21]), "{key}: the unused bits are not zero");
         assert!(keys.insert(key.to_owned()), "{key} comes twice");
     }
 }

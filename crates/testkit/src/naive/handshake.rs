@@ -66,12 +66,11 @@ pub(crate) fn handshake(method: &str, minor: u8, fields: &[Field], has_body: boo
     Handshake::Correct { subprotocols, extensions, expects_continue: !expectations.is_empty() }
 }
 
-/// Sixteen octets are 21 characters and a half: the low bits of the 22nd are zero.
+/// Sixteen octets are 21 characters and a half: of the 22nd only the high bits count.
 fn is_key(key: &[u8]) -> bool {
     key.len() == 24
         && key.ends_with(b"==")
         && key[..22].iter().all(|b| b.is_ascii_alphanumeric() || b"+/".contains(b))
-        && b"AQgw".contains(&key[21])
 }
 
 fn subprotocols(fields: &[Field]) -> Option<Vec<String>> {
