@@ -37,7 +37,8 @@ pub struct Options {
     pub head: HeadLimits,
     /// How many redirects to follow. Default 0: a redirect is a [`ConnectError::Refused`](crate::ConnectError::Refused) like any other
     /// answer that is not a 101. Browsers follow none; where a service is known to redirect, 5 is plenty. The proxy stays the same,
-    /// wherever they lead.
+    /// wherever they lead. Fields with secrets do not follow to another origin: see
+    /// [`ClientRequest::with_secret_field`](crate::ClientRequest::with_secret_field).
     pub redirects: u8,
     /// The HTTP proxy to connect through. Default `None`; [`Proxy::from_env`] asks the environment, which nothing else does.
     pub proxy: Option<Proxy>,

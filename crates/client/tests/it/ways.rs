@@ -85,16 +85,21 @@ fn as_many_redirects_are_followed_as_are_allowed_and_a_loop_ends_there() {
 fn credentials_do_not_follow_to_another_origin() {
     through_both_faces(|kind| {
         let there = Server::start(|peer| {
-            assert_eq!((peer.field("Authorization"), peer.field("Cookie")), (None, None));
+            for secret in ["Authorization", "Cookie", "X-Api-Key", "X-Session"] {
+                assert_eq!(peer.field(secret), None, "{secret}");
+            }
             assert_eq!(peer.field("X-Trace"), Some("7"));
             greets(peer);
         });
         let here = redirecting(format!("ws://{}/", there.addr()));
-        let request = [("Authorization", "Basic eA=="), ("Cookie", "a=b"), ("X-Trace", "7")]
+        let fields =
+            [("Authorization", "Basic eA=="), ("Cookie", "a=b"), ("X-Api-Key", "k"), ("X-Trace", "7")];
+        let request = fields
             .into_iter()
             .fold(request(here.addr()), |request, (name, value)| {
                 request.with_field(FieldName::from_static(name), FieldValue::from_static(value))
-            });
+            })
+            .with_secret_field(FieldName::from_static("X-Session"), FieldValue::from_static("s"));
         let mut client =
             kind.connect(request, &Options { redirects: 1, ..plain() }).expect("an open connection");
         client.expect_text("hello");

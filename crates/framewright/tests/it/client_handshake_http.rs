@@ -360,11 +360,16 @@ fn redirects_are_followed_with_what_is_meant_for_the_target() {
     //# receives a 401 status code; the server might redirect the client
     //# using a 3xx status code (but clients are not required to follow
     //# them), etc.
-    let fields = [("Authorization", "a"), ("cookie", "b"), ("Proxy-Authorization", "c"), ("Origin", "d")];
-    let request =
-        fields.iter().fold(request("wss://a/b/c").with_subprotocol("chat").unwrap(), |request, field| {
-            request.with_field(FieldName::from_static(field.0), FieldValue::from_static(field.1))
-        });
+    let value = || FieldValue::from_static("a");
+    let fields =
+        ["Authorization", "cookie", "Proxy-Authorization", "x-api-key", "Origin"].map(FieldName::from_static);
+    let request = fields
+        .into_iter()
+        .fold(request("wss://a/b/c").with_subprotocol("chat").unwrap(), |request, name| {
+            request.with_field(name, value())
+        })
+        .with_secret_field(FieldName::from_static("X-Session"), value())
+        .with_field(FieldName::from_static("X-Session"), value());
     let redirected = |status: u16, locations: &[&str]| {
         let lines: String = locations.iter().map(|location| format!("location: {location}\r\n")).collect();
         let octets = format!("HTTP/1.1 {status} \r\n{lines}\r\n");
@@ -378,10 +383,11 @@ fn redirects_are_followed_with_what_is_meant_for_the_target() {
     for status in [301, 302, 303, 307, 308] {
         let next = redirected(status, &["../d?e"]).unwrap().unwrap();
         assert_eq!(next.uri().as_str(), "wss://a/d?e");
-        assert_eq!(names(&next), ["Authorization", "cookie", "Proxy-Authorization", "Origin"]);
+        assert_eq!(next.fields().collect::<Vec<_>>(), request.fields().collect::<Vec<_>>());
         for other in ["https://b/", "wss://a:444/", "//a:1"] {
             let next = redirected(status, &[other]).unwrap().unwrap();
-            assert_eq!(names(&next), ["Origin"], "{other}");
+            // The second X-Session is no secret.
+            assert_eq!(names(&next), ["Origin", "X-Session"], "{other}");
             assert_eq!(next.subprotocols().collect::<Vec<_>>(), ["chat"]);
         }
         assert_eq!(redirected(status, &["http://a/"]), Some(Err(RedirectError::Downgrade)));

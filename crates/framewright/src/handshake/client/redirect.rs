@@ -14,8 +14,9 @@ use crate::http::field::FieldName;
 impl ClientRequest {
     /// The request to make next, if `response` is a redirect: 301, 302, 303, 307 or 308 with a Location. `None` if it is none.
     ///
-    /// The new request is this one for another URI. Where that is of another origin, Authorization, Cookie and
-    /// Proxy-Authorization are left out: they are meant for this one.
+    /// The new request is this one for another URI. Where that is of another origin, what is meant for this one alone is left
+    /// out: Authorization, Cookie, Proxy-Authorization, X-Api-Key, and the fields that were added with
+    /// [`with_secret_field`](ClientRequest::with_secret_field). They stay out, wherever later redirects lead.
     ///
     /// # Errors
     /// [`RedirectError`] if the redirect cannot be followed; never is one from `wss` to `ws`.
@@ -40,7 +41,7 @@ impl ClientRequest {
 
     fn redirected_to(mut self, uri: WsUri) -> ClientRequest {
         if !self.uri().is_same_origin(&uri) {
-            self.retain_fields(|name| !is_credential(name));
+            self.retain_fields(|field| !field.secret && !is_credential(&field.name));
         }
         self.with_uri(uri)
     }
@@ -48,7 +49,7 @@ impl ClientRequest {
 
 /// Whether a field tells one origin who is asking.
 fn is_credential(name: &FieldName) -> bool {
-    let names = ["Authorization", "Cookie", "Proxy-Authorization"];
+    let names = ["Authorization", "Cookie", "Proxy-Authorization", "X-Api-Key"];
     names.iter().any(|credential| name.as_str().eq_ignore_ascii_case(credential))
 }
 

@@ -30,9 +30,18 @@ use crate::http::field::{FieldName, FieldValue, write_line};
 pub struct ClientRequest {
     uri: WsUri,
     subprotocols: Vec<Cow<'static, str>>,
-    fields: Vec<(FieldName, FieldValue)>,
+    fields: Vec<RequestField>,
     #[cfg(feature = "deflate")]
     offers: Vec<DeflateOffer>,
+}
+
+/// A field that the application has added.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct RequestField {
+    pub(super) name: FieldName,
+    value: FieldValue,
+    /// It is for the origin of the URI alone.
+    pub(super) secret: bool,
 }
 
 impl ClientRequest {
@@ -90,7 +99,23 @@ impl ClientRequest {
     /// handshake: no User-Agent, no Origin.
     #[must_use]
     pub fn with_field(mut self, name: FieldName, value: FieldValue) -> Self {
-        self.fields.push((name, value));
+        self.fields.push(RequestField { name, value, secret: false });
+        self
+    }
+
+    /// Adds a field line with a secret, such as a token: it does not follow a redirect to another origin. Authorization, Cookie,
+    /// Proxy-Authorization and X-Api-Key never do, whichever way they were added.
+    ///
+    /// ```
+    /// use framewright::handshake::{ClientRequest, FieldName, FieldValue};
+    ///
+    /// let request: ClientRequest = "wss://example.com/chat".parse()?;
+    /// let request = request.with_secret_field(FieldName::from_static("X-Session"), FieldValue::new("5f3a")?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_secret_field(mut self, name: FieldName, value: FieldValue) -> Self {
+        self.fields.push(RequestField { name, value, secret: true });
         self
     }
 
@@ -120,12 +145,12 @@ impl ClientRequest {
 
     /// The fields that were added.
     pub fn fields(&self) -> impl Iterator<Item = (&FieldName, &FieldValue)> {
-        self.fields.iter().map(|(name, value)| (name, value))
+        self.fields.iter().map(|field| (&field.name, &field.value))
     }
 
     /// Leaves out the fields that `keep` says no to.
-    pub(super) fn retain_fields(&mut self, keep: impl Fn(&FieldName) -> bool) {
-        self.fields.retain(|(name, _)| keep(name));
+    pub(super) fn retain_fields(&mut self, keep: impl Fn(&RequestField) -> bool) {
+        self.fields.retain(keep);
     }
 
     /// Appends the octets of the request.
@@ -164,7 +189,7 @@ impl ClientRequest {
             write_line(out, "Sec-WebSocket-Protocol", self.subprotocols.join(", ").as_bytes());
         }
         self.encode_offers(out);
-        for (name, value) in &self.fields {
+        for RequestField { name, value, .. } in &self.fields {
             write_line(out, name.as_str(), value.as_bytes());
         }
         out.extend_from_slice(b"\r\n");
