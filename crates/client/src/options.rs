@@ -49,7 +49,8 @@ pub struct Options {
     #[cfg(feature = "deflate")]
     pub compression: Option<DeflateOffer>,
     /// Where to connect to instead of resolving the name of the host, or of the proxy where there is one. Default `None`:
-    /// names are resolved by the system, on a thread that goes on until the system has answered, though nobody may wait for it any more.
+    /// names are resolved by the system, on a thread that goes on until the system has answered, though nobody may wait for it any more;
+    /// there are 64 of them at the most.
     /// A redirect to another host is resolved in any case.
     pub addresses: Option<Vec<SocketAddr>>,
 }

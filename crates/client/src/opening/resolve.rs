@@ -1,18 +1,34 @@
-//! Names to addresses: by the system's resolver, which blocks, and so on a thread of its own.
+//! Names to addresses: by the system's resolver, which blocks, and so on threads of their own.
+//!
+//! Such a thread cannot be interrupted, and a name server that does not answer holds it for half a minute. So there are
+//! [`THREADS`] of them in the process at the most, of which one name has [`THREADS_OF_A_NAME`]; lookups beyond that wait, within
+//! the deadline of who wants to connect.
 
 use mio::Waker;
+use std::collections::VecDeque;
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+/// How many names are looked up at a time in the whole process. A thread that waits costs 10 KiB or so.
+const THREADS: usize = 64;
+
+/// How many of those one name may have, so that one whose servers do not answer leaves room for others.
+const THREADS_OF_A_NAME: usize = 16;
+
+/// The system's resolver.
+static SYSTEM: Resolver = Resolver::new(THREADS, THREADS_OF_A_NAME);
+
 /// A lookup under way.
 ///
-/// Dropping it gives it up. The thread cannot be interrupted: it ends by itself, and holds nothing until then but the place
-/// for its answer, which nobody reads.
+/// Dropping it gives it up. One that waits for a thread is forgotten. A thread that has it ends by itself, and holds nothing of
+/// it until then but the place for its answer, which nobody reads.
 #[derive(Debug)]
 pub(crate) struct Lookup {
     slot: Arc<Mutex<AnswerSlot>>,
+    resolver: &'static Resolver,
 }
 
 type Answer = io::Result<Vec<SocketAddr>>;
@@ -30,27 +46,8 @@ impl Lookup {
     /// # Errors
     /// If no thread can be had.
     pub(crate) fn start(host: &str, port: u16, waker: &Arc<Waker>) -> io::Result<Lookup> {
-        let host = host.to_owned();
-        Lookup::by(waker, move || Ok((host, port).to_socket_addrs()?.collect()))
-    }
-
-    /// Starts a lookup by other means than the system's.
-    pub(crate) fn by(
-        waker: &Arc<Waker>,
-        resolve: impl FnOnce() -> Answer + Send + 'static,
-    ) -> io::Result<Lookup> {
-        let slot = Arc::new(Mutex::new(AnswerSlot { answer: None, waker: Some(Arc::clone(waker)) }));
-        let ours = Arc::clone(&slot);
-        thread::Builder::new().name("framewright-resolve".to_owned()).spawn(move || {
-            let answer = resolve();
-            let mut slot = lock(&slot);
-            slot.answer = Some(answer);
-            if let Some(waker) = slot.waker.take() {
-                // Only a lack of kernel memory makes this fail; the answer is then seen with the loop's next event.
-                let _ = waker.wake();
-            }
-        })?;
-        Ok(Lookup { slot: ours })
+        let name = host.to_owned();
+        SYSTEM.lookup(host, waker, move || Ok((name, port).to_socket_addrs()?.collect()))
     }
 
     /// The answer, once: `None` before it is there.
@@ -62,19 +59,122 @@ impl Lookup {
 impl Drop for Lookup {
     fn drop(&mut self) {
         lock(&self.slot).waker = None;
+        lock(&self.resolver.queue).waiting.retain(|job| !Arc::ptr_eq(&job.slot, &self.slot));
     }
 }
 
-/// Locks, whatever happened to the thread that held the lock before: the slot is whole at any time.
-fn lock(slot: &Mutex<AnswerSlot>) -> MutexGuard<'_, AnswerSlot> {
-    slot.lock().unwrap_or_else(PoisonError::into_inner)
+/// Threads that look names up, as many as there are names to look up, up to a limit.
+#[derive(Debug)]
+pub(crate) struct Resolver {
+    most: usize,
+    most_of_a_name: usize,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Debug)]
+struct Queue {
+    /// The name that each thread has.
+    running: Vec<String>,
+    waiting: VecDeque<Job>,
+}
+
+/// A lookup that has no thread yet.
+struct Job {
+    name: String,
+    slot: Arc<Mutex<AnswerSlot>>,
+    resolve: Box<dyn FnOnce() -> Answer + Send>,
+}
+
+impl Resolver {
+    pub(crate) const fn new(most: usize, most_of_a_name: usize) -> Resolver {
+        let queue = Mutex::new(Queue { running: Vec::new(), waiting: VecDeque::new() });
+        Resolver { most, most_of_a_name, queue }
+    }
+
+    /// Starts to look up `name` by `resolve`, or queues it.
+    ///
+    /// # Errors
+    /// If no thread can be had.
+    pub(crate) fn lookup(
+        &'static self,
+        name: &str,
+        waker: &Arc<Waker>,
+        resolve: impl FnOnce() -> Answer + Send + 'static,
+    ) -> io::Result<Lookup> {
+        let slot = Arc::new(Mutex::new(AnswerSlot { answer: None, waker: Some(Arc::clone(waker)) }));
+        // Made first: if there is no thread, its drop takes the job back.
+        let lookup = Lookup { slot: Arc::clone(&slot), resolver: self };
+        lock(&self.queue).waiting.push_back(Job { name: name.to_owned(), slot, resolve: Box::new(resolve) });
+        if let Some(job) = self.next() {
+            let name = job.name.clone();
+            let thread = thread::Builder::new().name("framewright-resolve".to_owned());
+            if let Err(error) = thread.spawn(move || self.work(job)) {
+                lock(&self.queue).done(&name);
+                return Err(error);
+            }
+        }
+        Ok(lookup)
+    }
+
+    /// The first job in the queue that may have a thread, if there is one.
+    fn next(&self) -> Option<Job> {
+        let mut queue = lock(&self.queue);
+        if queue.running.len() >= self.most {
+            return None;
+        }
+        let Queue { running, waiting } = &mut *queue;
+        let may_run = |job: &Job| running.iter().filter(|it| **it == job.name).count() < self.most_of_a_name;
+        let job = waiting.iter().position(may_run).and_then(|at| waiting.remove(at))?;
+        running.push(job.name.clone());
+        Some(job)
+    }
+
+    /// What a thread does: its job, and then those that have waited.
+    fn work(&self, first: Job) {
+        let mut next = Some(first);
+        while let Some(Job { name, slot, resolve }) = next {
+            let answer = resolve();
+            // Before anybody hears of the answer: whoever then starts another lookup finds the place free.
+            lock(&self.queue).done(&name);
+            let mut slot = lock(&slot);
+            slot.answer = Some(answer);
+            if let Some(waker) = slot.waker.take() {
+                // Only a lack of kernel memory makes this fail; the answer is then seen with the loop's next event.
+                let _ = waker.wake();
+            }
+            drop(slot);
+            next = self.next();
+        }
+    }
+}
+
+impl Queue {
+    /// A thread is done with this name.
+    fn done(&mut self, name: &str) {
+        if let Some(at) = self.running.iter().position(|it| it == name) {
+            self.running.swap_remove(at);
+        }
+    }
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Locks, whatever happened to the thread that held the lock before: what it guards is whole at any time.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use mio::{Events, Poll, Token};
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc;
+    use std::time::Duration;
 
     fn event_loop() -> (Poll, Arc<Waker>) {
         let poll = Poll::new().unwrap();
@@ -86,31 +186,109 @@ mod tests {
     fn a_name_is_resolved_and_the_loop_woken() {
         let (mut poll, waker) = event_loop();
         let mut lookup = Lookup::start("localhost", 8080, &waker).unwrap();
-        let mut events = Events::with_capacity(4);
-        while events.is_empty() {
-            poll.poll(&mut events, None).unwrap();
-        }
-        let addresses = lookup.take().unwrap().unwrap();
+        let addresses = answer(&mut poll, &mut lookup).unwrap();
         assert!(!addresses.is_empty());
         assert!(addresses.iter().all(|it| it.ip().is_loopback() && it.port() == 8080));
         assert!(lookup.take().is_none());
     }
 
+    /// Waits for the answer.
+    fn answer(poll: &mut Poll, lookup: &mut Lookup) -> Answer {
+        let mut events = Events::with_capacity(4);
+        loop {
+            if let Some(answer) = lookup.take() {
+                return answer;
+            }
+            poll.poll(&mut events, Some(Duration::from_secs(60))).unwrap();
+            assert!(!events.is_empty(), "nothing happens any more");
+        }
+    }
+
     #[test]
     fn a_lookup_that_is_given_up_lets_go_of_the_loop_at_once_and_ends_by_itself() {
+        static RESOLVER: Resolver = Resolver::new(1, 1);
         let (_poll, waker) = event_loop();
         let (answer, blocked) = mpsc::channel();
         let (ended, end) = mpsc::channel();
-        let lookup = Lookup::by(&waker, move || {
+        let resolve = move || {
             let answer = blocked.recv().unwrap();
             ended.send(()).unwrap();
             answer
-        })
-        .unwrap();
+        };
+        let lookup = RESOLVER.lookup("a", &waker, resolve).unwrap();
         assert_eq!(Arc::strong_count(&waker), 2);
         drop(lookup);
         assert_eq!(Arc::strong_count(&waker), 1);
         answer.send(Ok(Vec::new())).unwrap();
         end.recv().unwrap();
+    }
+
+    /// A name server that answers when it is told to.
+    #[derive(Clone)]
+    struct Silent {
+        asked: mpsc::Sender<(&'static str, mpsc::Sender<()>)>,
+        /// How many threads it has had at a time, now and at the most.
+        threads: Arc<[AtomicUsize; 2]>,
+    }
+
+    impl Silent {
+        fn look_up(&self, resolver: &'static Resolver, name: &'static str, waker: &Arc<Waker>) -> Lookup {
+            let Silent { asked, threads } = self.clone();
+            let resolve = move || {
+                threads[1].fetch_max(threads[0].fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                let (go_on, told) = mpsc::channel();
+                asked.send((name, go_on)).unwrap();
+                let _ = told.recv();
+                threads[0].fetch_sub(1, Ordering::SeqCst);
+                Ok(Vec::new())
+            };
+            resolver.lookup(name, waker, resolve).unwrap()
+        }
+    }
+
+    #[test]
+    fn lookups_that_hang_are_bounded_in_number_and_a_name_leaves_room_for_others() {
+        static RESOLVER: Resolver = Resolver::new(3, 2);
+        let (mut poll, waker) = event_loop();
+        let (asked, questions) = mpsc::channel();
+        let silent = Silent { asked, threads: Arc::default() };
+        // Nobody waits for most of these any more; two of them hold threads.
+        let dead: Vec<Lookup> = (0..50).map(|_| silent.look_up(&RESOLVER, "dead", &waker)).collect();
+        let mut alive = silent.look_up(&RESOLVER, "alive", &waker);
+        let next = || questions.recv_timeout(Duration::from_secs(60)).unwrap();
+        let mut begun = [next(), next(), next()];
+        begun.sort_by_key(|(name, _)| *name);
+        assert_eq!(begun.each_ref().map(|(name, _)| *name), ["alive", "dead", "dead"]);
+        assert!(questions.try_recv().is_err());
+        assert_eq!(lock(&RESOLVER.queue).waiting.len(), 48);
+
+        // Given up: they leave the queue, their threads stay.
+        let last = silent.look_up(&RESOLVER, "last", &waker);
+        drop(dead);
+        assert_eq!(lock(&RESOLVER.queue).waiting.len(), 1, "only the last one");
+        // A place that becomes free is given to the next.
+        begun[0].1.send(()).unwrap();
+        assert!(answer(&mut poll, &mut alive).is_ok());
+        let (name, go_on) = next();
+        assert_eq!(name, "last");
+        assert_eq!(silent.threads[1].load(Ordering::SeqCst), 3);
+        drop((last, go_on));
+    }
+
+    #[test]
+    fn a_queue_is_worked_off_in_order() {
+        static RESOLVER: Resolver = Resolver::new(1, 1);
+        let (mut poll, waker) = event_loop();
+        let (asked, questions) = mpsc::channel();
+        let silent = Silent { asked, threads: Arc::default() };
+        let mut lookups = ["a", "b", "a", "c"].map(|name| (name, silent.look_up(&RESOLVER, name, &waker)));
+        for (name, lookup) in &mut lookups {
+            let (asked, go_on) = questions.recv_timeout(Duration::from_secs(60)).unwrap();
+            assert_eq!(asked, *name);
+            assert!(questions.try_recv().is_err());
+            go_on.send(()).unwrap();
+            assert!(answer(&mut poll, lookup).is_ok());
+        }
+        assert_eq!(silent.threads[1].load(Ordering::SeqCst), 1);
     }
 }

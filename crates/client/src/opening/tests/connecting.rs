@@ -3,7 +3,7 @@
 use super::super::{OpeningPhase, connecting::Connecting};
 use super::server::{Nobody, Server, accept_on, listener, read_head, read_to_end};
 use super::{Driver, Opening, SOCKET, at, has_asked, request};
-use crate::opening::resolve::Lookup;
+use crate::opening::resolve::Resolver;
 use crate::{ConnectError, Options};
 use std::io;
 use std::net::SocketAddr;
@@ -75,8 +75,10 @@ fn no_address_is_an_error_of_its_own() {
 
 /// An opening whose name is resolved when the test says so.
 pub(super) fn resolving(driver: &Driver) -> (Opening, mpsc::Sender<io::Result<Vec<SocketAddr>>>) {
+    static RESOLVER: Resolver = Resolver::new(64, 64);
     let (answer, answers) = mpsc::channel();
-    let lookup = Lookup::by(&driver.waker, move || answers.recv().unwrap()).unwrap();
+    let resolve = move || answers.recv().unwrap();
+    let lookup = RESOLVER.lookup("server.example", &driver.waker, resolve).unwrap();
     let request = request("ws://server.example/");
     let opening = Opening {
         origin: request.uri().clone(),
