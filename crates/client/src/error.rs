@@ -17,9 +17,12 @@ pub enum ConnectError {
     Resolve(io::Error),
     /// The name has no address.
     NoAddress,
-    /// There was no connection within [`connect_timeout`](crate::Options::connect_timeout): no address has answered, or another connection
-    /// to the same address was being opened all the time.
+    /// There was no connection within [`connect_timeout`](crate::Options::connect_timeout): the name was not resolved, or no address has
+    /// answered.
     ConnectTimeout,
+    /// Other connections of this process to the same address were being opened for all of
+    /// [`turn_timeout`](crate::Options::turn_timeout). With [`one_at_a_time`](crate::Options::one_at_a_time) unset nobody waits.
+    TurnTimeout,
     /// No address could be connected to; what each of them came to.
     Connect(Vec<(SocketAddr, io::Error)>),
     /// The answer was not complete within [`handshake_timeout`](crate::Options::handshake_timeout).
@@ -61,6 +64,9 @@ impl fmt::Display for ConnectError {
             ConnectError::ConnectTimeout => {
                 f.write_str("there was no connection in time (Options::connect_timeout)")
             }
+            ConnectError::TurnTimeout => f.write_str(
+                "others to the same address were being opened for too long (Options::turn_timeout, Options::one_at_a_time)",
+            ),
             ConnectError::Connect(attempts) => {
                 f.write_str("no connection")?;
                 attempts.iter().try_for_each(|(address, error)| write!(f, "; {address}: {error}"))

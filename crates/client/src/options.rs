@@ -21,9 +21,21 @@ use std::time::Duration;
 #[allow(clippy::exhaustive_structs, reason = "built with struct update syntax")]
 pub struct Options {
     /// How long it may take to resolve the host's name and to connect to one of its addresses, both together. Default 30 s: a
-    /// handshake packet that is lost is sent again after 1, 3, 7 and 15 s. The time in which another connection to the same
-    /// address is being opened counts too (RFC 6455, section 4.1). Each redirect has it anew.
+    /// handshake packet that is lost is sent again after 1, 3, 7 and 15 s. The time in which there is nothing to do but to wait for
+    /// other connections to the same address does not count: see [`one_at_a_time`](Options::one_at_a_time). Each redirect has it anew.
+    ///
+    /// A process looks up 64 names at a time, one name 16 times; who waits for a place among them waits within this time.
     pub connect_timeout: Duration,
+    /// Whether connections to one address and port are opened one after the other, by all clients of the process that have this
+    /// set. Default true: RFC 6455, section 4.1, demands it of clients, so that nobody who makes a client connect (a script, a list of
+    /// URLs) can flood a server with handshakes. It also means that one server that is slow to answer holds up the next connection
+    /// to it, for [`handshake_timeout`](Options::handshake_timeout) at the most. Set it to false in gateways, load tests and whatever else
+    /// opens many connections to a server that expects them; then the connection neither waits for others nor keeps others waiting.
+    pub one_at_a_time: bool,
+    /// How long to wait for other connections that are being opened to the same address, with
+    /// [`one_at_a_time`](Options::one_at_a_time). Default 2 minutes, enough for a thousand before it that take 100 ms each;
+    /// `Duration::MAX` is no limit. Each redirect has it anew.
+    pub turn_timeout: Duration,
     /// How long the opening handshake may take, from the TCP connection to the complete answer; the answer of a proxy and the
     /// body of a refusal are in it. Default 10 s, absolute: neither silence nor an octet now and then extends it. Each redirect
     /// has it anew.
@@ -59,6 +71,8 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             connect_timeout: Duration::from_secs(30),
+            one_at_a_time: true,
+            turn_timeout: Duration::from_secs(120),
             handshake_timeout: Duration::from_secs(10),
             connection: Config {
                 idle_timeout: Some(Duration::from_secs(5 * 60)),

@@ -10,7 +10,7 @@ use mio::{Interest, Registry, Token, Waker};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What a socket is watched for: TCP's urgent mark too, where it can be
 /// ([`Ready::more_behind`](framewright_driver::Ready::more_behind)).
@@ -23,20 +23,21 @@ const INTERESTS: Interest = Interest::READABLE.add(Interest::WRITABLE);
 #[derive(Debug)]
 pub(super) struct Connecting {
     /// The turn for the host where a proxy resolves its name: before anything is begun. Otherwise each attempt has one of its own.
+    /// Without [`Options::one_at_a_time`] there are none.
     ticket: Option<Ticket>,
+    one_at_a_time: bool,
     lookup: Option<Lookup>,
     race: Race,
     attempts: Vec<Attempt>,
     failures: Vec<(SocketAddr, io::Error)>,
-    /// `None` for a deadline beyond the end of time.
-    deadline: Option<Instant>,
+    budget: Budget,
 }
 
-/// A TCP connection, registered, with its turn at the gate.
+/// A TCP connection, registered, with its turn at the gate, if there is one.
 #[derive(Debug)]
 pub(super) struct Connected {
     pub(super) stream: TcpStream,
-    pub(super) ticket: Ticket,
+    pub(super) ticket: Option<Ticket>,
 }
 
 impl Connecting {
@@ -61,13 +62,15 @@ impl Connecting {
                 (Vec::new(), Some(lookup.map_err(ConnectError::Io)?))
             }
         };
+        let resolves = options.proxy.as_ref().filter(|_| options.one_at_a_time);
         Ok(Connecting {
-            ticket: options.proxy.as_ref().map(|_| Ticket::queue(Host::of_uri(uri), waker)),
+            ticket: resolves.map(|_| Ticket::queue(Host::of_uri(uri), waker)),
+            one_at_a_time: options.one_at_a_time,
             lookup,
             race: Race::new(addresses),
             attempts: Vec::new(),
             failures: Vec::new(),
-            deadline: now.checked_add(options.connect_timeout),
+            budget: Budget::new(options.connect_timeout, options.turn_timeout, now),
         })
     }
 
@@ -82,14 +85,23 @@ impl Connecting {
         if let Some(connected) = self.advance(now, registry, token, waker)? {
             return Ok(Some(connected));
         }
-        if self.deadline.is_some_and(|deadline| deadline <= now) {
-            return Err(ConnectError::ConnectTimeout);
-        }
+        self.budget.spend(self.waits_for_turn(), now)?;
         Ok(None)
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.deadline.into_iter().chain(self.race.deadline()).min()
+        self.budget.deadline().into_iter().chain(self.race.deadline()).min()
+    }
+
+    /// Whether nothing is done but waiting for others at the gate.
+    fn waits_for_turn(&self) -> bool {
+        match &self.ticket {
+            Some(ticket) if !ticket.has_turn() => true,
+            _ => {
+                let waits = |attempt: &Attempt| attempt.stream.is_none();
+                self.lookup.is_none() && !self.attempts.is_empty() && self.attempts.iter().all(waits)
+            }
+        }
     }
 
     fn advance(
@@ -112,7 +124,8 @@ impl Connecting {
                 return Ok(Some(connected));
             }
             let Some(address) = self.race.next(now) else { break };
-            let ticket = self.ticket.is_none().then(|| Ticket::queue(Host::of_address(address), waker));
+            let queues = self.one_at_a_time && self.ticket.is_none();
+            let ticket = queues.then(|| Ticket::queue(Host::of_address(address), waker));
             self.attempts.push(Attempt { address, ticket, stream: None });
         }
         //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
@@ -137,7 +150,6 @@ impl Connecting {
                     let ticket = self.attempts.swap_remove(at).ticket.or(self.ticket.take());
                     // The others would only keep the server busy.
                     self.attempts.clear();
-                    let ticket = ticket.expect("whoever connects has a ticket");
                     return Some(Connected { stream, ticket });
                 }
                 Err(error) => {
@@ -148,6 +160,50 @@ impl Connecting {
             }
         }
         None
+    }
+}
+
+/// How long connecting may take, and how long waiting for a turn: who waits for others does not connect, and has not found the
+/// server slow.
+#[derive(Debug)]
+struct Budget {
+    /// What is left of [`Options::connect_timeout`] at `since`.
+    connecting: Duration,
+    /// What is left of [`Options::turn_timeout`] at `since`.
+    waiting: Duration,
+    /// Which of the two is spent.
+    waits: bool,
+    since: Instant,
+}
+
+impl Budget {
+    fn new(connecting: Duration, waiting: Duration, now: Instant) -> Budget {
+        Budget { connecting, waiting, waits: false, since: now }
+    }
+
+    /// Notes what the time was spent on up to now, and what it is spent on from now on.
+    ///
+    /// # Errors
+    /// If nothing is left for that.
+    fn spend(&mut self, waits: bool, now: Instant) -> Result<(), ConnectError> {
+        let spent = now.saturating_duration_since(self.since);
+        let purse = if self.waits { &mut self.waiting } else { &mut self.connecting };
+        *purse = purse.saturating_sub(spent);
+        (self.waits, self.since) = (waits, now);
+        match (self.left(), waits) {
+            (Duration::ZERO, true) => Err(ConnectError::TurnTimeout),
+            (Duration::ZERO, false) => Err(ConnectError::ConnectTimeout),
+            _ => Ok(()),
+        }
+    }
+
+    fn left(&self) -> Duration {
+        if self.waits { self.waiting } else { self.connecting }
+    }
+
+    /// `None` for one beyond the end of time.
+    fn deadline(&self) -> Option<Instant> {
+        self.since.checked_add(self.left())
     }
 }
 
@@ -200,15 +256,17 @@ fn is_connected(stream: &TcpStream) -> io::Result<bool> {
 
 #[cfg(test)]
 impl Connecting {
-    /// One that waits for this lookup.
-    pub(super) fn resolving(lookup: Lookup, deadline: Instant) -> Connecting {
+    /// One that waits for this lookup, with the default settings.
+    pub(super) fn resolving(lookup: Lookup, now: Instant) -> Connecting {
+        let Options { one_at_a_time, connect_timeout, turn_timeout, .. } = Options::default();
         Connecting {
             ticket: None,
+            one_at_a_time,
             lookup: Some(lookup),
             race: Race::new(Vec::new()),
             attempts: Vec::new(),
             failures: Vec::new(),
-            deadline: Some(deadline),
+            budget: Budget::new(connect_timeout, turn_timeout, now),
         }
     }
 

@@ -24,7 +24,7 @@ const NO_TIMEOUT: Duration = Duration::MAX;
 pub(super) struct Exchange {
     stream: TcpStream,
     /// Held until the connection is open or has failed.
-    _ticket: Ticket,
+    _ticket: Option<Ticket>,
     /// `None` for a deadline beyond the end of time.
     deadline: Option<Instant>,
     outgoing: Vec<u8>,

@@ -1,4 +1,5 @@
-//! One connection at a time to each remote host while it is being opened (RFC 6455, section 4.1), in the whole process.
+//! One connection at a time to each remote host while it is being opened (RFC 6455, section 4.1), in the whole process: of those
+//! that have [`Options::one_at_a_time`](crate::Options::one_at_a_time).
 //!
 //! Whoever wants to connect queues for a [`Ticket`] and connects once it has its turn. Dropping the ticket gives the turn to
 //! the next in the queue, whose event loop is woken; nobody else is.

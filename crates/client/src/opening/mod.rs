@@ -46,7 +46,7 @@ pub(crate) struct Opening {
 
 #[derive(Debug)]
 enum OpeningPhase {
-    Connecting(Connecting),
+    Connecting(Box<Connecting>),
     Exchange(Box<Exchange>),
     /// The result has been returned.
     Ended,
@@ -133,7 +133,7 @@ impl Opening {
         let addresses = self.options.addresses.as_ref().filter(|_| pinned).cloned();
         let connecting = Connecting::start(self.request.uri(), &self.options, addresses, now, &self.waker);
         let connecting = connecting.map_err(|error| self.on_the_way(error))?;
-        self.phase = OpeningPhase::Connecting(connecting);
+        self.phase = OpeningPhase::Connecting(Box::new(connecting));
         Ok(())
     }
 

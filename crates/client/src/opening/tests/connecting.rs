@@ -87,10 +87,7 @@ pub(super) fn resolving(driver: &Driver) -> (Opening, mpsc::Sender<io::Result<Ve
         token: SOCKET,
         waker: Arc::clone(&driver.waker),
         redirects: 0,
-        phase: OpeningPhase::Connecting(Connecting::resolving(
-            lookup,
-            driver.start + Duration::from_secs(30),
-        )),
+        phase: OpeningPhase::Connecting(Box::new(Connecting::resolving(lookup, driver.start))),
     };
     (opening, answer)
 }
@@ -227,7 +224,7 @@ fn an_opening_that_fails_or_is_given_up_lets_the_next_one_go() {
 }
 
 #[test]
-fn waiting_for_a_turn_does_not_keep_the_other_addresses_waiting_and_ends_with_the_timeout() {
+fn waiting_for_a_turn_does_not_keep_the_other_addresses_waiting_and_has_a_timeout_of_its_own() {
     let silent = listener();
     let busy = silent.local_addr().unwrap();
     let server = Server::once(|mut stream| drop(accept_on(&mut stream)));
@@ -242,11 +239,67 @@ fn waiting_for_a_turn_does_not_keep_the_other_addresses_waiting_and_ends_with_th
         opened = driver.turn(&mut both, Duration::from_millis(250)).unwrap();
     }
     assert_eq!(opened.unwrap().stream.peer_addr().unwrap(), server.address);
-    assert!(driver.turn(&mut only, Duration::from_secs(29)).unwrap().is_none());
-    assert_eq!(driver.due(&only), Some(Duration::from_secs(30)), "nothing to do until then");
-    let result = driver.turn(&mut only, Duration::from_secs(30));
-    assert!(matches!(result, Err(ConnectError::ConnectTimeout)));
+    assert!(driver.turn(&mut only, Duration::from_secs(119)).unwrap().is_none());
+    assert_eq!(driver.due(&only), Some(Duration::from_secs(120)), "nothing to do until then");
+    let result = driver.turn(&mut only, Duration::from_secs(120));
+    assert!(matches!(result, Err(ConnectError::TurnTimeout)));
     server.join();
+}
+
+/// Who has waited for others has not found the server slow.
+#[test]
+fn the_time_for_connecting_begins_with_the_turn() {
+    let server = Server::new(|listener| {
+        let (first, _) = listener.accept().unwrap();
+        accept_on(&mut listener.accept().unwrap().0);
+        drop(first);
+    });
+    let (holder, mut driver) = (Driver::new(), Driver::new());
+    let first = holder.open(&[server.address]);
+    let mut second = driver.open(&[server.address]);
+    let turn = Duration::from_secs(119);
+    assert!(driver.turn(&mut second, turn).unwrap().is_none());
+    drop(first);
+    // It is told by the waker.
+    driver.wait();
+    while driver.turn(&mut second, turn).unwrap().is_none() {
+        driver.wait();
+    }
+    server.join();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_connection_that_has_had_its_turn_and_meets_nobody_ends_with_the_connect_timeout() {
+    let hole = BlackHole::new();
+    let (holder, driver) = (Driver::new(), Driver::new());
+    let first = holder.open(&[hole.address]);
+    let mut second = driver.open(&[hole.address]);
+    let after = Duration::from_secs;
+    assert!(driver.turn(&mut second, after(60)).unwrap().is_none());
+    drop(first);
+    assert!(driver.turn(&mut second, after(70)).unwrap().is_none());
+    assert_eq!(sockets(&second), 1);
+    assert_eq!(driver.due(&second), Some(after(100)));
+    assert!(driver.turn(&mut second, after(99)).unwrap().is_none());
+    assert!(matches!(driver.turn(&mut second, after(100)), Err(ConnectError::ConnectTimeout)));
+}
+
+#[test]
+fn without_the_gate_openings_to_one_address_neither_wait_nor_keep_others_waiting() {
+    let silent = listener();
+    let address = silent.local_addr().unwrap();
+    let driver = Driver::new();
+    let start = |one_at_a_time| {
+        let options = Options { one_at_a_time, ..at(&[address]) };
+        driver.start(request("ws://server.example/"), options).unwrap()
+    };
+    let at_once = [start(false), start(false)];
+    let first = start(true);
+    let others = [start(false), start(true)];
+    for (opening, begun) in at_once.iter().chain([&first]).chain(&others).zip([1, 1, 1, 1, 0]) {
+        assert_eq!(sockets(opening), begun);
+    }
 }
 
 /// How many sockets an opening has.
