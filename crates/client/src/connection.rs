@@ -178,6 +178,17 @@ impl ClientConnection {
         self.turn.handle_send_timeout(&mut self.socket, &mut self.ready, now);
     }
 
+    /// Gives up sending: whoever sends waits no longer.
+    pub(crate) fn give_up_sending(&mut self, now: Instant) {
+        self.turn.give_up(&mut self.socket, &mut self.ready, now);
+    }
+
+    /// Drops the connection and its transport: whoever closes it waits no longer.
+    pub(crate) fn drop_now(&mut self, now: Instant) {
+        self.turn.connection.abort(now);
+        self.be_done();
+    }
+
     /// When to look at the deadlines at the latest.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match &self.ending {

@@ -40,6 +40,11 @@ pub struct Options {
     /// body of a refusal are in it. Default 10 s, absolute: neither silence nor an octet now and then extends it. Each redirect
     /// has it anew.
     pub handshake_timeout: Duration,
+    /// How long a call of a blocking client may take that sends, from its beginning until the kernel has taken all of it. Default
+    /// `None`: as long as the server takes something every 30 s ([`Config::write_timeout`]), since a large message over a slow
+    /// link may take any time. Set it where a server that reads slowly must not hold the thread; then the connection fails. An
+    /// open connection has [`Sender::set_send_timeout`](crate::blocking::Sender::set_send_timeout). In an event loop no call waits.
+    pub send_timeout: Option<Duration>,
     /// Keep-alive, time-outs and limits of the open connection. The default is [`Config::default`], but for two deadlines, since
     /// nobody tells a client that its way to the server is gone: nothing received for 5 minutes, or no Pong for 30 s after the keep-alive
     /// Ping of every 2 minutes, ends the connection.
@@ -74,6 +79,7 @@ impl Default for Options {
             one_at_a_time: true,
             turn_timeout: Duration::from_secs(120),
             handshake_timeout: Duration::from_secs(10),
+            send_timeout: None,
             connection: Config {
                 idle_timeout: Some(Duration::from_secs(5 * 60)),
                 keep_alive_timeout: Some(Duration::from_secs(30)),

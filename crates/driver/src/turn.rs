@@ -553,10 +553,17 @@ impl Turn {
         }
         self.flush(transport, ready, now);
         if has_passed(self) {
-            self.late = true;
-            self.give_up_writing(ready);
-            self.flush(transport, ready, now);
+            self.give_up(transport, ready, now);
         }
+    }
+
+    /// Gives up writing to a peer that is too slow, as after
+    /// [`Config::write_timeout`](framewright::Config::write_timeout): for a driver whose caller waits no
+    /// longer. What is queued is dropped; what has arrived is still read.
+    pub fn give_up<T: Transport>(&mut self, transport: &mut T, ready: &mut Ready, now: Instant) {
+        self.late = true;
+        self.give_up_writing(ready);
+        self.flush(transport, ready, now);
     }
 
     /// Notes what `act` drops of what is queued.

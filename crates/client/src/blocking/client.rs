@@ -16,7 +16,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A client whose calls wait. See the [module's documentation](super).
 pub struct Client {
@@ -62,7 +62,7 @@ impl Client {
         let mut rx = receive_buffer();
         let config = Arc::new(options.connection.clone());
         let client = ClientConnection::open(opened, config, Some(&mut rx), now);
-        let shared = Shared::new(client, waker, now);
+        let shared = Shared::new(client, options.send_timeout, waker, now);
         let receiver = Receiver::new(Arc::clone(&shared), poll, events, rx);
         Ok(Client { sender: Sender::new(shared), receiver })
     }
@@ -107,15 +107,58 @@ impl Client {
     /// [`Config::close_timeout`](framewright::Config::close_timeout) once the kernel has taken our Close. Where the closing handshake was
     /// begun before, it is completed. Returns how it ended, which need not be well: see [`Closure::clean`].
     ///
+    /// The kernel takes our Close when the server has read enough: a server that reads slowly can make this last.
+    /// [`close_before`](Client::close_before) has an end.
+    ///
     /// # Errors
     /// [`SendError::CloseReason`] if the reason has more than 123 octets, or there is no code to go with it; nothing was sent then.
     pub fn close(&mut self, code: impl Into<Option<CloseCode>>, reason: &str) -> Result<Closure, SendError> {
-        match self.start_close(code, reason) {
+        self.close_until(code.into(), reason, None)
+    }
+
+    /// Does the whole closing handshake as [`close`](Client::close) does, until `deadline` at the latest: what has not happened by then
+    /// is not waited for, and the connection is dropped. Where the server's Close has not come by then, [`Closure::cause`] is
+    /// [`Error::Aborted`](framewright::Error::Aborted), or [`Timeout::Write`](framewright::Timeout::Write) if ours was not taken. With a
+    /// deadline that has passed, our Close is sent if the kernel takes it at once.
+    ///
+    /// # Errors
+    /// Those of [`close`](Client::close).
+    pub fn close_before(
+        &mut self,
+        code: impl Into<Option<CloseCode>>,
+        reason: &str,
+        deadline: Instant,
+    ) -> Result<Closure, SendError> {
+        self.close_until(code.into(), reason, Some(deadline))
+    }
+
+    fn close_until(
+        &mut self,
+        code: Option<CloseCode>,
+        reason: &str,
+        deadline: Option<Instant>,
+    ) -> Result<Closure, SendError> {
+        match self.transmit_until(&mut |connection| connection.close(code, reason), deadline) {
             Ok(()) | Err(SendError::Closed) => {}
             Err(error) => return Err(error),
         }
-        while self.receiver.next_event().is_some() {}
+        // A server that goes on sending does not put the end off.
+        let is_over = || deadline.is_some_and(|deadline| deadline <= Instant::now());
+        while let Ok(Some(_)) = self.receiver.event_until(deadline) {
+            if is_over() {
+                break;
+            }
+        }
+        if !self.receiver.has_told_the_end() {
+            self.receiver.abort();
+            while self.receiver.next_event().is_some() {}
+        }
         Ok(self.receiver.closure().expect("the last event is the end"))
+    }
+
+    /// Sets how long a call that sends may take: [`Sender::set_send_timeout`].
+    pub fn set_send_timeout(&mut self, timeout: Option<Duration>) {
+        self.sender.set_send_timeout(timeout);
     }
 
     /// The two halves, each for a thread of its own. If the sending one is dropped, the other one goes on. If the receiving one is
@@ -183,8 +226,17 @@ impl Client {
         &mut self,
         command: &mut dyn FnMut(&mut Connection) -> Result<(), SendError>,
     ) -> Result<(), SendError> {
-        let Client { sender, receiver } = self;
-        sender.transmit_with(command, &mut |deadline| receiver.wait_to_write(deadline))
+        self.transmit_until(command, None)
+    }
+
+    fn transmit_until(
+        &mut self,
+        command: &mut dyn FnMut(&mut Connection) -> Result<(), SendError>,
+        deadline: Option<Instant>,
+    ) -> Result<(), SendError> {
+        self.receiver.transmit(command, deadline)?;
+        self.receiver.look();
+        Ok(())
     }
 }
 

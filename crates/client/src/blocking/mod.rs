@@ -23,9 +23,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Nothing happens between two calls, and Pings are answered only in those that receive: a client that only sends is dropped by a
-//! server that waits for its Pongs. The time in which an application does something else, if it is more than a second, is not held against a
-//! server that sends nothing: it does not count for [`Config::idle_timeout`](framewright::Config::idle_timeout).
+//! Nothing happens between two calls. A call that sends looks at what has arrived, if nothing has for a tenth of a second: it answers the
+//! Pings and the Close that it finds, and keeps the messages for the calls that receive, up to
+//! [`Config::max_message`](framewright::Config::max_message) octets of them and at most 64 MiB. So a client that only sends is not taken
+//! for dead by a server that waits for its Pongs, as long as it sends often enough, and the server does not send more than that.
+//! [`Client::halves`] leave it to the application to receive. The time in which an application does something else, if it is more than a
+//! second, is not held against a server that sends nothing: it does not count for
+//! [`Config::idle_timeout`](framewright::Config::idle_timeout).
 //!
 //! [`Client::split`] gives two halves for two threads. The receiving one answers Pings and keeps the connection alive while it
 //! waits for messages, whether or not the other one sends.
@@ -35,6 +39,7 @@
 //! A client that is dropped drops its connection; [`Client::close`] ends it well.
 
 mod client;
+mod kept;
 mod receiver;
 mod sender;
 mod shared;

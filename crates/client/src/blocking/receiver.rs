@@ -1,5 +1,6 @@
 //! The receiving half: waits for what the server sends, answers Pings, and ends the connection's transport.
 
+use super::kept::{Kept, KeptEvent};
 use super::shared::Shared;
 use super::{SOCKET, until};
 use framewright::handshake::{ServerResponse, WsUri};
@@ -20,6 +21,12 @@ const NEW_RX: usize = 64 << 10;
 const KEEP_RX: usize = 256 << 10;
 const KEEP_FOR: Duration = Duration::from_secs(2);
 
+/// How often a client that sends looks at what has arrived: often enough for any server that waits for a Pong, and seldom enough
+/// to cost nothing beside what is sent.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// The most octets of messages that are kept, where one message may be longer.
+const KEPT: u64 = 64 << 20;
+
 /// The half of a blocking client that receives. While it is in one of its calls it answers Pings and the server's Close, sends keep-alive
 /// Pings, and ends the transport.
 pub struct Receiver {
@@ -27,6 +34,10 @@ pub struct Receiver {
     poll: Poll,
     events: Events,
     rx: RecvBuffer,
+    /// What came while the application was sending.
+    kept: Kept,
+    /// When what has arrived was last looked at; `None` before.
+    looked: Option<Instant>,
     progress: EndProgress,
     /// When the last event was given; `None` once what large messages have needed has been given up.
     used: Option<Instant>,
@@ -44,8 +55,30 @@ enum EndProgress {
 
 /// What [`Receiver::pull`] found.
 enum Pulled {
-    Event(Decoded),
+    Event(Undelivered),
     Closed(Closure),
+}
+
+/// An event that the application has not seen.
+enum Undelivered {
+    Decoded(Decoded),
+    Kept(KeptEvent),
+}
+
+impl Undelivered {
+    fn is_message(&self) -> bool {
+        match self {
+            Undelivered::Decoded(event) => event.is_message(),
+            Undelivered::Kept(event) => event.is_message(),
+        }
+    }
+
+    fn is_chunk(&self) -> bool {
+        match self {
+            Undelivered::Decoded(event) => event.is_chunk(),
+            Undelivered::Kept(event) => event.is_chunk(),
+        }
+    }
 }
 
 /// A new receive buffer.
@@ -56,7 +89,16 @@ pub(super) fn receive_buffer() -> RecvBuffer {
 impl Receiver {
     /// `rx` holds the frames that came with the server's answer.
     pub(super) fn new(shared: Arc<Shared>, poll: Poll, events: Events, rx: RecvBuffer) -> Receiver {
-        Receiver { shared, poll, events, rx, progress: EndProgress::Open, used: Some(Instant::now()) }
+        Receiver {
+            shared,
+            poll,
+            events,
+            rx,
+            kept: Kept::default(),
+            looked: None,
+            progress: EndProgress::Open,
+            used: Some(Instant::now()),
+        }
     }
 
     /// Waits for the next message, however long that takes. `None` once the connection has ended cleanly, or its failure was
@@ -104,9 +146,28 @@ impl Receiver {
     /// # Errors
     /// Those of [`Connection::close`](framewright::Connection::close).
     pub fn start_close(&mut self, code: impl Into<Option<CloseCode>>, reason: &str) -> Result<(), SendError> {
-        let (shared, code) = (Arc::clone(&self.shared), code.into());
-        let mut close = |connection: &mut Connection| connection.close(code, reason);
-        shared.transmit(&mut close, &mut |deadline| self.wait_to_write(deadline))
+        let code = code.into();
+        self.transmit(&mut |connection| connection.close(code, reason), None)
+    }
+
+    /// Sends for a client that is both halves in one, until `deadline`.
+    pub(super) fn transmit(
+        &mut self,
+        command: &mut dyn FnMut(&mut Connection) -> Result<(), SendError>,
+        deadline: Option<Instant>,
+    ) -> Result<(), SendError> {
+        let shared = Arc::clone(&self.shared);
+        shared.transmit(command, deadline, &mut |come_back| self.wait_to_write(come_back))
+    }
+
+    /// Whether the last event was given.
+    pub(super) fn has_told_the_end(&self) -> bool {
+        self.progress == EndProgress::Told
+    }
+
+    /// Drops the connection.
+    pub(super) fn abort(&mut self) {
+        self.shared.lock().connection.drop_now(Instant::now());
     }
 
     /// How the connection ended; `None` before.
@@ -159,13 +220,11 @@ impl Receiver {
                     return Err(ReceiveError::Failed(error));
                 }
                 Some(Pulled::Closed(_)) => return Ok(None),
-                Some(Pulled::Event(decoded)) if decoded.is_message() => {
-                    let Event::Message(message) = decoded.resolve(&self.rx) else {
-                        unreachable!("asked before")
-                    };
+                Some(Pulled::Event(event)) if event.is_message() => {
+                    let Event::Message(message) = self.resolve(event) else { unreachable!("asked before") };
                     return Ok(Some(message));
                 }
-                Some(Pulled::Event(decoded)) if decoded.is_chunk() => return Err(ReceiveError::Chunked),
+                Some(Pulled::Event(event)) if event.is_chunk() => return Err(ReceiveError::Chunked),
                 Some(Pulled::Event(_)) => passed_over = passed_over.wrapping_add(1),
             }
             // What came before a message is passed over though the time is up; a flood of control frames is not.
@@ -175,12 +234,22 @@ impl Receiver {
         }
     }
 
-    fn event_until(&mut self, deadline: Option<Instant>) -> Result<Option<Event<'_>>, ReceiveError> {
+    pub(super) fn event_until(
+        &mut self,
+        deadline: Option<Instant>,
+    ) -> Result<Option<Event<'_>>, ReceiveError> {
         Ok(match self.pull(deadline)? {
             None => None,
             Some(Pulled::Closed(closure)) => Some(Event::Closed(closure)),
-            Some(Pulled::Event(decoded)) => Some(decoded.resolve(&self.rx)),
+            Some(Pulled::Event(event)) => Some(self.resolve(event)),
         })
+    }
+
+    fn resolve(&mut self, event: Undelivered) -> Event<'_> {
+        match event {
+            Undelivered::Decoded(event) => event.resolve(&self.rx),
+            Undelivered::Kept(event) => self.kept.lend(event),
+        }
     }
 
     /// The next event, waiting for it. Its end is told when the transport has ended too.
@@ -189,6 +258,10 @@ impl Receiver {
             return Ok(None);
         }
         // What the last event named is gone.
+        self.kept.forget();
+        if let Some(event) = self.kept.pop() {
+            return Ok(Some(Pulled::Event(Undelivered::Kept(event))));
+        }
         self.rx.shrink();
         // Whether the poll has been asked, so that what it has not told has not come.
         let mut asked = false;
@@ -196,6 +269,7 @@ impl Receiver {
             let mut watched = self.shared.lock();
             let now = Instant::now();
             watched.look(now);
+            self.looked = Some(now);
             let client = &mut watched.connection;
             if client.is_overdue(now) {
                 client.handle_timeout(now);
@@ -207,7 +281,7 @@ impl Receiver {
                 self.used = Some(now);
                 if !client.turn.is_over() {
                     watched.note_event();
-                    return Ok(Some(Pulled::Event(decoded)));
+                    return Ok(Some(Pulled::Event(Undelivered::Decoded(decoded))));
                 }
                 self.progress = EndProgress::Ending;
             }
@@ -280,13 +354,62 @@ impl Receiver {
         false
     }
 
+    /// Looks now and then, without waiting, at what has arrived, for a client that is both halves in one and has just sent: one that
+    /// only sends would leave Pings unanswered, and not see the server's Close.
+    pub(super) fn look(&mut self) {
+        let now = Instant::now();
+        let is_due = |looked: Instant| now.saturating_duration_since(looked) >= LOOK_EVERY;
+        if self.looked.is_none_or(is_due) {
+            self.looked = Some(now);
+            self.poll(Some(now));
+            self.keep(now);
+        }
+    }
+
     /// Waits until the socket may take more, for a client that is both halves in one: meanwhile what comes is read and kept, as
     /// much as a message may have. A server that waits for us to read, before it reads on, would wait for ever.
     pub(super) fn wait_to_write(&mut self, deadline: Option<Instant>) {
+        let now = Instant::now();
+        let more = self.keep(now);
+        let mut deadline = if more { Some(now) } else { deadline };
+        if self.progress != EndProgress::Open {
+            // What is left to be sent has the deadline of closing.
+            let mut watched = self.shared.lock();
+            watched.connection.handle_timeout(now);
+            if watched.connection.turn.connection.buffered() == 0 {
+                return;
+            }
+            deadline = deadline.into_iter().chain(watched.connection.deadline()).min();
+        }
+        self.poll(deadline);
+    }
+
+    /// Decodes what has arrived, which answers Pings and a Close, and keeps what it is for the calls that receive. Beyond what a
+    /// message may have it is read and not decoded, up to as much again; then nothing is read. Whether there is more to read.
+    fn keep(&mut self, now: Instant) -> bool {
+        if self.progress != EndProgress::Open {
+            return false;
+        }
         let mut watched = self.shared.lock();
-        let more = watched.connection.read_on(&mut self.rx, NEW_RX);
-        drop(watched);
-        self.poll(if more { Some(Instant::now()) } else { deadline });
+        let most = watched.connection.turn.connection.config().max_message.min(KEPT);
+        while self.kept.held() <= most {
+            self.rx.shrink();
+            let client = &mut watched.connection;
+            let Some(decoded) = client.next_event(&mut self.rx, NEW_RX, now) else {
+                client.flush(now);
+                return client.is_readable();
+            };
+            self.used = Some(now);
+            if client.turn.is_over() {
+                self.progress = EndProgress::Ending;
+                client.flush(now);
+                return false;
+            }
+            watched.note_event();
+            self.kept.push(&decoded.resolve(&self.rx));
+        }
+        watched.connection.flush(now);
+        watched.connection.read_on(&mut self.rx, NEW_RX)
     }
 }
 

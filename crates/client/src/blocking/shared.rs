@@ -24,6 +24,8 @@ pub(super) struct Watched {
     waiting: bool,
     /// The server's silence was excused once, and nothing has come since.
     excused: bool,
+    /// How long a call may take that sends.
+    send_timeout: Option<Duration>,
 }
 
 /// An application that comes back within this time has not been away: the server's silence counts.
@@ -53,29 +55,43 @@ impl Watched {
 }
 
 impl Shared {
-    pub(super) fn new(client: OpenClient, waker: Arc<Waker>, now: Instant) -> Arc<Shared> {
+    pub(super) fn new(
+        client: OpenClient,
+        send_timeout: Option<Duration>,
+        waker: Arc<Waker>,
+        now: Instant,
+    ) -> Arc<Shared> {
         let OpenClient { connection, uri, response } = client;
         let subprotocol = connection.turn.connection.subprotocol().map(Box::from);
-        let watched = Mutex::new(Watched { connection, looked: now, waiting: false, excused: false });
-        Arc::new(Shared { watched, waker, uri, response, subprotocol })
+        let watched = Watched { connection, looked: now, waiting: false, excused: false, send_timeout };
+        Arc::new(Shared { watched: Mutex::new(watched), waker, uri, response, subprotocol })
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Watched> {
         self.watched.lock().expect("nothing panics while it holds the lock")
     }
 
+    pub(super) fn set_send_timeout(&self, timeout: Option<Duration>) {
+        self.lock().send_timeout = timeout;
+    }
+
     /// Queues what `command` says, and writes until the kernel has taken everything that waits. While it takes no more, `wait` is
-    /// called with the time when to come back at the latest.
+    /// called with the time when to come back at the latest. After the send timeout, or at `deadline` if that is earlier, writing is
+    /// given up for good.
     pub(super) fn transmit(
         &self,
         command: &mut dyn FnMut(&mut Connection) -> Result<(), SendError>,
+        deadline: Option<Instant>,
         wait: &mut dyn FnMut(Option<Instant>),
     ) -> Result<(), SendError> {
+        let begun = Instant::now();
         let mut queued = None;
         loop {
-            let deadline = {
+            let come_back = {
                 let mut watched = self.lock();
                 let now = Instant::now();
+                let timeout = watched.send_timeout.and_then(|timeout| begun.checked_add(timeout));
+                let last = timeout.into_iter().chain(deadline).min();
                 let client = &mut watched.connection;
                 let state =
                     |client: &ClientConnection| (client.turn.connection.state(), client.turn.is_broken());
@@ -104,9 +120,14 @@ impl Shared {
                     // The connection may have ended meanwhile, and dropped what was queued.
                     return if client.turn.has_dropped() { Err(SendError::Closed) } else { Ok(()) };
                 }
-                client.turn.connection.poll_send_timeout()
+                if last.is_some_and(|last| last <= now) {
+                    client.give_up_sending(now);
+                    self.wake();
+                    return Err(SendError::Closed);
+                }
+                client.turn.connection.poll_send_timeout().into_iter().chain(last).min()
             };
-            wait(deadline);
+            wait(come_back);
         }
     }
 

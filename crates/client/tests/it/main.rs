@@ -15,6 +15,7 @@ mod flooded;
 mod framing;
 mod halves;
 mod handshake;
+mod only_sending;
 mod requests;
 mod sending;
 mod turns;
