@@ -99,9 +99,9 @@ fn options(compress: Compress) -> Options {
         DeflateOffer { server_no_context_takeover: true, client_no_context_takeover: true, ..takeover };
     let mut options = Options {
         compression: match compress {
-            Compress::Off => None,
-            Compress::Shared => Some(shared),
-            Compress::Takeover => Some(takeover),
+            Compress::Off => Vec::new(),
+            Compress::Shared => vec![shared],
+            Compress::Takeover => vec![takeover],
         },
         ..Options::default()
     };

@@ -59,12 +59,15 @@ pub struct Options {
     pub redirects: u8,
     /// The HTTP proxy to connect through. Default `None`; [`Proxy::from_env`] asks the environment, which nothing else does.
     pub proxy: Option<Proxy>,
-    /// Which compression to offer with a request that offers none itself (RFC 7692). Default: without context takeover by either side,
-    /// so that a connection at rest holds no earlier messages. A blocking client makes a compressor and a decompressor of its own (344 KiB) when
-    /// it needs them, and frees them when nothing has come for 2 seconds; in an event loop all clients share those of
-    /// [`Buffers`](crate::event_loop::Buffers). `None` offers nothing.
+    /// Which compression to offer with a request that offers none itself, the most wanted first (RFC 7692). An empty list offers
+    /// nothing. Default: without context takeover by either side, so that a connection at rest holds no earlier messages; and behind
+    /// that, for servers that cannot do without it (Tornado, Mojolicious), with takeover by the server. A connection to one of those
+    /// holds up to 32 KiB of what it received. Leave the second offer out where that is too much: such a server cannot be connected to then.
+    ///
+    /// A blocking client makes a compressor and a decompressor of its own (344 KiB) when it needs them, and frees them when nothing
+    /// has come for 2 seconds; in an event loop all clients share those of [`Buffers`](crate::event_loop::Buffers).
     #[cfg(feature = "deflate")]
-    pub compression: Option<DeflateOffer>,
+    pub compression: Vec<DeflateOffer>,
     /// Where to connect to instead of resolving the name of the host, or of the proxy where there is one. Default `None`:
     /// names are resolved by the system, on a thread that goes on until the system has answered, though nobody may wait for it any more;
     /// there are 64 of them at the most.
@@ -89,12 +92,16 @@ impl Default for Options {
             redirects: 0,
             proxy: None,
             #[cfg(feature = "deflate")]
-            compression: Some(DeflateOffer {
-                server_no_context_takeover: true,
-                client_no_context_takeover: true,
-                ..DeflateOffer::default()
-            }),
+            compression: default_offers(),
             addresses: None,
         }
     }
+}
+
+/// Some servers accept the first one without a word of `server_no_context_takeover`, which is none of the answers that RFC 7692,
+/// section 7.1.1.1, allows. It is an answer to the second.
+#[cfg(feature = "deflate")]
+fn default_offers() -> Vec<DeflateOffer> {
+    let second = DeflateOffer { client_no_context_takeover: true, ..DeflateOffer::default() };
+    vec![DeflateOffer { server_no_context_takeover: true, ..second }, second]
 }

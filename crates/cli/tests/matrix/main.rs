@@ -41,7 +41,7 @@ impl Compress {
 /// The client's options.
 fn options(compress: Compress, delivery: Delivery) -> Options {
     let connection = Config { delivery, ..messages::limits() };
-    Options { compression: compress.offer(), connection, ..Options::default() }
+    Options { compression: compress.offer().into_iter().collect(), connection, ..Options::default() }
 }
 
 /// An exchange with the server at this address.

@@ -96,7 +96,8 @@ impl Client {
                     return Ok(Turn::Wait);
                 }
                 Ok(Some(opened)) => {
-                    let client = ClientConnection::open(opened, Arc::clone(&self.config), None, now);
+                    let mut client = ClientConnection::open(opened, Arc::clone(&self.config), None, now);
+                    buffers.count_takeover(&mut client.connection.turn.connection);
                     let open = DrivenClient { client, told: false, in_turn: false };
                     self.phase = ClientPhase::Open(Box::new(open));
                 }

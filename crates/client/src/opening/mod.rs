@@ -161,10 +161,8 @@ impl Opening {
 /// The request with what the options offer, if it offers nothing itself.
 fn with_offers(request: ClientRequest, options: &Options) -> ClientRequest {
     #[cfg(feature = "deflate")]
-    if let Some(offer) = options.compression
-        && request.offers().is_empty()
-    {
-        return request.with_deflate(offer);
+    if request.offers().is_empty() {
+        return options.compression.iter().fold(request, |request, &offer| request.with_deflate(offer));
     }
     #[cfg(not(feature = "deflate"))]
     let _ = options;

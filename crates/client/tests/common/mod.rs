@@ -38,7 +38,7 @@ pub(crate) fn request(addr: SocketAddr) -> ClientRequest {
 pub(crate) fn plain() -> Options {
     Options {
         #[cfg(feature = "deflate")]
-        compression: None,
+        compression: Vec::new(),
         ..Options::default()
     }
 }

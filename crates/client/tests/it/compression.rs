@@ -1,6 +1,6 @@
 //! permessage-deflate (RFC 7692) as a client negotiates and uses it.
 
-use crate::common::{Command, Kind, Server, plain, request, through_both_faces};
+use crate::common::{Command, Face as _, Kind, Loop, Server, plain, request, through_both_faces};
 use framewright::deflate::{ClientWindow, DeflateConfig, DeflateOffer, WindowBits};
 use framewright::{Config, Error, LimitExceeded, Message, PeerMisbehaved, SendError};
 use framewright_client::{ConnectError, Options};
@@ -18,7 +18,7 @@ const PLAIN_OFFER: DeflateOffer = DeflateOffer {
 };
 
 fn offering(offer: DeflateOffer) -> Options {
-    Options { compression: Some(offer), ..plain() }
+    Options { compression: vec![offer], ..plain() }
 }
 
 fn bits(bits: u8) -> WindowBits {
@@ -81,7 +81,7 @@ fn long() -> String {
 fn messages_are_compressed_and_inflated_as_was_agreed_on() {
     through_both_faces(|kind| {
         let any = DeflateOffer { client_max_window_bits: Some(ClientWindow::Any), ..PLAIN_OFFER };
-        let default = Options::default().compression.expect("offered by default");
+        let default = Options::default().compression[0];
         for (offer, extensions, takeover, window) in [
             (
                 default,
@@ -214,7 +214,8 @@ fn compression_is_offered_by_default_and_a_server_need_not_take_it() {
     through_both_faces(|kind| {
         let server = Server::open(|peer| {
             let offer = "permessage-deflate; server_no_context_takeover; client_no_context_takeover; \
-                         client_max_window_bits";
+                         client_max_window_bits, \
+                         permessage-deflate; client_no_context_takeover; client_max_window_bits";
             assert_eq!(peer.field("Sec-WebSocket-Extensions"), Some(offer));
             peer.expect_text(&long());
             peer.answer_close();
@@ -226,4 +227,64 @@ fn compression_is_offered_by_default_and_a_server_need_not_take_it() {
         client.rest();
         server.end();
     });
+}
+
+/// What a message of a service looks like that sends the same fields all day.
+fn similar(number: usize) -> String {
+    format!("{{\"number\":{number},\"text\":\"{}\"}}", "as always, ".repeat(20))
+}
+
+// Tornado and Mojolicious say nothing of `server_no_context_takeover`, and compress with takeover.
+#[test]
+fn a_server_that_ignores_what_it_is_asked_for_is_understood_by_default() {
+    const MESSAGES: usize = 1000;
+    through_both_faces(|kind| {
+        let server = Server::start(move |peer| {
+            // We compress without takeover, as we have offered: this server does not know the word, and is content.
+            peer.upgrade_deflating("permessage-deflate", Inflation::new(false, 1 << 15));
+            let mut deflater = Deflater::new(6);
+            for number in 0..MESSAGES {
+                // Two alike at first, so that the second refers to the first.
+                let payload = deflater.message(similar(number.max(1)).as_bytes());
+                assert!(number == 0 || payload.len() < 64, "{} octets: no context taken over", payload.len());
+                let len = u8::try_from(payload.len()).expect("a short one");
+                peer.send([&[0xC1, len][..], &payload].concat());
+                let frame = peer.frame();
+                assert_eq!((frame.header.opcode, frame.header.rsv), (1, 4));
+            }
+            peer.answer_close();
+        });
+        let mut client =
+            kind.connect(request(server.addr()), &Options::default()).expect("an open connection");
+        for number in 0..MESSAGES {
+            let text = similar(number.max(1));
+            client.expect_text(&text);
+            client.send_text(&text).expect("an open connection");
+        }
+        client.start_close(1000, "").expect("an open connection");
+        client.rest();
+        // What came has to inflate by itself: the server judges it at its end.
+        server.end();
+    });
+}
+
+#[test]
+fn what_context_takeover_costs_in_an_event_loop_is_counted_as_long_as_the_connection_lives() {
+    for (answered, counted) in [
+        ("permessage-deflate", 32 << 10),
+        ("permessage-deflate; server_max_window_bits=10", 1 << 10),
+        ("permessage-deflate; server_no_context_takeover", 0),
+    ] {
+        let server = Server::start(move |peer| {
+            peer.upgrade_with(&answer(answered));
+            peer.answer_close();
+        });
+        let mut client =
+            Loop::connect(request(server.addr()), &Options::default()).expect("an open connection");
+        assert_eq!(client.buffers.compression_held(), counted, "{answered}");
+        client.start_close(1000, "").expect("an open connection");
+        client.rest();
+        assert_eq!(client.buffers.compression_held(), 0);
+        server.end();
+    }
 }

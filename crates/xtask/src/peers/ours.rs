@@ -71,7 +71,7 @@ impl Form {
 
 /// What is set for every connection: no offer but those of the request.
 pub(super) fn options() -> Options {
-    Options { compression: None, ..Options::default() }
+    Options { compression: Vec::new(), ..Options::default() }
 }
 
 pub(super) fn with_offers(request: ClientRequest, offers: &[DeflateOffer]) -> ClientRequest {

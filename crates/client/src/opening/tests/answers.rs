@@ -78,9 +78,10 @@ fn options_offer_compression_where_the_request_offers_none() {
     let uri = "ws://server.example/";
     assert_eq!(
         offered(request(uri), Options::default()),
-        "permessage-deflate; server_no_context_takeover; client_no_context_takeover; client_max_window_bits"
+        "permessage-deflate; server_no_context_takeover; client_no_context_takeover; client_max_window_bits, \
+         permessage-deflate; client_no_context_takeover; client_max_window_bits"
     );
-    assert_eq!(offered(request(uri), Options { compression: None, ..Options::default() }), "none");
+    assert_eq!(offered(request(uri), Options { compression: Vec::new(), ..Options::default() }), "none");
     let own = request(uri).with_deflate(DeflateOffer::default());
     assert_eq!(offered(own, Options::default()), "permessage-deflate; client_max_window_bits");
 }
