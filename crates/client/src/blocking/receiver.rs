@@ -26,6 +26,8 @@ const KEEP_FOR: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// The most octets of messages that are kept, where one message may be longer.
 const KEPT: u64 = 64 << 20;
+/// The most events that are kept in one go: whoever sends does not wait for a server that sends Pings without end.
+const KEPT_AT_ONCE: usize = 4096;
 
 /// The half of a blocking client that receives. While it is in one of its calls it answers Pings and the server's Close, sends keep-alive
 /// Pings, and ends the transport.
@@ -392,7 +394,11 @@ impl Receiver {
         }
         let mut watched = self.shared.lock();
         let most = watched.connection.turn.connection.config().max_message.min(KEPT);
-        while self.kept.held() <= most {
+        for _ in 0..KEPT_AT_ONCE {
+            if self.kept.held() > most {
+                watched.connection.flush(now);
+                return watched.connection.read_on(&mut self.rx, NEW_RX);
+            }
             self.rx.shrink();
             let client = &mut watched.connection;
             let Some(decoded) = client.next_event(&mut self.rx, NEW_RX, now) else {
@@ -405,11 +411,11 @@ impl Receiver {
                 client.flush(now);
                 return false;
             }
-            watched.note_event();
+            watched.note_kept(now);
             self.kept.push(&decoded.resolve(&self.rx));
         }
         watched.connection.flush(now);
-        watched.connection.read_on(&mut self.rx, NEW_RX)
+        true
     }
 }
 

@@ -48,6 +48,12 @@ impl Watched {
         self.excused = false;
     }
 
+    /// Something has come, and nobody was waiting for it: the silence that may be excused begins here.
+    pub(super) fn note_kept(&mut self, now: Instant) {
+        self.excused = false;
+        self.looked = now;
+    }
+
     /// Somebody goes on to wait for what comes.
     pub(super) fn wait(&mut self) {
         self.waiting = true;

@@ -5,6 +5,7 @@ use framewright::{Closure, Config, Delivery, Error, Message, SendError, Timeout}
 use framewright_client::Options;
 use framewright_client::blocking::{Client, ReceiveError};
 use framewright_testkit::endpoint::Seen;
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::sync::mpsc;
 use std::thread;
@@ -174,6 +175,32 @@ fn a_send_that_waits_for_room_ends_when_the_server_breaks_a_rule() {
     assert!(matches!(client.receive(), Err(ReceiveError::Failed(Error::Peer(_)))));
     drop(client);
     gone.send(()).expect("the server waits");
+    server.end();
+}
+
+#[test]
+fn pings_without_end_do_not_hold_a_call_that_sends() {
+    let server = Server::open(|peer| {
+        let mut reader = peer.stream().try_clone().expect("another descriptor");
+        let reading =
+            thread::spawn(move || while reader.read(&mut [0; 4096]).is_ok_and(|count| count > 0) {});
+        while peer.try_send([0x89, 0].repeat(1000)).is_ok() {}
+        reading.join().expect("no panic");
+    });
+    let mut client = connect(server.addr(), Config::default());
+    let (done, is_done) = mpsc::channel();
+    let sending = thread::spawn(move || {
+        let begun = Instant::now();
+        // Several looks.
+        while begun.elapsed() < Duration::from_millis(350) {
+            client.send_text("only sends").expect("an open connection");
+            thread::sleep(SOON / 20);
+        }
+        drop(client);
+        done.send(()).expect("the test waits");
+    });
+    is_done.recv_timeout(DEADLINE).expect("a call that sends does not return");
+    sending.join().expect("no panic");
     server.end();
 }
 
