@@ -2,8 +2,9 @@
 //!
 //! Node's `ws` and Python's `websockets` are installed under the build folder ([`install`]). Each makes every offer of
 //! permessage-deflate that it can ([`cases`]), sends the same messages ([`messages`]) and compares what comes back with what it
-//! has sent ([`clients`]). Our client does the same with their servers and with the echo program ([`servers`]), and through a
-//! proxy ([`tunnels`]). Behind proxies their clients are told that a message is too large ([`proxies`]). The octets go through another one that records; what was agreed on, which messages were compressed and
+//! has sent ([`clients`]). Our client does the same with their servers and with the echo program ([`servers`]), through a
+//! proxy ([`tunnels`]), and with servers that compress as they like ([`stubborn`]). Behind proxies their clients are told
+//! that a message is too large ([`proxies`]). The octets go through another one that records; what was agreed on, which messages were compressed and
 //! what they inflate to is read from them.
 
 use std::fs;
@@ -21,6 +22,7 @@ mod messages;
 mod ours;
 mod proxies;
 mod servers;
+mod stubborn;
 mod tally;
 mod tunnels;
 
@@ -49,10 +51,12 @@ enum Part {
     Tunnels,
     /// Clients of other projects that send the echo program too much, through haproxy, Apache, Caddy and nginx.
     Proxies,
+    /// Our client and servers that compress with context takeover whatever they are asked for.
+    Stubborn,
 }
 
 /// The parts that need no more than CI has.
-const USUAL: [Part; 4] = [Part::Clients, Part::Servers, Part::Ours, Part::Tunnels];
+const USUAL: [Part; 5] = [Part::Clients, Part::Servers, Part::Ours, Part::Tunnels, Part::Stubborn];
 
 /// Runs every part.
 ///
@@ -77,6 +81,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             Part::Ours => servers::ours(modes(&Compress::ALL), &messages, &mut tally)?,
             Part::Tunnels => tunnels::run(&peers[0], &messages, &mut tally)?,
             Part::Proxies => proxies::run(&peers, &mut tally)?,
+            Part::Stubborn => stubborn::run(&folder, &mut tally)?,
         }
     }
     crate::conclusion::conclude(tally.passed, tally.failed)

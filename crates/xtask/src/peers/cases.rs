@@ -61,6 +61,14 @@ pub(super) const CASES: &[Case] = &[
         takeover: Some("permessage-deflate; client_no_context_takeover"),
     },
     Case {
+        offers: DEFAULT,
+        shared: Some("permessage-deflate; server_no_context_takeover; client_no_context_takeover"),
+        takeover: Some(
+            "permessage-deflate; server_no_context_takeover; client_no_context_takeover; \
+             client_max_window_bits=12",
+        ),
+    },
+    Case {
         offers: &[DeflateOffer {
             server_no_context_takeover: true,
             client_no_context_takeover: true,
@@ -135,9 +143,15 @@ impl ServerCase {
     }
 }
 
-/// What our client offers by default.
+/// No context takeover by either side.
 pub(super) const SHARED: DeflateOffer =
     DeflateOffer { server_no_context_takeover: true, client_no_context_takeover: true, ..BARE };
+
+/// What our client offers by default.
+const DEFAULT: &[DeflateOffer] = &[
+    DeflateOffer { client_max_window_bits: Some(ClientWindow::Any), ..SHARED },
+    DeflateOffer { client_no_context_takeover: true, ..BROWSER },
+];
 
 /// What the servers answered when this was written.
 pub(super) const SERVERS: &[ServerCase] = &[
@@ -148,6 +162,11 @@ pub(super) const SERVERS: &[ServerCase] = &[
     ServerCase::same(
         Agrees::AsOffered,
         &[SHARED],
+        Some("permessage-deflate; server_no_context_takeover; client_no_context_takeover"),
+    ),
+    ServerCase::same(
+        Agrees::AsOffered,
+        DEFAULT,
         Some("permessage-deflate; server_no_context_takeover; client_no_context_takeover"),
     ),
     ServerCase::same(Agrees::AsOffered, &[BROWSER], Some("permessage-deflate")),
@@ -223,5 +242,15 @@ const fn windows(server: u8, client: u8) -> DeflateOffer {
         server_max_window_bits: WindowBits::new(server),
         client_max_window_bits: Some(ClientWindow::AtMost(client)),
         ..BARE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_what_the_client_offers() {
+        assert_eq!(DEFAULT, framewright_client::Options::default().compression);
     }
 }

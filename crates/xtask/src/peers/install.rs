@@ -66,29 +66,41 @@ pub(super) fn ws(folder: &Path) -> anyhow::Result<Peer> {
 /// # Errors
 /// If there is no Python 3 that makes environments, or the installation fails.
 pub(super) fn websockets(folder: &Path) -> anyhow::Result<Peer> {
-    let python = folder.join("venv/bin/python");
-    let installed = "import websockets.version; print(websockets.version.version)";
-    let version = || say(python_command(&python).args(["-c", installed]));
-    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    if version().ok().as_deref() != Some(WEBSOCKETS) {
-        println!("websockets: installing {WEBSOCKETS} ...");
-        let mut venv = python_command("python3");
-        venv.args(["-m", "venv", "--clear"]).arg(folder.join("venv"));
-        run_logged(&mut venv, &folder.join("venv.log"))
-            .context("this needs Python 3 with venv (Debian: the package python3-venv)")?;
-        let mut pip = python_command(&python);
-        pip.args(["-m", "pip", "install", "--disable-pip-version-check"])
-            .arg(format!("websockets=={WEBSOCKETS}"));
-        run_logged(&mut pip, &folder.join("install.log"))?;
-        ensure!(version()? == WEBSOCKETS, "websockets {WEBSOCKETS} was installed, but is not there");
-    }
+    let python = python_package(folder, "websockets", WEBSOCKETS)?;
     let client = written(folder.join("websockets_client.py"), include_str!("websockets_client.py"))?;
     let server = written(folder.join("websockets_server.py"), include_str!("websockets_server.py"))?;
     let (name, library) = ("websockets", Library::Websockets);
     Ok(Peer { name, version: WEBSOCKETS, library, program: python, client, server })
 }
 
-fn written(path: PathBuf, script: &str) -> anyhow::Result<PathBuf> {
+/// Installs this version of a package into an environment in `folder`, if it is not there yet. Returns the environment's Python.
+///
+/// # Errors
+/// As [`websockets`].
+pub(super) fn python_package(folder: &Path, package: &str, wanted: &str) -> anyhow::Result<PathBuf> {
+    let python = folder.join("venv/bin/python");
+    let installed = format!("from importlib.metadata import version; print(version('{package}'))");
+    let version = || say(python_command(&python).args(["-c", &installed]));
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    if version().ok().as_deref() != Some(wanted) {
+        println!("{package}: installing {wanted} ...");
+        let mut venv = python_command("python3");
+        venv.args(["-m", "venv", "--clear"]).arg(folder.join("venv"));
+        run_logged(&mut venv, &folder.join("venv.log"))
+            .context("this needs Python 3 with venv (Debian: the package python3-venv)")?;
+        let mut pip = python_command(&python);
+        pip.args(["-m", "pip", "install", "--disable-pip-version-check"]).arg(format!("{package}=={wanted}"));
+        run_logged(&mut pip, &folder.join("install.log"))?;
+        ensure!(version()? == wanted, "{package} {wanted} was installed, but is not there");
+    }
+    Ok(python)
+}
+
+/// Writes a script. Returns where.
+///
+/// # Errors
+/// If it cannot be written.
+pub(super) fn written(path: PathBuf, script: &str) -> anyhow::Result<PathBuf> {
     fs::write(&path, script).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path)
 }
