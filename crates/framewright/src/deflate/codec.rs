@@ -205,12 +205,15 @@ impl Inflater {
     }
 
     /// Begins a message that may refer to this history, which goes along until [`end`](Inflater::end).
+    ///
+    /// Without one the message stands by itself, and nothing depends on how exactly its sender has ended it.
     pub(crate) fn begin(&mut self, history: Option<&mut History>) {
+        let alone = history.is_none();
         if let Some(history) = history {
             self.decompressor.swap_history(history);
         }
         (self.inflated, self.consumed) = (0, 0);
-        self.decompressor.begin();
+        self.decompressor.begin(alone);
     }
 
     /// See [`Decompressor::inflate`].

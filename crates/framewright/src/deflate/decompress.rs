@@ -10,6 +10,16 @@ use zlib_rs::{Inflate, InflateFlush, Status};
 /// whole block, as it must, that ends the stream; zlib tells in no other way.
 const END: [u8; 9] = [TAIL[0], TAIL[1], TAIL[2], TAIL[3], 0x01, 0x00, 0x00, 0xff, 0xff];
 
+/// The same behind a payload that ends with the octets which its sender should have removed. If they end a block there, the first
+/// five octets are the header of a block without compression, which has the rest for its data; if that block has them for its own,
+/// another empty one follows, and the final one.
+const END_BEHIND_TAIL: [u8; 14] = [
+    TAIL[0], TAIL[1], TAIL[2], TAIL[3], 0x00, TAIL[0], TAIL[1], TAIL[2], TAIL[3], 0x01, 0x00, 0x00, 0xff,
+    0xff,
+];
+/// Where that data begins.
+const DATA_BEHIND_TAIL: usize = TAIL.len() + 1;
+
 /// The octets of a decompressor without what it keeps of what it inflated last: zlib's window of 32 KiB, which is made whatever
 /// size is asked for, and 14.4 KiB of its state.
 const FIXED_SIZE: usize = 47 << 10;
@@ -44,8 +54,12 @@ pub struct Decompressor {
     inflate: Inflate,
     /// What was inflated last; of this message, and of those before it where they may be referred to.
     history: History,
-    /// How much of [`END`] was taken.
+    /// How much of what follows the payload was taken.
     of_end: usize,
+    /// Faults are overlooked that can do no harm, since the message stands by itself: no octets, and a tail that was left on.
+    lenient: bool,
+    /// The last four octets of payload, the newest the lowest; `None` if there was none.
+    newest: Option<u32>,
     /// A final block has ended, and nothing behind it was looked at.
     ended: bool,
     /// The last call of zlib has filled all the room that it had: there may be more.
@@ -98,6 +112,8 @@ impl Decompressor {
             inflate: Inflate::new(false, WindowBits::MAX.get()),
             history: History::new(WindowBits::MAX.size()),
             of_end: 0,
+            lenient: false,
+            newest: None,
             ended: false,
             full: false,
             begun: Begun::default(),
@@ -115,7 +131,7 @@ impl Decompressor {
         limit: usize,
         out: &mut Vec<u8>,
     ) -> Result<(), InflateError> {
-        self.begin();
+        self.begin(false);
         let start = out.len();
         let mut len = 0;
         loop {
@@ -148,9 +164,10 @@ impl Decompressor {
         std::mem::swap(&mut self.history, history);
     }
 
-    /// Begins a message.
-    pub(crate) fn begin(&mut self) {
+    /// Begins a message. `lenient`: one without octets is taken for an empty one, and the tail may be left on.
+    pub(crate) fn begin(&mut self, lenient: bool) {
         self.of_end = 0;
+        (self.lenient, self.newest) = (lenient, None);
         self.full = false;
         self.restart();
     }
@@ -187,7 +204,11 @@ impl Decompressor {
         if self.ended && !within {
             // With the end of the message's payload, with what its sender has removed, or with the block behind it.
             progress.done = last;
-            progress.corrupt = ![0, TAIL.len(), END.len()].contains(&self.of_end);
+            progress.corrupt = ![0, TAIL.len(), self.end().len()].contains(&self.of_end);
+            return false;
+        }
+        if last && !within && self.lenient && self.newest.is_none() {
+            progress.done = true;
             return false;
         }
         if self.ended {
@@ -198,21 +219,35 @@ impl Decompressor {
             //# The next DEFLATE block follows the padded data if any.
             self.restart();
         }
-        //= https://www.rfc-editor.org/rfc/rfc7692#section-7.2.2
-        //# Append 4 octets of 0x00 0x00 0xff 0xff to the tail end of the
-        //# payload of the message.
-        let input = match within {
-            true => rest,
-            false if !last => &[],
-            false if self.of_end < TAIL.len() => &END[self.of_end..TAIL.len()],
-            false if self.full => &[],
-            false => &END[self.of_end..],
-        };
+        let input = if within { rest } else { self.behind_payload(last) };
         let room = &mut out[progress.written..];
         if room.is_empty() || (input.is_empty() && !self.full) {
             progress.corrupt = last && !within && !room.is_empty();
             return false;
         }
+        let (read, written, is_valid) = self.call(input, room);
+        // The empty block is none where it has made more of the message.
+        if self.of_end >= TAIL.len() && read > 0 && written > 0 {
+            progress.done =
+                self.has_tail() && END_BEHIND_TAIL[DATA_BEHIND_TAIL..].starts_with(&room[..written]);
+            progress.corrupt = !progress.done;
+            return false;
+        }
+        progress.written += written;
+        if within {
+            progress.read += read;
+            self.note_newest(&rest[..read]);
+        } else {
+            // A block has taken the tail for its own data, as it may.
+            self.lenient &= read == 0 || written == 0;
+            self.of_end += read;
+        }
+        progress.corrupt = !is_valid;
+        is_valid
+    }
+
+    /// Calls zlib: how many octets it has read and written, and whether they were DEFLATE.
+    fn call(&mut self, input: &[u8], room: &mut [u8]) -> (usize, usize, bool) {
         let (read, written) = (self.inflate.total_in(), self.inflate.total_out());
         //= https://www.rfc-editor.org/rfc/rfc7692#section-7.2.2
         //# Decompress the resulting data using DEFLATE.
@@ -221,19 +256,41 @@ impl Decompressor {
         self.history.push(&room[..written]);
         self.full = written == room.len();
         self.ended = status == Ok(Status::StreamEnd);
-        // The empty block is none where it has made more of the message.
-        if self.of_end >= TAIL.len() && read > 0 && written > 0 {
-            progress.corrupt = true;
-            return false;
+        (read, written, status.is_ok())
+    }
+
+    /// What is inflated next behind all of the payload.
+    fn behind_payload(&self, last: bool) -> &'static [u8] {
+        //= https://www.rfc-editor.org/rfc/rfc7692#section-7.2.2
+        //# Append 4 octets of 0x00 0x00 0xff 0xff to the tail end of the
+        //# payload of the message.
+        let end = self.end();
+        match self.of_end {
+            _ if !last => &[],
+            // Only when nothing is left to be written it shows who has taken what.
+            taken if self.full && (taken >= TAIL.len() || self.has_tail()) => &[],
+            taken if taken < TAIL.len() => &end[taken..TAIL.len()],
+            taken => &end[taken..],
         }
-        progress.written += written;
-        if within {
-            progress.read += read;
-        } else {
-            self.of_end += read;
+    }
+
+    fn end(&self) -> &'static [u8] {
+        if self.has_tail() { &END_BEHIND_TAIL } else { &END }
+    }
+
+    /// Whether the payload ends as if its tail was left on.
+    fn has_tail(&self) -> bool {
+        self.lenient && self.newest == Some(u32::from_be_bytes(TAIL))
+    }
+
+    fn note_newest(&mut self, payload: &[u8]) {
+        if let Some(last) = payload.last_chunk() {
+            self.newest = Some(u32::from_be_bytes(*last));
+            return;
         }
-        progress.corrupt = status.is_err();
-        !progress.corrupt
+        for &octet in payload {
+            self.newest = Some(self.newest.unwrap_or(u32::MAX) << 8 | u32::from(octet));
+        }
     }
 }
 

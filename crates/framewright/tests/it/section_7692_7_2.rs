@@ -1,14 +1,15 @@
 //! RFC 7692, section 7.2: the payload of compressed messages, octet for octet.
 
 use crate::deflate_support::{
-    NO_TAKEOVER, TAKEOVER, bare, codec, deflating, deflating_with, eager, every_kind, frame,
+    NO_TAKEOVER, TAKEOVER, bare, codec, deflating, deflating_with, eager, eager_chunks, every_kind, frame,
 };
 use crate::support::{ROLES, binary, fails_by, from_peer, misbehaved, receive_by, text};
 use framewright::deflate::{Decompressor, DeflateParams, InflateError, Level, WindowBits};
-use framewright::{Message, PeerMisbehaved, Role};
+use framewright::{Config, Message, PeerMisbehaved, Role};
 use framewright_testkit::deflate::{Deflater, compressible, stored_block};
-use framewright_testkit::endpoint::Endpoint;
+use framewright_testkit::endpoint::{Endpoint, Seen, join_chunks};
 use framewright_testkit::rng::SplitMix64;
+use framewright_testkit::split::every_split;
 
 /// Each kind of endpoint receives the script in every split, and sees these texts.
 fn receives(source: &str, expected: &[&str]) {
@@ -136,12 +137,153 @@ fn section_7_2_3_6_an_empty_message() {
     }
 }
 
+/// Endpoints for which each message of the peer stands by itself, and endpoints for which it does not.
+fn by_takeover(role: Role, config: &Config) -> [Vec<impl Fn() -> Endpoint + use<>>; 2] {
+    let own = |no_takeover| match role {
+        Role::Server => DeflateParams { client_no_context_takeover: no_takeover, ..TAKEOVER },
+        Role::Client => DeflateParams { server_no_context_takeover: no_takeover, ..TAKEOVER },
+    };
+    [true, false].map(|no_takeover| {
+        let make = |lent| {
+            let (config, params) = (config.clone(), own(no_takeover));
+            move || {
+                let endpoint = deflating_with(role, config.clone(), params);
+                if lent { endpoint.with_codec(codec()) } else { endpoint }
+            }
+        };
+        vec![make(false), make(true)]
+    })
+}
+
+const NOTHING: [&str; 4] = [
+    "text rsv1",
+    "text rsv1 !fin; cont",
+    "text rsv1 !fin; ping; cont !fin; cont",
+    "text rsv1 !fin; cont !fin; cont",
+];
+
+/// "Hello" with the octets that its sender should have removed, behind blocks of each kind.
+const TAIL_LEFT_ON: [&str; 5] = [
+    r#"text rsv1 hex "f2 48 cd c9 c9 07 00 00 00 ff ff""#,
+    r#"text rsv1 !fin hex "f2 48 05 00 00 00 ff ff"; cont hex "ca c9 c9 07 00 00" !fin; cont hex "00 ff ff" !fin; cont"#,
+    r#"text rsv1 hex "00 05 00 fa ff 48 65 6c 6c 6f 00 00 00 ff ff""#,
+    r#"text rsv1 hex "f3 48 cd c9 c9 07 00 00 00 00 ff ff""#,
+    r#"text rsv1 !fin hex "00 05 00 fa ff 48 65 6c 6c 6f 00 00"; ping; cont !fin; cont hex "00 ff ff""#,
+];
+
 #[test]
-fn a_compressed_message_of_no_octets_at_all_is_none() {
+fn where_each_message_stands_by_itself_one_of_no_octets_is_empty() {
     for role in ROLES {
-        for make in every_kind(role, &eager()) {
-            for source in ["text rsv1", "binary rsv1 !fin; cont", "text rsv1 !fin; ping; cont !fin; cont"] {
-                fails_by(&make, source, misbehaved(PeerMisbehaved::InvalidDeflate));
+        let [alone, after_others] = by_takeover(role, &eager());
+        for source in NOTHING {
+            for make in &alone {
+                let source = format!("{source}; {source}; {HELLO}; {source}");
+                let endpoint = receive_by(make, &from_peer(role, &source));
+                let texts = endpoint.events.iter().filter(|event| matches!(event, Seen::Text(_)));
+                assert!(texts.eq(&[text(""), text(""), text("Hello"), text("")]), "{source}");
+            }
+            for make in &after_others {
+                fails_by(make, source, misbehaved(PeerMisbehaved::InvalidDeflate));
+            }
+        }
+    }
+}
+
+#[test]
+fn where_each_message_stands_by_itself_its_tail_may_be_left_on() {
+    for role in ROLES {
+        let [alone, after_others] = by_takeover(role, &eager());
+        for source in TAIL_LEFT_ON {
+            for make in &alone {
+                let source = format!("{source}; {HELLO}; {source}");
+                let endpoint = receive_by(make, &from_peer(role, &source));
+                let texts = endpoint.events.iter().filter(|event| matches!(event, Seen::Text(_)));
+                assert!(texts.eq(&[text("Hello"), text("Hello"), text("Hello")]), "{source}");
+            }
+            for make in &after_others {
+                fails_by(make, source, misbehaved(PeerMisbehaved::InvalidDeflate));
+            }
+        }
+    }
+}
+
+#[test]
+fn in_chunks_they_are_taken_too() {
+    for role in ROLES {
+        let [alone, _] = by_takeover(role, &eager_chunks());
+        for (sources, expected) in [(&NOTHING[..], ""), (&TAIL_LEFT_ON, "Hello")] {
+            for source in sources {
+                for make in &alone {
+                    let octets = from_peer(role, &format!("{source}; {HELLO}"));
+                    every_split(&octets, |_, pieces| {
+                        let mut endpoint = make();
+                        pieces.iter().for_each(|piece| endpoint.feed(piece));
+                        let (events, rest) = join_chunks(&endpoint.events);
+                        let texts = events.iter().filter(|event| matches!(event, Seen::Text(_)));
+                        assert!(texts.eq(&[text(expected), text("Hello")]) && rest.is_none(), "{source}");
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// A message may end so that the four octets are part of its last block, though it ends with four like them already.
+#[test]
+fn what_a_block_has_for_its_own_is_no_tail_that_was_left_on() {
+    let data = b"\x00\x00\xff\xff\x00\x00\xff\xff";
+    let payload = &stored_block(data, false)[..5 + 4];
+    for role in ROLES {
+        for make in by_takeover(role, &eager()).into_iter().flatten() {
+            for whole in [true, false] {
+                let mut endpoint = make();
+                let octets = frame(role, "binary rsv1", payload);
+                if whole {
+                    endpoint.feed(&octets);
+                } else {
+                    octets.chunks(1).for_each(|octet| endpoint.feed(octet));
+                }
+                assert_eq!(endpoint.events, [binary(data)]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_tail_that_was_left_on_is_seen_however_much_waits_to_be_written() {
+    let mut rng = SplitMix64::new(8);
+    for len in [1000, 4095, 4096, 4097, 65_535, 65_536, 65_537, 300_000] {
+        let message = compressible(&mut rng, len);
+        let mut payload = Deflater::new(6).message(&message);
+        payload.extend([0, 0, 0xff, 0xff]);
+        for role in ROLES {
+            for config in [eager(), eager_chunks()] {
+                let [alone, _] = by_takeover(role, &config);
+                for make in alone {
+                    let mut endpoint = make();
+                    endpoint.feed(&frame(role, "binary rsv1", &payload));
+                    let (events, _) = join_chunks(&endpoint.events);
+                    assert!(
+                        events == [binary(&message)],
+                        "{len} octets: {:?}",
+                        endpoint.connection.closure()
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_ends_like_a_tail_within_a_block_is_cut_off() {
+    let payload = &stored_block(b"\x00\x00\xff\xff and more", false)[..5 + 4];
+    let hex: String = payload.iter().map(|octet| format!("{octet:02x}")).collect();
+    for role in ROLES {
+        for make in by_takeover(role, &eager()).into_iter().flatten() {
+            // With only these octets there is no header of a block; and the block lacks nine.
+            for payload in ["0000ffff", &hex, "0000ff", "f248cdc9c90000ffff"] {
+                let source = format!("binary rsv1 hex \"{payload}\"");
+                fails_by(&make, &source, misbehaved(PeerMisbehaved::InvalidDeflate));
             }
         }
     }
@@ -157,7 +299,7 @@ fn a_message_that_is_cut_off_after_any_octet_fails_the_connection() {
     // Its last octet alone may be missing where only the header of the empty block behind it is in there.
     let payload = Deflater::new(9).message(&message);
     for role in ROLES {
-        for cut in 0..payload.len() - 1 {
+        for cut in 1..payload.len() - 1 {
             let mut endpoint = deflating(role, NO_TAKEOVER);
             endpoint.feed(&frame(role, "binary rsv1", &payload[..cut]));
             let cause = misbehaved(PeerMisbehaved::InvalidDeflate);

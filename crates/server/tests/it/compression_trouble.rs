@@ -290,7 +290,6 @@ fn what_breaks_the_rules_or_a_limit_is_answered_with_its_code() {
     let begun = frame_with_rsv1(false, OpCode::Text, &Deflater::new(6).part(b"Hello"));
     let rules = [
         (one(&[0x06]), 1007, PeerMisbehaved::InvalidDeflate),
-        (one(&[]), 1007, PeerMisbehaved::InvalidDeflate),
         // Within the header of a block.
         (one(&stored_block(b"Hello", false)[..2]), 1007, PeerMisbehaved::InvalidDeflate),
         // Refers to the message before it (RFC 7692, section 7.2.3.2), which it may not.

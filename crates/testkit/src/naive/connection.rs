@@ -75,7 +75,7 @@ pub fn read_compressed(
     let verdict = read_frames(receiver, config, &mut inflation, bytes, &mut events, &mut message);
     let partial = message.map(|message| match &inflation {
         Some(inflation) if message.compressed => {
-            let inflate = if message.arrived { Inflation::complete } else { Inflation::begun };
+            let inflate = if message.arrived { Inflation::received } else { Inflation::begun };
             (message.text, inflate(inflation, &message.payload, most(config)).octets)
         }
         _ => (message.text, message.payload),
@@ -182,7 +182,7 @@ impl Partial {
     fn complete(&self, inflation: &mut Option<Inflation>, config: &Config) -> Result<Seen, u16> {
         let mut payload = self.payload.clone();
         if let Some(inflation) = inflation.as_mut().filter(|_| self.compressed) {
-            let inflated = inflation.complete(&payload, most(config));
+            let inflated = inflation.received(&payload, most(config));
             if let Some(code) = inflated_fault(&inflated, self.text, most(config)) {
                 return Err(code);
             }

@@ -120,6 +120,16 @@ impl Inflation {
         if begun.end == End::Final { begun } else { self.begun(&[payload, &TAIL].concat(), most) }
     }
 
+    /// The same as a receiver takes it. Where each message stands by itself, one without octets is empty, and the four octets may be
+    /// left on behind a block.
+    #[must_use]
+    pub fn received(&self, payload: &[u8], most: usize) -> Inflated {
+        let complete = self.complete(payload, most);
+        let begun = self.begun(payload, most);
+        let left_on = payload.is_empty() || (payload.ends_with(&TAIL) && begun.end == End::Between);
+        if !complete.is_whole() && !self.takeover && left_on { begun } else { complete }
+    }
+
     /// Notes a message, which the following ones may refer to if that was agreed on.
     pub fn remember(&mut self, message: &[u8]) {
         if self.takeover {
