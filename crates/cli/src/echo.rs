@@ -41,12 +41,18 @@ pub(crate) struct Args {
     /// Seconds between keep-alive Pings; 0 sends none.
     #[arg(long, value_name = "SECS", default_value = "120", value_parser = parse_optional_seconds)]
     keep_alive_interval: Seconds,
-    /// Seconds that the Pong may take; 0 does not wait for it.
-    #[arg(long, value_name = "SECS", default_value = "0", value_parser = parse_optional_seconds)]
+    /// Seconds that a client may be silent after a Ping; 0 does not wait for its Pong.
+    #[arg(long, value_name = "SECS", default_value = "240", value_parser = parse_optional_seconds)]
     keep_alive_timeout: Seconds,
     /// Seconds without any frame after which a connection is closed; 0 waits for ever.
     #[arg(long, value_name = "SECS", default_value = "0", value_parser = parse_optional_seconds)]
     idle_timeout: Seconds,
+    /// Seconds in which a message that has begun has to grow, or end; 0 waits for ever.
+    #[arg(long, value_name = "SECS", default_value = "60", value_parser = parse_optional_seconds)]
+    message_timeout: Seconds,
+    /// How many bytes of payload a message has to grow by in that time.
+    #[arg(long, value_name = "BYTES", default_value = "1024")]
+    message_progress: u32,
     /// How many bytes one read asks for, at most 1 MiB.
     #[arg(long, value_name = "BYTES", default_value = "131072", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     receive_buffer_size: u32,
@@ -177,6 +183,8 @@ fn options(args: &Args) -> anyhow::Result<Options> {
         keep_alive_interval: args.keep_alive_interval.get(),
         keep_alive_timeout: args.keep_alive_timeout.get(),
         idle_timeout: args.idle_timeout.get(),
+        message_timeout: args.message_timeout.get(),
+        message_progress: args.message_progress,
         #[cfg(feature = "deflate")]
         deflate: args.compression.config(),
         ..Config::default()
@@ -234,6 +242,7 @@ fn announce(args: &Args, server: &Server, workers: usize, descriptors: u64) -> a
         "keep-alive interval {}, keep-alive timeout {}, idle timeout {}",
         args.keep_alive_interval, args.keep_alive_timeout, args.idle_timeout
     )?;
+    writeln!(out, "message timeout {}, progress {} bytes", args.message_timeout, args.message_progress)?;
     writeln!(
         out,
         "workers {workers}, receive buffer {} bytes, connections {most}, descriptors {descriptors}",

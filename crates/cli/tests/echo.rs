@@ -136,7 +136,8 @@ fn it_prints_where_it_listens_and_how_it_is_set() {
     for part in [
         &format!("open http://localhost:{port}/ in a browser"),
         "echo on /ws, messages whole, up to 16777216 bytes",
-        "keep-alive interval 120s, keep-alive timeout off, idle timeout off",
+        "keep-alive interval 120s, keep-alive timeout 240s, idle timeout off",
+        "message timeout 60s, progress 1024 bytes",
         "workers 2, receive buffer ",
         "connections no limit",
         "compression shared, level 1, from 128 bytes, memory 67108864 bytes",
@@ -163,6 +164,8 @@ fn the_printed_settings_are_the_ones_that_were_given() {
         "--keep-alive-interval=0",
         "--keep-alive-timeout=2.5",
         "--idle-timeout=60",
+        "--message-timeout=0",
+        "--message-progress=1",
         "--allowed-origin=https://a.example",
         "--allowed-origin=http://localhost:8080",
         "--subprotocol=v2",
@@ -178,6 +181,7 @@ fn the_printed_settings_are_the_ones_that_were_given() {
     for part in [
         "echo on every path, messages in pieces, up to 1000 bytes",
         "keep-alive interval off, keep-alive timeout 2.5s, idle timeout 60s",
+        "message timeout off, progress 1 bytes",
         "receive buffer 4096 bytes, connections 7, ",
         "compression takeover, level 9, from 1000 bytes, memory 1048576 bytes",
         "allowed origins: https://a.example, http://localhost:8080",
@@ -252,6 +256,8 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         (&["echo", "--keep-alive-interval", "-1"], "-1"),
         (&["echo", "--keep-alive-timeout", "soon"], "--keep-alive-timeout"),
         (&["echo", "--idle-timeout", "inf"], "--idle-timeout"),
+        (&["echo", "--message-timeout", "x"], "--message-timeout"),
+        (&["echo", "--message-progress", "-1"], "-1"),
         (&["echo", "--receive-buffer-size", "0"], "--receive-buffer-size"),
         (&["echo", "--receive-buffer-size", "1048577"], "1048577"),
         (&["echo", "--max-message", "1e6"], "--max-message"),
@@ -289,6 +295,8 @@ fn help_and_version_end_with_0() {
         "--keep-alive-interval",
         "--keep-alive-timeout",
         "--idle-timeout",
+        "--message-timeout",
+        "--message-progress",
         "--receive-buffer-size",
         "--max-message",
         "--max-connections",
@@ -546,6 +554,11 @@ fn timers_are_set_in_seconds_and_fractions_of_them() {
     let mut client = demanding.open("/ws");
     assert_eq!(client.frame().opcode, OpCode::Ping);
     assert_eq!(client.expect_close(1011), "keep-alive timeout");
+
+    let half = Program::echo(&["--message-timeout", "0.05"]);
+    let mut client = half.open("/ws");
+    client.send_frame(false, OpCode::Text, b"half");
+    assert_eq!(client.expect_close(1008), "message timeout");
 }
 
 #[test]

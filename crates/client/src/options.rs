@@ -45,9 +45,9 @@ pub struct Options {
     /// link may take any time. Set it where a server that reads slowly must not hold the thread; then the connection fails. An
     /// open connection has [`Sender::set_send_timeout`](crate::blocking::Sender::set_send_timeout). In an event loop no call waits.
     pub send_timeout: Option<Duration>,
-    /// Keep-alive, time-outs and limits of the open connection. The default is [`Config::default`], but for two deadlines, since
-    /// nobody tells a client that its way to the server is gone: nothing received for 5 minutes, or no Pong for 30 s after the keep-alive
-    /// Ping of every 2 minutes, ends the connection.
+    /// Keep-alive, time-outs and limits of the open connection. The default is [`Config::default`], but for one deadline, since
+    /// nobody tells a client that its way to the server is gone: 30 s of silence after the keep-alive Ping of every 2 minutes end the
+    /// connection ([`Config::keep_alive_timeout`]). A frame that takes more than ten minutes to arrive needs a longer one.
     pub connection: Config,
     /// The limits on the head of the server's answer, interim answers included, and on that of a proxy's. A status line has no limit
     /// of its own: `request_line` plays no part.
@@ -83,11 +83,7 @@ impl Default for Options {
             turn_timeout: Duration::from_secs(120),
             handshake_timeout: Duration::from_secs(10),
             send_timeout: None,
-            connection: Config {
-                idle_timeout: Some(Duration::from_secs(5 * 60)),
-                keep_alive_timeout: Some(Duration::from_secs(30)),
-                ..Config::default()
-            },
+            connection: Config { keep_alive_timeout: Some(Duration::from_secs(30)), ..Config::default() },
             head: HeadLimits::default(),
             redirects: 0,
             proxy: None,

@@ -261,14 +261,15 @@ impl error::Error for LimitExceeded {}
 pub enum Timeout {
     /// No frame came for [`Config::idle_timeout`](crate::Config::idle_timeout).
     Idle,
-    /// No Pong came within [`Config::keep_alive_timeout`](crate::Config::keep_alive_timeout) of a keep-alive Ping.
+    /// A keep-alive Ping was not answered: nothing came for [`Config::keep_alive_timeout`](crate::Config::keep_alive_timeout), or
+    /// only other things for 20 times as long.
     KeepAlive,
     /// The closing handshake was not completed within [`Config::close_timeout`](crate::Config::close_timeout).
     Close,
     /// The peer took nothing of what waits to be sent for [`Config::write_timeout`](crate::Config::write_timeout).
     Write,
-    /// A message that was begun was not complete within
-    /// [`Config::message_timeout`](crate::Config::message_timeout).
+    /// A message that was begun did not grow by [`Config::message_progress`](crate::Config::message_progress) octets within
+    /// [`Config::message_timeout`](crate::Config::message_timeout), nor end.
     Message,
 }
 

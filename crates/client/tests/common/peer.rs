@@ -137,7 +137,18 @@ impl Peer {
     /// Reads the Pongs that come next.
     #[track_caller]
     pub(crate) fn skip_pongs(&mut self) {
-        while self.peek().header.opcode == 10 {
+        self.skip(10);
+    }
+
+    /// Reads the Pings that come next.
+    #[track_caller]
+    pub(crate) fn skip_pings(&mut self) {
+        self.skip(9);
+    }
+
+    #[track_caller]
+    fn skip(&mut self, opcode: u8) {
+        while self.peek().header.opcode == opcode {
             self.frame();
         }
     }

@@ -108,6 +108,7 @@ impl Connection {
             return Err(SendError::CloseReason);
         }
         self.queue_close(code, reason);
+        self.end_keep_alive();
         self.state.0 = State::Closing;
         Ok(())
     }
@@ -210,11 +211,12 @@ impl Connection {
         self.drop_pong();
         self.congested = false;
         self.writable = false;
+        self.unanswered = 0;
         self.timers.cancel_all();
         if worth_sending {
             self.timers.arm_if(Timer::Write, now, self.config.write_timeout);
         } else {
-            self.timers.arm(Timer::Close, now, self.config.close_timeout);
+            self.timers.arm(Timer::End, now, self.config.close_timeout);
         }
     }
 

@@ -56,20 +56,33 @@ pub struct Config {
     /// How long to wait for the peer's part of the closing handshake once our Close frame is sent, and, after the connection
     /// has failed, for the peer to take our last octets. Default 5 s.
     pub close_timeout: Duration,
-    /// How often to send a Ping, counted from the opening handshake on, whatever is received meanwhile. Default 2 minutes, as
-    /// in ASP.NET Core; `None` sends none. None is sent while octets wait to be taken by the peer, which tells as much, or
-    /// while a Pong is awaited.
+    /// How often to send a Ping, counted from the opening handshake on, whatever is received and sent meanwhile. Default 2 minutes, as
+    /// in ASP.NET Core; `None` sends none. One is left out while the one before it is still queued. Behind a proxy that ends
+    /// silent connections it has to be shorter than the proxy's time: 45 s is, for nginx, haproxy, lighttpd, Varnish and nghttpx
+    /// at their defaults of 50 to 61 s.
     pub keep_alive_interval: Option<Duration>,
-    /// How long the peer may take to answer a keep-alive Ping with its Pong. Default `None`: Pongs are not waited for.
-    /// The deadline is put off while a frame is still arriving, since a peer cannot answer inside its own frame, and while
-    /// nothing is read because too much waits to be sent.
+    /// How long the peer may be silent after a keep-alive Ping was sent. Default 4 minutes, in which two Pings of the default
+    /// interval go unanswered: a peer that has gone without a word would hold its place for ever. `None`, the default of ASP.NET
+    /// Core, waits for no Pong. Afterwards the connection fails with 1011.
+    ///
+    /// Whatever arrives puts the deadline off, each frame and each piece of one: a peer answers a Ping behind what it is sending. So
+    /// does a peer that takes some of what waits to be sent, since the Ping lies behind that. But after 20 times as long without the
+    /// Pong the connection fails in any case. Neither deadline passes while nothing is read because too much waits to be sent.
     pub keep_alive_timeout: Option<Duration>,
-    /// How long nothing of any frame may arrive. Default `None`. Put off while nothing is read because too much waits to be
-    /// sent. See [`Config::expect_message_every`].
+    /// How long nothing of any frame may arrive. Default `None`: keep-alive finds out who is gone. Put off while nothing is read
+    /// because too much waits to be sent. See [`Config::expect_message_every`].
     pub idle_timeout: Option<Duration>,
-    /// How long a message may take from its first header to its last octet. Default `None`: a slow link is no fault. Set it
-    /// against peers that hold memory by sending an octet now and then. Afterwards the connection fails with 1008.
+    /// How long a message that has begun may take over each [`message_progress`](Config::message_progress) octets of its payload.
+    /// Default 60 s, against peers that hold memory with messages that they never end; `None` waits for ever. A message that goes
+    /// on has no other limit on its time. Afterwards the connection fails with 1008. Put off while nothing is read because too
+    /// much waits to be sent.
+    ///
+    /// A peer that sends one message in fragments for minutes, with pauses between them, needs a longer one, or `None`.
     pub message_timeout: Option<Duration>,
+    /// How many octets of payload, as they are on the wire, a message has to grow by within each
+    /// [`message_timeout`](Config::message_timeout). Default 1024: 17 octets a second, which any link carries. 0 is taken as 1.
+    /// With `u32::MAX`, no progress but 4 GiB, `message_timeout` limits the time of a whole message.
+    pub message_progress: u32,
     /// When and how messages are compressed, where permessage-deflate was agreed on.
     #[cfg(feature = "deflate")]
     pub deflate: DeflateConfig,
@@ -87,9 +100,10 @@ impl Default for Config {
             write_timeout: Some(Duration::from_secs(30)),
             close_timeout: Duration::from_secs(5),
             keep_alive_interval: Some(Duration::from_secs(120)),
-            keep_alive_timeout: None,
+            keep_alive_timeout: Some(Duration::from_secs(240)),
             idle_timeout: None,
-            message_timeout: None,
+            message_timeout: Some(Duration::from_secs(60)),
+            message_progress: 1 << 10,
             #[cfg(feature = "deflate")]
             deflate: DeflateConfig::default(),
         }

@@ -3,7 +3,6 @@
 
 use super::Connection;
 use crate::error::{Error, Timeout};
-use crate::frame::OpCode;
 use std::time::{Duration, Instant};
 
 impl Connection {
@@ -58,63 +57,113 @@ impl Connection {
         let config = &self.config;
         // What the peer has sent is not looked at: its silence proves nothing. Timer::Write watches it, or its turn comes.
         let busy = self.congested || self.is_paused();
+        let open = self.is_open();
         match timer {
             Timer::Pong if busy => self.timers.arm_again(timer, now, config.keep_alive_timeout),
+            Timer::End if busy && open => self.timers.arm_again(timer, now, config.keep_alive_timeout),
             Timer::Idle if busy => self.timers.arm_again(timer, now, config.idle_timeout),
             Timer::Message if busy => self.timers.arm_again(timer, now, config.message_timeout),
             Timer::KeepAlive => self.keep_alive(now),
             Timer::Pong => self.fail_with(now, Error::Timeout(Timeout::KeepAlive)),
+            Timer::End if open => self.fail_with(now, Error::Timeout(Timeout::KeepAlive)),
             Timer::Idle => self.fail_with(now, Error::Timeout(Timeout::Idle)),
             Timer::Message => self.fail_with(now, Error::Timeout(Timeout::Message)),
             Timer::Write => self.give_up(now, Timeout::Write),
-            Timer::Close => self.give_up(now, Timeout::Close),
+            Timer::End => self.give_up(now, Timeout::Close),
         }
     }
 
-    /// Sends the next keep-alive Ping, unless what waits will tell as much, and sets the deadlines.
+    /// Sends the next keep-alive Ping, whatever was received and whatever is queued, and sets its successor's time.
     fn keep_alive(&mut self, now: Instant) {
         self.timers.arm_again(Timer::KeepAlive, now, self.config.keep_alive_interval);
-        // While something waits, the peer's taking it is the sign of life (Timer::Write); while a Pong is awaited, another
-        // Ping would move the deadline.
-        if !self.is_open() || self.buffered() > 0 || self.timers.is_armed(Timer::Pong) {
+        // One Ping behind another that has not left either would be answered no sooner.
+        if self.holds_ping() {
             return;
         }
         self.ping_serial = self.ping_serial.wrapping_add(1);
+        self.unanswered = self.unanswered.saturating_add(1);
         let mask = self.next_mask();
         let data = ping_data(self.ping_serial);
-        self.buffer_mut().push(true, OpCode::Ping, &data, mask);
+        self.buffer_mut().push_ping(&data, mask);
         self.note_queued();
-        self.timers.arm_if(Timer::Pong, now, self.config.keep_alive_timeout);
     }
 
-    /// Any received frame shows that the peer is there.
+    /// Whether the newest keep-alive Ping is still queued.
+    fn holds_ping(&self) -> bool {
+        self.unanswered > 0 && self.transmit_buffer.as_ref().is_some_and(|buffer| buffer.holds_ping())
+    }
+
+    /// The driver has tried to transmit while a Ping was unanswered. The deadline for the Pong begins when that Ping has left, and
+    /// anew whenever a transport that was full takes something again: the peer has, and the Ping lies behind what it reads.
+    #[cold]
+    pub(super) fn pong_is_due(&mut self, now: Instant, peer_reads: bool) {
+        if self.timers.is_armed(Timer::Pong) {
+            if peer_reads {
+                self.put_pong_off(now);
+            }
+        } else if !self.holds_ping() {
+            self.await_pong(now);
+        }
+    }
+
+    fn await_pong(&mut self, now: Instant) {
+        let timeout = self.config.keep_alive_timeout;
+        self.timers.arm_if(Timer::Pong, now, timeout);
+        self.timers.arm_if(Timer::End, now, timeout.map(|timeout| timeout.saturating_mul(PUT_OFF)));
+    }
+
+    /// No Ping is sent any more, and no Pong waited for: a Close frame is queued.
+    pub(super) fn end_keep_alive(&mut self) {
+        self.unanswered = 0;
+        for timer in [Timer::KeepAlive, Timer::Pong, Timer::End] {
+            self.timers.cancel(timer);
+        }
+    }
+
+    /// Any received frame, and any piece of one, shows that the peer is there. It may answer a Ping only behind what it is sending.
     #[inline]
     pub(super) fn frame_arrived(&mut self, now: Instant) {
         if let Some(delay) = self.config.idle_timeout {
             self.timers.arm(Timer::Idle, now, delay);
         }
-    }
-
-    /// A peer in the middle of a frame is there, and cannot answer a Ping.
-    pub(super) fn piece_arrived(&mut self, now: Instant) {
-        self.frame_arrived(now);
-        if let Some(delay) = self.config.keep_alive_timeout
-            && self.timers.is_armed(Timer::Pong)
-        {
-            self.timers.arm(Timer::Pong, now, delay);
+        if self.timers.is_armed(Timer::Pong) {
+            self.put_pong_off(now);
         }
     }
 
-    pub(super) fn pong_arrived(&mut self, data: &[u8]) {
-        if data == ping_data(self.ping_serial) {
-            self.timers.cancel(Timer::Pong);
+    #[cold]
+    fn put_pong_off(&mut self, now: Instant) {
+        self.timers.arm_if(Timer::Pong, now, self.config.keep_alive_timeout);
+    }
+
+    /// A Pong answers the Ping with its data and all before it (section 5.5.3). For those behind it the wait begins anew.
+    pub(super) fn pong_arrived(&mut self, now: Instant, data: &[u8]) {
+        let Some(serial) = ping_serial(data) else { return };
+        let behind = self.ping_serial.wrapping_sub(serial);
+        let Some(behind) = u8::try_from(behind).ok().filter(|behind| *behind < self.unanswered) else {
+            return;
+        };
+        self.unanswered = behind;
+        self.timers.cancel(Timer::Pong);
+        self.timers.cancel(Timer::End);
+        if behind > 0 && !self.holds_ping() {
+            self.await_pong(now);
         }
     }
 }
 
+/// How often the time for a Pong may pass anew while other things arrive.
+const PUT_OFF: u32 = 20;
+
 /// The application data of a keep-alive Ping: four octets, its number.
 pub(super) fn ping_data(serial: u16) -> [u8; 4] {
     u32::from(serial).to_be_bytes()
+}
+
+/// The number of the keep-alive Ping that had this data.
+fn ping_serial(data: &[u8]) -> Option<u16> {
+    let serial = u32::from_be_bytes(data.try_into().ok()?);
+    u16::try_from(serial).ok()
 }
 
 /// The deadlines of one connection, each in milliseconds after a common instant, rounded up: a quarter of an
@@ -130,22 +179,23 @@ pub(super) struct Timers {
 pub(super) enum Timer {
     /// Send the next keep-alive Ping.
     KeepAlive,
-    /// The Pong has to be here.
+    /// The Pong has to be here, or something else.
     Pong,
     /// A frame has to be here.
     Idle,
-    /// The message in progress has to be complete.
+    /// The message in progress has to have grown.
     Message,
     /// The peer has to have taken something.
     Write,
-    /// The closing handshake has to be complete, or our last octets taken.
-    Close,
+    /// While the connection is open: the Pong has to be here, whatever else is. Once a Close frame is queued no Pong is waited
+    /// for: the closing handshake has to be complete, or our last octets taken.
+    End,
 }
 
 const COUNT: usize = 6;
-/// All of them, in the order in which they are looked at.
+/// All of them, in the order in which they are looked at: no Ping is sent to a peer that is failed at the same instant.
 pub(super) const ALL: [Timer; COUNT] =
-    [Timer::KeepAlive, Timer::Pong, Timer::Idle, Timer::Message, Timer::Write, Timer::Close];
+    [Timer::Pong, Timer::Idle, Timer::Message, Timer::Write, Timer::End, Timer::KeepAlive];
 /// Those for which nothing that the peer has sent matters.
 pub(super) const SENDING: [Timer; 2] = [Timer::KeepAlive, Timer::Write];
 const NEVER: u32 = u32::MAX;
@@ -300,7 +350,7 @@ mod tests {
             let mut timers = Timers::new(start);
             timers.arm(Timer::Idle, start, Duration::from_secs(3600));
             let now = start + Duration::from_secs(days * 86400) + Duration::from_nanos(123_456);
-            timers.arm(Timer::Close, now, Duration::from_secs(10));
+            timers.arm(Timer::End, now, Duration::from_secs(10));
             assert_eq!(due(&mut timers, now), [Timer::Idle], "long passed");
             let next = timers.next().expect("a deadline");
             assert!(next >= now + Duration::from_secs(10), "after {days} days");
@@ -348,8 +398,8 @@ mod tests {
         let now = Instant::now() + Duration::from_secs(10);
         let mut timers = Timers::new(now);
         let earlier = now - Duration::from_secs(5);
-        timers.arm(Timer::Close, earlier, Duration::from_secs(1));
+        timers.arm(Timer::End, earlier, Duration::from_secs(1));
         assert_eq!(due(&mut timers, earlier), []);
-        assert_eq!(due(&mut timers, now + Duration::from_secs(1)), [Timer::Close]);
+        assert_eq!(due(&mut timers, now + Duration::from_secs(1)), [Timer::End]);
     }
 }

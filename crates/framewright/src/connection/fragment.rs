@@ -30,6 +30,8 @@ pub(super) struct ReceivingMessage {
     pub(super) chunk_delivered: bool,
     small_frames: u32,
     frames: u32,
+    /// Octets of payload that have come since the message's deadline was set.
+    progress: u32,
     pub(super) utf8: Utf8Stream,
     /// The message is compressed.
     pub(super) compressed: bool,
@@ -87,6 +89,16 @@ impl ReceivingMessage {
         self.remaining = header.payload_len;
         self.key = header.mask;
         self.phase = 0;
+    }
+
+    /// Notes octets of payload that have come: whether it is so many since that was the case before that its deadline is set anew.
+    pub(super) fn progresses(&mut self, count: usize, config: &Config) -> bool {
+        self.progress = self.progress.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+        let enough = self.progress >= config.message_progress.max(1);
+        if enough {
+            self.progress = 0;
+        }
+        enough
     }
 
     /// Ends the message.

@@ -81,6 +81,8 @@ pub struct Connection {
     counts: Counts,
     /// The application data of the newest keep-alive Ping.
     ping_serial: u16,
+    /// Keep-alive Pings since the newest that was answered.
+    unanswered: u8,
     role: Role,
     state: CurrentState,
     /// A fragmented message is being sent; whether it is text.
@@ -139,6 +141,7 @@ impl Connection {
             timers,
             counts: Counts::default(),
             ping_serial: 0,
+            unanswered: 0,
             role,
             state: CurrentState::OPEN,
             outgoing_text: None,

@@ -191,7 +191,7 @@ impl Connection {
         if count == 0 && rx.incoming.remaining > 0 {
             return DecodeOutcome::NeedMoreBytes;
         }
-        self.piece_arrived(now);
+        self.frame_arrived(now);
         if let Some(key) = rx.incoming.key {
             let phase = usize::from(rx.incoming.phase);
             let phase = apply_mask(rx.undecoded_mut(count), key, phase);
@@ -200,6 +200,9 @@ impl Connection {
         let piece = rx.hold(count);
         let incoming = &mut rx.incoming;
         incoming.remaining -= count as u64;
+        if incoming.progresses(count, &self.config) {
+            self.timers.arm_if(Timer::Message, now, self.config.message_timeout);
+        }
         incoming.in_frame = incoming.remaining > 0;
         let last = !incoming.in_frame && incoming.last_frame;
         if incoming.compressed {
@@ -281,7 +284,7 @@ impl Connection {
                 DecodeOutcome::Event(UnresolvedEvent::Ping(range))
             }
             OpCode::Pong => {
-                self.pong_arrived(rx.bytes(range.clone()));
+                self.pong_arrived(now, rx.bytes(range.clone()));
                 DecodeOutcome::Event(UnresolvedEvent::Pong(range))
             }
             _ => {

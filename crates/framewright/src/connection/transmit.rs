@@ -64,6 +64,10 @@ impl Connection {
             }
         };
         let waiting = self.buffered();
+        if self.unanswered > 0 {
+            let full = waiting > 0 || self.timers.is_armed(Timer::Write);
+            self.pong_is_due(now, progressed && full);
+        }
         if waiting == 0 {
             self.timers.cancel(Timer::Write);
         } else if progressed || !self.timers.is_armed(Timer::Write) {
@@ -74,8 +78,8 @@ impl Connection {
             self.writable = self.is_open();
         }
         let watched = self.config.write_timeout.is_some() && !self.close_is_sent();
-        if !self.is_open() && !watched && !self.timers.is_armed(Timer::Close) {
-            self.timers.arm(Timer::Close, now, self.config.close_timeout);
+        if !self.is_open() && !watched && !self.timers.is_armed(Timer::End) {
+            self.timers.arm(Timer::End, now, self.config.close_timeout);
         }
     }
 

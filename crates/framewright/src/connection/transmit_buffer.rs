@@ -38,6 +38,8 @@ pub struct TransmitBuffer {
     sent_total: u64,
     /// Where the last queued Pong ends, counted as the totals are.
     pongs_end: u64,
+    /// Where the last keep-alive Ping ends, counted so too.
+    ping_end: u64,
     /// `sent_total` when the driver was last asked.
     sent_before: u64,
 }
@@ -250,6 +252,17 @@ impl TransmitBuffer {
         self.sent_total += of_frame as u64;
         self.append(&frame_header[of_header..]);
         self.append(&payload[of_payload..]);
+    }
+
+    /// Appends a keep-alive Ping.
+    pub(super) fn push_ping(&mut self, data: &[u8], mask: Option<[u8; 4]>) {
+        self.push(true, OpCode::Ping, data, mask);
+        self.ping_end = self.queued_total;
+    }
+
+    /// Whether the last keep-alive Ping is still queued.
+    pub(super) fn holds_ping(&self) -> bool {
+        !self.has_sent(self.ping_end)
     }
 
     /// Answers a Ping: behind what waits while few Pongs do, else in the slot, where a newer one replaces it. While the slot

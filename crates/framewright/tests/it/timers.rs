@@ -1,7 +1,9 @@
 //! Deadlines on a virtual clock: the instants that `poll_timeout` names, and what happens at them and not before.
 
-use crate::support::{ROLES, from_peer, sent, sent_close, text};
-use framewright::{CloseCode, Config, Connection, Error, Negotiated, RecvBuffer, Role, State, Timeout};
+use crate::support::{ROLES, from_peer, sent, sent_close};
+use framewright::{
+    CloseCode, Config, Connection, Delivery, Error, Negotiated, RecvBuffer, Role, State, Timeout,
+};
 use framewright_testkit::app::Behaviour;
 use framewright_testkit::endpoint::{Endpoint, Seen};
 use framewright_testkit::net::{Net, Settings};
@@ -16,7 +18,7 @@ const fn secs(secs: u64) -> Duration {
 
 /// Settings without any deadline but that of the closing handshake.
 fn timeless() -> Config {
-    Config { keep_alive_interval: None, write_timeout: None, ..Config::default() }
+    Config { keep_alive_interval: None, write_timeout: None, message_timeout: None, ..Config::default() }
 }
 
 fn silent(role: Role, config: Config) -> Endpoint {
@@ -63,7 +65,7 @@ fn a_keep_alive_ping_is_sent_each_interval_whatever_else_goes_on() {
             expect_deadline(&mut endpoint, secs(60));
             assert_eq!(sent(&endpoint).last().unwrap(), &(9, round.to_be_bytes().to_vec()));
         }
-        assert_eq!(endpoint.connection.state(), State::Open, "no Pong is waited for by default");
+        assert_eq!(endpoint.connection.state(), State::Open, "what arrives puts the Pong off");
     }
 }
 
@@ -77,29 +79,75 @@ fn no_ping_storm_follows_a_pause() {
     }
 }
 
+/// A feed to a peer that only listens: its Pongs are all that a proxy sees of it, so that what is sent puts no Ping off.
 #[test]
-fn no_keep_alive_ping_is_queued_behind_what_waits() {
+fn a_ping_is_sent_each_interval_though_something_is_always_queued() {
     for role in ROLES {
-        let mut endpoint = silent(role, Config { write_timeout: None, ..Config::default() });
+        let mut endpoint = silent(role, Config { high_water: 100, low_water: 50, ..Config::default() });
+        endpoint.room = 0;
+        for round in 1..=5u32 {
+            for _ in 0..12 {
+                let _ = endpoint.connection.send_binary(&[0; 90]);
+                endpoint.make_room(60);
+                endpoint.advance(secs(10));
+            }
+            assert!(endpoint.connection.buffered() > 0);
+            endpoint.make_room(200 - endpoint.room);
+            let mut pings = sent(&endpoint).into_iter().filter(|(opcode, _)| *opcode == 9);
+            assert_eq!(pings.next_back(), Some((9, round.to_be_bytes().to_vec())));
+            endpoint.feed(&from_peer(role, &format!("pong hex \"{round:08x}\"")));
+        }
+        assert_eq!(endpoint.connection.state(), State::Open);
+    }
+}
+
+#[test]
+fn a_ping_that_has_not_left_is_not_followed_by_another_and_has_no_deadline() {
+    for role in ROLES {
+        let mut endpoint = silent(role, answered());
         endpoint.room = 0;
         endpoint.connection.send_text("waits").unwrap();
         let waiting = endpoint.connection.buffered();
-        endpoint.advance(secs(120));
-        assert_eq!(endpoint.connection.buffered(), waiting);
+        endpoint.advance(secs(100));
+        let with_ping = endpoint.connection.buffered();
+        assert!(with_ping > waiting);
+        for _ in 0..5 {
+            expect_deadline(&mut endpoint, secs(100));
+        }
+        assert_eq!(endpoint.connection.buffered(), with_ping, "one Ping is enough");
+        endpoint.make_room(with_ping - 1);
+        assert_eq!(endpoint.deadline(), Some(secs(100)), "its last octet is still here");
+        endpoint.advance(secs(50));
         endpoint.make_room(usize::MAX);
-        expect_deadline(&mut endpoint, secs(120));
-        assert_eq!(endpoint.frames().last().unwrap().header.opcode, 9);
+        expect_deadline(&mut endpoint, secs(10));
+        timed_out(&endpoint, Timeout::KeepAlive, Some(1011));
     }
 }
 
 #[test]
 fn no_keep_alive_ping_follows_a_close() {
     for role in ROLES {
-        let mut endpoint = silent(role, Config { close_timeout: secs(1000), ..Config::default() });
+        let config = Config { close_timeout: secs(1000), write_timeout: None, ..Config::default() };
+        let mut endpoint = silent(role, config);
         endpoint.connection.close(None, "").unwrap();
         endpoint.drain();
+        assert_eq!(endpoint.deadline(), Some(secs(1000)), "nor is anybody woken for one");
         endpoint.advance(secs(500));
         assert_eq!(endpoint.frames().len(), 1);
+    }
+}
+
+#[test]
+fn no_pong_is_waited_for_behind_a_close() {
+    for role in ROLES {
+        let mut endpoint = silent(role, Config { close_timeout: secs(1000), ..answered() });
+        expect_deadline(&mut endpoint, secs(100));
+        endpoint.connection.close(None, "").unwrap();
+        endpoint.drain();
+        assert_eq!(endpoint.deadline(), Some(secs(1000)));
+        endpoint.feed(&from_peer(role, "text \"late\"; pong hex \"00000001\""));
+        expect_deadline(&mut endpoint, secs(1000));
+        assert_eq!(endpoint.closure().cause, Some(Error::Timeout(Timeout::Close)));
     }
 }
 
@@ -179,16 +227,168 @@ fn a_frame_that_stops_arriving_does_not_put_the_pong_off() {
 }
 
 #[test]
-fn an_awaited_pong_is_not_moved_by_the_next_interval() {
+fn whatever_arrives_puts_the_pong_off_but_not_for_ever() {
+    let whole = ["text \"a\"", "ping", "pong \"x\"", "binary !fin", "cont \"a\" !fin", "ping", "cont"];
+    let piece = [&[0u8; 3][..]];
+    for role in ROLES {
+        let frames: Vec<_> = whole.iter().map(|statement| from_peer(role, statement)).collect();
+        let frames: Vec<&[u8]> = frames.iter().map(|frame| &frame[..]).collect();
+        for (begun, arriving) in [("", &frames[..]), ("binary len=1000;", &piece)] {
+            for delivery in [Delivery::Whole, Delivery::Chunks] {
+                let config = Config { keep_alive_interval: Some(secs(1000)), delivery, ..answered() };
+                let mut endpoint = silent(role, config);
+                expect_deadline(&mut endpoint, secs(1000));
+                endpoint.feed(&from_peer(role, begun));
+                let mut arriving = arriving.iter().cycle();
+                for _ in 0..21 {
+                    endpoint.advance(secs(9));
+                    endpoint.feed(arriving.next().unwrap());
+                    assert_eq!(endpoint.deadline(), Some(secs(10)), "{begun} {delivery:?}");
+                }
+                endpoint.advance(secs(9));
+                endpoint.feed(arriving.next().unwrap());
+                // 198 seconds after the Ping.
+                expect_deadline(&mut endpoint, secs(2));
+                timed_out(&endpoint, Timeout::KeepAlive, Some(1011));
+            }
+        }
+    }
+}
+
+/// The Ping lies behind what the peer has yet to read, in a transport that holds minutes of it.
+#[test]
+fn a_slow_reader_is_not_cut_while_it_takes_what_waits() {
+    for role in ROLES {
+        for write_timeout in [Some(secs(30)), None] {
+            let config = Config { keep_alive_interval: Some(secs(1000)), write_timeout, ..answered() };
+            let mut endpoint = silent(role, config);
+            expect_deadline(&mut endpoint, secs(1000));
+            endpoint.room = 0;
+            endpoint.connection.send_binary(&[0; 300]).unwrap();
+            endpoint.drain();
+            for _ in 0..15 {
+                endpoint.advance(secs(9));
+                endpoint.make_room(10);
+                assert_eq!(endpoint.deadline(), Some(secs(10)));
+            }
+            endpoint.advance(secs(9));
+            // All that is left: the transport was full until now. Without a deadline for writing that is not known.
+            endpoint.make_room(usize::MAX);
+            assert_eq!(endpoint.deadline(), Some(secs(if write_timeout.is_some() { 10 } else { 1 })));
+            // What the transport takes at once shows nothing.
+            endpoint.connection.send_binary(&[0; 300]).unwrap();
+            endpoint.drain();
+            expect_deadline(&mut endpoint, secs(if write_timeout.is_some() { 10 } else { 1 }));
+            timed_out(&endpoint, Timeout::KeepAlive, Some(1011));
+        }
+    }
+}
+
+#[test]
+fn a_pong_in_time_lifts_the_last_bound_too() {
+    for role in ROLES {
+        let mut endpoint = silent(role, Config { keep_alive_interval: Some(secs(1000)), ..answered() });
+        expect_deadline(&mut endpoint, secs(1000));
+        for _ in 0..22 {
+            endpoint.advance(secs(9));
+            endpoint.feed(&from_peer(role, "text \"a\""));
+        }
+        endpoint.feed(&from_peer(role, "pong hex \"00000001\""));
+        assert_eq!(endpoint.deadline(), Some(secs(1000 - 198)));
+        expect_deadline(&mut endpoint, secs(1000 - 198));
+        expect_deadline(&mut endpoint, secs(10));
+        timed_out(&endpoint, Timeout::KeepAlive, Some(1011));
+    }
+}
+
+#[test]
+fn neither_deadline_for_the_pong_passes_while_nothing_is_read() {
+    for role in ROLES {
+        let config =
+            Config { keep_alive_interval: Some(secs(1000)), high_water: 8, low_water: 4, ..answered() };
+        let mut endpoint = silent(role, config);
+        expect_deadline(&mut endpoint, secs(1000));
+        endpoint.room = 0;
+        endpoint.connection.send_text("more than the mark").unwrap();
+        for _ in 0..50 {
+            expect_deadline(&mut endpoint, secs(10));
+            assert_eq!(endpoint.connection.state(), State::Open);
+        }
+        endpoint.make_room(usize::MAX);
+        expect_deadline(&mut endpoint, secs(10));
+        timed_out(&endpoint, Timeout::KeepAlive, Some(1011));
+    }
+}
+
+#[test]
+fn an_awaited_pong_is_not_moved_by_the_next_ping() {
     for role in ROLES {
         let config = Config { keep_alive_interval: Some(secs(4)), ..answered() };
         let mut endpoint = silent(role, config);
-        expect_deadline(&mut endpoint, secs(4));
-        endpoint.advance(secs(4));
-        endpoint.advance(secs(4));
-        assert_eq!(endpoint.frames().len(), 1, "no second Ping while the Pong of the first is awaited");
+        for ping in 1..=3 {
+            expect_deadline(&mut endpoint, secs(4));
+            assert_eq!(endpoint.frames().len(), ping, "one each interval");
+        }
         expect_deadline(&mut endpoint, secs(2));
         timed_out(&endpoint, Timeout::KeepAlive, Some(1011));
+    }
+}
+
+#[test]
+fn a_pong_answers_the_pings_up_to_its_own() {
+    for role in ROLES {
+        let config = Config { keep_alive_interval: Some(secs(4)), ..answered() };
+        let mut endpoint = silent(role, config.clone());
+        endpoint.advance(secs(4));
+        endpoint.advance(secs(4));
+        endpoint.feed(&from_peer(role, "pong hex \"00000001\""));
+        endpoint.advance(secs(4));
+        endpoint.advance(secs(4));
+        // The second has been waited for since the answer to the first.
+        expect_deadline(&mut endpoint, secs(2));
+        timed_out(&endpoint, Timeout::KeepAlive, Some(1011));
+
+        // Always one behind: the peer is slow, not gone.
+        let mut endpoint = silent(role, config);
+        endpoint.advance(secs(4));
+        for round in 1..200 {
+            endpoint.advance(secs(4));
+            endpoint.feed(&from_peer(role, &format!("pong hex \"{round:08x}\"")));
+            assert_eq!(endpoint.connection.state(), State::Open, "round {round}");
+        }
+        endpoint.feed(&from_peer(role, &format!("pong hex \"{:08x}\"", 200)));
+        endpoint.feed(&from_peer(role, &format!("pong hex \"{:08x}\"", 199)));
+        assert_eq!(endpoint.deadline(), Some(secs(4)), "none is awaited");
+    }
+}
+
+#[test]
+fn pings_are_told_apart_however_many_there_were() {
+    let config =
+        Config { keep_alive_interval: Some(secs(1)), keep_alive_timeout: Some(secs(1000)), ..timeless() };
+    for role in ROLES {
+        let mut endpoint = silent(role, config.clone());
+        for _ in 0..300 {
+            endpoint.advance(secs(1));
+        }
+        endpoint.feed(&from_peer(role, "pong hex \"0000012c\""));
+        endpoint.sent.clear();
+        // Their number begins anew after 65,536.
+        for round in 301..=65_600u32 {
+            endpoint.advance(secs(1));
+            let data = (round & 0xFFFF).to_be_bytes();
+            let mut pong = from_peer(role, "pong mask=00000000 len=4");
+            if role == Role::Client {
+                pong = from_peer(role, "pong len=4");
+            }
+            endpoint.feed(&[&pong[..], &data].concat());
+            assert_eq!(endpoint.deadline(), Some(secs(1)));
+            endpoint.events.clear();
+            let last = endpoint.sent.split_off(endpoint.sent.len() - 4);
+            assert!(role == Role::Client || last == data);
+            endpoint.sent.clear();
+        }
+        assert_eq!(endpoint.connection.state(), State::Open);
     }
 }
 
@@ -313,27 +513,121 @@ fn a_closing_handshake_ends_in_time_though_writing_has_no_deadline() {
 }
 
 #[test]
-fn a_message_has_to_be_complete_in_time() {
-    let config = Config { message_timeout: Some(secs(7)), ..timeless() };
+fn a_message_has_to_grow_in_time() {
+    let config = Config { message_timeout: Some(secs(7)), message_progress: 10, ..timeless() };
+    for role in ROLES {
+        for delivery in [Delivery::Whole, Delivery::Chunks] {
+            let mut endpoint = silent(role, Config { delivery, ..config.clone() });
+            endpoint.feed(&from_peer(role, "text \"whole\""));
+            assert_eq!(endpoint.deadline(), None, "a message that came whole has no deadline");
+            endpoint.feed(&from_peer(role, "binary \"a\" !fin"));
+            for left in [6, 5, 4, 3] {
+                endpoint.advance(secs(1));
+                endpoint.feed(&from_peer(role, "cont \"aa\" !fin; cont !fin; ping"));
+                assert_eq!(endpoint.deadline(), Some(secs(left)), "not by ten octets yet");
+            }
+            endpoint.feed(&from_peer(role, "cont \"a\" !fin"));
+            assert_eq!(endpoint.deadline(), Some(secs(7)), "by ten");
+            endpoint.advance(secs(2));
+            endpoint.feed(&from_peer(role, "cont len=1000"));
+            for _ in 0..50 {
+                endpoint.feed(b"five!");
+                endpoint.advance(secs(3));
+                endpoint.feed(b"five.");
+                assert_eq!(endpoint.deadline(), Some(secs(7)));
+                endpoint.advance(secs(3));
+            }
+            endpoint.feed(b"a drip");
+            expect_deadline(&mut endpoint, secs(4));
+            timed_out(&endpoint, Timeout::Message, Some(1008));
+        }
+    }
+}
+
+#[test]
+fn each_message_has_a_time_of_its_own() {
+    for role in ROLES {
+        let config = Config { message_timeout: Some(secs(7)), message_progress: 10, ..timeless() };
+        let mut endpoint = silent(role, config);
+        endpoint.feed(&from_peer(role, "text \"123456789\" !fin; cont; binary !fin"));
+        endpoint.advance(secs(6));
+        endpoint.feed(&from_peer(role, "cont \"9 octets.\" !fin"));
+        assert_eq!(endpoint.deadline(), Some(secs(1)), "those of the message before are none of its own");
+        endpoint.feed(&from_peer(role, "cont"));
+        assert_eq!(endpoint.deadline(), None);
+    }
+}
+
+#[test]
+fn the_whole_message_has_its_time_where_no_octets_are_progress() {
+    let config = Config { message_timeout: Some(secs(7)), message_progress: u32::MAX, ..timeless() };
     for role in ROLES {
         let mut endpoint = silent(role, config.clone());
-        endpoint.feed(&from_peer(role, "text \"whole\""));
-        assert_eq!(endpoint.deadline(), None, "a message that came whole has no deadline");
         endpoint.feed(&from_peer(role, "text \"a\" !fin"));
         for _ in 0..6 {
             endpoint.advance(secs(1));
-            endpoint.feed(&from_peer(role, "cont \"a\" !fin; ping"));
+            endpoint.feed(&from_peer(role, "cont \"a\" * 10_000 !fin; ping"));
         }
-        assert_eq!(endpoint.deadline(), Some(secs(1)), "fragments do not move it");
-        endpoint.feed(&from_peer(role, "cont"));
-        assert_eq!(endpoint.events.last(), Some(&text("aaaaaaa")));
-        assert_eq!(endpoint.deadline(), None);
-
-        endpoint.feed(&from_peer(role, "binary \"abc\" len=1000"));
-        endpoint.advance(secs(6));
-        endpoint.feed(b"a drip");
         expect_deadline(&mut endpoint, secs(1));
         timed_out(&endpoint, Timeout::Message, Some(1008));
+    }
+}
+
+#[test]
+fn fragments_without_octets_are_no_progress_whatever_is_asked_for() {
+    for role in ROLES {
+        let config = Config { message_timeout: Some(secs(7)), message_progress: 0, ..timeless() };
+        let mut endpoint = silent(role, config);
+        endpoint.feed(&from_peer(role, "text \"a\" !fin"));
+        endpoint.advance(secs(6));
+        endpoint.feed(&from_peer(role, "cont !fin"));
+        assert_eq!(endpoint.deadline(), Some(secs(1)));
+        endpoint.feed(&from_peer(role, "cont \"a\" !fin"));
+        assert_eq!(endpoint.deadline(), Some(secs(7)));
+    }
+}
+
+/// Peers that hold a place without a word.
+#[test]
+fn nobody_stays_silent_for_ever_by_default() {
+    for role in ROLES {
+        let mut endpoint = silent(role, Config::default());
+        for _ in 0..2 {
+            expect_deadline(&mut endpoint, secs(120));
+        }
+        assert_eq!(endpoint.frames().len(), 2, "two Pings");
+        expect_deadline(&mut endpoint, secs(120));
+        assert_eq!(endpoint.frames().len(), 3, "no third one before the Close");
+        timed_out(&endpoint, Timeout::KeepAlive, Some(1011));
+    }
+}
+
+#[test]
+fn no_message_stays_half_for_ever_by_default() {
+    for role in ROLES {
+        for half in ["binary len=16_000_000", "text \"a\" !fin", "text \"half\" len=8", "binary !fin; ping"] {
+            let mut endpoint = silent(role, Config::default());
+            endpoint.feed(&from_peer(role, half));
+            expect_deadline(&mut endpoint, secs(60));
+            timed_out(&endpoint, Timeout::Message, Some(1008));
+        }
+    }
+}
+
+#[test]
+fn a_kibibyte_a_minute_is_progress_by_default() {
+    for role in ROLES {
+        let mut endpoint = silent(role, Config::default());
+        endpoint.feed(&from_peer(role, "binary len=1_000_000"));
+        let start = endpoint.now;
+        while endpoint.connection.state() == State::Open {
+            endpoint.advance(secs(59));
+            endpoint.feed(&[0; 1024]);
+        }
+        // Within one frame no Ping can be answered: the first one was sent after two minutes, and 20 times four is the bound.
+        assert_eq!(endpoint.closure().cause, Some(Error::Timeout(Timeout::KeepAlive)));
+        let elapsed = endpoint.now - start;
+        assert!((secs(120 + 4800)..secs(120 + 4800 + 59 + 60)).contains(&elapsed), "{elapsed:?}");
     }
 }
 
