@@ -381,6 +381,24 @@ mod tests {
     }
 
     #[test]
+    fn the_other_deadlines_stay_when_the_instant_moves_from_which_all_are_counted() {
+        let start = Instant::now();
+        let days = |days: u64| Duration::from_secs(days * 86400);
+        for nanos in [0, 1, 123_456, 999_999, 1_000_000, 999_999_999] {
+            let mut timers = Timers::new(start);
+            timers.arm(Timer::Idle, start, days(45));
+            let now = start + days(10) + Duration::from_nanos(nanos);
+            timers.arm(Timer::End, now, days(45)); // 55 days after the start
+            assert_eq!(timers.next_of(&[Timer::Idle]), Some(start + days(45)), "{nanos} ns");
+            let end = timers.next_of(&[Timer::End]).expect("a deadline");
+            assert!(end >= now + days(45) && end - (now + days(45)) < Duration::from_millis(1), "{nanos} ns");
+            assert_eq!(due(&mut timers, start + days(45)), [Timer::Idle]);
+            assert_eq!(due(&mut timers, end - Duration::from_nanos(1)), []);
+            assert_eq!(due(&mut timers, end), [Timer::End]);
+        }
+    }
+
+    #[test]
     fn a_deadline_is_put_off_by_whole_milliseconds() {
         let now = Instant::now();
         let mut timers = Timers::new(now);

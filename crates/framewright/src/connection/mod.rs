@@ -262,3 +262,33 @@ impl fmt::Debug for Masker {
         f.write_str("Masker") // keys to come are secret
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_went_over_a_connection_is_counted_beyond_32_bits() {
+        let config = Arc::new(Config::default());
+        let mut connection = Connection::server(config, Negotiated::default(), Instant::now());
+        let most = u32::MAX as usize;
+        let mut expected = Stats::default();
+        for (octets, whole) in
+            [(most - 5, true), (5, false), (1, true), (most, false), (7, true), (most, true)]
+        {
+            connection.count_received(octets, whole);
+            expected.bytes_received += octets as u64;
+            expected.messages_received += u64::from(whole);
+            assert_eq!(connection.stats(), expected);
+            connection.count_sent(octets / 2 + 1, !whole);
+            expected.bytes_sent += octets as u64 / 2 + 1;
+            expected.messages_sent += u64::from(!whole);
+            assert_eq!(connection.stats(), expected);
+        }
+        connection.count_sent(most, true);
+        expected.bytes_sent += most as u64;
+        expected.messages_sent += 1;
+        assert_eq!(connection.stats(), expected);
+        assert!(expected.bytes_received > 2 << 32 && expected.bytes_sent > 2 << 32);
+    }
+}

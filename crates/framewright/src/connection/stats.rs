@@ -73,3 +73,52 @@ impl Stats {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOST: usize = u32::MAX as usize;
+
+    #[test]
+    fn what_does_not_fit_is_not_counted_at_all() {
+        let mut counts = Counts::default();
+        assert!(counts.received(MOST - 5, true) && counts.received(5, false), "up to the last one");
+        assert!(counts.sent(MOST, true));
+        let full = Stats::default().with(counts);
+        assert!(!counts.received(1, true) && !counts.sent(1, true));
+        assert_eq!(Stats::default().with(counts), full);
+        assert!(counts.received(0, true), "a message of no octets");
+
+        let mut counts = Counts { messages_received: u32::MAX, messages_sent: u32::MAX, ..Counts::default() };
+        assert!(!counts.received(7, true) && !counts.sent(7, true));
+        assert!(counts.received(7, false) && counts.sent(8, false), "the rest of no message");
+        assert_eq!((counts.bytes_received, counts.bytes_sent), (7, 8));
+        assert!(!counts.received(MOST, true) && !counts.sent(MOST, false));
+    }
+
+    #[test]
+    fn what_was_carried_and_what_was_not_are_one_sum() {
+        let mut carried = Stats::default();
+        carried.received(MOST, true);
+        carried.received(MOST, false);
+        carried.sent(3, true);
+        carried.sent(4, true);
+        let counts = Counts { messages_received: 10, bytes_received: 20, messages_sent: 30, bytes_sent: 40 };
+        let sum = Stats {
+            messages_received: 11,
+            bytes_received: 2 * MOST as u64 + 20,
+            messages_sent: 32,
+            bytes_sent: 47,
+        };
+        assert_eq!(carried.with(counts), sum);
+        let most = Stats {
+            messages_received: u64::MAX,
+            bytes_received: u64::MAX,
+            messages_sent: u64::MAX,
+            bytes_sent: u64::MAX,
+        };
+        let one = Counts { messages_received: 1, bytes_received: 1, messages_sent: 1, bytes_sent: 1 };
+        assert_eq!(most.with(one), Stats::default(), "they wrap");
+    }
+}

@@ -35,6 +35,20 @@ fn messages_below_the_threshold_and_above_the_largest_are_sent_as_they_are() {
 }
 
 #[test]
+fn a_mebibyte_is_the_largest_message_that_is_compressed_by_default() {
+    for role in ROLES {
+        for make in every_kind(role, &Config::default()) {
+            let mut endpoint = make();
+            for len in [1 << 20, (1 << 20) + 1] {
+                endpoint.connection.send_binary(&vec![b'x'; len]).unwrap();
+                endpoint.drain();
+            }
+            assert_eq!(compressed(&endpoint), [true, false]);
+        }
+    }
+}
+
+#[test]
 fn what_gets_no_shorter_is_sent_as_it_is_and_referred_to_by_nothing() {
     let noise = SplitMix64::new(1).octets(500);
     for role in ROLES {

@@ -329,6 +329,7 @@ fn server_refuses_malformed_subprotocols() {
     assert_accepted(&with(&many(64)));
     assert_refused(&with(&many(65)), Refusal::TooManySubprotocols { limit: 64 }, 400);
     assert_accepted(&with("a,, A ,")); // Case matters; empty elements do not.
+    assert_accepted(&with(&format!("{}a", ",".repeat(16))));
 }
 
 #[test]
@@ -346,12 +347,18 @@ fn server_refuses_malformed_extensions() {
     let with = |value: &str| handshake(REQUEST_LINE, &[&format!("Sec-WebSocket-Extensions: {value}")]);
     for value in
         ["", ";", "a;", "a b", "a;b=", "a;b=\"c d\"", "a;b=\"c", "a=b", "permessage-deflate; =10", "\u{e9}"]
+            .map(str::to_owned)
+            .iter()
+            .chain([&format!("{}a", ",".repeat(17))])
     {
         assert_refused(&with(value), Refusal::InvalidExtensions, 400);
     }
     let lines = ["Sec-WebSocket-Extensions: a; b", "Sec-WebSocket-Extensions: c;"];
     assert_refused(&handshake(REQUEST_LINE, &lines), Refusal::InvalidExtensions, 400);
-    for value in ["permessage-deflate; client_max_window_bits", "x, y;a=b;c=\"d\"", "foo,,bar ; baz = 2"] {
+    let many = format!("{}a", ",".repeat(16));
+    for value in
+        ["permessage-deflate; client_max_window_bits", "x, y;a=b;c=\"d\"", "foo,,bar ; baz = 2", &many]
+    {
         let answer = answer(&with(value)).unwrap().unwrap();
         assert!(!answer.contains("Extensions"), "none is accepted: {answer}");
     }

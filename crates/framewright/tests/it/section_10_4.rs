@@ -100,6 +100,64 @@ fn tiny_fragments_have_a_budget_and_empty_ones_count() {
     }
 }
 
+/// As docs/LIMITS.md has them.
+#[test]
+fn the_default_limits_are_where_they_are_said_to_be() {
+    const LIMIT: u64 = 16 << 20;
+    for role in ROLES {
+        let open = |config: &Config, source: &str| {
+            let mut endpoint = Endpoint::new(role, config.clone(), 1, Behaviour::Silent);
+            endpoint.feed(&from_peer(role, source));
+            assert_eq!(endpoint.connection.state(), State::Open, "{source}");
+        };
+        let whole = Config::default();
+        open(&whole, "binary len=16_777_216");
+        open(&whole, "binary \"x\" !fin; cont len=16_777_215");
+        let announced = LIMIT + 1;
+        let frame = limit(LimitExceeded::FrameTooLarge { announced, limit: LIMIT });
+        fails_with(role, &whole, "binary len=16_777_217", frame);
+        fails_with(role, &whole, "binary \"x\" !fin; cont len=16_777_216", too_large(announced, LIMIT));
+        let chunks = Config { delivery: Delivery::Chunks, ..Config::default() };
+        open(&chunks, "binary len=16_777_216");
+        fails_with(role, &chunks, "binary len=16_777_217", too_large(announced, LIMIT));
+
+        open(&whole, "binary !fin; repeat 16_383 { cont !fin }; cont; text");
+        open(&whole, "binary !fin; repeat 16_383 { cont !fin }; ping");
+        let mut endpoint = Endpoint::new(role, whole.clone(), 1, Behaviour::Silent);
+        endpoint.feed(&from_peer(role, "binary !fin; repeat 16_384 { cont !fin }"));
+        let cause = limit(LimitExceeded::SmallFrames { limit: 16_384 });
+        assert_eq!(endpoint.closure().cause, Some(cause));
+        assert_eq!((whole.high_water, whole.low_water), (1 << 20, 256 << 10));
+    }
+}
+
+#[test]
+fn a_fragment_of_sixteen_octets_or_the_last_one_costs_nothing_of_the_budget() {
+    let config = Config { small_frame_budget: 3, ..Config::default() };
+    let long = format!("cont \"{}\" !fin", "x".repeat(16));
+    let tiny = "cont !fin; cont \"y\" * 15 !fin; cont \"z\" !fin";
+    assert_eq!(SMALL_FRAME, 16);
+    for role in ROLES {
+        // Neither in front of the small ones nor behind them, however many.
+        for source in [
+            format!("binary \"{0}\" !fin; repeat 5 {{ {long} }}; {tiny}; cont", "x".repeat(16)),
+            format!("binary \"{0}\" !fin; {tiny}; repeat 5 {{ {long} }}; cont", "x".repeat(17)),
+            format!("binary \"{0}\" !fin; {tiny}; cont \"last\"; binary \"alone\"", "x".repeat(1000)),
+        ] {
+            let endpoint = receive_with(role, &config, Behaviour::Silent, &source);
+            assert_eq!(
+                endpoint.connection.state(),
+                State::Open,
+                "{source}: {:?}",
+                endpoint.connection.closure()
+            );
+        }
+        let cause = limit(LimitExceeded::SmallFrames { limit: 3 });
+        fails_with(role, &config, &format!("binary \"x\" !fin; {tiny}"), cause.clone());
+        fails_with(role, &config, &format!("binary \"{}\" !fin; {tiny}; cont !fin", "x".repeat(16)), cause);
+    }
+}
+
 #[test]
 fn endless_empty_fragments_end_with_1008_and_hold_nothing() {
     for role in ROLES {

@@ -114,6 +114,24 @@ fn a_compressed_message_may_announce_what_does_not_compress() {
             assert_eq!(receive_fed(&make, &frame(role, "binary rsv1", &payload)).events, [binary(&octets)]);
             // Beyond that it is refused before any of it has come.
             fails_by(&make, "binary rsv1 len=2150", too_large(2150, 1000));
+            // An eighth, 1 KiB, and 16 for each frame before.
+            for source in [
+                "binary rsv1 len=2149",
+                "binary rsv1 !fin; cont !fin; cont len=2181",
+                "binary rsv1 !fin hex \"00\"; cont len=2164",
+            ] {
+                let mut endpoint = make();
+                endpoint.feed(&from_peer(role, source));
+                assert_eq!(endpoint.connection.state(), State::Open, "{source}");
+            }
+            for (source, announced) in [
+                ("binary rsv1 !fin; cont !fin; cont len=2182", 2182),
+                ("binary rsv1 !fin hex \"00\"; cont len=2165", 2166),
+            ] {
+                let mut endpoint = make();
+                endpoint.feed(&from_peer(role, source));
+                assert_eq!(endpoint.closure().cause, Some(too_large(announced, 1000)), "{source}");
+            }
             fails_by(&make, "binary rsv1 !fin hex \"00\"; cont len=70_000", too_large(70_001, 1000));
         }
         for make in every_kind(role, &Config { max_frame: 100, ..eager() }) {
