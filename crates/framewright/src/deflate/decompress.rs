@@ -366,6 +366,37 @@ mod tests {
         assert_eq!(inflated(b"\x00\x05\x00\xfa\xffHello\x01").unwrap(), b"Hello");
     }
 
+    /// Inflates a message that stands by itself, so many octets at a time.
+    fn inflated_in_steps(payload: &[u8], room: usize) -> Option<Vec<u8>> {
+        let mut decompressor = Decompressor::new();
+        decompressor.begin(true);
+        let (mut rest, mut message) = (payload, Vec::new());
+        let mut out = vec![0; room];
+        loop {
+            let progress = decompressor.inflate(rest, true, &mut out);
+            message.extend_from_slice(&out[..progress.written]);
+            rest = &rest[progress.read..];
+            if progress.done || progress.corrupt {
+                return (!progress.corrupt).then_some(message);
+            }
+        }
+    }
+
+    #[test]
+    fn however_little_room_there_is_a_tail_that_was_left_on_is_told_from_data() {
+        let kept = b"\xf2\x48\xcd\xc9\xc9\x07\x00\x00\x00\xff\xff";
+        // Blocks of 8, 9 and 20 octets, of which the tail is the first: only what lacks four is complete.
+        let own = |len: u8| [&[0, len, 0, !len, 0xff][..], &TAIL].concat();
+        for room in [1, 2, 3, 4, 5, 9, 64] {
+            assert_eq!(inflated_in_steps(kept, room).as_deref(), Some(&b"Hello"[..]), "{room}");
+            assert_eq!(inflated_in_steps(&own(8), room), Some([TAIL, TAIL].concat()), "{room}");
+            for len in [5, 9, 10, 13, 18, 20] {
+                assert_eq!(inflated_in_steps(&own(len), room), None, "{len} octets, room for {room}");
+            }
+            assert_eq!(inflated_in_steps(b"", room), Some(Vec::new()));
+        }
+    }
+
     #[test]
     fn the_limit_is_exact() {
         let message = vec![7; 5000];

@@ -363,6 +363,25 @@ fn a_pong_answers_the_pings_up_to_its_own() {
 }
 
 #[test]
+fn a_pong_is_awaited_after_256_pings_as_after_one() {
+    let every = Duration::from_millis(20);
+    for role in ROLES {
+        let config = Config { keep_alive_interval: Some(every), ..answered() };
+        let mut endpoint = silent(role, config);
+        for _ in 0..256 {
+            endpoint.advance(every);
+        }
+        endpoint.feed(&from_peer(role, "pong hex \"00000100\""));
+        for _ in 0..197 {
+            endpoint.advance(secs(1));
+            endpoint.feed(&from_peer(role, "text \"a\""));
+        }
+        // 202 seconds after the first Ping, which the Pong has answered too; 197 after the next.
+        assert_eq!(endpoint.connection.state(), State::Open);
+    }
+}
+
+#[test]
 fn pings_are_told_apart_however_many_there_were() {
     let config =
         Config { keep_alive_interval: Some(secs(1)), keep_alive_timeout: Some(secs(1000)), ..timeless() };
