@@ -29,6 +29,11 @@ pub struct Lent {
     codec: Option<Box<Codec>>,
     codec_used: Option<Instant>,
     memory: Arc<DeflateMemory>,
+    /// Bytes that the turn under way has read.
+    pub(crate) read: usize,
+    /// Bytes that it may still write.
+    pub(crate) share: usize,
+    long_turns: bool,
     /// A turn has what is lent. Before one: the last turn has panicked.
     out: bool,
 }
@@ -78,6 +83,9 @@ impl Lent {
             codec: None,
             codec_used: None,
             memory,
+            read: 0,
+            share: 0,
+            long_turns: true,
             out: false,
         }
     }
@@ -105,9 +113,18 @@ impl Lent {
             self.put_transmit_buffer(back, now);
         }
         if connection.compresses() {
-            let codec = self.codec.take().unwrap_or_else(|| Box::new(Codec::new(Arc::clone(&self.memory))));
+            let mut codec =
+                self.codec.take().unwrap_or_else(|| Box::new(Codec::new(Arc::clone(&self.memory))));
+            codec.allow_long_turns(self.long_turns);
             self.codec = connection.lend_codec(codec);
         }
+    }
+
+    /// Whether the turns to come may inflate as much as a turn ever may; so from the start. For an event
+    /// loop in which connections that need much let others go first: of those others many may turn out
+    /// to need much at once.
+    pub fn allow_long_turns(&mut self, allow: bool) {
+        self.long_turns = allow;
     }
 
     /// Takes back what [`lend`](Lent::lend) has lent, but for a transmit buffer in which something is

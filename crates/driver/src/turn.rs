@@ -4,6 +4,7 @@
 //! | question | decision |
 //! |---|---|
 //! | how much is read | once a turn, into the event loop's buffer or one of the connection's own (`parking`); a client that reads ahead, up to 1 MiB |
+//! | how much is written | up to [`SHARE`] in a turn, then others have theirs |
 //! | a short read | has emptied a transport that says so, unless its end may lie behind ([`Ready::note_read`]) |
 //! | a failed write | ends our direction: what is queued is dropped, what has arrived is handed over |
 //! | a deadline | is judged after what has arrived was read, up to [`LAST_LOOK`]; that of writing after one more write |
@@ -44,6 +45,8 @@ pub struct Turn {
     late: bool,
     /// Queued bytes were dropped.
     dropped: bool,
+    /// The last turn has moved [`BULK`] bytes or more.
+    bulk: bool,
 }
 
 /// What takes the events of a connection: a closure, or a type that also has something to send.
@@ -108,6 +111,8 @@ pub struct Current<'a, T> {
     /// The time of the turn.
     pub now: Instant,
     broken: &'a mut bool,
+    /// Bytes that this turn may still write.
+    share: &'a mut usize,
 }
 
 impl<T> Current<'_, T> {
@@ -132,7 +137,7 @@ impl<T> Current<'_, T> {
 impl<T: Transport> Current<'_, T> {
     /// Sends a long message from where it lies: `send` queues it with
     /// [`Connection::send_through`] or [`Connection::send_fragment_through`], which write what the
-    /// kernel takes at once and copy the rest.
+    /// kernel takes at once and copy the rest. All of it is copied once the turn has written its share.
     ///
     /// # Errors
     /// Those of `send`.
@@ -141,13 +146,16 @@ impl<T: Transport> Current<'_, T> {
         &mut self,
         send: impl FnOnce(&mut Connection, &mut dyn FnMut(&[IoSlice<'_>]) -> usize) -> Result<(), SendError>,
     ) -> Result<(), SendError> {
-        let Current { connection, transport, now, broken } = self;
+        let Current { connection, transport, now, broken, share } = self;
         send(connection, &mut |slices| {
-            if **broken {
+            if **broken || **share == 0 {
                 return 0;
             }
             match transport.write(slices) {
-                Io::Moved(count) => count,
+                Io::Moved(count) => {
+                    **share = share.saturating_sub(count);
+                    count
+                }
                 Io::Blocked => 0,
                 Io::Lost => {
                     **broken = true;
@@ -190,6 +198,8 @@ pub enum Flushed {
     All,
     /// The transport takes no more for now.
     Blocked,
+    /// The turn has written its share: the transport may take more in the next one.
+    Paused,
     /// Nothing is queued and nothing will be: the transport is to be ended.
     Shutdown,
 }
@@ -213,6 +223,7 @@ impl Turn {
             broken: false,
             late: false,
             dropped: false,
+            bulk: false,
         }
     }
 
@@ -231,8 +242,10 @@ impl Turn {
         lent.lend(&mut self.connection, self.parked.as_deref(), now);
         let flushed = self.work(transport, ready, lent, now, application);
         lent.reclaim(&mut self.connection, now);
+        self.bulk = lent.read + (SHARE - lent.share) >= BULK;
         match flushed {
             Flushed::Shutdown => Next::Leave(self.leave(ready)),
+            Flushed::Paused => Next::Again,
             Flushed::All | Flushed::Blocked if self.has_work(ready, application) => Next::Again,
             Flushed::All | Flushed::Blocked => Next::Wait,
         }
@@ -248,9 +261,10 @@ impl Turn {
         application: &mut A,
     ) -> Flushed {
         let Turn { connection, broken, .. } = self;
-        application.on_turn(&mut Current { connection, transport, now, broken });
+        (lent.read, lent.share) = (0, SHARE);
+        application.on_turn(&mut Current { connection, transport, now, broken, share: &mut lent.share });
         if std::mem::take(&mut ready.write) && self.connection.buffered() > 0 {
-            self.settle(transport, ready, now, application);
+            self.settle(transport, ready, now, &mut lent.share, application);
         }
         if ready.due && self.is_overdue(ready) {
             self.handle_timeout(transport, ready, now);
@@ -261,8 +275,8 @@ impl Turn {
             self.handle_timeout(transport, ready, now);
         }
         application.queue(&mut self.connection, now);
-        let flushed = self.settle(transport, ready, now, application);
-        if self.is_over() {
+        let flushed = self.settle(transport, ready, now, &mut lent.share, application);
+        if self.is_over() && flushed != Flushed::Paused {
             if let Some(parked) = self.parked.take() {
                 self.connection.note_rest(&parked);
             }
@@ -274,7 +288,7 @@ impl Turn {
             && let Some(parked) = &mut self.parked
             && self.connection.give_way(now, parked)
         {
-            return self.settle(transport, ready, now, application);
+            return self.settle(transport, ready, now, &mut lent.share, application);
         }
         flushed
     }
@@ -291,7 +305,7 @@ impl Turn {
         if !self.may_receive(ready) {
             return;
         }
-        let Lent { rx: shared, large, tails, .. } = lent;
+        let Lent { rx: shared, large, tails, read, share, .. } = lent;
         let mut own = self.parked.take();
         if let Some(mut short) = own.take_if(|own| own.len() <= SHORT_TAIL) {
             shared.absorb(&mut short);
@@ -307,11 +321,11 @@ impl Turn {
                 if direct {
                     parking::grow(rx, reach.0, large, now);
                 }
-                self.read(transport, ready, rx, reach);
+                *read += self.read(transport, ready, rx, reach);
             }
             // The end is told when what is queued has been written.
             let Turn { connection, broken, .. } = self;
-            let mut current = Current { connection, transport, now, broken };
+            let mut current = Current { connection, transport, now, broken, share };
             let has_room = current.hand_over(rx, application);
             // Room is told behind what has arrived: an application that fills it at once would never
             // hear its peer. There is none where nothing leaves any more.
@@ -428,22 +442,23 @@ impl Turn {
         transport: &mut T,
         ready: &mut Ready,
         now: Instant,
+        share: &mut usize,
         application: &mut A,
     ) -> Flushed {
         // Room first; and the end too, if the application has made it when it was told of room.
         while self.connection.has_event()
             && (A::KNOWS_THE_END_FIRST || self.connection.state() != State::Closed)
         {
-            self.tell(transport, now, application);
+            self.tell(transport, now, share, application);
         }
         application.before_write(&self.connection);
-        let flushed = self.flush(transport, ready, now);
+        let flushed = self.write_share(transport, ready, now, share);
         // The write may have dropped the Close frame.
         if !self.connection.has_event() || self.connection.state() != State::Closed || self.holds_end() {
             return flushed;
         }
-        self.tell(transport, now, application);
-        self.flush(transport, ready, now)
+        self.tell(transport, now, share, application);
+        self.write_share(transport, ready, now, share)
     }
 
     /// Hands over the event that needs no bytes.
@@ -451,6 +466,7 @@ impl Turn {
         &mut self,
         transport: &mut T,
         now: Instant,
+        share: &mut usize,
         application: &mut A,
     ) {
         let Some(event) = self.connection.pending_event() else { return };
@@ -460,7 +476,7 @@ impl Turn {
             event => event,
         };
         let Turn { connection, broken, .. } = self;
-        application.on_event(&mut Current { connection, transport, now, broken }, event);
+        application.on_event(&mut Current { connection, transport, now, broken, share }, event);
     }
 
     /// Whether the end cannot be told yet: the closing handshake is complete when our Close frame has
@@ -482,6 +498,18 @@ impl Turn {
 
     /// Writes what is queued until the transport takes no more. Where it never will, drops it.
     pub fn flush<T: Transport>(&mut self, transport: &mut T, ready: &mut Ready, now: Instant) -> Flushed {
+        self.write_share(transport, ready, now, &mut usize::MAX.clone())
+    }
+
+    /// Writes what is queued, up to `share` bytes, which it takes off. [`Ready::write`] says that there
+    /// is more.
+    fn write_share<T: Transport>(
+        &mut self,
+        transport: &mut T,
+        ready: &mut Ready,
+        now: Instant,
+        share: &mut usize,
+    ) -> Flushed {
         loop {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let (used, bytes) = match self.connection.poll_transmit(&mut slices) {
@@ -498,8 +526,18 @@ impl Turn {
                 self.connection.transmitted(now, bytes);
                 continue;
             }
-            match transport.write(&slices[..used]) {
-                Io::Moved(count) => self.connection.transmitted(now, count),
+            if *share == 0 {
+                ready.write = true;
+                return Flushed::Paused;
+            }
+            let slices = &slices[..used];
+            let moved =
+                if bytes <= *share { transport.write(slices) } else { write_part(transport, slices, *share) };
+            match moved {
+                Io::Moved(count) => {
+                    *share = share.saturating_sub(count);
+                    self.connection.transmitted(now, count);
+                }
                 Io::Blocked => {
                     self.connection.transmitted(now, 0);
                     return Flushed::Blocked;
@@ -694,7 +732,7 @@ impl Turn {
         now: Instant,
         application: &mut A,
     ) -> Flushed {
-        self.settle(transport, ready, now, application)
+        self.settle(transport, ready, now, &mut usize::MAX.clone(), application)
     }
 
     /// What follows a turn that ended with a panic.
@@ -702,6 +740,7 @@ impl Turn {
     pub fn after(&self, flushed: Flushed, ready: &Ready) -> Next {
         match flushed {
             Flushed::Shutdown => Next::Leave(self.leave(ready)),
+            Flushed::Paused => Next::Again,
             Flushed::All | Flushed::Blocked => Next::Wait,
         }
     }
@@ -769,6 +808,17 @@ impl Turn {
         self.connection.poll_timeout()
     }
 
+    /// Whether the last turn has moved 64 KiB or more, or has left something unsent or a large message
+    /// incomplete: the next one is likely to be a long one, and nobody waits for the answer to a short
+    /// message. Bytes tell, and not the time that a turn took: a thread whose write wakes its peer may
+    /// lose its processor to it.
+    #[must_use]
+    pub fn is_in_bulk(&self) -> bool {
+        self.bulk
+            || self.connection.buffered() > 0
+            || self.parked.as_ref().is_some_and(|parked| parked.len() > SHORT_TAIL)
+    }
+
     /// Whether writing has failed, or was given up.
     #[must_use]
     pub fn is_broken(&self) -> bool {
@@ -824,8 +874,32 @@ fn own_reach(rx: &RecvBuffer, read_size: usize) -> (usize, usize) {
 /// and what else lay in its queue.
 const BEHIND_A_FRAME: u64 = 256 << 10;
 
+/// Writes the first `len` bytes of `slices`, which hold more.
+#[cold]
+fn write_part<T: Transport>(transport: &mut T, slices: &[IoSlice<'_>], mut len: usize) -> Io {
+    let mut part = [IoSlice::new(&[]); SLICES];
+    let mut used = 0;
+    for (slot, slice) in part.iter_mut().zip(slices) {
+        let count = slice.len().min(len);
+        *slot = IoSlice::new(&slice[..count]);
+        len -= count;
+        used += 1;
+        if len == 0 {
+            break;
+        }
+    }
+    transport.write(&part[..used])
+}
+
 /// How many slices one write offers to the transport.
 const SLICES: usize = 8;
+
+/// The most bytes that a turn writes: a quarter of a millisecond of work. A long message that is written
+/// through is offered whole, for what is not taken is copied; when the share is used up all of it is.
+const SHARE: usize = 1 << 20;
+
+/// A turn that moves as many bytes takes as long as many small ones.
+const BULK: usize = 64 << 10;
 
 /// What has arrived is read before a deadline, or a transport that takes nothing more, ends the
 /// connection. This many KiB are read then at the most, more than a socket holds: a peer that goes on

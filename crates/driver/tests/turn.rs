@@ -88,7 +88,12 @@ impl Transport for Scripted {
                 return Io::Lost;
             }
         };
-        self.written.extend(slices.iter().flat_map(|slice| slice.iter()).take(count));
+        let mut left = count;
+        for slice in slices {
+            let taken = slice.len().min(left);
+            self.written.extend_from_slice(&slice[..taken]);
+            left -= taken;
+        }
         Io::Moved(count)
     }
 
@@ -1009,5 +1014,103 @@ fn a_peer_that_takes_nothing_is_heard_though_it_was_idle_too() {
             bench.seen,
             bench.turn.closure()
         );
+    }
+}
+
+/// What one turn writes at most, a message that is written through aside.
+const TURN_WRITES: usize = 1 << 20;
+
+#[test]
+fn a_turn_writes_its_share_and_asks_for_another() {
+    for role in ROLES {
+        let mut bench = Bench::new(role, config());
+        // Several slices: one that is handed over, between small ones.
+        let (small, large) = (vec![3; 1000], vec![5; 6 << 20]);
+        bench.turn.connection.send_binary(&small).expect("room");
+        bench.turn.connection.send_owned(large.clone()).expect("room");
+        let mut turns = 0;
+        loop {
+            let before = bench.transport.written.len();
+            let next = bench.turn();
+            let written = bench.transport.written.len() - before;
+            assert!((1..=TURN_WRITES).contains(&written), "{role:?}: {written} bytes in turn {turns}");
+            turns += 1;
+            if next != Next::Again {
+                assert_eq!(next, Next::Wait, "the last byte is written");
+                break;
+            }
+        }
+        assert!(turns > 3, "{turns}");
+        let mask = (role == Role::Client).then_some([0; 4]);
+        let mut expected = Vec::new();
+        for payload in [&small, &large] {
+            encode_frame(&mut expected, true, OpCode::Binary, payload, mask);
+        }
+        assert!(bench.transport.written == expected, "all of it, in order");
+    }
+}
+
+#[test]
+fn a_connection_that_has_ended_is_left_when_its_last_share_is_written() {
+    let mut bench = Bench::new(Role::Server, config());
+    bench.turn.connection.send_owned(vec![5; 4 << 20]).expect("room");
+    let close = bench.close_frame(1000);
+    bench.arrive([Read::Bytes(close)]);
+    let mut turns = 1;
+    while bench.turn() == Next::Again {
+        turns += 1;
+    }
+    assert!(turns > 1, "{turns}");
+    assert_eq!(bench.turn(), Next::Leave(Leave::Close));
+    bench.assert_ended(1000, true, None);
+    assert!(bench.transport.written.ends_with(&[0x88, 2, 0x03, 0xe8]), "the Close frame is last");
+    assert_eq!(bench.transport.written.len(), (4 << 20) + 10 + 4);
+}
+
+#[test]
+fn many_small_requests_for_much_are_answered_a_share_at_a_time() {
+    // The transport takes all it is offered: nothing else would stop the turn.
+    let mut bench = Bench::new(Role::Server, config());
+    let request = bench.frame(OpCode::Text, b"more");
+    bench.arrive([Read::Bytes(request.repeat(100))]);
+    let long = vec![7; 64 << 10];
+    let (mut answered, mut most) = (0, 0);
+    let Bench { turn, transport, ready, lent, now, .. } = &mut bench;
+    loop {
+        let before = transport.written.len();
+        let mut answer = |current: &mut Current<'_, Scripted>, event: Event<'_>| {
+            if event == Event::Writable {
+                return; // behind a share much is queued
+            }
+            assert_eq!(event, Event::Message(Message::Text("more")));
+            let send = |connection: &mut Connection, write: &mut dyn FnMut(&[IoSlice<'_>]) -> usize| {
+                connection.send_through(Message::Binary(&long), write)
+            };
+            current.write_through(send).expect("what is handed over finds room for an answer");
+            answered += 1;
+        };
+        let next = turn.run(transport, ready, lent, *now, &mut answer);
+        most = most.max(transport.written.len() - before);
+        if next != Next::Again {
+            break;
+        }
+    }
+    assert_eq!(answered, 100);
+    assert_eq!(transport.written.len(), 100 * (long.len() + 10));
+    assert!(most <= TURN_WRITES + long.len() + 10, "{most} bytes in a turn");
+}
+
+#[test]
+fn what_a_turn_leaves_unwritten_is_not_given_up_by_a_deadline() {
+    // Between its shares a connection waits for its turn, and not for its peer.
+    for role in ROLES {
+        let impatient = Config { write_timeout: Some(SECOND), ..config() };
+        let mut bench = Bench::new(role, impatient);
+        bench.turn.connection.send_owned(vec![5; 4 << 20]).expect("room");
+        while bench.turn() == Next::Again {
+            bench.later(10 * SECOND);
+        }
+        assert!(bench.turn.closure().is_none(), "{role:?}: {:?}", bench.turn.closure());
+        assert!(bench.transport.written.len() > 4 << 20);
     }
 }

@@ -12,6 +12,8 @@ use std::sync::{Arc, Weak};
 /// longer: the codes of a block are made of few. To begin a message, or to go on behind a final block, costs something, and so
 /// does the history that it is begun with.
 const INFLATE: usize = 2 << 20;
+/// The same in a short turn.
+const INFLATE_SHORT: usize = 32 << 10;
 const INFLATE_READ: usize = 16;
 const INFLATE_BEGIN: usize = 256;
 const INFLATE_HISTORY: usize = 16;
@@ -42,6 +44,8 @@ pub struct Codec {
     /// Lives as long as a message is inflated that is held beyond what others may be.
     runs: Weak<()>,
     compressors: Compressors,
+    /// Octets that may be inflated in a turn.
+    inflate: usize,
     /// Octets that may still be inflated in this turn.
     to_inflate: usize,
     /// The same for compressing.
@@ -77,6 +81,7 @@ impl Codec {
             home: None,
             home_is_out: Weak::new(),
             runs: Weak::new(),
+            inflate: INFLATE,
             to_inflate: usize::MAX,
             to_compress: usize::MAX,
             own: false,
@@ -93,9 +98,15 @@ impl Codec {
         self.own
     }
 
+    /// Whether the turns to come may take as long as a turn ever may, about two milliseconds for what is inflated; so from the
+    /// start. Otherwise they take a sixtieth of that: for connections that nobody knows to need more, of which there may be many.
+    pub fn allow_long_turns(&mut self, allow: bool) {
+        self.inflate = if allow { INFLATE } else { INFLATE_SHORT };
+    }
+
     /// Begins the turn of a connection.
     pub(crate) fn begin_turn(&mut self) {
-        (self.to_inflate, self.to_compress) = (INFLATE, COMPRESS);
+        (self.to_inflate, self.to_compress) = (self.inflate, COMPRESS);
     }
 
     /// Octets that may still be inflated in this turn.
