@@ -114,6 +114,8 @@ impl ClientConnection {
             return self.linger(lent.scratch(), now);
         }
         self.turn.note_time(&mut self.ready, now);
+        // One poll tells of a bounded number of sockets: what lies in this one counts before its deadline.
+        self.ready.read |= self.ready.due;
         let ClientConnection { turn, socket, ready, .. } = self;
         match turn.run(socket, ready, lent, now, application) {
             Next::Wait => false,

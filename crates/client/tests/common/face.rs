@@ -275,6 +275,22 @@ impl Loop {
         client.turn(Instant::now(), poll.registry(), buffers, handler)
     }
 
+    /// Waits until something has come, and gives the client its turn at `now` as if the poll had not told: as one does not that
+    /// tells of others first.
+    pub(crate) fn turn_untold(
+        &mut self,
+        now: Instant,
+        handler: impl FnMut(&mut event_loop::Socket<'_>, event_loop::Event<'_>),
+    ) -> Result<event_loop::Turn, ConnectError> {
+        let until = Instant::now() + DEADLINE;
+        while !self.events.iter().any(|event| event.token() == CLIENT && event.is_readable()) {
+            assert!(Instant::now() < until, "nothing has come before the deadline");
+            self.poll.poll(&mut self.events, Some(DEADLINE)).expect("a poll that is not interrupted");
+        }
+        let Loop { poll, buffers, client, .. } = self;
+        client.turn(now, poll.registry(), buffers, handler)
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         self.response.is_some()
     }

@@ -163,18 +163,10 @@ impl Opening {
         ready: &mut Ready,
         context: &mut LoopContext,
     ) -> OpeningNext {
-        let overdue =
+        let due =
             std::mem::take(&mut ready.due) && self.deadline.is_some_and(|deadline| context.now >= deadline);
         // An answer has one more write, since a kernel announces room late.
-        let is_last_write = overdue && matches!(self.step, OpeningStep::Answering(_));
-        if overdue && !is_last_write {
-            match self.step {
-                OpeningStep::Reading => self.refuse(Refusal::HandshakeTimeout),
-                _ => self.refuse(Refusal::DecisionTimeout),
-            }
-            // A moment more for the answer to be taken.
-            self.deadline = context.now.checked_add(Duration::from_secs(1));
-        }
+        let was_answering = matches!(self.step, OpeningStep::Answering(_));
         if let OpeningStep::Decided(decision, waiting) = &mut self.step {
             let decision = decision.take().unwrap_or(ErasedDecision::Deferred);
             let asked = Arc::clone(&waiting.asked);
@@ -186,13 +178,16 @@ impl Opening {
                 return next;
             }
         }
+        if due && !was_answering {
+            self.time_is_up(context.now);
+        }
         match &mut self.step {
             OpeningStep::Answering(answer) => {
                 let before = answer.sent;
                 let next = answer.write(stream);
                 if answer.sent > before {
                     self.deadline = context.now.checked_add(self.timeout);
-                } else if is_last_write {
+                } else if due && was_answering {
                     return OpeningNext::Remove;
                 }
                 next
@@ -204,6 +199,19 @@ impl Opening {
             }
             _ => OpeningNext::Wait,
         }
+    }
+
+    /// The deadline has passed, and what has arrived has been read: a request that lay in the socket while the loop could not
+    /// look is in time.
+    #[cold]
+    fn time_is_up(&mut self, now: Instant) {
+        match self.step {
+            OpeningStep::Reading => self.refuse(Refusal::HandshakeTimeout),
+            OpeningStep::Waiting(_) => self.refuse(Refusal::DecisionTimeout),
+            OpeningStep::Decided(..) | OpeningStep::Answering(_) => {}
+        }
+        // A moment more for the answer to be taken.
+        self.deadline = now.checked_add(Duration::from_secs(1));
     }
 
     /// Reads once, and goes as far as that leads.
