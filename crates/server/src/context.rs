@@ -27,7 +27,7 @@ pub(crate) struct ServerShared {
 pub(crate) struct LoopContext {
     pub(crate) server: Arc<ServerShared>,
     pub(crate) mailbox: Arc<Mailbox>,
-    /// The time of this turn of the loop.
+    /// The time of the turn, read before it: a round of many turns may be long.
     pub(crate) now: Instant,
     /// What is lent to one connection at a time.
     pub(crate) lent: Lent,

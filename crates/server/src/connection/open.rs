@@ -50,6 +50,10 @@ impl Open {
         self.turn.linger(stream, ready, now)
     }
 
+    pub(crate) fn is_in_bulk(&self) -> bool {
+        self.turn.is_in_bulk()
+    }
+
     /// The server stops.
     pub(crate) fn drain(&mut self) {
         // An error means that the connection is closing already.

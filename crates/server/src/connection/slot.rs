@@ -32,9 +32,19 @@ pub(crate) struct Slot {
     attend: bool,
     /// The tick that the wheel has this connection at.
     pub(crate) armed: Option<Tick>,
-    /// In the loop's list of connections with work left.
-    pub(crate) listed: bool,
+    pub(crate) place: Place,
     counted: Option<Counted>,
+}
+
+/// When a connection has its next turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// With its next event.
+    First,
+    /// From the list, when an event has come: it moves much.
+    Last,
+    /// It is in the loop's list.
+    Listed,
 }
 
 #[allow(
@@ -68,7 +78,7 @@ impl Slot {
             route: RouteId::default(),
             attend: false,
             armed: None,
-            listed: false,
+            place: Place::First,
             counted,
         }
     }
@@ -142,6 +152,11 @@ impl Slot {
             Phase::Open(open) => open.deadline(),
             Phase::Lingering(lingering, _) => Some(lingering.deadline()),
         }
+    }
+
+    /// See [`Turn::is_in_bulk`](framewright_driver::Turn::is_in_bulk).
+    pub(crate) fn is_in_bulk(&self) -> bool {
+        matches!(&self.phase, Phase::Open(open) if open.is_in_bulk())
     }
 
     /// A handle has queued something. Returns whether the connection is open.

@@ -1,15 +1,26 @@
 //! One event loop: waits, and lets each connection that has something to do take its turn.
+//!
+//! | a connection | has its turn |
+//! |---|---|
+//! | of which an event tells | at once |
+//! | the same, if its last turn moved 64 KiB, or left something unsent or a large message incomplete | from the list |
+//! | with work left, with something queued by a handle, or with a deadline that has passed | from the list |
+//!
+//! A round does a [`SLICE`] of the list, in order, and then asks the poll: whoever needs little waits for that, and for others that
+//! need little, however much the others need.
 
 pub(crate) mod limits;
 pub(crate) mod listener;
 pub(crate) mod mailbox;
 pub(crate) mod slab;
 pub(crate) mod stream;
+#[cfg(test)]
+mod tests;
 pub(crate) mod wheel;
 
 use crate::api::decision::ErasedDecision;
 use crate::connection::opening::Opening;
-use crate::connection::slot::{Slot, SlotNext};
+use crate::connection::slot::{Place, Slot, SlotNext};
 use crate::context::{LoopContext, ServerShared};
 use crate::event_loop::limits::{Counted, Refused};
 use crate::event_loop::listener::{LONGEST_QUEUE, Listener};
@@ -40,6 +51,9 @@ const INTERESTS: Interest = Interest::READABLE.add(Interest::WRITABLE);
 /// How many events one wait takes from the kernel.
 const EVENTS: usize = 1024;
 
+/// After this much time in turns of listed connections, or in commands, sockets are polled. A poll takes a thousandth of it.
+const SLICE: Duration = Duration::from_millis(1);
+
 /// A loop keeps what it accepts unless another one has fewer connections by more than one in so many: so few are spread evenly,
 /// and of many the most stay where they are accepted. Handing one over costs a wake-up.
 const UNEVEN: usize = 16;
@@ -62,11 +76,12 @@ pub(crate) struct EventLoop {
     listeners: Vec<Listener>,
     /// All loops of the server, to spread connections over.
     loops: Vec<Arc<Mailbox>>,
-    /// Connections with work left that no event will announce.
-    listed: Vec<Key>,
+    /// Connections to have a turn without an event, or behind those that have one with theirs.
+    listed: VecDeque<Key>,
+    /// Commands that were taken from the mailbox.
+    commands: VecDeque<Command>,
     /// Emptied vectors, for their next use.
-    turn: Vec<Key>,
-    commands: Vec<Command>,
+    batch: Vec<Command>,
     due: Vec<(Tick, Key)>,
     /// When the server stops at the latest, once it does.
     stop_at: Option<Instant>,
@@ -103,9 +118,9 @@ impl EventLoop {
             context,
             listeners,
             loops,
-            listed: Vec::new(),
-            turn: Vec::new(),
-            commands: Vec::new(),
+            listed: VecDeque::new(),
+            commands: VecDeque::new(),
+            batch: Vec::new(),
             due: Vec::new(),
             stop_at: None,
             closing: None,
@@ -124,9 +139,9 @@ impl EventLoop {
             }
             self.context.now = Instant::now();
             self.handle_events();
-            self.handle_listed();
             accept_again = self.accept();
             self.handle_commands();
+            self.handle_listed();
             self.handle_deadlines();
             self.close_listeners();
             if self.stop_at.is_some_and(|stop_at| self.is_over(stop_at)) {
@@ -146,11 +161,11 @@ impl EventLoop {
     }
 
     fn wait(&mut self, accept_again: Option<Duration>) -> Option<Duration> {
-        if !self.listed.is_empty() {
-            self.context.lent.trim(self.context.now);
+        let now = self.context.now;
+        if !self.listed.is_empty() || !self.commands.is_empty() {
+            self.context.lent.trim(now);
             return Some(Duration::ZERO);
         }
-        let now = Instant::now();
         let closing = self.closing.as_ref().map(|(at, _)| *at);
         let [stop, close] = [self.stop_at, closing].map(|at| Some(at?.saturating_duration_since(now)));
         let waits = [accept_again, self.wheel.wait(now), self.context.lent.trim(now), stop, close];
@@ -181,33 +196,52 @@ impl EventLoop {
             opening.lost |= event.is_error() || event.is_write_closed();
             opening.ended |= read_closed;
         }
-        self.take_turn(key);
+        match slot.place {
+            Place::First => self.take_turn(key),
+            Place::Last => self.list(key),
+            Place::Listed => {}
+        }
     }
 
-    /// Connections whose turn ended before their work did. Those that end theirs so again come last in the next round.
+    /// Has the connection take its turn from the list.
+    fn list(&mut self, key: Key) {
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        if std::mem::replace(&mut slot.place, Place::Listed) != Place::Listed {
+            self.listed.push_back(key);
+        }
+    }
+
+    /// Turns of listed connections, for a slice of time. Who is listed again comes last.
     fn handle_listed(&mut self) {
-        let mut turn = std::mem::replace(&mut self.listed, std::mem::take(&mut self.turn));
-        for key in turn.drain(..) {
-            if let Some(slot) = self.slots.get_mut(key) {
-                slot.listed = false;
-                self.take_turn(key);
+        let end = self.context.now + SLICE;
+        self.context.lent.allow_long_turns(true);
+        for _ in 0..self.listed.len() {
+            let Some(key) = self.listed.pop_front() else { break };
+            let Some(slot) = self.slots.get_mut(key) else { continue };
+            slot.place = Place::Last;
+            self.take_turn(key);
+            if self.context.now >= end {
+                break;
             }
         }
-        self.turn = turn;
+        self.context.lent.allow_long_turns(false);
     }
 
-    /// One turn of a connection, and what follows from it.
+    /// One turn of a connection, and what follows from it. The time is read behind it: it is that of the next turn.
     #[inline]
     fn take_turn(&mut self, key: Key) {
         let Some(slot) = self.slots.get_mut(key) else { return };
-        match slot.turn(key, &mut self.context) {
-            SlotNext::Wait => {}
-            SlotNext::Again => {
-                if !std::mem::replace(&mut slot.listed, true) {
-                    self.listed.push(key);
-                }
+        let next = slot.turn(key, &mut self.context);
+        self.context.now = Instant::now();
+        match (slot.place, next) {
+            (_, SlotNext::Remove) => return self.remove(key),
+            (Place::Listed, _) => {}
+            (_, SlotNext::Again) => {
+                slot.place = Place::Listed;
+                self.listed.push_back(key);
             }
-            SlotNext::Remove => return self.remove(key),
+            (_, SlotNext::Wait) if slot.is_in_bulk() => slot.place = Place::Last,
+            (_, SlotNext::Wait) => slot.place = Place::First,
         }
         if let Some(deadline) = slot.deadline() {
             slot.armed = Some(self.wheel.arm(key, slot.armed, deadline));
@@ -221,6 +255,7 @@ impl EventLoop {
         }
         // What the connection carries is the application's, and may panic when it is dropped.
         guarded(|| slot.finish(key, &self.context));
+        self.context.now = Instant::now();
     }
 
     fn accept(&mut self) -> Option<Duration> {
@@ -332,12 +367,14 @@ impl EventLoop {
     }
 
     fn handle_commands(&mut self) {
-        let mut commands = std::mem::take(&mut self.commands);
-        self.context.mailbox.take(&mut commands);
-        for command in commands.drain(..) {
+        self.context.mailbox.take(&mut self.batch);
+        self.commands.extend(self.batch.drain(..));
+        let end = self.context.now + SLICE;
+        while self.context.now < end
+            && let Some(command) = self.commands.pop_front()
+        {
             self.handle_command(command);
         }
-        self.commands = commands;
     }
 
     fn handle_command(&mut self, command: Command) {
@@ -351,7 +388,7 @@ impl EventLoop {
 
     fn attend(&mut self, key: Key) {
         if self.slots.get_mut(key).is_some_and(Slot::attend) {
-            self.take_turn(key);
+            self.list(key);
         }
     }
 
@@ -376,7 +413,7 @@ impl EventLoop {
             if slot.deadline().is_some_and(|deadline| deadline <= self.context.now) {
                 // One poll tells of a bounded number of sockets: what lies in this one counts before its deadline.
                 (slot.ready.due, slot.ready.read) = (true, true);
-                self.take_turn(key);
+                self.list(key);
             } else if let Some(deadline) = slot.deadline() {
                 slot.armed = Some(self.wheel.arm(key, None, deadline));
             }
@@ -435,7 +472,8 @@ impl EventLoop {
     /// Cuts what is left.
     fn end(&mut self) {
         // Connections may have been handed over that nobody else will tell of the stop.
-        for command in self.context.mailbox.close() {
+        let taken = std::mem::take(&mut self.commands);
+        for command in taken.into_iter().chain(self.context.mailbox.close()) {
             self.handle_command(command);
         }
         for key in self.slots.keys() {
@@ -448,101 +486,5 @@ impl Drop for EventLoop {
     fn drop(&mut self) {
         // Others may still know the mailbox: loops that accept, handles, decisions that were put off.
         drop(self.context.mailbox.close());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::server::Server;
-    use std::io::Read;
-    use std::net::{TcpListener, TcpStream};
-
-    const LONG: Duration = Duration::from_secs(3600);
-
-    /// The loops of a server, which are not running.
-    fn loops(count: usize) -> Vec<EventLoop> {
-        let server = Server::builder().workers(count).listen("127.0.0.1:0").unwrap().build().unwrap();
-        let Server { shared, polls, mailboxes, .. } = server;
-        let polls = polls.into_iter().zip(&mailboxes);
-        let event_loop = |(poll, mailbox): (Poll, &Arc<Mailbox>)| {
-            let (shared, mailbox) = (Arc::clone(&shared), Arc::clone(mailbox));
-            EventLoop::new(poll, shared, mailbox, mailboxes.clone(), Vec::new()).unwrap()
-        };
-        polls.map(event_loop).collect()
-    }
-
-    /// A connection as a loop accepts it, and its client.
-    fn pair() -> (Stream, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        client.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        let (accepted, _) = listener.accept().unwrap();
-        accepted.set_nonblocking(true).unwrap();
-        (Stream::Tcp(mio::net::TcpStream::from_std(accepted)), client)
-    }
-
-    /// Hands a connection over, as another loop does it.
-    fn hand_over(to: &EventLoop) -> TcpStream {
-        let (stream, client) = pair();
-        let counted = to.context.server.counters.count(None).unwrap();
-        to.context.mailbox.load.fetch_add(1, Ordering::Relaxed);
-        to.context.mailbox.post(Command::Adopt(stream, None, counted)).unwrap();
-        client
-    }
-
-    #[track_caller]
-    fn expect_503(mut client: TcpStream) {
-        let mut answer = Vec::new();
-        client.read_to_end(&mut answer).unwrap();
-        assert!(answer.starts_with(b"HTTP/1.1 503 "), "{}", String::from_utf8_lossy(&answer));
-    }
-
-    #[test]
-    fn who_is_handed_to_a_loop_that_has_begun_to_stop_is_told_so() {
-        let mut event_loop = loops(1).remove(0);
-        event_loop.stop(Instant::now() + LONG);
-        let client = hand_over(&event_loop);
-        event_loop.handle_commands();
-        expect_503(client);
-    }
-
-    #[test]
-    fn who_is_handed_to_a_loop_before_it_ends_is_told_so() {
-        let mut event_loop = loops(1).remove(0);
-        event_loop.stop(Instant::now());
-        let client = hand_over(&event_loop);
-        event_loop.end();
-        expect_503(client);
-        assert_eq!((event_loop.context.server.counters.open(), event_loop.context.mailbox.load()), (0, 0));
-    }
-
-    #[test]
-    fn a_loop_does_not_end_before_its_time_while_something_is_in_its_mailbox() {
-        let mut event_loop = loops(1).remove(0);
-        event_loop.stop(Instant::now() + LONG);
-        let client = hand_over(&event_loop);
-        assert!(!event_loop.is_done());
-        event_loop.handle_commands();
-        expect_503(client);
-        assert!(!event_loop.is_done());
-        event_loop.slots.keys().into_iter().for_each(|key| event_loop.remove(key));
-        assert!(event_loop.is_done());
-        let late = event_loop.context.mailbox.post(Command::Stop(Instant::now()));
-        assert!(late.is_err(), "then nothing more can come");
-    }
-
-    #[test]
-    fn who_cannot_be_handed_to_a_loop_that_has_ended_stays() {
-        let mut loops = loops(2);
-        loops.remove(1).end();
-        let mut event_loop = loops.remove(0);
-        // It has more than the one that has ended.
-        event_loop.context.mailbox.load.fetch_add(1000, Ordering::Relaxed);
-        let (stream, client) = pair();
-        event_loop.admit(stream, None);
-        assert_eq!((event_loop.slots.len(), event_loop.context.mailbox.load()), (1, 1001));
-        event_loop.stop(Instant::now() + LONG);
-        expect_503(client);
     }
 }

@@ -1,0 +1,4 @@
+//! An event loop, from within.
+
+mod held_up;
+mod stopping;

@@ -1,0 +1,100 @@
+//! A loop that stops: who is handed to it meanwhile.
+
+use crate::event_loop::EventLoop;
+use crate::event_loop::mailbox::{Command, Mailbox};
+use crate::event_loop::stream::Stream;
+use crate::server::Server;
+use mio::Poll;
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+const LONG: Duration = Duration::from_secs(3600);
+
+/// The loops of a server, which are not running.
+fn loops(count: usize) -> Vec<EventLoop> {
+    let server = Server::builder().workers(count).listen("127.0.0.1:0").unwrap().build().unwrap();
+    let Server { shared, polls, mailboxes, .. } = server;
+    let polls = polls.into_iter().zip(&mailboxes);
+    let event_loop = |(poll, mailbox): (Poll, &Arc<Mailbox>)| {
+        let (shared, mailbox) = (Arc::clone(&shared), Arc::clone(mailbox));
+        EventLoop::new(poll, shared, mailbox, mailboxes.clone(), Vec::new()).unwrap()
+    };
+    polls.map(event_loop).collect()
+}
+
+/// A connection as a loop accepts it, and its client.
+fn pair() -> (Stream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let (accepted, _) = listener.accept().unwrap();
+    accepted.set_nonblocking(true).unwrap();
+    (Stream::Tcp(mio::net::TcpStream::from_std(accepted)), client)
+}
+
+/// Hands a connection over, as another loop does it.
+fn hand_over(to: &EventLoop) -> TcpStream {
+    let (stream, client) = pair();
+    let counted = to.context.server.counters.count(None).unwrap();
+    to.context.mailbox.load.fetch_add(1, Ordering::Relaxed);
+    to.context.mailbox.post(Command::Adopt(stream, None, counted)).unwrap();
+    client
+}
+
+#[track_caller]
+fn expect_503(mut client: TcpStream) {
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 503 "), "{}", String::from_utf8_lossy(&answer));
+}
+
+#[test]
+fn who_is_handed_to_a_loop_that_has_begun_to_stop_is_told_so() {
+    let mut event_loop = loops(1).remove(0);
+    event_loop.stop(Instant::now() + LONG);
+    let client = hand_over(&event_loop);
+    event_loop.handle_commands();
+    expect_503(client);
+}
+
+#[test]
+fn who_is_handed_to_a_loop_before_it_ends_is_told_so() {
+    let mut event_loop = loops(1).remove(0);
+    event_loop.stop(Instant::now());
+    let client = hand_over(&event_loop);
+    event_loop.end();
+    expect_503(client);
+    assert_eq!((event_loop.context.server.counters.open(), event_loop.context.mailbox.load()), (0, 0));
+}
+
+#[test]
+fn a_loop_does_not_end_before_its_time_while_something_is_in_its_mailbox() {
+    let mut event_loop = loops(1).remove(0);
+    event_loop.stop(Instant::now() + LONG);
+    let client = hand_over(&event_loop);
+    assert!(!event_loop.is_done());
+    event_loop.handle_commands();
+    expect_503(client);
+    assert!(!event_loop.is_done());
+    event_loop.slots.keys().into_iter().for_each(|key| event_loop.remove(key));
+    assert!(event_loop.is_done());
+    let late = event_loop.context.mailbox.post(Command::Stop(Instant::now()));
+    assert!(late.is_err(), "then nothing more can come");
+}
+
+#[test]
+fn who_cannot_be_handed_to_a_loop_that_has_ended_stays() {
+    let mut loops = loops(2);
+    loops.remove(1).end();
+    let mut event_loop = loops.remove(0);
+    // It has more than the one that has ended.
+    event_loop.context.mailbox.load.fetch_add(1000, Ordering::Relaxed);
+    let (stream, client) = pair();
+    event_loop.admit(stream, None);
+    assert_eq!((event_loop.slots.len(), event_loop.context.mailbox.load()), (1, 1001));
+    event_loop.stop(Instant::now() + LONG);
+    expect_503(client);
+}
