@@ -4,14 +4,14 @@
 //! and the handler is called through a pointer.
 
 use crate::api::decision::ErasedDecision;
-use crate::api::handle::{Outgoing, Popped, Remote};
+use crate::api::handle::{Left, Remote};
 use crate::api::handler::{DeferralSlot, Handler, Incoming};
 use crate::api::socket::{OwnParts, Socket};
 use crate::event_loop::mailbox::Mailbox;
 use crate::event_loop::slab::Key;
 use crate::event_loop::stream::{PeerAddr, Stream};
 use framewright::handshake::Request;
-use framewright::{Connection, Event, Message, SendError, State};
+use framewright::{Connection, Event, Message, State};
 use framewright_driver::{Application, Current, Lent, Next, Ready, Turn};
 use std::any::Any;
 use std::cell::OnceCell;
@@ -78,7 +78,7 @@ impl<H: Handler> ErasedHandler for H {
         let OpenParts { turn, stream, ready, remote, attend, mailbox, key, id, now } = open;
         let state = typed(state);
         let own = OwnParts { remote, mailbox, key, id };
-        let mut callbacks = Callbacks { handler: self, state, own, attend, read_size, first };
+        let mut callbacks = Callbacks { handler: self, state, own, attend, more: false, read_size, first };
         turn.run(stream, ready, lent, now, &mut callbacks)
     }
 
@@ -86,7 +86,8 @@ impl<H: Handler> ErasedHandler for H {
         let OpenParts { turn, stream, ready, remote, attend, mailbox, key, id, now } = open;
         let state = typed(state);
         let own = OwnParts { remote, mailbox, key, id };
-        let mut callbacks = Callbacks { handler: self, state, own, attend, read_size: 0, first: false };
+        let mut callbacks =
+            Callbacks { handler: self, state, own, attend, more: false, read_size: 0, first: false };
         turn.finish(stream, ready, now, &mut callbacks);
     }
 }
@@ -95,23 +96,19 @@ fn typed<S: 'static>(state: &mut dyn Any) -> &mut S {
     state.downcast_mut().expect("a connection's state is of its route's type")
 }
 
+/// What is sent of what handles have queued costs at most this much a turn, in octets.
+const HANDLES_SHARE: usize = 64 << 10;
+
 /// A handler and its connection, for the length of a turn.
 struct Callbacks<'a, H: Handler> {
     handler: &'a H,
     state: &'a mut H::State,
     own: OwnParts<'a>,
     attend: &'a mut bool,
+    /// Handles have queued more than is sent in a turn.
+    more: bool,
     read_size: usize,
     first: bool,
-}
-
-impl<H: Handler> Callbacks<'_, H> {
-    /// The connection takes nothing more from handles.
-    fn close_handles(&self) {
-        if let Some(remote) = self.own.remote.get() {
-            remote.close();
-        }
-    }
 }
 
 impl<H: Handler> Application<Stream> for Callbacks<'_, H> {
@@ -127,16 +124,21 @@ impl<H: Handler> Application<Stream> for Callbacks<'_, H> {
         if std::mem::take(&mut self.first) {
             self.handler.on_open(&mut Socket::new(current, &self.own, self.state));
         }
+        // Before anything is handed over, so that what is handed over finds room for an answer.
+        self.own.catch_up(current.connection, current.now);
     }
 
     #[inline]
     fn on_message(&mut self, current: &mut Current<'_, Stream>, message: Message<'_>) {
         self.handler.on_message(&mut Socket::new(current, &self.own, self.state), message);
+        self.own.catch_up(current.connection, current.now);
     }
 
     fn on_event(&mut self, current: &mut Current<'_, Stream>, event: Event<'_>) {
         match event {
-            Event::Message(message) => self.on_message(current, message),
+            Event::Message(message) => {
+                self.handler.on_message(&mut Socket::new(current, &self.own, self.state), message);
+            }
             Event::Chunk(chunk) => {
                 self.handler.on_chunk(&mut Socket::new(current, &self.own, self.state), chunk);
             }
@@ -150,7 +152,7 @@ impl<H: Handler> Application<Stream> for Callbacks<'_, H> {
                 self.handler.on_writable(&mut Socket::new(current, &self.own, self.state));
             }
             Event::Closed(closure) => {
-                self.close_handles();
+                self.own.close_handles(current.connection);
                 tracing::debug!(
                     connection = self.own.id,
                     code = closure.code(),
@@ -162,6 +164,7 @@ impl<H: Handler> Application<Stream> for Callbacks<'_, H> {
             // The answer is queued, and `Closed` follows.
             _ => {}
         }
+        self.own.catch_up(current.connection, current.now);
     }
 
     #[inline]
@@ -175,13 +178,13 @@ impl<H: Handler> Application<Stream> for Callbacks<'_, H> {
     #[inline]
     fn before_write(&mut self, connection: &Connection) {
         if connection.state() != State::Open {
-            self.close_handles();
+            self.own.close_handles(connection);
         }
     }
 
     #[inline]
     fn has_queued(&self, connection: &Connection) -> bool {
-        *self.attend && connection.is_writable() && !connection.is_fragmenting()
+        *self.attend && connection.is_writable() && (self.more || !connection.is_fragmenting())
     }
 }
 
@@ -195,33 +198,10 @@ impl<H: Handler> Callbacks<'_, H> {
         if remote.aborts() {
             connection.abort(now);
         }
-        while connection.is_writable() {
-            // Control frames may come between fragments (RFC 6455, section 5.4), messages may not.
-            let item = match remote.pop(!connection.is_fragmenting()) {
-                Popped::Item(item) => item,
-                Popped::Waits => return,
-                Popped::Nothing => {
-                    *self.attend = false;
-                    return;
-                }
-            };
-            if let Err(error) = send_item(connection, item) {
-                // Checked before: open, room, and no fragments. Kept as a message in case a check is forgotten.
-                tracing::error!(%error, "a queued message could not be sent");
-            }
-        }
+        let left = remote.send(connection, HANDLES_SHARE);
+        (*self.attend, self.more) = (left != Left::Nothing, left == Left::More);
         if connection.state() != State::Open {
             *self.attend = false;
         }
-    }
-}
-
-fn send_item(connection: &mut Connection, item: Outgoing) -> Result<(), SendError> {
-    match item {
-        Outgoing::Text(text) => connection.send(Message::Text(&text)),
-        Outgoing::Binary(payload) => connection.send(Message::Binary(&payload)),
-        Outgoing::Prepared(prepared) => connection.send_prepared(&prepared),
-        Outgoing::Ping(data) => connection.ping(&data),
-        Outgoing::Close(code, reason) => connection.close(code, &reason),
     }
 }

@@ -4,16 +4,22 @@ use crate::event_loop::mailbox::{Command, Mailbox};
 use crate::event_loop::slab::Key;
 use crate::guard::lock;
 use framewright::frame::{MAX_CLOSE_REASON, MAX_CONTROL_PAYLOAD};
-use framewright::{CloseCode, Prepared};
+use framewright::{CloseCode, Connection, Message, Prepared, SendError, State};
 use std::collections::VecDeque;
 use std::error;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::time::Instant;
 
 /// Reaches one connection from any thread. Cloning is cheap; a clone reaches the same connection.
 ///
 /// What is sent goes through a queue that the event loop empties, in order. When the connection has ended, every call
 /// returns [`HandleError::Closed`]; a handle never reaches another connection.
+///
+/// What one thread sends to a connection arrives in the order of its calls, through whichever handles. In a callback that holds
+/// for the [`Socket`](crate::Socket) too, which says what happens where there is no room. Between threads there is no order but
+/// that in which their calls return.
 #[derive(Clone)]
 pub struct Handle {
     remote: Arc<Remote>,
@@ -99,11 +105,7 @@ impl Handle {
     /// [`HandleError::Closed`], or [`HandleError::CloseReason`] if the reason has more than 123 octets or no code to go
     /// with. Never `Full`.
     pub fn close(&self, code: Option<CloseCode>, reason: impl Into<String>) -> Result<(), HandleError> {
-        let reason = reason.into();
-        if reason.len() > MAX_CLOSE_REASON || (code.is_none() && !reason.is_empty()) {
-            return Err(HandleError::CloseReason);
-        }
-        self.queue(Outgoing::Close(code, reason))
+        self.remote.push_close(code, reason.into())
     }
 
     /// Drops the connection at once: no Close frame, nothing of what waits.
@@ -183,14 +185,6 @@ pub(crate) enum Outgoing {
     Close(Option<CloseCode>, String),
 }
 
-/// What came out of a queue.
-pub(crate) enum Popped {
-    Item(Outgoing),
-    /// A message, which has to wait.
-    Waits,
-    Nothing,
-}
-
 impl Outgoing {
     fn is_message(&self) -> bool {
         matches!(self, Outgoing::Text(_) | Outgoing::Binary(_) | Outgoing::Prepared(_))
@@ -204,6 +198,21 @@ impl Outgoing {
             Outgoing::Close(..) => 0,
         }
     }
+
+    /// What the item costs: its octets, and something for itself, so that an empty message is not free. No frame is longer.
+    fn cost(&self) -> usize {
+        self.octets() + ITEM_COST
+    }
+
+    fn send(self, connection: &mut Connection) -> Result<(), SendError> {
+        match self {
+            Outgoing::Text(text) => connection.send(Message::Text(&text)),
+            Outgoing::Binary(payload) => connection.send(Message::Binary(&payload)),
+            Outgoing::Prepared(prepared) => connection.send_prepared(&prepared),
+            Outgoing::Ping(data) => connection.ping(&data),
+            Outgoing::Close(code, reason) => connection.close(code, &reason),
+        }
+    }
 }
 
 /// The loop's and the handles' shared view of one connection. Made when the first handle is asked for.
@@ -212,7 +221,31 @@ pub(crate) struct Remote {
     id: u64,
     mailbox: Arc<Mailbox>,
     most: usize,
+    /// How many items from the front of the queue on reach to the last one that the loop's own thread has queued; at least 1
+    /// while it has asked for an abort. Only that thread uses this: what it sends past the queue must not overtake them.
+    own: AtomicUsize,
     queue: Mutex<Queue>,
+}
+
+/// How many items are taken from a queue with one lock.
+const BATCH: usize = 16;
+
+/// What is left in a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    Nothing,
+    /// Something that waits for room, or for the end of a fragmented message.
+    Waiting,
+    /// Something that others' turns come before.
+    More,
+}
+
+/// What was taken from a queue.
+struct Taken {
+    items: [Option<Outgoing>; BATCH],
+    cost: usize,
+    /// Nothing is left.
+    emptied: bool,
 }
 
 struct Queue {
@@ -232,7 +265,7 @@ struct Queue {
 }
 
 impl Queue {
-    /// What the queue costs: its octets, and something for each item, so that empty messages are not free.
+    /// What all items cost: see [`Outgoing::cost`].
     fn cost(&self) -> usize {
         self.octets + self.items.len() * ITEM_COST
     }
@@ -252,11 +285,19 @@ impl Remote {
             octets: 0,
             items: VecDeque::new(),
         };
-        Remote { key, id, mailbox, most, queue: Mutex::new(queue) }
+        Remote { key, id, mailbox, most, own: AtomicUsize::new(0), queue: Mutex::new(queue) }
     }
 
     pub(crate) fn handle(self: &Arc<Self>) -> Handle {
         Handle { remote: Arc::clone(self) }
+    }
+
+    /// Queues a Close frame behind what is queued.
+    pub(crate) fn push_close(&self, code: Option<CloseCode>, reason: String) -> Result<(), HandleError> {
+        if reason.len() > MAX_CLOSE_REASON || (code.is_none() && !reason.is_empty()) {
+            return Err(HandleError::CloseReason);
+        }
+        self.push(Outgoing::Close(code, reason))
     }
 
     fn push(&self, outgoing: Outgoing) -> Result<(), HandleError> {
@@ -272,6 +313,9 @@ impl Remote {
             queue.closing = close;
             queue.octets += outgoing.octets();
             queue.items.push_back(outgoing);
+            if self.mailbox.is_here() {
+                self.own.store(queue.items.len(), Ordering::Relaxed);
+            }
             !std::mem::replace(&mut queue.announced, true)
         };
         if announce {
@@ -288,6 +332,9 @@ impl Remote {
             if !queue.open {
                 return Err(HandleError::Closed);
             }
+            if self.mailbox.is_here() {
+                self.own.fetch_max(1, Ordering::Relaxed);
+            }
             std::mem::replace(&mut queue.abort, true)
         };
         if !again {
@@ -297,18 +344,89 @@ impl Remote {
         Ok(())
     }
 
-    /// Takes the next item; a message only if `messages` may be sent. When the queue is empty the next push announces itself.
-    pub(crate) fn pop(&self, messages: bool) -> Popped {
-        let mut queue = lock(&self.queue);
-        if queue.items.front().is_some_and(|item| item.is_message() && !messages) {
-            return Popped::Waits;
+    /// Sends what is queued, as far as the connection takes it, until that has cost `most`.
+    pub(crate) fn send(&self, connection: &mut Connection, most: usize) -> Left {
+        let mut left = most;
+        while left > 0 && connection.is_writable() {
+            // A thread that holds the lock may have lost its processor: others need not wait for it.
+            let queue = match self.queue.try_lock() {
+                Ok(queue) => queue,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => return Left::More,
+            };
+            let taken = self.take(queue, connection, left, BATCH);
+            let (cost, emptied) = (taken.cost, taken.emptied);
+            taken.send(connection);
+            if emptied {
+                return Left::Nothing;
+            }
+            if cost == 0 {
+                return Left::Waiting;
+            }
+            left = left.saturating_sub(cost);
         }
-        let Some(item) = queue.items.pop_front() else {
+        if left == 0 { Left::More } else { Left::Waiting }
+    }
+
+    /// Whether this thread, the loop's, has queued something that is not sent yet.
+    #[inline]
+    pub(crate) fn has_own(&self) -> bool {
+        self.own.load(Ordering::Relaxed) > 0
+    }
+
+    /// Sends what this thread, the loop's, has queued, and what is queued before it, as far as the connection takes it.
+    pub(crate) fn send_own(&self, connection: &mut Connection, now: Instant) {
+        if self.aborts() {
+            connection.abort(now);
+        }
+        while self.has_own() && connection.is_writable() {
+            let count = self.own.load(Ordering::Relaxed);
+            let taken = self.take(lock(&self.queue), connection, usize::MAX, count);
+            if taken.cost == 0 {
+                break;
+            }
+            taken.send(connection);
+        }
+        self.close_with(connection);
+    }
+
+    /// The connection takes nothing more, if it is not open any more.
+    pub(crate) fn close_with(&self, connection: &Connection) {
+        if connection.state() != State::Open {
+            self.close();
+        }
+    }
+
+    /// Takes at most `count` items that cost `most`, the last one aside. For each there is room when those before it are sent; a
+    /// message has to wait while the connection is sending another in fragments. When the queue is empty the next push announces
+    /// itself.
+    fn take(
+        &self,
+        mut queue: MutexGuard<'_, Queue>,
+        connection: &Connection,
+        most: usize,
+        count: usize,
+    ) -> Taken {
+        let most = most.min(connection.config().high_water.max(1).saturating_sub(connection.buffered()));
+        // Control frames may come between fragments (RFC 6455, section 5.4), messages may not.
+        let messages = !connection.is_fragmenting();
+        let mut taken = Taken { items: [const { None }; BATCH], cost: 0, emptied: false };
+        let mut used = 0;
+        for slot in taken.items.iter_mut().take(count) {
+            let next = |item: &mut Outgoing| taken.cost < most && (messages || !item.is_message());
+            let Some(item) = queue.items.pop_front_if(next) else { break };
+            queue.octets -= item.octets();
+            taken.cost += item.cost();
+            *slot = Some(item);
+            used += 1;
+        }
+        taken.emptied = queue.items.is_empty();
+        if taken.emptied {
             queue.announced = false;
-            return Popped::Nothing;
-        };
-        queue.octets -= item.octets();
-        Popped::Item(item)
+        }
+        let own = if taken.emptied { 0 } else { self.own.load(Ordering::Relaxed).saturating_sub(used) };
+        self.own.store(own, Ordering::Relaxed);
+        taken
     }
 
     /// Whether the connection is to be dropped: that is done even if nothing can be sent.
@@ -322,5 +440,17 @@ impl Remote {
         queue.open = false;
         queue.octets = 0;
         queue.items = VecDeque::new();
+        self.own.store(0, Ordering::Relaxed);
+    }
+}
+
+impl Taken {
+    fn send(self, connection: &mut Connection) {
+        for item in self.items.into_iter().flatten() {
+            if let Err(error) = item.send(connection) {
+                // Checked before: open, room, and no fragments. Kept as a message in case a check is forgotten.
+                tracing::error!(%error, "a queued message could not be sent");
+            }
+        }
     }
 }

@@ -1,14 +1,15 @@
 //! What a callback does with its connection.
 
-use crate::api::handle::{Handle, Remote};
+use crate::api::handle::{Handle, HandleError, Remote};
 use crate::event_loop::mailbox::Mailbox;
 use crate::event_loop::slab::Key;
 use crate::event_loop::stream::{PeerAddr, Stream};
-use framewright::{CloseCode, Config, Message, Prepared, SendError, State, Stats};
+use framewright::{CloseCode, Config, Connection, Message, Prepared, SendError, State, Stats};
 use framewright_driver::Current;
 use std::cell::OnceCell;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// From this many octets on a message is written from where it lies, behind what waits, instead of being copied first: below,
 /// one contiguous write is cheaper than a vectored one.
@@ -18,6 +19,12 @@ pub(crate) const WRITE_THROUGH: usize = 16 << 10;
 ///
 /// What is sent is collected and written when all that has arrived is handled. Sending is refused, and nothing queued, when
 /// [`Config::high_water`] octets wait, or when the connection is closing.
+///
+/// What this thread has sent through handles of the connection comes before what it sends here. Where there is no room for all of
+/// that, sending here is refused with [`SendError::Full`], though [`is_writable`](Socket::is_writable) may have said that there
+/// is room; [`close`](Socket::close) takes its place behind it; [`fail`](Socket::fail) and [`abort`](Socket::abort) do not wait.
+/// While a message is being sent in fragments, a handle's messages wait for its end, and fragments, Pings and a Close frame go
+/// past them.
 pub struct Socket<'a, 'b, S> {
     current: &'a mut Current<'b, Stream>,
     own: &'a OwnParts<'a>,
@@ -36,6 +43,32 @@ pub(crate) struct OwnParts<'b> {
     pub(crate) mailbox: &'b Arc<Mailbox>,
     pub(crate) key: Key,
     pub(crate) id: u64,
+}
+
+impl OwnParts<'_> {
+    /// Sends what this thread has sent through handles, as far as there is room.
+    #[inline]
+    pub(crate) fn catch_up(&self, connection: &mut Connection, now: Instant) {
+        if let Some(remote) = self.remote.get()
+            && remote.has_own()
+        {
+            remote.send_own(connection, now);
+        }
+    }
+
+    /// Handles take nothing more if the connection does not.
+    pub(crate) fn close_handles(&self, connection: &Connection) {
+        if let Some(remote) = self.remote.get() {
+            remote.close_with(connection);
+        }
+    }
+
+    /// What has to be sent before a Close frame, and cannot be yet.
+    fn owing(&self, connection: &Connection) -> Option<&Remote> {
+        let remote = self.remote.get()?;
+        let owes = remote.has_own() && connection.state() == State::Open && !connection.is_fragmenting();
+        owes.then_some(remote)
+    }
 }
 
 impl<'a, 'b, S> Socket<'a, 'b, S> {
@@ -59,6 +92,7 @@ impl<'a, 'b, S> Socket<'a, 'b, S> {
     /// Those of [`Connection::send`](framewright::Connection::send): closed, full, or a fragmented message in progress.
     #[inline]
     pub fn send(&mut self, message: Message<'_>) -> Result<(), SendError> {
+        self.catch_up();
         if message.len() < WRITE_THROUGH {
             self.current.connection.send(message)
         } else {
@@ -88,6 +122,7 @@ impl<'a, 'b, S> Socket<'a, 'b, S> {
     /// # Errors
     /// As for [`send`](Socket::send).
     pub fn send_uncompressed(&mut self, message: Message<'_>) -> Result<(), SendError> {
+        self.catch_up();
         self.current.connection.send_uncompressed(message)
     }
 
@@ -96,6 +131,7 @@ impl<'a, 'b, S> Socket<'a, 'b, S> {
     /// # Errors
     /// Those of [`Connection::send_fragment`](framewright::Connection::send_fragment).
     pub fn send_fragment(&mut self, data: Message<'_>, last: bool) -> Result<(), SendError> {
+        self.catch_up();
         if data.len() < WRITE_THROUGH {
             self.current.connection.send_fragment(data, last)
         } else {
@@ -109,6 +145,7 @@ impl<'a, 'b, S> Socket<'a, 'b, S> {
     /// # Errors
     /// As for [`send`](Socket::send).
     pub fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), SendError> {
+        self.catch_up();
         self.current.connection.send_prepared(prepared)
     }
 
@@ -117,26 +154,46 @@ impl<'a, 'b, S> Socket<'a, 'b, S> {
     /// # Errors
     /// Those of [`Connection::ping`](framewright::Connection::ping).
     pub fn ping(&mut self, data: &[u8]) -> Result<(), SendError> {
+        self.catch_up();
         self.current.connection.ping(data)
     }
 
-    /// Starts the closing handshake. Messages still arrive until the peer has answered.
+    /// Starts the closing handshake. Messages still arrive until the peer has answered. If there is no room for what this thread
+    /// has sent through handles, it starts behind that.
     ///
     /// # Errors
     /// Those of [`Connection::close`](framewright::Connection::close).
     pub fn close(&mut self, code: Option<CloseCode>, reason: &str) -> Result<(), SendError> {
-        self.current.connection.close(code, reason)
+        self.catch_up();
+        let Some(remote) = self.own.owing(self.current.connection) else {
+            self.current.connection.close(code, reason)?;
+            self.own.close_handles(self.current.connection);
+            return Ok(());
+        };
+        remote.push_close(code, reason.to_owned()).map_err(|error| match error {
+            HandleError::CloseReason => SendError::CloseReason,
+            _ => SendError::Closed,
+        })
+    }
+
+    /// What this thread has sent through handles goes first.
+    #[inline]
+    fn catch_up(&mut self) {
+        self.own.catch_up(self.current.connection, self.current.now);
     }
 
     /// Ends the connection with this code, without waiting for the peer: for a peer that broke the application's rules (1003,
     /// 1008) or when the application cannot go on (1011).
     pub fn fail(&mut self, code: CloseCode, reason: &str) {
+        self.catch_up();
         self.current.connection.fail(self.current.now, code, reason);
+        self.own.close_handles(self.current.connection);
     }
 
     /// Drops the connection: no Close frame, nothing of what waits.
     pub fn abort(&mut self) {
         self.current.connection.abort(self.current.now);
+        self.own.close_handles(self.current.connection);
     }
 
     /// A handle that sends from any thread.

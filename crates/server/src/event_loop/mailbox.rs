@@ -4,6 +4,8 @@ use crate::api::decision::ErasedDecision;
 use crate::event_loop::slab::Key;
 use crate::event_loop::stream::{PeerAddr, Stream};
 use crate::guard::lock;
+use std::cell::Cell;
+use std::ptr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -36,7 +38,23 @@ impl std::fmt::Debug for Command {
     }
 }
 
+thread_local! {
+    /// The mailbox of the loop that this thread runs.
+    static HERE: Cell<*const Mailbox> = const { Cell::new(ptr::null()) };
+}
+
 impl Mailbox {
+    /// This thread runs the loop of this mailbox from now on.
+    pub(crate) fn enter(&self) {
+        HERE.set(self);
+    }
+
+    /// Whether this thread runs the loop of this mailbox.
+    #[inline]
+    pub(crate) fn is_here(&self) -> bool {
+        ptr::eq(HERE.get(), self)
+    }
+
     pub(crate) fn new(waker: mio::Waker) -> Mailbox {
         Mailbox { commands: Mutex::new(Some(Vec::new())), waker, load: AtomicUsize::new(0) }
     }
@@ -69,6 +87,10 @@ impl Mailbox {
 
     /// The loop has ended: takes nothing more, and gives back what was queued.
     pub(crate) fn close(&self) -> Vec<Command> {
+        if self.is_here() {
+            // Another may come to lie at the same place.
+            HERE.set(ptr::null());
+        }
         lock(&self.commands).take().unwrap_or_default()
     }
 

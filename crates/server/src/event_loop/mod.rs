@@ -130,6 +130,7 @@ impl EventLoop {
 
     /// Runs until the server has stopped.
     pub(crate) fn run(mut self) -> io::Result<()> {
+        self.context.mailbox.enter();
         let mut accept_again = Some(Duration::ZERO);
         loop {
             let wait = self.wait(accept_again);

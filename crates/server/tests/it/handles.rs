@@ -374,6 +374,13 @@ fn pings_and_a_close_of_a_handle_go_between_the_handlers_fragments() {
     assert!(!client.frame().fin);
     handle.ping([]).expect("open");
     assert_eq!(client.frame().opcode, OpCode::Ping);
+    // More of them than are sent in a turn.
+    for index in 0..5000_u32 {
+        handle.ping(index.to_be_bytes()).expect("room");
+    }
+    for index in 0..5000_u32 {
+        assert_eq!(client.frame().payload, index.to_be_bytes());
+    }
     handle.close(Some(CloseCode::NORMAL), "").expect("open");
     client.expect_close(1000);
 }
@@ -390,8 +397,8 @@ fn a_handle_that_is_used_inside_a_callback_does_not_block_it() {
     let server = TestServer::start(|builder| builder.route("/ws", scripted));
     let mut client = server.open("/ws");
     client.send_text("go");
-    client.expect_text("directly");
     client.expect_text("through the handle");
+    client.expect_text("directly");
     client.expect_close(1000);
     client.send_close(CloseCode::NORMAL, "");
     client.expect_end();
@@ -460,4 +467,190 @@ fn a_handler_that_sends_whenever_there_is_room_still_hears_a_close() {
     let mut events = std::iter::from_fn(|| seen.recv_timeout(DEADLINE).ok());
     assert!(events.any(|saw| matches!(saw, Saw::Close(_))), "its end is told");
     assert!(begun.elapsed() < DEADLINE, "the Close frame is heard while the handler sends");
+}
+
+/// What one thread sends to a connection arrives in the order of its calls, whichever way it takes.
+#[test]
+fn in_a_callback_a_handle_and_the_socket_send_in_the_order_of_the_calls() {
+    fn calls(socket: &mut framewright_server::Socket<'_, '_, ()>, long: &str) {
+        let handle = socket.handle();
+        handle.send_text("1").expect("open");
+        socket.send_text("2").expect("room");
+        handle.send_text("3").expect("open");
+        socket.ping(b"4").expect("room");
+        handle.ping(*b"5").expect("open");
+        socket.send_text(long).expect("room");
+        handle.send_text("7").expect("open");
+        socket.send_prepared(&Prepared::new(Message::Text("8"))).expect("room");
+        handle.send_text("9").expect("open");
+        socket.send_fragment(Message::Text("1"), false).expect("room");
+        handle.send_text("11").expect("open");
+        socket.send_fragment(Message::Text("0"), true).expect("room");
+        socket.send_uncompressed(Message::Text("12")).expect("room");
+    }
+    let (scripted, _seen) = Scripted::new();
+    let long = "6".repeat(20_000);
+    let sent = long.clone();
+    let scripted = scripted.open(|socket| calls(socket, "6")).message(move |socket, _| calls(socket, &sent));
+    let server = TestServer::start(|builder| builder.route("/ws", scripted));
+    let mut client = server.open("/ws");
+    for sixth in ["6", &long] {
+        for expected in ["1", "2", "3", "4", "5", sixth, "7", "8", "9"] {
+            let frame = client.frame();
+            assert_eq!(String::from_utf8_lossy(&frame.payload), expected);
+            assert_eq!(frame.opcode == OpCode::Ping, ["4", "5"].contains(&expected));
+        }
+        // The handle's message waits for the end of the fragmented one.
+        assert_eq!(client.message(), (OpCode::Text, b"10".to_vec()));
+        client.expect_text("11");
+        client.expect_text("12");
+        if sixth == "6" {
+            client.send_text("again");
+        }
+    }
+}
+
+#[test]
+fn in_a_callback_a_close_of_either_kind_has_its_place_among_what_is_sent() {
+    let (scripted, seen) = Scripted::new();
+    let scripted = scripted.message(|socket, message| {
+        let handle = socket.handle();
+        handle.send_text("first").expect("open");
+        match message {
+            Message::Text("socket") => socket.close(Some(CloseCode::NORMAL), "").expect("open"),
+            Message::Text("handle") => handle.close(Some(CloseCode::NORMAL), "").expect("open"),
+            Message::Text("fail") => socket.fail(CloseCode::POLICY_VIOLATION, "enough"),
+            _ => handle.abort().expect("open"),
+        }
+        assert!(socket.send_text("late").is_err(), "after {message:?}");
+        assert_eq!(handle.send_text("late"), Err(HandleError::Closed), "after {message:?}");
+    });
+    let server = TestServer::start(|builder| builder.route("/ws", scripted));
+    for (how, code) in [("socket", 1000), ("handle", 1000), ("fail", 1008)] {
+        let mut client = server.open("/ws");
+        client.send_text(how);
+        client.expect_text("first");
+        client.expect_close(code);
+        client.send_close(CloseCode::new(code).expect("a code"), "");
+        client.expect_end();
+    }
+    let mut client = server.open("/ws");
+    client.send_text("abort");
+    client.expect_gone();
+    let causes: Vec<_> = (0..4).map(|_| cause(&seen)).collect();
+    assert_eq!(causes[3], Some(Error::Aborted));
+}
+
+/// With a mark of a hundred octets.
+fn tiny_marks() -> Options {
+    let connection = Config { high_water: 100, low_water: 20, ..Config::default() };
+    Options { connection, ..Options::default() }
+}
+
+#[test]
+fn what_finds_no_room_behind_a_handles_messages_is_refused_and_a_close_waits_for_them() {
+    let (scripted, seen) = Scripted::new();
+    let (told, results) = mpsc::channel();
+    let scripted = scripted.message(move |socket, message| {
+        let handle = socket.handle();
+        socket.send_text(&"1".repeat(70)).expect("room");
+        handle.send_text("2".repeat(40)).expect("open");
+        handle.send_text("3".repeat(40)).expect("open");
+        let refused = socket.send_text("4");
+        if message == Message::Text("close") {
+            socket.close(Some(CloseCode::NORMAL), "").expect("open");
+            assert_eq!(handle.send_text("5"), Err(HandleError::Closed));
+        }
+        told.send(refused).expect("the test listens");
+    });
+    let server = TestServer::start(|builder| builder.route_with("/ws", tiny_marks(), scripted));
+    let mut client = server.open("/ws");
+    for message in ["go", "close"] {
+        client.send_text(message);
+        for (digit, len) in [("1", 70), ("2", 40), ("3", 40)] {
+            client.expect_text(&digit.repeat(len));
+        }
+        assert_eq!(next(&results), Err(framewright::SendError::Full));
+    }
+    client.expect_close(1000);
+    client.send_close(CloseCode::NORMAL, "");
+    client.expect_end();
+    assert_eq!(cause(&seen), None);
+}
+
+/// In a room everybody's messages go to everybody, through handles; whoever speaks gets an answer too, for which there is room.
+#[test]
+fn a_message_is_answered_though_its_loop_has_filled_the_queue_of_its_handle() {
+    let room = Arc::new(Mutex::new(Vec::<Handle>::new()));
+    let (scripted, _seen) = Scripted::new();
+    let members = Arc::clone(&room);
+    let scripted = scripted.open(move |socket| members.lock().expect("no panic").push(socket.handle()));
+    let scripted = scripted.message(move |socket, message| match message {
+        Message::Text("flood") => {
+            for handle in room.lock().expect("no panic").iter() {
+                while handle.send_binary(vec![7; LARGE]).is_ok() {}
+            }
+        }
+        message => socket.send(message).expect("room"),
+    });
+    let server = TestServer::start(|builder| builder.workers(1).route_with("/ws", small_marks(), scripted));
+    let (mut speaker, mut other) = (server.open("/ws"), server.open("/ws"));
+    speaker.send_text("flood");
+    for index in 0..100 {
+        other.send_text(&index.to_string());
+        speaker.send_text(&index.to_string());
+    }
+    for client in [&mut speaker, &mut other] {
+        let mut expected = 0;
+        while expected < 100 {
+            let frame = client.frame();
+            if frame.opcode == OpCode::Text {
+                assert_eq!(String::from_utf8_lossy(&frame.payload), expected.to_string());
+                expected += 1;
+            }
+        }
+    }
+    speaker.leave();
+    other.leave();
+}
+
+/// A queue is emptied a share at a time, so that one connection does not keep the loop from the others.
+#[test]
+fn handles_that_are_fed_without_end_leave_others_their_turns() {
+    let (scripted, _seen, handles) = handing();
+    let server =
+        TestServer::start(|builder| builder.workers(1).route("/ws", scripted).route("/echo", echo()));
+    let mut flooded: Vec<_> = (0..20).map(|_| server.open("/ws")).collect();
+    let handles: Vec<_> = (0..20).map(|_| next(&handles)).collect();
+    let over = Arc::new(AtomicBool::new(false));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let message = Prepared::new(Message::Binary(&[7; 1000]));
+            while !over.load(Ordering::Relaxed) {
+                for handle in &handles {
+                    let _ = handle.send_prepared(&message); // full now and then
+                }
+            }
+        });
+        for client in &mut flooded {
+            let over = &over;
+            scope.spawn(move || {
+                let mut target = vec![0; 64 << 10];
+                while !over.load(Ordering::Relaxed) && matches!(client.read_some(&mut target), Ok(1..)) {}
+            });
+        }
+        let mut neighbour = server.open("/echo");
+        for index in 0..100 {
+            neighbour.send_text(&index.to_string());
+            neighbour.expect_text(&index.to_string());
+        }
+        over.store(true, Ordering::Relaxed);
+        for handle in &handles {
+            handle.abort().expect("open");
+        }
+    });
+}
+
+fn echo() -> Scripted {
+    Scripted::echo().0
 }
