@@ -9,13 +9,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use common::{Answer, Client, Deflating, next, wait_until};
 use framewright::CloseCode;
-use framewright::frame::OpCode;
+use framewright::frame::{OpCode, encode_frame};
 use sha2::{Digest as _, Sha256};
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
+use std::time::{Duration, Instant};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_framewright");
 
@@ -664,4 +665,62 @@ fn other_requests_are_answered_with_what_is_wrong() {
     assert_eq!(answer.status, 200);
     assert!(answer.field("Content-Length").expect("a length").len() >= 4);
     client.expect_end();
+}
+
+/// Stops the program's process, or lets it go on.
+fn signal(program: &Program, name: &str) {
+    let status = Command::new("kill").args([name, &program.child.id().to_string()]).status();
+    assert!(status.expect("kill is there").success());
+}
+
+/// Whoever has closed the lid of a laptop, or runs in a container that was throttled, does not lose healthy peers.
+#[test]
+fn a_pong_behind_much_else_counts_though_the_process_was_stopped_beyond_its_deadline() {
+    // Until the machine is fast enough to be stopped in time.
+    let seconds = [0.3, 3.0, 20.0];
+    let tried = seconds.into_iter().any(|seconds: f64| {
+        let timeout = Duration::from_secs_f64(seconds);
+        let text = seconds.to_string();
+        let program = Program::echo(&[
+            "--keep-alive-interval",
+            &text,
+            "--keep-alive-timeout",
+            &text,
+            "--receive-buffer-size",
+            "16384",
+            "--workers",
+            "1",
+        ]);
+        let mut client = program.connect();
+        client.open("/ws");
+        let ping = client.frame();
+        let begun = Instant::now();
+        assert_eq!(ping.opcode, OpCode::Ping);
+        signal(&program, "-STOP");
+        if begun.elapsed() > timeout / 2 {
+            signal(&program, "-CONT");
+            return false;
+        }
+        let mut bytes = Vec::new();
+        for _ in 0..480 {
+            encode_frame(&mut bytes, true, OpCode::Pong, &[7; 100], Some([1, 2, 3, 4]));
+        }
+        encode_frame(&mut bytes, true, OpCode::Pong, &ping.payload, Some([1, 2, 3, 4]));
+        encode_frame(&mut bytes, true, OpCode::Text, b"still here", Some([1, 2, 3, 4]));
+        let mut writer = client.try_clone();
+        let (sent, all_sent) = mpsc::channel();
+        thread::spawn(move || {
+            writer.send(bytes);
+            let _ = sent.send(()); // the test may be over
+        });
+        thread::sleep(timeout);
+        // Where the kernel's buffers are too small for all of it there is nothing to see.
+        let arrived = all_sent.try_recv().is_ok();
+        signal(&program, "-CONT");
+        if arrived {
+            client.expect_text("still here");
+        }
+        true
+    });
+    assert!(tried, "a machine that needs ten seconds to stop a process");
 }
