@@ -894,9 +894,10 @@ fn write_part<T: Transport>(transport: &mut T, slices: &[IoSlice<'_>], mut len: 
 /// How many slices one write offers to the transport.
 const SLICES: usize = 8;
 
-/// The most bytes that a turn writes: a quarter of a millisecond of work. A long message that is written
+/// The most bytes that a turn writes: about a millisecond of work, and as much as a socket takes at
+/// once. With a quarter of it messages of 16 MiB cost 3 % more. A long message that is written
 /// through is offered whole, for what is not taken is copied; when the share is used up all of it is.
-const SHARE: usize = 1 << 20;
+const SHARE: usize = 4 << 20;
 
 /// A turn that moves as many bytes takes as long as many small ones.
 const BULK: usize = 64 << 10;

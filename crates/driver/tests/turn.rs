@@ -1018,14 +1018,14 @@ fn a_peer_that_takes_nothing_is_heard_though_it_was_idle_too() {
 }
 
 /// What one turn writes at most, a message that is written through aside.
-const TURN_WRITES: usize = 1 << 20;
+const TURN_WRITES: usize = 4 << 20;
 
 #[test]
 fn a_turn_writes_its_share_and_asks_for_another() {
     for role in ROLES {
         let mut bench = Bench::new(role, config());
         // Several slices: one that is handed over, between small ones.
-        let (small, large) = (vec![3; 1000], vec![5; 6 << 20]);
+        let (small, large) = (vec![3; 1000], vec![5; 18 << 20]);
         bench.turn.connection.send_binary(&small).expect("room");
         bench.turn.connection.send_owned(large.clone()).expect("room");
         let mut turns = 0;
@@ -1053,7 +1053,7 @@ fn a_turn_writes_its_share_and_asks_for_another() {
 #[test]
 fn a_connection_that_has_ended_is_left_when_its_last_share_is_written() {
     let mut bench = Bench::new(Role::Server, config());
-    bench.turn.connection.send_owned(vec![5; 4 << 20]).expect("room");
+    bench.turn.connection.send_owned(vec![5; 9 << 20]).expect("room");
     let close = bench.close_frame(1000);
     bench.arrive([Read::Bytes(close)]);
     let mut turns = 1;
@@ -1064,7 +1064,7 @@ fn a_connection_that_has_ended_is_left_when_its_last_share_is_written() {
     assert_eq!(bench.turn(), Next::Leave(Leave::Close));
     bench.assert_ended(1000, true, None);
     assert!(bench.transport.written.ends_with(&[0x88, 2, 0x03, 0xe8]), "the Close frame is last");
-    assert_eq!(bench.transport.written.len(), (4 << 20) + 10 + 4);
+    assert_eq!(bench.transport.written.len(), (9 << 20) + 10 + 4);
 }
 
 #[test]
@@ -1072,7 +1072,7 @@ fn many_small_requests_for_much_are_answered_a_share_at_a_time() {
     // The transport takes all it is offered: nothing else would stop the turn.
     let mut bench = Bench::new(Role::Server, config());
     let request = bench.frame(OpCode::Text, b"more");
-    bench.arrive([Read::Bytes(request.repeat(100))]);
+    bench.arrive([Read::Bytes(request.repeat(200))]);
     let long = vec![7; 64 << 10];
     let (mut answered, mut most) = (0, 0);
     let Bench { turn, transport, ready, lent, now, .. } = &mut bench;
@@ -1095,8 +1095,8 @@ fn many_small_requests_for_much_are_answered_a_share_at_a_time() {
             break;
         }
     }
-    assert_eq!(answered, 100);
-    assert_eq!(transport.written.len(), 100 * (long.len() + 10));
+    assert_eq!(answered, 200);
+    assert_eq!(transport.written.len(), 200 * (long.len() + 10));
     assert!(most <= TURN_WRITES + long.len() + 10, "{most} bytes in a turn");
 }
 
@@ -1106,11 +1106,11 @@ fn what_a_turn_leaves_unwritten_is_not_given_up_by_a_deadline() {
     for role in ROLES {
         let impatient = Config { write_timeout: Some(SECOND), ..config() };
         let mut bench = Bench::new(role, impatient);
-        bench.turn.connection.send_owned(vec![5; 4 << 20]).expect("room");
+        bench.turn.connection.send_owned(vec![5; 9 << 20]).expect("room");
         while bench.turn() == Next::Again {
             bench.later(10 * SECOND);
         }
         assert!(bench.turn.closure().is_none(), "{role:?}: {:?}", bench.turn.closure());
-        assert!(bench.transport.written.len() > 4 << 20);
+        assert!(bench.transport.written.len() > 9 << 20);
     }
 }
