@@ -39,6 +39,9 @@ pub(crate) struct Slot {
 /// When a connection has its next turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
+    /// With its next event, unless many others have theirs: it has had no turn since it is open, and nobody knows how much it
+    /// needs.
+    New,
     /// With its next event.
     First,
     /// From the list, when an event has come: it moves much.
@@ -78,7 +81,7 @@ impl Slot {
             route: RouteId::default(),
             attend: false,
             armed: None,
-            place: Place::First,
+            place: Place::New,
             counted,
         }
     }
@@ -154,6 +157,11 @@ impl Slot {
         }
     }
 
+    /// Whether the opening handshake is done.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open(_))
+    }
+
     /// See [`Turn::is_in_bulk`](framewright_driver::Turn::is_in_bulk).
     pub(crate) fn is_in_bulk(&self) -> bool {
         matches!(&self.phase, Phase::Open(open) if open.is_in_bulk())
@@ -161,7 +169,7 @@ impl Slot {
 
     /// A handle has queued something. Returns whether the connection is open.
     pub(crate) fn attend(&mut self) -> bool {
-        let is_open = matches!(self.phase, Phase::Open(_));
+        let is_open = self.is_open();
         self.attend |= is_open;
         is_open
     }

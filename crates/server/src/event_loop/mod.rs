@@ -3,6 +3,7 @@
 //! | a connection | has its turn |
 //! |---|---|
 //! | of which an event tells | at once |
+//! | the same, if it has had no turn since it is open, after a slice of time | from the list |
 //! | the same, if its last turn moved 64 KiB, or left something unsent or a large message incomplete | from the list |
 //! | with work left, with something queued by a handle, or with a deadline that has passed | from the list |
 //!
@@ -83,6 +84,8 @@ pub(crate) struct EventLoop {
     /// Emptied vectors, for their next use.
     batch: Vec<Command>,
     due: Vec<(Tick, Key)>,
+    /// From then on connections that are new have their turns from the list, in this round.
+    new_until: Instant,
     /// When the server stops at the latest, once it does.
     stop_at: Option<Instant>,
     /// Listening sockets that let nobody new in, and when they are closed.
@@ -115,6 +118,7 @@ impl EventLoop {
             events: Events::with_capacity(EVENTS),
             slots: Slab::new(),
             wheel: Wheel::new(context.now),
+            new_until: context.now,
             context,
             listeners,
             loops,
@@ -175,6 +179,7 @@ impl EventLoop {
 
     fn handle_events(&mut self) {
         let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        self.new_until = self.context.now + SLICE;
         for event in &events {
             match event.token() {
                 WAKER => {}
@@ -198,7 +203,8 @@ impl EventLoop {
             opening.ended |= read_closed;
         }
         match slot.place {
-            Place::First => self.take_turn(key),
+            Place::New if self.context.now >= self.new_until => self.list(key),
+            Place::New | Place::First => self.take_turn(key),
             Place::Last => self.list(key),
             Place::Listed => {}
         }
@@ -232,6 +238,7 @@ impl EventLoop {
     #[inline]
     fn take_turn(&mut self, key: Key) {
         let Some(slot) = self.slots.get_mut(key) else { return };
+        let was_new = slot.place == Place::New && !slot.is_open();
         let next = slot.turn(key, &mut self.context);
         self.context.now = Instant::now();
         match (slot.place, next) {
@@ -242,7 +249,8 @@ impl EventLoop {
                 self.listed.push_back(key);
             }
             (_, SlotNext::Wait) if slot.is_in_bulk() => slot.place = Place::Last,
-            (_, SlotNext::Wait) => slot.place = Place::First,
+            (_, SlotNext::Wait) if !was_new => slot.place = Place::First,
+            (_, SlotNext::Wait) => {}
         }
         if let Some(deadline) = slot.deadline() {
             slot.armed = Some(self.wheel.arm(key, slot.armed, deadline));
