@@ -2,6 +2,7 @@
 //! connection reads no clock: it is told the time.
 
 use super::Connection;
+use super::config::Config;
 use crate::error::{Error, Timeout};
 use std::time::{Duration, Instant};
 
@@ -99,7 +100,7 @@ impl Connection {
     pub(super) fn pong_is_due(&mut self, now: Instant, peer_reads: bool) {
         if self.timers.is_armed(Timer::Pong) {
             if peer_reads {
-                self.put_pong_off(now);
+                self.timers.arm_if(Timer::Pong, now, self.config.keep_alive_timeout);
             }
         } else if !self.holds_ping() {
             self.await_pong(now);
@@ -123,17 +124,19 @@ impl Connection {
     /// Any received frame, and any piece of one, shows that the peer is there. It may answer a Ping only behind what it is sending.
     #[inline]
     pub(super) fn frame_arrived(&mut self, now: Instant) {
-        if let Some(delay) = self.config.idle_timeout {
-            self.timers.arm(Timer::Idle, now, delay);
-        }
-        if self.timers.is_armed(Timer::Pong) {
-            self.put_pong_off(now);
+        if self.timers.is_either_armed(Timer::Idle, Timer::Pong) {
+            self.put_silence_off(now);
         }
     }
 
-    #[cold]
-    fn put_pong_off(&mut self, now: Instant) {
-        self.timers.arm_if(Timer::Pong, now, self.config.keep_alive_timeout);
+    #[inline(never)]
+    fn put_silence_off(&mut self, now: Instant) {
+        let Config { idle_timeout, keep_alive_timeout, .. } = *self.config;
+        for (timer, delay) in [(Timer::Idle, idle_timeout), (Timer::Pong, keep_alive_timeout)] {
+            if self.timers.is_armed(timer) {
+                self.timers.arm_if(timer, now, delay);
+            }
+        }
     }
 
     /// A Pong answers the Ping with its data and all before it (section 5.5.3). For those behind it the wait begins anew.
@@ -260,6 +263,12 @@ impl Timers {
     #[inline]
     pub(super) fn is_armed(&self, timer: Timer) -> bool {
         self.at[timer as usize] != NEVER
+    }
+
+    /// The same for two of them, in one comparison.
+    #[inline]
+    pub(super) fn is_either_armed(&self, one: Timer, other: Timer) -> bool {
+        self.at[one as usize] & self.at[other as usize] != NEVER
     }
 
     /// Puts the deadline off by whole milliseconds of `delay`, if there is one. One that comes to lie too far away is none.
