@@ -113,7 +113,7 @@ fn options(compress: Compress) -> Options {
 
 const LONGEST: u64 = 64 << 20;
 
-/// Our client, in either of its faces.
+/// Our client, with either of its APIs.
 struct Client {
     options: Options,
     /// `None`: the blocking one.

@@ -1,4 +1,4 @@
-//! A WebSocket client (RFC 6455, with RFC 7692), with two faces:
+//! A WebSocket client (RFC 6455, with RFC 7692), with two APIs:
 //!
 //! - [`blocking`]: calls that wait, and two halves for two threads.
 //! - [`event_loop`]: turns in a mio event loop of the caller's.

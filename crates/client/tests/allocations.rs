@@ -5,7 +5,7 @@
 #[path = "common/mod.rs"]
 mod common;
 
-use common::{DEADLINE, Face, Kind, Listener, Loop, Peer, plain, request, upload};
+use common::{AnyClient, DEADLINE, Kind, Listener, Loop, Peer, plain, request, upload};
 use framewright::{Config, Error, Message, Role};
 use framewright_client::{ConnectError, Options, blocking, event_loop};
 use framewright_testkit::endpoint::Seen;
@@ -27,7 +27,7 @@ fn most_allocated(
     kind: Kind,
     connection: Config,
     play: impl FnOnce(&mut Peer) + Send + 'static,
-    run: impl FnOnce(&mut dyn Face),
+    run: impl FnOnce(&mut dyn AnyClient),
 ) -> usize {
     let _profiler = dhat::Profiler::builder().testing().build();
     let server = Listener::with_receive_buffer(4 << 10).run(move |listener| {

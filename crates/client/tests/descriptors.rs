@@ -51,11 +51,11 @@ fn drop_everywhere(listener: &Listener) {
     let _ = client.turn(Instant::now() + SOON / 4);
     drop((client, peer));
     let (mut client, peer) = opened(listener);
-    let _ = common::Face::send_binary(&mut client, &vec![0; upload()]);
+    let _ = common::AnyClient::send_binary(&mut client, &vec![0; upload()]);
     drop((client, peer));
     // Closing, and closed but for the transport.
     let (mut client, peer) = opened(listener);
-    common::Face::start_close(&mut client, 1000, "").expect("an open connection");
+    common::AnyClient::start_close(&mut client, 1000, "").expect("an open connection");
     drop((client, peer));
     let (mut client, mut peer) = opened(listener);
     peer.script("close 1000");

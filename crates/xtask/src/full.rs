@@ -46,10 +46,10 @@ const PARTS: [Part; 9] = [
     Part { name: "stream-shared", arguments: &["autobahn", "server", "--stream", "--compress", "shared"] },
     Part {
         name: "blocking-takeover",
-        arguments: &["autobahn", "client", "--face", "blocking", "--compress", "takeover"],
+        arguments: &["autobahn", "client", "--api", "blocking", "--compress", "takeover"],
     },
-    Part { name: "mio-shared", arguments: &["autobahn", "client", "--face", "mio", "--compress", "shared"] },
-    Part { name: "mio-off", arguments: &["autobahn", "client", "--face", "mio", "--compress", "off"] },
+    Part { name: "mio-shared", arguments: &["autobahn", "client", "--api", "mio", "--compress", "shared"] },
+    Part { name: "mio-off", arguments: &["autobahn", "client", "--api", "mio", "--compress", "off"] },
     Part { name: "proxies", arguments: &["peers", "--part", "proxies"] },
     Part { name: "fuzz", arguments: &["fuzz-smoke", "--seconds", "300"] },
     Part { name: "soak", arguments: &["soak", "--minutes", "20"] },

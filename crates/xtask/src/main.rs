@@ -2,7 +2,7 @@
 //!
 //! | command | what it proves |
 //! |---|---|
-//! | `autobahn client` | both faces of the client pass the Autobahn testsuite, with each way to compress and without |
+//! | `autobahn client` | both APIs of the client pass the Autobahn testsuite, with each way to compress and without |
 //! | `autobahn server` | the echo server passes the Autobahn testsuite, with shared compression and with context takeover |
 //! | `browser` | the echo page works in a real browser, which exchanges compressed messages with the server |
 //! | `circles` | no source files of a crate depend on each other in a circle |

@@ -1,15 +1,15 @@
-//! What the tests over real sockets share: a server that plays a script, and one way to drive both faces of the client.
+//! What the tests over real sockets share: a server that plays a script, and one way to drive both APIs of the client.
 //!
 //! Every wait has a deadline, so that a test which would hang fails.
 
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
 
-mod face;
+mod any_client;
 mod peer;
 mod server;
 mod upload;
 
-pub(crate) use face::{Command, Face, Kind, Loop, owned, through_both_faces};
+pub(crate) use any_client::{AnyClient, Command, Kind, Loop, owned, through_both_apis};
 pub(crate) use peer::Peer;
 pub(crate) use server::{Listener, Server};
 pub(crate) use upload::upload;

@@ -1,6 +1,6 @@
 //! The closing handshake (RFC 6455, sections 5.5.1 and 7), begun by either side or by none.
 
-use crate::common::{DEADLINE, SOON, Server, plain, request, through_both_faces};
+use crate::common::{DEADLINE, SOON, Server, plain, request, through_both_apis};
 use framewright::{CloseCode, Config, Error, LimitExceeded, PeerMisbehaved, SendError, Timeout};
 use framewright_client::Options;
 use framewright_testkit::endpoint::Seen;
@@ -23,7 +23,7 @@ fn body(code: u16, reason: &str) -> Vec<u8> {
 //# status code it received.)
 #[test]
 fn the_servers_close_is_answered_once_and_its_end_of_the_transport_awaited() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         for (script, code, reason) in [
             ("close", None, ""),
             ("close 1000", Some(1000), ""),
@@ -53,7 +53,7 @@ fn the_servers_close_is_answered_once_and_its_end_of_the_transport_awaited() {
 // The wait for the server's end of the transport has its own end.
 #[test]
 fn a_server_that_does_not_end_the_transport_is_left_after_the_close_timeout() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let server = Server::open(|peer| {
             peer.script("close 1000");
             peer.expect(8, &body(1000, ""));
@@ -77,7 +77,7 @@ fn a_server_that_does_not_end_the_transport_is_left_after_the_close_timeout() {
 //# unexpectedly lost, the client MUST _Fail the WebSocket Connection_.
 #[test]
 fn a_transport_that_ends_without_a_close_frame_gives_1006_and_puts_none_on_the_wire() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         for script in
             ["", "text \"whole\"", "text \"a\" !fin", "binary \"part\" len=1000", "hex 88", "hex 81 7e 00"]
         {
@@ -101,7 +101,7 @@ fn a_transport_that_ends_without_a_close_frame_gives_1006_and_puts_none_on_the_w
 
 #[test]
 fn a_reset_gives_1006_too() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let server = Server::open(|peer| {
             peer.expect_text("hello");
             peer.reset();
@@ -117,7 +117,7 @@ fn a_reset_gives_1006_too() {
 
 #[test]
 fn a_server_that_never_answers_a_close_is_left_after_the_close_timeout() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let server = Server::open(|peer| {
             peer.expect_close(1001);
             peer.expect_end();
@@ -137,7 +137,7 @@ fn a_server_that_never_answers_a_close_is_left_after_the_close_timeout() {
 // Neither are octets an answer.
 #[test]
 fn a_server_that_only_talks_after_our_close_is_left_after_the_close_timeout() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let server = Server::open(|peer| {
             peer.expect_close(1000);
             let until = Instant::now() + DEADLINE;
@@ -161,7 +161,7 @@ fn a_server_that_only_talks_after_our_close_is_left_after_the_close_timeout() {
 
 #[test]
 fn what_follows_the_servers_close_is_ignored() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         for late in [
             "text \"late\"",
             "close 1001 \"again\"",
@@ -187,7 +187,7 @@ fn what_follows_the_servers_close_is_ignored() {
 
 #[test]
 fn two_closes_that_cross_end_cleanly() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let (open, is_open) = mpsc::channel::<()>();
         let (sent, is_sent) = mpsc::channel::<()>();
         let server = Server::open(move |peer| {
@@ -216,7 +216,7 @@ fn two_closes_that_cross_end_cleanly() {
 // Conformance 72.
 #[test]
 fn messages_still_arrive_between_our_close_and_the_servers() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let server = Server::open(|peer| {
             peer.expect_close(1000);
             // A Ping after our Close gets no Pong: nothing may follow a Close.
@@ -238,7 +238,7 @@ fn messages_still_arrive_between_our_close_and_the_servers() {
 // Conformance 71, 90, 91.
 #[test]
 fn a_close_that_is_not_one_fails_the_connection() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let codes = [0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535];
         let codes = codes.map(|code| (format!("close {code}"), PeerMisbehaved::InvalidCloseCode(code)));
         let others = [
@@ -266,7 +266,7 @@ fn a_close_that_is_not_one_fails_the_connection() {
 // A fault after our own Close: no second one is sent.
 #[test]
 fn a_fault_in_the_closing_handshake_puts_no_second_close_on_the_wire() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         for script in ["op 3", "text \"\\xff\"", "close 1005", "text \"a\" mask"] {
             let server = Server::open(move |peer| {
                 peer.expect_close(1000);
@@ -284,7 +284,7 @@ fn a_fault_in_the_closing_handshake_puts_no_second_close_on_the_wire() {
 
 #[test]
 fn every_code_that_may_travel_is_sent_and_received() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         for code in
             [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999]
         {
@@ -326,7 +326,7 @@ fn the_blocking_client_closes_in_one_call() {
 // Reset by a client that had read the header only, it never got to read why.
 #[test]
 fn a_server_that_writes_a_message_too_large_at_full_speed_reads_that_it_is() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         for len in [17_000_000_usize, 32 << 20] {
             let server = Server::open(move |peer| {
                 peer.send([0x82, 127]);

@@ -1,6 +1,6 @@
 //! permessage-deflate (RFC 7692) as a client negotiates and uses it.
 
-use crate::common::{Command, Face as _, Kind, Loop, Server, plain, request, through_both_faces};
+use crate::common::{AnyClient as _, Command, Kind, Loop, Server, plain, request, through_both_apis};
 use framewright::deflate::{ClientWindow, DeflateConfig, DeflateOffer, WindowBits};
 use framewright::{Config, Error, LimitExceeded, Message, PeerMisbehaved, SendError};
 use framewright_client::{ConnectError, Options};
@@ -32,7 +32,7 @@ fn answer(value: &str) -> String {
 // Conformance 103 to 109.
 #[test]
 fn an_answer_that_the_offer_does_not_allow_fails() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let small = DeflateOffer { server_max_window_bits: Some(bits(10)), ..PLAIN_OFFER };
         let limited =
             DeflateOffer { client_max_window_bits: Some(ClientWindow::AtMost(bits(12))), ..PLAIN_OFFER };
@@ -79,7 +79,7 @@ fn long() -> String {
 // Conformance 100, 106, 109, 113 to 117.
 #[test]
 fn messages_are_compressed_and_inflated_as_was_agreed_on() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let any = DeflateOffer { client_max_window_bits: Some(ClientWindow::Any), ..PLAIN_OFFER };
         let default = Options::default().compression[0];
         for (offer, extensions, takeover, window) in [
@@ -161,7 +161,7 @@ fn fails(kind: Kind, config: Config, stream: Vec<u8>, cause: &Error) {
 #[test]
 fn what_is_not_a_compressed_message_fails_the_connection() {
     use framewright::frame::OpCode;
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         for (source, cause) in [
             ("ping rsv1", PeerMisbehaved::MisplacedRsv1(OpCode::Ping)),
             ("close 1000 rsv1", PeerMisbehaved::MisplacedRsv1(OpCode::Close)),
@@ -197,7 +197,7 @@ pub(crate) fn bomb(mib: usize) -> Vec<u8> {
 // Conformance 120.
 #[test]
 fn a_decompression_bomb_ends_at_the_limit() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let limit = 1 << 20;
         let config = Config { max_message: limit, ..Config::default() };
         let cause = LimitExceeded::MessageTooLarge { announced: limit + 1, limit };
@@ -211,7 +211,7 @@ fn a_decompression_bomb_ends_at_the_limit() {
 
 #[test]
 fn compression_is_offered_by_default_and_a_server_need_not_take_it() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let server = Server::open(|peer| {
             let offer = "permessage-deflate; server_no_context_takeover; client_no_context_takeover; \
                          client_max_window_bits, \
@@ -238,7 +238,7 @@ fn similar(number: usize) -> String {
 #[test]
 fn a_server_that_ignores_what_it_is_asked_for_is_understood_by_default() {
     const MESSAGES: usize = 1000;
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let server = Server::start(move |peer| {
             // We compress without takeover, as we have offered: this server does not know the word, and is content.
             peer.upgrade_deflating("permessage-deflate", Inflation::new(false, 1 << 15));

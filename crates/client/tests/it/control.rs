@@ -1,6 +1,6 @@
 //! Pings, Pongs and silence (RFC 6455, sections 5.5.2 and 5.5.3).
 
-use crate::common::{Command, LATER, SOON, Server, plain, request, through_both_faces};
+use crate::common::{Command, LATER, SOON, Server, plain, request, through_both_apis};
 use framewright::{Config, Error, Timeout};
 use framewright_client::Options;
 use framewright_testkit::endpoint::Seen;
@@ -12,7 +12,7 @@ use std::time::Duration;
 //# response, unless it already received a Close frame.
 #[test]
 fn a_ping_is_answered_with_its_own_payload() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let server = Server::open(|peer| {
             for payload in ["", "p", &"x".repeat(125)] {
                 peer.script(&format!("ping \"{payload}\""));
@@ -34,7 +34,7 @@ fn a_ping_is_answered_with_its_own_payload() {
 // Conformance 78.
 #[test]
 fn pongs_that_nobody_asked_for_do_no_harm() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let server = Server::open(|peer| {
             peer.script("pong; pong \"never asked\"");
             peer.expect(9, b"one");
@@ -64,7 +64,7 @@ fn keep_alive() -> Options {
 // A stale Pong is no answer to a keep-alive Ping.
 #[test]
 fn only_the_matching_pong_keeps_the_connection_alive() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let server = Server::open(|peer| {
             let ping = peer.frame();
             assert_eq!(ping.header.opcode, 9);
@@ -83,7 +83,7 @@ fn only_the_matching_pong_keeps_the_connection_alive() {
 
 #[test]
 fn a_server_that_stops_answering_pings_is_left_with_an_error_of_its_own() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let server = Server::open(|peer| {
             for _ in 0..3 {
                 let ping = peer.frame();
@@ -110,7 +110,7 @@ fn a_server_that_stops_answering_pings_is_left_with_an_error_of_its_own() {
 
 #[test]
 fn a_server_from_which_nothing_comes_is_left_after_the_idle_timeout() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let server = Server::open(|peer| {
             peer.expect_text("hello");
             peer.expect_close(1001);
@@ -127,7 +127,7 @@ fn a_server_from_which_nothing_comes_is_left_after_the_idle_timeout() {
 
 #[test]
 fn a_message_that_trickles_in_is_cut_off_by_its_own_timeout() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let server = Server::open(|peer| {
             peer.script("binary len=1000");
             while peer.wire.is_empty() {

@@ -1,7 +1,7 @@
 //! Deadlines and what has come: an application that looks rarely, or never waits, gets what has arrived, and is told of a server that is
 //! gone.
 
-use crate::common::{DEADLINE, LATER, SOON, Server, plain, request, through_both_faces};
+use crate::common::{DEADLINE, LATER, SOON, Server, plain, request, through_both_apis};
 use framewright::{CloseCode, Config, Error, Message, Timeout};
 use framewright_client::Options;
 use framewright_client::blocking::{Client, ReceiveError};
@@ -66,7 +66,7 @@ fn a_client_that_never_waits_receives_what_comes_one_by_one() {
 // The deadline was looked at before what had come.
 #[test]
 fn a_closing_handshake_that_the_server_has_completed_in_time_is_clean_however_late_the_application_looks() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let server = Server::open(|peer| {
             peer.expect_close(1000);
             peer.script("text \"last words\"; close 1000");

@@ -2,7 +2,7 @@
 //! behind it.
 
 use crate::common::{
-    Command, DEADLINE, Kind, Listener, Loop, SOON, Server, plain, request, through_both_faces, upload,
+    Command, DEADLINE, Kind, Listener, Loop, SOON, Server, plain, request, through_both_apis, upload,
 };
 use framewright::Config;
 use framewright_client::Options;
@@ -39,7 +39,7 @@ fn a_client_dropped_in_the_opening_handshake_ends_the_transport() {
 
 #[test]
 fn a_client_dropped_while_open_or_closing_ends_the_transport_without_a_word() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         for closing in [false, true] {
             let server = Server::open(move |peer| {
                 peer.expect_text("hello");
@@ -61,7 +61,7 @@ fn a_client_dropped_while_open_or_closing_ends_the_transport_without_a_word() {
 
 #[test]
 fn a_client_dropped_inside_a_frame_sends_nothing_behind_it() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let len = upload();
         let (dropped, is_dropped) = std::sync::mpsc::channel::<()>();
         let server = Server::taking_little(move |peer| {

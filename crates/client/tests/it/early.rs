@@ -1,7 +1,7 @@
 //! Frames around the end of the opening handshake: none of ours before the server's answer, and the server's first ones however
 //! they come (RFC 6455, section 4.1).
 
-use crate::common::{DEADLINE, Face, Listener, Loop, SOON, Server, plain, request, through_both_faces};
+use crate::common::{AnyClient, DEADLINE, Listener, Loop, SOON, Server, plain, request, through_both_apis};
 use framewright::Role;
 use framewright_testkit::endpoint::Seen;
 use framewright_testkit::script;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// What the server sends right behind its answer.
 const EARLY: &str = "text \"first\"; ping \"p\"; binary \"x\" * 300; text \"l\" !fin; cont \"ast\"";
 
-fn expect_early(client: &mut dyn Face) {
+fn expect_early(client: &mut dyn AnyClient) {
     client.expect_text("first");
     assert_eq!(client.next(), Some(Seen::Ping(b"p".to_vec())));
     assert_eq!(client.next(), Some(Seen::Binary(vec![b'x'; 300])));
@@ -22,7 +22,7 @@ fn expect_early(client: &mut dyn Face) {
 // Every split, whether the kernel joins the two pieces or not.
 #[test]
 fn frames_that_come_with_the_answer_are_delivered_in_order_at_every_split() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let server = Listener::bind().run(|listener| {
             let mut at = 0;
             let mut end = 1;
@@ -56,7 +56,7 @@ fn frames_that_come_with_the_answer_are_delivered_in_order_at_every_split() {
 // All there will ever be, in one segment, and then the end.
 #[test]
 fn a_whole_conversation_in_the_segment_of_the_answer_is_delivered() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         for (end, clean) in [("close 1000 \"bye\"", true), ("", false)] {
             let server = Server::start(move |peer| {
                 let frames = script::bytes(Role::Server, &format!("{EARLY}; {end}"));
@@ -96,7 +96,7 @@ fn an_end_of_the_stream_that_came_with_the_answer_is_seen_behind_many_frames() {
     assert_eq!(client.rest().len(), MESSAGES + 1);
     drop(sending.join().expect("no panic"));
 
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         for _ in 0..10 {
             let server = Server::start(move |peer| {
                 peer.send([peer.answer("").as_bytes(), &frames()].concat());
@@ -116,7 +116,7 @@ fn an_end_of_the_stream_that_came_with_the_answer_is_seen_behind_many_frames() {
 //# wait for a response from the server before sending any further data.
 #[test]
 fn nothing_can_be_sent_before_the_server_has_answered() {
-    // The blocking face has no client before that.
+    // The blocking API has no client before that.
     let listener = Listener::bind();
     let mut client = Loop::start(request(listener.addr()), &plain()).expect("a request");
     assert!(client.client.socket(Instant::now(), &mut client.buffers).is_none());

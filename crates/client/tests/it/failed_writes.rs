@@ -1,7 +1,7 @@
 //! A write that fails ends one direction: what the server has said before is still received, and what was not sent is not told as sent.
 
 use crate::common::{
-    DEADLINE, Face, Kind, LATER, Loop, Server, owned, plain, request, through_both_faces, upload,
+    AnyClient, DEADLINE, Kind, LATER, Loop, Server, owned, plain, request, through_both_apis, upload,
 };
 use framewright::{Closure, Config, Error, SendError, Timeout};
 use framewright_client::blocking::{Client, ReceiveError};
@@ -59,7 +59,7 @@ fn assert_refused(seen: &[Seen]) {
 // What had been received was dropped with the connection: the reason why an upload failed was lost.
 #[test]
 fn an_upload_that_the_server_refuses_and_resets_ends_with_what_the_server_has_said() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let server = refusing();
         let mut client = kind.connect(request(server.addr()), &without_close_timeout()).expect("it accepts");
         let outcome = client.send_binary(&vec![7; upload()]);
@@ -73,7 +73,7 @@ fn an_upload_that_the_server_refuses_and_resets_ends_with_what_the_server_has_sa
 // The end of the stream was read while the upload went on, before the Close was decoded, and waited for once more behind it.
 #[test]
 fn an_end_of_the_stream_that_was_read_ahead_is_not_waited_for_again() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let server = Server::taking_little(|peer| {
             peer.wait_for(10_000);
             peer.script("text \"too long\"; close 1009");
@@ -118,7 +118,7 @@ fn a_receiving_half_is_told_why_the_upload_of_the_other_half_was_refused() {
 
 #[test]
 fn what_came_before_a_small_write_failed_is_received() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let server = leaving("text \"bye\"; close 1008 \"policy\"");
         let mut client = kind.connect(request(server.addr()), &plain()).expect("an open connection");
         client.send_text("hello").expect("an open connection");
@@ -215,7 +215,7 @@ fn a_send_to_a_server_that_closes_and_reads_nothing_fails_and_the_end_is_not_cle
 // What the server had said before it took nothing more was dropped with the connection, though the transport stood.
 #[test]
 fn a_server_that_takes_nothing_any_more_is_heard_all_the_same() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let (gone, is_gone) = mpsc::channel::<()>();
         let server = Server::taking_little(move |peer| {
             peer.wait_for(10_000);
@@ -277,5 +277,5 @@ fn a_server_that_reads_a_little_all_the_time_outlives_the_write_timeout() {
         }
         in_time
     };
-    through_both_faces(|kind| assert!((0..5).any(|_| lives(kind)), "this machine is too busy"));
+    through_both_apis(|kind| assert!((0..5).any(|_| lives(kind)), "this machine is too busy"));
 }

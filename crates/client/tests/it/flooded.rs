@@ -1,6 +1,8 @@
 //! Servers that send without end: what has a deadline keeps it.
 
-use crate::common::{DEADLINE, Face, Loop, Peer, SOON, Server, plain, request, through_both_faces, upload};
+use crate::common::{
+    AnyClient, DEADLINE, Loop, Peer, SOON, Server, plain, request, through_both_apis, upload,
+};
 use framewright::{CloseCode, Closure, Config, Error, SendError, Timeout};
 use framewright_client::blocking::ReceiveError;
 use framewright_client::{Options, blocking, event_loop};
@@ -20,7 +22,7 @@ fn flood() -> Server<()> {
 }
 
 /// The end, behind everything that comes before.
-fn end(client: &mut dyn Face) -> Closure {
+fn end(client: &mut dyn AnyClient) -> Closure {
     let closure = std::iter::from_fn(|| client.next()).find_map(|seen| match seen {
         Seen::Closed(closure) => Some(closure),
         _ => None,
@@ -37,7 +39,7 @@ fn options() -> Options {
 
 #[test]
 fn the_close_timeout_ends_a_closing_handshake_while_messages_keep_coming() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let server = flood();
         let mut client = kind.connect(request(server.addr()), &options()).expect("an open connection");
         client.start_close(1000, "").expect("an open connection");
@@ -82,7 +84,7 @@ fn a_wait_for_a_message_ends_while_pongs_keep_coming() {
 
 #[test]
 fn the_message_timeout_ends_a_message_that_is_never_finished_while_pongs_keep_coming() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         // So small that the client never comes to the end of them, and so large that it soon has read much.
         let server = flood_of_pongs("text !fin \"a\"", 16);
         let connection = Config { message_timeout: Some(SOON), ..Config::default() };

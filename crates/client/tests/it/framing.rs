@@ -1,7 +1,7 @@
 //! Frames that a server must not send, or not send that many of (RFC 6455, sections 5, 8.1 and 10.4): the connection fails with
 //! the right code, the server is told, and nothing follows.
 
-use crate::common::{Kind, Server, plain, request, through_both_faces};
+use crate::common::{Kind, Server, plain, request, through_both_apis};
 use framewright::frame::OpCode;
 use framewright::{Closure, Config, Delivery, Error, LimitExceeded, PeerMisbehaved};
 use framewright_client::Options;
@@ -43,7 +43,7 @@ fn fails_with(kind: Kind, options: &Options, script: &'static str, cause: Error)
 //# frame.
 #[test]
 fn a_masked_frame_of_any_type_fails_the_connection() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         for script in [
             "text \"a\" mask",
             "binary mask",
@@ -61,7 +61,7 @@ fn a_masked_frame_of_any_type_fails_the_connection() {
 // Conformance 57.
 #[test]
 fn a_reserved_bit_that_nobody_agreed_on_fails_the_connection() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         for (script, bits) in [
             ("text \"a\" rsv1", 4),
             ("binary rsv2", 2),
@@ -79,7 +79,7 @@ fn a_reserved_bit_that_nobody_agreed_on_fails_the_connection() {
 // Conformance 58.
 #[test]
 fn a_reserved_opcode_fails_the_connection() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         for (script, opcode) in [
             ("op 3", 3),
             ("op 4 \"data\"", 4),
@@ -100,7 +100,7 @@ fn a_reserved_opcode_fails_the_connection() {
 // Conformance 64, 70.
 #[test]
 fn a_fragmented_or_oversized_control_frame_fails_the_connection() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         fails(kind, "ping \"a\" !fin", PeerMisbehaved::FragmentedControl(OpCode::Ping));
         fails(kind, "pong !fin; cont", PeerMisbehaved::FragmentedControl(OpCode::Pong));
         fails(kind, "close 1000 !fin", PeerMisbehaved::FragmentedControl(OpCode::Close));
@@ -113,7 +113,7 @@ fn a_fragmented_or_oversized_control_frame_fails_the_connection() {
 // Conformance 67, 69.
 #[test]
 fn a_continuation_outside_a_message_or_a_message_inside_another_one_fails_the_connection() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         for script in ["cont \"a\"", "cont !fin", "text \"a\" !fin; cont \"b\"; cont \"c\""] {
             fails(kind, script, PeerMisbehaved::UnexpectedContinuation);
         }
@@ -128,7 +128,7 @@ fn a_continuation_outside_a_message_or_a_message_inside_another_one_fails_the_co
 // Conformance 59, 60.
 #[test]
 fn a_length_that_is_not_minimal_or_has_its_top_bit_set_fails_the_connection() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         for (script, len) in [
             ("binary form=16", 0),
             ("text \"x\" * 125 form=16", 125),
@@ -151,7 +151,7 @@ fn a_length_that_is_not_minimal_or_has_its_top_bit_set_fails_the_connection() {
 // Conformance 96.
 #[test]
 fn a_declared_length_over_the_limit_fails_the_connection_before_its_payload_comes() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let limit = 16 << 20;
         let frame = |announced| Error::Limit(LimitExceeded::FrameTooLarge { announced, limit });
         for (script, announced) in [
@@ -174,7 +174,7 @@ fn a_declared_length_over_the_limit_fails_the_connection_before_its_payload_come
 //# endpoint MUST _Fail the WebSocket Connection_.
 #[test]
 fn text_that_is_not_utf_8_fails_the_connection_with_1007() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         for script in [
             "text \"\\xff\"",
             "text \"ok\" hex \"c3 28\"",
@@ -196,7 +196,7 @@ fn text_that_is_not_utf_8_fails_the_connection_with_1007() {
 // Conformance 96.
 #[test]
 fn endless_fragments_end_at_the_limits() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let options = |connection| Options { connection, ..plain() };
         let few = options(Config { small_frame_budget: 100, ..Config::default() });
         let budget = || Error::Limit(LimitExceeded::SmallFrames { limit: 100 });
@@ -215,7 +215,7 @@ fn endless_fragments_end_at_the_limits() {
 
 #[test]
 fn what_came_before_a_fault_is_delivered_and_nothing_behind_it() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let script = "text \"one\"; ping \"p\"; binary \"two\"; op 3; text \"never\"; ping";
         let server = Server::open(move |peer| {
             peer.script(script);
@@ -239,7 +239,7 @@ fn what_came_before_a_fault_is_delivered_and_nothing_behind_it() {
 // Conformance 65, 66, 68.
 #[test]
 fn messages_in_any_number_of_fragments_and_reads_arrive_whole() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let server = Server::open(|peer| {
             let script = "text \"Hel\" !fin; ping \"between\"; cont !fin; cont \"lo \\u{2708}\"; binary \"x\" * 200; text";
             for octet in framewright_testkit::script::bytes(framewright::Role::Server, script) {
@@ -262,7 +262,7 @@ fn messages_in_any_number_of_fragments_and_reads_arrive_whole() {
 
 #[test]
 fn messages_of_every_length_form_arrive() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         const LENGTHS: [usize; 9] = [0, 1, 125, 126, 127, 65535, 65536, 300_000, 4 << 20];
         let server = Server::open(|peer| {
             for len in LENGTHS {
@@ -285,7 +285,7 @@ fn messages_of_every_length_form_arrive() {
 // Conformance 66: constant memory however large the message.
 #[test]
 fn a_message_can_be_delivered_in_chunks() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let server = Server::open(|peer| {
             peer.script("text \"caf\" hex \"c3\" !fin; ping; cont hex \"a9\"; binary \"x\" * 300000; text");
             peer.expect(10, b"");

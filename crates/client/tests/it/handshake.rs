@@ -1,7 +1,7 @@
 //! The server's answer to the opening handshake (RFC 6455, section 4.1): what is not right fails it, and nothing is sent behind the
 //! request.
 
-use crate::common::{Kind, LATER, Server, plain, request, through_both_faces};
+use crate::common::{Kind, LATER, Server, plain, request, through_both_apis};
 use framewright::handshake::HeadLimits;
 use framewright_client::{ClientRequest, ConnectError, Options, ResponseError};
 use std::time::{Duration, Instant};
@@ -70,7 +70,7 @@ fn opens(kind: Kind, request: impl FnOnce(ClientRequest) -> ClientRequest, answe
 // Conformance 19.
 #[test]
 fn an_answer_that_is_no_101_is_returned_with_its_fields_and_its_body() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         for (head, status, minor) in [
             ("HTTP/1.1 200 OK", 200, 1),
             ("HTTP/1.1 301 Moved", 301, 1),
@@ -102,7 +102,7 @@ fn an_answer_that_is_no_101_is_returned_with_its_fields_and_its_body() {
 
 #[test]
 fn of_a_long_body_64_kib_are_kept() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         for framing in ["Content-Length: 10000000\r\n", "Transfer-Encoding: chunked\r\n", ""] {
             let chunked = framing.starts_with("Transfer");
             let server = Server::start(move |peer| {
@@ -123,7 +123,7 @@ fn of_a_long_body_64_kib_are_kept() {
 // Conformance 20, 21.
 #[test]
 fn a_101_that_upgrades_to_something_else_or_to_nothing_fails() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let [upgrade, connection, accept] = RIGHT;
         fails(kind, &switching(&[connection, accept]), ResponseError::MissingUpgrade);
         for wrong in ["h2c", "websockets", "websocket/13", "web socket"] {
@@ -141,7 +141,7 @@ fn a_101_that_upgrades_to_something_else_or_to_nothing_fails() {
 // Conformance 22, 48.
 #[test]
 fn a_sec_websocket_accept_that_does_not_answer_the_key_fails() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let [upgrade, connection, _] = RIGHT;
         fails(kind, &switching(&[upgrade, connection]), ResponseError::MissingAccept);
         for wrong in ["", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "ACCEPTA", "ACCEPT=", "\"ACCEPT\""] {
@@ -159,7 +159,7 @@ fn a_sec_websocket_accept_that_does_not_answer_the_key_fails() {
 // Base64 knows two cases.
 #[test]
 fn a_sec_websocket_accept_in_another_letter_case_fails() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let server = Server::start(|peer| {
             let flip = |c: char| {
                 if c.is_ascii_lowercase() { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() }
@@ -177,7 +177,7 @@ fn a_sec_websocket_accept_in_another_letter_case_fails() {
 // Conformance 20, 21, 22, 132, 144.
 #[test]
 fn an_answer_may_say_it_in_other_words() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let [upgrade, connection, accept] = RIGHT;
         for answer in [
             switching(&[
@@ -206,7 +206,7 @@ fn an_answer_may_say_it_in_other_words() {
 // Conformance 23.
 #[test]
 fn an_extension_that_was_not_offered_fails() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         for value in ["permessage-deflate", "x-webkit-deflate-frame", "foo; bar=1"] {
             let answer = with(&format!("Sec-WebSocket-Extensions: {value}"));
             let error = answered(kind, |request| request, &answer);
@@ -224,7 +224,7 @@ fn a_subprotocol_that_was_not_offered_fails() {
             .and_then(|request| request.with_subprotocol("chat.v1"))
             .expect("tokens")
     };
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let answer = |value: &str| with(&format!("Sec-WebSocket-Protocol: {value}"));
         fails(kind, &answer("chat.v1"), ResponseError::SubprotocolNotOffered);
         for wrong in ["chat.v3", "CHAT.V1", "chat"] {
@@ -245,7 +245,7 @@ fn a_subprotocol_that_was_not_offered_fails() {
 // Conformance 9.
 #[test]
 fn a_status_line_that_is_none_fails() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let other = |start: &str| switching(&RIGHT).replace("HTTP/1.1 101 Switching Protocols", start);
         fails(kind, &other("HTTP/1.0 101 Switching Protocols"), ResponseError::UpgradeInHttp10);
         fails(kind, &other("HTTP/2.0 101 Switching Protocols"), ResponseError::HttpVersionNotSupported);
@@ -263,7 +263,7 @@ fn a_status_line_that_is_none_fails() {
 // Conformance 96.
 #[test]
 fn an_endless_answer_ends_at_the_limits() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let head = |limit| ResponseError::HeadTooLong { limit };
         let limits = HeadLimits::default();
         for (start, piece, expected) in [
@@ -289,7 +289,7 @@ fn an_endless_answer_ends_at_the_limits() {
 // Conformance 126 to 131.
 #[test]
 fn field_lines_that_are_none_fail() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         for (line, expected) in [
             ("X: a\u{0}b", ResponseError::InvalidFieldValue),
             ("X: a\rb", ResponseError::BareCr),
@@ -306,7 +306,7 @@ fn field_lines_that_are_none_fail() {
 
 #[test]
 fn a_server_that_leaves_before_its_answer_is_complete_is_an_error_at_once() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let whole = switching(&RIGHT);
         for (part, reset) in [
             ("", false),
@@ -344,7 +344,7 @@ fn a_server_that_leaves_before_its_answer_is_complete_is_an_error_at_once() {
 
 #[test]
 fn a_server_that_accepts_and_never_answers_is_left_at_the_handshake_timeout() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         for part in [
             "",
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: web",
@@ -374,7 +374,7 @@ fn a_server_that_accepts_and_never_answers_is_left_at_the_handshake_timeout() {
 // The deadline is absolute.
 #[test]
 fn an_answer_that_trickles_in_does_not_put_off_the_handshake_timeout() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let server = Server::start(move |peer| {
             peer.send("HTTP/1.1 101 ");
             while peer.try_send("x").is_ok() {

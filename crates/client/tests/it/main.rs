@@ -1,4 +1,4 @@
-//! The client as its server and its application see it: over real sockets, through both of its faces.
+//! The client as its server and its application see it: over real sockets, through both of its APIs.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,6 +1,6 @@
 //! What the client asks for (RFC 6455, section 4.1): the request on the wire, and what is refused before there is one.
 
-use crate::common::{Kind, Listener, Server, plain, request, through_both_faces};
+use crate::common::{Kind, Listener, Server, plain, request, through_both_apis};
 use framewright::handshake::{FieldName, FieldValue};
 use framewright_client::{ClientRequest, ConnectError, Options};
 
@@ -64,7 +64,7 @@ fn what_cannot_be_asked_for_is_refused_before_any_io() {
 // Conformance 2, 3, 9 to 14, 16.
 #[test]
 fn the_request_is_what_section_4_1_asks_for() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         for (uri, line, host) in [
             ("ws://example.com", "GET / HTTP/1.1", "example.com"),
             ("WS://Example.COM:80/", "GET / HTTP/1.1", "Example.COM"),

@@ -1,6 +1,8 @@
 //! What the client puts on the wire, and what it refuses to (RFC 6455, sections 5.3, 5.5, 6.1 and 10.3).
 
-use crate::common::{Command, DEADLINE, Face, Kind, Loop, SOON, Server, plain, request, through_both_faces};
+use crate::common::{
+    AnyClient, Command, DEADLINE, Kind, Loop, SOON, Server, plain, request, through_both_apis,
+};
 use framewright::{CloseCode, Closure, Config, Error, Message, Prepared, SendError, Timeout};
 use framewright_client::Options;
 use framewright_testkit::endpoint::Seen;
@@ -28,7 +30,7 @@ fn most_frequent<T: Hash + Eq>(values: impl Iterator<Item = T>) -> usize {
 #[test]
 fn every_frame_is_masked_with_a_key_that_those_before_do_not_tell() {
     const FRAMES: usize = 20_000;
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let server = Server::open(|peer| {
             let frames =
                 (0..FRAMES).map(|_| u32::from_be_bytes(peer.frame().header.key.expect("a masked frame")));
@@ -69,7 +71,7 @@ fn every_frame_is_masked_with_a_key_that_those_before_do_not_tell() {
 // Conformance 82; the caller's octets are never changed (5.3).
 #[test]
 fn messages_leave_as_they_were_given() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let server = Server::open(|peer| {
             peer.expect_text("");
             peer.expect_text("caf\u{e9}");
@@ -113,7 +115,7 @@ fn what_must_not_be_sent_is_refused_and_nothing_is_written() {
     for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000] {
         assert_eq!(CloseCode::new(code), None, "{code} cannot be said at all");
     }
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let server = Server::open(|peer| {
             peer.expect_text("first");
             let begun = peer.frame();
@@ -157,7 +159,7 @@ fn what_must_not_be_sent_is_refused_and_nothing_is_written() {
 
 #[test]
 fn a_reason_of_multi_octet_characters_is_refused_over_123_octets_and_never_cut_inside_one() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let server = Server::open(|peer| {
             assert_eq!(peer.expect_close(4000), "\u{2708}".repeat(41));
             peer.script("close");
@@ -188,7 +190,7 @@ fn a_reason_of_multi_octet_characters_is_refused_over_123_octets_and_never_cut_i
 /// Sends until the connection ends. Returns the end, and the most bytes that waited to be sent.
 ///
 /// A refusal is not yet the end: a kernel may find room after it had none, and then more is sent.
-fn send_until_the_end(client: &mut dyn Face, message: &[u8]) -> (Closure, usize) {
+fn send_until_the_end(client: &mut dyn AnyClient, message: &[u8]) -> (Closure, usize) {
     let mut most = 0;
     loop {
         match client.send_binary(message) {
@@ -210,7 +212,7 @@ fn a_server_that_stops_reading_is_left_after_the_write_timeout_and_little_waits_
     const HIGH_WATER: usize = 256 << 10;
     const MESSAGE: usize = 64 << 10;
     const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let (gone, is_gone) = std::sync::mpsc::channel::<()>();
         let server = Server::taking_little(move |peer| {
             // Reads when the client is gone.
@@ -245,7 +247,7 @@ fn a_server_that_stops_reading_is_left_after_the_write_timeout_and_little_waits_
 #[test]
 fn a_server_that_reads_on_gets_everything() {
     const MESSAGES_BEHIND: u64 = 20;
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let (full, is_full) = std::sync::mpsc::channel::<()>();
         let sent = Arc::new(AtomicU64::new(0));
         let reads = Arc::new(AtomicBool::new(false));
@@ -325,7 +327,7 @@ fn no_octet_of_an_earlier_message_leaves_with_a_later_one() {
             vec![if index == 0 { 0xAA } else { octet }; len]
         })
     };
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let server = Server::taking_little(move |peer| {
             for (index, message) in lengths().enumerate() {
                 if index % 7 == 3 {

@@ -1,6 +1,6 @@
 //! What the turns of a client in an event loop keep to.
 
-use crate::common::{DEADLINE, Face, Loop, Server, owned, plain, request, through_both_faces};
+use crate::common::{AnyClient, DEADLINE, Loop, Server, owned, plain, request, through_both_apis};
 use framewright::{CloseCode, Config, Error};
 use framewright_client::Options;
 use framewright_client::event_loop::{Event, Turn};
@@ -78,7 +78,7 @@ fn only_what_leaves_work_for_the_next_turn_makes_a_loop_hurry() {
 // A read stops at the mark; what lay behind it was read when more came.
 #[test]
 fn what_lies_behind_an_urgent_mark_is_read() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let (sent, is_sent) = mpsc::channel();
         let server = Server::open(move |peer| {
             peer.expect_text("go");

@@ -1,7 +1,7 @@
 //! The ways to a server: several addresses, others that connect there, redirects, proxies (RFC 6455, section 4.1).
 
 use crate::common::{
-    DEADLINE, Face, Kind, Listener, Loop, Peer, SOON, Server, plain, request, through_both_faces,
+    AnyClient, DEADLINE, Kind, Listener, Loop, Peer, SOON, Server, plain, request, through_both_apis,
 };
 use framewright::handshake::{FieldName, FieldValue};
 use framewright_client::{ClientRequest, ConnectError, Options, Proxy, ResponseError};
@@ -28,7 +28,7 @@ fn greets(peer: &mut Peer) {
 
 #[test]
 fn a_redirect_is_not_followed_unless_asked_for() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let server = redirecting("/there".to_owned());
         let Err(ConnectError::Refused(response)) = kind.connect(request(server.addr()), &plain()) else {
             panic!("followed")
@@ -40,7 +40,7 @@ fn a_redirect_is_not_followed_unless_asked_for() {
 
 #[test]
 fn as_many_redirects_are_followed_as_are_allowed_and_a_loop_ends_there() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         // Relative, absolute, with another scheme: to the same server.
         let listener = Listener::bind();
         let addr = listener.addr();
@@ -83,7 +83,7 @@ fn as_many_redirects_are_followed_as_are_allowed_and_a_loop_ends_there() {
 
 #[test]
 fn credentials_do_not_follow_to_another_origin() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let there = Server::start(|peer| {
             for secret in ["Authorization", "Cookie", "X-Api-Key", "X-Session"] {
                 assert_eq!(peer.field(secret), None, "{secret}");
@@ -112,7 +112,7 @@ fn credentials_do_not_follow_to_another_origin() {
 // A server chooses no words of our next request.
 #[test]
 fn a_redirect_to_what_is_no_websocket_uri_fails() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         for to in ["ftp://h/", "ws://user@h/", "ws://h:0/", "//", "ws:///x"] {
             let server = redirecting(to.to_owned());
             let error =
@@ -131,7 +131,7 @@ fn closed_port() -> SocketAddr {
 // Conformance 6.
 #[test]
 fn the_next_address_is_tried_when_one_refuses() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let server = Server::start(greets);
         let addresses = vec![closed_port(), "[::1]:9".parse().expect("an address"), server.addr()];
         let options = Options { addresses: Some(addresses), ..plain() };
@@ -174,7 +174,7 @@ fn black_hole() -> (socket2::Socket, Vec<socket2::Socket>) {
 #[cfg(target_os = "linux")]
 #[test]
 fn the_next_address_is_tried_beside_one_that_does_not_answer_and_connecting_has_an_end() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         let (hole, _fillers) = black_hole();
         let hole = hole.local_addr().ok().and_then(|addr| addr.as_socket()).expect("an address");
         let server = Server::start(greets);
@@ -255,7 +255,7 @@ fn a_second_connection_goes_on_when_the_first_is_dropped() {
 }
 
 /// Connects through a proxy that is this server.
-fn through(kind: Kind, proxy: SocketAddr, credentials: &str) -> Result<Box<dyn Face>, ConnectError> {
+fn through(kind: Kind, proxy: SocketAddr, credentials: &str) -> Result<Box<dyn AnyClient>, ConnectError> {
     let proxy = Proxy::new(&format!("http://{credentials}{proxy}")).expect("a proxy");
     let request = "ws://server.example:8080/chat".parse().expect("a URI");
     kind.connect(request, &Options { proxy: Some(proxy), ..plain() })
@@ -264,7 +264,7 @@ fn through(kind: Kind, proxy: SocketAddr, credentials: &str) -> Result<Box<dyn F
 // Conformance 6.
 #[test]
 fn a_proxy_is_asked_for_a_tunnel_and_nothing_is_sent_before_it_agrees() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         for agreed in ["200 OK", "299 Fine"] {
             let proxy = Listener::bind().run(move |listener| {
                 let mut peer = listener.accept();
@@ -297,7 +297,7 @@ fn a_proxy_is_asked_for_a_tunnel_and_nothing_is_sent_before_it_agrees() {
 
 #[test]
 fn a_proxy_that_does_not_agree_fails_the_connection() {
-    through_both_faces(|kind| {
+    through_both_apis(|kind| {
         type Expected = fn(&ConnectError) -> bool;
         let cases: [(&str, Expected); 5] = [
             (

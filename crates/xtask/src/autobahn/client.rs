@@ -17,23 +17,23 @@ use crate::free_port;
 /// How to test the client.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Only this face of the client (without this option: both).
+    /// Only this API of the client (without this option: both).
     #[arg(long, conflicts_with = "update_docs")]
-    face: Option<Face>,
+    api: Option<Api>,
     #[command(flatten)]
     common: Common,
 }
 
-/// The faces of the client.
+/// The APIs of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Face {
+enum Api {
     /// The blocking one, split into its halves.
     Blocking,
     /// The one that lives in its caller's event loop.
     Mio,
 }
 
-impl fmt::Display for Face {
+impl fmt::Display for Api {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Blocking => "blocking",
@@ -42,7 +42,7 @@ impl fmt::Display for Face {
     }
 }
 
-/// Has the suite play its cases with each face of the client, for each way to compress.
+/// Has the suite play its cases with each API of the client, for each way to compress.
 ///
 /// # Errors
 /// If the suite or the client cannot be run, and if a report has a failure.
@@ -54,11 +54,11 @@ pub(super) fn run(options: &Options, workspace: &Workspace, wstest: &Path) -> an
     let built = Built::by(&mut build)?;
     let example = built.program("autobahn")?;
 
-    let faces = options.face.as_ref().map_or(Face::value_variants(), std::slice::from_ref);
+    let apis = options.api.as_ref().map_or(Api::value_variants(), std::slice::from_ref);
     let mut runs = Vec::new();
     for &mode in options.common.modes(&Compress::ALL) {
-        for &face in faces {
-            runs.push((options.common.prepare(format!("{face}-{mode}"))?, face, mode));
+        for &api in apis {
+            runs.push((options.common.prepare(format!("{api}-{mode}"))?, api, mode));
         }
     }
     let results = play_all(runs, |run| play(run, wstest, example, &options.common));
@@ -67,7 +67,7 @@ pub(super) fn run(options: &Options, workspace: &Workspace, wstest: &Path) -> an
 
 /// Starts the suite, has the client play all cases and ask for the report, and judges that.
 fn play(
-    (run, face, mode): (Run, Face, Compress),
+    (run, api, mode): (Run, Api, Compress),
     wstest: &Path,
     example: &Path,
     common: &Common,
@@ -78,7 +78,7 @@ fn play(
         runner::command(wstest, "fuzzingserver", &spec)
     })?;
     let mut arguments = vec!["--compress".to_owned(), mode.to_string()];
-    if face == Face::Mio {
+    if api == Api::Mio {
         arguments.push("--mio".to_owned());
     }
     let mut client = Command::new(example);

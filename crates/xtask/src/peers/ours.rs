@@ -1,4 +1,4 @@
-//! Our client, in either of its faces: sends the messages one by one, and compares what comes back.
+//! Our client, with either of its APIs: sends the messages one by one, and compares what comes back.
 
 use std::time::{Duration, Instant};
 use std::{fmt, io};
@@ -11,34 +11,34 @@ use mio::{Events, Poll, Token, Waker};
 
 use crate::wire::Message;
 
-/// The faces of the client.
+/// The APIs of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Face {
+pub(super) enum Api {
     Blocking,
     Mio,
 }
 
-/// A face, and how it is handed messages.
+/// A API, and how it is handed messages.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Form {
-    pub(super) face: Face,
+    pub(super) api: Api,
     pub(super) delivery: Delivery,
 }
 
-/// Each face and each delivery, in half of the pairs.
+/// Each API and each delivery, in half of the pairs.
 pub(super) const FORMS: [Form; 2] = [
-    Form { face: Face::Blocking, delivery: Delivery::Whole },
-    Form { face: Face::Mio, delivery: Delivery::Chunks },
+    Form { api: Api::Blocking, delivery: Delivery::Whole },
+    Form { api: Api::Mio, delivery: Delivery::Chunks },
 ];
 
 impl fmt::Display for Form {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let face = match self.face {
-            Face::Blocking => "blocking",
-            Face::Mio => "mio",
+        let api = match self.api {
+            Api::Blocking => "blocking",
+            Api::Mio => "mio",
         };
         let delivery = if self.delivery == Delivery::Whole { "whole" } else { "chunks" };
-        write!(f, "{face}, {delivery}")
+        write!(f, "{api}, {delivery}")
     }
 }
 
@@ -59,9 +59,9 @@ impl Form {
         let mut options = options.clone();
         options.connection.delivery = self.delivery;
         let mut echo = Echo { messages, at: 0, received: Vec::new(), text: None };
-        let closure = match self.face {
-            Face::Blocking => block(request, &options, &mut echo)?,
-            Face::Mio => poll(request, &options, &mut echo)?,
+        let closure = match self.api {
+            Api::Blocking => block(request, &options, &mut echo)?,
+            Api::Mio => poll(request, &options, &mut echo)?,
         };
         ensure!(echo.is_done(), "the connection ended before message {} was back: {closure:?}", echo.at);
         ensure!(closure.clean && closure.code() == 1000, "not a clean end with 1000: {closure:?}");

@@ -1,4 +1,4 @@
-//! One way to drive both faces of the client, so that each test goes through both.
+//! One way to drive both APIs of the client, so that each test goes through both.
 
 use super::{DEADLINE, Listener, Peer, SOON, plain, request};
 use framewright::{CloseCode, Closure, Message, OwnedMessage, Prepared, SendError, Stats};
@@ -10,15 +10,15 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
-/// Which face.
+/// Which API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Blocking,
     EventLoop,
 }
 
-/// Runs a test with each face, in a thread that bears its name, which a panic tells.
-pub(crate) fn through_both_faces(test: impl Fn(Kind) + Sync) {
+/// Runs a test with each API, in a thread that bears its name, which a panic tells.
+pub(crate) fn through_both_apis(test: impl Fn(Kind) + Sync) {
     thread::scope(|scope| {
         let threads = [Kind::Blocking, Kind::EventLoop].map(|kind| {
             let test = &test;
@@ -44,7 +44,7 @@ pub(crate) enum Command<'a> {
     Close(Option<CloseCode>, &'a str),
 }
 
-/// Both faces have the same methods for it.
+/// Both APIs have the same methods for it.
 macro_rules! perform {
     ($target:expr, $command:expr) => {
         match $command {
@@ -63,11 +63,11 @@ macro_rules! perform {
 }
 
 /// A connected client.
-pub(crate) trait Face: Send {
+pub(crate) trait AnyClient: Send {
     /// Waits for the next event; `None` behind the last.
     fn next(&mut self) -> Option<Seen>;
 
-    /// Sends; the blocking face returns when the kernel has taken it, the other one after one turn.
+    /// Sends; the blocking API returns when the kernel has taken it, the other one after one turn.
     fn command(&mut self, command: Command<'_>) -> Result<(), SendError>;
 
     fn closure(&self) -> Option<Closure>;
@@ -139,7 +139,7 @@ impl Kind {
         self,
         request: ClientRequest,
         options: &Options,
-    ) -> Result<Box<dyn Face>, ConnectError> {
+    ) -> Result<Box<dyn AnyClient>, ConnectError> {
         Ok(match self {
             Kind::Blocking => Box::new(blocking::Client::connect_with(request, options)?),
             Kind::EventLoop => Box::new(Loop::connect(request, options)?),
@@ -147,7 +147,7 @@ impl Kind {
     }
 }
 
-impl Face for blocking::Client {
+impl AnyClient for blocking::Client {
     fn next(&mut self) -> Option<Seen> {
         self.next_event_before(Instant::now() + DEADLINE)
             .expect("an event before the deadline")
@@ -312,12 +312,12 @@ pub(crate) fn owned(event: event_loop::Event<'_>) -> Seen {
     })
 }
 
-impl Face for Loop {
+impl AnyClient for Loop {
     fn next(&mut self) -> Option<Seen> {
         let until = Instant::now() + DEADLINE;
         loop {
             if let Some(seen) = self.seen.pop_front() {
-                // As from the blocking face, the end comes when the transport has ended.
+                // As from the blocking API, the end comes when the transport has ended.
                 while matches!(seen, Seen::Closed(_)) && !self.client.is_done() {
                     assert!(Instant::now() < until, "the transport is still there at the deadline");
                     self.turn(until).expect("an open connection");
