@@ -83,6 +83,10 @@ pub enum PeerMisbehaved {
     MisplacedRsv1(OpCode),
     /// A compressed message that is not what DEFLATE makes of any message (RFC 7692, section 7.2.2).
     InvalidDeflate,
+    /// A compressed message that refers to an earlier one, though its sender has agreed to refer to none
+    /// (`no_context_takeover`; RFC 7692, sections 7.1.1.1 and 7.1.1.2), where what it refers to is not kept: the peer has kept its
+    /// word for many messages, or there was no memory for it ([`DeflateMemory`](crate::deflate::DeflateMemory)).
+    ForgottenContext,
     /// A Close frame whose body has one octet (section 5.5.1).
     CloseBodyOneOctet,
     /// A Close frame with a code that must not travel (section 7.4).
@@ -99,7 +103,8 @@ impl PeerMisbehaved {
         match self {
             PeerMisbehaved::InvalidUtf8
             | PeerMisbehaved::CloseReasonNotUtf8
-            | PeerMisbehaved::InvalidDeflate => CloseCode::INVALID_DATA,
+            | PeerMisbehaved::InvalidDeflate
+            | PeerMisbehaved::ForgottenContext => CloseCode::INVALID_DATA,
             _ => CloseCode::PROTOCOL_ERROR,
         }
     }
@@ -108,7 +113,9 @@ impl PeerMisbehaved {
     #[must_use]
     pub const fn rfc(self) -> u16 {
         match self {
-            PeerMisbehaved::MisplacedRsv1(_) | PeerMisbehaved::InvalidDeflate => 7692,
+            PeerMisbehaved::MisplacedRsv1(_)
+            | PeerMisbehaved::InvalidDeflate
+            | PeerMisbehaved::ForgottenContext => 7692,
             _ => 6455,
         }
     }
@@ -129,6 +136,7 @@ impl PeerMisbehaved {
             PeerMisbehaved::InvalidUtf8 => "8.1",
             PeerMisbehaved::MisplacedRsv1(_) => "6.1",
             PeerMisbehaved::InvalidDeflate => "7.2.2",
+            PeerMisbehaved::ForgottenContext => "7.1.1",
         }
     }
 
@@ -149,6 +157,9 @@ impl PeerMisbehaved {
             PeerMisbehaved::InvalidUtf8 => "text is not UTF-8",
             PeerMisbehaved::MisplacedRsv1(_) => "RSV1 on other than the first frame of a message",
             PeerMisbehaved::InvalidDeflate => "compressed data is not DEFLATE",
+            PeerMisbehaved::ForgottenContext => {
+                "reference to an earlier message, against no_context_takeover"
+            }
             PeerMisbehaved::CloseBodyOneOctet => "Close body of one octet",
             PeerMisbehaved::InvalidCloseCode(_) => "invalid close code",
             PeerMisbehaved::CloseReasonNotUtf8 => "close reason is not UTF-8",

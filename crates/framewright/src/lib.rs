@@ -18,7 +18,7 @@ pub mod deflate {
     mod absent;
 
     pub use absent::{Codec, DeflateMemory, DeflateParams, Reservation};
-    pub(crate) use absent::{DeflateState, Form, Inflater, Progress};
+    pub(crate) use absent::{DeflateState, Form, Inflater, Need, Progress};
 }
 mod entropy;
 mod error;

@@ -318,7 +318,11 @@ impl Endpoint {
     #[must_use]
     pub fn inflation_of(&self, sender: Role) -> Option<Inflation> {
         #[cfg(feature = "deflate")]
-        return Some(Inflation::of(&self.connection.deflate()?, sender));
+        {
+            let agreed = Inflation::of(&self.connection.deflate()?, sender);
+            // What is sent has to be as agreed; the peer is met half-way.
+            Some(if sender == self.connection.role() { agreed } else { agreed.doubting() })
+        }
         #[cfg(not(feature = "deflate"))]
         {
             let _ = sender;

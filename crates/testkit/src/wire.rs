@@ -238,8 +238,8 @@ impl Message {
             if inflated.farthest > inflation.window() {
                 return Err("ends a compressed message that refers to what is behind its window");
             }
+            inflation.learn(&inflated);
             self.payload = inflated.octets;
-            inflation.remember(&self.payload);
         }
         Ok(self)
     }

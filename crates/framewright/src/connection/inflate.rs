@@ -8,7 +8,7 @@ use super::event::UnresolvedEvent;
 use super::receive::DecodeOutcome;
 use super::recv_buffer::{INPUT, PayloadRange, Piece};
 use super::{Connection, RecvBuffer};
-use crate::deflate::DeflateState;
+use crate::deflate::{DeflateState, Need};
 use crate::error::{Error, LimitExceeded, PeerMisbehaved};
 use std::time::Instant;
 
@@ -40,12 +40,17 @@ impl Connection {
         if !arrived && rx.held().is_empty() && rx.incoming.inflater.is_none() {
             return Ok(DecodeOutcome::Again);
         }
-        if !self.take_inflater(rx, arrived) {
-            return match self.config.delivery {
+        let need = match self.config.delivery {
+            _ if arrived => Need::Arrived,
+            Delivery::Chunks if rx.held().len() > HELD => Need::Urgent,
+            _ => Need::Waits,
+        };
+        if !self.take_inflater(rx, need) {
+            return match need {
                 // Whoever has it needs nothing of its peer.
-                _ if arrived => Ok(self.pause(rx)),
-                Delivery::Chunks if rx.held().len() > HELD => Err(Error::Limit(LimitExceeded::DeflateMemory)),
-                _ => Ok(DecodeOutcome::Again),
+                Need::Arrived => Ok(self.pause(rx)),
+                Need::Waits => Ok(DecodeOutcome::Again),
+                Need::Urgent => Err(Error::Limit(LimitExceeded::DeflateMemory)),
             };
         }
         loop {
@@ -61,8 +66,12 @@ impl Connection {
             // Never more than the limit and one octet, to see whether there are more.
             let (before, _) = rx.inflated();
             let most = left.min(ahead).min(self.within_limit(before).saturating_add(1));
-            let Piece { progress, range, more, full } =
-                rx.inflate(self.config.delivery, arrived, limit, most);
+            let Some(Piece { progress, range, more, full }) =
+                rx.inflate(self.config.delivery, arrived, limit, most)
+            else {
+                // Somebody else needed the memory, and nothing had come of this message for a while.
+                return Err(Error::Limit(LimitExceeded::DeflateMemory));
+            };
             self.deflate_state().note_inflated(&progress);
             // In the order of the octets, so that it is the same fault whatever they came in: first the text within the limit.
             if rx.incoming.text {
@@ -75,7 +84,13 @@ impl Connection {
             let known = progress.done || (!full && consumed.is_multiple_of(INPUT as u64));
             self.check_inflated(inflated, consumed, known)?;
             if progress.corrupt {
-                return Err(Error::Peer(PeerMisbehaved::InvalidDeflate));
+                let role = self.role;
+                let forgotten = progress.too_far && self.deflate_state().has_forgotten(role);
+                return Err(Error::Peer(if forgotten {
+                    PeerMisbehaved::ForgottenContext
+                } else {
+                    PeerMisbehaved::InvalidDeflate
+                }));
             }
             if progress.done && rx.incoming.utf8.finish().is_err() {
                 return Err(Error::Peer(PeerMisbehaved::InvalidUtf8));
@@ -161,12 +176,12 @@ impl Connection {
     }
 
     /// Whether there is a decompressor for the message in progress, now if there was none.
-    fn take_inflater(&mut self, rx: &mut RecvBuffer, arrived: bool) -> bool {
+    fn take_inflater(&mut self, rx: &mut RecvBuffer, need: Need) -> bool {
         if rx.incoming.inflater.is_some() {
             return true;
         }
         let role = self.role;
-        let Some(inflater) = self.deflate_state().take_inflater(!arrived, role) else { return false };
+        let Some(inflater) = self.deflate_state().take_inflater(need, role) else { return false };
         rx.begin_inflating(inflater);
         true
     }

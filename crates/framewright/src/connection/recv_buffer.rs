@@ -362,19 +362,26 @@ impl RecvBuffer {
     }
 
     /// Inflates some of what is held, and the end of the message if all of it has `arrived`, to no more than `most` octets: how far
-    /// that came, where it lies, whether there is more to be had, and whether there was no room for that.
-    pub(super) fn inflate(&mut self, delivery: Delivery, arrived: bool, limit: usize, most: usize) -> Piece {
+    /// that came, where it lies, whether there is more to be had, and whether there was no room for that. `None` if what inflates it
+    /// was taken back.
+    pub(super) fn inflate(
+        &mut self,
+        delivery: Delivery,
+        arrived: bool,
+        limit: usize,
+        most: usize,
+    ) -> Option<Piece> {
         self.changed();
         let inflater = self.incoming.inflater.as_mut().expect("the message is being inflated");
         let held = self.held_end - self.held;
         let piece = INPUT - usize::try_from(inflater.consumed() % INPUT as u64).expect("less than a piece");
         let payload = &self.octets[self.held..][..held.min(piece)];
         let room = self.inflated.room(delivery, held, limit, most);
-        let progress = inflater.inflate(payload, arrived && held <= piece, room);
+        let progress = inflater.inflate(payload, arrived && held <= piece, room)?;
         let full = progress.written == room.len();
         let range = self.inflated.written(progress.written);
         self.release(progress.read);
-        Piece { more: !progress.done && (full || progress.read < held), full, range, progress }
+        Some(Piece { more: !progress.done && (full || progress.read < held), full, range, progress })
     }
 
     /// How many octets of the message in progress were inflated so far, and from how many.

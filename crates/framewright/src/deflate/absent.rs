@@ -58,6 +58,14 @@ pub(crate) enum Form {}
 #[derive(Debug)]
 pub(crate) enum Inflater {}
 
+/// How urgently a message needs a decompressor.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Need {
+    Arrived,
+    Waits,
+    Urgent,
+}
+
 /// How far inflating has come.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Progress {
@@ -65,6 +73,7 @@ pub(crate) struct Progress {
     pub(crate) written: usize,
     pub(crate) done: bool,
     pub(crate) corrupt: bool,
+    pub(crate) too_far: bool,
 }
 
 impl DeflateState {
@@ -131,11 +140,15 @@ impl DeflateState {
         match *self {}
     }
 
-    pub(crate) fn take_inflater(&mut self, _: bool, _: Role) -> Option<Box<Inflater>> {
+    pub(crate) fn take_inflater(&mut self, _: Need, _: Role) -> Option<Box<Inflater>> {
         match *self {}
     }
 
     pub(crate) fn put_inflater(&mut self, _: Box<Inflater>, _: Role) {
+        match *self {}
+    }
+
+    pub(crate) fn has_forgotten(&self, _: Role) -> bool {
         match *self {}
     }
 
@@ -161,7 +174,7 @@ impl DeflateState {
 }
 
 impl Inflater {
-    pub(crate) fn inflate(&mut self, _: &[u8], _: bool, _: &mut [u8]) -> Progress {
+    pub(crate) fn inflate(&mut self, _: &[u8], _: bool, _: &mut [u8]) -> Option<Progress> {
         match *self {}
     }
 

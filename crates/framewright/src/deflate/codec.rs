@@ -2,7 +2,8 @@
 
 use super::compressors::Compressors;
 use super::history::{History, Stamp};
-use super::memory::{DeflateMemory, Reservation};
+use super::inflater::Inflater;
+use super::memory::DeflateMemory;
 use super::{Decompressor, Level, Progress, WindowBits};
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -54,20 +55,15 @@ pub struct Codec {
     own: bool,
 }
 
-/// A decompressor that inflates one message, wherever that goes in between.
-#[derive(Debug)]
-pub(crate) struct Inflater {
-    decompressor: Decompressor,
-    /// Octets of the message so far.
-    inflated: u64,
-    /// Octets of payload that they came from.
-    consumed: u64,
-    /// Given back when it is dropped.
-    held: Reservation,
-    /// This is the one of its codec that was not reserved.
-    home: Option<Arc<()>>,
-    /// Its message is the one that is inflated beyond what others may be.
-    runs: Option<Arc<()>>,
+/// How urgently a message needs a decompressor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// All of it has arrived.
+    Arrived,
+    /// The rest has yet to arrive, for as long as the peer likes: what has come can be held until then.
+    Waits,
+    /// The same, and no more of it can be held.
+    Urgent,
 }
 
 impl Codec {
@@ -104,6 +100,11 @@ impl Codec {
         self.inflate = if allow { INFLATE } else { INFLATE_SHORT };
     }
 
+    /// What it holds is counted in.
+    pub(super) fn memory(&self) -> &Arc<DeflateMemory> {
+        &self.memory
+    }
+
     /// Begins the turn of a connection.
     pub(crate) fn begin_turn(&mut self) {
         (self.to_inflate, self.to_compress) = (self.inflate, COMPRESS);
@@ -126,35 +127,37 @@ impl Codec {
         self.own || self.to_compress > 0
     }
 
-    /// A decompressor for a message. `waits` tells that the rest of the message has yet to arrive, for as long as the peer likes:
-    /// such a message gets one only if there is memory for it. Other messages share the one of this codec besides; while that is
-    /// out they wait for each other.
-    pub(crate) fn take_inflater(&mut self, waits: bool) -> Option<Box<Inflater>> {
-        if let Some(inflater) = self.spare.pop() {
+    /// A decompressor for a message. One of which some has yet to arrive gets one only if there is memory for it, and may lose it to
+    /// one that needs it urgently. Messages that have arrived share the one of this codec besides; while that is out they wait for
+    /// each other.
+    pub(crate) fn take_inflater(&mut self, need: Need) -> Option<Box<Inflater>> {
+        while let Some(inflater) = self.spare.pop() {
+            if inflater.is_there() {
+                return Some(inflater);
+            }
+        }
+        let arrived = need == Need::Arrived;
+        if arrived && let Some(inflater) = self.home.take() {
             return Some(inflater);
         }
-        if !waits && let Some(inflater) = self.home.take() {
+        if let Some(inflater) = Inflater::reserved(&self.memory, need == Need::Urgent) {
             return Some(inflater);
-        }
-        if let Some(held) = self.memory.reserve_if_it_fits(Decompressor::MAX_SIZE) {
-            return Some(Inflater::new(held, None));
         }
         // If the connection that had it is gone, it is gone too.
-        if waits || self.home_is_out.strong_count() > 0 {
+        if !arrived || self.home_is_out.strong_count() > 0 {
             return None;
         }
         let home = Arc::new(());
         self.home_is_out = Arc::downgrade(&home);
-        Some(Inflater::new(self.memory.count(Decompressor::MAX_SIZE), Some(home)))
+        Some(Inflater::home(self.memory.count(Decompressor::MAX_SIZE), home))
     }
 
     /// Takes a decompressor back.
     pub(crate) fn put_inflater(&mut self, mut inflater: Box<Inflater>) {
-        inflater.decompressor.reset();
-        inflater.runs = None;
-        if inflater.home.is_some() {
+        inflater.reset();
+        if inflater.is_home() {
             self.home = Some(inflater);
-        } else if self.spare.len() < SPARE {
+        } else if self.spare.len() < SPARE && inflater.is_there() {
             self.spare.push(inflater);
         }
     }
@@ -163,11 +166,7 @@ impl Codec {
     /// of this codec if there is memory to make it one that is.
     pub(crate) fn lets_go(&self, inflater: &mut Inflater) -> bool {
         inflater.runs = None;
-        if inflater.home.is_some() {
-            let Some(held) = self.memory.reserve_if_it_fits(Decompressor::MAX_SIZE) else { return false };
-            (inflater.held, inflater.home) = (held, None);
-        }
-        true
+        inflater.leave_home(&self.memory)
     }
 
     /// Whether this message may be inflated to more than others: one at a time may, until it is complete.
@@ -200,56 +199,6 @@ impl Codec {
     /// The state that the last call of [`compress`](Codec::compress) has left: for the history that has got what was compressed.
     pub(crate) fn stamp(&self) -> Stamp {
         self.compressors.stamp()
-    }
-}
-
-impl Inflater {
-    fn new(held: Reservation, home: Option<Arc<()>>) -> Box<Inflater> {
-        Box::new(Inflater {
-            decompressor: Decompressor::new(),
-            inflated: 0,
-            consumed: 0,
-            held,
-            home,
-            runs: None,
-        })
-    }
-
-    /// Begins a message that may refer to this history, which goes along until [`end`](Inflater::end).
-    ///
-    /// Without one the message stands by itself, and nothing depends on how exactly its sender has ended it.
-    pub(crate) fn begin(&mut self, history: Option<&mut History>) {
-        let alone = history.is_none();
-        if let Some(history) = history {
-            self.decompressor.swap_history(history);
-        }
-        (self.inflated, self.consumed) = (0, 0);
-        self.decompressor.begin(alone);
-    }
-
-    /// See [`Decompressor::inflate`].
-    pub(crate) fn inflate(&mut self, payload: &[u8], last: bool, out: &mut [u8]) -> Progress {
-        let progress = self.decompressor.inflate(payload, last, out);
-        self.inflated += progress.written as u64;
-        self.consumed += progress.read as u64;
-        progress
-    }
-
-    /// Octets of the message so far.
-    pub(crate) fn inflated(&self) -> u64 {
-        self.inflated
-    }
-
-    /// Octets of payload that they came from.
-    pub(crate) fn consumed(&self) -> u64 {
-        self.consumed
-    }
-
-    /// Gives the history back.
-    pub(crate) fn end(&mut self, history: Option<&mut History>) {
-        if let Some(history) = history {
-            self.decompressor.swap_history(history);
-        }
     }
 }
 

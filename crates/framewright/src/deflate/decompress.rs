@@ -68,6 +68,14 @@ pub struct Decompressor {
     begun: Begun,
 }
 
+/// zlib's words for a distance beyond the start of what was inflated, and for a fault of whatever kind that it finds where it has much
+/// to read and to write.
+const TOO_FAR: &str = "invalid distance too far back";
+const UNSAID: &str = "repeated call with bad state";
+
+/// With so little room zlib says what is wrong: a match can be longer.
+const LITTLE: usize = 64;
+
 /// How often a stream of blocks was begun: for a message, or behind a final block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Begun {
@@ -90,6 +98,10 @@ pub(crate) struct Progress {
     pub(crate) done: bool,
     /// What follows what was written is [`InflateError::Corrupt`].
     pub(crate) corrupt: bool,
+    /// That is so since it refers to what is not there.
+    pub(crate) too_far: bool,
+    /// It may be for that or for any other reason.
+    pub(super) unsaid: bool,
     /// What had to be begun for it.
     pub(crate) begun: Begun,
 }
@@ -159,6 +171,11 @@ impl Decompressor {
         self.history.clear();
     }
 
+    /// The last octets of what was inflated, up to the largest window.
+    pub(super) fn history(&self) -> &History {
+        &self.history
+    }
+
     /// Takes another history for this one, such as that of another connection.
     pub(crate) fn swap_history(&mut self, history: &mut History) {
         std::mem::swap(&mut self.history, history);
@@ -197,6 +214,28 @@ impl Decompressor {
         progress
     }
 
+    /// Whether a message whose payload begins so refers to what is not there, since there is a fault in it. It stands by itself.
+    #[cold]
+    pub(super) fn is_too_far(&mut self, parts: [&[u8]; 2], last: bool) -> bool {
+        self.reset();
+        self.begin(true);
+        let mut room = [0; LITTLE];
+        for (part, last) in parts.into_iter().zip([false, last]) {
+            let mut rest = part;
+            loop {
+                let progress = self.inflate(rest, last, &mut room);
+                rest = &rest[progress.read..];
+                if progress.corrupt {
+                    return progress.too_far;
+                }
+                if progress.read + progress.written == 0 {
+                    break;
+                }
+            }
+        }
+        false
+    }
+
     /// One call of zlib: whether there is to be another one.
     fn step(&mut self, payload: &[u8], last: bool, out: &mut [u8], progress: &mut Progress) -> bool {
         let rest = &payload[progress.read..];
@@ -233,6 +272,8 @@ impl Decompressor {
             progress.corrupt = !progress.done;
             return false;
         }
+        // Not before: the data of the block behind a tail that was left on are none of the message's, to which later ones may refer.
+        self.history.push(&room[..written]);
         progress.written += written;
         if within {
             progress.read += read;
@@ -243,6 +284,8 @@ impl Decompressor {
             self.of_end += read;
         }
         progress.corrupt = !is_valid;
+        let fault = self.inflate.error_message().filter(|_| !is_valid);
+        (progress.too_far, progress.unsaid) = (fault == Some(TOO_FAR), fault == Some(UNSAID));
         is_valid
     }
 
@@ -253,7 +296,6 @@ impl Decompressor {
         //# Decompress the resulting data using DEFLATE.
         let status = self.inflate.decompress(input, room, InflateFlush::NoFlush);
         let (read, written) = (step(read, self.inflate.total_in()), step(written, self.inflate.total_out()));
-        self.history.push(&room[..written]);
         self.full = written == room.len();
         self.ended = status == Ok(Status::StreamEnd);
         (read, written, status.is_ok())

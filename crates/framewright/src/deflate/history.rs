@@ -56,6 +56,11 @@ impl History {
         self.octets.len()
     }
 
+    /// How many octets are kept.
+    pub(super) fn most(&self) -> usize {
+        self.most
+    }
+
     /// Appends what was compressed, which has left the compressor in this state.
     pub(crate) fn push_compressed(&mut self, piece: &[u8], stamp: Stamp) {
         self.push(piece);

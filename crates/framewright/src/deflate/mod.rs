@@ -9,8 +9,10 @@
 //! | `negotiate`, `offer`, `policy`, `answer` | what is offered and agreed on (section 7.1) |
 //! | `compress`, `decompress` | from a message to the payload of its frames, and back (section 7.2) |
 //! | `history` | the window that a peer's next message may refer to |
+//! | `habit` | what becomes of a peer that was to forget its window, and does not |
 //! | `codec` | what all connections of an event loop share, and the work that one may do in a turn |
 //! | `compressors` | which compressor goes on for which connection |
+//! | `inflater` | what inflates one message, and who loses it to whom |
 //! | `memory` | how much all of it may hold |
 //! | `state` | what a connection holds for it, and which of its messages are compressed |
 //! | `config` | what an application can set |
@@ -21,7 +23,9 @@ mod compress;
 mod compressors;
 mod config;
 mod decompress;
+mod habit;
 mod history;
+mod inflater;
 mod memory;
 mod negotiate;
 mod offer;
@@ -30,12 +34,13 @@ mod state;
 
 pub use answer::{AnswerError, check_answer};
 pub use codec::Codec;
-pub(crate) use codec::Inflater;
+pub(crate) use codec::Need;
 pub use compress::Compressor;
 pub use config::{DeflateConfig, Level};
 pub(crate) use decompress::Progress;
 pub use decompress::{Decompressor, InflateError};
 use history::{History, Stamp};
+pub(crate) use inflater::Inflater;
 pub use memory::{DeflateMemory, DeflateMemoryStats, Reservation};
 pub use negotiate::{DeflateParams, WindowBits};
 pub use offer::{ClientWindow, DeflateOffer};

@@ -1,11 +1,14 @@
 //! What a connection holds where permessage-deflate was negotiated (RFC 7692, section 7), and which of its messages are
 //! compressed.
 
+use super::habit::{Habit, Received};
 use super::{
-    Codec, DeflateConfig, DeflateParams, History, Inflater, Level, Progress, Reservation, Stamp, WindowBits,
+    Codec, DeflateConfig, DeflateParams, History, Inflater, Level, Need, Progress, Reservation, Stamp,
+    WindowBits,
 };
 use crate::connection::Config;
 use crate::role::Role;
+use std::sync::Arc;
 
 /// The state of permessage-deflate on one connection. At rest, without context takeover, one small allocation.
 #[derive(Debug)]
@@ -17,12 +20,14 @@ struct DeflateFields {
     codec: Option<Box<Codec>>,
     /// With context takeover: the last octets of the compressed messages that were sent, from the first one on.
     sent: Option<Box<History>>,
-    /// With context takeover by the peer: the same of those that were received.
-    received: Option<Box<History>>,
+    /// With context takeover by the peer: the same of those that were received. Without, of the first of them.
+    received: Option<Box<Received>>,
     /// What takeover costs, as long as this lives.
     reservation: Option<Box<Reservation>>,
     params: DeflateParams,
     payoff: Payoff,
+    /// Whether the peer forgets its messages, where it has agreed to.
+    habit: Habit,
     /// The message that is being sent in fragments is compressed.
     fragments: bool,
     /// Decoding has stopped for the sake of other connections.
@@ -45,6 +50,7 @@ impl DeflateState {
             reservation: None,
             params,
             payoff: Payoff::default(),
+            habit: Habit::Unknown(0),
             fragments: false,
             paused: false,
         }))
@@ -157,18 +163,33 @@ impl DeflateState {
     }
 
     /// A decompressor for a message, which has begun with what the message may refer to. See [`Codec::take_inflater`].
-    pub(crate) fn take_inflater(&mut self, waits: bool, role: Role) -> Option<Box<Inflater>> {
-        let (codec, history) = self.0.inflating(role);
-        let mut inflater = codec.take_inflater(waits)?;
-        inflater.begin(history);
+    pub(crate) fn take_inflater(&mut self, need: Need, role: Role) -> Option<Box<Inflater>> {
+        let most = self.0.remembers(role);
+        let mut inflater = self.0.codec_mut().take_inflater(need)?;
+        let received = &mut self.0.received;
+        match most {
+            Some(most) => {
+                let received = received.get_or_insert_with(|| Received::agreed(most));
+                inflater.begin(Some(&mut received.history));
+            }
+            None => inflater.begin_trial(received.take()),
+        }
         Some(inflater)
     }
 
-    /// Takes it back.
+    /// Takes it back, at the end of the message.
     pub(crate) fn put_inflater(&mut self, mut inflater: Box<Inflater>, role: Role) {
-        let (codec, history) = self.0.inflating(role);
-        inflater.end(history);
-        codec.put_inflater(inflater);
+        if self.0.remembers(role).is_some() {
+            inflater.end(self.0.received.as_mut().map(|received| &mut received.history));
+        } else {
+            self.0.end_trial(&mut inflater, role);
+        }
+        self.0.codec_mut().put_inflater(inflater);
+    }
+
+    /// Whether a message that refers to what is not there may mean one that the peer was to forget.
+    pub(crate) fn has_forgotten(&self, role: Role) -> bool {
+        self.0.remembers(role).is_none() && self.0.habit != Habit::Unknown(0)
     }
 
     /// Octets that may still be inflated in this turn.
@@ -202,14 +223,23 @@ impl DeflateFields {
         self.codec.get_or_insert_with(Codec::own)
     }
 
-    /// The codec, and where the history of the peer's messages is if they may refer to it.
-    fn inflating(&mut self, role: Role) -> (&mut Codec, Option<&mut History>) {
+    /// How many octets of the peer's messages the next one may refer to; `None` if it was agreed that it refers to none, and it is
+    /// not known that it does.
+    fn remembers(&self, role: Role) -> Option<usize> {
         let peer = self.params.sent_by(role.peer());
-        let codec = self.codec.get_or_insert_with(Codec::own);
-        let history = peer
-            .takeover
-            .then(|| &mut **self.received.get_or_insert_with(|| Box::new(History::new(peer.window.size()))));
-        (codec, history)
+        (peer.takeover || self.habit == Habit::Refers).then(|| peer.window.size())
+    }
+
+    /// Learns from a message whether the peer does as it has agreed.
+    fn end_trial(&mut self, inflater: &mut Inflater, role: Role) {
+        let (habit, most) = (self.habit, self.params.sent_by(role.peer()).window.size());
+        let memory = Arc::clone(self.codec_mut().memory());
+        let known = inflater.end_trial(|kept, message| match kept {
+            Some((kept, true)) => (Habit::Refers, Some(kept)),
+            kept => habit.after(kept.map(|(kept, _)| kept), message, most, &memory),
+        });
+        // If it was taken back, the connection has failed.
+        (self.habit, self.received) = known.unwrap_or((habit, None));
     }
 
     /// The payload that this message, or fragment of one, is compressed to; and where it is noted whether that has paid.

@@ -8,7 +8,11 @@ mod client_handshake_http;
 mod client_handshake_properties;
 mod client_handshake_proxy;
 #[cfg(feature = "deflate")]
+mod deflate_habit;
+#[cfg(feature = "deflate")]
 mod deflate_lending;
+#[cfg(feature = "deflate")]
+mod deflate_memory;
 #[cfg(feature = "deflate")]
 mod deflate_properties;
 #[cfg(feature = "deflate")]

@@ -68,20 +68,6 @@ fn section_7_2_3_2_a_message_that_refers_to_the_one_before() {
 }
 
 #[test]
-fn a_message_may_not_refer_to_one_before_without_takeover() {
-    for role in ROLES {
-        for lent in [false, true] {
-            let make = || {
-                let endpoint = deflating(role, NO_TAKEOVER);
-                if lent { endpoint.with_codec(codec()) } else { endpoint }
-            };
-            let source = format!("{HELLO}\ntext rsv1 hex \"f2 00 11 00 00\"");
-            fails_by(make, &source, misbehaved(PeerMisbehaved::InvalidDeflate));
-        }
-    }
-}
-
-#[test]
 fn section_7_2_3_3_a_block_without_compression() {
     receives(r#"text rsv1 hex "00 05 00 fa ff 48 65 6c 6c 6f 00""#, &["Hello"]);
     // Of the largest size, twice.

@@ -411,7 +411,7 @@ fn what_a_codec_holds_is_counted_and_given_back() {
             }
             // A few stay for the next messages, whatever so many connections were in the middle of.
             assert!(memory.stats().held * 4 <= in_the_middle, "{} of {in_the_middle}", memory.stats().held);
-            drop(shared);
+            drop((shared, endpoints));
             assert_eq!(memory.stats().held, 0);
         }
     }

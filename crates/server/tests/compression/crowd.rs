@@ -3,7 +3,7 @@
 use crate::common::{Client, Deflating, frame_with_rsv1, wait_until, zeros};
 use crate::process::ServerProcess;
 use framewright::deflate::{Compressor, Decompressor, DeflateConfig, WindowBits};
-use framewright::frame::OpCode;
+use framewright::frame::{OpCode, encode_frame};
 use framewright_testkit::deflate::{Deflater, compressible};
 use framewright_testkit::rng::SplitMix64;
 use std::fmt::Write as _;
@@ -64,7 +64,8 @@ fn a_thousand_clients_that_want_takeover_are_served_within_the_cap() {
         (0..COUNT).map(|_| Deflating::open(server.addr(), "/takeover", offer)).collect();
     let with = clients.iter().filter(|client| client.terms.server_takeover).count();
     assert!(clients.iter().all(|client| client.terms.server_takeover == client.terms.client_takeover));
-    assert_eq!(with, CAP / takeover());
+    // A quarter is left for messages in parts.
+    assert_eq!(with, (CAP - CAP / 4) / takeover());
     assert_eq!(number(&mut server, "held"), with * takeover());
     for round in 0..2 {
         let octets: Vec<_> = clients
@@ -166,4 +167,49 @@ fn messages_that_take_several_turns_share_a_decompressor_where_there_is_no_memor
     assert!(most <= home(), "{most} octets held");
     // One that is being inflated, in a vector of twice its length, and what the others have sent.
     assert!(cost <= ((2 * MEBIBYTES) << 20) + SENDERS * (octets.len() + MESSAGE) + home(), "{cost} octets");
+}
+
+/// A thousand clients that send a few octets of a message in parts and nothing more once had everybody's large messages refused with
+/// 1013, from then on and for ever.
+#[test]
+fn strangers_that_begin_messages_and_send_no_more_have_nobody_refused() {
+    const SENDERS: usize = 30;
+    let mut server = ServerProcess::start_with(&settings("chunks=1"));
+    for path in ["/shared", "/takeover"] {
+        let begun = frame_with_rsv1(false, OpCode::Binary, &Deflater::new(6).part(b"few"));
+        let mut strangers: Vec<_> = (0..COUNT).map(|_| open(&server, path)).collect();
+        for stranger in &mut strangers {
+            stranger.send(&begun);
+        }
+        // In order: when each loop has answered, it has read all that came before.
+        (0..WORKERS).for_each(|_| server.open("/off").leave());
+        for round in 0..SENDERS {
+            let offer = "permessage-deflate; client_max_window_bits";
+            let mut client = Deflating::open(server.addr(), path, offer);
+            let noise = SplitMix64::new(round as u64).octets(300_000);
+            assert_eq!(client.echo(OpCode::Binary, &noise).message.len(), noise.len());
+            client.leave();
+        }
+        let most = number(&mut server, "most held");
+        assert!(most <= CAP + WORKERS * home(), "{most} octets held");
+        // Who has lost what it held learns it when it goes on; few have.
+        let mut lost = 0;
+        for stranger in &mut strangers {
+            let mut rest = Vec::new();
+            encode_frame(&mut rest, true, OpCode::Continuation, &[0x00], Some([1, 2, 3, 4]));
+            stranger.send(&rest);
+            let mut frame = stranger.frame();
+            while !frame.fin {
+                frame = stranger.frame();
+            }
+            if frame.opcode == OpCode::Close {
+                assert_eq!(frame.close(), (1013, "no memory to inflate"));
+                lost += 1;
+            }
+        }
+        println!("{path}: {lost} of {COUNT} had to give way to {SENDERS} messages, one after the other");
+        assert!((1..=SENDERS).contains(&lost), "{lost} have lost their place");
+        drop(strangers);
+        server.wait_for_connections(0);
+    }
 }

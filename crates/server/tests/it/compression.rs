@@ -504,3 +504,51 @@ fn a_deferred_decision_agrees_as_an_immediate_one_does() {
     assert_eq!(client.terms, at_once.terms);
     client.echo(OpCode::Text, &text(1000));
 }
+
+/// Tornado and Mojolicious agree to `client_no_context_takeover`, and keep their compressor all the same. They were ended with 1007 at
+/// their second message.
+#[test]
+fn clients_that_refer_to_earlier_messages_though_they_have_agreed_not_to_are_served() {
+    let chunks = Config { delivery: Delivery::Chunks, ..Config::default() };
+    let server = TestServer::start(|builder| {
+        builder.route("/whole", echo()).route_with(
+            "/chunks",
+            Options { connection: chunks, ..Options::default() },
+            echo(),
+        )
+    });
+    for path in ["/whole", "/chunks"] {
+        let mut client = Deflating::open(server.addr(), path, BROWSER);
+        assert!(!client.terms.client_takeover, "the client has to forget each message");
+        client.terms.client_takeover = true;
+        let alike =
+            |number: usize| format!("{{\"number\": {number:>3}, \"text\": \"{}\"}}", "-=".repeat(105));
+        for number in 0..2 {
+            let message = alike(number);
+            assert!((240..250).contains(&message.len()), "{}", message.len());
+            assert!(client.echo(OpCode::Text, message.as_bytes()).compressed);
+        }
+        for number in 0..200 {
+            client.echo(OpCode::Text, alike(number).as_bytes());
+        }
+        // One that comes in parts, and what is long.
+        let long = text(100_000);
+        client.echo(OpCode::Binary, &long);
+        let octets = client.fragments_of(OpCode::Binary, &long, &[10, 3000], &[]);
+        client.client.send(octets);
+        assert!(client.receive().message == long);
+        client.leave();
+    }
+}
+
+#[test]
+fn where_there_is_no_memory_to_keep_what_was_to_be_forgotten_the_close_says_so() {
+    let limits = ServerLimits { compression_memory: 0, ..ServerLimits::default() };
+    let server = TestServer::start(|builder| builder.limits(limits).route("/", echo()));
+    let mut client = Deflating::open(server.addr(), "/", BROWSER);
+    client.terms.client_takeover = true;
+    client.echo(OpCode::Text, &text(240));
+    client.send(OpCode::Text, &text(240));
+    let frame = client.client.frame();
+    assert_eq!(frame.close(), (1007, "reference to an earlier message, against no_context_takeover"));
+}

@@ -189,8 +189,8 @@ impl Partial {
             if !inflated.is_whole() {
                 return Err(1007);
             }
+            inflation.learn(&inflated);
             payload = inflated.octets;
-            inflation.remember(&payload);
         }
         if self.text && str::from_utf8(&payload).is_err() {
             return Err(1007);

@@ -18,6 +18,8 @@ pub struct Inflation {
     takeover: bool,
     window: usize,
     history: Vec<u8>,
+    /// Where none may be referred to, and it is not known yet that none is: the points that speak for it. `history` is kept then.
+    doubt: Option<u32>,
 }
 
 /// What a payload, or the beginning of one, comes to.
@@ -30,6 +32,10 @@ pub struct Inflated {
     pub end: End,
     /// The farthest distance.
     pub farthest: usize,
+    /// A distance was too far.
+    too_far: bool,
+    /// It refers to earlier messages, though it was agreed that none does.
+    refers: bool,
 }
 
 /// Where reading has stopped.
@@ -52,7 +58,7 @@ impl Inflation {
     /// One that remembers nothing yet.
     #[must_use]
     pub fn new(takeover: bool, window: usize) -> Inflation {
-        Inflation { takeover, window, history: Vec::new() }
+        Inflation { takeover, window, history: Vec::new(), doubt: None }
     }
 
     /// That of the messages of `sender`.
@@ -69,6 +75,14 @@ impl Inflation {
         }
     }
 
+    /// The same for a receiver that does not rely on what was agreed: of a sender that refers to earlier messages all the same the last
+    /// octets are kept from its first compressed message on. They are dropped after 32 messages that refer to none, or three of which
+    /// two begin as one before them has.
+    #[must_use]
+    pub fn doubting(self) -> Inflation {
+        Inflation { doubt: Some(0), ..self }
+    }
+
     /// The size of the window that was agreed on.
     #[must_use]
     pub fn window(&self) -> usize {
@@ -81,15 +95,26 @@ impl Inflation {
     /// the window that is taken over.
     #[must_use]
     pub fn begun(&self, payload: &[u8], most: usize) -> Inflated {
-        let window = if self.takeover { self.window } else { LARGEST_WINDOW };
+        if self.takeover {
+            return self.begun_behind(&self.history, self.window, payload, most);
+        }
+        let alone = self.begun_behind(&[], LARGEST_WINDOW, payload, most);
+        if !alone.too_far || self.doubt.is_none() {
+            return alone;
+        }
+        Inflated { refers: true, ..self.begun_behind(&self.history, self.window, payload, most) }
+    }
+
+    fn begun_behind(&self, history: &[u8], window: usize, payload: &[u8], most: usize) -> Inflated {
         let mut reader = Reader {
             input: payload,
             at: 0,
-            out: self.history.clone(),
-            before: self.history.len(),
-            reach: self.history.len().saturating_sub(window),
+            out: history.to_vec(),
+            before: history.len(),
+            reach: history.len().saturating_sub(window),
             most,
             farthest: 0,
+            too_far: false,
         };
         let end = loop {
             if reader.at == 8 * payload.len() {
@@ -109,7 +134,7 @@ impl Inflation {
         };
         let mut octets = reader.out.split_off(reader.before);
         octets.truncate(most.saturating_add(1));
-        Inflated { octets, end, farthest: reader.farthest }
+        Inflated { octets, end, farthest: reader.farthest, too_far: reader.too_far, refers: false }
     }
 
     /// The whole payload of a message: good if it ends behind a final block, or if with the four octets that its sender has
@@ -121,13 +146,34 @@ impl Inflation {
     }
 
     /// The same as a receiver takes it. Where each message stands by itself, one without octets is empty, and the four octets may be
-    /// left on behind a block.
+    /// left on behind a block. That is so up to the message that is the first to refer to another.
     #[must_use]
     pub fn received(&self, payload: &[u8], most: usize) -> Inflated {
         let complete = self.complete(payload, most);
         let begun = self.begun(payload, most);
         let left_on = payload.is_empty() || (payload.ends_with(&TAIL) && begun.end == End::Between);
         if !complete.is_whole() && !self.takeover && left_on { begun } else { complete }
+    }
+
+    /// Notes what [`complete`](Inflation::complete) or [`received`](Inflation::received) came to.
+    pub fn learn(&mut self, message: &Inflated) {
+        let Some(points) = self.doubt.filter(|_| !self.takeover) else {
+            return self.remember(&message.octets);
+        };
+        if message.refers {
+            self.takeover = true;
+        } else {
+            let start = &message.octets[..message.octets.len().min(8)];
+            let comparable = start.len() >= 4 && message.octets.len() <= LARGEST_WINDOW;
+            let alike = comparable && self.history.windows(start.len()).any(|part| part == start);
+            self.doubt = Some(points + if alike { 16 } else { 1 }).filter(|points| *points < 32);
+        }
+        if self.doubt.is_none() {
+            self.history.clear();
+            return;
+        }
+        self.history.extend_from_slice(&message.octets);
+        self.history.drain(..self.history.len().saturating_sub(self.window));
     }
 
     /// Notes a message, which the following ones may refer to if that was agreed on.
@@ -159,6 +205,7 @@ struct Reader<'a> {
     reach: usize,
     most: usize,
     farthest: usize,
+    too_far: bool,
 }
 
 impl Reader<'_> {
@@ -249,6 +296,7 @@ impl Reader<'_> {
                     let &base = DISTANCES.get(symbol).ok_or(End::Corrupt)?;
                     let distance = base + self.bits((symbol / 2).saturating_sub(1))?;
                     if distance > self.out.len() - self.reach {
+                        self.too_far = true;
                         return Err(End::Corrupt);
                     }
                     self.farthest = self.farthest.max(distance);

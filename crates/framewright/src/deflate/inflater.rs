@@ -1,0 +1,222 @@
+//! What inflates one message, wherever that goes in between its pieces, and what becomes of it when others need it more.
+
+use super::habit::{Received, Trial};
+use super::history::History;
+use super::memory::{DeflateMemory, Reservation, Revocable};
+use super::{Decompressor, Progress};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError, Weak};
+
+/// A decompressor that inflates one message, wherever that goes in between.
+#[derive(Debug)]
+pub(crate) struct Inflater {
+    /// The one of its codec that was not reserved; it is there unless there is a seat.
+    home: Option<Home>,
+    /// One that was reserved.
+    seat: Option<Arc<Seat>>,
+    /// Octets of the message so far.
+    inflated: u64,
+    /// Octets of payload that they came from.
+    consumed: u64,
+    /// The message is one of a peer that may not do as it has agreed.
+    trial: Option<Box<Trial>>,
+    /// Its message is the one that is inflated beyond what others may be.
+    pub(super) runs: Option<Arc<()>>,
+}
+
+#[derive(Debug)]
+struct Home {
+    decompressor: Decompressor,
+    /// Given back when it is dropped.
+    _held: Reservation,
+    /// Tells the codec that it is out.
+    _out: Arc<()>,
+}
+
+/// A decompressor that was reserved. Another message can get what it holds, in whichever event loop that is; the one that has lost it
+/// finds that out when more of it comes.
+struct Seat(Mutex<Option<Occupied>>);
+
+struct Occupied {
+    decompressor: Decompressor,
+    /// Given back when it is dropped.
+    _held: Reservation,
+    /// Octets of payload that it has inflated since somebody has looked whether it does anything.
+    lately: usize,
+}
+
+/// A message of which so many octets of payload were inflated since others were in need the last time keeps what inflates it. To be
+/// in need takes four times as many: who sends little takes nothing from those who send.
+const BUSY: usize = 16 << 10;
+
+impl Revocable for Seat {
+    fn revoke(&self) -> bool {
+        let mut occupied = match self.0.try_lock() {
+            Ok(occupied) => occupied,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return false, // it is just being used
+        };
+        if occupied.as_mut().is_some_and(|occupied| std::mem::take(&mut occupied.lately) >= BUSY) {
+            return false;
+        }
+        occupied.take().is_some()
+    }
+}
+
+impl Seat {
+    fn new(memory: &Arc<DeflateMemory>, decompressor: Decompressor, held: Reservation) -> Arc<Seat> {
+        let seat = Arc::new(Seat(Mutex::new(Some(Occupied { decompressor, _held: held, lately: 0 }))));
+        let holder: Weak<Seat> = Arc::downgrade(&seat);
+        memory.register(holder);
+        seat
+    }
+
+    /// Does something with the decompressor; `None` if it is gone.
+    fn with<R>(&self, act: impl FnOnce(&mut Occupied) -> R) -> Option<R> {
+        let mut occupied = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        occupied.as_mut().map(act)
+    }
+}
+
+impl Inflater {
+    /// The one of a codec, whatever was reserved. Whoever waits for it sees from `out` whether it is still there.
+    pub(super) fn home(held: Reservation, out: Arc<()>) -> Box<Inflater> {
+        let home = Home { decompressor: Decompressor::new(), _held: held, _out: out };
+        Inflater::new(Some(home), None)
+    }
+
+    /// One that is taken back where others need it more. With `urgent` it is taken from somebody else where there is no memory.
+    pub(super) fn reserved(memory: &Arc<DeflateMemory>, urgent: bool) -> Option<Box<Inflater>> {
+        let held = memory.reserve_revocable(Decompressor::MAX_SIZE, urgent)?;
+        let seat = Some(Seat::new(memory, Decompressor::new(), held));
+        Some(Inflater::new(None, seat))
+    }
+
+    fn new(home: Option<Home>, seat: Option<Arc<Seat>>) -> Box<Inflater> {
+        Box::new(Inflater { home, seat, inflated: 0, consumed: 0, trial: None, runs: None })
+    }
+
+    /// Whether it is the one of its codec.
+    pub(super) fn is_home(&self) -> bool {
+        self.home.is_some()
+    }
+
+    /// Whether it can inflate: a reserved one may have been taken back.
+    pub(super) fn is_there(&self) -> bool {
+        self.is_home() || self.seat.as_ref().is_some_and(|seat| seat.with(|_| ()).is_some())
+    }
+
+    /// Makes the one of a codec one that was reserved, if there is memory: whether it is one now.
+    pub(super) fn leave_home(&mut self, memory: &Arc<DeflateMemory>) -> bool {
+        if let Some(home) = self.home.take() {
+            let Some(held) = memory.reserve_revocable(Decompressor::MAX_SIZE, true) else {
+                self.home = Some(home);
+                return false;
+            };
+            self.seat = Some(Seat::new(memory, home.decompressor, held));
+        }
+        true
+    }
+
+    /// Does something with the decompressor; `None` if it is gone.
+    fn with<R>(&mut self, act: impl FnOnce(&mut Decompressor) -> R) -> Option<R> {
+        match (&mut self.home, &self.seat) {
+            (Some(home), _) => Some(act(&mut home.decompressor)),
+            (None, Some(seat)) => seat.with(|occupied| act(&mut occupied.decompressor)),
+            (None, None) => None,
+        }
+    }
+
+    /// Begins a message that may refer to this history, which goes along until [`end`](Inflater::end).
+    ///
+    /// Without one the message stands by itself, and nothing depends on how exactly its sender has ended it.
+    pub(super) fn begin(&mut self, history: Option<&mut History>) {
+        let alone = history.is_none();
+        (self.inflated, self.consumed) = (0, 0);
+        self.with(|decompressor| {
+            if let Some(history) = history {
+                decompressor.swap_history(history);
+            }
+            decompressor.begin(alone);
+        });
+        // Whoever needs memory just now looks for it elsewhere: what has come is inflated next.
+        if let Some(seat) = &self.seat {
+            seat.with(|occupied| occupied.lately = BUSY);
+        }
+    }
+
+    /// Begins a message that may refer to nothing; what is `kept` of earlier ones is there in case it does, until
+    /// [`end_trial`](Inflater::end_trial).
+    pub(super) fn begin_trial(&mut self, kept: Option<Box<Received>>) {
+        self.begin(None);
+        self.trial = kept.map(Trial::new);
+    }
+
+    /// See [`Decompressor::inflate`]. `None` if what inflates was taken back.
+    pub(crate) fn inflate(&mut self, payload: &[u8], last: bool, out: &mut [u8]) -> Option<Progress> {
+        let Inflater { home, seat, trial, inflated, consumed, .. } = self;
+        let mut inflate = |decompressor: &mut Decompressor| match trial {
+            None => {
+                let progress = decompressor.inflate(payload, last, out);
+                // Of a longer message the beginning is not there any more.
+                let too_far = progress.too_far
+                    || (progress.unsaid && *consumed == 0 && decompressor.is_too_far([&[], payload], last));
+                Progress { too_far, ..progress }
+            }
+            Some(trial) => trial.inflate(decompressor, *inflated, (payload, last), out),
+        };
+        let progress = match (home, seat) {
+            (Some(home), _) => inflate(&mut home.decompressor),
+            (None, seat) => seat.as_ref()?.with(|occupied| {
+                let progress = inflate(&mut occupied.decompressor);
+                let before = if *consumed == 0 { 0 } else { occupied.lately };
+                occupied.lately = before.saturating_add(progress.read);
+                progress
+            })?,
+        };
+        self.inflated += progress.written as u64;
+        self.consumed += progress.read as u64;
+        Some(progress)
+    }
+
+    /// Octets of the message so far.
+    pub(crate) fn inflated(&self) -> u64 {
+        self.inflated
+    }
+
+    /// Octets of payload that they came from.
+    pub(crate) fn consumed(&self) -> u64 {
+        self.consumed
+    }
+
+    /// Gives the history back.
+    pub(super) fn end(&mut self, history: Option<&mut History>) {
+        if let Some(history) = history {
+            self.with(|decompressor| decompressor.swap_history(history));
+        }
+    }
+
+    /// Ends a message that was begun so: gives back what is kept of earlier ones, and whether it has referred to them; and has the
+    /// message's own last octets, and its length, looked at. `None` if the decompressor is gone.
+    pub(super) fn end_trial<R>(
+        &mut self,
+        look: impl FnOnce(Option<(Box<Received>, bool)>, (&History, u64)) -> R,
+    ) -> Option<R> {
+        let (trial, len) = (self.trial.take(), self.inflated);
+        self.with(|decompressor| {
+            let kept = trial.map(|trial| trial.end(decompressor));
+            look(kept, (decompressor.history(), len))
+        })
+    }
+
+    /// Makes it ready for another message.
+    pub(super) fn reset(&mut self) {
+        (self.runs, self.trial) = (None, None);
+        self.with(Decompressor::reset);
+    }
+}
+
+impl std::fmt::Debug for Seat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Seat")
+    }
+}
