@@ -219,8 +219,8 @@ pub enum LimitExceeded {
         /// Octets allowed for each.
         limit: u32,
     },
-    /// There is no memory left for inflating a message while it arrives, in chunk delivery: see
-    /// [`DeflateMemory`](crate::deflate::DeflateMemory).
+    /// There is no memory left for inflating a message while it arrives: too many others are arriving, or so little of it came that
+    /// another one got what it had: see [`DeflateMemory`](crate::deflate::DeflateMemory).
     DeflateMemory,
 }
 

@@ -3,8 +3,9 @@
 //! Node's `ws` and Python's `websockets` are installed under the build folder ([`install`]). Each makes every offer of
 //! permessage-deflate that it can ([`cases`]), sends the same messages ([`messages`]) and compares what comes back with what it
 //! has sent ([`clients`]). Our client does the same with their servers and with the echo program ([`servers`]), through a
-//! proxy ([`tunnels`]), and with servers that compress as they like ([`stubborn`]). Behind proxies their clients are told
-//! that a message is too large ([`proxies`]). The octets go through another one that records; what was agreed on, which messages were compressed and
+//! proxy ([`tunnels`]), and with servers that compress as they like ([`stubborn`]). Clients that do so break a rule of
+//! RFC 7692, and are served all the same ([`keepers`]). Behind proxies their clients are told that a message is too large
+//! ([`proxies`]). The octets go through another one that records; what was agreed on, which messages were compressed and
 //! what they inflate to is read from them.
 
 use std::fs;
@@ -18,6 +19,7 @@ mod cases;
 mod clients;
 mod features;
 mod install;
+mod keepers;
 mod messages;
 mod ours;
 mod proxies;
@@ -53,10 +55,13 @@ enum Part {
     Proxies,
     /// Our client and servers that compress with context takeover whatever they are asked for.
     Stubborn,
+    /// Clients that refer to earlier messages though they have agreed not to, and the echo program.
+    Keepers,
 }
 
 /// The parts that need no more than CI has.
-const USUAL: [Part; 5] = [Part::Clients, Part::Servers, Part::Ours, Part::Tunnels, Part::Stubborn];
+const USUAL: [Part; 6] =
+    [Part::Clients, Part::Servers, Part::Ours, Part::Tunnels, Part::Stubborn, Part::Keepers];
 
 /// Runs every part.
 ///
@@ -82,6 +87,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             Part::Tunnels => tunnels::run(&peers[0], &messages, &mut tally)?,
             Part::Proxies => proxies::run(&peers, &mut tally)?,
             Part::Stubborn => stubborn::run(&folder, &mut tally)?,
+            Part::Keepers => keepers::run(&folder, modes(&Compress::MODES), &mut tally)?,
         }
     }
     crate::conclusion::conclude(tally.passed, tally.failed)

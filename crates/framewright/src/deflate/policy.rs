@@ -27,7 +27,8 @@ pub struct DeflatePolicy {
     /// compressor's state between messages. Default: `true`.
     pub server_no_context_takeover: bool,
     /// `true`: the client has to compress each message on its own, whether it offers to or not. `false`: it does if it
-    /// offers to. It saves the server the window of each client. Default: `true`.
+    /// offers to. It saves the server the window of each client. A client that refers to earlier messages all the same is served as
+    /// long as there is memory ([`DeflateMemory`](super::DeflateMemory)). Default: `true`.
     pub client_no_context_takeover: bool,
     /// The largest window that the server compresses with. 8 counts as 9: the compressor has no smaller one.
     /// Default: 15.

@@ -86,9 +86,10 @@ pub struct ServerLimits {
     pub ipv6_prefix: u8,
     /// What `Retry-After` says with a 503. Default 5 s.
     pub retry_after: Duration,
-    /// How many octets compression may hold, over all workers. Default 64 MiB. Where a connection's context takeover does not fit,
-    /// the connection is accepted without it. The compressor and the decompressor that every worker has are counted, and not
-    /// refused.
+    /// How many octets compression may hold, over all workers. Default 64 MiB. Where a connection's context takeover does not fit
+    /// into three quarters of it, the connection is accepted without it. A message of which nothing comes gives way to one that
+    /// needs memory to be inflated: its connection fails with 1013. The compressor and the decompressor that every worker has are
+    /// counted, and not refused.
     #[cfg(feature = "deflate")]
     pub compression_memory: usize,
 }

@@ -292,8 +292,6 @@ fn what_breaks_the_rules_or_a_limit_is_answered_with_its_code() {
         (one(&[0x06]), 1007, PeerMisbehaved::InvalidDeflate),
         // Within the header of a block.
         (one(&stored_block(b"Hello", false)[..2]), 1007, PeerMisbehaved::InvalidDeflate),
-        // Refers to the message before it (RFC 7692, section 7.2.3.2), which it may not.
-        (one(&[0xf2, 0x00, 0x11, 0x00, 0x00]), 1007, PeerMisbehaved::InvalidDeflate),
         // A block that has not ended: what its sender has removed is taken for its last octets, which are no text.
         (one(&stored_block(b"Hello", false)[..7]), 1007, PeerMisbehaved::InvalidUtf8),
         (one(&two(stored_block(b"a\xff", false), vec![0])), 1007, PeerMisbehaved::InvalidUtf8),

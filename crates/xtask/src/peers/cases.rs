@@ -30,7 +30,8 @@ impl Case {
 pub(crate) const BROWSER: DeflateOffer =
     DeflateOffer { client_max_window_bits: Some(ClientWindow::Any), ..BARE };
 
-const BARE: DeflateOffer = DeflateOffer {
+/// What Firefox, Safari and Mojolicious offer.
+pub(super) const BARE: DeflateOffer = DeflateOffer {
     server_no_context_takeover: false,
     client_no_context_takeover: false,
     server_max_window_bits: None,

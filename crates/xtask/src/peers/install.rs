@@ -18,6 +18,8 @@ use crate::commands::{python_command, run_logged};
 const WS: &str = "8.23.0";
 /// The version of `websockets`, from the Python package index.
 const WEBSOCKETS: &str = "17.4";
+/// The version of Tornado, from the Python package index.
+pub(super) const TORNADO: &str = "6.6.1";
 
 /// A library of another project, with a client and a server that are ready to be run.
 #[derive(Debug)]
@@ -73,11 +75,29 @@ pub(super) fn websockets(folder: &Path) -> anyhow::Result<Peer> {
     Ok(Peer { name, version: WEBSOCKETS, library, program: python, client, server })
 }
 
+/// Installs Tornado into an environment under `folder`, if it is not there yet. Returns the environment's Python.
+///
+/// # Errors
+/// As [`websockets`].
+pub(super) fn tornado(folder: &Path) -> anyhow::Result<PathBuf> {
+    python_package(&folder.join("tornado"), "tornado", TORNADO)
+}
+
+/// The version of the Mojolicious that the system's `perl` has.
+///
+/// # Errors
+/// If it has none.
+pub(super) fn mojolicious() -> anyhow::Result<String> {
+    let version = say(Command::new("perl").args(["-MMojolicious", "-e", "print Mojolicious->VERSION"]))
+        .context("this needs Mojolicious (Debian: the package libmojolicious-perl)")?;
+    Ok(version.trim().to_owned())
+}
+
 /// Installs this version of a package into an environment in `folder`, if it is not there yet. Returns the environment's Python.
 ///
 /// # Errors
 /// As [`websockets`].
-pub(super) fn python_package(folder: &Path, package: &str, wanted: &str) -> anyhow::Result<PathBuf> {
+fn python_package(folder: &Path, package: &str, wanted: &str) -> anyhow::Result<PathBuf> {
     let python = folder.join("venv/bin/python");
     let installed = format!("from importlib.metadata import version; print(version('{package}'))");
     let version = || say(python_command(&python).args(["-c", &installed]));

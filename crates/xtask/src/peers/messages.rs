@@ -31,6 +31,23 @@ pub(super) fn all() -> Vec<Message> {
     messages
 }
 
+/// Two texts of 240 octets that are alike, and a thousand more of many lengths, which refer to each other wherever a compressor
+/// remembers them.
+pub(super) fn alike() -> Vec<Message> {
+    let of_len = |number: usize, len: usize| {
+        let mut data = format!("{{\"number\":{number},\"text\":\"");
+        while data.len() < len.saturating_sub(2) {
+            data.push_str(["as before, ", "once more, ", "and again, "][data.len() % 3]);
+        }
+        data.truncate(len.saturating_sub(2).max(1));
+        data.push_str("\"}");
+        Message { text: true, fragments: 1, compressible: true, data: data.into_bytes() }
+    };
+    let lens = [240, 17, 1000, 240, 130, 5000, 64, 240];
+    let more = (0..1000).map(|number| of_len(number, lens[number % lens.len()]));
+    (0..2).map(|number| of_len(number, 240)).chain(more).collect()
+}
+
 /// The form in which the peers read them: 1 for a text or 2, the number of fragments, the length in 4 octets, the data.
 pub(super) fn encode(messages: &[Message]) -> Vec<u8> {
     let mut octets = Vec::new();
@@ -106,6 +123,14 @@ mod tests {
     #[test]
     fn the_similar_ones_are_long_enough_to_be_compressed() {
         assert!((0..SIMILAR).all(|number| similar(number).data.len() >= 128));
+    }
+
+    #[test]
+    fn those_that_are_alike_begin_with_two_of_240_octets() {
+        let messages = alike();
+        assert_eq!(messages.len(), 1002);
+        assert!(messages[..2].iter().all(|message| message.data.len() == 240));
+        assert!(messages[0].data != messages[1].data && messages[0].data[..10] == messages[1].data[..10]);
     }
 
     #[test]

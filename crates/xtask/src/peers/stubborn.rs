@@ -7,33 +7,27 @@ use std::process::Command;
 
 use anyhow::Context as _;
 use framewright_client::{ClientRequest, Options};
-use framewright_testkit::programs::process::say;
 use framewright_testkit::programs::server::ServerProcess;
 
-use super::install;
+use super::install::{self, TORNADO};
 use super::ours::{FORMS, Form};
 use super::tally::{Tally, saved};
 use crate::commands::python_command;
 use crate::wire::{Compresses, Exchange, Expected, Message, Proxy};
-
-/// The version of `tornado`, from the Python package index.
-const TORNADO: &str = "6.6.1";
 
 /// Exchanges two messages that are alike, and a thousand more, with each of the servers.
 ///
 /// # Errors
 /// If Tornado cannot be installed, Mojolicious is not there, or a server cannot be started.
 pub(super) fn run(folder: &Path, tally: &mut Tally) -> anyhow::Result<()> {
-    let python = install::python_package(&folder.join("tornado"), "tornado", TORNADO)?;
-    let script = folder.join("tornado/tornado_server.py");
-    let script = install::written(script, include_str!("tornado_server.py"))?;
-    exchanges("tornado", TORNADO, python_command(python).arg(script), tally)?;
+    let python = install::tornado(folder)?;
+    let script = install::written(folder.join("tornado_server.py"), include_str!("tornado_server.py"))?;
+    exchanges("Tornado", TORNADO, python_command(python).arg(script), tally)?;
 
-    let version = say(Command::new("perl").args(["-MMojolicious", "-e", "print Mojolicious->VERSION"]))
-        .context("Mojolicious is not there (Debian: the package libmojolicious-perl)")?;
+    let version = install::mojolicious()?;
     let script =
         install::written(folder.join("mojolicious_server.pl"), include_str!("mojolicious_server.pl"))?;
-    exchanges("Mojolicious", version.trim(), Command::new("perl").arg(script), tally)
+    exchanges("Mojolicious", &version, Command::new("perl").arg(script), tally)
 }
 
 fn exchanges(name: &str, version: &str, command: &mut Command, tally: &mut Tally) -> anyhow::Result<()> {

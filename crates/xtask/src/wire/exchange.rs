@@ -57,7 +57,8 @@ impl Exchange {
         let params = naive::response::deflate(&response, offers);
         let (offered, answered) = (extensions(&request), extensions(&response));
         let params = params.with_context(|| format!("the answer {answered:?} to {offered:?} is to none"))?;
-        let inflation = |sender| params.map(|params| Inflation::of(&params, sender));
+        // What refers to earlier messages against what was agreed is read, and told.
+        let inflation = |sender| params.map(|params| Inflation::of(&params, sender).doubting());
         Ok(Self {
             client: messages(&client, Role::Client, inflation(Role::Client))
                 .context("what the client has sent")?,
