@@ -495,9 +495,10 @@ fn messages_below_the_threshold_are_sent_as_they_are() {
 
 #[test]
 fn takeover_is_agreed_on_as_long_as_there_is_memory() {
-    // Some of what is sent and 4 KiB of what is received each.
+    // Some of what is sent and 4 KiB of what is received each, in three quarters of the memory.
     let each = framewright::deflate::DeflateConfig::default().history + (4 << 10);
-    for (memory, expected) in [(0, 0), (each - 1, 0), (each, 1), (2 * each, 2)] {
+    let for_them = |count: usize| (4 * count * each).div_ceil(3);
+    for (memory, expected) in [(0, 0), (each, 0), (for_them(1), 1), (for_them(2), 2)] {
         let program = Program::echo(&["--compress", "takeover", "--compress-memory", &memory.to_string()]);
         let mut clients: Vec<_> = (0..4).map(|_| Deflating::open(program.addr(), "/ws", OFFER)).collect();
         let with = clients.iter().filter(|client| client.terms.server_takeover).count();

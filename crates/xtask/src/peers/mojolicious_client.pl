@@ -49,7 +49,8 @@ $agent->websocket(
       my (undef, $code, $reason) = @_;
       $failed //= $code == 1000 ? undef : "closed with $code";
       $failed .= ', closed with ' . ($code // '') . ' ' . ($reason // '') if $failed;
-      Mojo::IOLoop->stop;
+      # Its Close frame has yet to be written.
+      Mojo::IOLoop->timer(0.1 => sub { Mojo::IOLoop->stop });
     });
     $failed = 'it did not end';
     $next->();
