@@ -131,7 +131,7 @@ One request, from its octets to a checked opening handshake with the key that an
 
 const DEFLATE: &str = "\
 One message of JSON, all of them different, sent or received by a connection with permessage-deflate. The octets are those that a connection holds for it between messages. All connections of an
-event loop share 344 KiB besides; with takeover the compressor stays with the one connection that is measured here, as it does with up to 64 busy ones, at 269 KiB each. Messages on which compression
+event loop share 348 KiB besides; with takeover the compressor stays with the one connection that is measured here, as it does with up to 64 busy ones, at 269 KiB each. Messages on which compression
 does not pay are sent as they are after a while, such as those of 128 octets by themselves at level 1.";
 
 /// Every time as it is.

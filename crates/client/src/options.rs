@@ -64,7 +64,7 @@ pub struct Options {
     /// that, for servers that cannot do without it (Tornado, Mojolicious), with takeover by the server. A connection to one of those
     /// holds up to 32 KiB of what it received. Leave the second offer out where that is too much: such a server cannot be connected to then.
     ///
-    /// A blocking client makes a compressor and a decompressor of its own (344 KiB) when it needs them, and frees them when nothing
+    /// A blocking client makes a compressor and a decompressor of its own (348 KiB) when it needs them, and frees them when nothing
     /// has come for 2 seconds; in an event loop all clients share those of [`Buffers`](crate::event_loop::Buffers).
     #[cfg(feature = "deflate")]
     pub compression: Vec<DeflateOffer>,
