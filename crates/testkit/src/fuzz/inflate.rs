@@ -111,21 +111,29 @@ fn check_decompressor(octets: &[u8], limit: usize) {
 mod tests {
     use super::*;
     use crate::deflate::{Deflater, compressible, payload_in_blocks};
+    use crate::naive::inflate::TAIL;
     use crate::rng::SplitMix64;
 
     #[test]
     fn messages_of_chance_pass_under_settings_of_chance() {
         let mut rng = SplitMix64::new(9);
-        for _ in 0..150 {
+        for _ in 0..300 {
             let mut data = rng.octets(5);
-            for _ in 0..rng.between(1, 5) {
+            // Keeps its context, whatever was agreed on.
+            let mut keeper = Deflater::new(9);
+            for _ in 0..rng.between(1, 8) {
                 let len = rng.below(300);
                 let message = compressible(&mut rng, len);
-                let payload = match rng.below(4) {
+                let mut payload = match rng.below(6) {
                     0 => payload_in_blocks(&mut rng, &message),
                     1 => message,
-                    _ => Deflater::new(9).message(&message),
+                    2 => Vec::new(),
+                    3 => Deflater::new(9).message(&message),
+                    _ => keeper.message(&message),
                 };
+                if rng.one_in(4) {
+                    payload.extend(TAIL);
+                }
                 let (head, tail) = payload.split_at(rng.below(payload.len() + 1));
                 for (first, part) in [(0x01, head), (0x89, b"ping"), (0x80, tail)] {
                     let part = &part[..part.len().min(255)];
