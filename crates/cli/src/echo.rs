@@ -149,8 +149,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let descriptors = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(0);
     let workers = args.workers.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
     let server = listen(configure(args)?.workers(workers), &args.listen)?.build()?;
-    announce(args, &server, workers, descriptors)?;
+    // Before it says that it listens: whoever reads that may stop it at once.
     drain_on_signal(&server)?;
+    announce(args, &server, workers, descriptors)?;
     server.run().context("the server failed")
 }
 
