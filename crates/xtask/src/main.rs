@@ -7,10 +7,10 @@
 //! | `browser` | the echo page works in a real browser, which exchanges compressed messages with the server |
 //! | `circles` | no source files of a crate depend on each other in a circle |
 //! | `compliance` | every sentence of the RFCs that the code cites has a test that cites it |
-//! | `full` | what CI has no time for: the rest of the Autobahn matrix, longer fuzzing |
+//! | `full` | what CI has no time for: the rest of the Autobahn matrix, longer fuzzing, proxies, a long soak, `tests-anywhere` |
 //! | `fuzz-smoke` | a short run of each fuzz target finds nothing |
 //! | `instructions` | the hot paths take no more instructions than before |
-//! | `peers` | WebSocket clients and servers of other projects exchange compressed messages with ours, also through a proxy |
+//! | `peers` | WebSocket clients and servers of other projects exchange compressed messages with ours, also through a proxy, and where they keep what they agreed to forget |
 //! | `soak` | between bad peers of all kinds a server serves its good ones, and gives back what the others held |
 //! | `tests-anywhere` | the tests pass on a busy machine, and with the smallest and the largest buffers of the kernel |
 //!
@@ -67,7 +67,7 @@ enum Chore {
     FuzzSmoke(fuzz_smoke::Options),
     /// Count the instructions of the hot paths, and compare with the baseline.
     Instructions(instructions::Options),
-    /// Exchange compressed messages with Node's `ws` and Python's `websockets`, and look at them on the wire; also through a proxy.
+    /// Exchange compressed messages with peers of other projects, and look at them on the wire; also through a proxy.
     Peers(peers::Options),
     /// Run a server between bad peers of all kinds, and look whether the good ones notice.
     Soak(soak::Options),

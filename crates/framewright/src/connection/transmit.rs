@@ -19,9 +19,9 @@ pub enum Transmit {
         /// How many slices were filled. With 1, a plain `send` will do.
         slices: usize,
     },
-    /// Everything was written: end this direction of the transport. A server whose closing handshake was clean closes the
-    /// transport at once (section 7.1.1); after a fault the driver goes on reading for a moment, so that the peer can read
-    /// the Close frame before a reset reaches it.
+    /// Everything was written: the transport is to be ended. A server whose closing handshake was clean closes it at once (section
+    /// 7.1.1). After a fault the driver reads and drops what still comes, within bounds, so that the peer can read the Close frame
+    /// before a reset reaches it.
     Shutdown,
 }
 

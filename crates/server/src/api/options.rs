@@ -9,8 +9,9 @@ use std::time::Duration;
 /// The settings of a route; those given to [`ServerBuilder::options`](crate::ServerBuilder::options) are for the routes that
 /// have none of their own.
 ///
-/// The defaults are those that users of ASP.NET Core's WebSocket middleware know: a Ping every two minutes, Pongs not
-/// waited for, any origin, upgrades allowed.
+/// The defaults are those that users of ASP.NET Core's WebSocket middleware know: a Ping every two minutes, any origin, upgrades
+/// allowed. Beyond those, a peer is gone that lets two Pings pass ([`Config::keep_alive_timeout`]) or does not go on with a message
+/// that it has begun ([`Config::message_timeout`]).
 ///
 /// ```
 /// use framewright_server::{Config, Options};

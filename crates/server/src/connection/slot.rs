@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Opening --101 sent--> Open --all sent, not clean--> Lingering --> removed
-//!      |                    |                               ^
+//!      |                    |    (or more has come)         ^
 //!      | refused, or a page | clean                         |
 //!      +--------------------|-------------------------------+
 //!                           v

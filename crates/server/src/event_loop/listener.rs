@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// How long accepting pauses after the system had nothing to give: descriptors, memory.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How many connections one turn of the loop accepts, so that a flood of them does not keep it from the others.
+/// How many connections one round of the loop accepts, so that a flood of them does not keep it from the others.
 const ACCEPT_AT_ONCE: usize = 64;
 
 /// How often that many are accepted until the longest queue is empty.
