@@ -377,6 +377,7 @@ impl RecvBuffer {
         let piece = INPUT - usize::try_from(inflater.consumed() % INPUT as u64).expect("less than a piece");
         let payload = &self.octets[self.held..][..held.min(piece)];
         let room = self.inflated.room(delivery, held, limit, most);
+        inflater.note_arrived(arrived);
         let progress = inflater.inflate(payload, arrived && held <= piece, room)?;
         let full = progress.written == room.len();
         let range = self.inflated.written(progress.written);

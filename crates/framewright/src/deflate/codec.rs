@@ -166,6 +166,7 @@ impl Codec {
     /// of this codec if there is memory to make it one that is.
     pub(crate) fn lets_go(&self, inflater: &mut Inflater) -> bool {
         inflater.runs = None;
+        inflater.note_arrived(false);
         inflater.leave_home(&self.memory)
     }
 

@@ -42,6 +42,8 @@ struct Occupied {
     _held: Reservation,
     /// Octets of payload that it has inflated since somebody has looked whether it does anything.
     lately: usize,
+    /// All of the message has arrived: it waits for its turn, and no peer is to be waited for.
+    arrived: bool,
 }
 
 /// A message of which so many octets of payload were inflated since others were in need the last time keeps what inflates it. To be
@@ -55,7 +57,9 @@ impl Revocable for Seat {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return false, // it is just being used
         };
-        if occupied.as_mut().is_some_and(|occupied| std::mem::take(&mut occupied.lately) >= BUSY) {
+        let keeps =
+            |occupied: &mut Occupied| std::mem::take(&mut occupied.lately) >= BUSY || occupied.arrived;
+        if occupied.as_mut().is_some_and(keeps) {
             return false;
         }
         occupied.take().is_some()
@@ -64,7 +68,12 @@ impl Revocable for Seat {
 
 impl Seat {
     fn new(memory: &Arc<DeflateMemory>, decompressor: Decompressor, held: Reservation) -> Arc<Seat> {
-        let seat = Arc::new(Seat(Mutex::new(Some(Occupied { decompressor, _held: held, lately: 0 }))));
+        let seat = Arc::new(Seat(Mutex::new(Some(Occupied {
+            decompressor,
+            _held: held,
+            lately: BUSY,
+            arrived: false,
+        }))));
         let holder: Weak<Seat> = Arc::downgrade(&seat);
         memory.register(holder);
         seat
@@ -105,10 +114,11 @@ impl Inflater {
         self.is_home() || self.seat.as_ref().is_some_and(|seat| seat.with(|_| ()).is_some())
     }
 
-    /// Makes the one of a codec one that was reserved, if there is memory: whether it is one now.
+    /// Makes the one of a codec one that was reserved, if there is memory: whether it is one now. Nobody else gives way to a peer that
+    /// does not read.
     pub(super) fn leave_home(&mut self, memory: &Arc<DeflateMemory>) -> bool {
         if let Some(home) = self.home.take() {
-            let Some(held) = memory.reserve_revocable(Decompressor::MAX_SIZE, true) else {
+            let Some(held) = memory.reserve_revocable(Decompressor::MAX_SIZE, false) else {
                 self.home = Some(home);
                 return false;
             };
@@ -140,7 +150,15 @@ impl Inflater {
         });
         // Whoever needs memory just now looks for it elsewhere: what has come is inflated next.
         if let Some(seat) = &self.seat {
-            seat.with(|occupied| occupied.lately = BUSY);
+            seat.with(|occupied| (occupied.lately, occupied.arrived) = (BUSY, false));
+        }
+    }
+
+    /// Notes whether all of the message has arrived, and its connection has it inflated as its turns come: then nobody takes away
+    /// what inflates it.
+    pub(crate) fn note_arrived(&self, arrived: bool) {
+        if let Some(seat) = &self.seat {
+            seat.with(|occupied| occupied.arrived = arrived);
         }
     }
 
