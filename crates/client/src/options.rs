@@ -47,7 +47,7 @@ pub struct Options {
     pub send_timeout: Option<Duration>,
     /// Keep-alive, time-outs and limits of the open connection. The default is [`Config::default`], but for one deadline, since
     /// nobody tells a client that its way to the server is gone: 30 s of silence after the keep-alive Ping of every 2 minutes end the
-    /// connection ([`Config::keep_alive_timeout`]). A frame that takes more than ten minutes to arrive needs a longer one.
+    /// connection ([`Config::keep_alive_timeout`]). A server with more queued before its Pong than arrives in ten minutes, a frame or many messages, needs a longer one.
     pub connection: Config,
     /// The limits on the head of the server's answer, interim answers included, and on that of a proxy's. A status line has no limit
     /// of its own: `request_line` plays no part.

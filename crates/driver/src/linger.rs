@@ -76,7 +76,7 @@ impl Lingering {
             most: rest.most.max(BRIEF_BYTES),
             began: now,
             heard: now,
-            last: now + rest.time.max(BRIEF),
+            last: now + rest.time.clamp(BRIEF, LONGEST),
             ended: false,
             stays: false,
         };
@@ -188,6 +188,8 @@ impl Lingering {
 
 /// How long any connection may linger.
 const BRIEF: Duration = Duration::from_secs(1);
+/// How long to linger at the most, whatever a client waits for.
+const LONGEST: Duration = Duration::from_secs(60 * 60);
 
 /// How many bytes any connection may have dropped.
 const BRIEF_BYTES: u64 = 256 << 10;

@@ -570,6 +570,10 @@ impl Turn {
         if !self.broken {
             self.looked = 0;
         }
+        // A peer that has failed, and reads slowly, may have made room for our last bytes.
+        if self.connection.state() == State::Closed && self.connection.buffered() > 0 {
+            self.flush(transport, ready, now);
+        }
         self.with_drops(|connection| connection.handle_timeout(now));
     }
 
@@ -741,6 +745,8 @@ impl Turn {
         match flushed {
             Flushed::Shutdown => Next::Leave(self.leave(ready)),
             Flushed::Paused => Next::Again,
+            // The peer may have to write all before it reads.
+            Flushed::Blocked if self.is_over() && self.drops_what_arrives() && ready.read => Next::Again,
             Flushed::All | Flushed::Blocked => Next::Wait,
         }
     }

@@ -149,7 +149,9 @@ impl Opening {
 
     /// What happened on the way to the server, or to the proxy.
     fn on_the_way(&self, error: ConnectError) -> ConnectError {
-        if self.options.proxy.is_some() { ConnectError::Proxy(Box::new(error)) } else { error }
+        // The turn was waited for at this end.
+        let is_proxys = self.options.proxy.is_some() && !matches!(error, ConnectError::TurnTimeout);
+        if is_proxys { ConnectError::Proxy(Box::new(error)) } else { error }
     }
 
     fn hop(&self) -> Hop<'_> {

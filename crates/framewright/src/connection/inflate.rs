@@ -28,6 +28,7 @@ impl Connection {
         self.try_inflate(rx).unwrap_or_else(|error| {
             self.give_back_inflater(rx);
             self.fail_with(now, error);
+            self.note_rest(rx);
             rx.clear();
             DecodeOutcome::Again
         })
@@ -204,6 +205,7 @@ impl Connection {
         }
         self.give_back_inflater(rx);
         self.fail_with(now, Error::Limit(LimitExceeded::DeflateMemory));
+        self.note_rest(rx);
         rx.clear();
         true
     }

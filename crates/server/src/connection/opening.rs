@@ -167,6 +167,7 @@ impl Opening {
             std::mem::take(&mut ready.due) && self.deadline.is_some_and(|deadline| context.now >= deadline);
         // An answer has one more write, since a kernel announces room late.
         let was_answering = matches!(self.step, OpeningStep::Answering(_));
+        let was_reading = matches!(self.step, OpeningStep::Reading);
         if let OpeningStep::Decided(decision, waiting) = &mut self.step {
             let decision = decision.take().unwrap_or(ErasedDecision::Deferred);
             let asked = Arc::clone(&waiting.asked);
@@ -179,7 +180,7 @@ impl Opening {
             }
         }
         if due && !was_answering {
-            self.time_is_up(context.now);
+            self.time_is_up(context.now, was_reading);
         }
         match &mut self.step {
             OpeningStep::Answering(answer) => {
@@ -204,8 +205,13 @@ impl Opening {
     /// The deadline has passed, and what has arrived has been read: a request that lay in the socket while the loop could not
     /// look is in time.
     #[cold]
-    fn time_is_up(&mut self, now: Instant) {
+    fn time_is_up(&mut self, now: Instant, was_reading: bool) {
         match self.step {
+            // The request has been found just now: the decision on it has its time.
+            OpeningStep::Waiting(_) if was_reading => {
+                self.deadline = now.checked_add(self.timeout);
+                return;
+            }
             OpeningStep::Reading => self.refuse(Refusal::HandshakeTimeout),
             OpeningStep::Waiting(_) => self.refuse(Refusal::DecisionTimeout),
             OpeningStep::Decided(..) | OpeningStep::Answering(_) => {}

@@ -142,6 +142,8 @@ impl Slot {
                     };
                 }
             };
+            // A callback may have taken long: the deadlines of the next phase count from now.
+            context.now = Instant::now();
             let left = std::mem::replace(&mut self.phase, entered);
             // With an open connection goes its state, which is the application's.
             guarded(|| drop(left));

@@ -52,7 +52,11 @@ const INTERESTS: Interest = Interest::READABLE.add(Interest::WRITABLE);
 /// How many events one wait takes from the kernel.
 const EVENTS: usize = 1024;
 
-/// After this much time in turns of listed connections, or in commands, sockets are polled. A poll takes a thousandth of it.
+/// How many commands are handled between two looks at the clock: many take no time.
+const COMMANDS: usize = 16;
+
+/// After this much time in turns of listed connections, or in commands, sockets are polled: or after as much as the turns of this
+/// round took that events have brought. A poll takes a thousandth of it.
 const SLICE: Duration = Duration::from_millis(1);
 
 /// A loop keeps what it accepts unless another one has fewer connections by more than one in so many: so few are spread evenly,
@@ -138,15 +142,18 @@ impl EventLoop {
         let mut accept_again = Some(Duration::ZERO);
         loop {
             let wait = self.wait(accept_again);
-            match self.poll.poll(&mut self.events, wait) {
+            let polled = self.poll.poll(&mut self.events, wait);
+            let woken = Instant::now();
+            self.context.now = woken;
+            match polled {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 polled => polled?,
             }
-            self.context.now = Instant::now();
             self.handle_events();
+            let slice = SLICE.max(self.context.now - woken);
             accept_again = self.accept();
-            self.handle_commands();
-            self.handle_listed();
+            self.handle_commands(slice);
+            self.handle_listed(slice);
             self.handle_deadlines();
             self.close_listeners();
             if self.stop_at.is_some_and(|stop_at| self.is_over(stop_at)) {
@@ -219,8 +226,8 @@ impl EventLoop {
     }
 
     /// Turns of listed connections, for a slice of time. Who is listed again comes last.
-    fn handle_listed(&mut self) {
-        let end = self.context.now + SLICE;
+    fn handle_listed(&mut self, slice: Duration) {
+        let end = self.context.now + slice;
         self.context.lent.allow_long_turns(true);
         for _ in 0..self.listed.len() {
             let Some(key) = self.listed.pop_front() else { break };
@@ -375,14 +382,16 @@ impl EventLoop {
         Some(key)
     }
 
-    fn handle_commands(&mut self) {
+    fn handle_commands(&mut self, slice: Duration) {
         self.context.mailbox.take(&mut self.batch);
         self.commands.extend(self.batch.drain(..));
-        let end = self.context.now + SLICE;
-        while self.context.now < end
-            && let Some(command) = self.commands.pop_front()
-        {
-            self.handle_command(command);
+        let end = self.context.now + slice;
+        while self.context.now < end && !self.commands.is_empty() {
+            for _ in 0..COMMANDS {
+                let Some(command) = self.commands.pop_front() else { break };
+                self.handle_command(command);
+            }
+            self.context.now = Instant::now();
         }
     }
 

@@ -56,7 +56,7 @@ fn who_is_handed_to_a_loop_that_has_begun_to_stop_is_told_so() {
     let mut event_loop = loops(1).remove(0);
     event_loop.stop(Instant::now() + LONG);
     let client = hand_over(&event_loop);
-    event_loop.handle_commands();
+    event_loop.handle_commands(LONG);
     expect_503(client);
 }
 
@@ -76,7 +76,7 @@ fn a_loop_does_not_end_before_its_time_while_something_is_in_its_mailbox() {
     event_loop.stop(Instant::now() + LONG);
     let client = hand_over(&event_loop);
     assert!(!event_loop.is_done());
-    event_loop.handle_commands();
+    event_loop.handle_commands(LONG);
     expect_503(client);
     assert!(!event_loop.is_done());
     event_loop.slots.keys().into_iter().for_each(|key| event_loop.remove(key));
