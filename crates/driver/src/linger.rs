@@ -203,3 +203,31 @@ const MOMENT: Duration = Duration::from_millis(100);
 
 /// How long nothing comes of a peer in the middle of a frame, or behind the end of our direction.
 const SILENCE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::IoSlice;
+
+    struct Quiet;
+
+    impl Transport for Quiet {
+        fn read(&mut self, _: &mut [u8]) -> Io {
+            Io::Blocked
+        }
+
+        fn write(&mut self, _: &[IoSlice<'_>]) -> Io {
+            Io::Blocked
+        }
+
+        fn shutdown(&mut self, _: Shutdown) {}
+    }
+
+    #[test]
+    fn a_client_that_waits_for_ever_lingers_for_an_hour_at_the_most() {
+        let now = Instant::now();
+        let rest = Rest { announced: u64::MAX, most: u64::MAX, time: Duration::MAX };
+        let lingering = Lingering::begin(&mut Quiet, &Ready::default(), rest, now);
+        assert_eq!(lingering.last, now + LONGEST);
+    }
+}

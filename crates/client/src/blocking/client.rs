@@ -76,7 +76,7 @@ impl Client {
         self.receiver.receive()
     }
 
-    /// The same until `deadline`: [`Receiver::receive_before`].
+    /// Waits for the next message until `deadline` at the most: [`Receiver::receive_before`].
     ///
     /// # Errors
     /// Those of [`Receiver::receive_before`].
@@ -89,7 +89,7 @@ impl Client {
         self.receiver.next_event()
     }
 
-    /// The same until `deadline`: [`Receiver::next_event_before`].
+    /// Waits for the next event until `deadline` at the most: [`Receiver::next_event_before`].
     ///
     /// # Errors
     /// Those of [`Receiver::next_event_before`].

@@ -114,7 +114,8 @@ impl Receiver {
         self.receive_until(None)
     }
 
-    /// The same until `deadline`. With one that has passed it takes what has arrived, and does not wait.
+    /// Waits for the next message until `deadline` at the most. With one that has passed it takes what has arrived, and does not
+    /// wait.
     ///
     /// # Errors
     /// As [`receive`](Receiver::receive); and [`ReceiveError::TimedOut`] if no message is complete by then. Nothing is lost:
@@ -129,7 +130,7 @@ impl Receiver {
         self.event_until(None).unwrap_or(None)
     }
 
-    /// The same until `deadline`.
+    /// Waits for the next event of any kind until `deadline` at the most.
     ///
     /// # Errors
     /// [`ReceiveError::TimedOut`] if there is none by then.

@@ -238,3 +238,41 @@ impl std::fmt::Debug for Seat {
         f.write_str("Seat")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn revoked(inflater: &Inflater) -> bool {
+        inflater.seat.as_ref().expect("one that was reserved").revoke()
+    }
+
+    #[test]
+    fn what_inflates_a_message_that_has_arrived_is_not_taken_away() {
+        let memory = DeflateMemory::new(4 * Decompressor::MAX_SIZE);
+        let mut inflater = Inflater::reserved(&memory, false).expect("room");
+        inflater.begin(None);
+        inflater.note_arrived(true);
+        assert!(!revoked(&inflater) && !revoked(&inflater) && inflater.is_there());
+        // Its peer does not read: the message does not go on.
+        inflater.note_arrived(false);
+        assert!(revoked(&inflater) && !inflater.is_there());
+    }
+
+    #[test]
+    fn what_was_reserved_just_now_is_not_taken_away_before_its_message_begins() {
+        let memory = DeflateMemory::new(4 * Decompressor::MAX_SIZE);
+        let inflater = Inflater::reserved(&memory, false).expect("room");
+        assert!(!revoked(&inflater) && inflater.is_there());
+    }
+
+    #[test]
+    fn the_next_message_has_to_arrive_itself() {
+        let memory = DeflateMemory::new(4 * Decompressor::MAX_SIZE);
+        let mut inflater = Inflater::reserved(&memory, false).expect("room");
+        inflater.note_arrived(true);
+        inflater.begin(None);
+        assert!(!revoked(&inflater), "it has begun just now");
+        assert!(revoked(&inflater));
+    }
+}
