@@ -498,7 +498,8 @@ impl Turn {
 
     /// Writes what is queued until the transport takes no more. Where it never will, drops it.
     pub fn flush<T: Transport>(&mut self, transport: &mut T, ready: &mut Ready, now: Instant) -> Flushed {
-        self.write_share(transport, ready, now, &mut usize::MAX.clone())
+        let mut no_bound = usize::MAX;
+        self.write_share(transport, ready, now, &mut no_bound)
     }
 
     /// Writes what is queued, up to `share` bytes, which it takes off. [`Ready::write`] says that there
@@ -736,7 +737,8 @@ impl Turn {
         now: Instant,
         application: &mut A,
     ) -> Flushed {
-        self.settle(transport, ready, now, &mut usize::MAX.clone(), application)
+        let mut no_bound = usize::MAX;
+        self.settle(transport, ready, now, &mut no_bound, application)
     }
 
     /// What follows a turn that ended with a panic.
