@@ -4,18 +4,14 @@
 //! and the handler is called through a pointer.
 
 use crate::api::decision::ErasedDecision;
-use crate::api::handle::{Left, Remote};
+use crate::api::handle::Left;
 use crate::api::handler::{DeferralSlot, Handler, Incoming};
 use crate::api::socket::{OwnParts, Socket};
-use crate::event_loop::mailbox::Mailbox;
-use crate::event_loop::slab::Key;
 use crate::event_loop::stream::{PeerAddr, Stream};
 use framewright::handshake::Request;
 use framewright::{Connection, Event, Message, State};
 use framewright_driver::{Application, Current, Lent, Next, Ready, Turn};
 use std::any::Any;
-use std::cell::OnceCell;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// A [`Handler`] without its type.
@@ -47,12 +43,9 @@ pub(crate) struct OpenParts<'a> {
     pub(crate) turn: &'a mut Turn,
     pub(crate) stream: &'a mut Stream,
     pub(crate) ready: &'a mut Ready,
-    pub(crate) remote: &'a OnceCell<Arc<Remote>>,
+    pub(crate) own: OwnParts<'a>,
     /// A handle has queued something.
     pub(crate) attend: &'a mut bool,
-    pub(crate) mailbox: &'a Arc<Mailbox>,
-    pub(crate) key: Key,
-    pub(crate) id: u64,
     pub(crate) now: Instant,
 }
 
@@ -75,25 +68,15 @@ impl<H: Handler> ErasedHandler for H {
         read_size: usize,
         first: bool,
     ) -> Next {
-        let OpenParts { turn, stream, ready, remote, attend, mailbox, key, id, now } = open;
-        let state = typed(state);
-        let own = OwnParts { remote, mailbox, key, id };
-        let mut callbacks = Callbacks { handler: self, state, own, attend, more: false, read_size, first };
+        let OpenParts { turn, stream, ready, own, attend, now } = open;
+        let mut callbacks = Callbacks { read_size, first, ..Callbacks::new(self, state, own, attend) };
         turn.run(stream, ready, lent, now, &mut callbacks)
     }
 
     fn finish(&self, open: OpenParts<'_>, state: &mut dyn Any) {
-        let OpenParts { turn, stream, ready, remote, attend, mailbox, key, id, now } = open;
-        let state = typed(state);
-        let own = OwnParts { remote, mailbox, key, id };
-        let mut callbacks =
-            Callbacks { handler: self, state, own, attend, more: false, read_size: 0, first: false };
-        turn.finish(stream, ready, now, &mut callbacks);
+        let OpenParts { turn, stream, ready, own, attend, now } = open;
+        turn.finish(stream, ready, now, &mut Callbacks::new(self, state, own, attend));
     }
-}
-
-fn typed<S: 'static>(state: &mut dyn Any) -> &mut S {
-    state.downcast_mut().expect("a connection's state is of its route's type")
 }
 
 /// What is sent of what handles have queued costs at most this much a turn, in octets.
@@ -188,7 +171,13 @@ impl<H: Handler> Application<Stream> for Callbacks<'_, H> {
     }
 }
 
-impl<H: Handler> Callbacks<'_, H> {
+impl<'a, H: Handler> Callbacks<'a, H> {
+    /// For a turn that neither reads nor opens.
+    fn new(handler: &'a H, state: &'a mut dyn Any, own: OwnParts<'a>, attend: &'a mut bool) -> Self {
+        let state = state.downcast_mut().expect("a connection's state is of its route's type");
+        Callbacks { handler, state, own, attend, more: false, read_size: 0, first: false }
+    }
+
     /// Sends what handles have queued, as far as there is room.
     fn send_queued(&mut self, connection: &mut Connection, now: Instant) {
         let Some(remote) = self.own.remote.get() else {

@@ -8,7 +8,7 @@ use framewright::{CloseCode, Connection, Message, Prepared, SendError, State};
 use std::collections::VecDeque;
 use std::error;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::Instant;
 
@@ -224,6 +224,8 @@ pub(crate) struct Remote {
     /// How many items from the front of the queue on reach to the last one that the loop's own thread has queued; at least 1
     /// while it has asked for an abort. Only that thread uses this: what it sends past the queue must not overtake them.
     own: AtomicUsize,
+    /// The connection is to be dropped. Not in the queue, whose lock the loop does not wait for.
+    abort: AtomicBool,
     queue: Mutex<Queue>,
 }
 
@@ -253,8 +255,6 @@ struct Queue {
     open: bool,
     /// A Close is queued: nothing may follow it but an abort.
     closing: bool,
-    /// The connection is to be dropped.
-    abort: bool,
     /// How many guards keep the connection open.
     guards: usize,
     /// The loop has been told that there is something here.
@@ -279,13 +279,13 @@ impl Remote {
         let queue = Queue {
             open: true,
             closing: false,
-            abort: false,
             guards: 0,
             announced: false,
             octets: 0,
             items: VecDeque::new(),
         };
-        Remote { key, id, mailbox, most, own: AtomicUsize::new(0), queue: Mutex::new(queue) }
+        let (own, abort) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Remote { key, id, mailbox, most, own, abort, queue: Mutex::new(queue) }
     }
 
     pub(crate) fn handle(self: &Arc<Self>) -> Handle {
@@ -328,14 +328,14 @@ impl Remote {
     /// The loop may know of this queue and wait for the peer to take something: an abort does not wait for that.
     fn abort(&self) -> Result<(), HandleError> {
         let again = {
-            let mut queue = lock(&self.queue);
+            let queue = lock(&self.queue);
             if !queue.open {
                 return Err(HandleError::Closed);
             }
             if self.mailbox.is_here() {
                 self.own.fetch_max(1, Ordering::Relaxed);
             }
-            std::mem::replace(&mut queue.abort, true)
+            self.abort.swap(true, Ordering::Relaxed)
         };
         if !again {
             // A loop that has ended has none to attend to.
@@ -431,7 +431,7 @@ impl Remote {
 
     /// Whether the connection is to be dropped: that is done even if nothing can be sent.
     pub(crate) fn aborts(&self) -> bool {
-        lock(&self.queue).abort
+        self.abort.load(Ordering::Relaxed)
     }
 
     /// The connection takes nothing more.
@@ -452,5 +452,39 @@ impl Taken {
                 tracing::error!(%error, "a queued message could not be sent");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event_loop::prepare;
+    use crate::event_loop::slab::Slab;
+    use framewright::{Config, Negotiated};
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    /// The thread that holds the lock may have lost its processor.
+    #[test]
+    fn a_loop_does_not_wait_for_a_thread_that_holds_the_queue() {
+        let (_poll, mailbox) = prepare().expect("a poll");
+        let key = Slab::new().insert(()).expect("a place");
+        let remote = Arc::new(Remote::new(key, 1, mailbox, 1 << 20));
+        remote.handle().send_text("queued").expect("room");
+        let held = lock(&remote.queue);
+        let (sender, found) = mpsc::channel();
+        let looking = Arc::clone(&remote);
+        let turn = thread::spawn(move || {
+            let mut connection =
+                Connection::server(Arc::new(Config::default()), Negotiated::new(), Instant::now());
+            sender
+                .send((looking.aborts(), looking.send(&mut connection, 1 << 16)))
+                .expect("the test listens");
+        });
+        let in_time = found.recv_timeout(Duration::from_secs(20));
+        drop(held);
+        turn.join().expect("no panic");
+        assert_eq!(in_time, Ok((false, Left::More)), "it comes back for what is queued");
     }
 }

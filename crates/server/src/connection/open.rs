@@ -3,6 +3,7 @@
 use crate::api::erased::OpenParts;
 use crate::api::handle::Remote;
 use crate::api::route::RouteId;
+use crate::api::socket::OwnParts;
 use crate::context::LoopContext;
 use crate::event_loop::mailbox::Mailbox;
 use crate::event_loop::slab::Key;
@@ -86,7 +87,8 @@ impl Open {
     ) -> (OpenParts<'a>, &'a mut dyn Any) {
         let Open { turn, id, state, remote } = self;
         let SlotParts { stream, key, ready, attend, .. } = slot;
-        (OpenParts { turn, stream, ready, remote, attend, mailbox, key: *key, id: *id, now }, &mut **state)
+        let own = OwnParts { remote, mailbox, key: *key, id: *id };
+        (OpenParts { turn, stream, ready, own, attend, now }, &mut **state)
     }
 
     /// A callback has panicked: fails the connection, and no other.
