@@ -2,6 +2,7 @@
 
 use framewright::handshake::{Accept, Response};
 use std::any::Any;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 /// What to do with a request.
 #[derive(Debug)]
@@ -55,5 +56,41 @@ impl<S: Send + 'static> Decision<S> {
             Decision::Respond(response) => ErasedDecision::Respond(response),
             Decision::Deferred => ErasedDecision::Deferred,
         }
+    }
+}
+
+/// What the loop and whoever decides both know of a decision that was put off.
+#[derive(Debug)]
+pub(crate) struct Awaited(AtomicU8);
+
+/// It is waited for.
+const WAITING: u8 = 0;
+/// It is made, and on its way to the loop: no deadline counts any more.
+const MADE: u8 = 1;
+/// The request has been answered otherwise, or the peer has left.
+const OVER: u8 = 2;
+
+// Only which of them comes first matters. What is decided travels through the loop's mailbox.
+impl Awaited {
+    pub(crate) fn new() -> Awaited {
+        Awaited(AtomicU8::new(WAITING))
+    }
+
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == WAITING
+    }
+
+    /// The decision is made. To be said before it is sent to the loop.
+    pub(crate) fn note_made(&self) {
+        self.end_as(MADE);
+    }
+
+    /// The loop waits no longer. Returns false if the decision is made already: then it comes.
+    pub(crate) fn give_up(&self) -> bool {
+        self.end_as(OVER)
+    }
+
+    fn end_as(&self, state: u8) -> bool {
+        self.0.compare_exchange(WAITING, state, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 }

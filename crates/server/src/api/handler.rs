@@ -1,6 +1,6 @@
 //! What an application implements, and what it is given.
 
-use crate::api::decision::{Decision, ErasedDecision};
+use crate::api::decision::{Awaited, Decision, ErasedDecision};
 use crate::api::socket::Socket;
 use crate::event_loop::mailbox::{Command, Mailbox};
 use crate::event_loop::slab::Key;
@@ -10,7 +10,6 @@ use framewright::{Chunk, Closure, Message};
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// The application behind a route. One value serves all connections, on all event loops; what belongs to one connection is
@@ -141,13 +140,13 @@ impl<'a, S: Send + 'static> Incoming<'a, S> {
     /// If it is called twice for a request: there is one decision.
     #[must_use = "dropping it answers the request with 500"]
     pub fn defer(&self) -> Deferred<S> {
-        let waiting = Arc::new(AtomicBool::new(true));
-        let first = self.deferral.waiting.set(Arc::clone(&waiting)).is_ok();
+        let awaited = Arc::new(Awaited::new());
+        let first = self.deferral.awaited.set(Arc::clone(&awaited)).is_ok();
         assert!(first, "the decision on a request was put off twice");
         Deferred {
             key: self.deferral.key,
             mailbox: Arc::clone(&self.deferral.mailbox),
-            waiting,
+            awaited,
             decided: false,
             _state: PhantomData,
         }
@@ -158,7 +157,7 @@ impl<'a, S: Send + 'static> Incoming<'a, S> {
 pub struct Deferred<S: Send + 'static> {
     key: Key,
     mailbox: Arc<Mailbox>,
-    waiting: Arc<AtomicBool>,
+    awaited: Arc<Awaited>,
     decided: bool,
     _state: PhantomData<fn(S)>,
 }
@@ -173,23 +172,28 @@ impl<S: Send + 'static> Deferred<S> {
     /// Whether somebody waited for the decision a moment ago: false once the peer has left or the deadline has passed.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed)
+        self.awaited.is_waiting()
     }
 
-    /// Makes the decision. If nobody waits for it any more it is dropped, the state with it.
+    /// Makes the decision. If nobody waits for it any more it is dropped, the state with it. One that is made before the loop has
+    /// seen the deadline pass counts, however late the loop hears of it.
     /// [`Decision::Deferred`] counts as none, and answers 500.
     pub fn decide(mut self, decision: Decision<S>) {
         self.decided = true;
+        self.post(decision.erase());
+    }
+
+    fn post(&self, decision: ErasedDecision) {
+        self.awaited.note_made();
         // Once the loop has ended nobody waits.
-        let _ = self.mailbox.post(Command::Decide(self.key, decision.erase()));
+        let _ = self.mailbox.post(Command::Decide(self.key, decision));
     }
 }
 
 impl<S: Send + 'static> Drop for Deferred<S> {
     fn drop(&mut self) {
         if !self.decided {
-            let refused = ErasedDecision::Respond(Refusal::Internal.to_response());
-            let _ = self.mailbox.post(Command::Decide(self.key, refused));
+            self.post(ErasedDecision::Respond(Refusal::Internal.to_response()));
         }
     }
 }
@@ -198,6 +202,6 @@ impl<S: Send + 'static> Drop for Deferred<S> {
 pub(crate) struct DeferralSlot {
     pub(crate) key: Key,
     pub(crate) mailbox: Arc<Mailbox>,
-    /// Set when a `Deferred` is taken; made false when nobody waits any more.
-    pub(crate) waiting: OnceLock<Arc<AtomicBool>>,
+    /// Set when a `Deferred` is taken.
+    pub(crate) awaited: OnceLock<Arc<Awaited>>,
 }

@@ -1,6 +1,6 @@
 //! A connection before it is one: reads a request, finds its route, asks the handler, and writes the answer.
 
-use crate::api::decision::ErasedDecision;
+use crate::api::decision::{Awaited, ErasedDecision};
 use crate::api::handler::DeferralSlot;
 use crate::api::route::{Route, RouteId};
 use crate::compression;
@@ -15,7 +15,6 @@ use framewright::handshake::{HeadLimits, Negotiated, Refusal, Request, Response,
 use framewright_driver::{Io, Lingering, Ready, Rest, Transport as _};
 use std::any::Any;
 use std::io::IoSlice;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -78,7 +77,7 @@ struct PutRequest {
 /// A request whose decision comes later.
 struct AwaitedDecision {
     asked: Arc<PutRequest>,
-    waiting: Arc<AtomicBool>,
+    awaited: Arc<Awaited>,
 }
 
 struct OutgoingAnswer {
@@ -101,7 +100,7 @@ pub(crate) struct Opens {
 
 impl Drop for AwaitedDecision {
     fn drop(&mut self) {
-        self.waiting.store(false, Ordering::Relaxed);
+        self.awaited.give_up();
     }
 }
 
@@ -206,17 +205,20 @@ impl Opening {
     /// look is in time.
     #[cold]
     fn time_is_up(&mut self, now: Instant, was_reading: bool) {
-        match self.step {
+        match &self.step {
             // The request has been found just now: the decision on it has its time.
             OpeningStep::Waiting(_) if was_reading => {
                 self.deadline = now.checked_add(self.timeout);
                 return;
             }
             OpeningStep::Reading => self.refuse(Refusal::HandshakeTimeout),
-            OpeningStep::Waiting(_) => self.refuse(Refusal::DecisionTimeout),
-            OpeningStep::Decided(..) | OpeningStep::Answering(_) => {}
+            OpeningStep::Waiting(decision) if decision.awaited.give_up() => {
+                self.refuse(Refusal::DecisionTimeout);
+            }
+            // A decision that waits behind other commands is made.
+            OpeningStep::Waiting(_) | OpeningStep::Decided(..) | OpeningStep::Answering(_) => {}
         }
-        // A moment more for the answer to be taken.
+        // A moment more for the answer to come, or to be taken.
         self.deadline = now.checked_add(Duration::from_secs(1));
     }
 
@@ -283,7 +285,7 @@ impl Opening {
                 return self.answer(&refusal.to_response());
             }
         };
-        let deferral = DeferralSlot { key, mailbox: Arc::clone(&context.mailbox), waiting: OnceLock::new() };
+        let deferral = DeferralSlot { key, mailbox: Arc::clone(&context.mailbox), awaited: OnceLock::new() };
         let peer = self.peer;
         let ask = || asked.route.handler.on_request(request, peer, asked.upgrade.is_some(), &deferral);
         let decision = guarded(ask).unwrap_or_else(|| {
@@ -291,13 +293,15 @@ impl Opening {
             ErasedDecision::Respond(Refusal::Internal.to_response())
         });
         let deferred = matches!(decision, ErasedDecision::Deferred);
-        match deferral.waiting.into_inner() {
-            Some(waiting) if deferred => {
-                self.step = OpeningStep::Waiting(AwaitedDecision { asked: Arc::new(asked), waiting });
+        match deferral.awaited.into_inner() {
+            Some(awaited) if deferred => {
+                self.step = OpeningStep::Waiting(AwaitedDecision { asked: Arc::new(asked), awaited });
                 return;
             }
             // It was put off, and then made all the same.
-            Some(waiting) => waiting.store(false, Ordering::Relaxed),
+            Some(awaited) => {
+                awaited.give_up();
+            }
             None => {}
         }
         self.carry_out(decision, octets, &asked, &context.server);
