@@ -53,6 +53,12 @@ impl LoopContext {
         }
     }
 
+    /// The time now, which is that of the turn from here on.
+    pub(crate) fn read_clock(&mut self) -> Instant {
+        self.now = Instant::now();
+        self.now
+    }
+
     /// Makes the scratch buffer anew, which a panic may have taken along.
     pub(crate) fn restore_scratch(&mut self) {
         self.scratch = new_scratch(read_size(&self.server));

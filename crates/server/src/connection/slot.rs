@@ -44,9 +44,9 @@ pub(crate) enum Place {
     New,
     /// With its next event.
     First,
-    /// From the list, when an event has come: it moves much.
+    /// From the list of long turns, when an event has come: it moves much.
     Last,
-    /// It is in the loop's list.
+    /// It is in one of the loop's lists.
     Listed,
 }
 
@@ -94,6 +94,7 @@ impl Slot {
     /// Does what there is to do, through as many phases as it leads.
     pub(crate) fn turn(&mut self, key: Key, context: &mut LoopContext) -> SlotNext {
         loop {
+            // A callback may take long: the deadlines of the phase behind it count from when it begins.
             let Slot { stream, phase, ready, route, attend, counted, .. } = self;
             let entered = match phase {
                 Phase::Open(open) => {
@@ -102,7 +103,7 @@ impl Slot {
                         Next::Again => return SlotNext::Again,
                         Next::Leave(Leave::Close) => return SlotNext::Remove,
                         Next::Leave(Leave::Linger) => {
-                            Phase::Lingering(open.linger(stream, ready, context.now), None)
+                            Phase::Lingering(open.linger(stream, ready, context.read_clock()), None)
                         }
                     }
                 }
@@ -118,13 +119,14 @@ impl Slot {
                         OpeningNext::Remove => return SlotNext::Remove,
                         // Whoever is here only to be refused is soon forgotten.
                         OpeningNext::Linger if counted.is_none() => {
-                            Phase::Lingering(Lingering::briefly(stream, context.now), None)
+                            Phase::Lingering(Lingering::briefly(stream, context.read_clock()), None)
                         }
                         OpeningNext::Linger => {
-                            Phase::Lingering(opening.linger(stream, ready, context.now), None)
+                            Phase::Lingering(opening.linger(stream, ready, context.read_clock()), None)
                         }
                         OpeningNext::Open(opens) => {
                             *route = opens.route_id();
+                            context.read_clock();
                             Phase::Open(opens.open(context))
                         }
                     }
@@ -142,8 +144,6 @@ impl Slot {
                     };
                 }
             };
-            // A callback may have taken long: the deadlines of the next phase count from now.
-            context.now = Instant::now();
             let left = std::mem::replace(&mut self.phase, entered);
             // With an open connection goes its state, which is the application's.
             guarded(|| drop(left));
