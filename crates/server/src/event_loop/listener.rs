@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// How many connections one round of the loop accepts, so that a flood of them does not keep it from the others.
-const ACCEPT_AT_ONCE: usize = 64;
+pub(crate) const ACCEPT_AT_ONCE: usize = 64;
 
 /// How often that many are accepted until the longest queue is empty.
 pub(crate) const LONGEST_QUEUE: usize = 1 + BACKLOG as usize / ACCEPT_AT_ONCE;
@@ -234,22 +234,26 @@ impl Listener {
         }
     }
 
-    /// Accepts what there is, up to a number, and hands it to `admit`. Returns how long to wait before the next try, if not for
-    /// an event.
-    pub(crate) fn accept(
-        &mut self,
-        now: Instant,
-        mut admit: impl FnMut(Stream, Option<PeerAddr>),
-    ) -> Option<Duration> {
-        if let Some(until) = self.paused_until {
-            if now < until {
-                return Some(until - now);
-            }
-            self.paused_until = None;
+    /// The next try is not to be put off, though nothing could be accepted the last time.
+    pub(crate) fn try_now(&mut self) {
+        (self.ready, self.paused_until) = (true, None);
+    }
+
+    /// How long to wait before the next try; `None` if an event tells.
+    pub(crate) fn wait(&self, now: Instant) -> Option<Duration> {
+        let pause = self.paused_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+        self.ready.then_some(pause)
+    }
+
+    /// Accepts what there is, up to a number, and hands it to `admit`: nothing during the pause behind a failure.
+    pub(crate) fn accept(&mut self, now: Instant, mut admit: impl FnMut(Stream, Option<PeerAddr>)) {
+        if self.paused_until.is_some_and(|until| now < until) {
+            return;
         }
+        self.paused_until = None;
         for _ in 0..ACCEPT_AT_ONCE {
             if !self.ready {
-                return None;
+                return;
             }
             match self.accept_one() {
                 Ok((stream, peer)) => {
@@ -268,12 +272,11 @@ impl Listener {
                             tracing::warn!(%error, listener = %self.addr, "cannot accept connections; trying again");
                         }
                         self.paused_until = Some(now + PAUSE);
-                        return Some(PAUSE);
+                        return;
                     }
                 },
             }
         }
-        self.ready.then_some(Duration::ZERO)
     }
 
     fn accept_one(&self) -> io::Result<(Stream, Option<PeerAddr>)> {

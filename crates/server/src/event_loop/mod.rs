@@ -3,12 +3,14 @@
 //! | a connection | has its turn |
 //! |---|---|
 //! | of which an event tells | at once |
-//! | the same, if it has had no turn since it is open, after a slice of time | from the list |
-//! | the same, if its last turn moved 64 KiB, or left something unsent or a large message incomplete | from the list |
-//! | with work left, with something queued by a handle, or with a deadline that has passed | from the list |
+//! | the same, if it has had no turn since it is open, after a slice of time | from the list of long turns |
+//! | the same, if its last turn moved 64 KiB, or left something unsent or a large message incomplete | from the list of long turns |
+//! | with work left | from the list of long turns |
+//! | with something queued by a handle, or with a deadline that has passed | from the list of short turns, or from the other as above |
 //!
-//! A round does a [`SLICE`] of the list, in order, and then asks the poll: whoever needs little waits for that, and for others that
-//! need little, however much the others need.
+//! A round does a [`SLICE`] of the lists, short turns first, and then asks the poll: whoever needs little waits for that, and for
+//! others that need little, however much the others need. Each list has one turn a round at least, in its order: whoever is
+//! behind `n` others in it waits for `n` rounds at the most.
 
 pub(crate) mod limits;
 pub(crate) mod listener;
@@ -24,7 +26,7 @@ use crate::connection::opening::Opening;
 use crate::connection::slot::{Place, Slot, SlotNext};
 use crate::context::{LoopContext, ServerShared};
 use crate::event_loop::limits::{Counted, Refused};
-use crate::event_loop::listener::{LONGEST_QUEUE, Listener};
+use crate::event_loop::listener::{ACCEPT_AT_ONCE, LONGEST_QUEUE, Listener};
 use crate::event_loop::mailbox::{Command, Mailbox};
 use crate::event_loop::slab::{Key, Slab};
 use crate::event_loop::stream::{PeerAddr, Stream};
@@ -55,7 +57,7 @@ const EVENTS: usize = 1024;
 /// How many commands are handled between two looks at the clock: many take no time.
 const COMMANDS: usize = 16;
 
-/// After this much time in turns of listed connections, or in commands, sockets are polled: or after as much as the turns of this
+/// After this much time in turns of listed connections, or in commands, sockets are polled; or after as much as the turns of this
 /// round took that events have brought. A poll takes a thousandth of it.
 const SLICE: Duration = Duration::from_millis(1);
 
@@ -81,8 +83,10 @@ pub(crate) struct EventLoop {
     listeners: Vec<Listener>,
     /// All loops of the server, to spread connections over.
     loops: Vec<Arc<Mailbox>>,
-    /// Connections to have a turn without an event, or behind those that have one with theirs.
-    listed: VecDeque<Key>,
+    /// Connections to have a turn without an event, and to need little as far as anybody knows.
+    short_turns: VecDeque<Key>,
+    /// Connections to have a turn behind all of those.
+    long_turns: VecDeque<Key>,
     /// Commands that were taken from the mailbox.
     commands: VecDeque<Command>,
     /// Emptied vectors, for their next use.
@@ -126,7 +130,8 @@ impl EventLoop {
             context,
             listeners,
             loops,
-            listed: VecDeque::new(),
+            short_turns: VecDeque::new(),
+            long_turns: VecDeque::new(),
             commands: VecDeque::new(),
             batch: Vec::new(),
             due: Vec::new(),
@@ -139,19 +144,16 @@ impl EventLoop {
     /// Runs until the server has stopped.
     pub(crate) fn run(mut self) -> io::Result<()> {
         self.context.mailbox.enter();
-        let mut accept_again = Some(Duration::ZERO);
         loop {
-            let wait = self.wait(accept_again);
+            let wait = self.wait();
             let polled = self.poll.poll(&mut self.events, wait);
             let woken = Instant::now();
-            self.context.now = woken;
-            match polled {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                polled => polled?,
+            if !self.note_woken(polled, woken)? {
+                continue;
             }
             self.handle_events();
-            let slice = SLICE.max(self.context.now - woken);
-            accept_again = self.accept();
+            let slice = self.slice(woken);
+            self.accept();
             self.handle_commands(slice);
             self.handle_listed(slice);
             self.handle_deadlines();
@@ -163,24 +165,42 @@ impl EventLoop {
         }
     }
 
+    /// A wait has ended: what is waited for next counts from now. Returns false if a signal has ended it.
+    fn note_woken(&mut self, polled: io::Result<()>, now: Instant) -> io::Result<bool> {
+        self.context.now = now;
+        match polled {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+            polled => polled.map(|()| true),
+        }
+    }
+
+    /// How long the lists and commands may take, now that the events of this round are handled.
+    fn slice(&self, woken: Instant) -> Duration {
+        SLICE.max(self.context.now - woken)
+    }
+
     fn is_over(&self, stop_at: Instant) -> bool {
         self.closing.is_none() && (self.context.now >= stop_at || self.is_done())
     }
 
     /// Whether a loop that stops has nothing left, and will get nothing more: its mailbox is closed then.
     fn is_done(&self) -> bool {
-        self.slots.len() == 0 && self.commands.is_empty() && self.context.mailbox.close_if_empty()
+        let is_idle = self.slots.len() == 0 && self.listeners.is_empty() && self.commands.is_empty();
+        is_idle && self.context.mailbox.close_if_empty()
     }
 
-    fn wait(&mut self, accept_again: Option<Duration>) -> Option<Duration> {
+    fn wait(&mut self) -> Option<Duration> {
         let now = self.context.now;
-        if !self.listed.is_empty() || !self.commands.is_empty() {
+        let listed = self.short_turns.len() + self.long_turns.len();
+        if listed > 0 || !self.commands.is_empty() {
             self.context.lent.trim(now);
             return Some(Duration::ZERO);
         }
+        // It does not end before they are closed, whatever its time.
         let closing = self.closing.as_ref().map(|(at, _)| *at);
-        let [stop, close] = [self.stop_at, closing].map(|at| Some(at?.saturating_duration_since(now)));
-        let waits = [accept_again, self.wheel.wait(now), self.context.lent.trim(now), stop, close];
+        let stop = closing.or(self.stop_at).map(|at| at.saturating_duration_since(now));
+        let accept = self.listeners.iter().filter_map(|listener| listener.wait(now)).min();
+        let waits = [accept, self.wheel.wait(now), self.context.lent.trim(now), stop];
         waits.into_iter().flatten().min()
     }
 
@@ -210,27 +230,39 @@ impl EventLoop {
             opening.ended |= read_closed;
         }
         match slot.place {
-            Place::New if self.context.now >= self.new_until => self.list(key),
+            // How much it needs nobody knows yet.
+            Place::New if self.context.now >= self.new_until => {
+                slot.place = Place::Listed;
+                self.long_turns.push_back(key);
+            }
             Place::New | Place::First => self.take_turn(key),
             Place::Last => self.list(key),
             Place::Listed => {}
         }
     }
 
-    /// Has the connection take its turn from the list.
+    /// Has the connection take its turn from a list, though no event tells of it.
     fn list(&mut self, key: Key) {
         let Some(slot) = self.slots.get_mut(key) else { return };
-        if std::mem::replace(&mut slot.place, Place::Listed) != Place::Listed {
-            self.listed.push_back(key);
+        match std::mem::replace(&mut slot.place, Place::Listed) {
+            Place::New | Place::First => self.short_turns.push_back(key),
+            Place::Last => self.long_turns.push_back(key),
+            Place::Listed => {}
         }
     }
 
-    /// Turns of listed connections, for a slice of time. Who is listed again comes last.
+    /// Turns of listed connections, for a slice of time and of each list one at least. Who is listed again comes last.
     fn handle_listed(&mut self, slice: Duration) {
         let end = self.context.now + slice;
+        self.take_listed(end, |event_loop| &mut event_loop.short_turns);
         self.context.lent.allow_long_turns(true);
-        for _ in 0..self.listed.len() {
-            let Some(key) = self.listed.pop_front() else { break };
+        self.take_listed(end, |event_loop| &mut event_loop.long_turns);
+        self.context.lent.allow_long_turns(false);
+    }
+
+    fn take_listed(&mut self, end: Instant, list: fn(&mut EventLoop) -> &mut VecDeque<Key>) {
+        for _ in 0..list(self).len() {
+            let Some(key) = list(self).pop_front() else { break };
             let Some(slot) = self.slots.get_mut(key) else { continue };
             slot.place = Place::Last;
             self.take_turn(key);
@@ -238,7 +270,6 @@ impl EventLoop {
                 break;
             }
         }
-        self.context.lent.allow_long_turns(false);
     }
 
     /// One turn of a connection, and what follows from it. The time is read behind it: it is that of the next turn.
@@ -253,7 +284,7 @@ impl EventLoop {
             (Place::Listed, _) => {}
             (_, SlotNext::Again) => {
                 slot.place = Place::Listed;
-                self.listed.push_back(key);
+                self.long_turns.push_back(key);
             }
             (_, SlotNext::Wait) if slot.is_in_bulk() => slot.place = Place::Last,
             (_, SlotNext::Wait) if !was_new => slot.place = Place::First,
@@ -274,21 +305,23 @@ impl EventLoop {
         self.context.now = Instant::now();
     }
 
-    fn accept(&mut self) -> Option<Duration> {
+    fn accept(&mut self) {
         let mut listeners = std::mem::take(&mut self.listeners);
-        let again = listeners.iter_mut().filter_map(|listener| self.accept_from(listener)).min();
+        listeners.iter_mut().for_each(|listener| self.accept_from(listener));
+        if self.stop_at.is_some() {
+            // Whose queue is empty now is closed.
+            listeners.retain(|listener| listener.ready);
+        }
         self.listeners = listeners;
-        again
     }
 
-    /// Accepts what there is, up to a number. Returns how long to wait before the next try, if not for an event.
-    fn accept_from(&mut self, listener: &mut Listener) -> Option<Duration> {
+    /// Accepts what there is, up to a number.
+    fn accept_from(&mut self, listener: &mut Listener) {
         let mut accepted = Vec::new();
-        let again = listener.accept(self.context.now, |stream, peer| accepted.push((stream, peer)));
+        listener.accept(self.context.now, |stream, peer| accepted.push((stream, peer)));
         for (stream, peer) in accepted {
             self.admit(stream, peer);
         }
-        again
     }
 
     /// Takes a new connection in, or hands it to the loop with the fewest. Which socket gets it is chance.
@@ -457,14 +490,19 @@ impl EventLoop {
     }
 
     /// Closes the listening sockets. That resets who is in their queues, so they are emptied before, and once more when those
-    /// that had begun to connect are in.
+    /// that had begun to connect are in. One whose queue cannot be emptied, for want of descriptors, stays until it can.
     fn refuse_new(&mut self) {
         let mut closing = Vec::new();
         for mut listener in std::mem::take(&mut self.listeners) {
             let _ = self.poll.registry().deregister(listener.source());
-            if listener.is_ours() {
-                self.accept_queue(&mut listener);
-                closing.extend(listener.refuse_new().then_some(listener));
+            if !listener.is_ours() {
+                continue;
+            }
+            let is_empty = self.accept_queue(&mut listener);
+            if listener.refuse_new() {
+                closing.push(listener);
+            } else if !is_empty {
+                self.listeners.push(listener);
             }
         }
         self.closing = (!closing.is_empty()).then(|| (Instant::now() + HANDSHAKE_OF_TCP, closing));
@@ -472,19 +510,25 @@ impl EventLoop {
 
     /// Closes the listening sockets that let nobody new in, when it is time.
     fn close_listeners(&mut self) {
-        if let Some((_, listeners)) = self.closing.take_if(|(at, _)| *at <= self.context.now) {
-            listeners.into_iter().for_each(|mut listener| self.accept_queue(&mut listener));
+        let Some((_, listeners)) = self.closing.take_if(|(at, _)| *at <= self.context.now) else { return };
+        for mut listener in listeners {
+            if !self.accept_queue(&mut listener) {
+                self.listeners.push(listener);
+            }
         }
     }
 
-    /// Accepts all that the system's queue holds, and no more than it can hold, should it be filled at the same time.
-    fn accept_queue(&mut self, listener: &mut Listener) {
-        listener.ready = true;
+    /// Accepts all that the system's queue holds, and no more than it can hold, should it be filled at the same time. Returns
+    /// whether it is empty: not where there are no descriptors.
+    fn accept_queue(&mut self, listener: &mut Listener) -> bool {
+        listener.try_now();
         for _ in 0..LONGEST_QUEUE {
-            if self.accept_from(listener) != Some(Duration::ZERO) {
-                return;
+            self.accept_from(listener);
+            if listener.wait(self.context.now) != Some(Duration::ZERO) {
+                break;
             }
         }
+        !listener.ready
     }
 
     /// Cuts what is left.
@@ -494,6 +538,20 @@ impl EventLoop {
         for command in taken.into_iter().chain(self.context.mailbox.close()) {
             self.handle_command(command);
         }
+        self.remove_all();
+        // Their descriptors are for those who could not be let in, as many at a time as there are.
+        for mut listener in std::mem::take(&mut self.listeners) {
+            for _ in 0..LONGEST_QUEUE * ACCEPT_AT_ONCE {
+                let is_empty = self.accept_queue(&mut listener);
+                self.remove_all();
+                if is_empty {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn remove_all(&mut self) {
         for key in self.slots.keys() {
             self.remove(key);
         }

@@ -43,6 +43,38 @@ fn a_server_without_descriptors_serves_those_it_has_idles_and_goes_on_when_there
     server.open("/echo").leave();
 }
 
+/// The system resets whoever is in the queue of a listening socket that is closed.
+#[test]
+fn whoever_waits_for_a_descriptor_when_the_server_stops_is_told_so() {
+    for grace in ["stop 0", "stop 3600"] {
+        let mut server = ServerProcess::start();
+        let mut served: Vec<Client> = (0..5).map(|_| server.open("/echo")).collect();
+        server.tell("limit 0");
+        let mut waiting: Vec<Client> = (0..20).map(|_| server.connect()).collect();
+        for client in &mut waiting {
+            client.send(upgrade_request("/echo", ""));
+        }
+        server.tell(grace);
+        for client in &mut served {
+            client.expect_close(1001);
+        }
+        // Their descriptors are all that there are.
+        drop(served);
+        let mut refused = 0;
+        for mut client in waiting {
+            match client.answer_head().status {
+                // There was one more descriptor than said.
+                101 => drop(client.expect_close(1001)),
+                status => {
+                    assert_eq!(status, 503, "{grace}");
+                    refused += 1;
+                }
+            }
+        }
+        assert!(refused > 15, "{grace}: {refused}");
+    }
+}
+
 /// Ends with a reset.
 fn reset(client: Client) {
     SockRef::from(client.stream()).set_linger(Some(Duration::ZERO)).expect("an option of the socket");

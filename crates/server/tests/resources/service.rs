@@ -62,6 +62,11 @@ fn obey(command: &str, handle: &ServerHandle, pushed: &Mutex<Vec<Handle>>) -> io
             rlimit::Resource::NOFILE.set((open + number) as u64, hard)?;
             Ok(String::new())
         }
+        // Those who have not gone by then are cut.
+        "stop" => {
+            handle.stop(Duration::from_secs(number as u64));
+            Ok(String::new())
+        }
         // Sends one message of so many octets to all of `/push`.
         "push" => {
             let message = Prepared::new(Message::Binary(&vec![0x5a; number]));

@@ -1,4 +1,6 @@
 //! An event loop, from within.
 
 mod held_up;
+#[cfg(unix)]
+mod still;
 mod stopping;

@@ -3,8 +3,12 @@
 use crate::event_loop::EventLoop;
 use crate::event_loop::mailbox::{Command, Mailbox};
 use crate::event_loop::stream::Stream;
+#[cfg(target_os = "linux")]
+use crate::event_loop::{FIRST_LISTENER, listener::Listener};
 use crate::server::Server;
 use mio::Poll;
+#[cfg(target_os = "linux")]
+use mio::Token;
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
@@ -83,6 +87,22 @@ fn a_loop_does_not_end_before_its_time_while_something_is_in_its_mailbox() {
     assert!(event_loop.is_done());
     let late = event_loop.context.mailbox.post(Command::Stop(Instant::now()));
     assert!(late.is_err(), "then nothing more can come");
+}
+
+/// It once asked the poll again and again until then.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_loop_that_stops_at_once_sleeps_until_its_listeners_are_closed() {
+    let mut event_loop = loops(1).remove(0);
+    event_loop.listeners.push(Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap());
+    event_loop.listeners[0].register(event_loop.poll.registry(), Token(FIRST_LISTENER)).unwrap();
+    event_loop.stop(Instant::now());
+    let (at, _) = event_loop.closing.as_ref().expect("those who had begun to connect are waited for");
+    event_loop.context.now = *at - Duration::from_millis(5);
+    assert_eq!(event_loop.wait(), Some(Duration::from_millis(5)));
+    event_loop.context.now += Duration::from_millis(5);
+    event_loop.close_listeners();
+    assert!(event_loop.is_over(event_loop.context.now));
 }
 
 #[test]

@@ -1,0 +1,318 @@
+//! A loop that stands still: its turns one by one, at the time that a test says, over sockets that carry at once what is written.
+
+use crate::connection::slot::SlotNext;
+use crate::event_loop::mailbox::Command;
+use crate::event_loop::slab::{Key, Slab};
+use crate::event_loop::stream::Stream;
+use crate::event_loop::{COMMANDS, EventLoop, SLICE};
+use crate::{
+    Config, Decision, Deferred, Handle, Handler, Incoming, Message, Options, Server, ServerBuilder,
+    ServerLimits, Socket,
+};
+use framewright::frame::{OpCode, encode_frame};
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+const LONG: Duration = Duration::from_secs(3600);
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+const REQUEST: &[u8] =
+    b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+fn stand_still(configure: impl FnOnce(ServerBuilder) -> ServerBuilder) -> EventLoop {
+    let builder = Server::builder().listen("127.0.0.1:0").expect("a free port");
+    let server = configure(builder).build().expect("a server");
+    let Server { shared, mut polls, mailboxes, .. } = server;
+    let mailbox = Arc::clone(&mailboxes[0]);
+    EventLoop::new(polls.remove(0), shared, mailbox, mailboxes, Vec::new()).expect("a loop")
+}
+
+impl EventLoop {
+    /// A new connection whose peer has written this already.
+    fn connect(&mut self, written: &[u8]) -> (Key, Peer) {
+        let (ours, theirs) = UnixStream::pair().expect("two sockets");
+        ours.set_nonblocking(true).expect("an option of the socket");
+        theirs.set_nonblocking(true).expect("an option of the socket");
+        let mut peer = Peer(theirs);
+        peer.write(written);
+        let counted = self.context.server.counters.count(None).expect("no limit");
+        self.context.mailbox.load.fetch_add(1, Ordering::Relaxed);
+        self.adopt(Stream::Unix(mio::net::UnixStream::from_std(ours)), None, counted);
+        (self.slots.keys().pop().expect("a connection"), peer)
+    }
+
+    fn open(&mut self) -> (Key, Peer) {
+        let (key, mut peer) = self.connect(REQUEST);
+        assert!(self.slots.get_mut(key).expect("a connection").is_open());
+        peer.expect_status("101");
+        (key, peer)
+    }
+
+    /// One turn, at the loop's time, with all that lies in the socket. `due`: the deadline's tick has come.
+    fn turn_alone(&mut self, key: Key, due: bool) -> SlotNext {
+        let slot = self.slots.get_mut(key).expect("a connection");
+        (slot.ready.read, slot.ready.due) = (true, due);
+        slot.turn(key, &mut self.context)
+    }
+
+    fn deadline(&mut self, key: Key) -> Instant {
+        self.slots.get_mut(key).expect("a connection").deadline().expect("a deadline")
+    }
+
+    /// What an event does that tells of bytes.
+    fn announce(&mut self, key: Key) {
+        self.slots.get_mut(key).expect("a connection").ready.read = true;
+        self.take_turn(key);
+    }
+
+    /// The lists of a round that has no time for more than a turn of each.
+    fn short_round(&mut self) {
+        self.handle_commands(LONG);
+        self.handle_listed(Duration::ZERO);
+    }
+}
+
+struct Peer(UnixStream);
+
+impl Peer {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.write_all(bytes).expect("room in the socket");
+    }
+
+    /// What has come, without waiting.
+    fn take(&mut self) -> Vec<u8> {
+        let mut taken = Vec::new();
+        if let Err(error) = self.0.read_to_end(&mut taken) {
+            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        }
+        taken
+    }
+
+    #[track_caller]
+    fn expect_status(&mut self, status: &str) {
+        let answer = self.take();
+        let found = answer.get(9..12).map(String::from_utf8_lossy);
+        assert_eq!(found.as_deref(), Some(status), "{}", String::from_utf8_lossy(&answer));
+    }
+}
+
+/// Writes down from which connection each message comes; hands out a handle for each.
+struct Noting {
+    handles: Sender<Handle>,
+    order: Arc<Mutex<Vec<u64>>>,
+}
+
+impl Handler for Noting {
+    type State = ();
+
+    fn on_request(&self, request: &Incoming<'_, ()>) -> Decision<()> {
+        request.accept(())
+    }
+
+    fn on_open(&self, socket: &mut Socket<'_, '_, ()>) {
+        self.handles.send(socket.handle()).expect("the test listens");
+    }
+
+    fn on_message(&self, socket: &mut Socket<'_, '_, ()>, _: Message<'_>) {
+        self.order.lock().expect("no panic").push(socket.id());
+    }
+}
+
+/// A loop, the handles of its connections, and whose messages it has read.
+fn noting() -> (EventLoop, Receiver<Handle>, Arc<Mutex<Vec<u64>>>) {
+    let (sender, handles) = mpsc::channel();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let handler = Noting { handles: sender, order: Arc::clone(&order) };
+    let options = Options { receive_buffer_size: MESSAGE, ..Options::default() };
+    (stand_still(|builder| builder.route_with("/ws", options, handler)), handles, order)
+}
+
+/// The length of a frame, and of a read.
+const MESSAGE: usize = 106;
+
+/// A connection with more to read than its turns come to, and its number.
+fn flooder(event_loop: &mut EventLoop, handles: &Receiver<Handle>) -> (u64, Peer) {
+    let (key, mut peer) = event_loop.open();
+    let mut frame = Vec::new();
+    encode_frame(&mut frame, true, OpCode::Binary, &[1; MESSAGE - 6], Some([1, 2, 3, 4]));
+    peer.write(&frame.repeat(100));
+    event_loop.announce(key);
+    (handles.recv().expect("a handle").id(), peer)
+}
+
+#[test]
+fn what_a_handle_sends_to_a_quiet_connection_does_not_wait_behind_floods() {
+    let (mut event_loop, handles, order) = noting();
+    let _flooders: Vec<_> = (0..20).map(|_| flooder(&mut event_loop, &handles)).collect();
+    let (_, mut quiet) = event_loop.open();
+    let (key, mut talking) = event_loop.open();
+    talking.write(&[0x81, 0x80, 0, 0, 0, 0]);
+    event_loop.announce(key);
+    order.lock().expect("no panic").clear();
+    // One has said nothing since it is open, the other little.
+    for peer in [&mut quiet, &mut talking] {
+        handles.recv().expect("a handle").send_text("news").expect("room");
+        event_loop.short_round();
+        assert_eq!(peer.take(), b"\x81\x04news");
+    }
+    assert_eq!(order.lock().expect("no panic").len(), 2, "a flooder had its turn in each of two rounds");
+}
+
+#[test]
+fn a_deadline_of_a_quiet_connection_does_not_wait_behind_floods() {
+    let (mut event_loop, handles, _) = noting();
+    let _flooders: Vec<_> = (0..20).map(|_| flooder(&mut event_loop, &handles)).collect();
+    let (_, mut quiet) = event_loop.open();
+    event_loop.context.now += LONG;
+    event_loop.handle_deadlines();
+    event_loop.handle_listed(Duration::ZERO);
+    assert_eq!(quiet.take()[..1], [0x89], "a keep-alive Ping");
+}
+
+#[test]
+fn whoever_is_behind_others_in_a_list_waits_for_as_many_rounds_however_long_the_other_list_is() {
+    let (mut event_loop, handles, order) = noting();
+    let flooders: Vec<_> = (0..5).map(|_| flooder(&mut event_loop, &handles)).collect();
+    let mut quiet: Vec<_> =
+        (0..5).map(|_| (event_loop.open().1, handles.recv().expect("a handle"))).collect();
+    order.lock().expect("no panic").clear();
+    for round in 0..5 {
+        // There is always more for all of them.
+        for (_, handle) in &quiet {
+            handle.send_text("news").expect("room");
+        }
+        event_loop.short_round();
+        assert_eq!(order.lock().expect("no panic").last(), Some(&flooders[round].0), "round {round}");
+        assert!(!quiet[round].0.take().is_empty(), "round {round}");
+    }
+    assert_eq!(order.lock().expect("no panic").len(), 5);
+}
+
+#[test]
+fn commands_that_take_no_time_look_at_the_clock_too() {
+    let mut event_loop = stand_still(|builder| builder);
+    let mut slab = Slab::new();
+    let nobody = slab.insert(()).expect("a place");
+    for _ in 0..3 * COMMANDS {
+        event_loop.context.mailbox.post(Command::Attend(nobody)).expect("it is open");
+    }
+    event_loop.handle_commands(Duration::from_nanos(1));
+    assert_eq!(event_loop.commands.len(), 2 * COMMANDS);
+}
+
+#[test]
+fn lists_and_commands_have_as_much_of_a_round_as_events_and_a_slice_at_least() {
+    let mut event_loop = stand_still(|builder| builder);
+    let woken = event_loop.context.now;
+    assert_eq!(event_loop.slice(woken), SLICE);
+    event_loop.context.now += SLICE / 2;
+    assert_eq!(event_loop.slice(woken), SLICE);
+    event_loop.context.now = woken + 7 * SLICE;
+    assert_eq!(event_loop.slice(woken), 7 * SLICE);
+}
+
+/// It began anew with each signal: a process that gets one now and then never came to a deadline.
+#[test]
+fn a_wait_that_a_signal_interrupts_goes_on_with_what_is_left_of_it() {
+    let mut event_loop = stand_still(|builder| builder);
+    event_loop.stop_at = Some(event_loop.context.now + LONG);
+    assert_eq!(event_loop.wait(), Some(LONG));
+    let later = event_loop.context.now + LONG - TIMEOUT;
+    let goes_on = event_loop.note_woken(Err(io::ErrorKind::Interrupted.into()), later);
+    assert!(!goes_on.expect("no fault"), "there are no events to handle");
+    assert_eq!(event_loop.wait(), Some(TIMEOUT));
+    assert!(event_loop.note_woken(Ok(()), later).expect("no fault"));
+    event_loop.note_woken(Err(io::ErrorKind::OutOfMemory.into()), later).expect_err("a fault of the system");
+}
+
+/// Puts every decision off.
+struct Deferring(Sender<Deferred<()>>);
+
+impl Handler for Deferring {
+    type State = ();
+
+    fn on_request(&self, request: &Incoming<'_, ()>) -> Decision<()> {
+        self.0.send(request.defer()).expect("the test listens");
+        Decision::Deferred
+    }
+}
+
+/// A loop whose handshakes take [`TIMEOUT`] at the most, and what its requests are decided with.
+fn deferring() -> (EventLoop, Receiver<Deferred<()>>) {
+    let (sender, deferred) = mpsc::channel();
+    let limits = ServerLimits { handshake_timeout: TIMEOUT, ..ServerLimits::default() };
+    (stand_still(|builder| builder.limits(limits).route("/ws", Deferring(sender))), deferred)
+}
+
+#[test]
+fn a_decision_that_is_made_before_the_deadline_is_judged_counts() {
+    let (mut event_loop, deferred) = deferring();
+    let (in_time, mut peer) = event_loop.connect(REQUEST);
+    let (late, mut other) = event_loop.connect(REQUEST);
+    let first = deferred.recv().expect("a request");
+    let second = deferred.recv().expect("a request");
+    // The loop has more to do than to look into its mailbox.
+    first.decide(Decision::accept(()));
+    event_loop.context.now += 2 * TIMEOUT;
+    for key in [in_time, late] {
+        event_loop.turn_alone(key, true);
+    }
+    assert_eq!(peer.take(), b"", "the answer comes with the decision");
+    other.expect_status("503");
+    assert!(!second.is_waiting());
+    assert!(event_loop.deadline(in_time) > event_loop.context.now, "and has a moment for that");
+    second.decide(Decision::accept(()));
+    event_loop.handle_commands(LONG);
+    peer.expect_status("101");
+    assert_eq!(other.take(), b"");
+}
+
+/// Dropping what it is made with is a decision too.
+#[test]
+fn a_decision_that_is_dropped_in_time_is_answered_with_500() {
+    let (mut event_loop, deferred) = deferring();
+    let (key, mut peer) = event_loop.connect(REQUEST);
+    drop(deferred.recv().expect("a request"));
+    event_loop.context.now += 2 * TIMEOUT;
+    event_loop.turn_alone(key, true);
+    event_loop.handle_commands(LONG);
+    peer.expect_status("500");
+}
+
+#[test]
+fn a_request_that_is_read_late_has_the_whole_time_for_its_decision() {
+    let (mut event_loop, deferred) = deferring();
+    let (key, mut peer) = event_loop.connect(b"");
+    peer.write(REQUEST);
+    event_loop.context.now += 2 * TIMEOUT;
+    assert_eq!(event_loop.turn_alone(key, true), SlotNext::Wait);
+    assert_eq!(peer.take(), b"", "no 503");
+    assert_eq!(event_loop.deadline(key), event_loop.context.now + TIMEOUT);
+    let deferred = deferred.recv().expect("a request");
+    assert!(deferred.is_waiting());
+    // Then the time is up.
+    event_loop.context.now += TIMEOUT;
+    event_loop.turn_alone(key, true);
+    peer.expect_status("503");
+    assert!(!deferred.is_waiting());
+}
+
+/// A callback before that may have taken as long as the next phase has.
+#[test]
+fn deadlines_of_a_phase_count_from_its_beginning() {
+    let connection = Config { idle_timeout: Some(TIMEOUT), keep_alive_interval: None, ..Config::default() };
+    let options = Options { connection, ..Options::default() };
+    let (sender, _handles) = mpsc::channel();
+    let handler = Noting { handles: sender, order: Arc::default() };
+    let mut event_loop = stand_still(|builder| builder.route_with("/ws", options, handler));
+    let began = Instant::now();
+    // The turn began long ago.
+    event_loop.context.now = began.checked_sub(2 * TIMEOUT).expect("a system that is up for so long");
+    let (key, _peer) = event_loop.open();
+    assert!(event_loop.deadline(key) >= began + TIMEOUT);
+}
