@@ -6,7 +6,7 @@ use framewright::{
     Closure, Config, Connection, Entropy, Error, Event, Message, Negotiated, Role, SendError, Timeout,
 };
 use framewright_driver::{
-    Application, Current, Io, Leave, Lent, LingerNext, Lingering, Next, Ready, Rest, Transport, Turn,
+    Application, Current, Flushed, Io, Leave, Lent, LingerNext, Lingering, Next, Ready, Rest, Transport, Turn,
 };
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -1112,5 +1112,61 @@ fn what_a_turn_leaves_unwritten_is_not_given_up_by_a_deadline() {
         }
         assert!(bench.turn.closure().is_none(), "{role:?}: {:?}", bench.turn.closure());
         assert!(bench.transport.written.len() > 9 << 20);
+    }
+}
+
+/// A kernel announces room late, and a peer that has failed may have begun to read.
+#[test]
+fn our_last_bytes_are_offered_once_more_before_their_time_is_up() {
+    for role in ROLES {
+        let mut bench = Bench::new(role, Config { close_timeout: SECOND, ..config() });
+        bench.transport.writes.push_back(Write::Block);
+        // RSV1 without an extension.
+        let mut fault = bench.frame(OpCode::Text, b"x");
+        fault[0] |= 0x40;
+        bench.arrive([Read::Bytes(fault)]);
+        assert_eq!(bench.turns(), Next::Wait, "the Close frame waits");
+        bench.transport.writes.clear();
+        bench.later(2 * SECOND);
+        assert!(bench.ready.due && !bench.ready.write, "nothing has told of room");
+        assert_eq!(bench.turns(), Next::Leave(Leave::Linger), "{role:?}");
+        let code = if role == Role::Client { 6..8 } else { 2..4 };
+        assert_eq!(bench.transport.written[code], 1002_u16.to_be_bytes());
+        let closure = bench.turn.closure().expect("it has ended");
+        assert!(matches!(closure.cause, Some(Error::Peer(_))), "{:?}", closure.cause);
+        assert!(!bench.turn.has_dropped());
+    }
+}
+
+// Nothing would announce what has come already.
+#[test]
+fn after_a_panic_what_the_peer_still_writes_is_read_while_our_close_frame_waits() {
+    for role in ROLES {
+        let mut bench = Bench::new(role, config());
+        bench.transport.writes.push_back(Write::Block);
+        bench.arrive([Read::Endless(vec![7; 1000])]);
+        let Bench { turn, transport, ready, lent, now, seen, .. } = &mut bench;
+        turn.after_panic(lent, *now);
+        let mut note = |_: &mut Current<'_, Scripted>, event: Event<'_>| seen.push(shown(&event));
+        turn.finish(transport, ready, *now, &mut note);
+        let flushed = turn.flush(transport, ready, *now);
+        assert_eq!(flushed, Flushed::Blocked);
+        assert_eq!(turn.after(flushed, ready), Next::Again, "{role:?}");
+        assert_eq!(bench.turn(), Next::Again);
+        assert!(bench.transport.read >= 1000, "{}", bench.transport.read);
+    }
+}
+
+#[test]
+fn a_connection_lingers_whatever_its_close_timeout_is() {
+    for role in ROLES {
+        let mut bench = Bench::new(role, Config { close_timeout: Duration::MAX, ..config() });
+        let mut fault = bench.frame(OpCode::Text, b"x");
+        fault[0] |= 0x40;
+        bench.arrive([Read::Bytes(fault)]);
+        assert_eq!(bench.turns(), Next::Leave(Leave::Linger));
+        let Bench { turn, transport, ready, now, .. } = &mut bench;
+        let lingering = turn.linger(transport, ready, *now);
+        assert!(lingering.deadline() > *now, "{role:?}");
     }
 }
