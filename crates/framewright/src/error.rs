@@ -85,7 +85,8 @@ pub enum PeerMisbehaved {
     InvalidDeflate,
     /// A compressed message that refers to an earlier one, though its sender has agreed to refer to none
     /// (`no_context_takeover`; RFC 7692, sections 7.1.1.1 and 7.1.1.2), where what it refers to is not kept: the peer has kept its
-    /// word for many messages, or there was no memory for it ([`DeflateMemory`](crate::deflate::DeflateMemory)).
+    /// word before, there was no memory, or it was silent for long and others needed the memory
+    /// ([`DeflateMemory`](crate::deflate::DeflateMemory)).
     ForgottenContext,
     /// A Close frame whose body has one octet (section 5.5.1).
     CloseBodyOneOctet,

@@ -25,8 +25,8 @@ const HELD: usize = 64 << 10;
 impl Connection {
     /// Inflates what is held of the message in progress.
     pub(super) fn inflate(&mut self, now: Instant, rx: &mut RecvBuffer) -> DecodeOutcome {
-        self.try_inflate(rx).unwrap_or_else(|error| {
-            self.give_back_inflater(rx);
+        self.try_inflate(now, rx).unwrap_or_else(|error| {
+            self.give_back_inflater(now, rx);
             self.fail_with(now, error);
             self.note_rest(rx);
             rx.clear();
@@ -34,7 +34,7 @@ impl Connection {
         })
     }
 
-    fn try_inflate(&mut self, rx: &mut RecvBuffer) -> Result<DecodeOutcome, Error> {
+    fn try_inflate(&mut self, now: Instant, rx: &mut RecvBuffer) -> Result<DecodeOutcome, Error> {
         let arrived = !rx.incoming.in_frame && rx.incoming.last_frame;
         rx.incoming.unfinished = false;
         self.deflate_state().set_paused(false);
@@ -68,7 +68,7 @@ impl Connection {
             let (before, _) = rx.inflated();
             let most = left.min(ahead).min(self.within_limit(before).saturating_add(1));
             let Some(Piece { progress, range, more, full }) =
-                rx.inflate(self.config.delivery, arrived, limit, most)
+                rx.inflate(self.config.delivery, arrived, limit, most, now)
             else {
                 // Somebody else needed the memory, and nothing had come of this message for a while.
                 return Err(Error::Limit(LimitExceeded::DeflateMemory));
@@ -98,12 +98,12 @@ impl Connection {
             }
             self.count_received(progress.written, progress.done);
             if progress.done && self.config.delivery == Delivery::Whole {
-                return Ok(self.inflated_message(rx));
+                return Ok(self.inflated_message(now, rx));
             }
             let ends = progress.done || full || !more;
             if ends && self.config.delivery == Delivery::Chunks {
                 rx.incoming.unfinished = more;
-                return Ok(self.inflated_chunk(rx, progress.done));
+                return Ok(self.inflated_chunk(now, rx, progress.done));
             }
             if !more {
                 return Ok(DecodeOutcome::Again);
@@ -148,10 +148,10 @@ impl Connection {
         within.map_err(|limit| Error::Limit(LimitExceeded::InflationRatio { limit }))
     }
 
-    fn inflated_message(&mut self, rx: &mut RecvBuffer) -> DecodeOutcome {
+    fn inflated_message(&mut self, now: Instant, rx: &mut RecvBuffer) -> DecodeOutcome {
         let text = rx.incoming.text;
         let payload = rx.release_inflated(0);
-        self.give_back_inflater(rx);
+        self.give_back_inflater(now, rx);
         self.end_message(rx);
         DecodeOutcome::Event(if text {
             UnresolvedEvent::Text(payload)
@@ -161,7 +161,7 @@ impl Connection {
     }
 
     /// Delivers what is inflated, but for the start of a character at its end.
-    fn inflated_chunk(&mut self, rx: &mut RecvBuffer, last: bool) -> DecodeOutcome {
+    fn inflated_chunk(&mut self, now: Instant, rx: &mut RecvBuffer, last: bool) -> DecodeOutcome {
         let text = rx.incoming.text;
         let first = !rx.incoming.chunk_delivered;
         let payload = rx.release_inflated(if text { rx.incoming.utf8.pending() } else { 0 });
@@ -170,7 +170,7 @@ impl Connection {
         }
         rx.incoming.chunk_delivered = true;
         if last {
-            self.give_back_inflater(rx);
+            self.give_back_inflater(now, rx);
             self.end_message(rx);
         }
         DecodeOutcome::Event(UnresolvedEvent::Chunk { text, payload, first, last })
@@ -187,10 +187,10 @@ impl Connection {
         true
     }
 
-    fn give_back_inflater(&mut self, rx: &mut RecvBuffer) {
+    fn give_back_inflater(&mut self, now: Instant, rx: &mut RecvBuffer) {
         let Some(inflater) = rx.incoming.inflater.take() else { return };
         let role = self.role;
-        self.deflate_state().put_inflater(inflater, role);
+        self.deflate_state().put_inflater(inflater, role, now);
     }
 
     /// Says that decoding has stopped with something left in `rx`, until the peer has read: [`wants_read`](Connection::wants_read) is
@@ -203,7 +203,7 @@ impl Connection {
         if self.deflate.as_ref().is_none_or(|deflate| deflate.lets_go(inflater)) {
             return false;
         }
-        self.give_back_inflater(rx);
+        self.give_back_inflater(now, rx);
         self.fail_with(now, Error::Limit(LimitExceeded::DeflateMemory));
         self.note_rest(rx);
         rx.clear();

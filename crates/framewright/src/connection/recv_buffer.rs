@@ -8,6 +8,7 @@ use super::utf8::Invalid;
 use crate::deflate::{Inflater, Progress};
 use crate::frame::Header;
 use std::ops::Range;
+use std::time::Instant;
 
 /// A receive buffer.
 ///
@@ -370,6 +371,7 @@ impl RecvBuffer {
         arrived: bool,
         limit: usize,
         most: usize,
+        now: Instant,
     ) -> Option<Piece> {
         self.changed();
         let inflater = self.incoming.inflater.as_mut().expect("the message is being inflated");
@@ -378,7 +380,7 @@ impl RecvBuffer {
         let payload = &self.octets[self.held..][..held.min(piece)];
         let room = self.inflated.room(delivery, held, limit, most);
         inflater.note_arrived(arrived);
-        let progress = inflater.inflate(payload, arrived && held <= piece, room)?;
+        let progress = inflater.inflate(payload, arrived && held <= piece, room, now)?;
         let full = progress.written == room.len();
         let range = self.inflated.written(progress.written);
         self.release(progress.read);

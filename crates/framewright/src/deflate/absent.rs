@@ -8,6 +8,7 @@
 use crate::connection::Config;
 use crate::role::Role;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// What an opening handshake has agreed on: without the feature `deflate` there is no such value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -144,7 +145,7 @@ impl DeflateState {
         match *self {}
     }
 
-    pub(crate) fn put_inflater(&mut self, _: Box<Inflater>, _: Role) {
+    pub(crate) fn put_inflater(&mut self, _: Box<Inflater>, _: Role, _: Instant) {
         match *self {}
     }
 
@@ -178,7 +179,7 @@ impl Inflater {
         match *self {}
     }
 
-    pub(crate) fn inflate(&mut self, _: &[u8], _: bool, _: &mut [u8]) -> Option<Progress> {
+    pub(crate) fn inflate(&mut self, _: &[u8], _: bool, _: &mut [u8], _: Instant) -> Option<Progress> {
         match *self {}
     }
 
@@ -196,7 +197,6 @@ mod tests {
     use super::*;
     use crate::connection::Connection;
     use crate::handshake::Negotiated;
-    use std::time::Instant;
 
     #[test]
     fn a_connection_holds_nothing_for_it_and_gives_back_what_it_is_lent() {

@@ -5,7 +5,7 @@
 //! without; and that one knows the whole window. So with context takeover a busy connection is followed by a compressor, as long
 //! as there is memory, and loses nothing but that if it is followed no more.
 
-use super::history::{History, Stamp};
+use super::history::{History, Stamp, newest};
 use super::memory::{DeflateMemory, Reservation};
 use super::{Compressor, Level, WindowBits};
 use std::sync::Arc;
@@ -183,12 +183,6 @@ fn in_parts(
             return;
         }
     }
-}
-
-/// The last octets of these two parts, at most so many.
-fn newest([older, newer]: [&[u8]; 2], most: usize) -> [&[u8]; 2] {
-    let newer = &newer[newer.len().saturating_sub(most)..];
-    [&older[older.len().saturating_sub(most - newer.len())..], newer]
 }
 
 #[cfg(test)]

@@ -4,11 +4,14 @@
 //! messages are kept until it is seen what it does:
 //!
 //! ```text
-//!              no message can refer to another, though it begins like one
+//!              messages that could have referred to others, and did not
 //!   Unknown ------------------------------------------------------------> Forgets     nothing is kept
-//!      |
-//!      | a message refers to what came before it
-//!      +----------------------------------------------------------------> Refers      as with context takeover
+//!    |  ^
+//!    |  | what is kept was needed elsewhere
+//!    |  +------------------+
+//!    |                     |
+//!    +-----------------> Refers                                                       as with context takeover
+//!      a message refers to what came before it
 //! ```
 //!
 //! A message is inflated as was agreed first. One that refers to what is not there is inflated once more from its start, with the
@@ -18,14 +21,18 @@
 //! more. It matters for those behind: a peer that refers to earlier messages is held to what holds with context takeover.
 
 use super::history::History;
-use super::memory::{DeflateMemory, Reservation};
+use super::kept::Kept;
+use super::memory::DeflateMemory;
 use super::{Decompressor, Progress, WindowBits};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// What is known of a peer's compressed messages, where it has agreed to forget each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Habit {
-    /// Nothing is certain; with the points that speak for its forgetting.
+    /// None has come yet.
+    New,
+    /// Nothing is certain; with the number of messages that speak for its forgetting.
     Unknown(u8),
     /// It does as it said.
     Forgets,
@@ -33,91 +40,83 @@ pub(super) enum Habit {
     Refers,
 }
 
-/// A point for each message without a reference.
-const FORGETS: u8 = 32;
-/// And as many for one that begins as one before it has: whoever remembers that refers to it.
-const ALIKE: u8 = 16;
-/// How many octets are compared for that, and of a shorter message the least. A match of three octets is the shortest there is.
+/// So many messages that could have referred to earlier ones are no accident.
+const FORGETS: u8 = 2;
+/// How many octets of a message's start are looked for in what came before, and of a shorter message the least: all of it. A match
+/// of three octets is the shortest there is, and some compressors find none of less than four.
 const START: usize = 8;
 const SHORT_START: usize = 4;
 
-/// The last octets of what a peer has sent, and what that takes where nobody has reserved it before.
-#[derive(Debug)]
-pub(super) struct Received {
-    pub(super) history: History,
-    held: Option<Reservation>,
+/// A message that has been inflated, and refers to none before it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Alone<'a> {
+    /// Its last octets.
+    pub(super) octets: &'a History,
+    /// How many it has.
+    pub(super) len: u64,
+    /// How many its payload has.
+    pub(super) payload: u64,
+    /// Its payload begins with a block without compression.
+    pub(super) stored: bool,
 }
 
-impl Received {
-    /// Those that an agreement lets the peer refer to. They were reserved with it.
-    pub(super) fn agreed(most: usize) -> Box<Received> {
-        Box::new(Received { history: History::new(most), held: None })
-    }
-
-    /// Those of a peer that has agreed to refer to none. They are counted.
-    fn unagreed(most: usize, memory: &Arc<DeflateMemory>) -> Box<Received> {
-        Box::new(Received { history: History::new(most), held: Some(memory.count(0)) })
-    }
-
-    /// Reserves as many octets as the history can hold, if they fit.
-    fn reserve_all(&mut self) -> bool {
-        let most = self.history.most();
-        self.held.as_mut().is_none_or(|held| held.grow_to(most))
-    }
-
-    /// Reserves so many octets, if half of the memory stays free.
-    fn reserve_spare(&mut self, octets: usize) -> bool {
-        self.held.as_mut().is_none_or(|held| held.grow_spare_to(octets))
-    }
-
-    /// The most octets that `len` octets of history take.
-    fn room_for(&self, len: usize) -> usize {
-        (2 * len).min(self.history.most())
-    }
-
-    /// Whether it has the first octets of this message somewhere.
-    fn has_start_of(&self, message: &History) -> bool {
-        let [first, _] = message.parts();
+impl Alone<'_> {
+    /// Whether a compressor that remembers what is kept would have referred to it.
+    ///
+    /// At the start of a message it has no other match, and takes the one that there is: unless it has made a block without compression,
+    /// since the rest was longer otherwise, or a longer match began behind the first octets, in the message itself. So those must not
+    /// repeat each other.
+    fn could_have_referred_to(&self, kept: &Kept) -> bool {
+        let [first, _] = self.octets.parts();
         let start = &first[..first.len().min(START)];
-        start.len() >= SHORT_START
-            && self.history.parts().concat().windows(start.len()).any(|part| part == start)
+        let is_whole = self.len == self.octets.len() as u64;
+        let repeats = || {
+            let mut threes: Vec<&[u8]> = start.windows(3).collect();
+            threes.sort_unstable();
+            threes.windows(2).any(|pair| pair[0] == pair[1])
+        };
+        is_whole && !self.stored && start.len() >= SHORT_START && !repeats() && kept.has_lately(start)
     }
 }
 
 impl Habit {
     /// What is known once another message has been inflated that refers to none before it: and what is kept of it and of those
-    /// before. `len` is its length, of which `message` has the last octets.
+    /// before. Of the peer's messages it can refer to the last `most` octets.
     pub(super) fn after(
         self,
-        kept: Option<Box<Received>>,
-        (message, len): (&History, u64),
+        kept: Option<Kept>,
+        message: Alone<'_>,
         most: usize,
         memory: &Arc<DeflateMemory>,
-    ) -> (Habit, Option<Box<Received>>) {
-        let Habit::Unknown(points) = self else { return (self, kept) };
-        let whole = len <= WindowBits::MAX.size() as u64;
-        let alike = whole && kept.as_ref().is_some_and(|kept| kept.has_start_of(message));
-        let points = points.saturating_add(if alike { ALIKE } else { 1 });
-        if points >= FORGETS {
+        now: Instant,
+    ) -> (Habit, Option<Kept>) {
+        let proofs = match self {
+            Habit::Forgets => return (self, None),
+            Habit::Unknown(proofs) => proofs,
+            // What it refers to was taken away.
+            Habit::New | Habit::Refers => 0,
+        };
+        let proves = kept.as_ref().is_some_and(|kept| message.could_have_referred_to(kept));
+        let proofs = proofs + u8::from(proves);
+        if proofs == FORGETS {
             return (Habit::Forgets, None);
         }
-        let mut kept = kept.unwrap_or_else(|| Received::unagreed(most, memory));
-        let len = (kept.history.len() + message.len()).min(most);
-        if !kept.reserve_spare(kept.room_for(len)) {
-            return (Habit::Forgets, None);
-        }
-        message.parts().into_iter().for_each(|part| kept.history.push(part));
-        (Habit::Unknown(points), Some(kept))
+        let mut kept = kept.unwrap_or_else(|| {
+            let kept = Kept::new(memory, most, now, message.payload);
+            if self == Habit::New { kept.complete() } else { kept }
+        });
+        let fits = kept.push(message.octets);
+        (Habit::Unknown(proofs), fits.then_some(kept))
     }
 }
 
-/// A message of a peer whose habit is not known, while it is inflated.
+/// A message of a peer of which something is kept, while it is inflated.
 #[derive(Debug)]
 pub(super) struct Trial {
-    kept: Box<Received>,
-    /// Its payload so far, as long as that may be needed.
-    input: Option<Vec<u8>>,
-    /// It has referred to an earlier message.
+    kept: Kept,
+    /// All of its payload so far is kept, too.
+    has_input: bool,
+    /// It refers to earlier messages, or may do so.
     refers: bool,
 }
 
@@ -125,22 +124,27 @@ pub(super) struct Trial {
 const MOST_INPUT: usize = 40 << 10;
 
 impl Trial {
-    /// Begins a message behind these.
-    pub(super) fn new(kept: Box<Received>) -> Box<Trial> {
-        Box::new(Trial { kept, input: Some(Vec::new()), refers: false })
+    /// Begins a message behind these, to which it may refer if the peer is known to do so. `None` if they were taken away.
+    pub(super) fn begin(mut kept: Kept, refers: bool, decompressor: &mut Decompressor) -> Option<Box<Trial>> {
+        if refers {
+            decompressor.swap_history(&mut kept.take_history()?);
+        } else if !kept.is_there() {
+            return None;
+        }
+        Some(Box::new(Trial { kept, has_input: !refers, refers }))
     }
 
-    /// What is kept of earlier messages, and whether this one has referred to them. Takes it back from the decompressor then.
-    pub(super) fn end(mut self, decompressor: &mut Decompressor) -> (Box<Received>, bool) {
-        if self.refers {
-            decompressor.swap_history(&mut self.kept.history);
-        }
-        let len = self.kept.history.len();
-        let room = if self.refers { self.kept.history.most() } else { self.kept.room_for(len) };
-        if let Some(held) = &mut self.kept.held {
-            held.shrink_to(room);
-        }
-        (self.kept, self.refers)
+    /// What is kept of earlier messages, unless it was taken away; and whether this one has referred to them, of which it is a part then.
+    pub(super) fn end(mut self, decompressor: &mut Decompressor) -> (Option<Kept>, bool) {
+        let is_there = if self.refers {
+            let mut history = History::new(WindowBits::MAX.size());
+            decompressor.swap_history(&mut history);
+            self.kept.put_history(history)
+        } else {
+            self.kept.clear_input();
+            self.kept.is_there()
+        };
+        (is_there.then_some(self.kept), self.refers)
     }
 
     /// Inflates the next piece, as [`Decompressor::inflate`]; `before` octets of the message were inflated before.
@@ -150,47 +154,48 @@ impl Trial {
         before: u64,
         (payload, last): (&[u8], bool),
         out: &mut [u8],
+        now: Instant,
     ) -> Progress {
-        let mut progress = decompressor.inflate(payload, last, out);
+        let progress = decompressor.inflate(payload, last, out);
+        self.kept.note_sent(now, progress.read);
         if self.refers {
-            return nothing_forgotten(progress);
+            return self.beyond(progress);
         }
         if !progress.too_far && !progress.unsaid {
             self.keep(&payload[..progress.read], before + progress.written as u64);
             return progress;
         }
-        let Some(input) = self.input.take() else { return progress };
-        if !self.kept.reserve_all() {
-            progress.too_far = progress.too_far || decompressor.is_too_far([&input, payload], last);
-            return progress;
+        if !self.kept.is_there() {
+            // It was, and nothing else than a reference to it is likely.
+            return Progress { too_far: true, ..progress };
         }
-        self.refers = true;
+        let input = if self.has_input { self.kept.take_input() } else { None };
+        let Some((input, mut history)) = input.zip(self.kept.take_history()) else { return progress };
+        (self.refers, self.has_input) = (true, false);
         decompressor.reset();
-        decompressor.swap_history(&mut self.kept.history);
+        decompressor.swap_history(&mut history);
         // As leniently as before: it is the same message. From the next one on there is takeover.
         decompressor.begin(true);
-        nothing_forgotten(again(decompressor, &input, before, (payload, last), out))
+        let progress = again(decompressor, &input, before, (payload, last), out);
+        self.beyond(progress)
+    }
+
+    /// What a distance refers to that is too far even so was never sent, if nothing is lost of what was.
+    fn beyond(&self, progress: Progress) -> Progress {
+        let too_far = progress.too_far && !self.kept.is_complete();
+        Progress { too_far, ..progress }
     }
 
     /// Keeps payload that was inflated, unless there cannot be a reference to an earlier message behind it.
     fn keep(&mut self, payload: &[u8], inflated: u64) {
-        let Some(mut input) = self.input.take() else { return };
-        let len = input.len() + payload.len();
-        if inflated >= WindowBits::MAX.size() as u64 || len > MOST_INPUT {
-            return;
-        }
-        let room = if len > input.capacity() { (2 * len).min(MOST_INPUT) } else { input.capacity() };
-        if self.kept.reserve_spare(self.kept.room_for(self.kept.history.len()) + room) {
-            input.reserve_exact(room - input.len());
-            input.extend_from_slice(payload);
-            self.input = Some(input);
+        if self.has_input {
+            self.has_input =
+                inflated < WindowBits::MAX.size() as u64 && self.kept.push_input(payload, MOST_INPUT);
+            if !self.has_input {
+                self.kept.clear_input();
+            }
         }
     }
-}
-
-/// What a distance that is too far even so refers to was never sent.
-fn nothing_forgotten(progress: Progress) -> Progress {
-    Progress { too_far: false, ..progress }
 }
 
 /// Inflates `input` once more, of which `before` octets have been taken already, and then the next piece.
@@ -235,38 +240,59 @@ mod tests {
     }
 
     /// What is known after these messages, and how many octets are kept and counted.
-    fn after(messages: &[&[u8]], memory: &Arc<DeflateMemory>) -> (Habit, usize, usize) {
-        let mut known = (Habit::Unknown(0), None);
+    fn after(messages: &[&[u8]], stored: bool, memory: &Arc<DeflateMemory>) -> (Habit, usize, usize) {
+        let (mut known, now) = ((Habit::New, None), Instant::now());
         for message in messages {
-            let message = (&history(message), message.len() as u64);
-            known = known.0.after(known.1, message, WindowBits::MAX.size(), memory);
+            let octets = &history(message);
+            let len = message.len() as u64;
+            let message = Alone { octets, len, payload: len, stored };
+            known = known.0.after(known.1, message, WindowBits::MAX.size(), memory, now);
         }
-        (known.0, known.1.as_deref().map_or(0, |kept: &Received| kept.history.len()), memory.stats().held)
+        (known.0, known.1.as_ref().map_or(0, Kept::len), memory.stats().held)
     }
 
     #[test]
-    fn a_peer_forgets_that_does_not_refer_where_it_could_have_or_never_has() {
+    fn a_peer_forgets_that_does_not_refer_where_it_would_have_if_it_remembered() {
         let memory = DeflateMemory::new(1 << 20);
-        assert_eq!(after(&[b"{\"a\":1}"], &memory), (Habit::Unknown(1), 7, 14));
+        assert_eq!(after(&[b"{\"a\":1}"], false, &memory), (Habit::Unknown(0), 7, 14));
         let alike: [&[u8]; 3] = [b"{\"type\":1}", b"{\"type\":2}", b"{\"type\":3}"];
-        assert_eq!(after(&alike[..2], &memory), (Habit::Unknown(17), 20, 40));
-        assert_eq!(after(&alike, &memory), (Habit::Forgets, 0, 0));
-        let ping: [&[u8]; 3] = [b"ping"; 3];
-        assert_eq!(after(&ping, &memory).0, Habit::Forgets);
-        let one: [&[u8]; 31] = [b"1"; 31];
-        assert_eq!(after(&one, &memory), (Habit::Unknown(31), 31, 62));
-        let unlike: Vec<[u8; 8]> = (0..32_u64).map(u64::to_be_bytes).collect();
+        assert_eq!(after(&alike[..2], false, &memory), (Habit::Unknown(1), 20, 40));
+        assert_eq!(after(&alike, false, &memory), (Habit::Forgets, 0, 0));
+        assert_eq!(after(&[&b"ping"[..]; 3], false, &memory).0, Habit::Forgets);
+        assert_eq!(memory.stats().held, 0);
+    }
+
+    /// Once any 32 messages counted: those that are too short to refer to anything, and those that are like none before them.
+    #[test]
+    fn messages_that_would_refer_to_nothing_even_if_it_remembered_prove_nothing() {
+        let memory = DeflateMemory::new(1 << 20);
+        for short in ["", "1", "12", "123"] {
+            let messages = vec![short.as_bytes(); 100];
+            assert_eq!(after(&messages, false, &memory).0, Habit::Unknown(0), "{short:?}");
+        }
+        let unlike: Vec<[u8; 8]> =
+            (1..200_u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()).collect();
         let unlike: Vec<&[u8]> = unlike.iter().map(|octets| &octets[..]).collect();
-        assert_eq!(after(&unlike, &memory), (Habit::Forgets, 0, 0));
+        assert_eq!(after(&unlike, false, &memory), (Habit::Unknown(0), 199 * 8, 2 * 199 * 8));
+        // A file's header, and what does not compress behind it.
+        assert_eq!(after(&[&b"\x89PNG\r\n\x1a\n"[..]; 100], true, &memory).0, Habit::Unknown(0));
+        // The second octet begins a longer match, in the message itself.
+        assert_eq!(after(&[&b"aaaaaaaaaaaaaaaa"[..]; 100], false, &memory).0, Habit::Unknown(0));
+        assert_eq!(after(&[&b"abababababababab"[..]; 100], false, &memory).0, Habit::Unknown(0));
+        // What is alike is too far away for some compressors to find.
+        let far: [&[u8]; 3] = [b"{\"type\":1}", &[7; 1100], b"{\"type\":1}"];
+        assert_eq!(after(&far, false, &memory).0, Habit::Unknown(0));
         assert_eq!(memory.stats().held, 0);
     }
 
     #[test]
-    fn no_more_is_kept_than_a_window_and_than_half_of_the_memory() {
+    fn no_more_is_kept_than_a_window_and_than_there_is_memory_for() {
         let long = vec![7; 40_000];
         let memory = DeflateMemory::new(1 << 20);
-        assert_eq!(after(&[&long, b"a"], &memory), (Habit::Unknown(2), 32 << 10, 32 << 10));
-        let memory = DeflateMemory::new(60_000);
-        assert_eq!(after(&[b"abc", &long], &memory), (Habit::Forgets, 0, 0));
+        assert_eq!(after(&[&long, b"a"], false, &memory), (Habit::Unknown(0), 32 << 10, 32 << 10));
+        let memory = DeflateMemory::new(40_000);
+        assert_eq!(after(&[b"abc", &long], false, &memory), (Habit::Unknown(0), 0, 0));
+        // What comes behind it is kept again.
+        assert_eq!(after(&[b"abc", &long, b"abc"], false, &memory), (Habit::Unknown(0), 3, 6));
     }
 }

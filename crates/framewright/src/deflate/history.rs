@@ -129,6 +129,12 @@ impl History {
     }
 }
 
+/// The last octets of these two parts, at most so many.
+pub(super) fn newest([older, newer]: [&[u8]; 2], most: usize) -> [&[u8]; 2] {
+    let newer = &newer[newer.len().saturating_sub(most)..];
+    [&older[older.len().saturating_sub(most - newer.len())..], newer]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

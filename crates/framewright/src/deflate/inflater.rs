@@ -1,10 +1,13 @@
 //! What inflates one message, wherever that goes in between its pieces, and what becomes of it when others need it more.
 
-use super::habit::{Received, Trial};
+use super::giving_way::Revocable;
+use super::habit::{Alone, Trial};
 use super::history::History;
-use super::memory::{DeflateMemory, Reservation, Revocable};
+use super::kept::Kept;
+use super::memory::{DeflateMemory, Reservation};
 use super::{Decompressor, Progress};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError, Weak};
+use std::time::Instant;
 
 /// A decompressor that inflates one message, wherever that goes in between.
 #[derive(Debug)]
@@ -17,6 +20,8 @@ pub(crate) struct Inflater {
     inflated: u64,
     /// Octets of payload that they came from.
     consumed: u64,
+    /// They begin with a block without compression.
+    stored: bool,
     /// The message is one of a peer that may not do as it has agreed.
     trial: Option<Box<Trial>>,
     /// Its message is the one that is inflated beyond what others may be.
@@ -95,13 +100,13 @@ impl Inflater {
 
     /// One that is taken back where others need it more. With `urgent` it is taken from somebody else where there is no memory.
     pub(super) fn reserved(memory: &Arc<DeflateMemory>, urgent: bool) -> Option<Box<Inflater>> {
-        let held = memory.reserve_revocable(Decompressor::MAX_SIZE, urgent)?;
+        let held = memory.reserve_in_parts(Decompressor::MAX_SIZE, urgent)?;
         let seat = Some(Seat::new(memory, Decompressor::new(), held));
         Some(Inflater::new(None, seat))
     }
 
     fn new(home: Option<Home>, seat: Option<Arc<Seat>>) -> Box<Inflater> {
-        Box::new(Inflater { home, seat, inflated: 0, consumed: 0, trial: None, runs: None })
+        Box::new(Inflater { home, seat, inflated: 0, consumed: 0, stored: false, trial: None, runs: None })
     }
 
     /// Whether it is the one of its codec.
@@ -118,7 +123,7 @@ impl Inflater {
     /// does not read.
     pub(super) fn leave_home(&mut self, memory: &Arc<DeflateMemory>) -> bool {
         if let Some(home) = self.home.take() {
-            let Some(held) = memory.reserve_revocable(Decompressor::MAX_SIZE, false) else {
+            let Some(held) = memory.reserve_in_parts(Decompressor::MAX_SIZE, false) else {
                 self.home = Some(home);
                 return false;
             };
@@ -137,21 +142,33 @@ impl Inflater {
     }
 
     /// Begins a message that may refer to this history, which goes along until [`end`](Inflater::end).
-    ///
-    /// Without one the message stands by itself, and nothing depends on how exactly its sender has ended it.
-    pub(super) fn begin(&mut self, history: Option<&mut History>) {
-        let alone = history.is_none();
-        (self.inflated, self.consumed) = (0, 0);
-        self.with(|decompressor| {
-            if let Some(history) = history {
-                decompressor.swap_history(history);
-            }
-            decompressor.begin(alone);
+    pub(super) fn begin(&mut self, history: &mut History) {
+        self.begin_with(|decompressor| {
+            decompressor.swap_history(history);
+            decompressor.begin(false);
         });
+    }
+
+    /// Begins a message that may refer to nothing; what is `kept` of earlier ones is there in case it does, or since the peer is known to
+    /// do so, until [`end_trial`](Inflater::end_trial).
+    ///
+    /// Unless it is, the message stands by itself, and nothing depends on how exactly its sender has ended it.
+    pub(super) fn begin_trial(&mut self, kept: Option<Kept>, refers: bool) {
+        let begun = self.begin_with(|decompressor| {
+            let trial = kept.and_then(|kept| Trial::begin(kept, refers, decompressor));
+            decompressor.begin(!refers);
+            trial
+        });
+        self.trial = begun.flatten();
+    }
+
+    fn begin_with<R>(&mut self, begin: impl FnOnce(&mut Decompressor) -> R) -> Option<R> {
+        (self.inflated, self.consumed, self.stored) = (0, 0, false);
         // Whoever needs memory just now looks for it elsewhere: what has come is inflated next.
         if let Some(seat) = &self.seat {
             seat.with(|occupied| (occupied.lately, occupied.arrived) = (BUSY, false));
         }
+        self.with(begin)
     }
 
     /// Notes whether all of the message has arrived, and its connection has it inflated as its turns come: then nobody takes away
@@ -162,16 +179,19 @@ impl Inflater {
         }
     }
 
-    /// Begins a message that may refer to nothing; what is `kept` of earlier ones is there in case it does, until
-    /// [`end_trial`](Inflater::end_trial).
-    pub(super) fn begin_trial(&mut self, kept: Option<Box<Received>>) {
-        self.begin(None);
-        self.trial = kept.map(Trial::new);
-    }
-
     /// See [`Decompressor::inflate`]. `None` if what inflates was taken back.
-    pub(crate) fn inflate(&mut self, payload: &[u8], last: bool, out: &mut [u8]) -> Option<Progress> {
+    pub(crate) fn inflate(
+        &mut self,
+        payload: &[u8],
+        last: bool,
+        out: &mut [u8],
+        now: Instant,
+    ) -> Option<Progress> {
         let Inflater { home, seat, trial, inflated, consumed, .. } = self;
+        if *consumed == 0 {
+            //= https://www.rfc-editor.org/rfc/rfc1951#section-3.2.3
+            self.stored = payload.first().is_some_and(|first| first & 0b110 == 0);
+        }
         let mut inflate = |decompressor: &mut Decompressor| match trial {
             None => {
                 let progress = decompressor.inflate(payload, last, out);
@@ -180,7 +200,7 @@ impl Inflater {
                     || (progress.unsaid && *consumed == 0 && decompressor.is_too_far([&[], payload], last));
                 Progress { too_far, ..progress }
             }
-            Some(trial) => trial.inflate(decompressor, *inflated, (payload, last), out),
+            Some(trial) => trial.inflate(decompressor, *inflated, (payload, last), out, now),
         };
         let progress = match (home, seat) {
             (Some(home), _) => inflate(&mut home.decompressor),
@@ -207,22 +227,20 @@ impl Inflater {
     }
 
     /// Gives the history back.
-    pub(super) fn end(&mut self, history: Option<&mut History>) {
-        if let Some(history) = history {
-            self.with(|decompressor| decompressor.swap_history(history));
-        }
+    pub(super) fn end(&mut self, history: &mut History) {
+        self.with(|decompressor| decompressor.swap_history(history));
     }
 
     /// Ends a message that was begun so: gives back what is kept of earlier ones, and whether it has referred to them; and has the
-    /// message's own last octets, and its length, looked at. `None` if the decompressor is gone.
+    /// message looked at. `None` if the decompressor is gone.
     pub(super) fn end_trial<R>(
         &mut self,
-        look: impl FnOnce(Option<(Box<Received>, bool)>, (&History, u64)) -> R,
+        look: impl FnOnce(Option<Kept>, bool, Alone<'_>) -> R,
     ) -> Option<R> {
-        let (trial, len) = (self.trial.take(), self.inflated);
+        let (trial, len, payload, stored) = (self.trial.take(), self.inflated, self.consumed, self.stored);
         self.with(|decompressor| {
-            let kept = trial.map(|trial| trial.end(decompressor));
-            look(kept, (decompressor.history(), len))
+            let (kept, refers) = trial.map_or((None, false), |trial| trial.end(decompressor));
+            look(kept, refers, Alone { octets: decompressor.history(), len, payload, stored })
         })
     }
 
@@ -251,7 +269,7 @@ mod tests {
     fn what_inflates_a_message_that_has_arrived_is_not_taken_away() {
         let memory = DeflateMemory::new(4 * Decompressor::MAX_SIZE);
         let mut inflater = Inflater::reserved(&memory, false).expect("room");
-        inflater.begin(None);
+        inflater.begin_trial(None, false);
         inflater.note_arrived(true);
         assert!(!revoked(&inflater) && !revoked(&inflater) && inflater.is_there());
         // Its peer does not read: the message does not go on.
@@ -271,7 +289,7 @@ mod tests {
         let memory = DeflateMemory::new(4 * Decompressor::MAX_SIZE);
         let mut inflater = Inflater::reserved(&memory, false).expect("room");
         inflater.note_arrived(true);
-        inflater.begin(None);
+        inflater.begin_trial(None, false);
         assert!(!revoked(&inflater), "it has begun just now");
         assert!(revoked(&inflater));
     }

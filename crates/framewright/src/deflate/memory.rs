@@ -1,7 +1,7 @@
 //! An allowance of octets for the states of compression: what context takeover costs is bounded, and can be told. And who has to
 //! give way where it is used up: whoever waits with the least to show for it.
 
-use std::collections::VecDeque;
+use super::giving_way::{Place, Ranks, Revocable, Sender, Turns};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -14,34 +14,50 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 /// A message of which some is still to come may have a decompressor of its own, as long as there is memory. Where there is none
 /// left for another one that needs it, a message of which little has come lately loses its own.
 ///
-/// Neither what stays nor such decompressors get more than three quarters of it: a quarter is left for the others.
+/// What a peer has sent that was to forget it, and may refer to it all the same, is kept until others of its kind need the memory: it
+/// is taken from those that have been silent for long, and have sent little for what is kept of them.
+///
+/// None of the three takes anything from the others, and an eighth of it is left for each.
 pub struct DeflateMemory {
     cap: usize,
     held: Mutex<Held>,
     declined: AtomicU64,
-    /// Who holds what can be taken back, those to be asked first in front.
-    holders: Mutex<VecDeque<Weak<dyn Revocable>>>,
+    /// Messages in parts that have a decompressor.
+    in_parts: Mutex<Turns>,
+    /// Peers of which something is kept.
+    kept: Mutex<Ranks>,
 }
 
-/// Octets that are held.
-#[derive(Debug, Default)]
-struct Held {
-    /// As long as their holder likes.
-    steady: usize,
-    /// Until somebody else needs them.
-    revocable: usize,
+/// For what octets are reserved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// What stays as long as its holder likes: promised takeover, and compressors.
+    Steady,
+    /// Decompressors of messages in parts.
+    InParts,
+    /// What is kept of peers that have agreed to refer to none of it.
+    Kept,
 }
+
+const KINDS: usize = 3;
+
+/// Octets that are held of each [`Kind`].
+#[derive(Debug, Default)]
+struct Held([usize; KINDS]);
 
 impl Held {
     fn all(&self) -> usize {
-        self.steady.saturating_add(self.revocable)
+        self.0.iter().fold(0, |all, octets| all.saturating_add(*octets))
     }
 
     fn of(&mut self, kind: Kind) -> &mut usize {
-        match kind {
-            Kind::Steady => &mut self.steady,
-            Kind::Revocable => &mut self.revocable,
-        }
+        &mut self.0[kind as usize]
+    }
+
+    /// How many octets of this kind there may be, if each other one has its eighth, or as much as it holds.
+    fn most(&self, kind: Kind, cap: usize) -> usize {
+        let others = self.0.iter().enumerate().filter(|(index, _)| *index != kind as usize);
+        others.fold(cap, |left, (_, octets)| left.saturating_sub((cap / 8).max(*octets)))
     }
 }
 
@@ -57,12 +73,6 @@ pub struct DeflateMemoryStats {
     pub declined: u64,
 }
 
-/// Something with a reservation that can be taken back.
-pub(super) trait Revocable: Send + Sync {
-    /// Gives the reservation back, unless enough was done with it since this was asked last. Whether it has.
-    fn revoke(&self) -> bool;
-}
-
 impl DeflateMemory {
     /// An allowance of so many octets.
     #[must_use]
@@ -71,7 +81,8 @@ impl DeflateMemory {
             cap,
             held: Mutex::default(),
             declined: AtomicU64::new(0),
-            holders: Mutex::default(),
+            in_parts: Mutex::default(),
+            kept: Mutex::default(),
         })
     }
 
@@ -90,25 +101,50 @@ impl DeflateMemory {
         self.add(octets, Kind::Steady, self.cap).then(|| self.reservation(octets, Kind::Steady))
     }
 
-    /// The same for what is a gain and no need: as long as half of the memory stays free.
+    /// The same for what is a gain and no need: as long as what stays is no more than half of the memory.
     pub(crate) fn reserve_spare(self: &Arc<Self>, octets: usize) -> Option<Reservation> {
         self.add(octets, Kind::Steady, self.cap / 2).then(|| self.reservation(octets, Kind::Steady))
     }
 
-    /// The same for what can be taken back: [`register`](DeflateMemory::register) has to be told who holds it. With `urgent` somebody else
+    /// The same for a message in parts: [`register`](DeflateMemory::register) has to be told who holds it. With `urgent` another message
     /// gives way where it does not fit.
-    pub(super) fn reserve_revocable(self: &Arc<Self>, octets: usize, urgent: bool) -> Option<Reservation> {
-        while !self.add(octets, Kind::Revocable, self.cap) {
-            if !urgent || !self.has_room_without_revocable(octets) || !self.revoke_one() {
+    pub(super) fn reserve_in_parts(self: &Arc<Self>, octets: usize, urgent: bool) -> Option<Reservation> {
+        while !self.add(octets, Kind::InParts, self.cap) {
+            if !urgent || !self.has_room_without_others(octets) || !lock(&self.in_parts).revoke_one() {
                 return None;
             }
         }
-        Some(self.reservation(octets, Kind::Revocable))
+        Some(self.reservation(octets, Kind::InParts))
+    }
+
+    /// Notes who holds what was reserved so, until it is dropped.
+    pub(super) fn register(&self, holder: Weak<dyn Revocable>) {
+        lock(&self.in_parts).add(holder);
+    }
+
+    /// Nothing yet of what is kept of a peer.
+    pub(super) fn reserve_kept(self: &Arc<Self>) -> Reservation {
+        self.reservation(0, Kind::Kept)
+    }
+
+    /// Notes who holds what is kept of a peer, until it is [removed](DeflateMemory::remove).
+    pub(super) fn add_kept(&self, sender: Sender, holder: Weak<dyn Revocable>) -> Place {
+        lock(&self.kept).add(sender, holder)
+    }
+
+    /// Notes what the peer has sent, and how many octets are kept of it now; `None` if they were taken back.
+    pub(super) fn change(&self, place: Place, sender: Sender, octets: usize) -> Option<Place> {
+        lock(&self.kept).change(place, sender, octets)
+    }
+
+    /// Forgets a holder.
+    pub(super) fn remove(&self, place: Place) {
+        lock(&self.kept).remove(place);
     }
 
     /// Counts octets that are needed whether they fit or not.
     pub(crate) fn count(self: &Arc<Self>, octets: usize) -> Reservation {
-        self.held().steady += octets;
+        *self.held().of(Kind::Steady) += octets;
         self.reservation(octets, Kind::Steady)
     }
 
@@ -116,52 +152,31 @@ impl DeflateMemory {
         Reservation { memory: Arc::clone(self), octets, kind }
     }
 
-    /// Adds to what is held, if that comes to no more than `most`, and this kind to no more than its share: whether it does.
+    /// Adds to what is held, if that comes to no more than `most` of this kind, and leaves the others theirs: whether it does.
     fn add(&self, octets: usize, kind: Kind, most: usize) -> bool {
         let mut held = self.held();
-        let fits = |count: usize, most: usize| count.checked_add(octets).is_some_and(|count| count <= most);
-        let share = self.cap - self.cap / 4;
-        let added = fits(held.all(), most) && fits(*held.of(kind), share);
-        if added {
+        let most = most.min(held.most(kind, self.cap));
+        let fits = held.of(kind).checked_add(octets).is_some_and(|count| count <= most);
+        if fits {
             *held.of(kind) += octets;
         }
-        added
+        fits
     }
 
-    /// Whether so many octets would fit if all were taken back that can be.
-    fn has_room_without_revocable(&self, octets: usize) -> bool {
-        octets <= self.cap.saturating_sub(self.held().steady)
+    /// Whether so many octets would fit if all messages in parts gave way.
+    fn has_room_without_others(&self, octets: usize) -> bool {
+        octets <= self.held().most(Kind::InParts, self.cap)
+    }
+
+    /// By how much so many more octets are too many to be kept.
+    fn lacks(&self, octets: usize) -> usize {
+        let mut held = self.held();
+        let most = held.most(Kind::Kept, self.cap);
+        held.of(Kind::Kept).saturating_add(octets).saturating_sub(most)
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes back what the first holder has who did too little with it since it was asked last. Each is asked once, and then waits
-    /// behind all others: it costs no more than what has come meanwhile from those who are passed over.
-    fn revoke_one(&self) -> bool {
-        let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
-        for _ in 0..holders.len() {
-            let Some(weak) = holders.pop_front() else { break };
-            let Some(holder) = weak.upgrade() else { continue };
-            if holder.revoke() {
-                return true;
-            }
-            holders.push_back(weak);
-        }
-        false
-    }
-
-    /// Notes who holds what can be taken back, until it is dropped.
-    pub(super) fn register(&self, holder: Weak<dyn Revocable>) {
-        let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
-        if holders.len() == holders.capacity() {
-            // Half of the room is free afterwards: so it is done once for as many holders as there are.
-            holders.retain(|holder| holder.strong_count() > 0);
-            let len = holders.len();
-            holders.reserve(len + 1);
-        }
-        holders.push_back(holder);
+        lock(&self.held)
     }
 
     /// What is held now.
@@ -189,15 +204,6 @@ pub struct Reservation {
     kind: Kind,
 }
 
-/// For how long octets are reserved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// As long as their holder likes.
-    Steady,
-    /// Until somebody else needs them.
-    Revocable,
-}
-
 impl Reservation {
     /// How many octets are reserved.
     #[must_use]
@@ -212,21 +218,16 @@ impl Reservation {
         *self.memory.held().of(self.kind) -= surplus;
     }
 
-    /// Reserves more, up to so many octets in all, if they fit: whether they do.
-    pub(super) fn grow_to(&mut self, octets: usize) -> bool {
-        self.grow_within(octets, self.memory.cap)
-    }
-
-    /// The same as long as half of the memory stays free.
-    pub(super) fn grow_spare_to(&mut self, octets: usize) -> bool {
-        self.grow_within(octets, self.memory.cap / 2)
-    }
-
-    fn grow_within(&mut self, octets: usize, most: usize) -> bool {
+    /// Reserves more of what is kept of a peer, up to so many octets in all; where they do not fit, others give way that have been
+    /// silent for long or have sent little. Whether they fit.
+    pub(super) fn grow_to(&mut self, octets: usize, sender: Sender) -> bool {
         let more = octets.saturating_sub(self.octets);
-        let fits = more == 0 || self.memory.add(more, self.kind, most);
-        self.octets += if fits { more } else { 0 };
-        fits
+        let memory = &self.memory;
+        let fits = || memory.add(more, Kind::Kept, memory.cap);
+        let grown =
+            more == 0 || fits() || lock(&memory.kept).revoke_below(sender, octets, memory.lacks(more), fits);
+        self.octets += if grown { more } else { 0 };
+        grown
     }
 }
 
@@ -236,38 +237,63 @@ impl Drop for Reservation {
     }
 }
 
+/// What holds with the lock of any of these holds without it, too: none is left in the middle of a change.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::sync::atomic::AtomicBool;
+    use std::time::Instant;
 
     #[test]
     fn what_fits_is_reserved_and_given_back() {
         let memory = DeflateMemory::new(100);
         let mut first = memory.reserve(60).unwrap();
-        assert!(memory.reserve(16).is_none());
+        assert!(memory.reserve(17).is_none());
         first.shrink_to(50);
-        let second = memory.reserve(25).unwrap();
+        let second = memory.reserve(26).unwrap();
         let counted = memory.count(7);
-        assert_eq!(memory.stats(), DeflateMemoryStats { cap: 100, held: 82, declined: 1 });
+        assert_eq!(memory.stats(), DeflateMemoryStats { cap: 100, held: 83, declined: 1 });
         drop((first, second, counted));
         assert_eq!(memory.stats().held, 0);
         assert!(memory.reserve(usize::MAX).is_none());
     }
 
+    type Reserve = fn(&Arc<DeflateMemory>) -> Option<Reservation>;
+
+    /// Takeover, compressors, messages in parts, and what is kept.
+    const EACH: [Reserve; 4] = [
+        |memory| memory.reserve(10),
+        |memory| memory.reserve_spare(10),
+        |memory| memory.reserve_in_parts(10, true),
+        |memory| {
+            let mut reservation = memory.reserve_kept();
+            reservation.grow_to(10, (Instant::now(), 10)).then_some(reservation)
+        },
+    ];
+
+    /// Messages in parts could once fill the half in which peers were kept, and both could take the compressors' from them.
     #[test]
-    fn a_quarter_is_left_by_what_stays_and_by_what_can_be_taken_back() {
-        let memory = DeflateMemory::new(100);
-        let steady = memory.reserve(75).unwrap();
-        assert!(memory.reserve(1).is_none());
-        let revocable = memory.reserve_revocable(25, false).unwrap();
-        assert!(memory.reserve_revocable(1, false).is_none());
-        drop((steady, revocable));
-        let revocable = memory.reserve_revocable(75, false).unwrap();
-        assert!(memory.reserve_revocable(1, false).is_none());
-        assert!(memory.reserve(25).is_some());
-        assert!(memory.reserve_spare(1).is_none(), "half of it stays free");
-        drop(revocable);
+    fn whatever_one_kind_holds_an_eighth_is_left_for_each_other() {
+        // How much of each there may be, alone and where each is there as far as it may be. Compressors are no need, and leave half.
+        let table =
+            [(60, [0, 0, 10, 10]), (40, [20, 0, 30, 30]), (60, [10, 10, 0, 10]), (60, [10, 10, 10, 0])];
+        for (first, (alone, beside)) in EACH.iter().zip(table) {
+            for (second, expected) in EACH.iter().zip(beside) {
+                let memory = DeflateMemory::new(80);
+                let fill = |reserve: &Reserve| std::iter::from_fn(|| reserve(&memory)).collect::<Vec<_>>();
+                let all = [first, second].map(fill);
+                assert_eq!(all.each_ref().map(|held| 10 * held.len()), [alone, expected]);
+                // However much two of them hold.
+                let rest: Vec<_> = EACH.iter().map(fill).collect();
+                assert!(memory.stats().held == 80 || memory.stats().held == 70, "{:?}", memory.stats());
+                drop((all, rest));
+                assert_eq!(memory.stats().held, 0);
+            }
+        }
     }
 
     /// A holder of ten octets that is busy or not.
@@ -284,7 +310,7 @@ mod tests {
 
     impl Holder {
         fn new(memory: &Arc<DeflateMemory>, urgent: bool) -> Option<Arc<Holder>> {
-            let held = Mutex::new(Some(memory.reserve_revocable(10, urgent)?));
+            let held = Mutex::new(Some(memory.reserve_in_parts(10, urgent)?));
             let holder = Arc::new(Holder { held, busy: AtomicBool::new(false) });
             let weak: Weak<Holder> = Arc::downgrade(&holder);
             memory.register(weak);
@@ -324,7 +350,7 @@ mod tests {
         for _ in 0..1000 {
             drop(Holder::new(&memory, false).unwrap());
         }
-        assert!(memory.holders.lock().unwrap().len() < 20);
+        assert!(lock(&memory.in_parts).len() < 20);
         assert!(kept.holds());
     }
 }

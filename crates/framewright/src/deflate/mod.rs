@@ -10,10 +10,12 @@
 //! | `compress`, `decompress` | from a message to the payload of its frames, and back (section 7.2) |
 //! | `history` | the window that a peer's next message may refer to |
 //! | `habit` | what becomes of a peer that was to forget its window, and does not |
+//! | `kept` | what is kept of a peer for that, and how it loses it |
 //! | `codec` | what all connections of an event loop share, and the work that one may do in a turn |
 //! | `compressors` | which compressor goes on for which connection |
 //! | `inflater` | what inflates one message, and who loses it to whom |
 //! | `memory` | how much all of it may hold |
+//! | `giving_way` | who is asked first where that is used up |
 //! | `state` | what a connection holds for it, and which of its messages are compressed |
 //! | `config` | what an application can set |
 
@@ -23,9 +25,11 @@ mod compress;
 mod compressors;
 mod config;
 mod decompress;
+mod giving_way;
 mod habit;
 mod history;
 mod inflater;
+mod kept;
 mod memory;
 mod negotiate;
 mod offer;

@@ -1,7 +1,8 @@
 //! What a connection holds where permessage-deflate was negotiated (RFC 7692, section 7), and which of its messages are
 //! compressed.
 
-use super::habit::{Habit, Received};
+use super::habit::Habit;
+use super::kept::Kept;
 use super::{
     Codec, DeflateConfig, DeflateParams, History, Inflater, Level, Need, Progress, Reservation, Stamp,
     WindowBits,
@@ -9,6 +10,7 @@ use super::{
 use crate::connection::Config;
 use crate::role::Role;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// The state of permessage-deflate on one connection. At rest, without context takeover, one small allocation.
 #[derive(Debug)]
@@ -20,7 +22,7 @@ struct DeflateFields {
     codec: Option<Box<Codec>>,
     /// With context takeover: the last octets of the compressed messages that were sent, from the first one on.
     sent: Option<Box<History>>,
-    /// With context takeover by the peer: the same of those that were received. Without, of the first of them.
+    /// What there is of the peer's compressed messages between them.
     received: Option<Box<Received>>,
     /// What takeover costs, as long as this lives.
     reservation: Option<Box<Reservation>>,
@@ -32,6 +34,15 @@ struct DeflateFields {
     fragments: bool,
     /// Decoding has stopped for the sake of other connections.
     paused: bool,
+}
+
+/// The last octets of a peer's compressed messages.
+#[derive(Debug)]
+enum Received {
+    /// With context takeover by the peer.
+    Agreed(History),
+    /// Without, if it may refer to them all the same, and until others need the memory.
+    Kept(Kept),
 }
 
 /// How a prepared message is compressed: once for all connections with the same form.
@@ -50,7 +61,7 @@ impl DeflateState {
             reservation: None,
             params,
             payoff: Payoff::default(),
-            habit: Habit::Unknown(0),
+            habit: Habit::New,
             fragments: false,
             paused: false,
         }))
@@ -164,32 +175,33 @@ impl DeflateState {
 
     /// A decompressor for a message, which has begun with what the message may refer to. See [`Codec::take_inflater`].
     pub(crate) fn take_inflater(&mut self, need: Need, role: Role) -> Option<Box<Inflater>> {
-        let most = self.0.remembers(role);
+        let agreed = self.0.agreed(role);
         let mut inflater = self.0.codec_mut().take_inflater(need)?;
-        let received = &mut self.0.received;
-        match most {
-            Some(most) => {
-                let received = received.get_or_insert_with(|| Received::agreed(most));
-                inflater.begin(Some(&mut received.history));
-            }
-            None => inflater.begin_trial(received.take()),
+        if let Some(most) = agreed {
+            inflater.begin(self.0.history(most));
+        } else {
+            let kept = match self.0.received.take().map(|received| *received) {
+                Some(Received::Kept(kept)) => Some(kept),
+                _ => None,
+            };
+            inflater.begin_trial(kept, self.0.habit == Habit::Refers);
         }
         Some(inflater)
     }
 
     /// Takes it back, at the end of the message.
-    pub(crate) fn put_inflater(&mut self, mut inflater: Box<Inflater>, role: Role) {
-        if self.0.remembers(role).is_some() {
-            inflater.end(self.0.received.as_mut().map(|received| &mut received.history));
+    pub(crate) fn put_inflater(&mut self, mut inflater: Box<Inflater>, role: Role, now: Instant) {
+        if let Some(most) = self.0.agreed(role) {
+            inflater.end(self.0.history(most));
         } else {
-            self.0.end_trial(&mut inflater, role);
+            self.0.end_trial(&mut inflater, role, now);
         }
         self.0.codec_mut().put_inflater(inflater);
     }
 
     /// Whether a message that refers to what is not there may mean one that the peer was to forget.
     pub(crate) fn has_forgotten(&self, role: Role) -> bool {
-        self.0.remembers(role).is_none() && self.0.habit != Habit::Unknown(0)
+        self.0.agreed(role).is_none() && self.0.habit != Habit::New
     }
 
     /// Octets that may still be inflated in this turn.
@@ -223,23 +235,32 @@ impl DeflateFields {
         self.codec.get_or_insert_with(Codec::own)
     }
 
-    /// How many octets of the peer's messages the next one may refer to; `None` if it was agreed that it refers to none, and it is
-    /// not known that it does.
-    fn remembers(&self, role: Role) -> Option<usize> {
+    /// How many octets of the peer's messages the next one may refer to, as was agreed; `None` if to none.
+    fn agreed(&self, role: Role) -> Option<usize> {
         let peer = self.params.sent_by(role.peer());
-        (peer.takeover || self.habit == Habit::Refers).then(|| peer.window.size())
+        peer.takeover.then(|| peer.window.size())
+    }
+
+    /// Those octets, of which there are `most`.
+    fn history(&mut self, most: usize) -> &mut History {
+        let received = self.received.get_or_insert_with(|| Box::new(Received::Agreed(History::new(most))));
+        match &mut **received {
+            Received::Agreed(history) => history,
+            Received::Kept(_) => unreachable!("with takeover nothing else is kept"),
+        }
     }
 
     /// Learns from a message whether the peer does as it has agreed.
-    fn end_trial(&mut self, inflater: &mut Inflater, role: Role) {
+    fn end_trial(&mut self, inflater: &mut Inflater, role: Role, now: Instant) {
         let (habit, most) = (self.habit, self.params.sent_by(role.peer()).window.size());
         let memory = Arc::clone(self.codec_mut().memory());
-        let known = inflater.end_trial(|kept, message| match kept {
-            Some((kept, true)) => (Habit::Refers, Some(kept)),
-            kept => habit.after(kept.map(|(kept, _)| kept), message, most, &memory),
+        let known = inflater.end_trial(|kept, refers, message| {
+            if refers { (Habit::Refers, kept) } else { habit.after(kept, message, most, &memory, now) }
         });
-        // If it was taken back, the connection has failed.
-        (self.habit, self.received) = known.unwrap_or((habit, None));
+        // If the decompressor was taken back, the connection has failed.
+        let (habit, kept) = known.unwrap_or((habit, None));
+        self.habit = habit;
+        self.received = kept.map(|kept| Box::new(Received::Kept(kept)));
     }
 
     /// The payload that this message, or fragment of one, is compressed to; and where it is noted whether that has paid.

@@ -1,9 +1,9 @@
 //! Who gives way where the memory of compression is used up: whoever holds some of it and sends nothing.
 
-use crate::deflate_support::{NO_TAKEOVER, TAKEOVER, deflating_with, eager_chunks, frame};
-use crate::support::{ROLES, binary, limit};
+use crate::deflate_support::{NO_TAKEOVER, TAKEOVER, deflating_with, eager, eager_chunks, frame};
+use crate::support::{ROLES, binary, limit, misbehaved};
 use framewright::deflate::{Codec, Decompressor, DeflateMemory, DeflateParams};
-use framewright::{LimitExceeded, Role, State};
+use framewright::{LimitExceeded, PeerMisbehaved, Role, State};
 use framewright_testkit::deflate::{Deflater, stored_block};
 use framewright_testkit::endpoint::{Endpoint, join_chunks};
 use framewright_testkit::rng::SplitMix64;
@@ -138,5 +138,110 @@ fn a_place_that_was_lost_is_free_again_when_its_message_ends() {
         let Crowd { codec, memory, .. } = crowd;
         drop(codec);
         assert_eq!(memory.stats().held, 0);
+    }
+}
+
+impl Crowd {
+    /// A connection that waits for the rest of a message, of which a few octets have come.
+    fn idle(&mut self) -> Endpoint {
+        self.sender(20).0
+    }
+
+    /// A connection to which all of a message has come that takes many turns to inflate, after its first turn; and the message.
+    fn arrived(&mut self) -> (Endpoint, Vec<u8>) {
+        let message = vec![0; 12 << 20];
+        let mut endpoint = deflating_with(self.role, eager_chunks(), self.params);
+        endpoint.rx.extend_from_slice(&frame(self.role, "binary rsv1", &Deflater::new(6).message(&message)));
+        endpoint.codec = self.codec.take();
+        endpoint.turn();
+        self.codec = endpoint.codec.take();
+        assert!(endpoint.connection.is_paused());
+        (endpoint, message)
+    }
+
+    /// Has it told that its peer does not read. Whether it fails for that.
+    fn gives_way(&mut self, endpoint: &mut Endpoint) -> bool {
+        let refused = endpoint.connection.lend_codec(self.codec.take().expect("it is with nobody"));
+        assert!(refused.is_none());
+        let fails = endpoint.connection.give_way(endpoint.now, &mut endpoint.rx);
+        self.codec = endpoint.connection.reclaim_codec();
+        fails
+    }
+
+    /// So many large messages, of which each needs a decompressor while others hold all that there are. Whether one got it.
+    fn needs(&mut self, times: usize) -> bool {
+        (0..times).all(|_| {
+            let idle: Vec<_> = (0..PLACES).map(|_| self.idle()).collect();
+            let (endpoint, _) = self.sender(100_000);
+            drop(idle);
+            endpoint.connection.state() == State::Open
+        })
+    }
+}
+
+/// It waits for its turn, and not for its peer. It was taken for one of a peer that sends nothing.
+#[test]
+fn a_message_that_has_arrived_loses_nothing_while_it_waits_for_its_turns() {
+    for role in ROLES {
+        let mut crowd = Crowd::new(role, NO_TAKEOVER);
+        let (mut endpoint, message) = crowd.arrived();
+        assert!(crowd.needs(3 * PLACES));
+        crowd.feed(&mut endpoint, b"");
+        assert_eq!(endpoint.connection.state(), State::Open, "{:?}", endpoint.connection.closure());
+        assert!(join_chunks(&endpoint.events).0 == [binary(&message)]);
+    }
+}
+
+/// Until its peer does not read: then nobody knows when it goes on.
+#[test]
+fn a_message_that_has_arrived_gives_way_when_its_peer_does_not_read() {
+    for role in ROLES {
+        let mut crowd = Crowd::new(role, NO_TAKEOVER);
+        let stuck: Vec<_> = (0..PLACES)
+            .map(|_| {
+                let (mut endpoint, _) = crowd.arrived();
+                assert!(!crowd.gives_way(&mut endpoint));
+                endpoint
+            })
+            .collect();
+        for _ in 0..2 {
+            let (mut endpoint, mut sending) = crowd.sender(100_000);
+            sending.finish(&mut crowd, &mut endpoint);
+        }
+        drop(stuck);
+    }
+}
+
+/// Who does not read must not keep the decompressor that there is for all, nor get another one from those who send. Its peer is told
+/// when it reads, so what it still sends is known.
+#[test]
+fn a_peer_that_does_not_read_takes_nothing_from_others() {
+    for role in ROLES {
+        let mut crowd = Crowd::new(role, NO_TAKEOVER);
+        let others = [0; PLACES].map(|_| crowd.sender(20));
+        let (mut endpoint, _) = crowd.arrived();
+        let next = frame(role, "binary", &[0; 1000]);
+        endpoint.rx.extend_from_slice(&next[..next.len() - 900]);
+        assert!(crowd.gives_way(&mut endpoint), "there is no memory for one of its own");
+        let closure = endpoint.connection.closure().expect("it has failed");
+        assert_eq!(closure.cause, Some(limit(LimitExceeded::DeflateMemory)));
+        assert_eq!(endpoint.connection.unreceived(), 900);
+        for (mut endpoint, mut sending) in others {
+            sending.finish(&mut crowd, &mut endpoint);
+        }
+    }
+}
+
+/// A peer that is still sending reads the Close frame only then: what its frame has announced is read and dropped.
+#[test]
+fn what_is_left_of_a_compressed_frame_is_known_when_it_is_not_deflate() {
+    for role in ROLES {
+        for config in [eager(), eager_chunks()] {
+            let mut endpoint = deflating_with(role, config, NO_TAKEOVER);
+            let octets = frame(role, "binary rsv1", &[0xff; 1000]);
+            endpoint.feed(&octets[..octets.len() - 900]);
+            assert_eq!(endpoint.closure().cause, Some(misbehaved(PeerMisbehaved::InvalidDeflate)));
+            assert_eq!(endpoint.connection.unreceived(), 900);
+        }
     }
 }

@@ -18,6 +18,8 @@ mod deflate_properties;
 #[cfg(feature = "deflate")]
 mod deflate_sending;
 #[cfg(feature = "deflate")]
+mod deflate_strangers;
+#[cfg(feature = "deflate")]
 mod deflate_support;
 mod handshake;
 mod handshake_http;
