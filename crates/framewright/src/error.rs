@@ -223,6 +223,9 @@ pub enum LimitExceeded {
     /// There is no memory left for inflating a message while it arrives: too many others are arriving, or so little of it came that
     /// another one got what it had: see [`DeflateMemory`](crate::deflate::DeflateMemory).
     DeflateMemory,
+    /// All connections together hold as much as they may, and of those that hold the most this one did the least with it: see
+    /// [`Connection::fail_for_memory`](crate::Connection::fail_for_memory).
+    Memory,
 }
 
 impl LimitExceeded {
@@ -233,7 +236,7 @@ impl LimitExceeded {
             LimitExceeded::FrameTooLarge { .. } | LimitExceeded::MessageTooLarge { .. } => CloseCode::TOO_BIG,
             LimitExceeded::SmallFrames { .. } => CloseCode::POLICY_VIOLATION,
             LimitExceeded::InflationRatio { .. } => CloseCode::TOO_BIG,
-            LimitExceeded::DeflateMemory => CloseCode::TRY_AGAIN_LATER,
+            LimitExceeded::DeflateMemory | LimitExceeded::Memory => CloseCode::TRY_AGAIN_LATER,
         }
     }
 
@@ -246,6 +249,7 @@ impl LimitExceeded {
             LimitExceeded::SmallFrames { .. } => "too many tiny fragments",
             LimitExceeded::InflationRatio { .. } => "message inflates too much",
             LimitExceeded::DeflateMemory => "no memory to inflate",
+            LimitExceeded::Memory => "no memory",
         }
     }
 }
@@ -260,7 +264,7 @@ impl fmt::Display for LimitExceeded {
             }
             LimitExceeded::SmallFrames { limit } => write!(f, ": limit {limit} in a message"),
             LimitExceeded::InflationRatio { limit } => write!(f, ": limit {limit} octets for each"),
-            LimitExceeded::DeflateMemory => Ok(()),
+            LimitExceeded::DeflateMemory | LimitExceeded::Memory => Ok(()),
         }
     }
 }

@@ -4,7 +4,7 @@
 use super::deadlines::Timer;
 use super::event::Closure;
 use super::{Connection, RecvBuffer};
-use crate::error::{Error, PeerMisbehaved, SendError, Timeout};
+use crate::error::{Error, LimitExceeded, PeerMisbehaved, SendError, Timeout};
 use crate::frame::{CloseCode, CloseFrame, MAX_CLOSE_REASON, OpCode};
 use crate::role::Role;
 use std::time::Instant;
@@ -117,6 +117,14 @@ impl Connection {
     /// one was sent before, and waits for nothing. A reason over 123 octets is cut between characters.
     pub fn fail(&mut self, now: Instant, code: CloseCode, reason: &str) {
         self.fail_saying(now, Error::Failed(code), reason);
+    }
+
+    /// *Fails the connection* (section 7.1.7) since it holds what others need: with 1013 and
+    /// [`LimitExceeded::Memory`](crate::LimitExceeded::Memory).
+    ///
+    /// For a driver that bounds what all its connections hold. What waits is still transmitted before the Close frame.
+    pub fn fail_for_memory(&mut self, now: Instant) {
+        self.fail_with(now, Error::Limit(LimitExceeded::Memory));
     }
 
     /// Drops the connection: no Close frame is sent, and nothing of what waits.

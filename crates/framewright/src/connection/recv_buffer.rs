@@ -119,6 +119,14 @@ impl RecvBuffer {
         self.octets.len()
     }
 
+    /// Octets of memory that this buffer holds: its room, and that of what is inflated. What inflates is counted elsewhere
+    /// ([`DeflateMemory`](crate::deflate::DeflateMemory)).
+    #[inline]
+    #[must_use]
+    pub fn allocated(&self) -> usize {
+        self.octets.len() + self.inflated.octets.len()
+    }
+
     /// Room to read into: at least `least` octets, as many as there are. Moves what is kept to the front if that makes the
     /// room, and grows if it does not.
     pub fn spare(&mut self, least: usize) -> &mut [u8] {

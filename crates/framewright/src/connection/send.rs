@@ -392,6 +392,13 @@ impl Prepared {
         self.plain.payload().len()
     }
 
+    /// This holder's share of the octets that the message holds: as many go to each clone, and to each connection that has it
+    /// queued as it is.
+    #[must_use]
+    pub fn allocated_share(&self) -> usize {
+        self.plain.frame.len() / Arc::strong_count(&self.plain.frame)
+    }
+
     fn opcode(&self) -> OpCode {
         if self.text { OpCode::Text } else { OpCode::Binary }
     }

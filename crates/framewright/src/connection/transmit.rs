@@ -107,6 +107,14 @@ impl Connection {
         self.transmit_buffer.as_ref().map_or(0, |buffer| buffer.len())
     }
 
+    /// Octets of memory that hold what waits to be sent, with the room for more. A frame that several connections send
+    /// ([`Prepared`](super::Prepared)) is shared out among those that still hold it.
+    #[inline]
+    #[must_use]
+    pub fn allocated(&self) -> usize {
+        self.transmit_buffer.as_ref().map_or(0, |buffer| buffer.allocated())
+    }
+
     /// The buffer for outgoing octets, made now if the connection has none.
     #[inline]
     pub(super) fn buffer_mut(&mut self) -> &mut TransmitBuffer {

@@ -107,6 +107,15 @@ impl TransmitBuffer {
         self.octets.capacity()
     }
 
+    /// Octets of memory that this buffer holds. A frame that several connections send is shared out among those that still hold it.
+    pub(super) fn allocated(&self) -> usize {
+        let elsewhere = self.blocks.iter().map(|block| match &block.octets {
+            Elsewhere::Shared(octets) => octets.len() / Arc::strong_count(octets),
+            Elsewhere::Owned(octets) => octets.capacity(),
+        });
+        self.octets.capacity() + elsewhere.sum::<usize>()
+    }
+
     /// Whether nothing waits here.
     #[inline]
     #[must_use]
@@ -484,6 +493,20 @@ mod tests {
         }
         assert_eq!(outbox.len(), SHARE_FROM);
         assert!(outbox.octets.capacity() < 1 << 20, "{} octets are held", outbox.octets.capacity());
+    }
+
+    #[test]
+    fn a_shared_frame_is_shared_out_among_those_that_hold_it() {
+        let frame: Arc<[u8]> = vec![0; 1 << 20].into();
+        let [mut first, mut second] = [1000, 0].map(TransmitBuffer::with_capacity);
+        assert_eq!((first.allocated(), second.allocated()), (1000, 0));
+        first.push_shared(&frame);
+        second.push_shared(&frame);
+        assert_eq!((first.allocated(), second.allocated()), (1000 + (1 << 20) / 3, (1 << 20) / 3));
+        drop((frame, second));
+        assert_eq!(first.allocated(), 1000 + (1 << 20));
+        first.advance(1 << 20);
+        assert_eq!(first.allocated(), 1000);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use crate::support::{ROLES, code, endpoint, fails, from_peer, misbehaved, receive, sent, text};
 use framewright::{
-    CloseCode, Config, Connection, Error, Negotiated, PeerMisbehaved, RecvBuffer, Role, SendError, State,
-    Timeout,
+    CloseCode, Config, Connection, Error, LimitExceeded, Negotiated, PeerMisbehaved, RecvBuffer, Role,
+    SendError, State, Timeout,
 };
 use framewright_testkit::app::Behaviour;
 use framewright_testkit::endpoint::{Endpoint, Seen};
@@ -311,6 +311,21 @@ fn a_connection_that_is_failed_sends_its_close_behind_what_waits_and_reads_no_mo
         assert_eq!(endpoint.events.len(), 1);
         assert_eq!(sent(&endpoint), [(1, b"first".to_vec()), (8, body(1008, "not allowed"))]);
         assert!(endpoint.shutdown, "a failed connection waits for nothing, in either role");
+    }
+}
+
+#[test]
+fn a_connection_that_others_need_the_memory_of_says_1013() {
+    for role in ROLES {
+        let mut endpoint = endpoint(role);
+        endpoint.feed(&from_peer(role, "text \"half\" !fin"));
+        endpoint.connection.send_text("first").unwrap();
+        assert!(endpoint.connection.allocated() >= 5);
+        let now = endpoint.now;
+        endpoint.connection.fail_for_memory(now);
+        endpoint.drain();
+        assert_eq!(endpoint.closure().cause, Some(Error::Limit(LimitExceeded::Memory)));
+        assert_eq!(sent(&endpoint), [(1, b"first".to_vec()), (8, body(1013, "no memory"))]);
     }
 }
 

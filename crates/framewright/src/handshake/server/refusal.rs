@@ -145,6 +145,11 @@ pub enum Refusal {
         /// When to try again; sent in whole seconds, rounded up.
         retry_after: Duration,
     },
+    /// 503: all connections together hold as much memory as they may.
+    NoMemory {
+        /// When to try again; sent in whole seconds, rounded up.
+        retry_after: Duration,
+    },
     /// 503: the server is shutting down.
     Draining {
         /// When to try again; sent in whole seconds, rounded up.
@@ -175,9 +180,10 @@ impl Refusal {
             Refusal::MethodTooLong | Refusal::ConnectNotImplemented | Refusal::UnknownTransferCoding => {
                 StatusCode::NOT_IMPLEMENTED
             }
-            Refusal::TooManyConnections { .. } | Refusal::Draining { .. } | Refusal::DecisionTimeout => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Refusal::TooManyConnections { .. }
+            | Refusal::NoMemory { .. }
+            | Refusal::Draining { .. }
+            | Refusal::DecisionTimeout => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::HttpVersionNotSupported => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             _ => StatusCode::BAD_REQUEST,
         }
@@ -203,7 +209,9 @@ impl Refusal {
             Refusal::UnsupportedVersion | Refusal::MissingVersion | Refusal::RepeatedVersion => {
                 response.with_supported_versions()
             }
-            Refusal::TooManyConnections { retry_after } | Refusal::Draining { retry_after } => {
+            Refusal::TooManyConnections { retry_after }
+            | Refusal::NoMemory { retry_after }
+            | Refusal::Draining { retry_after } => {
                 let seconds = retry_after.as_secs().saturating_add(u64::from(retry_after.subsec_nanos() > 0));
                 response.with_field(FieldName::from_static("Retry-After"), FieldValue::from(seconds))
             }
@@ -332,6 +340,7 @@ impl fmt::Display for Refusal {
             Refusal::NotAWebSocketRequest => "not a WebSocket opening handshake (RFC 6455, section 4.2.1)",
             Refusal::HandshakeTimeout => "the request was not complete in time (RFC 9110, section 15.5.9)",
             Refusal::TooManyConnections { .. } => "too many connections, try again later",
+            Refusal::NoMemory { .. } => "no memory, try again later",
             Refusal::Draining { .. } => "the server is shutting down, try again later",
             Refusal::DecisionTimeout => "the application did not answer in time",
             Refusal::Internal => "internal error",
@@ -372,6 +381,8 @@ mod tests {
         assert!(encoded(Refusal::Draining { retry_after }).contains("\r\nRetry-After: 2\r\n"));
         let retry_after = Duration::from_secs(1);
         assert!(encoded(Refusal::TooManyConnections { retry_after }).contains("\r\nRetry-After: 1\r\n"));
+        assert!(encoded(Refusal::NoMemory { retry_after }).starts_with("HTTP/1.1 503 "));
+        assert!(encoded(Refusal::NoMemory { retry_after }).contains("\r\nRetry-After: 1\r\n"));
     }
 
     #[test]
