@@ -8,6 +8,7 @@ use crate::context::ServerShared;
 use crate::event_loop::limits::{Counters, LingerPlaces};
 use crate::event_loop::listener::Listener;
 use crate::event_loop::prepare;
+use crate::memory::ledger::Ledger;
 use crate::server::Server;
 use framewright::deflate::DeflateMemory;
 use framewright::handshake::Response;
@@ -180,15 +181,17 @@ impl ServerBuilder {
         }
         let routes = plan_routes(self.routes, &self.options)?;
         let loops = (0..self.workers).map(|_| prepare()).collect::<io::Result<Vec<_>>>()?;
-        let mailboxes = loops.iter().map(|(_, mailbox)| Arc::clone(mailbox)).collect();
+        let mailboxes: Vec<_> = loops.iter().map(|(_, mailbox)| Arc::clone(mailbox)).collect();
         let counters = Counters::new(&self.limits);
         #[cfg(feature = "deflate")]
         let compression = DeflateMemory::new(self.limits.compression_memory);
         #[cfg(not(feature = "deflate"))]
         let compression = DeflateMemory::new(0);
         let limits = self.limits;
+        let max_message = routes.iter().map(|route| route.config.max_message).max().unwrap_or(0);
+        let ledger = Arc::new(Ledger::new(limits.memory.resolve(max_message), mailboxes.clone()));
         let (linger_places, opened) = (LingerPlaces::default(), AtomicU64::new(0));
-        let shared = ServerShared { routes, limits, counters, linger_places, opened, compression };
+        let shared = ServerShared { routes, limits, counters, linger_places, opened, compression, ledger };
         let addrs = self.listeners.iter().map(|listener| listener.addr().clone()).collect();
         Ok(Server {
             shared: Arc::new(shared),

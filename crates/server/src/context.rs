@@ -4,6 +4,7 @@ use crate::api::options::ServerLimits;
 use crate::api::route::Routes;
 use crate::event_loop::limits::{Counters, LingerPlaces};
 use crate::event_loop::mailbox::Mailbox;
+use crate::memory::ledger::{Holders, Ledger};
 use framewright::Delivery;
 use framewright::deflate::DeflateMemory;
 use framewright_driver::{Lent, SHORT_TAIL};
@@ -21,6 +22,8 @@ pub(crate) struct ServerShared {
     pub(crate) opened: AtomicU64,
     /// What compression may hold.
     pub(crate) compression: Arc<DeflateMemory>,
+    /// What connections hold besides.
+    pub(crate) ledger: Arc<Ledger>,
 }
 
 /// What all connections of a loop share.
@@ -29,6 +32,8 @@ pub(crate) struct LoopContext {
     pub(crate) mailbox: Arc<Mailbox>,
     /// The time of the turn, read before it: a round of many turns may be long.
     pub(crate) now: Instant,
+    /// What connections have charged.
+    pub(crate) holders: Holders,
     /// What is lent to one connection at a time.
     pub(crate) lent: Lent,
     /// For heads that come in one piece, and for bytes that nobody wants.
@@ -46,6 +51,7 @@ impl LoopContext {
         LoopContext {
             lent: Lent::new(read_size, max_message, Arc::clone(&server.compression)),
             scratch: new_scratch(read_size),
+            holders: Holders::new(Arc::clone(&server.ledger), Arc::clone(&mailbox)),
             server,
             mailbox,
             now: Instant::now(),

@@ -34,6 +34,7 @@ mod connection;
 mod context;
 mod event_loop;
 mod guard;
+mod memory;
 mod server;
 
 pub use api::decision::Decision;
@@ -56,4 +57,6 @@ pub use framewright::{
     Chunk, CloseCode, CloseFrame, Closure, Config, Delivery, Error, LimitExceeded, Message, PeerMisbehaved,
     Prepared, SendError, Stats, Timeout,
 };
+pub use memory::ledger::MemoryStats;
+pub use memory::limit::MemoryLimit;
 pub use server::{Server, ServerHandle, ServerStats};

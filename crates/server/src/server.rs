@@ -4,6 +4,7 @@ use crate::context::ServerShared;
 use crate::event_loop::EventLoop;
 use crate::event_loop::listener::{ListenAddr, Listener};
 use crate::event_loop::mailbox::{Command, Mailbox};
+use crate::memory::ledger::MemoryStats;
 use mio::Poll;
 use std::fmt;
 use std::io;
@@ -130,6 +131,7 @@ impl ServerHandle {
     pub fn stats(&self) -> ServerStats {
         ServerStats {
             connections: self.connections(),
+            memory: self.shared.ledger.stats(),
             #[cfg(feature = "deflate")]
             compression: self.shared.compression.stats(),
         }
@@ -142,6 +144,8 @@ impl ServerHandle {
 pub struct ServerStats {
     /// Connections, in all phases.
     pub connections: usize,
+    /// Bytes that all connections hold together.
+    pub memory: MemoryStats,
     /// Octets for compression: held, the most that may be, and how often context takeover did not fit.
     #[cfg(feature = "deflate")]
     pub compression: framewright::deflate::DeflateMemoryStats,

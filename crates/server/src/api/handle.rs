@@ -3,6 +3,7 @@
 use crate::event_loop::mailbox::{Command, Mailbox};
 use crate::event_loop::slab::Key;
 use crate::guard::lock;
+use crate::memory::ledger::{Holder, LARGE, Ledger, kib};
 use framewright::frame::{MAX_CLOSE_REASON, MAX_CONTROL_PAYLOAD};
 use framewright::{CloseCode, Connection, Message, Prepared, SendError, State};
 use std::collections::VecDeque;
@@ -31,7 +32,8 @@ pub struct Handle {
 pub enum HandleError {
     /// The connection has ended, or its closing handshake has begun or is queued.
     Closed,
-    /// As much as [`Config::high_water`](framewright::Config::high_water) waits in the handle's queue.
+    /// As much as [`Config::high_water`](framewright::Config::high_water) waits in the handle's queue; or it would hold more than
+    /// 64 KiB, and all connections together hold as much as [`ServerLimits::memory`](crate::ServerLimits::memory) allows.
     Full,
     /// A Ping with more than 125 octets (RFC 6455, section 5.5).
     ControlTooLong,
@@ -43,7 +45,7 @@ impl fmt::Display for HandleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             HandleError::Closed => "the connection has ended",
-            HandleError::Full => "too much waits to be sent (Config::high_water)",
+            HandleError::Full => "too much waits to be sent (Config::high_water, ServerLimits::memory)",
             HandleError::ControlTooLong => "a control frame over 125 octets (RFC 6455 section 5.5)",
             HandleError::CloseReason => {
                 "a close reason over 123 octets, or one without a code (RFC 6455 section 5.5.1)"
@@ -83,7 +85,9 @@ impl Handle {
     /// # Errors
     /// [`HandleError::Closed`] or [`HandleError::Full`].
     pub fn send_prepared(&self, prepared: &Prepared) -> Result<(), HandleError> {
-        self.queue(Outgoing::Prepared(prepared.clone()))
+        let prepared = prepared.clone();
+        let share = prepared.allocated_share();
+        self.queue(Outgoing::Prepared(prepared, share))
     }
 
     /// Queues a Ping with at most 125 octets of application data.
@@ -180,21 +184,22 @@ impl Drop for KeepOpen {
 pub(crate) enum Outgoing {
     Text(String),
     Binary(Vec<u8>),
-    Prepared(Prepared),
+    /// With its share of the octets when it was queued.
+    Prepared(Prepared, usize),
     Ping(Vec<u8>),
     Close(Option<CloseCode>, String),
 }
 
 impl Outgoing {
     fn is_message(&self) -> bool {
-        matches!(self, Outgoing::Text(_) | Outgoing::Binary(_) | Outgoing::Prepared(_))
+        matches!(self, Outgoing::Text(_) | Outgoing::Binary(_) | Outgoing::Prepared(..))
     }
 
     fn octets(&self) -> usize {
         match self {
             Outgoing::Text(text) => text.len(),
             Outgoing::Binary(payload) | Outgoing::Ping(payload) => payload.len(),
-            Outgoing::Prepared(prepared) => prepared.payload_len(),
+            Outgoing::Prepared(prepared, _) => prepared.payload_len(),
             Outgoing::Close(..) => 0,
         }
     }
@@ -204,11 +209,21 @@ impl Outgoing {
         self.octets() + ITEM_COST
     }
 
+    /// Bytes of memory that the item holds.
+    fn held(&self) -> usize {
+        let elsewhere = match self {
+            Outgoing::Text(text) | Outgoing::Close(_, text) => text.capacity(),
+            Outgoing::Binary(payload) | Outgoing::Ping(payload) => payload.capacity(),
+            Outgoing::Prepared(_, share) => *share,
+        };
+        elsewhere + ITEM_COST
+    }
+
     fn send(self, connection: &mut Connection) -> Result<(), SendError> {
         match self {
             Outgoing::Text(text) => connection.send(Message::Text(&text)),
             Outgoing::Binary(payload) => connection.send(Message::Binary(&payload)),
-            Outgoing::Prepared(prepared) => connection.send_prepared(&prepared),
+            Outgoing::Prepared(prepared, _) => connection.send_prepared(&prepared),
             Outgoing::Ping(data) => connection.ping(&data),
             Outgoing::Close(code, reason) => connection.close(code, &reason),
         }
@@ -220,6 +235,7 @@ pub(crate) struct Remote {
     key: Key,
     id: u64,
     mailbox: Arc<Mailbox>,
+    ledger: Arc<Ledger>,
     most: usize,
     /// How many items from the front of the queue on reach to the last one that the loop's own thread has queued; at least 1
     /// while it has asked for an abort. Only that thread uses this: what it sends past the queue must not overtake them.
@@ -262,6 +278,11 @@ struct Queue {
     /// Octets of the messages and Pings in `items`.
     octets: usize,
     items: VecDeque<Outgoing>,
+    /// Bytes of memory that `items` hold, and KiB that are charged for them.
+    held: usize,
+    charged: u32,
+    /// When that is much.
+    holder: Option<Holder>,
 }
 
 impl Queue {
@@ -275,7 +296,7 @@ impl Queue {
 const ITEM_COST: usize = size_of::<Outgoing>();
 
 impl Remote {
-    pub(crate) fn new(key: Key, id: u64, mailbox: Arc<Mailbox>, most: usize) -> Remote {
+    pub(crate) fn new(key: Key, id: u64, mailbox: Arc<Mailbox>, ledger: Arc<Ledger>, most: usize) -> Remote {
         let queue = Queue {
             open: true,
             closing: false,
@@ -283,9 +304,12 @@ impl Remote {
             announced: false,
             octets: 0,
             items: VecDeque::new(),
+            held: 0,
+            charged: 0,
+            holder: None,
         };
         let (own, abort) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Remote { key, id, mailbox, most, own, abort, queue: Mutex::new(queue) }
+        Remote { key, id, mailbox, ledger, most, own, abort, queue: Mutex::new(queue) }
     }
 
     pub(crate) fn handle(self: &Arc<Self>) -> Handle {
@@ -310,9 +334,14 @@ impl Remote {
             if !close && queue.cost() >= self.most {
                 return Err(HandleError::Full);
             }
+            let held = queue.held + outgoing.held();
+            if !close && !self.may_hold(held, queue.charged) {
+                return Err(HandleError::Full);
+            }
             queue.closing = close;
             queue.octets += outgoing.octets();
             queue.items.push_back(outgoing);
+            self.settle(&mut queue, held, 0);
             if self.mailbox.is_here() {
                 self.own.store(queue.items.len(), Ordering::Relaxed);
             }
@@ -323,6 +352,26 @@ impl Remote {
             let _ = self.mailbox.post(Command::Attend(self.key));
         }
         Ok(())
+    }
+
+    /// Whether the queue may grow to so many bytes. One that holds little may, whoever else has to go.
+    fn may_hold(&self, held: usize, charged: u32) -> bool {
+        let kib = kib(held);
+        kib <= LARGE || kib <= charged || self.ledger.has_room_now(kib - charged)
+    }
+
+    /// The queue holds so many bytes now; `sent`: so many that were taken have gone on.
+    fn settle(&self, queue: &mut Queue, held: usize, sent: usize) {
+        queue.held = held;
+        if kib(held) != queue.charged || queue.holder.is_some() {
+            let who = (&self.mailbox, self.key);
+            self.ledger.settle(&mut queue.charged, &mut queue.holder, who, kib(held), sent);
+        }
+    }
+
+    /// Whether the connection was told to go for what is queued here.
+    pub(crate) fn is_told(&self) -> bool {
+        lock(&self.queue).holder.as_ref().is_some_and(Holder::is_told)
     }
 
     /// The loop may know of this queue and wait for the peer to take something: an abort does not wait for that.
@@ -411,15 +460,17 @@ impl Remote {
         // Control frames may come between fragments (RFC 6455, section 5.4), messages may not.
         let messages = !connection.is_fragmenting();
         let mut taken = Taken { items: [const { None }; BATCH], cost: 0, emptied: false };
-        let mut used = 0;
+        let (mut used, mut held) = (0, queue.held);
         for slot in taken.items.iter_mut().take(count) {
             let next = |item: &mut Outgoing| taken.cost < most && (messages || !item.is_message());
             let Some(item) = queue.items.pop_front_if(next) else { break };
             queue.octets -= item.octets();
+            held -= item.held();
             taken.cost += item.cost();
             *slot = Some(item);
             used += 1;
         }
+        self.settle(&mut queue, held, taken.cost);
         taken.emptied = queue.items.is_empty();
         if taken.emptied {
             queue.announced = false;
@@ -440,6 +491,7 @@ impl Remote {
         queue.open = false;
         queue.octets = 0;
         queue.items = VecDeque::new();
+        self.settle(&mut queue, 0, 0);
         self.own.store(0, Ordering::Relaxed);
     }
 }

@@ -1,5 +1,6 @@
 //! What can be set, for a server and for a route.
 
+use crate::memory::limit::MemoryLimit;
 use framewright::Config;
 #[cfg(feature = "deflate")]
 use framewright::deflate::DeflatePolicy;
@@ -87,6 +88,16 @@ pub struct ServerLimits {
     pub ipv6_prefix: u8,
     /// What `Retry-After` says with a 503. Default 5 s.
     pub retry_after: Duration,
+    /// How many bytes all connections may hold together, over all workers: what has come of messages in parts, what waits to be sent,
+    /// what handles have queued, and requests whose decision is put off. Default: a quarter of the machine's memory, or of the
+    /// container's, see [`MemoryLimit::Auto`].
+    ///
+    /// Where it is used up, connections are ended with 1013 or 503: those that hold the most for the longest without moving anything.
+    /// Who holds up to 64 KiB stays as long as any that hold more can go instead. Handles with more than that in their queue
+    /// get [`HandleError::Full`](crate::HandleError::Full). `ServerHandle::stats` tells what is held.
+    ///
+    /// What compression holds is not in it (`compression_memory`), nor what each loop keeps for its next use.
+    pub memory: MemoryLimit,
     /// How many octets compression may hold, over all workers. Default 64 MiB. Where a connection's context takeover does not fit
     /// into three quarters of it, the connection is accepted without it. A message of which nothing comes gives way to one that
     /// needs memory to be inflated: its connection fails with 1013. The compressor and the decompressor that every worker has are
@@ -104,6 +115,7 @@ impl Default for ServerLimits {
             max_connections_per_ip: None,
             ipv6_prefix: 64,
             retry_after: Duration::from_secs(5),
+            memory: MemoryLimit::default(),
             #[cfg(feature = "deflate")]
             compression_memory: 64 << 20,
         }

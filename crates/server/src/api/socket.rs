@@ -4,6 +4,7 @@ use crate::api::handle::{Handle, HandleError, Remote};
 use crate::event_loop::mailbox::Mailbox;
 use crate::event_loop::slab::Key;
 use crate::event_loop::stream::{PeerAddr, Stream};
+use crate::memory::ledger::Ledger;
 use framewright::{CloseCode, Config, Connection, Message, Prepared, SendError, State, Stats};
 use framewright_driver::Current;
 use std::cell::OnceCell;
@@ -41,6 +42,7 @@ impl<S> fmt::Debug for Socket<'_, '_, S> {
 pub(crate) struct OwnParts<'b> {
     pub(crate) remote: &'b OnceCell<Arc<Remote>>,
     pub(crate) mailbox: &'b Arc<Mailbox>,
+    pub(crate) ledger: &'b Arc<Ledger>,
     pub(crate) key: Key,
     pub(crate) id: u64,
 }
@@ -198,9 +200,10 @@ impl<'a, 'b, S> Socket<'a, 'b, S> {
 
     /// A handle that sends from any thread.
     pub fn handle(&mut self) -> Handle {
-        let OwnParts { remote, mailbox, key, id } = self.own;
+        let OwnParts { remote, mailbox, ledger, key, id } = self.own;
         let most = self.current.connection.config().high_water;
-        remote.get_or_init(|| Arc::new(Remote::new(*key, *id, Arc::clone(mailbox), most))).handle()
+        let make = || Arc::new(Remote::new(*key, *id, Arc::clone(mailbox), Arc::clone(ledger), most));
+        remote.get_or_init(make).handle()
     }
 
     /// Whether a message would be taken now.

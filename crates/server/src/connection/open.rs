@@ -9,8 +9,9 @@ use crate::event_loop::mailbox::Mailbox;
 use crate::event_loop::slab::Key;
 use crate::event_loop::stream::Stream;
 use crate::guard::guarded;
+use crate::memory::ledger::Ledger;
 use framewright::{CloseCode, Connection};
-use framewright_driver::{Lingering, Next, Ready, Turn};
+use framewright_driver::{Lent, Lingering, Next, Ready, Turn};
 use std::any::Any;
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -55,6 +56,31 @@ impl Open {
         self.turn.is_in_bulk()
     }
 
+    /// Bytes that the connection holds, without its handles' queue.
+    #[inline]
+    pub(crate) fn held(&self) -> usize {
+        self.turn.held()
+    }
+
+    /// See [`Turn::progress`].
+    pub(crate) fn progress(&self, lent: &Lent) -> usize {
+        self.turn.progress(lent)
+    }
+
+    /// Whether the connection was told to go for what its handles have queued.
+    pub(crate) fn is_told(&self) -> bool {
+        self.remote.get().is_some_and(|remote| remote.is_told())
+    }
+
+    /// Ends the connection for the sake of others.
+    pub(crate) fn give_way(&mut self, stream: &mut Stream, ready: &mut Ready, now: Instant) {
+        tracing::debug!(connection = self.id, held = self.held(), "ended: no memory");
+        if let Some(remote) = self.remote.get() {
+            remote.close();
+        }
+        self.turn.give_way(stream, ready, now);
+    }
+
     /// The server stops.
     pub(crate) fn drain(&mut self) {
         // An error means that the connection is closing already.
@@ -72,7 +98,7 @@ impl Open {
             let LoopContext { server, lent, mailbox, now, .. } = &mut *context;
             let route = server.routes.get(slot.route);
             let read_size = route.options.receive_buffer_size.max(1);
-            let (open, state) = self.parts(&mut slot, mailbox, *now);
+            let (open, state) = self.parts(&mut slot, (mailbox, &server.ledger), *now);
             route.handler.turn(open, state, lent, read_size, first)
         };
         guarded(turn).unwrap_or_else(|| self.after_panic(slot, context))
@@ -82,12 +108,12 @@ impl Open {
     fn parts<'a>(
         &'a mut self,
         slot: &'a mut SlotParts<'_>,
-        mailbox: &'a Arc<Mailbox>,
+        (mailbox, ledger): (&'a Arc<Mailbox>, &'a Arc<Ledger>),
         now: Instant,
     ) -> (OpenParts<'a>, &'a mut dyn Any) {
         let Open { turn, id, state, remote } = self;
         let SlotParts { stream, key, ready, attend, .. } = slot;
-        let own = OwnParts { remote, mailbox, key: *key, id: *id };
+        let own = OwnParts { remote, mailbox, ledger, key: *key, id: *id };
         (OpenParts { turn, stream, ready, own, attend, now }, &mut **state)
     }
 
@@ -107,7 +133,8 @@ impl Open {
     fn settle(&mut self, slot: &mut SlotParts<'_>, context: &LoopContext) {
         let settle = || {
             let route = context.server.routes.get(slot.route);
-            let (open, state) = self.parts(slot, &context.mailbox, context.now);
+            let loops = (&context.mailbox, &context.server.ledger);
+            let (open, state) = self.parts(slot, loops, context.now);
             route.handler.finish(open, state);
         };
         if guarded(settle).is_none() {

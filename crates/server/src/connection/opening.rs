@@ -9,6 +9,7 @@ use crate::context::{LoopContext, ServerShared};
 use crate::event_loop::slab::Key;
 use crate::event_loop::stream::{PeerAddr, Stream};
 use crate::guard::guarded;
+use crate::memory::ledger::kib;
 use framewright::Connection;
 use framewright::deflate::Reservation;
 use framewright::handshake::{HeadLimits, Negotiated, Refusal, Request, Response, ServerHandshake, Upgrade};
@@ -144,6 +145,24 @@ impl Opening {
         if !matches!(self.step, OpeningStep::Answering(_)) {
             self.refuse(Refusal::Draining { retry_after });
         }
+    }
+
+    /// Bytes that are held: the request, with what came behind it, and what is being answered.
+    pub(crate) fn held(&self) -> usize {
+        let answer = match &self.step {
+            OpeningStep::Answering(answer) => answer.held(),
+            _ => 0,
+        };
+        self.head.capacity() + answer
+    }
+
+    /// Others need what is held: refuses who has not been answered yet. False if there is nothing to be said any more.
+    pub(crate) fn give_way(&mut self, retry_after: Duration) -> bool {
+        let answers = matches!(self.step, OpeningStep::Answering(_));
+        if !answers {
+            self.refuse(Refusal::NoMemory { retry_after });
+        }
+        !answers
     }
 
     /// A decision that was put off has come. It is carried out in the next turn.
@@ -294,6 +313,12 @@ impl Opening {
         });
         let deferred = matches!(decision, ErasedDecision::Deferred);
         match deferral.awaited.into_inner() {
+            // Until then what came with the request is kept, for as long as the application likes.
+            Some(awaited) if deferred && !context.server.ledger.has_room(kib(octets.len())) => {
+                awaited.give_up();
+                self.refuse(Refusal::NoMemory { retry_after: context.server.limits.retry_after });
+                return;
+            }
             Some(awaited) if deferred => {
                 self.step = OpeningStep::Waiting(AwaitedDecision { asked: Arc::new(asked), awaited });
                 return;
@@ -383,6 +408,11 @@ fn find(request: &Request<'_>, context: &LoopContext) -> Result<(Arc<Route>, Opt
 }
 
 impl OutgoingAnswer {
+    /// Bytes that it holds, and what came behind the request.
+    fn held(&self) -> usize {
+        self.octets.capacity() + self.opens.as_ref().map_or(0, |opens| opens.early.capacity())
+    }
+
     fn write(&mut self, stream: &mut Stream) -> OpeningNext {
         while self.sent < self.octets.len() {
             match stream.write(&[IoSlice::new(&self.octets[self.sent..])]) {

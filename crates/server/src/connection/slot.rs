@@ -18,7 +18,7 @@ use crate::event_loop::slab::Key;
 use crate::event_loop::stream::Stream;
 use crate::event_loop::wheel::Tick;
 use crate::guard::guarded;
-use framewright_driver::{Leave, LingerNext, Lingering, Next, Ready};
+use framewright_driver::{Leave, Lent, LingerNext, Lingering, Next, Ready};
 use std::time::Instant;
 
 /// A connection.
@@ -167,6 +167,41 @@ impl Slot {
     /// See [`Turn::is_in_bulk`](framewright_driver::Turn::is_in_bulk).
     pub(crate) fn is_in_bulk(&self) -> bool {
         matches!(&self.phase, Phase::Open(open) if open.is_in_bulk())
+    }
+
+    /// Bytes that the connection holds between its turns, but for what its handles have queued.
+    #[inline]
+    pub(crate) fn held(&self) -> usize {
+        match &self.phase {
+            Phase::Open(open) => open.held(),
+            Phase::Opening(opening) => opening.held(),
+            Phase::Lingering(..) => 0,
+        }
+    }
+
+    /// Bytes that its last turn, just now, has moved of that.
+    pub(crate) fn progress(&self, lent: &Lent) -> usize {
+        match &self.phase {
+            Phase::Open(open) => open.progress(lent),
+            _ => 0,
+        }
+    }
+
+    /// Whether it was told to go for what its handles have queued.
+    pub(crate) fn is_told(&self) -> bool {
+        matches!(&self.phase, Phase::Open(open) if open.is_told())
+    }
+
+    /// Others need what the connection holds. Returns whether a turn follows; else it is to be removed.
+    pub(crate) fn give_way(&mut self, context: &LoopContext) -> bool {
+        match &mut self.phase {
+            Phase::Open(open) => {
+                open.give_way(&mut self.stream, &mut self.ready, context.now);
+                true
+            }
+            Phase::Opening(opening) => opening.give_way(context.server.limits.retry_after),
+            Phase::Lingering(..) => true,
+        }
     }
 
     /// A handle has queued something. Returns whether the connection is open.

@@ -18,6 +18,10 @@ pub(crate) enum Command {
     Attend(Key),
     /// The decision on a deferred request.
     Decide(Key, ErasedDecision),
+    /// A connection was told to go for the sake of others: it holds too much.
+    GiveWay(Key),
+    /// All hold too much together: some that hold little are to go.
+    MakeRoom,
     /// Stop, with everything ended by then.
     Stop(Instant),
 }

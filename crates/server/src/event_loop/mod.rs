@@ -32,6 +32,7 @@ use crate::event_loop::slab::{Key, Slab};
 use crate::event_loop::stream::{PeerAddr, Stream};
 use crate::event_loop::wheel::{Tick, Wheel};
 use crate::guard::guarded;
+use crate::memory::ledger::order_small;
 use framewright::handshake::Refusal;
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};
@@ -213,7 +214,10 @@ impl EventLoop {
                 Token(token) if token > FIRST_LISTENER - self.listeners.len() => {
                     self.listeners[FIRST_LISTENER - token].ready = true;
                 }
-                token => self.handle_event(Key::of(token), event),
+                token => {
+                    self.handle_event(Key::of(token), event);
+                    self.heed_alarm();
+                }
             }
         }
         self.events = events;
@@ -266,6 +270,7 @@ impl EventLoop {
             let Some(slot) = self.slots.get_mut(key) else { continue };
             slot.place = Place::Last;
             self.take_turn(key);
+            self.heed_alarm();
             if self.context.now >= end {
                 break;
             }
@@ -275,7 +280,7 @@ impl EventLoop {
     /// One turn of a connection, and what follows from it. The time is read behind it: it is that of the next turn.
     #[inline]
     fn take_turn(&mut self, key: Key) {
-        let Some(slot) = self.slots.get_mut(key) else { return };
+        let Some((slot, charged)) = self.slots.get_charged(key) else { return };
         let was_new = slot.place == Place::New && !slot.is_open();
         let next = slot.turn(key, &mut self.context);
         self.context.now = Instant::now();
@@ -290,12 +295,20 @@ impl EventLoop {
             (_, SlotNext::Wait) if !was_new => slot.place = Place::First,
             (_, SlotNext::Wait) => {}
         }
+        let held = slot.held();
+        if held > 0 || *charged > 0 {
+            let LoopContext { holders, lent, .. } = &mut self.context;
+            holders.settle(key, charged, held, slot.progress(lent));
+        }
         if let Some(deadline) = slot.deadline() {
             slot.armed = Some(self.wheel.arm(key, slot.armed, deadline));
         }
     }
 
     fn remove(&mut self, key: Key) {
+        if let Some((_, charged)) = self.slots.get_charged(key) {
+            self.context.holders.settle(key, charged, 0, 0);
+        }
         let Some(slot) = self.slots.remove(key) else { return };
         if slot.is_counted() {
             self.context.mailbox.load.fetch_sub(1, Ordering::Relaxed);
@@ -433,6 +446,8 @@ impl EventLoop {
             Command::Adopt(stream, peer, counted) => self.adopt(stream, peer, counted),
             Command::Attend(key) => self.attend(key),
             Command::Decide(key, decision) => self.decide(key, decision),
+            Command::GiveWay(key) => self.give_way_if_told(key),
+            Command::MakeRoom => self.make_room(),
             Command::Stop(at) => self.stop(at),
         }
     }
@@ -449,6 +464,44 @@ impl EventLoop {
             self.take_turn(key);
         } else {
             guarded(|| drop(decision));
+        }
+    }
+
+    /// Where all connections hold too much since a turn, those that were told to go have gone before the next one.
+    #[inline]
+    fn heed_alarm(&mut self) {
+        if std::mem::take(&mut self.context.holders.alarm) {
+            self.handle_commands(SLICE);
+        }
+    }
+
+    /// Ends a connection that was told to go, unless it has let go meanwhile of what it held.
+    fn give_way_if_told(&mut self, key: Key) {
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        if self.context.holders.is_told(key) || slot.is_told() {
+            self.give_way(key);
+        }
+    }
+
+    #[cold]
+    fn give_way(&mut self, key: Key) {
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        self.context.server.ledger.note_ended();
+        if guarded(|| slot.give_way(&self.context)).unwrap_or(false) {
+            self.take_turn(key);
+        } else {
+            self.remove(key);
+        }
+    }
+
+    /// All connections hold too much together, and none of them much: ends some that hold little.
+    #[cold]
+    fn make_room(&mut self) {
+        for key in order_small(self.slots.charged()) {
+            if !self.context.server.ledger.wants_room() {
+                break;
+            }
+            self.give_way(key);
         }
     }
 

@@ -33,6 +33,9 @@ impl Key {
 #[derive(Debug)]
 struct Entry<T> {
     generation: u32,
+    /// What the value has charged: see [`Holders`](crate::memory::ledger::Holders). It lies here since the generation leaves the
+    /// room.
+    charged: u32,
     value: Option<T>,
 }
 
@@ -58,7 +61,7 @@ impl<T> Slab<T> {
         let index = match self.free.pop() {
             Some(index) => index,
             None if self.entries.len() < MOST => {
-                self.entries.push(Entry { generation: 0, value: None });
+                self.entries.push(Entry { generation: 0, charged: 0, value: None });
                 u32::try_from(self.entries.len() - 1).expect("less than MOST")
             }
             None => return None,
@@ -73,6 +76,23 @@ impl<T> Slab<T> {
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let entry = self.entries.get_mut(key.index as usize)?;
         if entry.generation == key.generation { entry.value.as_mut() } else { None }
+    }
+
+    /// A value, and what it has charged.
+    pub(crate) fn get_charged(&mut self, key: Key) -> Option<(&mut T, &mut u32)> {
+        let entry = self.entries.get_mut(key.index as usize)?;
+        let Entry { generation, charged, value } = entry;
+        if *generation == key.generation { Some((value.as_mut()?, charged)) } else { None }
+    }
+
+    /// What all values have charged.
+    pub(crate) fn charged(&mut self) -> impl Iterator<Item = (Key, &mut u32)> {
+        self.entries.iter_mut().enumerate().filter(|(_, entry)| entry.value.is_some()).map(
+            |(index, entry)| {
+                let index = u32::try_from(index).expect("less than MOST");
+                (Key { index, generation: entry.generation }, &mut entry.charged)
+            },
+        )
     }
 
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {

@@ -11,6 +11,7 @@ mod failed_writes;
 mod flooding;
 mod lingering;
 mod logging;
+mod memory;
 mod probe;
 mod sending;
 mod slow_readers;

@@ -1,0 +1,598 @@
+//! The server's account of what its connections hold, and the choice of who gives way.
+//!
+//! | who holds | KiB are charged | who gives way |
+//! |---|---|---|
+//! | a connection: what has come of a message, what waits to be sent, a request whose decision is put off | with the end of its turn | its end: 1013, or 503 |
+//! | a handle's queue | when something is queued, and when it is taken | its connection |
+//!
+//! Who holds more than [`LARGE`] is known to all threads: whoever charges what does not fit picks those that have held the most
+//! for the longest, and tells their loops. Others are looked for only where that is not enough, each loop among its own.
+
+use crate::event_loop::mailbox::{Command, Mailbox};
+use crate::event_loop::slab::Key;
+use crate::guard::lock;
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+/// From more than this many KiB on a holder is large. A turn of short messages ends with less.
+pub(crate) const LARGE: u32 = 64;
+
+/// Set in what a small holder has charged: it was looked at, and has had no turn since.
+const SEEN: u32 = 1 << 31;
+
+/// A holder that has moved this many bytes has made progress: the same as for decompressors in the framewright crate.
+const PROGRESS: usize = 16 << 10;
+
+/// Where too much is held, so much of the limit is made free (one part of this many), so that not every charge looks at all.
+const SLACK: usize = 64;
+
+/// What all connections of a server hold, in KiB.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    /// The most that may be held; `isize::MAX` for no bound.
+    most: isize,
+    held: AtomicIsize,
+    /// What of `held` is about to be given back: its holders were told to go.
+    promised: AtomicIsize,
+    large: Mutex<Large>,
+    /// Loops are looking for small holders to end.
+    looking: AtomicBool,
+    ended: AtomicU64,
+    refused: AtomicU64,
+    mailboxes: Vec<Arc<Mailbox>>,
+    began: Instant,
+}
+
+/// What a server's connections hold together: see [`ServerLimits::memory`](crate::ServerLimits::memory).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemoryStats {
+    /// Bytes that are held now, to a KiB for each holder. Beyond the limit are only those whose connections were told to end.
+    pub held: usize,
+    /// The most bytes that may be held, in whole KiB. `None`: there is no bound.
+    pub limit: Option<usize>,
+    /// Connections that were ended for the sake of others.
+    pub ended: u64,
+    /// What was refused: messages of handles ([`HandleError::Full`](crate::HandleError::Full)), and requests whose decision was put
+    /// off (503).
+    pub refused: u64,
+}
+
+/// Those that hold much.
+#[derive(Debug, Default)]
+struct Large {
+    entries: Vec<Arc<Entry>>,
+    /// Entries of those that hold little again, for their next use: a message in parts allocates none.
+    spare: Vec<Arc<Entry>>,
+}
+
+/// How many entries wait for their next use.
+const SPARE: usize = 64;
+
+/// A large holder, as all threads see it.
+#[derive(Debug)]
+struct Entry {
+    mailbox: Arc<Mailbox>,
+    key: Key,
+    kib: AtomicU32,
+    /// When it has made progress, in milliseconds since the ledger was made.
+    since: AtomicU64,
+    /// Its part of [`Ledger::promised`]: 0 unless it was told to go.
+    promised: AtomicU32,
+    /// Its index in [`Ledger::large`].
+    place: AtomicUsize,
+}
+
+/// A large holder, as it sees itself: forgotten when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Holder {
+    ledger: Arc<Ledger>,
+    entry: Arc<Entry>,
+    /// Bytes moved since it has made progress.
+    moved: usize,
+}
+
+/// Whole KiB. Less than half of one is nothing, as what each connection costs at rest.
+#[inline]
+pub(crate) fn kib(bytes: usize) -> u32 {
+    u32::try_from(bytes.saturating_add(512) >> 10).map_or(SEEN - 1, |kib| kib.min(SEEN - 1))
+}
+
+fn signed(kib: u32) -> isize {
+    isize::try_from(kib).unwrap_or(isize::MAX)
+}
+
+impl Ledger {
+    /// `limit`: bytes; `None` for no bound.
+    pub(crate) fn new(limit: Option<usize>, mailboxes: Vec<Arc<Mailbox>>) -> Ledger {
+        Ledger {
+            most: limit.map_or(isize::MAX, |bytes| isize::try_from(bytes >> 10).unwrap_or(isize::MAX)),
+            held: AtomicIsize::new(0),
+            promised: AtomicIsize::new(0),
+            large: Mutex::default(),
+            looking: AtomicBool::new(false),
+            ended: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            mailboxes,
+            began: Instant::now(),
+        }
+    }
+
+    pub(crate) fn stats(&self) -> MemoryStats {
+        let bytes = |kib: isize| usize::try_from(kib).unwrap_or(0) << 10;
+        MemoryStats {
+            held: bytes(self.held.load(Ordering::Relaxed)),
+            limit: (self.most < isize::MAX).then(|| bytes(self.most)),
+            ended: self.ended.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
+        }
+    }
+
+    /// A connection was ended for the sake of others.
+    pub(crate) fn note_ended(&self) {
+        self.ended.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What is held, and not about to be given back.
+    fn lasting(&self) -> isize {
+        self.held.load(Ordering::Relaxed) - self.promised.load(Ordering::Relaxed)
+    }
+
+    /// Whether so many more KiB may be held: if not at once, others are told to go. It is counted if not.
+    pub(crate) fn has_room(&self, more: u32) -> bool {
+        let fits = self.lasting() <= self.most.saturating_sub(signed(more)) || self.make_room(signed(more));
+        if !fits {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        fits
+    }
+
+    /// Whether so many more KiB may be held at once. If not, it is counted, and others are told to go, so that they may be soon: whoever
+    /// asks is not the one who waits for that.
+    pub(crate) fn has_room_now(&self, more: u32) -> bool {
+        let fits = self.held.load(Ordering::Relaxed) <= self.most.saturating_sub(signed(more));
+        if !fits {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            self.make_room(signed(more));
+        }
+        fits
+    }
+
+    /// Sets what a holder has charged to so many KiB. `moved`: bytes it has moved since the last time. Returns whether it has grown,
+    /// and all hold too much now: some have been told to go.
+    pub(crate) fn settle(
+        self: &Arc<Self>,
+        charged: &mut u32,
+        holder: &mut Option<Holder>,
+        who: (&Arc<Mailbox>, Key),
+        kib: u32,
+        moved: usize,
+    ) -> bool {
+        let before = std::mem::replace(charged, kib) & !SEEN;
+        // What it has promised is taken back behind what it has held.
+        let _small = holder.take_if(|_| kib <= LARGE);
+        match holder {
+            Some(holder) => holder.note(kib, moved),
+            None if kib > LARGE => *holder = Some(self.enter(who, kib)),
+            None => {}
+        }
+        if kib == before {
+            return false;
+        }
+        let change = signed(kib) - signed(before);
+        let held = self.held.fetch_add(change, Ordering::Relaxed) + change;
+        if change < 0 || held <= self.most {
+            return false;
+        }
+        if self.lasting() > self.most {
+            self.make_room(0);
+        }
+        true
+    }
+
+    /// Makes a large holder known.
+    fn enter(self: &Arc<Self>, (mailbox, key): (&Arc<Mailbox>, Key), kib: u32) -> Holder {
+        let mut large = lock(&self.large);
+        let entry = Entry {
+            mailbox: Arc::clone(mailbox),
+            key,
+            kib: AtomicU32::new(kib),
+            since: AtomicU64::new(self.millis()),
+            promised: AtomicU32::new(0),
+            place: AtomicUsize::new(large.entries.len()),
+        };
+        let entry = reused(large.spare.pop(), entry);
+        large.entries.push(Arc::clone(&entry));
+        Holder { ledger: Arc::clone(self), entry, moved: 0 }
+    }
+
+    fn leave(&self, entry: &Entry) {
+        let mut large = lock(&self.large);
+        let Large { entries, spare } = &mut *large;
+        let place = entry.place.load(Ordering::Relaxed);
+        let left = entries.swap_remove(place);
+        if let Some(moved) = entries.get(place) {
+            moved.place.store(place, Ordering::Relaxed);
+        }
+        if spare.len() < SPARE {
+            spare.push(left);
+        }
+        if entries.capacity() > SPARE && entries.len() < entries.capacity() / 4 {
+            entries.shrink_to(2 * entries.len());
+        }
+        self.promised.fetch_sub(signed(entry.promised.swap(0, Ordering::Relaxed)), Ordering::Relaxed);
+    }
+
+    /// Milliseconds since the ledger was made.
+    fn millis(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Tells large holders to go until `more` KiB fit, and a part of the limit beyond: first those with the most KiB times
+    /// the time without progress. Returns whether they fit then. Where all have been told, and it is not enough, each loop looks for
+    /// small ones.
+    #[cold]
+    fn make_room(&self, more: isize) -> bool {
+        if more > self.most {
+            return false;
+        }
+        let large = lock(&self.large);
+        let fits = |most: isize| self.lasting() <= most.saturating_sub(more);
+        if fits(self.most) {
+            return true; // another thread has made it meanwhile
+        }
+        let now = self.millis();
+        let lasting = large.entries.iter().filter(|entry| entry.promised.load(Ordering::Relaxed) == 0);
+        let mut worst: BinaryHeap<_> =
+            lasting.map(|entry| Candidate { blame: entry.blame(now), entry }).collect();
+        while !fits(self.goal())
+            && let Some(Candidate { entry, .. }) = worst.pop()
+        {
+            let kib = entry.kib.load(Ordering::Relaxed);
+            entry.promised.store(kib, Ordering::Relaxed);
+            self.promised.fetch_add(signed(kib), Ordering::Relaxed);
+            // A loop that has ended gives everything back itself.
+            let _ = entry.mailbox.post(Command::GiveWay(entry.key));
+        }
+        let fits = fits(self.most);
+        if !fits && !self.looking.swap(true, Ordering::Relaxed) {
+            for mailbox in &self.mailboxes {
+                let _ = mailbox.post(Command::MakeRoom);
+            }
+        }
+        fits
+    }
+
+    /// How much is left when room was made.
+    fn goal(&self) -> isize {
+        self.most - self.most / SLACK.cast_signed()
+    }
+
+    /// Whether small holders still have to go. The loop that asks looks at all of its own.
+    pub(crate) fn wants_room(&self) -> bool {
+        self.looking.store(false, Ordering::Relaxed);
+        self.lasting() > self.goal()
+    }
+}
+
+/// The same entry in one that nobody has any more, if this is one.
+fn reused(spare: Option<Arc<Entry>>, entry: Entry) -> Arc<Entry> {
+    if let Some(mut spare) = spare
+        && let Some(free) = Arc::get_mut(&mut spare)
+    {
+        *free = entry;
+        return spare;
+    }
+    Arc::new(entry)
+}
+
+impl Entry {
+    /// What it takes from others: KiB times milliseconds without progress.
+    fn blame(&self, now: u64) -> u64 {
+        let idle = now.saturating_sub(self.since.load(Ordering::Relaxed)) + 1;
+        u64::from(self.kib.load(Ordering::Relaxed)).saturating_mul(idle)
+    }
+}
+
+/// A large holder that may be told to go, in the order of its blame.
+struct Candidate<'a> {
+    blame: u64,
+    entry: &'a Entry,
+}
+
+impl Ord for Candidate<'_> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.blame.cmp(&other.blame)
+    }
+}
+
+impl PartialOrd for Candidate<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Candidate<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.blame == other.blame
+    }
+}
+
+impl Eq for Candidate<'_> {}
+
+impl Holder {
+    fn note(&mut self, kib: u32, moved: usize) {
+        self.entry.kib.store(kib, Ordering::Relaxed);
+        self.moved = self.moved.saturating_add(moved);
+        if self.moved >= PROGRESS {
+            self.moved = 0;
+            self.entry.since.store(self.ledger.millis(), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it was told to go.
+    pub(crate) fn is_told(&self) -> bool {
+        self.entry.promised.load(Ordering::Relaxed) > 0
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        self.ledger.leave(&self.entry);
+    }
+}
+
+/// What the connections of one loop hold.
+#[derive(Debug)]
+pub(crate) struct Holders {
+    ledger: Arc<Ledger>,
+    mailbox: Arc<Mailbox>,
+    large: HashMap<Key, Holder>,
+    /// Connections of this loop may have been told to go.
+    pub(crate) alarm: bool,
+}
+
+impl Holders {
+    pub(crate) fn new(ledger: Arc<Ledger>, mailbox: Arc<Mailbox>) -> Holders {
+        Holders { ledger, mailbox, large: HashMap::new(), alarm: false }
+    }
+
+    /// Sets what a connection has charged to what it holds. `moved`: bytes that it has moved since the last time.
+    pub(crate) fn settle(&mut self, key: Key, charged: &mut u32, held: usize, moved: usize) {
+        let kib = kib(held);
+        let mut holder = if *charged > LARGE { self.large.remove(&key) } else { None };
+        self.alarm |= self.ledger.settle(charged, &mut holder, (&self.mailbox, key), kib, moved);
+        if let Some(holder) = holder {
+            self.large.insert(key, holder);
+        }
+    }
+
+    /// Whether a connection was told to go.
+    pub(crate) fn is_told(&self, key: Key) -> bool {
+        self.large.get(&key).is_some_and(Holder::is_told)
+    }
+}
+
+/// Orders small holders for their end, worst first: those that have had no turn since they were seen last, then by what they
+/// hold. All are seen now.
+pub(crate) fn order_small<'a>(charged: impl Iterator<Item = (Key, &'a mut u32)>) -> Vec<Key> {
+    let mut keys: Vec<(u32, Key)> = Vec::new();
+    for (key, charged) in charged {
+        if *charged > 0 && (*charged & !SEEN) <= LARGE {
+            keys.push((*charged, key));
+            *charged |= SEEN;
+        }
+    }
+    keys.sort_unstable_by_key(|(charged, _)| std::cmp::Reverse(*charged));
+    keys.into_iter().map(|(_, key)| key).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mio::{Poll, Token};
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    const MIB: usize = 1 << 20;
+
+    /// A loop whose connections are numbers: what each has charged.
+    struct Loop {
+        holders: Holders,
+        charged: Vec<u32>,
+        ended: Vec<usize>,
+        /// Its mailbox's waker is of no use without.
+        _poll: Poll,
+    }
+
+    /// Loops with so many connections each.
+    fn loops(limit: Option<usize>, count: usize, connections: usize) -> (Arc<Ledger>, Vec<Loop>) {
+        let made: Vec<(Poll, Arc<Mailbox>)> = (0..count)
+            .map(|_| {
+                let poll = Poll::new().expect("a poll");
+                let waker = mio::Waker::new(poll.registry(), Token(0)).expect("a waker");
+                (poll, Arc::new(Mailbox::new(waker)))
+            })
+            .collect();
+        let mut ledger = Ledger::new(limit, made.iter().map(|(_, mailbox)| Arc::clone(mailbox)).collect());
+        // Long ago, as far as the clock goes back.
+        ledger.began = ledger.began.checked_sub(Duration::from_secs(60)).unwrap_or(ledger.began);
+        let ledger = Arc::new(ledger);
+        let make = |(poll, mailbox)| Loop {
+            holders: Holders::new(Arc::clone(&ledger), mailbox),
+            charged: vec![0; connections],
+            ended: Vec::new(),
+            _poll: poll,
+        };
+        let loops = made.into_iter().map(make).collect();
+        (ledger, loops)
+    }
+
+    fn key(index: usize) -> Key {
+        Key::of(Token(index))
+    }
+
+    impl Loop {
+        fn settle(&mut self, index: usize, held: usize, moved: usize) {
+            self.holders.settle(key(index), &mut self.charged[index], held, moved);
+        }
+
+        /// As if it had moved nothing for so long.
+        fn idle_for(&self, index: usize, millis: u64) {
+            let holder = &self.holders.large[&key(index)];
+            holder.entry.since.store(holder.ledger.millis().saturating_sub(millis), Ordering::Relaxed);
+        }
+
+        /// Does what it is told.
+        fn obey(&mut self) {
+            let mut commands = Vec::new();
+            self.holders.mailbox.take(&mut commands);
+            for command in commands {
+                let indices = 0..self.charged.len();
+                match command {
+                    Command::GiveWay(told) => {
+                        let index =
+                            indices.into_iter().find(|index| key(*index) == told).expect("a connection");
+                        if self.holders.is_told(told) {
+                            self.end(index);
+                        }
+                    }
+                    Command::MakeRoom => {
+                        for small in order_small(indices.map(key).zip(&mut self.charged)) {
+                            if self.holders.ledger.wants_room() {
+                                let index = (0..self.charged.len()).find(|index| key(*index) == small);
+                                self.end(index.expect("a connection"));
+                            }
+                        }
+                    }
+                    _ => panic!("another command"),
+                }
+            }
+        }
+
+        fn end(&mut self, index: usize) {
+            self.settle(index, 0, 0);
+            self.ended.push(index);
+        }
+    }
+
+    #[test]
+    fn little_is_nothing_and_much_is_counted_in_kib() {
+        assert_eq!([0, 511, 512, 1024, 1535, 1536].map(kib), [0, 0, 1, 1, 1, 2]);
+        assert_eq!(kib(usize::MAX), SEEN - 1);
+    }
+
+    #[test]
+    fn who_holds_most_for_the_longest_goes_and_others_stay() {
+        let (ledger, mut loops) = loops(Some(4 * MIB), 2, 10);
+        let [first, second] = &mut loops[..] else { panic!("two loops") };
+        first.settle(0, MIB, 0);
+        first.settle(1, 30 << 10, 0);
+        second.settle(0, 2 * MIB, 0);
+        second.settle(1, MIB / 2, 0);
+        second.idle_for(1, 50_000);
+        second.settle(1, MIB / 2, PROGRESS); // it has moved something just now
+        second.idle_for(0, 10_000);
+        first.idle_for(0, 30_000);
+        assert_eq!(ledger.stats().held, (3 * MIB + MIB / 2) + (30 << 10));
+        second.settle(2, MIB, 0);
+        let told = |one: &Loop, index| one.holders.is_told(key(index));
+        assert!(told(first, 0), "a MiB for half a minute is more than two for ten seconds");
+        assert!(!told(second, 0) && !told(second, 1) && !told(second, 2));
+        first.obey();
+        second.obey();
+        assert_eq!((&first.ended[..], &second.ended[..]), (&[0][..], &[][..]), "nobody who holds little");
+        assert!(ledger.stats().held <= 4 * MIB);
+    }
+
+    #[test]
+    fn who_let_go_before_it_was_heard_stays() {
+        let (ledger, mut loops) = loops(Some(MIB), 1, 3);
+        let one = &mut loops[0];
+        one.settle(0, MIB, 0);
+        one.settle(1, 100 << 10, 0);
+        one.idle_for(0, 1);
+        assert!(one.holders.alarm);
+        one.settle(0, 100, 0);
+        one.obey();
+        assert_eq!(one.ended, [0_usize; 0]);
+        assert_eq!((ledger.stats().held, ledger.lasting()), (100 << 10, 100));
+    }
+
+    #[test]
+    fn small_ones_go_only_where_there_are_no_others() {
+        let (ledger, mut loops) = loops(Some(MIB), 1, 40);
+        let one = &mut loops[0];
+        for index in 0..20 {
+            one.settle(index, 40 << 10, 0);
+        }
+        one.settle(20, 300 << 10, 0);
+        one.obey();
+        assert_eq!(one.ended, [20]);
+        for index in 21..40 {
+            // The new ones have had turns meanwhile.
+            for new in (21..index).filter(|new| one.charged[*new] > 0).collect::<Vec<_>>() {
+                one.settle(new, (41 + new % 20) << 10, 0);
+            }
+            one.settle(index, (41 + index % 20) << 10, 0);
+            one.obey();
+            assert!(ledger.stats().held <= MIB);
+        }
+        let (old, new): (Vec<usize>, Vec<usize>) = one.ended[1..].iter().partition(|index| **index < 20);
+        assert!(!old.is_empty() && !new.is_empty(), "{:?}: the largest, and who has had no turn", one.ended);
+    }
+
+    #[test]
+    fn what_fits_only_without_others_has_room_when_they_are_told() {
+        let (ledger, mut loops) = loops(Some(MIB), 1, 2);
+        let one = &mut loops[0];
+        assert!(ledger.has_room(1024));
+        assert!(!ledger.has_room(1025), "it never fits");
+        one.settle(0, 800 << 10, 0);
+        one.settle(1, 60 << 10, 0);
+        assert!(ledger.has_room(500));
+        assert!(one.holders.is_told(key(0)));
+        assert!(!ledger.has_room(1000), "a small one is not asked");
+        assert_eq!(ledger.stats().refused, 2);
+        assert!(!ledger.has_room_now(500), "who was told has not gone yet");
+        one.obey();
+        assert!(ledger.has_room(900) && ledger.has_room_now(900) && !ledger.has_room(1000));
+        assert_eq!((&one.ended[..], ledger.stats().held), (&[0][..], 60 << 10));
+    }
+
+    #[test]
+    fn without_a_bound_everything_fits() {
+        let (ledger, mut loops) = loops(None, 1, 2);
+        loops[0].settle(0, usize::MAX, 0);
+        loops[0].settle(1, usize::MAX, 0);
+        assert!(ledger.has_room(u32::MAX));
+        let stats = ledger.stats();
+        assert_eq!((stats.limit, stats.ended, stats.refused), (None, 0, 0));
+        assert!(stats.held > 1 << 40);
+    }
+
+    proptest! {
+        #[test]
+        fn no_more_is_held_than_may_be_and_all_of_it_comes_back(
+            steps in proptest::collection::vec((0..2_usize, 0..30_usize, 0..400_usize, 0..40_000_usize), 1..300),
+        ) {
+            let (ledger, mut loops) = loops(Some(2 * MIB), 2, 30);
+            for (number, index, held, moved) in steps {
+                loops[number].settle(index, held << 10, moved);
+                prop_assert!(ledger.stats().held <= 2 * MIB + (400 << 10), "beyond by one turn");
+                loops.iter_mut().for_each(Loop::obey);
+                prop_assert!(ledger.stats().held <= 2 * MIB);
+                let charged: u64 = loops.iter().flat_map(|one| &one.charged).map(|kib| u64::from(kib & !SEEN)).sum();
+                prop_assert_eq!(ledger.stats().held as u64, charged << 10);
+            }
+            for one in &mut loops {
+                (0..30).for_each(|index| one.settle(index, 0, 0));
+                prop_assert!(one.holders.large.is_empty());
+            }
+            prop_assert_eq!((ledger.stats().held, ledger.lasting()), (0, 0));
+            prop_assert!(lock(&ledger.large).entries.is_empty());
+        }
+    }
+}
