@@ -4,8 +4,8 @@ use crate::page;
 use crate::seconds::parse_seconds;
 use anyhow::Context;
 use framewright_server::{
-    Accept, AllowedOrigins, Chunk, Config, Decision, Delivery, Handler, Incoming, Message, Options, Refusal,
-    Response, Server, ServerBuilder, ServerLimits, Socket, choose_subprotocol, is_token,
+    Accept, AllowedOrigins, Chunk, Config, Decision, Delivery, Handler, Incoming, MemoryLimit, Message,
+    Options, Refusal, Response, Server, ServerBuilder, ServerLimits, Socket, choose_subprotocol, is_token,
 };
 use std::fmt;
 use std::io::{self, Write};
@@ -62,6 +62,10 @@ pub(crate) struct Args {
     /// The most connections at a time; more are answered with 503. [default: no limit but the system's]
     #[arg(long, value_name = "N")]
     max_connections: Option<usize>,
+    /// The most bytes that all connections may hold together; beyond, those that hold the most for the longest are ended with 1013.
+    /// [default: a quarter of the memory there is, at least 256 MiB]
+    #[arg(long, value_name = "BYTES")]
+    memory: Option<usize>,
     /// Echo messages piece by piece as they arrive, without ever holding a whole one.
     #[arg(long)]
     stream: bool,
@@ -159,6 +163,7 @@ fn configure(args: &Args) -> anyhow::Result<ServerBuilder> {
     let options = options(args)?;
     let limits = ServerLimits {
         max_connections: args.max_connections,
+        memory: args.memory.map_or(MemoryLimit::Auto, MemoryLimit::Bytes),
         #[cfg(feature = "deflate")]
         compression_memory: args.compression.memory(),
         ..ServerLimits::default()
@@ -249,6 +254,9 @@ fn announce(args: &Args, server: &Server, workers: usize, descriptors: u64) -> a
         "workers {workers}, receive buffer {} bytes, connections {most}, descriptors {descriptors}",
         args.receive_buffer_size
     )?;
+    if let Some(limit) = server.handle().stats().memory.limit {
+        writeln!(out, "memory of all connections {limit} bytes")?;
+    }
     #[cfg(feature = "deflate")]
     writeln!(out, "{}", args.compression)?;
     writeln!(out, "allowed origins: {origins}")?;
