@@ -209,21 +209,21 @@ fn options(args: &Args) -> anyhow::Result<Options> {
 
 fn listen(builder: ServerBuilder, wanted: &[Listen]) -> anyhow::Result<ServerBuilder> {
     if wanted.is_empty() {
-        return listen_on_loopback(builder);
+        return Ok(listen_on_loopback(builder));
     }
     wanted.iter().try_fold(builder, |builder, wanted| match wanted {
-        Listen::Tcp(addr) => Ok(builder.listen(addr.as_str())?),
+        Listen::Tcp(addr) => Ok(builder.listen(addr.as_str())),
         #[cfg(unix)]
-        Listen::Unix(path) => Ok(builder.listen_unix(path)?),
+        Listen::Unix(path) => Ok(builder.listen_unix(path)),
         #[cfg(not(unix))]
         Listen::Unix(_) => anyhow::bail!("this system has no Unix sockets"),
     })
 }
 
 /// Both loopback addresses, so that `localhost` works however it resolves. A machine without IPv6 does without.
-fn listen_on_loopback(builder: ServerBuilder) -> anyhow::Result<ServerBuilder> {
+fn listen_on_loopback(builder: ServerBuilder) -> ServerBuilder {
     let addrs = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-    Ok(builder.listen(&addrs.map(|ip| SocketAddr::new(ip, DEFAULT_PORT))[..])?)
+    builder.listen(&addrs.map(|ip| SocketAddr::new(ip, DEFAULT_PORT))[..])
 }
 
 /// Says where the server listens and how it is set. Whoever started it reads the port from here.
@@ -290,7 +290,7 @@ struct Echo {
 impl Handler for Echo {
     type State = ();
 
-    fn on_request(&self, request: &Incoming<'_, ()>) -> Decision<()> {
+    fn on_request(&self, request: &Incoming<'_>) -> Decision<()> {
         if !request.is_websocket() {
             return match (&self.page, request.method()) {
                 (Some(page), "GET" | "HEAD") => page.clone().into(),
@@ -308,12 +308,12 @@ impl Handler for Echo {
         Decision::accept_with(accept, ())
     }
 
-    fn on_message(&self, socket: &mut Socket<'_, '_, ()>, message: Message<'_>) {
+    fn on_message(&self, socket: &mut Socket<'_>, _: &mut (), message: Message<'_>) {
         // Refused only when the connection is closing: nothing is read while too much waits to be sent.
         let _ = socket.send(message);
     }
 
-    fn on_chunk(&self, socket: &mut Socket<'_, '_, ()>, chunk: Chunk<'_>) {
+    fn on_chunk(&self, socket: &mut Socket<'_>, _: &mut (), chunk: Chunk<'_>) {
         let _ = socket.send_fragment(chunk.data, chunk.last);
     }
 }

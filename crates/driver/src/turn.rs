@@ -116,6 +116,13 @@ pub struct Current<'a, T> {
 }
 
 impl<T> Current<'_, T> {
+    /// Lends the same for a shorter time, by value.
+    #[inline]
+    pub fn reborrow(&mut self) -> Current<'_, T> {
+        let Current { connection, transport, now, broken, share } = self;
+        Current { connection, transport, now: *now, broken, share }
+    }
+
     /// Hands over everything decoded. Returns whether there is room to send, which is told later.
     //
     // A function by itself: the registers are the messages' own.

@@ -94,11 +94,11 @@ const POSTED_TO: usize = 1000;
 impl Handler for Echo {
     type State = ();
 
-    fn on_request(&self, request: &Incoming<'_, ()>) -> Decision<()> {
+    fn on_request(&self, request: &Incoming<'_>) -> Decision<()> {
         request.accept(())
     }
 
-    fn on_open(&self, socket: &mut Socket<'_, '_, ()>) {
+    fn on_open(&self, socket: &mut Socket<'_>, _: &mut ()) {
         if self.threads == 0 {
             return;
         }
@@ -119,11 +119,11 @@ impl Handler for Echo {
         }
     }
 
-    fn on_message(&self, socket: &mut Socket<'_, '_, ()>, message: Message<'_>) {
+    fn on_message(&self, socket: &mut Socket<'_>, _: &mut (), message: Message<'_>) {
         let _ = socket.send(message);
     }
 
-    fn on_chunk(&self, socket: &mut Socket<'_, '_, ()>, chunk: Chunk<'_>) {
+    fn on_chunk(&self, socket: &mut Socket<'_>, _: &mut (), chunk: Chunk<'_>) {
         let _ = socket.send_fragment(chunk.data, chunk.last);
     }
 }
@@ -139,7 +139,7 @@ fn serve(scenario: &str, workers: usize) -> std::io::Result<()> {
     };
     let echo = |threads| Echo { threads, handles: Arc::default() };
     let server = Server::builder()
-        .listen("127.0.0.1:0")?
+        .listen("127.0.0.1:0")
         .workers(workers)
         .route_with("/flood", options, echo(threads))
         .route("/echo", echo(0))

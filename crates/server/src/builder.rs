@@ -12,12 +12,13 @@ use crate::memory::ledger::Ledger;
 use crate::server::Server;
 use framewright::deflate::DeflateMemory;
 use framewright::handshake::Response;
+use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::iter;
 use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
 #[cfg(unix)]
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -27,7 +28,7 @@ pub struct ServerBuilder {
     options: Options,
     limits: ServerLimits,
     workers: usize,
-    listeners: Vec<Listener>,
+    bindings: Vec<Binding>,
 }
 
 impl fmt::Debug for ServerBuilder {
@@ -36,7 +37,7 @@ impl fmt::Debug for ServerBuilder {
             .field("options", &self.options)
             .field("limits", &self.limits)
             .field("workers", &self.workers)
-            .field("listeners", &self.listeners)
+            .field("bindings", &self.bindings)
             .finish_non_exhaustive()
     }
 }
@@ -48,7 +49,7 @@ impl Default for ServerBuilder {
             options: Options::default(),
             limits: ServerLimits::default(),
             workers: 1,
-            listeners: Vec::new(),
+            bindings: Vec::new(),
         }
     }
 }
@@ -76,8 +77,12 @@ impl ServerBuilder {
         self
     }
 
-    /// Serves `path` with `handler`. The path is compared as it stands in the request, without decoding; its query is not
-    /// part of it. A second handler for a path replaces the first.
+    /// Serves `path` with `handler`.
+    ///
+    /// A segment `{name}` stands for any one segment, and `{*name}` at the end for one or more:
+    /// [`Incoming::param`](crate::Incoming::param) has what it stood for. `{{` and `}}` are braces. Of several patterns the most
+    /// literal one wins. Paths are compared as they stand in the request, without decoding; the query is not part of them. A
+    /// second handler for the same path replaces the first.
     #[must_use]
     pub fn route(self, path: &str, handler: impl Handler) -> ServerBuilder {
         self.plan(Some(path), Settings::Shared, handler)
@@ -112,67 +117,55 @@ impl ServerBuilder {
         self
     }
 
-    /// Listens on every address that `addr` resolves to. May be called several times. An IPv6 address stands for itself alone:
-    /// to listen everywhere name `0.0.0.0` and `[::]`. Where a name resolves to several addresses, such as `localhost`,
-    /// those of IPv6 are left out on a machine that has none.
+    /// Listens on every address that `addr` resolves to. May be called several times.
     ///
-    /// # Errors
-    /// Those of resolving and of binding, with the address in the message: it is in use, not of this machine, or not
-    /// permitted.
-    pub fn listen(mut self, addr: impl ToSocketAddrs) -> io::Result<ServerBuilder> {
-        let addrs: Vec<_> = addr.to_socket_addrs()?.collect();
-        // With any port the bind fails only where there is no such address family, or no loopback of it.
-        let has_v6 = || std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
-        let several = addrs.iter().any(SocketAddr::is_ipv4) && addrs.iter().any(SocketAddr::is_ipv6);
-        let only_v4 = several && !has_v6();
-        for addr in addrs {
-            if only_v4 && addr.is_ipv6() {
-                tracing::warn!("not listening on {addr}: there is no IPv6 here");
-                continue;
-            }
-            self.listeners.push(Listener::bind(addr)?);
-        }
-        Ok(self)
+    /// An IPv6 address stands for itself alone: to listen everywhere name `0.0.0.0` and `[::]`. Where a name resolves to several
+    /// addresses, such as `localhost`, those of IPv6 are left out on a machine that has none. [`build`](ServerBuilder::build)
+    /// tells of a name that cannot be resolved and of an address that cannot be bound.
+    #[must_use]
+    pub fn listen(mut self, addr: impl ToSocketAddrs) -> Self {
+        self.bindings.push(Binding::Addrs(addr.to_socket_addrs().map(Iterator::collect)));
+        self
     }
 
-    /// Listens on a Unix socket at `path`, and removes its file at the end. A file left by a server that was killed is
-    /// replaced.
+    /// Listens on a Unix socket at `path`, and removes its file at the end.
     ///
-    /// # Errors
-    /// Those of binding: somebody listens there, the path is too long, or not permitted.
+    /// A file left by a server that was killed is replaced. [`build`](ServerBuilder::build) fails if somebody listens there, or
+    /// if the path is too long or not permitted.
     #[cfg(unix)]
-    pub fn listen_unix(mut self, path: impl AsRef<Path>) -> io::Result<ServerBuilder> {
-        self.listeners.push(Listener::bind_unix(path.as_ref())?);
-        Ok(self)
+    #[must_use]
+    pub fn listen_unix(mut self, path: impl AsRef<Path>) -> Self {
+        self.bindings.push(Binding::Unix(path.as_ref().to_owned()));
+        self
     }
 
-    /// Listens on a socket that is bound already, as handed over by a supervisor. The first worker accepts for all. What nobody
-    /// has accepted yet when the server stops is left to whoever has the socket too; without anybody the system resets it.
+    /// Listens on a TCP socket that is bound already, as handed over by a supervisor. The first worker accepts for all.
     ///
-    /// # Errors
-    /// If the socket cannot be made non-blocking.
-    pub fn listener(mut self, listener: std::net::TcpListener) -> io::Result<ServerBuilder> {
-        self.listeners.push(Listener::from_tcp(listener)?);
-        Ok(self)
+    /// Connections that the server has not accepted when it stops are left to whoever has the socket too; without anybody the
+    /// system resets them.
+    #[must_use]
+    pub fn listener(mut self, listener: std::net::TcpListener) -> Self {
+        self.bindings.push(Binding::Tcp(listener));
+        self
     }
 
-    /// The same for a Unix socket. Its file is left alone.
-    ///
-    /// # Errors
-    /// If the socket cannot be made non-blocking.
+    /// Listens on a Unix socket that is bound already, as handed over by a supervisor. Its file is left alone. The first worker
+    /// accepts for all.
     #[cfg(unix)]
-    pub fn unix_listener(mut self, listener: std::os::unix::net::UnixListener) -> io::Result<ServerBuilder> {
-        self.listeners.push(Listener::from_unix(listener)?);
-        Ok(self)
+    #[must_use]
+    pub fn unix_listener(mut self, listener: std::os::unix::net::UnixListener) -> Self {
+        self.bindings.push(Binding::UnixListener(listener));
+        self
     }
 
     /// The server, listening, not yet running.
     ///
     /// # Errors
-    /// `InvalidInput` if it listens nowhere, if there are more than 65,536 routes, or if a route's path does not begin with `/`, so that no request
-    /// has it; else if the system has no event queue to give.
+    /// `InvalidInput` if it listens nowhere, if there are more than 65,536 routes, or if a route's path does not begin with `/`,
+    /// so that no request has it, is no pattern, or cannot be told from another route's. Those of resolving and of binding, with the address in the message: it is in use, not of this
+    /// machine, or not permitted. Those of the system, if it has no event queue to give.
     pub fn build(self) -> io::Result<Server> {
-        if self.listeners.is_empty() {
+        if self.bindings.is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the server listens nowhere"));
         }
         if self.routes.len() > MAX_ROUTES {
@@ -180,6 +173,7 @@ impl ServerBuilder {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         let routes = plan_routes(self.routes, &self.options)?;
+        let listeners = bind_all(self.bindings)?;
         let loops = (0..self.workers).map(|_| prepare()).collect::<io::Result<Vec<_>>>()?;
         let mailboxes: Vec<_> = loops.iter().map(|(_, mailbox)| Arc::clone(mailbox)).collect();
         let counters = Counters::new(&self.limits);
@@ -190,17 +184,60 @@ impl ServerBuilder {
         let limits = self.limits;
         let max_message = routes.iter().map(|route| route.config.max_message).max().unwrap_or(0);
         let ledger = Arc::new(Ledger::new(limits.memory.resolve(max_message), mailboxes.clone()));
-        let (linger_places, opened) = (LingerPlaces::default(), AtomicU64::new(0));
-        let shared = ServerShared { routes, limits, counters, linger_places, opened, compression, ledger };
-        let addrs = self.listeners.iter().map(|listener| listener.addr().clone()).collect();
+        let (linger_places, requests) = (LingerPlaces::default(), AtomicU64::new(0));
+        let shared = ServerShared { routes, limits, counters, linger_places, requests, compression, ledger };
+        let addrs = listeners.iter().map(|listener| listener.addr().clone()).collect();
         Ok(Server {
             shared: Arc::new(shared),
             polls: loops.into_iter().map(|(poll, _)| poll).collect(),
             mailboxes,
-            listeners: share_out(self.listeners, self.workers),
+            listeners: share_out(listeners, self.workers),
             addrs,
         })
     }
+}
+
+/// A place to listen at.
+#[derive(Debug)]
+enum Binding {
+    Addrs(io::Result<Vec<SocketAddr>>),
+    Tcp(std::net::TcpListener),
+    #[cfg(unix)]
+    Unix(PathBuf),
+    #[cfg(unix)]
+    UnixListener(std::os::unix::net::UnixListener),
+}
+
+/// Listens at all of these places, in their order.
+fn bind_all(bindings: Vec<Binding>) -> io::Result<Vec<Listener>> {
+    let mut listeners = Vec::new();
+    for binding in bindings {
+        match binding {
+            Binding::Addrs(addrs) => bind_addrs(&addrs?, &mut listeners)?,
+            Binding::Tcp(listener) => listeners.push(Listener::from_tcp(listener)?),
+            #[cfg(unix)]
+            Binding::Unix(path) => listeners.push(Listener::bind_unix(&path)?),
+            #[cfg(unix)]
+            Binding::UnixListener(listener) => listeners.push(Listener::from_unix(listener)?),
+        }
+    }
+    Ok(listeners)
+}
+
+/// Listens on all addresses of one name.
+fn bind_addrs(addrs: &[SocketAddr], listeners: &mut Vec<Listener>) -> io::Result<()> {
+    // With any port the bind fails only where there is no such address family, or no loopback of it.
+    let has_v6 = || std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
+    let several = addrs.iter().any(SocketAddr::is_ipv4) && addrs.iter().any(SocketAddr::is_ipv6);
+    let only_v4 = several && !has_v6();
+    for &addr in addrs {
+        if only_v4 && addr.is_ipv6() {
+            tracing::warn!("not listening on {addr}: there is no IPv6 here");
+            continue;
+        }
+        listeners.push(Listener::bind(addr)?);
+    }
+    Ok(())
 }
 
 /// What each loop accepts on: a socket of its own for each address where that can be, else the first loop accepts for all.
@@ -232,9 +269,18 @@ enum Settings {
     SharedWithoutWebSocket,
 }
 
+/// The last handler for each path.
+fn without_replaced(planned: Vec<Planned>) -> Vec<Planned> {
+    let mut seen = HashSet::new();
+    let mut kept: Vec<_> =
+        planned.into_iter().rev().filter(|route| seen.insert(route.path.clone())).collect();
+    kept.reverse();
+    kept
+}
+
 fn plan_routes(planned: Vec<Planned>, shared: &Options) -> io::Result<Routes> {
     let mut routes = Routes::default();
-    for Planned { path, settings, handler } in planned {
+    for Planned { path, settings, handler } in without_replaced(planned) {
         let options = match settings {
             Settings::Own(options) => *options,
             Settings::Shared => shared.clone(),
@@ -246,7 +292,9 @@ fn plan_routes(planned: Vec<Planned>, shared: &Options) -> io::Result<Routes> {
                 let message = format!("no request has the path {path:?}: it does not begin with /");
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
             }
-            Some(path) => routes.add(&path, route),
+            Some(path) => routes.add(&path, route).map_err(|error| {
+                io::Error::new(io::ErrorKind::InvalidInput, format!("the route {path:?}: {error}"))
+            })?,
             None => routes.set_fallback(route),
         }
     }

@@ -18,8 +18,8 @@ pub(crate) struct ServerShared {
     pub(crate) limits: ServerLimits,
     pub(crate) counters: Counters,
     pub(crate) linger_places: LingerPlaces,
-    /// How many connections were opened: each has its number from here.
-    pub(crate) opened: AtomicU64,
+    /// How many requests were put to handlers: each connection has its number from here.
+    pub(crate) requests: AtomicU64,
     /// What compression may hold.
     pub(crate) compression: Arc<DeflateMemory>,
     /// What connections hold besides.

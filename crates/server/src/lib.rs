@@ -8,17 +8,17 @@
 //! impl Handler for Echo {
 //!     type State = ();
 //!
-//!     fn on_request(&self, request: &Incoming<'_, ()>) -> Decision<()> {
+//!     fn on_request(&self, request: &Incoming<'_>) -> Decision<()> {
 //!         request.accept(())
 //!     }
 //!
-//!     fn on_message(&self, socket: &mut Socket<'_, '_, ()>, message: Message<'_>) {
+//!     fn on_message(&self, socket: &mut Socket<'_>, _: &mut (), message: Message<'_>) {
 //!         let _ = socket.send(message); // refused only when the connection is closing
 //!     }
 //! }
 //!
 //! fn main() -> std::io::Result<()> {
-//!     Server::builder().route("/ws", Echo).listen("localhost:5000")?.build()?.run()
+//!     Server::builder().route("/ws", Echo).listen("localhost:5000").build()?.run()
 //! }
 //! ```
 //!
@@ -37,9 +37,9 @@ mod guard;
 mod memory;
 mod server;
 
-pub use api::decision::Decision;
+pub use api::decision::{Decision, Deferred};
 pub use api::handle::{Handle, HandleError, KeepOpen};
-pub use api::handler::{Deferred, Handler, Incoming};
+pub use api::handler::{Closed, Handler, Incoming};
 pub use api::options::{Options, ServerLimits};
 pub use api::socket::Socket;
 pub use builder::ServerBuilder;
@@ -59,4 +59,4 @@ pub use framewright::{
 };
 pub use memory::ledger::MemoryStats;
 pub use memory::limit::MemoryLimit;
-pub use server::{Server, ServerHandle, ServerStats};
+pub use server::{RunningServer, Server, ServerHandle, ServerStats};

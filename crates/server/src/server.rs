@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A WebSocket server.
+/// A WebSocket server that listens, and does not serve yet.
 ///
-/// It listens from when it is built; [`run`](Server::run) serves.
+/// [`run`](Server::run) serves on this thread, [`spawn`](Server::spawn) on another. Several servers can run in a process.
 pub struct Server {
     pub(crate) shared: Arc<ServerShared>,
     pub(crate) polls: Vec<Poll>,
@@ -75,6 +75,96 @@ impl Server {
     }
 }
 
+impl Server {
+    /// Serves on a thread of its own: for tests, and for a program that has other things to do.
+    ///
+    /// ```
+    /// use framewright_server::{Response, Server, StatusCode};
+    /// use std::time::Duration;
+    ///
+    /// let page = Response::text(StatusCode::OK, "hello\n");
+    /// let server = Server::builder().page("/", page).listen("127.0.0.1:0").build()?.spawn()?;
+    /// println!("listening on {}", server.local_addrs()[0]);
+    /// server.stop(Duration::from_secs(5))?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If a thread cannot be started.
+    pub fn spawn(self) -> io::Result<RunningServer> {
+        let (handle, addrs) = (self.handle(), self.addrs.clone());
+        let builder = thread::Builder::new().name("framewright-0".to_owned());
+        let thread = builder.spawn(move || self.run())?;
+        Ok(RunningServer { handle, addrs, thread: Some(thread) })
+    }
+}
+
+/// A server that runs on a thread of its own, from [`Server::spawn`].
+///
+/// Dropping it cuts all connections, and waits for its end. [`stop`](RunningServer::stop) ends it gracefully.
+#[derive(Debug)]
+pub struct RunningServer {
+    handle: ServerHandle,
+    addrs: Vec<ListenAddr>,
+    /// `None` once its end has been waited for.
+    thread: Option<thread::JoinHandle<io::Result<()>>>,
+}
+
+impl RunningServer {
+    /// Where it listens: see [`Server::local_addrs`].
+    #[must_use]
+    pub fn local_addrs(&self) -> &[ListenAddr] {
+        &self.addrs
+    }
+
+    /// A handle that stops it from elsewhere.
+    #[must_use]
+    pub fn handle(&self) -> &ServerHandle {
+        &self.handle
+    }
+
+    /// Stops it as [`ServerHandle::stop`] does, and waits for its end.
+    ///
+    /// # Errors
+    /// Those of [`Server::run`].
+    ///
+    /// # Panics
+    /// If it is called on one of its own event loops, which would wait for itself.
+    pub fn stop(self, grace: Duration) -> io::Result<()> {
+        self.handle.stop(grace);
+        self.wait()
+    }
+
+    /// Waits until it has ended: somebody else has to stop it.
+    ///
+    /// # Errors
+    /// Those of [`Server::run`].
+    ///
+    /// # Panics
+    /// If it is called on one of its own event loops, which would wait for itself.
+    pub fn wait(mut self) -> io::Result<()> {
+        assert!(!self.handle.is_here(), "an event loop cannot wait for its own end");
+        self.thread.take().map_or(Ok(()), join)
+    }
+}
+
+impl Drop for RunningServer {
+    fn drop(&mut self) {
+        let Some(thread) = self.thread.take() else { return };
+        self.handle.stop(Duration::ZERO);
+        // A callback that drops its own server must not wait for itself.
+        if !self.handle.is_here()
+            && let Err(error) = join(thread)
+        {
+            tracing::error!(%error, "a server that was dropped had failed");
+        }
+    }
+}
+
+fn join(thread: thread::JoinHandle<io::Result<()>>) -> io::Result<()> {
+    thread.join().unwrap_or_else(|_| Err(io::Error::other("an event loop panicked")))
+}
+
 /// Runs one loop; if it fails, connections may come to it that nobody accepts, and the others stop.
 fn run_loop(event_loop: EventLoop, handle: &ServerHandle) -> io::Result<()> {
     let _others = StopOnPanic(handle);
@@ -118,6 +208,11 @@ impl ServerHandle {
             // One that has ended has stopped.
             let _ = mailbox.post(Command::Stop(at));
         }
+    }
+
+    /// Whether this thread runs one of the server's event loops.
+    fn is_here(&self) -> bool {
+        self.mailboxes.iter().any(|mailbox| mailbox.is_here())
     }
 
     /// How many connections there are, in all phases.

@@ -28,15 +28,15 @@ struct Echo;
 impl Handler for Echo {
     type State = ();
 
-    fn on_request(&self, _: &Incoming<'_, ()>) -> Decision<()> {
+    fn on_request(&self, _: &Incoming<'_>) -> Decision<()> {
         Decision::accept_with(Accept::new(), ())
     }
 
-    fn on_message(&self, socket: &mut Socket<'_, '_, ()>, message: Message<'_>) {
+    fn on_message(&self, socket: &mut Socket<'_>, _: &mut (), message: Message<'_>) {
         socket.send(message).expect("there is room");
     }
 
-    fn on_chunk(&self, socket: &mut Socket<'_, '_, ()>, chunk: Chunk<'_>) {
+    fn on_chunk(&self, socket: &mut Socket<'_>, _: &mut (), chunk: Chunk<'_>) {
         socket.send_fragment(chunk.data, chunk.last).expect("there is room");
     }
 }

@@ -27,7 +27,6 @@ impl EchoServer {
             .options(Options { connection, compression, ..Options::default() })
             .route("/ws", Echo)
             .listen("127.0.0.1:0")
-            .expect("a free port")
             .build()
             .expect("a server");
         let [ListenAddr::Ip(addr)] = server.local_addrs() else { panic!("it listens on one address") };
@@ -56,15 +55,15 @@ struct Echo;
 impl Handler for Echo {
     type State = ();
 
-    fn on_request(&self, request: &Incoming<'_, ()>) -> Decision<()> {
+    fn on_request(&self, request: &Incoming<'_>) -> Decision<()> {
         request.accept(())
     }
 
-    fn on_message(&self, socket: &mut Socket<'_, '_, ()>, message: Message<'_>) {
+    fn on_message(&self, socket: &mut Socket<'_>, _: &mut (), message: Message<'_>) {
         let _ = socket.send(message);
     }
 
-    fn on_chunk(&self, socket: &mut Socket<'_, '_, ()>, chunk: Chunk<'_>) {
+    fn on_chunk(&self, socket: &mut Socket<'_>, _: &mut (), chunk: Chunk<'_>) {
         let _ = socket.send_fragment(chunk.data, chunk.last);
     }
 }

@@ -1,44 +1,139 @@
-//! What a handler decides on a request.
+//! What a handler decides on a request, at once or later.
 
-use framewright::handshake::{Accept, Response};
+use crate::event_loop::mailbox::{Command, Mailbox};
+use crate::event_loop::slab::Key;
+use crate::guard::lock;
+use framewright::handshake::{Accept, Refusal, Response};
 use std::any::Any;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex};
 
-/// What to do with a request.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Decision<S> {
-    /// Accept the opening handshake. The connection carries this state.
+/// What to do with a request: accept it, answer it, or decide later.
+#[must_use = "a decision is made by returning it from `on_request`, or with `Deferred::decide`"]
+pub struct Decision<S> {
+    kind: Kind<S>,
+}
+
+enum Kind<S> {
     Accept(Accept, S),
-    /// Answer with this: a page, or a refusal. The connection is closed afterwards.
     Respond(Response),
-    /// The decision will come through the [`Deferred`](crate::Deferred) that was taken.
-    Deferred,
+    Deferred(AwaitedDecision),
+}
+
+impl<S> fmt::Debug for Decision<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Accept(accept, _) => f.debug_tuple("Accept").field(accept).finish_non_exhaustive(),
+            Kind::Respond(response) => f.debug_tuple("Respond").field(response).finish(),
+            Kind::Deferred(_) => f.write_str("Deferred"),
+        }
+    }
 }
 
 impl<S> Decision<S> {
-    /// Accepts without subprotocol or fields of its own.
-    #[must_use]
-    pub fn accept(state: S) -> Decision<S> {
-        Decision::Accept(Accept::new(), state)
+    /// Accepts the opening handshake without a subprotocol or fields. The connection carries `state`.
+    pub fn accept(state: S) -> Self {
+        Decision::accept_with(Accept::new(), state)
     }
 
-    /// Accepts with a subprotocol or with fields.
-    #[must_use]
-    pub fn accept_with(accept: Accept, state: S) -> Decision<S> {
-        Decision::Accept(accept, state)
+    /// Accepts the opening handshake with a subprotocol or with fields. The connection carries `state`.
+    ///
+    /// An ordinary HTTP request cannot be accepted, nor a subprotocol that the client did not offer: such a request is answered
+    /// with 500.
+    pub fn accept_with(accept: Accept, state: S) -> Self {
+        Decision { kind: Kind::Accept(accept, state) }
     }
 
-    /// Answers with a response.
-    #[must_use]
-    pub fn respond(response: Response) -> Decision<S> {
-        Decision::Respond(response)
+    /// Answers with `response`, a page or a refusal, and closes the connection.
+    pub fn respond(response: Response) -> Self {
+        Decision { kind: Kind::Respond(response) }
+    }
+}
+
+impl<S: Send + 'static> Decision<S> {
+    /// Puts the decision off: return the `Decision` from the callback, and make it with the [`Deferred`] later, from any thread.
+    ///
+    /// Until it is made nothing is read from the peer. The deadline of the opening handshake
+    /// ([`ServerLimits::handshake_timeout`](crate::ServerLimits::handshake_timeout)) stands: when it passes the request is
+    /// answered with 503.
+    ///
+    /// ```
+    /// use framewright_server::{Decision, Handler, Incoming};
+    /// use std::thread;
+    ///
+    /// struct Members;
+    ///
+    /// impl Handler for Members {
+    ///     type State = String;
+    ///
+    ///     fn on_request(&self, request: &Incoming<'_>) -> Decision<String> {
+    ///         let token = request.query().unwrap_or_default().to_owned();
+    ///         let (decision, deferred) = Decision::defer();
+    ///         thread::spawn(move || deferred.decide(Decision::accept(format!("member {token}"))));
+    ///         decision
+    ///     }
+    /// }
+    /// ```
+    pub fn defer() -> (Self, Deferred<S>) {
+        let deferral = Arc::new(Deferral { step: Mutex::new(Step::Returning) });
+        let deferred = Deferred { deferral: Arc::clone(&deferral), decided: false, _state: PhantomData };
+        (Decision { kind: Kind::Deferred(AwaitedDecision(deferral)) }, deferred)
+    }
+
+    pub(crate) fn erase(self) -> ErasedDecision {
+        match self.kind {
+            Kind::Accept(accept, state) => ErasedDecision::Accept(accept, Box::new(state)),
+            Kind::Respond(response) => ErasedDecision::Respond(response),
+            Kind::Deferred(awaited) => ErasedDecision::Deferred(awaited),
+        }
     }
 }
 
 impl<S> From<Response> for Decision<S> {
-    fn from(response: Response) -> Decision<S> {
-        Decision::Respond(response)
+    fn from(response: Response) -> Self {
+        Decision::respond(response)
+    }
+}
+
+/// A decision to be made, from any thread. Dropping it without one answers the request with 500.
+///
+/// From [`Decision::defer`].
+pub struct Deferred<S: Send + 'static> {
+    deferral: Arc<Deferral>,
+    decided: bool,
+    _state: PhantomData<fn(S)>,
+}
+
+impl<S: Send + 'static> fmt::Debug for Deferred<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deferred").field("waiting", &self.is_waiting()).finish_non_exhaustive()
+    }
+}
+
+impl<S: Send + 'static> Deferred<S> {
+    /// Whether the request still waited for the decision a moment ago: false once the peer has left, the deadline has passed, or
+    /// the callback has returned another decision.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        !matches!(*lock(&self.deferral.step), Step::Over)
+    }
+
+    /// Makes the decision. If the request no longer waits for one, the decision is dropped, and its state with it. A decision
+    /// that is made before the loop has seen the deadline pass counts, however late the loop hears of it.
+    ///
+    /// A decision that is itself put off puts this one off further.
+    pub fn decide(mut self, decision: Decision<S>) {
+        self.decided = true;
+        self.deferral.decide(decision.erase());
+    }
+}
+
+impl<S: Send + 'static> Drop for Deferred<S> {
+    fn drop(&mut self) {
+        if !self.decided {
+            self.deferral.decide(ErasedDecision::Respond(Refusal::Internal.to_response()));
+        }
     }
 }
 
@@ -46,51 +141,73 @@ impl<S> From<Response> for Decision<S> {
 pub(crate) enum ErasedDecision {
     Accept(Accept, Box<dyn Any + Send>),
     Respond(Response),
-    Deferred,
+    Deferred(AwaitedDecision),
 }
 
-impl<S: Send + 'static> Decision<S> {
-    pub(crate) fn erase(self) -> ErasedDecision {
-        match self {
-            Decision::Accept(accept, state) => ErasedDecision::Accept(accept, Box::new(state)),
-            Decision::Respond(response) => ErasedDecision::Respond(response),
-            Decision::Deferred => ErasedDecision::Deferred,
+/// The request's side of a decision that was put off. When it is dropped, the request waits no longer.
+pub(crate) struct AwaitedDecision(Arc<Deferral>);
+
+/// What both sides of a decision share that was put off.
+struct Deferral {
+    step: Mutex<Step>,
+}
+
+/// How far a decision is that was put off.
+enum Step {
+    /// The callback has not returned yet.
+    Returning,
+    /// The decision was made before the callback returned.
+    Decided(ErasedDecision),
+    /// The connection with this key waits in the loop of this mailbox.
+    Waiting(Key, Arc<Mailbox>),
+    /// Nobody waits, or the decision is on its way.
+    Over,
+}
+
+impl Deferral {
+    fn decide(&self, decision: ErasedDecision) {
+        let mut step = lock(&self.step);
+        match std::mem::replace(&mut *step, Step::Over) {
+            Step::Returning => *step = Step::Decided(decision),
+            Step::Waiting(key, mailbox) => {
+                drop(step);
+                // Once the loop has ended nobody waits.
+                let _ = mailbox.post(Command::Decide(key, decision));
+            }
+            // What the application dropped with it may be slow to drop: not under the lock.
+            Step::Decided(_) | Step::Over => drop(step),
         }
     }
 }
 
-/// What the loop and whoever decides both know of a decision that was put off.
-#[derive(Debug)]
-pub(crate) struct Awaited(AtomicU8);
-
-/// It is waited for.
-const WAITING: u8 = 0;
-/// It is made, and on its way to the loop: no deadline counts any more.
-const MADE: u8 = 1;
-/// The request has been answered otherwise, or the peer has left.
-const OVER: u8 = 2;
-
-// Only which of them comes first matters. What is decided travels through the loop's mailbox.
-impl Awaited {
-    pub(crate) fn new() -> Awaited {
-        Awaited(AtomicU8::new(WAITING))
+impl AwaitedDecision {
+    /// The connection with this key waits from now on. Returns the decision if it was made already.
+    pub(crate) fn wait(&self, key: Key, mailbox: &Arc<Mailbox>) -> Option<ErasedDecision> {
+        let mut step = lock(&self.0.step);
+        match std::mem::replace(&mut *step, Step::Over) {
+            Step::Decided(decision) => Some(decision),
+            Step::Returning => {
+                *step = Step::Waiting(key, Arc::clone(mailbox));
+                None
+            }
+            Step::Waiting(..) | Step::Over => unreachable!("a decision is returned once"),
+        }
     }
+}
 
-    pub(crate) fn is_waiting(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == WAITING
-    }
-
-    /// The decision is made. To be said before it is sent to the loop.
-    pub(crate) fn note_made(&self) {
-        self.end_as(MADE);
-    }
-
-    /// The loop waits no longer. Returns false if the decision is made already: then it comes.
+impl AwaitedDecision {
+    /// The request waits no longer. Returns false if the decision is made already: then it comes, however late.
     pub(crate) fn give_up(&self) -> bool {
-        self.end_as(OVER)
+        !matches!(self.end(), Step::Over)
     }
 
-    fn end_as(&self, state: u8) -> bool {
-        self.0.compare_exchange(WAITING, state, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    fn end(&self) -> Step {
+        std::mem::replace(&mut *lock(&self.0.step), Step::Over)
+    }
+}
+
+impl Drop for AwaitedDecision {
+    fn drop(&mut self) {
+        self.end();
     }
 }

@@ -5,10 +5,9 @@
 
 use crate::api::decision::ErasedDecision;
 use crate::api::handle::Left;
-use crate::api::handler::{DeferralSlot, Handler, Incoming};
+use crate::api::handler::{Closed, Handler, Incoming};
 use crate::api::socket::{OwnParts, Socket};
-use crate::event_loop::stream::{PeerAddr, Stream};
-use framewright::handshake::Request;
+use crate::event_loop::stream::Stream;
 use framewright::{Connection, Event, Message, State};
 use framewright_driver::{Application, Current, Lent, Next, Ready, Turn};
 use std::any::Any;
@@ -16,13 +15,7 @@ use std::time::Instant;
 
 /// A [`Handler`] without its type.
 pub(crate) trait ErasedHandler: Send + Sync {
-    fn on_request(
-        &self,
-        request: Request<'_>,
-        peer: Option<PeerAddr>,
-        websocket: bool,
-        deferral: &DeferralSlot,
-    ) -> ErasedDecision;
+    fn on_request(&self, request: &Incoming<'_>) -> ErasedDecision;
 
     /// The turn of an open connection. `first`: it is to be told that it is open.
     fn turn(
@@ -50,14 +43,8 @@ pub(crate) struct OpenParts<'a> {
 }
 
 impl<H: Handler> ErasedHandler for H {
-    fn on_request(
-        &self,
-        request: Request<'_>,
-        peer: Option<PeerAddr>,
-        websocket: bool,
-        deferral: &DeferralSlot,
-    ) -> ErasedDecision {
-        self.on_request(&Incoming::new(request, peer, websocket, deferral)).erase()
+    fn on_request(&self, request: &Incoming<'_>) -> ErasedDecision {
+        self.on_request(request).erase()
     }
 
     fn turn(
@@ -105,7 +92,7 @@ impl<H: Handler> Application<Stream> for Callbacks<'_, H> {
     #[inline]
     fn on_turn(&mut self, current: &mut Current<'_, Stream>) {
         if std::mem::take(&mut self.first) {
-            self.handler.on_open(&mut Socket::new(current, &self.own, self.state));
+            self.handler.on_open(&mut Socket::new(current, &self.own), self.state);
         }
         // Before anything is handed over, so that what is handed over finds room for an answer.
         self.own.catch_up(current.connection, current.now);
@@ -113,26 +100,26 @@ impl<H: Handler> Application<Stream> for Callbacks<'_, H> {
 
     #[inline]
     fn on_message(&mut self, current: &mut Current<'_, Stream>, message: Message<'_>) {
-        self.handler.on_message(&mut Socket::new(current, &self.own, self.state), message);
+        self.handler.on_message(&mut Socket::new(current, &self.own), self.state, message);
         self.own.catch_up(current.connection, current.now);
     }
 
     fn on_event(&mut self, current: &mut Current<'_, Stream>, event: Event<'_>) {
         match event {
             Event::Message(message) => {
-                self.handler.on_message(&mut Socket::new(current, &self.own, self.state), message);
+                self.handler.on_message(&mut Socket::new(current, &self.own), self.state, message);
             }
             Event::Chunk(chunk) => {
-                self.handler.on_chunk(&mut Socket::new(current, &self.own, self.state), chunk);
+                self.handler.on_chunk(&mut Socket::new(current, &self.own), self.state, chunk);
             }
             Event::Ping(data) => {
-                self.handler.on_ping(&mut Socket::new(current, &self.own, self.state), data);
+                self.handler.on_ping(&mut Socket::new(current, &self.own), self.state, data);
             }
             Event::Pong(data) => {
-                self.handler.on_pong(&mut Socket::new(current, &self.own, self.state), data);
+                self.handler.on_pong(&mut Socket::new(current, &self.own), self.state, data);
             }
             Event::Writable => {
-                self.handler.on_writable(&mut Socket::new(current, &self.own, self.state));
+                self.handler.on_writable(&mut Socket::new(current, &self.own), self.state);
             }
             Event::Closed(closure) => {
                 self.own.close_handles(current.connection);
@@ -142,7 +129,8 @@ impl<H: Handler> Application<Stream> for Callbacks<'_, H> {
                     cause = ?closure.cause,
                     "closed"
                 );
-                self.handler.on_close(self.state, &closure);
+                let closed = Closed::new(current.connection, current.transport, &closure, self.own.id);
+                self.handler.on_close(&closed, self.state);
             }
             // The answer is queued, and `Closed` follows.
             _ => {}

@@ -1,19 +1,21 @@
 //! What an application implements, and what it is given.
 
-use crate::api::decision::{Awaited, Decision, ErasedDecision};
+use crate::api::decision::Decision;
+use crate::api::route::Params;
 use crate::api::socket::Socket;
-use crate::event_loop::mailbox::{Command, Mailbox};
-use crate::event_loop::slab::Key;
-use crate::event_loop::stream::PeerAddr;
+use crate::event_loop::stream::{PeerAddr, Stream};
+use cookie::Cookie;
 use framewright::handshake::{Refusal, Request, Response};
-use framewright::{Chunk, Closure, Message};
+use framewright::{Chunk, Closure, Connection, Message, Stats};
+use percent_encoding::percent_decode_str;
+use std::borrow::Cow;
 use std::fmt;
-use std::marker::PhantomData;
 use std::ops::Deref;
-use std::sync::{Arc, OnceLock};
 
-/// The application behind a route. One value serves all connections, on all event loops; what belongs to one connection is
-/// its [`State`](Handler::State).
+/// The application behind a route.
+///
+/// One value serves all connections of the route, on all event loops. What belongs to one connection is its
+/// [`State`](Handler::State), which each callback gets beside the [`Socket`].
 ///
 /// All callbacks run on the connection's event loop and must not block it; nothing in the API that they are given blocks.
 /// Work that takes long goes to another thread, which sends through a [`Handle`](crate::Handle). A callback that returns does
@@ -25,57 +27,58 @@ pub trait Handler: Send + Sync + 'static {
     /// A request has arrived: an opening handshake ([`Incoming::is_websocket`]) or an ordinary HTTP request.
     ///
     /// An opening handshake has been checked (RFC 6455, section 4.2.1), its `Origin` too. Answer with
-    /// [`Decision::accept`], [`Decision::respond`], or take a [`Deferred`] with [`Incoming::defer`] and decide later.
-    fn on_request(&self, request: &Incoming<'_, Self::State>) -> Decision<Self::State>;
+    /// [`Incoming::accept`], [`Decision::accept`] or [`Decision::respond`], or decide later with [`Decision::defer`].
+    fn on_request(&self, request: &Incoming<'_>) -> Decision<Self::State>;
 
     /// The connection is open.
-    fn on_open(&self, socket: &mut Socket<'_, '_, Self::State>) {
-        let _ = socket;
+    fn on_open(&self, socket: &mut Socket<'_>, state: &mut Self::State) {
+        let _ = (socket, state);
     }
 
     /// A whole message has arrived.
-    fn on_message(&self, socket: &mut Socket<'_, '_, Self::State>, message: Message<'_>) {
-        let _ = (socket, message);
+    fn on_message(&self, socket: &mut Socket<'_>, state: &mut Self::State, message: Message<'_>) {
+        let _ = (socket, state, message);
     }
 
     /// A piece of a message has arrived, on a route with [`Delivery::Chunks`](framewright::Delivery::Chunks).
-    fn on_chunk(&self, socket: &mut Socket<'_, '_, Self::State>, chunk: Chunk<'_>) {
-        let _ = (socket, chunk);
+    fn on_chunk(&self, socket: &mut Socket<'_>, state: &mut Self::State, chunk: Chunk<'_>) {
+        let _ = (socket, state, chunk);
     }
 
     /// A Ping has arrived; its Pong is queued already, unless the connection is closing.
-    fn on_ping(&self, socket: &mut Socket<'_, '_, Self::State>, data: &[u8]) {
-        let _ = (socket, data);
+    fn on_ping(&self, socket: &mut Socket<'_>, state: &mut Self::State, data: &[u8]) {
+        let _ = (socket, state, data);
     }
 
     /// A Pong has arrived, asked for or not.
-    fn on_pong(&self, socket: &mut Socket<'_, '_, Self::State>, data: &[u8]) {
-        let _ = (socket, data);
+    fn on_pong(&self, socket: &mut Socket<'_>, state: &mut Self::State, data: &[u8]) {
+        let _ = (socket, state, data);
     }
 
-    /// What waited to be sent fell to the low-water mark after it had reached the high-water mark.
-    fn on_writable(&self, socket: &mut Socket<'_, '_, Self::State>) {
-        let _ = socket;
+    /// The bytes queued for the peer fell to the low-water mark after they had reached the high-water mark.
+    fn on_writable(&self, socket: &mut Socket<'_>, state: &mut Self::State) {
+        let _ = (socket, state);
     }
 
-    /// The connection has ended: called exactly once for each that was opened, however it ended, and last.
-    fn on_close(&self, state: &mut Self::State, closure: &Closure) {
-        let _ = (state, closure);
+    /// The connection has ended. Called last, and exactly once for each connection that was opened, however it ended.
+    fn on_close(&self, closed: &Closed<'_>, state: &mut Self::State) {
+        let _ = (closed, state);
     }
 }
 
 /// A request, and where it came from. Dereferences to the [`Request`]: method, path, query, fields, subprotocols.
-pub struct Incoming<'a, S> {
+pub struct Incoming<'a> {
     request: Request<'a>,
+    params: Params<'a>,
+    id: u64,
     peer: Option<PeerAddr>,
     websocket: bool,
-    deferral: &'a DeferralSlot,
-    _state: PhantomData<fn(S)>,
 }
 
-impl<S> fmt::Debug for Incoming<'_, S> {
+impl fmt::Debug for Incoming<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Incoming")
+            .field("id", &self.id)
             .field("request", &self.request)
             .field("peer", &self.peer)
             .field("websocket", &self.websocket)
@@ -83,7 +86,7 @@ impl<S> fmt::Debug for Incoming<'_, S> {
     }
 }
 
-impl<'a, S> Deref for Incoming<'a, S> {
+impl<'a> Deref for Incoming<'a> {
     type Target = Request<'a>;
 
     fn deref(&self) -> &Request<'a> {
@@ -91,14 +94,21 @@ impl<'a, S> Deref for Incoming<'a, S> {
     }
 }
 
-impl<'a, S: Send + 'static> Incoming<'a, S> {
+impl<'a> Incoming<'a> {
     pub(crate) fn new(
         request: Request<'a>,
+        params: Params<'a>,
+        id: u64,
         peer: Option<PeerAddr>,
         websocket: bool,
-        deferral: &'a DeferralSlot,
-    ) -> Incoming<'a, S> {
-        Incoming { request, peer, websocket, deferral, _state: PhantomData }
+    ) -> Self {
+        Incoming { request, params, id, peer, websocket }
+    }
+
+    /// The number of the connection: see [`Socket::id`].
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
     /// Whether this is a correct opening handshake, which may be accepted.
@@ -113,10 +123,50 @@ impl<'a, S: Send + 'static> Incoming<'a, S> {
         self.peer
     }
 
-    /// The decision of a route that accepts whoever may connect: accepts an opening handshake, and answers an ordinary request
-    /// with [`not_a_websocket_request`](Incoming::not_a_websocket_request).
+    /// The part of the path that the route's pattern calls `name`, percent-decoded; `None` if the pattern has no such part.
+    ///
+    /// What is not UTF-8 after decoding is replaced by U+FFFD. [`path`](Request::path) has the path as it was sent.
     #[must_use]
-    pub fn accept(&self, state: S) -> Decision<S> {
+    pub fn param(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.params.get(name).map(|value| percent_decode_str(value).decode_utf8_lossy())
+    }
+
+    /// The names and values of the query, decoded as HTML forms encode them, in their order. Empty without a query.
+    ///
+    /// ```text
+    /// /ws?room=a%20b&quiet    ("room", "a b"), ("quiet", "")
+    /// ```
+    #[doc(alias = "query string")]
+    pub fn query_pairs(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> + use<'a> {
+        form_urlencoded::parse(self.request.query().unwrap_or_default().as_bytes())
+    }
+
+    /// The first value of the query called `name`, decoded; `None` if there is none.
+    #[must_use]
+    pub fn query_value(&self, name: &str) -> Option<Cow<'a, str>> {
+        self.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    /// The names and values of all cookies, percent-decoded, in their order (RFC 6265, section 4.2.1).
+    ///
+    /// What is no cookie, or not UTF-8, is left out.
+    pub fn cookies(&self) -> impl Iterator<Item = (String, String)> + use<'a> {
+        let lists = self.request.field_all("Cookie").filter_map(|list| std::str::from_utf8(list).ok());
+        lists.flat_map(Cookie::split_parse_encoded).filter_map(Result::ok).map(|cookie| {
+            let (name, value) = cookie.name_value();
+            (name.to_owned(), value.to_owned())
+        })
+    }
+
+    /// The first cookie called `name`, percent-decoded; `None` if there is none.
+    #[must_use]
+    pub fn cookie(&self, name: &str) -> Option<String> {
+        self.cookies().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    /// The decision of a route that serves everybody: accepts an opening handshake, and answers an ordinary request with
+    /// [`not_a_websocket_request`](Incoming::not_a_websocket_request).
+    pub fn accept<S>(&self, state: S) -> Decision<S> {
         if self.websocket { Decision::accept(state) } else { self.not_a_websocket_request().into() }
     }
 
@@ -131,77 +181,54 @@ impl<'a, S: Send + 'static> Incoming<'a, S> {
         };
         refusal.to_response()
     }
-
-    /// Puts the decision off: returns what the decision is to be made with, from any thread. Return
-    /// [`Decision::Deferred`] then. Until it is made nothing is read from the peer; the handshake's deadline stands, and is
-    /// answered with 503 when it passes.
-    ///
-    /// # Panics
-    /// If it is called twice for a request: there is one decision.
-    #[must_use = "dropping it answers the request with 500"]
-    pub fn defer(&self) -> Deferred<S> {
-        let awaited = Arc::new(Awaited::new());
-        let first = self.deferral.awaited.set(Arc::clone(&awaited)).is_ok();
-        assert!(first, "the decision on a request was put off twice");
-        Deferred {
-            key: self.deferral.key,
-            mailbox: Arc::clone(&self.deferral.mailbox),
-            awaited,
-            decided: false,
-            _state: PhantomData,
-        }
-    }
 }
 
-/// A decision to be made, from any thread. Dropped without one it answers 500.
-pub struct Deferred<S: Send + 'static> {
-    key: Key,
-    mailbox: Arc<Mailbox>,
-    awaited: Arc<Awaited>,
-    decided: bool,
-    _state: PhantomData<fn(S)>,
+/// A connection that has ended, and how.
+pub struct Closed<'a> {
+    connection: &'a Connection,
+    stream: &'a Stream,
+    closure: &'a Closure,
+    id: u64,
 }
 
-impl<S: Send + 'static> fmt::Debug for Deferred<S> {
+impl fmt::Debug for Closed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Deferred").field("waiting", &self.is_waiting()).finish_non_exhaustive()
+        f.debug_struct("Closed").field("id", &self.id).field("closure", &self.closure).finish_non_exhaustive()
     }
 }
 
-impl<S: Send + 'static> Deferred<S> {
-    /// Whether somebody waited for the decision a moment ago: false once the peer has left or the deadline has passed.
+impl<'a> Closed<'a> {
+    pub(crate) fn new(connection: &'a Connection, stream: &'a Stream, closure: &'a Closure, id: u64) -> Self {
+        Closed { connection, stream, closure, id }
+    }
+
+    /// How the connection ended: cleanly or not, with which code, and why.
     #[must_use]
-    pub fn is_waiting(&self) -> bool {
-        self.awaited.is_waiting()
+    pub fn closure(&self) -> &'a Closure {
+        self.closure
     }
 
-    /// Makes the decision. If nobody waits for it any more it is dropped, the state with it. One that is made before the loop has
-    /// seen the deadline pass counts, however late the loop hears of it.
-    /// [`Decision::Deferred`] counts as none, and answers 500.
-    pub fn decide(mut self, decision: Decision<S>) {
-        self.decided = true;
-        self.post(decision.erase());
+    /// The number of the connection: see [`Socket::id`].
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
-    fn post(&self, decision: ErasedDecision) {
-        self.awaited.note_made();
-        // Once the loop has ended nobody waits.
-        let _ = self.mailbox.post(Command::Decide(self.key, decision));
+    /// Where the peer is; `None` if its end was a reset, after which the system no longer knows.
+    #[must_use]
+    pub fn peer_addr(&self) -> Option<PeerAddr> {
+        self.stream.peer_addr()
     }
-}
 
-impl<S: Send + 'static> Drop for Deferred<S> {
-    fn drop(&mut self) {
-        if !self.decided {
-            self.post(ErasedDecision::Respond(Refusal::Internal.to_response()));
-        }
+    /// The negotiated subprotocol, if any.
+    #[must_use]
+    pub fn subprotocol(&self) -> Option<&'a str> {
+        self.connection.subprotocol()
     }
-}
 
-/// The place of a request in its loop, for a decision that comes later.
-pub(crate) struct DeferralSlot {
-    pub(crate) key: Key,
-    pub(crate) mailbox: Arc<Mailbox>,
-    /// Set when a `Deferred` is taken.
-    pub(crate) awaited: OnceLock<Arc<Awaited>>,
+    /// What the connection sent and received.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.connection.stats()
+    }
 }

@@ -6,7 +6,6 @@ use crate::api::handler::{Handler, Incoming};
 use crate::api::options::Options;
 use framewright::Config;
 use framewright::handshake::{Refusal, Response};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A handler with its settings.
@@ -36,18 +35,28 @@ impl Route {
 /// The most routes that a server can have, the fallback among them.
 pub(crate) const MAX_ROUTES: usize = 1 << 16;
 
-/// All routes of a server. Paths are compared as they stand in the request, without decoding.
+/// All routes of a server.
 #[derive(Default)]
 pub(crate) struct Routes {
     all: Vec<Arc<Route>>,
-    exact: HashMap<Box<str>, RouteId>,
+    paths: matchit::Router<RouteId>,
     fallback: Option<RouteId>,
 }
 
+/// A route for a path, and what its pattern found there.
+pub(crate) struct Found<'a> {
+    pub(crate) route: &'a Arc<Route>,
+    pub(crate) params: Params<'a>,
+}
+
+/// The parts of a path that a pattern names, as they stand in the request.
+pub(crate) type Params<'a> = matchit::Params<'a, 'a>;
+
 impl Routes {
-    pub(crate) fn add(&mut self, path: &str, route: Route) {
+    /// Adds a route; the path must be another one than those before.
+    pub(crate) fn add(&mut self, path: &str, route: Route) -> Result<(), matchit::InsertError> {
         let id = self.push(route);
-        self.exact.insert(path.into(), id);
+        self.paths.insert(path, id)
     }
 
     pub(crate) fn set_fallback(&mut self, route: Route) {
@@ -61,8 +70,11 @@ impl Routes {
         id
     }
 
-    pub(crate) fn find(&self, path: &str) -> Option<&Arc<Route>> {
-        self.exact.get(path).copied().or(self.fallback).map(|id| self.get(id))
+    pub(crate) fn find<'a>(&'a self, path: &'a str) -> Option<Found<'a>> {
+        match self.paths.at(path) {
+            Ok(found) => Some(Found { route: self.get(*found.value), params: found.params }),
+            Err(_) => Some(Found { route: self.get(self.fallback?), params: Params::default() }),
+        }
     }
 
     #[inline]
@@ -81,7 +93,7 @@ pub(crate) struct Page(pub(crate) Response);
 impl Handler for Page {
     type State = ();
 
-    fn on_request(&self, request: &Incoming<'_, ()>) -> Decision<()> {
+    fn on_request(&self, request: &Incoming<'_>) -> Decision<()> {
         match request.method() {
             "GET" | "HEAD" => Decision::respond(self.0.clone()),
             _ => Decision::respond(Refusal::MethodNotAllowed { allow: "GET, HEAD" }.to_response()),

@@ -16,7 +16,7 @@ use std::time::Instant;
 /// one contiguous write is cheaper than a vectored one.
 pub(crate) const WRITE_THROUGH: usize = 16 << 10;
 
-/// The connection that a callback is called for, with its state. Nothing here blocks.
+/// The connection that a callback is called for. Nothing here blocks.
 ///
 /// What is sent is collected and written when all that has arrived is handled. Sending is refused, and nothing queued, when
 /// [`Config::high_water`] octets wait, or when the connection is closing.
@@ -26,13 +26,12 @@ pub(crate) const WRITE_THROUGH: usize = 16 << 10;
 /// is room; [`close`](Socket::close) takes its place behind it; [`fail`](Socket::fail) and [`abort`](Socket::abort) do not wait.
 /// While a message is being sent in fragments, a handle's messages wait for its end, and fragments, Pings and a Close frame go
 /// past them.
-pub struct Socket<'a, 'b, S> {
-    current: &'a mut Current<'b, Stream>,
+pub struct Socket<'a> {
+    current: Current<'a, Stream>,
     own: &'a OwnParts<'a>,
-    state: &'a mut S,
 }
 
-impl<S> fmt::Debug for Socket<'_, '_, S> {
+impl fmt::Debug for Socket<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Socket").field("id", &self.id()).finish_non_exhaustive()
     }
@@ -73,19 +72,10 @@ impl OwnParts<'_> {
     }
 }
 
-impl<'a, 'b, S> Socket<'a, 'b, S> {
+impl<'a> Socket<'a> {
     #[inline]
-    pub(crate) fn new(
-        current: &'a mut Current<'b, Stream>,
-        own: &'a OwnParts<'a>,
-        state: &'a mut S,
-    ) -> Socket<'a, 'b, S> {
-        Socket { current, own, state }
-    }
-
-    /// What this connection carries.
-    pub fn state(&mut self) -> &mut S {
-        self.state
+    pub(crate) fn new(current: &'a mut Current<'_, Stream>, own: &'a OwnParts<'a>) -> Self {
+        Socket { current: current.reborrow(), own }
     }
 
     /// Sends a message.

@@ -15,12 +15,11 @@ use framewright_driver::{Lent, Lingering, Next, Ready, Turn};
 use std::any::Any;
 use std::cell::OnceCell;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 pub(crate) struct Open {
     turn: Turn,
-    /// See [`Socket::id`](crate::Socket::id); 0 before it is opened.
+    /// See [`Socket::id`](crate::Socket::id).
     id: u64,
     state: Box<dyn Any + Send>,
     /// What handles share; made with the first of them.
@@ -35,12 +34,14 @@ pub(crate) struct SlotParts<'a> {
     pub(crate) route: RouteId,
     /// A handle has queued something.
     pub(crate) attend: &'a mut bool,
+    /// The handler has been told that the connection is open.
+    pub(crate) told: &'a mut bool,
 }
 
 impl Open {
     /// A connection whose 101 has been sent. `early` arrived behind the request's head.
-    pub(crate) fn new(connection: Connection, state: Box<dyn Any + Send>, early: &[u8]) -> Open {
-        Open { turn: Turn::new(connection, early), id: 0, state, remote: OnceCell::new() }
+    pub(crate) fn new(connection: Connection, id: u64, state: Box<dyn Any + Send>, early: &[u8]) -> Open {
+        Open { turn: Turn::new(connection, early), id, state, remote: OnceCell::new() }
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
@@ -89,9 +90,8 @@ impl Open {
 
     /// Does all there is to do.
     pub(crate) fn turn(&mut self, mut slot: SlotParts<'_>, context: &mut LoopContext) -> Next {
-        let first = self.id == 0;
+        let first = !std::mem::replace(slot.told, true);
         if first {
-            self.id = context.server.opened.fetch_add(1, Ordering::Relaxed) + 1;
             tracing::debug!(connection = self.id, peer = ?slot.stream.peer_addr(), "open");
         }
         let turn = || {
@@ -147,7 +147,7 @@ impl Open {
         if let Some(remote) = self.remote.get() {
             remote.close();
         }
-        if self.id == 0 {
+        if !*slot.told {
             return;
         }
         self.turn.connection.abort(context.now);

@@ -1,11 +1,11 @@
 //! A connection before it is one: reads a request, finds its route, asks the handler, and writes the answer.
 
-use crate::api::decision::{Awaited, ErasedDecision};
-use crate::api::handler::DeferralSlot;
-use crate::api::route::{Route, RouteId};
+use crate::api::decision::{AwaitedDecision, ErasedDecision};
+use crate::api::handler::Incoming;
+use crate::api::route::{Found, Route, RouteId};
 use crate::compression;
 use crate::connection::open::Open;
-use crate::context::{LoopContext, ServerShared};
+use crate::context::LoopContext;
 use crate::event_loop::slab::Key;
 use crate::event_loop::stream::{PeerAddr, Stream};
 use crate::guard::guarded;
@@ -16,7 +16,8 @@ use framewright::handshake::{HeadLimits, Negotiated, Refusal, Request, Response,
 use framewright_driver::{Io, Lingering, Ready, Rest, Transport as _};
 use std::any::Any;
 use std::io::IoSlice;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 /// By how much the room for a head grows that comes in pieces.
@@ -32,6 +33,8 @@ pub(crate) struct Opening {
     len: usize,
     head_limit: usize,
     peer: Option<PeerAddr>,
+    /// See [`Socket::id`](crate::Socket::id); 0 before a handler is asked.
+    id: u64,
     /// For the whole of it: the request, the decision, the answer. An answer that is long has it anew whenever the peer takes
     /// something.
     deadline: Option<Instant>,
@@ -62,9 +65,9 @@ pub(crate) enum OpeningNext {
 enum OpeningStep {
     Reading,
     /// The handler has put its decision off.
-    Waiting(AwaitedDecision),
+    Waiting(PendingRequest),
     /// A decision has come.
-    Decided(Option<ErasedDecision>, AwaitedDecision),
+    Decided(Option<ErasedDecision>, Arc<PutRequest>),
     Answering(OutgoingAnswer),
 }
 
@@ -76,9 +79,9 @@ struct PutRequest {
 }
 
 /// A request whose decision comes later.
-struct AwaitedDecision {
+struct PendingRequest {
     asked: Arc<PutRequest>,
-    awaited: Arc<Awaited>,
+    awaited: AwaitedDecision,
 }
 
 struct OutgoingAnswer {
@@ -90,6 +93,7 @@ struct OutgoingAnswer {
 
 /// What the connection is made of, once the 101 has been sent.
 pub(crate) struct Opens {
+    id: u64,
     negotiated: Negotiated,
     route: Arc<Route>,
     state: Box<dyn Any + Send>,
@@ -97,12 +101,6 @@ pub(crate) struct Opens {
     early: Vec<u8>,
     /// What was reserved for context takeover.
     reservation: Option<Reservation>,
-}
-
-impl Drop for AwaitedDecision {
-    fn drop(&mut self) {
-        self.awaited.give_up();
-    }
 }
 
 impl Opening {
@@ -118,6 +116,7 @@ impl Opening {
             len: 0,
             head_limit: limits.head,
             peer,
+            id: 0,
             deadline: now.checked_add(timeout),
             timeout,
             head_only: false,
@@ -168,7 +167,9 @@ impl Opening {
     /// A decision that was put off has come. It is carried out in the next turn.
     pub(crate) fn decide(&mut self, decision: ErasedDecision) {
         match std::mem::replace(&mut self.step, OpeningStep::Reading) {
-            OpeningStep::Waiting(waiting) => self.step = OpeningStep::Decided(Some(decision), waiting),
+            OpeningStep::Waiting(pending) => {
+                self.step = OpeningStep::Decided(Some(decision), pending.asked);
+            }
             // Not what it was made for: the request has been answered otherwise.
             step => self.step = step,
         }
@@ -186,11 +187,15 @@ impl Opening {
         // An answer has one more write, since a kernel announces room late.
         let was_answering = matches!(self.step, OpeningStep::Answering(_));
         let was_reading = matches!(self.step, OpeningStep::Reading);
-        if let OpeningStep::Decided(decision, waiting) = &mut self.step {
-            let decision = decision.take().unwrap_or(ErasedDecision::Deferred);
-            let asked = Arc::clone(&waiting.asked);
+        if let OpeningStep::Decided(decision, asked) = &mut self.step
+            && let Some(decision) = decision.take()
+        {
+            let asked = Arc::clone(asked);
             let head = std::mem::take(&mut self.head);
-            self.carry_out(decision, &head[..self.len], &asked, &context.server);
+            self.carry_out(decision, &head[..self.len], asked, key, context);
+            if matches!(self.step, OpeningStep::Waiting(_)) {
+                self.head = head;
+            }
         }
         while matches!(self.step, OpeningStep::Reading) && ready.read {
             if let Some(next) = self.read(stream, key, ready, context) {
@@ -297,51 +302,54 @@ impl Opening {
         self.head_only = request.method() == "HEAD";
         let come = (octets.len() - head_len) as u64;
         self.content = request.content_length().unwrap_or(0).saturating_sub(come);
-        let asked = match find(&request, context) {
-            Ok((route, upgrade)) => PutRequest { route, upgrade, head_len },
+        let context = &*context;
+        let (params, asked) = match find(&request, context) {
+            Ok((found, upgrade)) => {
+                (found.params, PutRequest { route: Arc::clone(found.route), upgrade, head_len })
+            }
             Err(refusal) => {
                 tracing::debug!(path = ?request.path(), %refusal, "refused");
                 return self.answer(&refusal.to_response());
             }
         };
-        let deferral = DeferralSlot { key, mailbox: Arc::clone(&context.mailbox), awaited: OnceLock::new() };
-        let peer = self.peer;
-        let ask = || asked.route.handler.on_request(request, peer, asked.upgrade.is_some(), &deferral);
+        self.id = context.server.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        let incoming = Incoming::new(request, params, self.id, self.peer, asked.upgrade.is_some());
+        let ask = || asked.route.handler.on_request(&incoming);
         let decision = guarded(ask).unwrap_or_else(|| {
             tracing::error!("a handler panicked on a request; it is answered with 500");
             ErasedDecision::Respond(Refusal::Internal.to_response())
         });
-        let deferred = matches!(decision, ErasedDecision::Deferred);
-        match deferral.awaited.into_inner() {
-            // Until then what came with the request is kept, for as long as the application likes.
-            Some(awaited) if deferred && !context.server.ledger.has_room(kib(octets.len())) => {
-                awaited.give_up();
-                self.refuse(Refusal::NoMemory { retry_after: context.server.limits.retry_after });
-                return;
-            }
-            Some(awaited) if deferred => {
-                self.step = OpeningStep::Waiting(AwaitedDecision { asked: Arc::new(asked), awaited });
-                return;
-            }
-            // It was put off, and then made all the same.
-            Some(awaited) => {
-                awaited.give_up();
-            }
-            None => {}
-        }
-        self.carry_out(decision, octets, &asked, &context.server);
+        self.carry_out(decision, octets, Arc::new(asked), key, context);
     }
 
     fn carry_out(
         &mut self,
-        decision: ErasedDecision,
+        mut decision: ErasedDecision,
         octets: &[u8],
-        asked: &PutRequest,
-        server: &ServerShared,
+        asked: Arc<PutRequest>,
+        key: Key,
+        context: &LoopContext,
     ) {
+        while let ErasedDecision::Deferred(awaited) = decision {
+            match awaited.wait(key, &context.mailbox) {
+                Some(made) => decision = made,
+                // Until then what came with the request is kept, for as long as the application likes.
+                None if matches!(self.step, OpeningStep::Reading)
+                    && !context.server.ledger.has_room(kib(octets.len())) =>
+                {
+                    let retry_after = context.server.limits.retry_after;
+                    return self.refuse(Refusal::NoMemory { retry_after });
+                }
+                None => {
+                    self.step = OpeningStep::Waiting(PendingRequest { asked, awaited });
+                    return;
+                }
+            }
+        }
         match (decision, &asked.upgrade) {
             (ErasedDecision::Respond(response), _) => self.answer(&response),
             (ErasedDecision::Accept(accept, state), Some(upgrade)) => {
+                let server = &context.server;
                 let mut out = Vec::with_capacity(256);
                 let request = self.handshake.request(octets);
                 let (accept, reservation) =
@@ -349,7 +357,7 @@ impl Opening {
                 match upgrade.accept(&request, &accept, &mut out) {
                     Ok(negotiated) => {
                         let (route, early) = (Arc::clone(&asked.route), octets[asked.head_len..].to_vec());
-                        let opens = Some(Opens { negotiated, route, state, early, reservation });
+                        let opens = Some(Opens { id: self.id, negotiated, route, state, early, reservation });
                         self.step = OpeningStep::Answering(OutgoingAnswer { octets: out, sent: 0, opens });
                     }
                     Err(error) => {
@@ -362,10 +370,7 @@ impl Opening {
                 tracing::error!("a handler accepted an ordinary request; it is answered with 500");
                 self.refuse(Refusal::Internal);
             }
-            (ErasedDecision::Deferred, _) => {
-                tracing::error!("a handler put off a decision without taking what to make it with");
-                self.refuse(Refusal::Internal);
-            }
+            (ErasedDecision::Deferred(_), _) => unreachable!("it was resolved above"),
         }
     }
 
@@ -388,11 +393,15 @@ impl Opening {
 }
 
 /// The route for a request, and what it takes to accept it if it is an opening handshake.
-fn find(request: &Request<'_>, context: &LoopContext) -> Result<(Arc<Route>, Option<Upgrade>), Refusal> {
+fn find<'a>(
+    request: &Request<'a>,
+    context: &'a LoopContext,
+) -> Result<(Found<'a>, Option<Upgrade>), Refusal> {
     if context.draining {
         return Err(Refusal::Draining { retry_after: context.server.limits.retry_after });
     }
-    let route = context.server.routes.find(request.path()).ok_or(Refusal::NotFound)?;
+    let found = context.server.routes.find(request.path()).ok_or(Refusal::NotFound)?;
+    let route = found.route;
     if !route.options.allowed_hosts.allows(request) {
         return Err(Refusal::HostNotAllowed);
     }
@@ -404,7 +413,7 @@ fn find(request: &Request<'_>, context: &LoopContext) -> Result<(Arc<Route>, Opt
     if upgrade.is_some() && !route.options.allowed_origins.allows(request) {
         return Err(Refusal::OriginNotAllowed);
     }
-    Ok((Arc::clone(route), upgrade))
+    Ok((found, upgrade))
 }
 
 impl OutgoingAnswer {
@@ -434,12 +443,12 @@ impl Opens {
     }
 
     pub(crate) fn open(self, context: &LoopContext) -> Open {
-        let Opens { negotiated, route, state, early, reservation } = self;
+        let Opens { id, negotiated, route, state, early, reservation } = self;
         let mut connection = Connection::server(Arc::clone(&route.config), negotiated, context.now);
         if let Some(reservation) = reservation {
             connection.hold_reservation(reservation);
         }
-        let mut open = Open::new(connection, state, &early);
+        let mut open = Open::new(connection, id, state, &early);
         if context.draining {
             open.drain();
         }

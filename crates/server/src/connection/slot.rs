@@ -30,6 +30,8 @@ pub(crate) struct Slot {
     route: RouteId,
     /// A handle of an open connection has queued something.
     attend: bool,
+    /// The handler of an open connection has been told that it is open.
+    told: bool,
     /// The tick that the wheel has this connection at.
     pub(crate) armed: Option<Tick>,
     pub(crate) place: Place,
@@ -80,6 +82,7 @@ impl Slot {
             ready: Ready::default(),
             route: RouteId::default(),
             attend: false,
+            told: false,
             armed: None,
             place: Place::New,
             counted,
@@ -95,10 +98,11 @@ impl Slot {
     pub(crate) fn turn(&mut self, key: Key, context: &mut LoopContext) -> SlotNext {
         loop {
             // A callback may take long: the deadlines of the phase behind it count from when it begins.
-            let Slot { stream, phase, ready, route, attend, counted, .. } = self;
+            let Slot { stream, phase, ready, route, attend, told, counted, .. } = self;
             let entered = match phase {
                 Phase::Open(open) => {
-                    match open.turn(SlotParts { stream, key, ready, route: *route, attend }, context) {
+                    let parts = SlotParts { stream, key, ready, route: *route, attend, told };
+                    match open.turn(parts, context) {
                         Next::Wait => return SlotNext::Wait,
                         Next::Again => return SlotNext::Again,
                         Next::Leave(Leave::Close) => return SlotNext::Remove,
@@ -230,8 +234,18 @@ impl Slot {
 
     /// The connection is being removed: the application hears of it, if it has not.
     pub(crate) fn finish(self, key: Key, context: &LoopContext) {
-        if let Slot { phase: Phase::Open(mut open), mut stream, mut ready, route, mut attend, .. } = self {
-            let slot = SlotParts { stream: &mut stream, key, ready: &mut ready, route, attend: &mut attend };
+        if let Slot {
+            phase: Phase::Open(mut open), mut stream, mut ready, route, mut attend, mut told, ..
+        } = self
+        {
+            let slot = SlotParts {
+                stream: &mut stream,
+                key,
+                ready: &mut ready,
+                route,
+                attend: &mut attend,
+                told: &mut told,
+            };
             open.finish(slot, context);
         }
     }

@@ -52,7 +52,7 @@ fn serve(settings: &str) -> io::Result<()> {
         .route_with("/shared", with(Some(shared)), echo())
         .route_with("/takeover", with(Some(shared.with_takeover())), echo())
         .route_with("/sink", with(Some(shared)), Echo { sink: true, ..echo() })
-        .listen("127.0.0.1:0")?
+        .listen("127.0.0.1:0")
         .build()?;
     let (addr, handle) = (server.local_addrs()[0].clone(), server.handle());
     let _ = watch.server.set(handle.clone());
@@ -105,25 +105,25 @@ struct Echo {
 impl Handler for Echo {
     type State = usize;
 
-    fn on_request(&self, request: &Incoming<'_, usize>) -> Decision<usize> {
+    fn on_request(&self, request: &Incoming<'_>) -> Decision<usize> {
         self.watch.look();
         request.accept(0)
     }
 
-    fn on_message(&self, socket: &mut Socket<'_, '_, usize>, message: Message<'_>) {
+    fn on_message(&self, socket: &mut Socket<'_>, _: &mut usize, message: Message<'_>) {
         self.watch.look();
         // Refused while closing.
         let _ = if self.sink { socket.send_text(&message.len().to_string()) } else { socket.send(message) };
         self.watch.look();
     }
 
-    fn on_chunk(&self, socket: &mut Socket<'_, '_, usize>, chunk: Chunk<'_>) {
+    fn on_chunk(&self, socket: &mut Socket<'_>, state: &mut usize, chunk: Chunk<'_>) {
         self.watch.look();
-        *socket.state() += chunk.data.len();
+        *state += chunk.data.len();
         if !self.sink {
             let _ = socket.send_fragment(chunk.data, chunk.last); // refused while closing
         } else if chunk.last {
-            let len = std::mem::take(socket.state());
+            let len = std::mem::take(state);
             let _ = socket.send_text(&len.to_string()); // refused while closing
         }
     }

@@ -491,8 +491,9 @@ fn a_deferred_decision_agrees_as_an_immediate_one_does() {
         if request.path() == "/now" {
             return accept(request);
         }
-        let _ = sender.send(request.defer()); // the test may be over
-        Decision::Deferred
+        let (decision, deferred) = Decision::defer();
+        let _ = sender.send(deferred); // the test may be over
+        decision
     });
     let server = TestServer::start(|builder| builder.options(takeover()).fallback(scripted));
     let mut client = server.connect();

@@ -15,9 +15,10 @@ use std::time::Duration;
 fn deferring() -> (Scripted, Receiver<Saw>, Receiver<Deferred<()>>) {
     let (sender, deferred) = mpsc::channel();
     let (scripted, seen) = Scripted::echo();
-    let scripted = scripted.request(move |request| {
-        sender.send(request.defer()).expect("somebody decides");
-        Decision::Deferred
+    let scripted = scripted.request(move |_| {
+        let (decision, deferred) = Decision::defer();
+        sender.send(deferred).expect("somebody decides");
+        decision
     });
     (scripted, seen, deferred)
 }
@@ -32,14 +33,14 @@ struct Tokens(Sender<(Option<String>, Deferred<String>)>);
 impl Handler for Tokens {
     type State = String;
 
-    fn on_request(&self, request: &Incoming<'_, String>) -> Decision<String> {
-        self.0.send((request.query().map(str::to_owned), request.defer())).expect("somebody looks up");
-        Decision::Deferred
+    fn on_request(&self, request: &Incoming<'_>) -> Decision<String> {
+        let (decision, deferred) = Decision::defer();
+        self.0.send((request.query().map(str::to_owned), deferred)).expect("somebody looks up");
+        decision
     }
 
-    fn on_message(&self, socket: &mut Socket<'_, '_, String>, _: Message<'_>) {
-        let name = socket.state().clone();
-        socket.send_text(&name).expect("room");
+    fn on_message(&self, socket: &mut Socket<'_>, state: &mut String, _: Message<'_>) {
+        socket.send_text(state).expect("room");
     }
 }
 
@@ -80,6 +81,38 @@ fn another_thread_accepts_with_a_state_or_answers_something_else() {
 }
 
 #[test]
+fn a_decision_may_be_made_before_the_callback_returns_and_put_off_once_more() {
+    let (sender, deferred) = mpsc::channel();
+    let (scripted, _seen) = Scripted::echo();
+    let scripted = scripted.request(move |request| {
+        let (decision, first) = Decision::defer();
+        match request.query() {
+            Some("at-once") => first.decide(Decision::accept(())),
+            _ => {
+                let (again, second) = Decision::defer();
+                first.decide(again);
+                sender.send(second).expect("somebody decides");
+            }
+        }
+        decision
+    });
+    let server = TestServer::start(|builder| builder.route("/ws", scripted));
+    let mut client = server.open("/ws?at-once");
+    client.send_text("hello");
+    client.expect_text("hello");
+    let mut client = server.connect();
+    client.send(upgrade_request("/ws", ""));
+    let second = next(&deferred);
+    assert!(second.is_waiting());
+    let (again, third) = Decision::defer();
+    second.decide(again);
+    third.decide(Decision::accept(()));
+    assert_eq!(client.answer().status, 101);
+    client.send_text("hello");
+    client.expect_text("hello");
+}
+
+#[test]
 fn the_loop_serves_others_while_a_decision_is_pending() {
     let (scripted, _seen, deferred) = deferring();
     let (other, _seen_other) = Scripted::echo();
@@ -96,12 +129,12 @@ fn the_loop_serves_others_while_a_decision_is_pending() {
 }
 
 #[test]
-fn a_decision_that_is_dropped_or_none_is_answered_with_500() {
+fn a_decision_that_is_dropped_or_impossible_is_answered_with_500() {
     let (scripted, seen, deferred) = deferring();
     let server = TestServer::start(|builder| builder.route("/ws", scripted));
     let endings: [fn(Deferred<()>); 3] = [
         drop,
-        |deferred| deferred.decide(Decision::Deferred),
+        |deferred| deferred.decide(Decision::defer().0),
         |deferred| deferred.decide(Decision::accept_with(Accept::new().with_subprotocol("not-offered"), ())),
     ];
     for end in endings {
@@ -122,14 +155,14 @@ fn a_decision_that_is_dropped_or_none_is_answered_with_500() {
 }
 
 #[test]
-fn a_handler_that_defers_without_taking_the_decision_or_panics_with_it_answers_500() {
+fn a_handler_that_drops_the_decision_or_panics_with_it_answers_500() {
     let (scripted, _seen) = Scripted::echo();
     let scripted = scripted.request(|request| match request.query() {
         Some("panic") => {
-            let _decision = request.defer();
+            let _both = Decision::<()>::defer();
             panic!("as the test wants it");
         }
-        _ => Decision::Deferred,
+        _ => Decision::defer().0,
     });
     let server = TestServer::start(|builder| builder.route("/ws", scripted));
     for path in ["/ws", "/ws?panic", "/ws"] {
@@ -144,7 +177,9 @@ fn a_decision_that_was_taken_and_then_not_needed_changes_nothing() {
     let (sender, taken) = mpsc::channel();
     let (scripted, _seen) = Scripted::echo();
     let scripted = scripted.request(move |request| {
-        sender.send(request.defer()).expect("somebody has it");
+        let (decision, deferred) = Decision::defer();
+        drop(decision);
+        sender.send(deferred).expect("somebody has it");
         accept(request)
     });
     let server = TestServer::start(|builder| builder.route("/ws", scripted));

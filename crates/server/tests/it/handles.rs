@@ -451,7 +451,7 @@ fn handles_are_closed_before_a_close_frame_of_on_open_leaves() {
 
 #[test]
 fn a_handler_that_sends_whenever_there_is_room_still_hears_a_close() {
-    fn pump(socket: &mut framewright_server::Socket<'_, '_, ()>) {
+    fn pump(socket: &mut framewright_server::Socket<'_>) {
         while socket.send_binary(&[7; 1000]).is_ok() {}
     }
     let (scripted, seen) = Scripted::new();
@@ -472,7 +472,7 @@ fn a_handler_that_sends_whenever_there_is_room_still_hears_a_close() {
 /// What one thread sends to a connection arrives in the order of its calls, whichever way it takes.
 #[test]
 fn in_a_callback_a_handle_and_the_socket_send_in_the_order_of_the_calls() {
-    fn calls(socket: &mut framewright_server::Socket<'_, '_, ()>, long: &str) {
+    fn calls(socket: &mut framewright_server::Socket<'_>, long: &str) {
         let handle = socket.handle();
         handle.send_text("1").expect("open");
         socket.send_text("2").expect("room");

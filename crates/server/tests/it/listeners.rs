@@ -32,7 +32,7 @@ fn ip(addr: &ListenAddr) -> SocketAddr {
 #[test]
 fn ipv4_ipv6_and_both_at_once_are_served() {
     for addrs in [&["127.0.0.1:0"][..], &["[::1]:0"], &["127.0.0.1:0", "[::1]:0", "127.0.0.1:0"]] {
-        let builder = addrs.iter().fold(echo(), |builder, addr| builder.listen(addr).expect("a free port"));
+        let builder = addrs.iter().fold(echo(), |builder, addr| builder.listen(addr));
         let server = TestServer::run(builder.build().expect("a server"));
         assert_eq!(server.addrs().len(), addrs.len());
         for (addr, wanted) in server.addrs().iter().zip(addrs) {
@@ -46,17 +46,17 @@ fn ipv4_ipv6_and_both_at_once_are_served() {
 
 #[test]
 fn an_address_of_ipv6_stands_for_itself_alone() {
-    let first = Server::builder().listen("0.0.0.0:0").and_then(ServerBuilder::build).expect("a port");
+    let first = Server::builder().listen("0.0.0.0:0").build().expect("a port");
     let ListenAddr::Ip(addr) = first.local_addrs()[0] else { panic!("{first:?}") };
-    let second = Server::builder().listen(("::", addr.port()));
-    assert!(second.is_ok(), "{second:?}");
-    let error = second.and_then(|builder| builder.listen(addr)).expect_err("taken");
+    let second = || Server::builder().listen(("::", addr.port()));
+    second().build().expect("another address");
+    let error = second().listen(addr).build().expect_err("taken");
     assert!(error.to_string().contains(&addr.to_string()), "{error}");
 }
 
 #[test]
 fn a_name_is_listened_on_wherever_it_resolves_to() {
-    let server = TestServer::run(echo().listen("localhost:0").expect("a port").build().expect("a server"));
+    let server = TestServer::run(echo().listen("localhost:0").build().expect("a server"));
     assert!(!server.addrs().is_empty());
     for addr in server.addrs() {
         assert!(ip(addr).ip().is_loopback());
@@ -68,14 +68,14 @@ fn a_name_is_listened_on_wherever_it_resolves_to() {
 fn a_listener_that_is_bound_already_is_taken() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let addr = listener.local_addr().expect("an address");
-    let server = TestServer::run(echo().listener(listener).expect("a listener").build().expect("a server"));
+    let server = TestServer::run(echo().listener(listener).build().expect("a server"));
     assert_eq!(server.addr(), addr);
     check(&mut server.connect());
 }
 
 #[test]
 fn a_connection_made_before_the_server_runs_is_served_when_it_does() {
-    let server = echo().listen("127.0.0.1:0").expect("a port").build().expect("a server");
+    let server = echo().listen("127.0.0.1:0").build().expect("a server");
     let mut client = Client::connect(ip(&server.local_addrs()[0]));
     client.send(crate::common::upgrade_request("/ws", ""));
     let _server = TestServer::run(server);
@@ -85,7 +85,7 @@ fn a_connection_made_before_the_server_runs_is_served_when_it_does() {
 #[test]
 fn an_address_in_use_is_an_error_at_once() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let error = echo().listen(taken.local_addr().expect("an address")).expect_err("in use");
+    let error = echo().listen(taken.local_addr().expect("an address")).build().expect_err("in use");
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
 }
 
@@ -93,8 +93,7 @@ fn an_address_in_use_is_an_error_at_once() {
 fn a_server_can_be_started_again_at_once_on_the_same_port() {
     let mut addr: SocketAddr = "127.0.0.1:0".parse().expect("an address");
     for _ in 0..5 {
-        let server =
-            TestServer::run(echo().listen(addr).expect("the port is free again").build().expect("a server"));
+        let server = TestServer::run(echo().listen(addr).build().expect("a server"));
         addr = server.addr();
         let mut closed = server.connect();
         check(&mut closed);
@@ -109,7 +108,7 @@ fn a_server_can_be_started_again_at_once_on_the_same_port() {
 
 #[test]
 fn after_the_stop_nobody_is_accepted() {
-    let server = TestServer::run(echo().listen("127.0.0.1:0").expect("a port").build().expect("a server"));
+    let server = TestServer::run(echo().listen("127.0.0.1:0").build().expect("a server"));
     let addr = server.addr();
     server.stop(Duration::from_secs(5)).expect("a good end");
     assert!(std::net::TcpStream::connect(addr).is_err());
@@ -118,7 +117,7 @@ fn after_the_stop_nobody_is_accepted() {
 #[test]
 fn who_is_not_accepted_yet_when_the_server_stops_gets_503() {
     for workers in [1, 3] {
-        let builder = echo().workers(workers).listen("127.0.0.1:0").expect("a port");
+        let builder = echo().workers(workers).listen("127.0.0.1:0");
         let server = builder.build().expect("a server");
         let mut clients: Vec<_> = (0..100).map(|_| Client::connect(ip(&server.local_addrs()[0]))).collect();
         server.handle().stop(Duration::from_secs(60));
@@ -136,7 +135,7 @@ fn who_is_not_accepted_yet_when_the_server_stops_gets_503() {
 fn a_listener_that_was_handed_over_serves_others_after_the_stop() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let theirs = listener.try_clone().expect("another descriptor");
-    let builder = echo().workers(2).listener(listener).expect("a listener");
+    let builder = echo().workers(2).listener(listener);
     let server = TestServer::run(builder.build().expect("a server"));
     let addr = server.addr();
     check(&mut server.connect());
@@ -241,7 +240,7 @@ mod unix {
         let (scripted, _seen) = Scripted::echo();
         let scripted =
             scripted.open(move |socket| sender.send(socket.peer_addr()).expect("somebody listens"));
-        let builder = Server::builder().route("/ws", scripted).listen_unix(&path).expect("a free path");
+        let builder = Server::builder().route("/ws", scripted).listen_unix(&path);
         let server = TestServer::run(builder.build().expect("a server"));
         assert_eq!(server.addrs(), [ListenAddr::Unix(Some(path.clone()))]);
         let mut client = Client::connect_unix(&path);
@@ -257,7 +256,7 @@ mod unix {
     fn who_is_not_accepted_yet_on_a_unix_socket_gets_503_too() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("socket");
-        let server = echo().workers(2).listen_unix(&path).expect("a free path").build().expect("a server");
+        let server = echo().workers(2).listen_unix(&path).build().expect("a server");
         let mut clients: Vec<_> = (0..20).map(|_| Client::connect_unix(&path)).collect();
         server.handle().stop(Duration::from_secs(60));
         let mut server = TestServer::run(server);
@@ -274,7 +273,7 @@ mod unix {
     fn a_server_that_never_ran_removes_its_file_too() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("socket");
-        drop(echo().listen_unix(&path).expect("a free path").build().expect("a server"));
+        drop(echo().listen_unix(&path).build().expect("a server"));
         assert!(!path.exists());
     }
 
@@ -284,7 +283,7 @@ mod unix {
         let path = directory.path().join("socket");
         drop(UnixListener::bind(&path).expect("a free path"));
         assert!(path.exists());
-        let server = TestServer::run(echo().listen_unix(&path).expect("stale").build().expect("a server"));
+        let server = TestServer::run(echo().listen_unix(&path).build().expect("a server"));
         check(&mut Client::connect_unix(&path));
         drop(server);
         assert!(!path.exists());
@@ -297,12 +296,12 @@ mod unix {
         let _listener = UnixListener::bind(&busy).expect("a free path");
         std::fs::write(&file, "precious").expect("a file");
         for path in [&busy, &file] {
-            let error = echo().listen_unix(path).expect_err("not ours");
+            let error = echo().listen_unix(path).build().expect_err("not ours");
             assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{}", path.display());
             assert!(path.exists());
         }
         assert_eq!(std::fs::read(&file).expect("still there"), b"precious");
-        assert!(echo().listen_unix(directory.path().join("no/such/directory")).is_err());
+        assert!(echo().listen_unix(directory.path().join("no/such/directory")).build().is_err());
     }
 
     #[test]
@@ -310,7 +309,7 @@ mod unix {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("socket");
         let listener = UnixListener::bind(&path).expect("a free path");
-        let builder = echo().unix_listener(listener).expect("a listener");
+        let builder = echo().unix_listener(listener);
         let server = TestServer::run(builder.build().expect("a server"));
         check(&mut Client::connect_unix(&path));
         drop(server);
@@ -321,8 +320,7 @@ mod unix {
     fn tcp_and_unix_are_served_by_one_server() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("socket");
-        let builder =
-            echo().workers(2).listen_unix(&path).expect("a path").listen("127.0.0.1:0").expect("a port");
+        let builder = echo().workers(2).listen_unix(&path).listen("127.0.0.1:0");
         let server = TestServer::run(builder.build().expect("a server"));
         for _ in 0..3 {
             check(&mut Client::connect_unix(&path));

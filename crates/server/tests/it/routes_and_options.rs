@@ -6,6 +6,7 @@ use framewright_server::{
     Accept, AllowedOrigins, Config, Decision, FieldName, FieldValue, Handler, Incoming, Message, Options,
     PeerAddr, Response, Server, Socket, StatusCode, choose_subprotocol,
 };
+use std::borrow::Cow;
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -172,7 +173,7 @@ fn options_are_those_of_the_route_or_the_servers_wherever_they_are_set() {
 
 #[test]
 fn a_path_that_no_request_can_have_is_refused() {
-    let builder = Server::builder().listen("127.0.0.1:0").expect("a port").route("ws", Scripted::echo().0);
+    let builder = Server::builder().listen("127.0.0.1:0").route("ws", Scripted::echo().0);
     let error = builder.build().expect_err("it does not begin with /");
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert!(error.to_string().contains("\"ws\""), "{error}");
@@ -184,12 +185,12 @@ struct Greeter<T>(T);
 impl<T: Clone + Send + Sync + ToString + 'static> Handler for Greeter<T> {
     type State = (T, u64);
 
-    fn on_request(&self, _: &Incoming<'_, Self::State>) -> Decision<Self::State> {
+    fn on_request(&self, _: &Incoming<'_>) -> Decision<Self::State> {
         Decision::accept((self.0.clone(), 0))
     }
 
-    fn on_message(&self, socket: &mut Socket<'_, '_, Self::State>, _: Message<'_>) {
-        let (greeting, count) = socket.state();
+    fn on_message(&self, socket: &mut Socket<'_>, state: &mut Self::State, _: Message<'_>) {
+        let (greeting, count) = state;
         *count += 1;
         let text = format!("{} {count}", greeting.to_string());
         socket.send_text(&text).expect("room");
@@ -282,7 +283,7 @@ struct Open;
 impl Handler for Open {
     type State = ();
 
-    fn on_request(&self, request: &Incoming<'_, ()>) -> Decision<()> {
+    fn on_request(&self, request: &Incoming<'_>) -> Decision<()> {
         request.accept(())
     }
 }
@@ -296,4 +297,75 @@ fn a_route_that_accepts_whoever_may_connect_refuses_ordinary_requests() {
         assert_eq!(client.answer().status, status, "{method}");
     }
     server.open("/ws").leave();
+}
+
+/// Answers with what it finds in the request.
+struct Asked;
+
+impl Handler for Asked {
+    type State = ();
+
+    fn on_request(&self, request: &Incoming<'_>) -> Decision<()> {
+        let params = ["room", "rest"].map(|name| request.param(name).map(Cow::into_owned));
+        let queries: Vec<_> = request.query_pairs().collect();
+        let cookies: Vec<_> = request.cookies().collect();
+        let text = format!(
+            "{params:?} {queries:?} {:?} {cookies:?} {:?}",
+            request.query_value("q"),
+            request.cookie("id")
+        );
+        Response::text(StatusCode::OK, text).into()
+    }
+}
+
+#[test]
+fn parameters_queries_and_cookies_are_decoded() {
+    let server = TestServer::start(|builder| {
+        builder.route("/room/{room}", Asked).route("/files/{*rest}", Asked).route("/plain", Asked)
+    });
+    for (path, cookies, expected) in [
+        ("/room/a%20b%2Fc", "", r#"[Some("a b/c"), None] [] None [] None"#),
+        ("/room/%FF", "", "[Some(\"\u{fffd}\"), None] [] None [] None"),
+        ("/files/a/b.txt?q=1", "", r#"[None, Some("a/b.txt")] [("q", "1")] Some("1") [] None"#),
+        (
+            "/plain?a=b+c%26&q=%C3%A9&q=2&&=&x",
+            "Cookie: id=1%202; theme=dark\r\nCookie: id=3; nonsense\r\n",
+            "[None, None] [(\"a\", \"b c&\"), (\"q\", \"é\"), (\"q\", \"2\"), (\"\", \"\"), (\"x\", \"\")] \
+             Some(\"é\") [(\"id\", \"1 2\"), (\"theme\", \"dark\"), (\"id\", \"3\")] Some(\"1 2\")",
+        ),
+    ] {
+        let mut client = server.connect();
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{cookies}\r\n"));
+        let answer = client.answer();
+        assert_eq!((answer.status, answer.text()), (200, expected), "{path}");
+    }
+    for path in ["/room", "/room/", "/room/a/b", "/files", "/files/", "/plain/"] {
+        let mut client = server.connect();
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        assert_eq!(client.answer().status, 404, "{path}");
+    }
+}
+
+#[test]
+fn the_most_literal_route_wins_and_one_that_cannot_be_told_apart_is_refused() {
+    let server = TestServer::start(|builder| {
+        builder
+            .route("/room/{name}", Scripted::echo().0)
+            .page("/room/lobby", Response::text(StatusCode::OK, "first"))
+            .page("/room/lobby", Response::text(StatusCode::OK, "lobby"))
+    });
+    let mut client = server.connect();
+    client.send("GET /room/lobby HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(client.answer().text(), "lobby");
+    drop(server.open("/room/attic"));
+    let two = |first, second| {
+        let builder = Server::builder().listen("127.0.0.1:0");
+        builder.route(first, Scripted::echo().0).route(second, Scripted::echo().0).build().map(drop)
+    };
+    two("/{a}", "/{b}/c").expect("told apart by their length");
+    for (first, second) in [("/{a}", "/{b}"), ("/a", "/{b"), ("/a", "/{*b}/c")] {
+        let error = two(first, second).expect_err(second);
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().contains(second), "{error}");
+    }
 }

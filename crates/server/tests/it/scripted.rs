@@ -1,7 +1,7 @@
 //! A handler that writes down what it sees, and does what a test tells it to.
 
 use crate::common::next;
-use framewright_server::{Chunk, Closure, Decision, Handler, Incoming, Message, Socket};
+use framewright_server::{Chunk, Closed, Closure, Decision, Handler, Incoming, Message, Socket};
 use std::sync::mpsc::{self, Receiver, Sender};
 
 /// A callback, and what it was given.
@@ -19,10 +19,10 @@ pub(crate) enum Saw {
     Close(Closure),
 }
 
-type OnRequest = Box<dyn Fn(&Incoming<'_, ()>) -> Decision<()> + Send + Sync>;
-type OnSocket = Box<dyn Fn(&mut Socket<'_, '_, ()>) + Send + Sync>;
-type OnMessage = Box<dyn Fn(&mut Socket<'_, '_, ()>, Message<'_>) + Send + Sync>;
-type OnChunk = Box<dyn Fn(&mut Socket<'_, '_, ()>, Chunk<'_>) + Send + Sync>;
+type OnRequest = Box<dyn Fn(&Incoming<'_>) -> Decision<()> + Send + Sync>;
+type OnSocket = Box<dyn Fn(&mut Socket<'_>) + Send + Sync>;
+type OnMessage = Box<dyn Fn(&mut Socket<'_>, Message<'_>) + Send + Sync>;
+type OnChunk = Box<dyn Fn(&mut Socket<'_>, Chunk<'_>) + Send + Sync>;
 type OnClose = Box<dyn Fn(&Closure) + Send + Sync>;
 
 /// The next things seen are these.
@@ -82,20 +82,20 @@ impl Scripted {
 
     pub(crate) fn request(
         mut self,
-        run: impl Fn(&Incoming<'_, ()>) -> Decision<()> + Send + Sync + 'static,
+        run: impl Fn(&Incoming<'_>) -> Decision<()> + Send + Sync + 'static,
     ) -> Scripted {
         self.request = Box::new(run);
         self
     }
 
-    pub(crate) fn open(mut self, run: impl Fn(&mut Socket<'_, '_, ()>) + Send + Sync + 'static) -> Scripted {
+    pub(crate) fn open(mut self, run: impl Fn(&mut Socket<'_>) + Send + Sync + 'static) -> Scripted {
         self.open = Box::new(run);
         self
     }
 
     pub(crate) fn message(
         mut self,
-        run: impl Fn(&mut Socket<'_, '_, ()>, Message<'_>) + Send + Sync + 'static,
+        run: impl Fn(&mut Socket<'_>, Message<'_>) + Send + Sync + 'static,
     ) -> Scripted {
         self.message = Box::new(run);
         self
@@ -103,26 +103,23 @@ impl Scripted {
 
     pub(crate) fn chunk(
         mut self,
-        run: impl Fn(&mut Socket<'_, '_, ()>, Chunk<'_>) + Send + Sync + 'static,
+        run: impl Fn(&mut Socket<'_>, Chunk<'_>) + Send + Sync + 'static,
     ) -> Scripted {
         self.chunk = Box::new(run);
         self
     }
 
-    pub(crate) fn ping(mut self, run: impl Fn(&mut Socket<'_, '_, ()>) + Send + Sync + 'static) -> Scripted {
+    pub(crate) fn ping(mut self, run: impl Fn(&mut Socket<'_>) + Send + Sync + 'static) -> Scripted {
         self.ping = Box::new(run);
         self
     }
 
-    pub(crate) fn pong(mut self, run: impl Fn(&mut Socket<'_, '_, ()>) + Send + Sync + 'static) -> Scripted {
+    pub(crate) fn pong(mut self, run: impl Fn(&mut Socket<'_>) + Send + Sync + 'static) -> Scripted {
         self.pong = Box::new(run);
         self
     }
 
-    pub(crate) fn writable(
-        mut self,
-        run: impl Fn(&mut Socket<'_, '_, ()>) + Send + Sync + 'static,
-    ) -> Scripted {
+    pub(crate) fn writable(mut self, run: impl Fn(&mut Socket<'_>) + Send + Sync + 'static) -> Scripted {
         self.writable = Box::new(run);
         self
     }
@@ -139,24 +136,24 @@ impl Scripted {
 }
 
 /// What every handler here does with a request, if not told otherwise.
-pub(crate) fn accept(request: &Incoming<'_, ()>) -> Decision<()> {
+pub(crate) fn accept(request: &Incoming<'_>) -> Decision<()> {
     if request.is_websocket() { Decision::accept(()) } else { request.not_a_websocket_request().into() }
 }
 
 impl Handler for Scripted {
     type State = ();
 
-    fn on_request(&self, request: &Incoming<'_, ()>) -> Decision<()> {
+    fn on_request(&self, request: &Incoming<'_>) -> Decision<()> {
         self.note(Saw::Request(request.path().to_owned(), request.is_websocket()));
         (self.request)(request)
     }
 
-    fn on_open(&self, socket: &mut Socket<'_, '_, ()>) {
+    fn on_open(&self, socket: &mut Socket<'_>, _: &mut ()) {
         self.note(Saw::Open);
         (self.open)(socket);
     }
 
-    fn on_message(&self, socket: &mut Socket<'_, '_, ()>, message: Message<'_>) {
+    fn on_message(&self, socket: &mut Socket<'_>, _: &mut (), message: Message<'_>) {
         self.note(match message {
             Message::Text(text) => Saw::Text(text.to_owned()),
             Message::Binary(payload) => Saw::Binary(payload.to_owned()),
@@ -164,28 +161,28 @@ impl Handler for Scripted {
         (self.message)(socket, message);
     }
 
-    fn on_chunk(&self, socket: &mut Socket<'_, '_, ()>, chunk: Chunk<'_>) {
+    fn on_chunk(&self, socket: &mut Socket<'_>, _: &mut (), chunk: Chunk<'_>) {
         self.note(Saw::Chunk);
         (self.chunk)(socket, chunk);
     }
 
-    fn on_ping(&self, socket: &mut Socket<'_, '_, ()>, data: &[u8]) {
+    fn on_ping(&self, socket: &mut Socket<'_>, _: &mut (), data: &[u8]) {
         self.note(Saw::Ping(data.to_owned()));
         (self.ping)(socket);
     }
 
-    fn on_pong(&self, socket: &mut Socket<'_, '_, ()>, data: &[u8]) {
+    fn on_pong(&self, socket: &mut Socket<'_>, _: &mut (), data: &[u8]) {
         self.note(Saw::Pong(data.to_owned()));
         (self.pong)(socket);
     }
 
-    fn on_writable(&self, socket: &mut Socket<'_, '_, ()>) {
+    fn on_writable(&self, socket: &mut Socket<'_>, _: &mut ()) {
         self.note(Saw::Writable);
         (self.writable)(socket);
     }
 
-    fn on_close(&self, (): &mut (), closure: &Closure) {
-        self.note(Saw::Close(closure.clone()));
-        (self.close)(closure);
+    fn on_close(&self, closed: &Closed<'_>, _: &mut ()) {
+        self.note(Saw::Close(closed.closure().clone()));
+        (self.close)(closed.closure());
     }
 }

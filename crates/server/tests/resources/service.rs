@@ -30,7 +30,7 @@ fn serve() -> io::Result<()> {
         .route("/echo", Echo)
         .route("/sink", Sink)
         .route("/push", Push(Arc::clone(&pushed)))
-        .listen("127.0.0.1:0")?
+        .listen("127.0.0.1:0")
         .build()?;
     let (addr, handle) = (server.local_addrs()[0].clone(), server.handle());
     let serving = thread::spawn(move || server.run());
@@ -78,7 +78,7 @@ fn obey(command: &str, handle: &ServerHandle, pushed: &Mutex<Vec<Handle>>) -> io
     }
 }
 
-fn accept(request: &Incoming<'_, ()>) -> Decision<()> {
+fn accept(request: &Incoming<'_>) -> Decision<()> {
     if request.is_websocket() { Decision::accept(()) } else { request.not_a_websocket_request().into() }
 }
 
@@ -87,11 +87,11 @@ struct Echo;
 impl Handler for Echo {
     type State = ();
 
-    fn on_request(&self, request: &Incoming<'_, ()>) -> Decision<()> {
+    fn on_request(&self, request: &Incoming<'_>) -> Decision<()> {
         accept(request)
     }
 
-    fn on_message(&self, socket: &mut Socket<'_, '_, ()>, message: Message<'_>) {
+    fn on_message(&self, socket: &mut Socket<'_>, _: &mut (), message: Message<'_>) {
         let _ = socket.send(message); // refused while closing
     }
 }
@@ -102,11 +102,11 @@ struct Sink;
 impl Handler for Sink {
     type State = ();
 
-    fn on_request(&self, request: &Incoming<'_, ()>) -> Decision<()> {
+    fn on_request(&self, request: &Incoming<'_>) -> Decision<()> {
         accept(request)
     }
 
-    fn on_message(&self, socket: &mut Socket<'_, '_, ()>, message: Message<'_>) {
+    fn on_message(&self, socket: &mut Socket<'_>, _: &mut (), message: Message<'_>) {
         let _ = socket.send_text(&message.len().to_string()); // refused while closing
     }
 }
@@ -116,11 +116,11 @@ struct Push(Arc<Mutex<Vec<Handle>>>);
 impl Handler for Push {
     type State = ();
 
-    fn on_request(&self, request: &Incoming<'_, ()>) -> Decision<()> {
+    fn on_request(&self, request: &Incoming<'_>) -> Decision<()> {
         accept(request)
     }
 
-    fn on_open(&self, socket: &mut Socket<'_, '_, ()>) {
+    fn on_open(&self, socket: &mut Socket<'_>, _: &mut ()) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(socket.handle());
     }
 }

@@ -74,7 +74,7 @@ fn a_second_server_is_told_that_the_address_is_in_use() {
         let (probe, _watch) = Probe::echo();
         let server = TestServer::start(|builder| ws(probe)(builder.workers(workers)));
         assert_eq!(server.addrs().len(), 1, "one port for all workers");
-        let second = Server::builder().workers(workers).listen(server.addr()).expect_err("in use");
+        let second = Server::builder().workers(workers).listen(server.addr()).build().expect_err("in use");
         assert_eq!(second.kind(), ErrorKind::AddrInUse);
         assert!(second.to_string().contains(&server.addr().to_string()), "{second}");
     }
@@ -109,7 +109,7 @@ struct WhoIsThere(Sender<Option<PeerAddr>>);
 impl Handler for WhoIsThere {
     type State = ();
 
-    fn on_request(&self, request: &Incoming<'_, ()>) -> Decision<()> {
+    fn on_request(&self, request: &Incoming<'_>) -> Decision<()> {
         let _ = self.0.send(request.peer_addr());
         Decision::accept(())
     }
@@ -144,7 +144,7 @@ fn a_server_binds_the_port_again_at_once() {
         let left_open = server.open("/ws");
         server.stop(Duration::ZERO).expect("the server ends well");
         let (probe, _watch) = Probe::echo();
-        let builder = Server::builder().workers(workers).listen(addr).expect("the port is free again");
+        let builder = Server::builder().workers(workers).listen(addr);
         let server = TestServer::run(ws(probe)(builder).build().expect("a server"));
         for _ in 0..20 {
             server.open("/ws").leave();

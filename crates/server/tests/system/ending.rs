@@ -5,8 +5,8 @@ use crate::probe::{Deferring, Probe, frame, narrow_client, reset, ws};
 use framewright::frame::OpCode;
 use framewright::{Error, PeerMisbehaved, Timeout};
 use framewright_server::{
-    Accept, CloseCode, Closure, Config, Decision, Handler, Incoming, Message, Options, Response, Socket,
-    StatusCode,
+    Accept, CloseCode, Closed, Closure, Config, Decision, Handler, Incoming, Message, Options, Response,
+    Socket, StatusCode,
 };
 use std::sync::mpsc::{self, Sender};
 use std::thread;
@@ -241,28 +241,28 @@ struct Panicking(Sender<Closure>);
 impl Handler for Panicking {
     type State = String;
 
-    fn on_request(&self, request: &Incoming<'_, String>) -> Decision<String> {
+    fn on_request(&self, request: &Incoming<'_>) -> Decision<String> {
         let place = request.path().trim_start_matches('/').to_owned();
         assert_ne!(place, "request", "as told");
         Decision::accept(place)
     }
 
-    fn on_open(&self, socket: &mut Socket<'_, '_, String>) {
+    fn on_open(&self, socket: &mut Socket<'_>, state: &mut String) {
         socket.send_text("open").expect("room");
-        assert_ne!(socket.state(), "open", "as told");
+        assert_ne!(state, "open", "as told");
     }
 
-    fn on_message(&self, socket: &mut Socket<'_, '_, String>, message: Message<'_>) {
+    fn on_message(&self, socket: &mut Socket<'_>, state: &mut String, message: Message<'_>) {
         socket.send(message).expect("room");
-        assert_ne!(socket.state(), "message", "as told");
+        assert_ne!(state, "message", "as told");
     }
 
-    fn on_ping(&self, socket: &mut Socket<'_, '_, String>, _: &[u8]) {
-        assert_ne!(socket.state(), "ping", "as told");
+    fn on_ping(&self, _: &mut Socket<'_>, state: &mut String, _: &[u8]) {
+        assert_ne!(state, "ping", "as told");
     }
 
-    fn on_close(&self, state: &mut String, closure: &Closure) {
-        let _ = self.0.send(closure.clone()); // the test may be over
+    fn on_close(&self, closed: &Closed<'_>, state: &mut String) {
+        let _ = self.0.send(closed.closure().clone()); // the test may be over
         assert_ne!(state, "close", "as told");
     }
 }
@@ -323,7 +323,7 @@ impl Drop for Charge {
 impl Handler for Explosive {
     type State = Charge;
 
-    fn on_request(&self, request: &Incoming<'_, Charge>) -> Decision<Charge> {
+    fn on_request(&self, request: &Incoming<'_>) -> Decision<Charge> {
         let state = Charge(request.path() != "/well");
         if request.path() == "/impossible" {
             return Decision::accept_with(Accept::new().with_subprotocol("never offered"), state);
@@ -331,7 +331,7 @@ impl Handler for Explosive {
         Decision::accept(state)
     }
 
-    fn on_message(&self, socket: &mut Socket<'_, '_, Charge>, message: Message<'_>) {
+    fn on_message(&self, socket: &mut Socket<'_>, _: &mut Charge, message: Message<'_>) {
         let _ = socket.send(message);
     }
 }

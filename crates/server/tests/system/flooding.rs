@@ -77,11 +77,11 @@ struct Ordered {
 impl Handler for Ordered {
     type State = ();
 
-    fn on_request(&self, request: &Incoming<'_, ()>) -> Decision<()> {
+    fn on_request(&self, request: &Incoming<'_>) -> Decision<()> {
         request.accept(())
     }
 
-    fn on_message(&self, socket: &mut Socket<'_, '_, ()>, message: Message<'_>) {
+    fn on_message(&self, socket: &mut Socket<'_>, _: &mut (), message: Message<'_>) {
         match message {
             Message::Text("gate") => self.gate.pass(),
             Message::Text(_) => {
@@ -92,9 +92,9 @@ impl Handler for Ordered {
         }
     }
 
-    fn on_chunk(&self, socket: &mut Socket<'_, '_, ()>, chunk: Chunk<'_>) {
+    fn on_chunk(&self, socket: &mut Socket<'_>, _: &mut (), chunk: Chunk<'_>) {
         if chunk.data.is_text() {
-            self.on_message(socket, chunk.data);
+            self.on_message(socket, &mut (), chunk.data);
         } else {
             self.order.lock().unwrap().push(Some(chunk.data.len()));
         }
@@ -151,27 +151,27 @@ fn a_peer_that_sends_bombs_gets_a_turn_or_two_while_others_get_theirs() {
 struct Pouring;
 
 impl Pouring {
-    fn pour(socket: &mut Socket<'_, '_, bool>) {
-        while *socket.state() && socket.send_binary(&[1; 200]).is_ok() {}
+    fn pour(socket: &mut Socket<'_>, pours: bool) {
+        while pours && socket.send_binary(&[1; 200]).is_ok() {}
     }
 }
 
 impl Handler for Pouring {
     type State = bool;
 
-    fn on_request(&self, request: &Incoming<'_, bool>) -> Decision<bool> {
+    fn on_request(&self, request: &Incoming<'_>) -> Decision<bool> {
         Decision::accept(request.path() == "/pour")
     }
 
-    fn on_open(&self, socket: &mut Socket<'_, '_, bool>) {
-        Pouring::pour(socket);
+    fn on_open(&self, socket: &mut Socket<'_>, pours: &mut bool) {
+        Pouring::pour(socket, *pours);
     }
 
-    fn on_writable(&self, socket: &mut Socket<'_, '_, bool>) {
-        Pouring::pour(socket);
+    fn on_writable(&self, socket: &mut Socket<'_>, pours: &mut bool) {
+        Pouring::pour(socket, *pours);
     }
 
-    fn on_message(&self, socket: &mut Socket<'_, '_, bool>, message: Message<'_>) {
+    fn on_message(&self, socket: &mut Socket<'_>, _: &mut bool, message: Message<'_>) {
         socket.send(message).expect("room");
     }
 }

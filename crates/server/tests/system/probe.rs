@@ -3,7 +3,7 @@
 use crate::common::{Client, DEADLINE};
 use framewright::frame::{OpCode, encode_frame};
 use framewright_server::{
-    Closure, Decision, Deferred, Handle, Handler, Incoming, Message, ServerBuilder, Socket,
+    Closed, Closure, Decision, Deferred, Handle, Handler, Incoming, Message, ServerBuilder, Socket,
 };
 use socket2::{Domain, SockRef, Type};
 use std::net::{SocketAddr, TcpStream};
@@ -45,8 +45,8 @@ impl Tally {
     }
 }
 
-type OnOpen = Box<dyn Fn(&mut Socket<'_, '_, Life>) + Send + Sync>;
-type OnMessage = Box<dyn Fn(&mut Socket<'_, '_, Life>, Message<'_>) + Send + Sync>;
+type OnOpen = Box<dyn Fn(&mut Socket<'_>) + Send + Sync>;
+type OnMessage = Box<dyn Fn(&mut Socket<'_>, Message<'_>) + Send + Sync>;
 
 /// Accepts every opening handshake; what it does with messages is up to the test.
 pub(crate) struct Probe {
@@ -66,7 +66,7 @@ pub(crate) struct Watch {
 impl Probe {
     /// Does this with each message.
     pub(crate) fn new(
-        message: impl Fn(&mut Socket<'_, '_, Life>, Message<'_>) + Send + Sync + 'static,
+        message: impl Fn(&mut Socket<'_>, Message<'_>) + Send + Sync + 'static,
     ) -> (Probe, Watch) {
         let tally = Arc::new(Tally::default());
         let (sender, closures) = mpsc::channel();
@@ -99,7 +99,7 @@ impl Probe {
         (probe, watch, handles)
     }
 
-    pub(crate) fn open(mut self, run: impl Fn(&mut Socket<'_, '_, Life>) + Send + Sync + 'static) -> Probe {
+    pub(crate) fn open(mut self, run: impl Fn(&mut Socket<'_>) + Send + Sync + 'static) -> Probe {
         self.open = Box::new(run);
         self
     }
@@ -115,7 +115,7 @@ pub(crate) struct Life {
 impl Handler for Probe {
     type State = Life;
 
-    fn on_request(&self, request: &Incoming<'_, Life>) -> Decision<Life> {
+    fn on_request(&self, request: &Incoming<'_>) -> Decision<Life> {
         if request.is_websocket() {
             Decision::accept(Life::default())
         } else {
@@ -123,33 +123,33 @@ impl Handler for Probe {
         }
     }
 
-    fn on_open(&self, socket: &mut Socket<'_, '_, Life>) {
+    fn on_open(&self, socket: &mut Socket<'_>, state: &mut Life) {
         self.tally.opened.fetch_add(1, SeqCst);
-        if std::mem::replace(&mut socket.state().opened, true) {
+        if std::mem::replace(&mut state.opened, true) {
             self.tally.misplaced.fetch_add(1, SeqCst);
         }
         (self.open)(socket);
     }
 
-    fn on_message(&self, socket: &mut Socket<'_, '_, Life>, message: Message<'_>) {
+    fn on_message(&self, socket: &mut Socket<'_>, state: &mut Life, message: Message<'_>) {
         self.tally.messages.fetch_add(1, SeqCst);
         self.tally.octets.fetch_add(message.len(), SeqCst);
-        let Life { opened, closed } = *socket.state();
+        let Life { opened, closed } = *state;
         self.tally.misplaced.fetch_add(usize::from(!opened || closed), SeqCst);
         (self.message)(socket, message);
         self.tally.most_buffered.fetch_max(socket.buffered(), SeqCst);
     }
 
-    fn on_writable(&self, _: &mut Socket<'_, '_, Life>) {
+    fn on_writable(&self, _: &mut Socket<'_>, _: &mut Life) {
         self.tally.writable.fetch_add(1, SeqCst);
     }
 
-    fn on_close(&self, state: &mut Life, closure: &Closure) {
+    fn on_close(&self, closed: &Closed<'_>, state: &mut Life) {
         self.tally.closed.fetch_add(1, SeqCst);
         if !state.opened || std::mem::replace(&mut state.closed, true) {
             self.tally.misplaced.fetch_add(1, SeqCst);
         }
-        let _ = self.closures.send(closure.clone()); // the test may be over
+        let _ = self.closures.send(closed.closure().clone()); // the test may be over
     }
 }
 
@@ -224,8 +224,9 @@ impl Deferring {
 impl Handler for Deferring {
     type State = ();
 
-    fn on_request(&self, request: &Incoming<'_, ()>) -> Decision<()> {
-        let _ = self.0.lock().expect("no panic in here").send(request.defer()); // the test may be over
-        Decision::Deferred
+    fn on_request(&self, _: &Incoming<'_>) -> Decision<()> {
+        let (decision, deferred) = Decision::defer();
+        let _ = self.0.lock().expect("no panic in here").send(deferred); // the test may be over
+        decision
     }
 }

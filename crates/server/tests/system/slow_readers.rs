@@ -159,7 +159,7 @@ const PAGE: usize = 8 << 20;
 impl Handler for Page {
     type State = ();
 
-    fn on_request(&self, _: &Incoming<'_, ()>) -> Decision<()> {
+    fn on_request(&self, _: &Incoming<'_>) -> Decision<()> {
         Decision::respond(Response::text(StatusCode::OK, "x".repeat(PAGE)))
     }
 }

@@ -105,7 +105,7 @@ fn stopping_again_only_shortens_the_time() {
 #[test]
 fn a_server_that_was_stopped_before_it_ran_ends_at_once() {
     let (probe, _watch) = Probe::echo();
-    let builder = Server::builder().listen("127.0.0.1:0").expect("a free port");
+    let builder = Server::builder().listen("127.0.0.1:0");
     let server = ws(probe)(builder.workers(2)).build().expect("a server");
     server.handle().stop(Duration::from_secs(3600));
     TestServer::run(server).wait().expect("the server ends well");

@@ -25,11 +25,11 @@ struct Holding {
 impl Handler for Holding {
     type State = ();
 
-    fn on_request(&self, request: &Incoming<'_, ()>) -> Decision<()> {
+    fn on_request(&self, request: &Incoming<'_>) -> Decision<()> {
         request.accept(())
     }
 
-    fn on_message(&self, socket: &mut Socket<'_, '_, ()>, message: Message<'_>) {
+    fn on_message(&self, socket: &mut Socket<'_>, _: &mut (), message: Message<'_>) {
         if message == Message::Text("hold") {
             self.reached.send(()).expect("the test listens");
             let _ = self.release.lock().expect("no panic").recv_timeout(DEADLINE);
@@ -56,7 +56,7 @@ impl Running {
         let (reached_sender, reached) = mpsc::channel();
         let (release, release_receiver) = mpsc::channel();
         let handler = Holding { reached: reached_sender, release: Mutex::new(release_receiver) };
-        let builder = Server::builder().listen("127.0.0.1:0").expect("a free port").workers(1);
+        let builder = Server::builder().listen("127.0.0.1:0").workers(1);
         let server = configure(builder).route_with("/ws", options, handler).build().expect("a server");
         let handle = server.handle();
         let ListenAddr::Ip(addr) = server.addrs[0] else { panic!("a TCP socket") };

@@ -19,7 +19,7 @@ const LONG: Duration = Duration::from_secs(3600);
 
 /// The loops of a server, which are not running.
 fn loops(count: usize) -> Vec<EventLoop> {
-    let server = Server::builder().workers(count).listen("127.0.0.1:0").unwrap().build().unwrap();
+    let server = Server::builder().workers(count).listen("127.0.0.1:0").build().unwrap();
     let Server { shared, polls, mailboxes, .. } = server;
     let polls = polls.into_iter().zip(&mailboxes);
     let event_loop = |(poll, mailbox): (Poll, &Arc<Mailbox>)| {
