@@ -108,7 +108,7 @@ macro_rules! commands {
             ///
             /// # Errors
             /// Those of [`Connection::close`](framewright::Connection::close).
-            pub fn start_close(
+            pub fn close(
                 &mut self,
                 code: impl Into<Option<framewright::CloseCode>>,
                 reason: &str,

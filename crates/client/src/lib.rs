@@ -14,7 +14,7 @@
 //! while let Some(message) = client.receive()? {
 //!     println!("{message:?}");
 //! }
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # Ok::<(), framewright_client::ClientError>(())
 //! ```
 //!
 //! What is asked for is a [`ClientRequest`], how a client goes about it is in [`Options`], and why there is no connection in
@@ -35,7 +35,7 @@ mod opening;
 mod options;
 
 pub use backoff::Backoff;
-pub use error::ConnectError;
+pub use error::{ClientError, ConnectError};
 #[cfg(feature = "deflate")]
 pub use framewright::deflate::{ClientWindow, DeflateConfig, DeflateOffer, DeflateParams, Level, WindowBits};
 pub use framewright::handshake::{

@@ -54,8 +54,8 @@ pub use framewright::handshake::{
     OriginError, OwnedRequest, Refusal, Request, Response, StatusCode, choose_subprotocol, is_token,
 };
 pub use framewright::{
-    Chunk, CloseCode, CloseFrame, Closure, Config, Delivery, Error, LimitExceeded, Message, PeerMisbehaved,
-    Prepared, SendError, Stats, Timeout,
+    Chunk, CloseCode, CloseFrame, Closure, Config, Delivery, Error, LimitExceeded, Message, OwnedMessage,
+    PeerMisbehaved, Prepared, SendError, Stats, Timeout,
 };
 pub use memory::ledger::MemoryStats;
 pub use memory::limit::MemoryLimit;

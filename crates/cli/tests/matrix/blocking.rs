@@ -27,7 +27,7 @@ pub(crate) fn exchange(url: &str, options: &Options, compress: Compress, mut mes
             break;
         }
     }
-    let closure = client.close(CloseCode::NORMAL, "done").expect("a code and a reason");
+    let closure = client.close_and_wait(CloseCode::NORMAL, "done").expect("a code and a reason");
     assert!(closure.clean, "{closure:?}");
     assert_eq!((closure.code(), closure.reason()), (1000, "done"));
 }

@@ -53,7 +53,7 @@ pub(crate) fn exchange(url: &str, options: &Options, compress: Compress, mut mes
 fn send(socket: &mut Socket<'_>, messages: &Messages) {
     match messages.current() {
         Some(message) => socket.send(message),
-        None => socket.start_close(CloseCode::NORMAL, "done"),
+        None => socket.close(CloseCode::NORMAL, "done"),
     }
     .expect("the connection is open");
 }

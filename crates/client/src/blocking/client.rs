@@ -3,6 +3,7 @@
 use super::receiver::{Messages, ReceiveError, Receiver, receive_buffer};
 use super::sender::Sender;
 use super::shared::Shared;
+use super::stopper::Stopper;
 use super::{SOCKET, WAKE, until};
 use crate::commands::commands;
 use crate::connection::ClientConnection;
@@ -84,6 +85,14 @@ impl Client {
         self.receiver.receive_before(deadline)
     }
 
+    /// Waits for the next message, `timeout` at the most: [`Receiver::receive_timeout`].
+    ///
+    /// # Errors
+    /// Those of [`Receiver::receive_timeout`].
+    pub fn receive_timeout(&mut self, timeout: Duration) -> Result<Option<Message<'_>>, ReceiveError> {
+        self.receiver.receive_timeout(timeout)
+    }
+
     /// Waits for the next event of any kind: [`Receiver::next_event`].
     pub fn next_event(&mut self) -> Option<Event<'_>> {
         self.receiver.next_event()
@@ -97,6 +106,14 @@ impl Client {
         self.receiver.next_event_before(deadline)
     }
 
+    /// Waits for the next event, `timeout` at the most: [`Receiver::next_event_timeout`].
+    ///
+    /// # Errors
+    /// Those of [`Receiver::next_event_timeout`].
+    pub fn next_event_timeout(&mut self, timeout: Duration) -> Result<Option<Event<'_>>, ReceiveError> {
+        self.receiver.next_event_timeout(timeout)
+    }
+
     /// The messages to come, each in memory of its own.
     pub fn messages(&mut self) -> Messages<'_> {
         self.receiver.messages()
@@ -108,22 +125,26 @@ impl Client {
     /// begun before, it is completed. Returns how it ended, which need not be well: see [`Closure::clean`].
     ///
     /// The kernel takes our Close when the server has read enough: a server that reads slowly can make this last.
-    /// [`close_before`](Client::close_before) has an end.
+    /// [`close_and_wait_before`](Client::close_and_wait_before) has an end.
     ///
     /// # Errors
     /// [`SendError::CloseReason`] if the reason has more than 123 octets, or there is no code to go with it; nothing was sent then.
-    pub fn close(&mut self, code: impl Into<Option<CloseCode>>, reason: &str) -> Result<Closure, SendError> {
+    pub fn close_and_wait(
+        &mut self,
+        code: impl Into<Option<CloseCode>>,
+        reason: &str,
+    ) -> Result<Closure, SendError> {
         self.close_until(code.into(), reason, None)
     }
 
-    /// Does the whole closing handshake as [`close`](Client::close) does, until `deadline` at the latest: what has not happened by then
+    /// Does the whole closing handshake as [`close_and_wait`](Client::close_and_wait) does, until `deadline` at the latest: what has not happened by then
     /// is not waited for, and the connection is dropped. Where the server's Close has not come by then, [`Closure::cause`] is
     /// [`Error::Aborted`](framewright::Error::Aborted), or [`Timeout::Write`](framewright::Timeout::Write) if ours was not taken. With a
     /// deadline that has passed, our Close is sent if the kernel takes it at once.
     ///
     /// # Errors
-    /// Those of [`close`](Client::close).
-    pub fn close_before(
+    /// Those of [`close_and_wait`](Client::close_and_wait).
+    pub fn close_and_wait_before(
         &mut self,
         code: impl Into<Option<CloseCode>>,
         reason: &str,
@@ -174,6 +195,16 @@ impl Client {
     /// whole client reads meanwhile.
     pub fn halves(&mut self) -> (&mut Sender, &mut Receiver) {
         (&mut self.sender, &mut self.receiver)
+    }
+
+    /// Drops the connection: no Close frame, nothing of what is queued. The next call that receives tells its end.
+    pub fn abort(&mut self) {
+        self.sender.abort();
+    }
+
+    /// Ends the connection from another thread, also while this one waits.
+    pub fn stopper(&self) -> Stopper {
+        self.sender.stopper()
     }
 
     /// How the connection ended; `None` before.

@@ -6,8 +6,8 @@
 //! let mut client = Client::connect("ws://localhost:5000/ws")?;
 //! client.send_text("hello")?;
 //! println!("{:?}", client.receive()?); // borrows what was received
-//! client.close(framewright_client::CloseCode::NORMAL, "")?;
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! client.close_and_wait(framewright_client::CloseCode::NORMAL, "")?;
+//! # Ok::<(), framewright_client::ClientError>(())
 //! ```
 //!
 //! A received message borrows the client, so that it has to be copied, or done with, before the client sends. The two halves do
@@ -20,7 +20,7 @@
 //! while let Some(message) = receiver.receive()? {
 //!     sender.send(message)?;
 //! }
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # Ok::<(), framewright_client::ClientError>(())
 //! ```
 //!
 //! Nothing happens between two calls. A call that sends looks at what has arrived, if nothing has for a tenth of a second: it answers the
@@ -36,18 +36,20 @@
 //!
 //! A client has three descriptors: its socket, a poll and a waker. A sending half that has found the socket full has two more.
 //!
-//! A client that is dropped drops its connection; [`Client::close`] ends it well.
+//! A client that is dropped drops its connection; [`Client::close_and_wait`] ends it well.
 
 mod client;
 mod kept;
 mod receiver;
 mod sender;
 mod shared;
+mod stopper;
 
 pub use client::Client;
 pub use framewright::Event;
 pub use receiver::{Messages, ReceiveError, Receiver};
 pub use sender::Sender;
+pub use stopper::Stopper;
 
 use mio::Token;
 use std::time::{Duration, Instant};

@@ -2,6 +2,7 @@
 
 use super::kept::{Kept, KeptEvent};
 use super::shared::Shared;
+use super::stopper::Stopper;
 use super::{SOCKET, until};
 use framewright::handshake::{ServerResponse, WsUri};
 use framewright::{
@@ -124,6 +125,15 @@ impl Receiver {
         self.receive_until(Some(deadline))
     }
 
+    /// Waits for the next message, `timeout` at the most. With zero it takes what has arrived, and does not wait.
+    ///
+    /// # Errors
+    /// Those of [`receive_before`](Receiver::receive_before). A `timeout` that is too long for the clock waits however long it
+    /// takes.
+    pub fn receive_timeout(&mut self, timeout: Duration) -> Result<Option<Message<'_>>, ReceiveError> {
+        self.receive_until(Instant::now().checked_add(timeout))
+    }
+
     /// Waits for the next event: a message or a chunk of one, a Ping (which was answered), a Pong, the server's Close frame, and
     /// last the end of the connection. `None` after that.
     pub fn next_event(&mut self) -> Option<Event<'_>> {
@@ -138,17 +148,25 @@ impl Receiver {
         self.event_until(Some(deadline))
     }
 
+    /// Waits for the next event of any kind, `timeout` at the most.
+    ///
+    /// # Errors
+    /// [`ReceiveError::TimedOut`] if there is none by then.
+    pub fn next_event_timeout(&mut self, timeout: Duration) -> Result<Option<Event<'_>>, ReceiveError> {
+        self.event_until(Instant::now().checked_add(timeout))
+    }
+
     /// The messages to come, each in memory of its own.
     pub fn messages(&mut self) -> Messages<'_> {
         Messages { receiver: self }
     }
 
-    /// Starts the closing handshake, as [`Sender::start_close`](super::Sender::start_close) does. It is complete when there are no more
+    /// Starts the closing handshake, as [`Sender::close`](super::Sender::close) does. It is complete when there are no more
     /// events.
     ///
     /// # Errors
     /// Those of [`Connection::close`](framewright::Connection::close).
-    pub fn start_close(&mut self, code: impl Into<Option<CloseCode>>, reason: &str) -> Result<(), SendError> {
+    pub fn close(&mut self, code: impl Into<Option<CloseCode>>, reason: &str) -> Result<(), SendError> {
         let code = code.into();
         self.transmit(&mut |connection| connection.close(code, reason), None)
     }
@@ -168,9 +186,14 @@ impl Receiver {
         self.progress == EndProgress::Told
     }
 
-    /// Drops the connection.
-    pub(super) fn abort(&mut self) {
-        self.shared.lock().connection.drop_now(Instant::now());
+    /// Drops the connection: no Close frame, nothing of what is queued. The next call tells its end.
+    pub fn abort(&mut self) {
+        self.shared.abort();
+    }
+
+    /// Ends the connection from another thread, also while this one waits.
+    pub fn stopper(&self) -> Stopper {
+        Stopper::new(Arc::clone(&self.shared))
     }
 
     /// How the connection ended; `None` before.

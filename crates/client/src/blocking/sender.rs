@@ -1,6 +1,7 @@
 //! The sending half: a thread of its own can have it.
 
 use super::shared::Shared;
+use super::stopper::Stopper;
 use super::{SOCKET, until};
 use crate::commands::commands;
 use framewright::{Closure, Connection, SendError, State, Stats};
@@ -38,6 +39,16 @@ impl Sender {
     /// sent before can still be received. With zero a call sends what the kernel takes at once, or fails.
     pub fn set_send_timeout(&mut self, timeout: Option<Duration>) {
         self.shared.set_send_timeout(timeout);
+    }
+
+    /// Drops the connection: no Close frame, nothing of what is queued. The receiving half is told of its end.
+    pub fn abort(&mut self) {
+        self.shared.abort();
+    }
+
+    /// Ends the connection from another thread, also while this one waits.
+    pub fn stopper(&self) -> Stopper {
+        Stopper::new(Arc::clone(&self.shared))
     }
 
     /// Whether a message could be sent: the closing handshake has not begun.

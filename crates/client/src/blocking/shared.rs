@@ -2,7 +2,7 @@
 
 use crate::connection::{ClientConnection, OpenClient};
 use framewright::handshake::{ServerResponse, WsUri};
-use framewright::{Closure, Connection, SendError, Stats};
+use framewright::{CloseCode, Closure, Connection, SendError, Stats};
 use mio::Waker;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -135,6 +135,23 @@ impl Shared {
             };
             wait(come_back);
         }
+    }
+
+    /// Drops the connection, and wakes whoever waits.
+    pub(super) fn abort(&self) {
+        self.lock().connection.drop_now(Instant::now());
+        self.wake();
+    }
+
+    /// Queues a Close frame as soon as no message is in the way, and writes what the kernel takes.
+    pub(super) fn start_to_close(&self, code: Option<CloseCode>, reason: &str) -> Result<(), SendError> {
+        let mut watched = self.lock();
+        let now = Instant::now();
+        watched.connection.turn.connection.close(code, reason)?;
+        watched.connection.flush(now);
+        drop(watched);
+        self.wake();
+        Ok(())
     }
 
     fn wake(&self) {

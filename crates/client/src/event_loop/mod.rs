@@ -26,7 +26,7 @@
 //!         Event::Open(_) => drop(socket.send_text("hello")),
 //!         Event::Message(message) => {
 //!             println!("{message:?}"); // borrowed from the receive buffer
-//!             let _ = socket.start_close(CloseCode::NORMAL, "");
+//!             let _ = socket.close(CloseCode::NORMAL, "");
 //!         }
 //!         _ => {}
 //!     })?;

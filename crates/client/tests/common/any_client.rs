@@ -57,7 +57,7 @@ macro_rules! perform {
             Command::Fragment(data, last) => $target.send_fragment(data, last),
             Command::Ping(data) => $target.ping(data),
             Command::Pong(data) => $target.pong(data),
-            Command::Close(code, reason) => $target.start_close(code, reason),
+            Command::Close(code, reason) => $target.close(code, reason),
         }
     };
 }

@@ -315,9 +315,9 @@ fn the_blocking_client_closes_in_one_call() {
     let mut client =
         framewright_client::blocking::Client::connect_with(request(server.addr()), &plain()).expect("open");
     let code = CloseCode::new(4000).expect("a code");
-    let closure = client.close(code, "").expect("a reason that fits");
+    let closure = client.close_and_wait(code, "").expect("a reason that fits");
     assert!(closure.clean && closure.code() == 4000, "{closure:?}");
-    assert_eq!(client.close(code, "").expect("the same again"), closure);
+    assert_eq!(client.close_and_wait(code, "").expect("the same again"), closure);
     assert_eq!(client.receive(), Ok(None));
     assert_eq!(client.closure(), Some(closure));
     server.end();

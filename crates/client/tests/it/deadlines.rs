@@ -136,7 +136,7 @@ fn a_server_that_had_nothing_to_answer_while_the_application_was_away_is_not_idl
     client.send_text("still there?").expect("an open connection");
     let until = Instant::now() + DEADLINE;
     assert_eq!(client.receive_before(until), Ok(Some(Message::Text("yes"))));
-    assert!(client.close(CloseCode::NORMAL, "").is_ok_and(|closure| closure.clean));
+    assert!(client.close_and_wait(CloseCode::NORMAL, "").is_ok_and(|closure| closure.clean));
     server.end();
 }
 
@@ -170,7 +170,7 @@ fn a_sending_half_does_not_act_on_a_silence_of_which_only_the_receiving_half_can
         thread::sleep(Duration::from_millis(1));
     }
     sender.send_text("last").expect("the Pong has come");
-    sender.start_close(CloseCode::NORMAL, "").expect("the Pong has come");
+    sender.close(CloseCode::NORMAL, "").expect("the Pong has come");
     let pong = receiver.next_event_before(until).expect("it has come").map(Seen::from);
     assert!(matches!(pong, Some(Seen::Pong(_))), "{pong:?}");
     assert_eq!(receiver.receive_before(until), Ok(None));
@@ -190,11 +190,11 @@ fn a_closing_handshake_that_was_answered_while_the_application_was_away_is_clean
         peer.expect_end();
     });
     let mut client = connect(server.addr(), Config { close_timeout: SOON, ..Config::default() });
-    client.start_close(CloseCode::NORMAL, "").expect("an open connection");
+    client.close(CloseCode::NORMAL, "").expect("an open connection");
     is_answered.recv_timeout(DEADLINE).expect("the server answers");
     thread::sleep(SOON);
     assert_eq!(client.send_text("too late"), Err(framewright::SendError::Closed));
-    let closure = client.close(CloseCode::NORMAL, "").expect("a code");
+    let closure = client.close_and_wait(CloseCode::NORMAL, "").expect("a code");
     assert_eq!((closure.code(), closure.clean, closure.cause), (1000, true, None));
     server.end();
 }

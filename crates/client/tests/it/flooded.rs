@@ -53,7 +53,7 @@ fn the_close_timeout_ends_a_closing_handshake_while_messages_keep_coming() {
 fn closing_as_a_whole_ends_too() {
     let server = flood();
     let mut client = blocking::Client::connect_with(request(server.addr()), &options()).expect("it accepts");
-    let closure = client.close(CloseCode::NORMAL, "").expect("a code");
+    let closure = client.close_and_wait(CloseCode::NORMAL, "").expect("a code");
     assert_eq!(closure.cause, Some(Error::Timeout(Timeout::Close)));
     drop(client);
     server.end();

@@ -54,8 +54,8 @@ fn the_receiving_half_begins_the_closing_handshake_too() {
         peer.script("text \"last\"; close 1000");
     });
     let (mut sender, mut receiver) = halves(server.addr());
-    receiver.start_close(CloseCode::NORMAL, "").expect("an open connection");
-    assert_eq!(receiver.start_close(CloseCode::NORMAL, ""), Err(SendError::Closed));
+    receiver.close(CloseCode::NORMAL, "").expect("an open connection");
+    assert_eq!(receiver.close(CloseCode::NORMAL, ""), Err(SendError::Closed));
     assert_eq!(sender.send_text("late"), Err(SendError::Closed));
     assert_eq!(receive_all(receiver), ["last"]);
     assert!(sender.closure().is_some_and(|closure| closure.clean));
@@ -102,7 +102,7 @@ fn the_sending_half_begins_the_closing_handshake_and_the_receiving_half_complete
     let (mut sender, receiver) = halves(server.addr());
     let receiving = thread::spawn(move || receive_all(receiver));
     sender.send_text("last").expect("an open connection");
-    sender.start_close(CloseCode::GOING_AWAY, "leaving").expect("an open connection");
+    sender.close(CloseCode::GOING_AWAY, "leaving").expect("an open connection");
     assert_eq!(sender.send_text("late"), Err(SendError::Closed));
     assert_eq!(receiving.join().expect("no panic"), ["still"]);
     let closure = sender.closure().expect("an end");
@@ -151,7 +151,7 @@ fn the_close_timeout_holds_for_a_receiving_half_that_waits_already() {
         ended.send(Some(outcome)).expect("somebody listens");
     });
     assert_eq!(end.recv_timeout(DEADLINE), Ok(None));
-    sender.start_close(CloseCode::NORMAL, "").expect("an open connection");
+    sender.close(CloseCode::NORMAL, "").expect("an open connection");
     let expected = Err(ReceiveError::Failed(Error::Timeout(Timeout::Close)));
     assert_eq!(end.recv_timeout(DEADLINE), Ok(Some(expected)));
     receiving.join().expect("no panic");
@@ -198,7 +198,7 @@ fn the_receiving_half_reads_on_while_the_sending_half_waits_for_room() {
     let (mut sender, mut receiver) = halves(server.addr());
     let sending = thread::spawn(move || {
         sender.send_binary(&vec![9; large_len]).expect("an open connection");
-        sender.start_close(CloseCode::NORMAL, "").expect("an open connection");
+        sender.close(CloseCode::NORMAL, "").expect("an open connection");
     });
     for _ in 0..200 {
         assert_eq!(receiver.receive(), Ok(Some(Message::Text("from the server"))));
@@ -306,7 +306,7 @@ fn twenty_mib_pass_both_ways_at_once() {
         }
     }
     let mut sender = sending.join().expect("no panic");
-    sender.start_close(CloseCode::NORMAL, "").expect("an open connection");
+    sender.close(CloseCode::NORMAL, "").expect("an open connection");
     assert_eq!(receiver.receive(), Ok(None));
     server.end();
 }
@@ -346,7 +346,7 @@ fn an_undivided_client_reads_while_it_sends_so_that_an_echo_of_20_mib_does_not_l
         Ok(Some(Message::Binary(payload))) => assert!(payload == message),
         other => panic!("{:?}", other.map(|message| message.is_some())),
     }
-    assert!(client.close(CloseCode::NORMAL, "").expect("no reason").clean);
+    assert!(client.close_and_wait(CloseCode::NORMAL, "").expect("no reason").clean);
     server.end();
 }
 
@@ -365,7 +365,7 @@ fn a_message_is_looked_at_while_the_other_half_sends_its_answer() {
         sender.send_text(text).expect("an open connection");
         sender.send_text(&format!("again: {text}")).expect("an open connection");
     }
-    assert!(client.close(CloseCode::NORMAL, "").expect("no reason").clean);
+    assert!(client.close_and_wait(CloseCode::NORMAL, "").expect("no reason").clean);
     assert!(client.next_event().is_none());
     server.end();
 }
@@ -404,7 +404,7 @@ fn a_deadline_that_passes_ends_the_call_and_not_the_connection() {
     assert_eq!(client.receive_before(Instant::now() + SOON), Err(ReceiveError::TimedOut));
     client.send_text("go on").expect("an open connection");
     assert_eq!(client.receive_before(Instant::now() + DEADLINE), Ok(Some(Message::Text("Hello"))));
-    assert!(client.close(CloseCode::NORMAL, "").expect("no reason").clean);
+    assert!(client.close_and_wait(CloseCode::NORMAL, "").expect("no reason").clean);
     server.end();
 }
 
@@ -418,5 +418,63 @@ fn the_messages_can_be_iterated_over() {
     let mut client = connect(server.addr(), Config::default());
     let expected = [OwnedMessage::Text("one".to_owned()), OwnedMessage::Binary(b"two".to_vec())];
     assert!(client.messages().map(Result::unwrap).eq(expected));
+    server.end();
+}
+
+#[test]
+fn another_thread_ends_a_connection_whose_own_waits() {
+    for abort in [false, true] {
+        let server = Server::open(move |peer| {
+            if abort {
+                peer.expect_end();
+            } else {
+                assert_eq!(peer.expect_close(1001), "bye");
+                peer.script("text \"last\"; close 1001");
+            }
+        });
+        let (mut sender, receiver) = halves(server.addr());
+        let stopper = sender.stopper();
+        let receiving = thread::spawn(move || {
+            let mut receiver = receiver;
+            let outcome = receiver.receive().map(|message| message.map(OwnedMessage::from));
+            (outcome, receiver)
+        });
+        if abort {
+            stopper.abort();
+        } else {
+            stopper.close(CloseCode::GOING_AWAY, "bye").expect("an open connection");
+        }
+        let (outcome, receiver) = receiving.join().expect("no panic");
+        if abort {
+            assert_eq!(outcome, Err(ReceiveError::Failed(Error::Aborted)));
+        } else {
+            assert_eq!(outcome, Ok(Some(OwnedMessage::Text("last".to_owned()))));
+            assert_eq!(receive_all(receiver), [""; 0]);
+            assert!(sender.closure().is_some_and(|closure| closure.clean));
+        }
+        assert_eq!(sender.send_text("late"), Err(SendError::Closed));
+        assert_eq!(stopper.close(None, ""), Err(SendError::Closed));
+        server.end();
+    }
+}
+
+// A server that takes nothing holds the thread that sends, in a poll of its own.
+#[test]
+fn another_thread_ends_a_connection_that_waits_for_the_server_to_read() {
+    let (gone, is_gone) = mpsc::channel::<()>();
+    let server = Server::taking_little(move |peer| {
+        let _ = is_gone.recv_timeout(DEADLINE);
+        peer.forget();
+    });
+    let config = Config { write_timeout: None, ..Config::default() };
+    let (mut sender, mut receiver) = connect(server.addr(), config).split();
+    let stopper = receiver.stopper();
+    let sending = thread::spawn(move || sender.send_binary(&vec![0; upload()]));
+    // It may not have begun to wait: then it finds that it need not.
+    assert_eq!(receiver.receive_timeout(SOON), Err(ReceiveError::TimedOut));
+    stopper.abort();
+    assert_eq!(sending.join().expect("no panic"), Err(SendError::Closed));
+    assert_eq!(receiver.receive(), Err(ReceiveError::Failed(Error::Aborted)));
+    drop(gone);
     server.end();
 }

@@ -76,7 +76,7 @@ fn pings_among_messages_are_answered_and_everything_is_received_later_in_its_ord
             assert_eq!(next(&mut client), Some(Seen::Ping(number.to_string().into_bytes())));
             assert_eq!(next(&mut client), Some(piece(&format!("behind {number}"), false)));
         }
-        assert!(client.close(None, "").expect("no reason").clean);
+        assert!(client.close_and_wait(None, "").expect("no reason").clean);
         server.end();
     }
 }
@@ -134,7 +134,7 @@ fn no_more_is_kept_than_a_message_may_have() {
             other => panic!("{:?}", other.map(|message| message.is_some())),
         }
     }
-    assert!(client.close(None, "").expect("no reason").clean);
+    assert!(client.close_and_wait(None, "").expect("no reason").clean);
     server.end();
 }
 
@@ -154,7 +154,7 @@ fn a_ping_that_comes_while_a_message_waits_for_room_is_answered_behind_it() {
     client.send_binary(&vec![7; len]).expect("an open connection");
     assert_eq!(next(&mut client), Some(Seen::Text("meanwhile".to_owned())));
     assert_eq!(next(&mut client), Some(Seen::Ping(b"p".to_vec())));
-    assert!(client.close(None, "").expect("no reason").clean);
+    assert!(client.close_and_wait(None, "").expect("no reason").clean);
     server.end();
 }
 
@@ -257,7 +257,7 @@ fn patient() -> Config {
 /// Closes in a little time, which ends long before the close timeout.
 fn close_before(client: &mut Client, time: Duration) -> Closure {
     let begun = Instant::now();
-    let closure = client.close_before(None, "", begun + time).expect("no reason");
+    let closure = client.close_and_wait_before(None, "", begun + time).expect("no reason");
     let took = begun.elapsed();
     assert!(took < DEADLINE, "it took {took:?}");
     assert!(client.next_event().is_none());
@@ -286,7 +286,7 @@ fn closing_is_clean_if_the_server_has_answered_by_the_deadline_though_its_transp
         peer.expect_gone();
     });
     let mut client = connect(server.addr(), patient());
-    client.start_close(None, "").expect("an open connection");
+    client.close(None, "").expect("an open connection");
     assert!(matches!(next(&mut client), Some(Seen::CloseReceived { .. })));
     assert!(close_before(&mut client, SOON).clean);
     server.end();
@@ -308,7 +308,7 @@ fn closing_ends_at_the_deadline_though_the_server_goes_on_sending() {
 fn closing_before_a_deadline_is_as_clean_as_without() {
     let server = Server::open(Peer::answer_close);
     let mut client = connect(server.addr(), patient());
-    assert_eq!(client.close_before(None, "a reason", Instant::now()), Err(SendError::CloseReason));
-    assert!(client.close_before(None, "", Instant::now() + DEADLINE).expect("no reason").clean);
+    assert_eq!(client.close_and_wait_before(None, "a reason", Instant::now()), Err(SendError::CloseReason));
+    assert!(client.close_and_wait_before(None, "", Instant::now() + DEADLINE).expect("no reason").clean);
     server.end();
 }

@@ -100,7 +100,8 @@ impl Connection {
     /// # Errors
     /// [`SendError::Closed`] if a Close frame was queued before; [`SendError::CloseReason`] if the reason has more than 123
     /// octets or there is no code to go with it. Never `Full`.
-    pub fn close(&mut self, code: Option<CloseCode>, reason: &str) -> Result<(), SendError> {
+    pub fn close(&mut self, code: impl Into<Option<CloseCode>>, reason: &str) -> Result<(), SendError> {
+        let code = code.into();
         if !self.is_open() {
             return Err(SendError::Closed);
         }
@@ -120,7 +121,7 @@ impl Connection {
     }
 
     /// *Fails the connection* (section 7.1.7) since it holds what others need: with 1013 and
-    /// [`LimitExceeded::Memory`](crate::LimitExceeded::Memory).
+    /// [`LimitExceeded::Memory`].
     ///
     /// For a driver that bounds what all its connections hold. What waits is still transmitted before the Close frame.
     pub fn fail_for_memory(&mut self, now: Instant) {

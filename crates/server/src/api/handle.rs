@@ -5,7 +5,7 @@ use crate::event_loop::slab::Key;
 use crate::guard::lock;
 use crate::memory::ledger::{Holder, LARGE, Ledger, kib};
 use framewright::frame::{MAX_CLOSE_REASON, MAX_CONTROL_PAYLOAD};
-use framewright::{CloseCode, Connection, Message, Prepared, SendError, State};
+use framewright::{CloseCode, Connection, Message, OwnedMessage, Prepared, SendError, State};
 use std::collections::VecDeque;
 use std::error;
 use std::fmt;
@@ -63,6 +63,17 @@ impl fmt::Debug for Handle {
 }
 
 impl Handle {
+    /// Queues a message: an [`OwnedMessage`], a `String` for text, or a `Vec<u8>` for binary.
+    ///
+    /// # Errors
+    /// [`HandleError::Closed`] or [`HandleError::Full`].
+    pub fn send(&self, message: impl Into<OwnedMessage>) -> Result<(), HandleError> {
+        match message.into() {
+            OwnedMessage::Text(text) => self.send_text(text),
+            OwnedMessage::Binary(payload) => self.send_binary(payload),
+        }
+    }
+
     /// Queues a text message.
     ///
     /// # Errors
@@ -108,8 +119,12 @@ impl Handle {
     /// # Errors
     /// [`HandleError::Closed`], or [`HandleError::CloseReason`] if the reason has more than 123 octets or no code to go
     /// with. Never `Full`.
-    pub fn close(&self, code: Option<CloseCode>, reason: impl Into<String>) -> Result<(), HandleError> {
-        self.remote.push_close(code, reason.into())
+    pub fn close(
+        &self,
+        code: impl Into<Option<CloseCode>>,
+        reason: impl Into<String>,
+    ) -> Result<(), HandleError> {
+        self.remote.push_close(code.into(), reason.into())
     }
 
     /// Drops the connection at once: no Close frame, nothing of what waits.
@@ -522,7 +537,8 @@ mod tests {
     fn a_loop_does_not_wait_for_a_thread_that_holds_the_queue() {
         let (_poll, mailbox) = prepare().expect("a poll");
         let key = Slab::new().insert(()).expect("a place");
-        let remote = Arc::new(Remote::new(key, 1, mailbox, 1 << 20));
+        let ledger = Arc::new(Ledger::new(None, vec![Arc::clone(&mailbox)]));
+        let remote = Arc::new(Remote::new(key, 1, mailbox, ledger, 1 << 20));
         remote.handle().send_text("queued").expect("room");
         let held = lock(&remote.queue);
         let (sender, found) = mpsc::channel();

@@ -155,7 +155,8 @@ impl<'a> Socket<'a> {
     ///
     /// # Errors
     /// Those of [`Connection::close`](framewright::Connection::close).
-    pub fn close(&mut self, code: Option<CloseCode>, reason: &str) -> Result<(), SendError> {
+    pub fn close(&mut self, code: impl Into<Option<CloseCode>>, reason: &str) -> Result<(), SendError> {
+        let code = code.into();
         self.catch_up();
         let Some(remote) = self.own.owing(self.current.connection) else {
             self.current.connection.close(code, reason)?;

@@ -72,7 +72,7 @@ fn pings(server: SocketAddr) -> anyhow::Result<()> {
         Some(Event::Pong(b"polo")) => {}
         other => bail!("{other:?} instead of the Pong"),
     }
-    ended_with(&client.close(CloseCode::NORMAL, "")?, 1000, "")
+    ended_with(&client.close_and_wait(CloseCode::NORMAL, "")?, 1000, "")
 }
 
 fn subprotocol(server: SocketAddr) -> anyhow::Result<()> {
@@ -80,7 +80,7 @@ fn subprotocol(server: SocketAddr) -> anyhow::Result<()> {
     let request = request.with_subprotocol("one")?.with_subprotocol("two")?;
     let mut client = Client::connect_with(request, &options())?;
     ensure!(client.subprotocol() == Some("two"), "{:?} was agreed on", client.subprotocol());
-    ended_with(&client.close(CloseCode::NORMAL, "")?, 1000, "")
+    ended_with(&client.close_and_wait(CloseCode::NORMAL, "")?, 1000, "")
 }
 
 fn refusal(server: SocketAddr) -> anyhow::Result<()> {
@@ -99,7 +99,7 @@ fn closed_by_us(server: SocketAddr, code: Option<u16>, reason: &str) -> anyhow::
     let mut client = connect(server, "/echo")?;
     let close = code.map(|code| CloseCode::new(code).context("a code that may be sent")).transpose()?;
     // The servers echo what they are sent, and 1005 stands for nothing.
-    ended_with(&client.close(close, reason)?, code.unwrap_or(1005), reason)
+    ended_with(&client.close_and_wait(close, reason)?, code.unwrap_or(1005), reason)
 }
 
 fn closed_by_server(server: SocketAddr, path: &str, code: u16, reason: &str) -> anyhow::Result<()> {

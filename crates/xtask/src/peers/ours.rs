@@ -101,7 +101,7 @@ fn block(request: ClientRequest, options: &Options, echo: &mut Echo<'_>) -> anyh
             }
         }
     }
-    Ok(client.close(CloseCode::NORMAL, "")?)
+    Ok(client.close_and_wait(CloseCode::NORMAL, "")?)
 }
 
 const CLIENT: Token = Token(0);
@@ -134,7 +134,7 @@ fn poll(request: ClientRequest, options: &Options, echo: &mut Echo<'_>) -> anyho
             };
             let next = complete.and_then(|complete| match complete {
                 false => Ok(()),
-                true if echo.is_done() => Ok(socket.start_close(CloseCode::NORMAL, "")?),
+                true if echo.is_done() => Ok(socket.close(CloseCode::NORMAL, "")?),
                 true => echo.send(&mut |data, last| match last {
                     None => socket.send(data),
                     Some(last) => socket.send_fragment(data, last),

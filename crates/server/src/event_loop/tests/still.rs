@@ -25,7 +25,7 @@ const REQUEST: &[u8] =
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 fn stand_still(configure: impl FnOnce(ServerBuilder) -> ServerBuilder) -> EventLoop {
-    let builder = Server::builder().listen("127.0.0.1:0").expect("a free port");
+    let builder = Server::builder().listen("127.0.0.1:0");
     let server = configure(builder).build().expect("a server");
     let Server { shared, mut polls, mailboxes, .. } = server;
     let mailbox = Arc::clone(&mailboxes[0]);
@@ -110,15 +110,15 @@ struct Noting {
 impl Handler for Noting {
     type State = ();
 
-    fn on_request(&self, request: &Incoming<'_, ()>) -> Decision<()> {
+    fn on_request(&self, request: &Incoming<'_>) -> Decision<()> {
         request.accept(())
     }
 
-    fn on_open(&self, socket: &mut Socket<'_, '_, ()>) {
+    fn on_open(&self, socket: &mut Socket<'_>, _: &mut ()) {
         self.handles.send(socket.handle()).expect("the test listens");
     }
 
-    fn on_message(&self, socket: &mut Socket<'_, '_, ()>, _: Message<'_>) {
+    fn on_message(&self, socket: &mut Socket<'_>, _: &mut (), _: Message<'_>) {
         self.order.lock().expect("no panic").push(socket.id());
     }
 }
@@ -236,9 +236,10 @@ struct Deferring(Sender<Deferred<()>>);
 impl Handler for Deferring {
     type State = ();
 
-    fn on_request(&self, request: &Incoming<'_, ()>) -> Decision<()> {
-        self.0.send(request.defer()).expect("the test listens");
-        Decision::Deferred
+    fn on_request(&self, _: &Incoming<'_>) -> Decision<()> {
+        let (decision, deferred) = Decision::defer();
+        self.0.send(deferred).expect("the test listens");
+        decision
     }
 }
 

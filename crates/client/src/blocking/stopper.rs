@@ -1,0 +1,41 @@
+//! Ends a connection whose threads wait.
+
+use super::shared::Shared;
+use framewright::{CloseCode, SendError};
+use std::fmt;
+use std::sync::Arc;
+
+/// Ends the connection of a blocking client from any thread, also while its own threads wait. Cloning is cheap.
+///
+/// From [`Client::stopper`](super::Client::stopper) and the same of both halves. None of its calls waits.
+#[derive(Clone)]
+pub struct Stopper {
+    shared: Arc<Shared>,
+}
+
+impl Stopper {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Stopper { shared }
+    }
+
+    /// Starts the closing handshake. A thread that receives goes on until the server has answered, and is told of the end then;
+    /// one that sends gets [`SendError::Closed`] for what it sends from now on.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] if the closing handshake has begun or the connection has ended. [`SendError::CloseReason`] if the
+    /// reason has more than 123 bytes, or no code to go with it (RFC 6455, section 5.5.1).
+    pub fn close(&self, code: impl Into<Option<CloseCode>>, reason: &str) -> Result<(), SendError> {
+        self.shared.start_to_close(code.into(), reason)
+    }
+
+    /// Drops the connection: no Close frame, nothing of what is queued. A thread that waits is told of the end.
+    pub fn abort(&self) {
+        self.shared.abort();
+    }
+}
+
+impl fmt::Debug for Stopper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stopper").field("uri", &self.shared.uri.as_str()).finish_non_exhaustive()
+    }
+}
