@@ -131,6 +131,33 @@ fn the_largest_message_costs_little_more_than_its_length_however_it_is_cut() {
     }
 }
 
+/// What the account says is what the process takes: here of 300 MiB that strangers have sent and left.
+#[test]
+fn what_all_connections_hold_together_is_bounded() {
+    const LIMIT: usize = 32 * MIB;
+    let mut server = ServerProcess::start_with(&LIMIT.to_string());
+    let mut neighbour = server.open("/echo");
+    let before = server.peak();
+    let mut octets = Vec::new();
+    encode_frame(&mut octets, false, OpCode::Binary, &vec![7; MIB], Some([1, 2, 3, 4]));
+    encode_frame(&mut octets, true, OpCode::Ping, b"read?", Some([1, 2, 3, 4]));
+    let clients: Vec<Client> = (0..300)
+        .map(|_| {
+            let mut client = server.open("/sink");
+            client.send(&octets);
+            assert_eq!(client.frame().opcode, OpCode::Pong);
+            neighbour.send_text("not affected");
+            neighbour.expect_text("not affected");
+            client
+        })
+        .collect();
+    let cost = server.peak().saturating_sub(before);
+    println!("{cost} octets at most for 300 MiB of messages that never end");
+    assert!(cost <= 2 * LIMIT, "{cost} octets");
+    drop(clients);
+    server.wait_for_connections(1);
+}
+
 /// The payload of a broadcast is shared, however many do not read it.
 #[test]
 fn a_broadcast_is_held_once_for_all_who_have_not_taken_it() {

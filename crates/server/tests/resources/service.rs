@@ -1,7 +1,8 @@
 //! The server's side: a process that serves until its input ends, and does what it is told line by line.
 
 use framewright_server::{
-    Decision, Handle, Handler, Incoming, Message, Prepared, Server, ServerHandle, ServerLimits, Socket,
+    Decision, Handle, Handler, Incoming, MemoryLimit, Message, Prepared, Server, ServerHandle, ServerLimits,
+    Socket,
 };
 use std::io::{self, BufRead, Write};
 use std::process;
@@ -9,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// Set for the process that is a server, to its settings: there are none.
+/// Set for the process that is a server, to its settings: how many bytes all connections may hold, if not the default.
 pub(crate) const IS_SERVER: &str = "FRAMEWRIGHT_TEST_SERVER";
 
 /// No test of its own: started by the tests as a process.
@@ -24,7 +25,10 @@ fn server_process() {
 /// Serves `/echo`, `/sink`, which answers nothing, and `/push`, whose peers get what `push` is told to send.
 fn serve() -> io::Result<()> {
     let pushed = Arc::new(Mutex::new(Vec::new()));
-    let limits = ServerLimits { handshake_timeout: Duration::from_secs(3600), ..ServerLimits::default() };
+    let settings = std::env::var(IS_SERVER).unwrap_or_default();
+    let memory = settings.parse().map_or(MemoryLimit::Auto, MemoryLimit::Bytes);
+    let limits =
+        ServerLimits { handshake_timeout: Duration::from_secs(3600), memory, ..ServerLimits::default() };
     let server = Server::builder()
         .limits(limits)
         .route("/echo", Echo)
