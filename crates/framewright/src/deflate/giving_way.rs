@@ -47,6 +47,9 @@ impl Turns {
     }
 }
 
+/// How many give way for one at most: to ask takes little time, and nobody costs many others what little they hold.
+const MOST: usize = 64;
+
 /// When a peer has sent something last, and how many octets of payload in all.
 pub(super) type Sender = (Instant, u64);
 
@@ -121,7 +124,7 @@ impl Ranks {
     }
 
     /// Takes back what those have that rank lower than this peer would with `octets`, the lowest first, until it `fits`: whether it does.
-    /// Nobody loses anything where all of them together have less than is `wanted`.
+    /// Nobody loses anything where [`MOST`] of them together have less than is `wanted`.
     pub(super) fn revoke_below(
         &mut self,
         sender: Sender,
@@ -133,7 +136,7 @@ impl Ranks {
         let mut found = 0;
         let mut places = Vec::new();
         for (place, ranked) in self.holders.range(..Place(rank, 0)) {
-            if found >= wanted {
+            if found >= wanted || places.len() == MOST {
                 break;
             }
             found += ranked.octets;
@@ -153,5 +156,93 @@ impl Ranks {
             }
         }
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    /// Whether it was taken back.
+    struct Holder(AtomicBool);
+
+    impl Revocable for Holder {
+        fn revoke(&self) -> bool {
+            self.0.store(true, Ordering::Relaxed);
+            true
+        }
+    }
+
+    /// Holders that sent so much so many seconds after the start, and hold so many octets each.
+    fn holders(ranks: &mut Ranks, start: Instant, all: &[(u64, u64, usize)]) -> Vec<(Arc<Holder>, Place)> {
+        let add = |&(seconds, sent, octets): &(u64, u64, usize)| {
+            let holder = Arc::new(Holder(AtomicBool::new(false)));
+            let weak: Weak<Holder> = Arc::downgrade(&holder);
+            let sender = (start + Duration::from_secs(seconds), sent);
+            let place = ranks.add(sender, weak);
+            (holder, ranks.change(place, sender, octets).expect("it is there"))
+        };
+        all.iter().map(add).collect()
+    }
+
+    fn lost(holders: &[(Arc<Holder>, Place)]) -> Vec<bool> {
+        holders.iter().map(|(holder, _)| holder.0.load(Ordering::Relaxed)).collect()
+    }
+
+    const WINDOW: usize = 32 << 10;
+
+    #[test]
+    fn half_as_much_sent_counts_as_a_minute_of_silence() {
+        let (mut ranks, start) = (Ranks::default(), Instant::now());
+        let window = WINDOW as u64;
+        // All; twice that counts as much; half of it and less than all; next to nothing.
+        let sent = [(0, window), (0, 2 * window), (0, window - 300), (0, window / 2), (0, 0)];
+        let rank = |ranks: &mut Ranks, (seconds, sent)| {
+            ranks.rank((start + Duration::from_secs(seconds), sent), WINDOW).0
+        };
+        assert_eq!(sent.map(|sender| rank(&mut ranks, sender)), [0, 0, -60, -60, -420]);
+        assert_eq!(rank(&mut ranks, (60, window / 2)), 0);
+        assert_eq!(ranks.rank((start, 0), 256).0, 0, "little is free");
+        assert_eq!(ranks.rank((start, 50), 400).0, -60);
+    }
+
+    #[test]
+    fn the_lowest_give_way_first_and_no_more_than_it_takes() {
+        let (mut ranks, start) = (Ranks::default(), Instant::now());
+        let window = WINDOW as u64;
+        let held = holders(
+            &mut ranks,
+            start,
+            &[(9, window, 100), (0, 50, WINDOW), (5, 50, WINDOW), (6, 50, WINDOW)],
+        );
+        let mut free = 0;
+        let enough = |wanted: usize, free: &mut usize| {
+            *free += 1;
+            *free * WINDOW >= wanted
+        };
+        let ask = (start + Duration::from_secs(10), 200);
+        assert!(ranks.revoke_below(ask, 400, 2 * WINDOW, || enough(2 * WINDOW, &mut free)));
+        assert_eq!(lost(&held), [false, true, true, false]);
+        // There is no more than one left below, and the first ranks as high.
+        assert!(!ranks.revoke_below((ask.0, 50), WINDOW, 2 * WINDOW, || unreachable!("nobody is asked")));
+        assert_eq!(lost(&held), [false, true, true, false]);
+        assert_eq!(ranks.change(held[1].1, ask, 1), None, "it was taken off");
+    }
+
+    #[test]
+    fn nobody_costs_many_others_what_little_they_hold() {
+        let (mut ranks, start) = (Ranks::default(), Instant::now());
+        let held = holders(&mut ranks, start, &[(0, 300, 300); MOST + 1]);
+        let ask = (start + Duration::from_secs(600), 1 << 20);
+        assert!(!ranks.revoke_below(ask, WINDOW, (MOST + 1) * 300, || unreachable!("nobody is asked")));
+        let mut left = MOST;
+        assert!(ranks.revoke_below(ask, WINDOW, MOST * 300, || {
+            left -= 1;
+            left == 0
+        }));
+        assert_eq!(lost(&held).iter().filter(|lost| **lost).count(), MOST);
     }
 }
