@@ -13,13 +13,22 @@ const OVERHEAD: u64 = 64;
 /// The events kept, in their order.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
-    events: VecDeque<KeptEvent>,
-    /// How many of them are Pings and Pongs.
-    control: usize,
+    /// Pings and Pongs, of which the oldest are forgotten, however many others lie before them.
+    control: VecDeque<Numbered>,
+    others: VecDeque<Numbered>,
+    /// The number of the next event.
+    next: u64,
     /// What the others hold, in octets.
     held: u64,
     /// The one that is being looked at.
     current: Option<KeptEvent>,
+}
+
+/// An event, and its place among all of them.
+#[derive(Debug)]
+struct Numbered {
+    number: u64,
+    event: KeptEvent,
 }
 
 /// An event that borrows nothing. There is none for the end of the connection, which is told by the connection.
@@ -41,26 +50,24 @@ impl Kept {
     /// Keeps an event behind the others.
     pub(super) fn push(&mut self, event: &Event<'_>) {
         let Some(event) = KeptEvent::of(event) else { return };
-        if event.is_control() {
-            if self.control == CONTROL
-                && let Some(oldest) = self.events.iter().position(KeptEvent::is_control)
-            {
-                self.events.remove(oldest);
-                self.control -= 1;
-            }
-            self.control += 1;
-        }
         self.held += event.cost();
-        self.events.push_back(event);
+        let queue = if event.is_control() { &mut self.control } else { &mut self.others };
+        queue.push_back(Numbered { number: self.next, event });
+        self.next += 1;
+        if self.control.len() > CONTROL {
+            self.control.pop_front();
+        }
     }
 
     /// Takes the oldest.
     pub(super) fn pop(&mut self) -> Option<KeptEvent> {
-        let event = self.events.pop_front()?;
-        self.control -= usize::from(event.is_control());
+        let first = |queue: &VecDeque<Numbered>| queue.front().map_or(u64::MAX, |front| front.number);
+        let control_first = first(&self.control) < first(&self.others);
+        let queue = if control_first { &mut self.control } else { &mut self.others };
+        let Numbered { event, .. } = queue.pop_front()?;
         self.held -= event.cost();
-        if self.events.is_empty() {
-            self.events = VecDeque::new();
+        if queue.is_empty() {
+            *queue = VecDeque::new();
         }
         Some(event)
     }
@@ -154,7 +161,7 @@ mod tests {
             assert_eq!(kept.lend(taken), event);
         }
         assert!(kept.pop().is_none());
-        assert_eq!((kept.held(), kept.control), (0, 0));
+        assert_eq!((kept.held(), kept.control.len(), kept.others.len()), (0, 0, 0));
     }
 
     #[test]
@@ -175,5 +182,25 @@ mod tests {
         }
         assert_eq!(control, (224..=255).flat_map(|number| [number; 2]).collect::<Vec<_>>());
         assert!(messages.into_iter().eq(0..=255));
+    }
+
+    /// Each Ping behind these messages costs as much as the first. Looking past them for the oldest Ping would take hours.
+    #[test]
+    fn pings_behind_many_messages_are_forgotten_one_by_one() {
+        const MESSAGES: usize = 1_000_000;
+        let mut kept = Kept::default();
+        for _ in 0..MESSAGES {
+            kept.push(&Event::Message(Message::Binary(b"")));
+        }
+        for number in 0..1_000_000_u32 {
+            kept.push(&Event::Ping(&number.to_be_bytes()));
+        }
+        for _ in 0..MESSAGES {
+            assert!(kept.pop().is_some_and(|event| event.is_message()));
+        }
+        for number in 1_000_000 - 64..1_000_000_u32 {
+            assert!(matches!(kept.pop(), Some(KeptEvent::Ping(data)) if data == number.to_be_bytes()));
+        }
+        assert!(kept.pop().is_none());
     }
 }
