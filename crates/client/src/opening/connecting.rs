@@ -48,7 +48,7 @@ impl Connecting {
         addresses: Option<Vec<SocketAddr>>,
         now: Instant,
         waker: &Arc<Waker>,
-    ) -> Result<Connecting, ConnectError> {
+    ) -> Connecting {
         //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
         //# If the client is not configured to use a proxy, then a direct TCP
         //# connection SHOULD be opened to the host given by /host/ and the
@@ -57,13 +57,10 @@ impl Connecting {
         let literal = place.ip().map(|ip| vec![SocketAddr::new(ip, place.port())]);
         let (addresses, lookup) = match addresses.or(literal) {
             Some(addresses) => (addresses, None),
-            None => {
-                let lookup = Lookup::start(place.host(), place.port(), waker);
-                (Vec::new(), Some(lookup.map_err(ConnectError::Io)?))
-            }
+            None => (Vec::new(), Some(Lookup::start(place.host(), place.port(), waker))),
         };
         let resolves = options.proxy.as_ref().filter(|_| options.one_at_a_time);
-        Ok(Connecting {
+        Connecting {
             ticket: resolves.map(|_| Ticket::queue(Host::of_uri(uri), waker)),
             one_at_a_time: options.one_at_a_time,
             lookup,
@@ -71,7 +68,7 @@ impl Connecting {
             attempts: Vec::new(),
             failures: Vec::new(),
             budget: Budget::new(options.connect_timeout, options.turn_timeout, now),
-        })
+        }
     }
 
     /// Does what can be done now; the connection, once there is one.

@@ -132,7 +132,6 @@ impl Opening {
         let pinned = self.options.proxy.is_some() || self.request.uri().is_same_origin(&self.origin);
         let addresses = self.options.addresses.as_ref().filter(|_| pinned).cloned();
         let connecting = Connecting::start(self.request.uri(), &self.options, addresses, now, &self.waker);
-        let connecting = connecting.map_err(|error| self.on_the_way(error))?;
         self.phase = OpeningPhase::Connecting(Box::new(connecting));
         Ok(())
     }

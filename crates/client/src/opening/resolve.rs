@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -19,7 +20,15 @@ const THREADS: usize = 64;
 const THREADS_OF_A_NAME: usize = 16;
 
 /// The system's resolver.
-static SYSTEM: Resolver = Resolver::new(THREADS, THREADS_OF_A_NAME);
+static SYSTEM: Resolver = Resolver::new(THREADS, THREADS_OF_A_NAME, spawn);
+
+/// Starts a thread that does this.
+fn spawn(work: Work) -> io::Result<()> {
+    thread::Builder::new().name("framewright-resolve".to_owned()).spawn(work).map(drop)
+}
+
+/// What a thread does.
+type Work = Box<dyn FnOnce() + Send>;
 
 /// A lookup under way.
 ///
@@ -42,10 +51,7 @@ struct AnswerSlot {
 
 impl Lookup {
     /// Starts to resolve `host`; `waker` is woken when the answer is there.
-    ///
-    /// # Errors
-    /// If no thread can be had.
-    pub(crate) fn start(host: &str, port: u16, waker: &Arc<Waker>) -> io::Result<Lookup> {
+    pub(crate) fn start(host: &str, port: u16, waker: &Arc<Waker>) -> Lookup {
         let name = host.to_owned();
         SYSTEM.lookup(host, waker, move || Ok((name, port).to_socket_addrs()?.collect()))
     }
@@ -68,6 +74,7 @@ impl Drop for Lookup {
 pub(crate) struct Resolver {
     most: usize,
     most_of_a_name: usize,
+    spawn: fn(Work) -> io::Result<()>,
     queue: Mutex<Queue>,
 }
 
@@ -86,34 +93,65 @@ struct Job {
 }
 
 impl Resolver {
-    pub(crate) const fn new(most: usize, most_of_a_name: usize) -> Resolver {
+    pub(crate) const fn new(
+        most: usize,
+        most_of_a_name: usize,
+        spawn: fn(Work) -> io::Result<()>,
+    ) -> Resolver {
         let queue = Mutex::new(Queue { running: Vec::new(), waiting: VecDeque::new() });
-        Resolver { most, most_of_a_name, queue }
+        Resolver { most, most_of_a_name, spawn, queue }
     }
 
-    /// Starts to look up `name` by `resolve`, or queues it.
-    ///
-    /// # Errors
-    /// If no thread can be had.
+    /// Starts to look up `name` by `resolve`, or queues it. Where no thread can be had, and there is none to wait for, that is the
+    /// answer.
     pub(crate) fn lookup(
         &'static self,
         name: &str,
         waker: &Arc<Waker>,
         resolve: impl FnOnce() -> Answer + Send + 'static,
-    ) -> io::Result<Lookup> {
+    ) -> Lookup {
         let slot = Arc::new(Mutex::new(AnswerSlot { answer: None, waker: Some(Arc::clone(waker)) }));
-        // Made first: if there is no thread, its drop takes the job back.
         let lookup = Lookup { slot: Arc::clone(&slot), resolver: self };
         lock(&self.queue).waiting.push_back(Job { name: name.to_owned(), slot, resolve: Box::new(resolve) });
         if let Some(job) = self.next() {
-            let name = job.name.clone();
-            let thread = thread::Builder::new().name("framewright-resolve".to_owned());
-            if let Err(error) = thread.spawn(move || self.work(job)) {
-                lock(&self.queue).done(&name);
-                return Err(error);
-            }
+            self.start(job);
         }
-        Ok(lookup)
+        lookup
+    }
+
+    /// Starts a thread for a job, which may be another one's than who has just come.
+    fn start(&'static self, job: Job) {
+        // A thread that is not started drops what it was to do, but not this.
+        let job = Arc::new(Mutex::new(Some(job)));
+        let theirs = Arc::clone(&job);
+        let work = move || {
+            let job = lock(&theirs).take();
+            job.into_iter().for_each(|job| self.work(job));
+        };
+        if let Err(error) = (self.spawn)(Box::new(work))
+            && let Some(job) = lock(&job).take()
+        {
+            self.go_without_thread(job, &error);
+        }
+    }
+
+    /// No thread can be had for this job. It goes back to the front of the queue, which those that there are work off; if there are
+    /// none, nobody in the queue gets another answer than this.
+    fn go_without_thread(&self, job: Job, error: &io::Error) {
+        let mut queue = lock(&self.queue);
+        queue.done(&job.name);
+        if !job.is_given_up() {
+            queue.waiting.push_front(job);
+        }
+        let failed =
+            if queue.running.is_empty() { std::mem::take(&mut queue.waiting) } else { VecDeque::new() };
+        drop(queue);
+        for job in failed {
+            answer(
+                &job.slot,
+                Err(io::Error::new(error.kind(), format!("no thread to look names up: {error}"))),
+            );
+        }
     }
 
     /// The first job in the queue that may have a thread, if there is one.
@@ -133,18 +171,31 @@ impl Resolver {
     fn work(&self, first: Job) {
         let mut next = Some(first);
         while let Some(Job { name, slot, resolve }) = next {
-            let answer = resolve();
+            // A panic ends neither the thread, for which others may wait, nor the wait for this answer.
+            let result = panic::catch_unwind(AssertUnwindSafe(resolve));
+            let result = result.unwrap_or_else(|_| Err(io::Error::other("the resolver panicked")));
             // Before anybody hears of the answer: whoever then starts another lookup finds the place free.
             lock(&self.queue).done(&name);
-            let mut slot = lock(&slot);
-            slot.answer = Some(answer);
-            if let Some(waker) = slot.waker.take() {
-                // Only a lack of kernel memory makes this fail; the answer is then seen with the loop's next event.
-                let _ = waker.wake();
-            }
-            drop(slot);
+            answer(&slot, result);
             next = self.next();
         }
+    }
+}
+
+/// Leaves an answer, and wakes who waits for it.
+fn answer(slot: &Mutex<AnswerSlot>, answer: Answer) {
+    let mut slot = lock(slot);
+    slot.answer = Some(answer);
+    if let Some(waker) = slot.waker.take() {
+        // Only a lack of kernel memory makes this fail; the answer is then seen with the loop's next event.
+        let _ = waker.wake();
+    }
+}
+
+impl Job {
+    /// Whether nobody waits for it any more.
+    fn is_given_up(&self) -> bool {
+        lock(&self.slot).waker.is_none()
     }
 }
 
@@ -172,7 +223,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use mio::{Events, Poll, Token};
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use std::sync::mpsc;
     use std::time::Duration;
 
@@ -185,7 +236,7 @@ mod tests {
     #[test]
     fn a_name_is_resolved_and_the_loop_woken() {
         let (mut poll, waker) = event_loop();
-        let mut lookup = Lookup::start("localhost", 8080, &waker).unwrap();
+        let mut lookup = Lookup::start("localhost", 8080, &waker);
         let addresses = answer(&mut poll, &mut lookup).unwrap();
         assert!(!addresses.is_empty());
         assert!(addresses.iter().all(|it| it.ip().is_loopback() && it.port() == 8080));
@@ -206,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_lookup_that_is_given_up_lets_go_of_the_loop_at_once_and_ends_by_itself() {
-        static RESOLVER: Resolver = Resolver::new(1, 1);
+        static RESOLVER: Resolver = Resolver::new(1, 1, spawn);
         let (_poll, waker) = event_loop();
         let (answer, blocked) = mpsc::channel();
         let (ended, end) = mpsc::channel();
@@ -215,7 +266,7 @@ mod tests {
             ended.send(()).unwrap();
             answer
         };
-        let lookup = RESOLVER.lookup("a", &waker, resolve).unwrap();
+        let lookup = RESOLVER.lookup("a", &waker, resolve);
         assert_eq!(Arc::strong_count(&waker), 2);
         drop(lookup);
         assert_eq!(Arc::strong_count(&waker), 1);
@@ -242,13 +293,13 @@ mod tests {
                 threads[0].fetch_sub(1, Ordering::SeqCst);
                 Ok(Vec::new())
             };
-            resolver.lookup(name, waker, resolve).unwrap()
+            resolver.lookup(name, waker, resolve)
         }
     }
 
     #[test]
     fn lookups_that_hang_are_bounded_in_number_and_a_name_leaves_room_for_others() {
-        static RESOLVER: Resolver = Resolver::new(3, 2);
+        static RESOLVER: Resolver = Resolver::new(3, 2, spawn);
         let (mut poll, waker) = event_loop();
         let (asked, questions) = mpsc::channel();
         let silent = Silent { asked, threads: Arc::default() };
@@ -277,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_queue_is_worked_off_in_order() {
-        static RESOLVER: Resolver = Resolver::new(1, 1);
+        static RESOLVER: Resolver = Resolver::new(1, 1, spawn);
         let (mut poll, waker) = event_loop();
         let (asked, questions) = mpsc::channel();
         let silent = Silent { asked, threads: Arc::default() };
@@ -290,5 +341,76 @@ mod tests {
             assert!(answer(&mut poll, lookup).is_ok());
         }
         assert_eq!(silent.threads[1].load(Ordering::SeqCst), 1);
+    }
+
+    /// No threads can be had while this is set.
+    static NO_THREADS: AtomicBool = AtomicBool::new(false);
+
+    fn spawn_unless_there_are_none(work: Work) -> io::Result<()> {
+        if NO_THREADS.load(Ordering::SeqCst) { Err(io::ErrorKind::WouldBlock.into()) } else { spawn(work) }
+    }
+
+    #[test]
+    fn where_no_thread_can_be_had_a_lookup_waits_for_one_that_there_is_and_fails_without() {
+        static RESOLVER: Resolver = Resolver::new(3, 3, spawn_unless_there_are_none);
+        let (mut poll, waker) = event_loop();
+        let (asked, questions) = mpsc::channel();
+        let silent = Silent { asked, threads: Arc::default() };
+        let mut first = silent.look_up(&RESOLVER, "a", &waker);
+        let (_, go_on) = questions.recv_timeout(Duration::from_secs(60)).unwrap();
+        NO_THREADS.store(true, Ordering::SeqCst);
+        let mut second = silent.look_up(&RESOLVER, "b", &waker);
+        let given_up = silent.look_up(&RESOLVER, "c", &waker);
+        assert!(second.take().is_none(), "it waits for the thread of the first");
+        drop(given_up);
+        go_on.send(()).unwrap();
+        assert!(answer(&mut poll, &mut first).is_ok());
+        let (name, go_on) = questions.recv_timeout(Duration::from_secs(60)).unwrap();
+        assert_eq!(name, "b");
+        go_on.send(()).unwrap();
+        assert!(answer(&mut poll, &mut second).is_ok());
+        // Nobody is left who would take this one.
+        while !lock(&RESOLVER.queue).running.is_empty() {
+            thread::yield_now();
+        }
+        let mut third = silent.look_up(&RESOLVER, "d", &waker);
+        let error = answer(&mut poll, &mut third).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        assert!(lock(&RESOLVER.queue).waiting.is_empty());
+        NO_THREADS.store(false, Ordering::SeqCst);
+        let mut fourth = silent.look_up(&RESOLVER, "e", &waker);
+        questions.recv_timeout(Duration::from_secs(60)).unwrap().1.send(()).unwrap();
+        assert!(answer(&mut poll, &mut fourth).is_ok());
+    }
+
+    /// Whoever comes when a place is free starts a thread for the first in the queue, who has waited longer.
+    #[test]
+    fn a_thread_that_cannot_be_started_loses_nobodys_lookup() {
+        static RESOLVER: Resolver = Resolver::new(2, 2, |_| Err(io::ErrorKind::OutOfMemory.into()));
+        let (mut poll, waker) = event_loop();
+        let slot = || Arc::new(Mutex::new(AnswerSlot { answer: None, waker: Some(Arc::clone(&waker)) }));
+        let earlier = slot();
+        lock(&RESOLVER.queue).waiting.push_back(Job {
+            name: "earlier".to_owned(),
+            slot: Arc::clone(&earlier),
+            resolve: Box::new(|| Ok(Vec::new())),
+        });
+        let mut earlier = Lookup { slot: earlier, resolver: &RESOLVER };
+        let mut later = RESOLVER.lookup("later", &waker, || Ok(Vec::new()));
+        for lookup in [&mut earlier, &mut later] {
+            assert_eq!(answer(&mut poll, lookup).unwrap_err().kind(), io::ErrorKind::OutOfMemory);
+        }
+        let queue = lock(&RESOLVER.queue);
+        assert!(queue.running.is_empty() && queue.waiting.is_empty());
+    }
+
+    #[test]
+    fn a_resolver_that_panics_has_answered_and_its_place_is_free() {
+        static RESOLVER: Resolver = Resolver::new(1, 1, spawn);
+        let (mut poll, waker) = event_loop();
+        let mut lookup = RESOLVER.lookup("a", &waker, || panic!("as it may"));
+        let mut next = RESOLVER.lookup("a", &waker, || Ok(Vec::new()));
+        assert!(answer(&mut poll, &mut lookup).is_err());
+        assert!(answer(&mut poll, &mut next).is_ok());
     }
 }

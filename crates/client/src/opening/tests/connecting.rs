@@ -75,10 +75,11 @@ fn no_address_is_an_error_of_its_own() {
 
 /// An opening whose name is resolved when the test says so.
 pub(super) fn resolving(driver: &Driver) -> (Opening, mpsc::Sender<io::Result<Vec<SocketAddr>>>) {
-    static RESOLVER: Resolver = Resolver::new(64, 64);
+    static RESOLVER: Resolver =
+        Resolver::new(64, 64, |work| std::thread::Builder::new().spawn(work).map(drop));
     let (answer, answers) = mpsc::channel();
     let resolve = move || answers.recv().unwrap();
-    let lookup = RESOLVER.lookup("server.example", &driver.waker, resolve).unwrap();
+    let lookup = RESOLVER.lookup("server.example", &driver.waker, resolve);
     let request = request("ws://server.example/");
     let opening = Opening {
         origin: request.uri().clone(),
