@@ -227,3 +227,25 @@ fn given_addresses_are_those_of_the_proxy() {
     open_with(Options { proxy: Some(named), ..super::at(&[proxy.address]) }).unwrap();
     proxy.join();
 }
+
+/// The wait for others of this process is no fault of the proxy.
+#[test]
+fn waiting_too_long_for_a_turn_at_a_proxy_is_told_as_that() {
+    let proxy = super::server::listener();
+    let address = proxy.local_addr().unwrap();
+    let start = |driver: &Driver| driver.start(request("ws://busy.invalid/"), through(address)).unwrap();
+    let (holder, driver) = (Driver::new(), Driver::new());
+    let _first = start(&holder);
+    let mut second = start(&driver);
+    assert!(driver.turn(&mut second, Duration::from_secs(119)).unwrap().is_none());
+    assert_eq!(driver.due(&second), Some(Duration::from_secs(120)));
+    let result = driver.turn(&mut second, Duration::from_secs(120));
+    assert!(matches!(result, Err(ConnectError::TurnTimeout)), "{result:?}");
+}
+
+#[test]
+fn a_proxy_that_cannot_be_connected_to_is_named() {
+    let nobody = super::server::Nobody::new();
+    let Err(ConnectError::Proxy(error)) = open(nobody.address) else { panic!("no such error") };
+    assert!(matches!(*error, ConnectError::Connect(_)), "{error:?}");
+}
