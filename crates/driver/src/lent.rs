@@ -23,11 +23,15 @@ pub struct Lent {
     pub(crate) tails: Pool<RecvBuffer>,
     /// Encoded into by one connection at a time, unless its last write was not taken whole.
     tx: Option<Box<TransmitBuffer>>,
+    /// Since when that one, or the receive buffer, has been larger than a new one.
+    grown: Option<Instant>,
     /// Those that such connections have given back.
     tx_pool: Pool<TransmitBuffer>,
     /// None until a connection needs it, and none after nothing has used it for a while.
     codec: Option<Box<Codec>>,
     codec_used: Option<Instant>,
+    /// When what nothing used of it was freed last.
+    codec_trimmed: Option<Instant>,
     memory: Arc<DeflateMemory>,
     /// Bytes that the turn under way has read.
     pub(crate) read: usize,
@@ -79,9 +83,11 @@ impl Lent {
             large,
             tails: Pool::with_keep(KEEP_TAILS),
             tx: None,
+            grown: None,
             tx_pool,
             codec: None,
             codec_used: None,
+            codec_trimmed: None,
             memory,
             read: 0,
             share: 0,
@@ -185,23 +191,82 @@ impl Lent {
     /// Frees what nothing has used for [`KEEP_FOR`]. Returns how long until there is something to
     /// free; `None` if nothing waits for that.
     pub fn trim(&mut self, now: Instant) -> Option<Duration> {
-        let waits =
-            [self.large.trim(now), self.tails.trim(now), self.tx_pool.trim(now), self.trim_codec(now)];
-        waits.into_iter().flatten().min()
+        let pools = [self.large.trim(now), self.tails.trim(now), self.tx_pool.trim(now)];
+        let waits = pools.into_iter().chain([self.trim_grown(now), self.trim_codec(now)]);
+        waits.flatten().min()
     }
 
-    fn trim_codec(&mut self, now: Instant) -> Option<Duration> {
-        let idle = now.saturating_duration_since(self.codec_used?);
-        if idle < KEEP_FOR {
-            return Some(KEEP_FOR - idle);
+    /// Makes buffers that have grown anew, used or not: to grow again now and then costs next to nothing.
+    fn trim_grown(&mut self, now: Instant) -> Option<Duration> {
+        let tx_grown = self.tx.as_ref().is_some_and(|tx| tx.capacity() > NEW_TX);
+        let rx_grown = self.rx.capacity() > self.rx_room;
+        if !tx_grown && !rx_grown {
+            self.grown = None;
+            return None;
         }
-        (self.codec, self.codec_used) = (None, None);
+        let grown = now.saturating_duration_since(*self.grown.get_or_insert(now));
+        if grown < KEEP_FOR {
+            return Some(KEEP_FOR - grown);
+        }
+        self.grown = None;
+        if tx_grown {
+            self.tx = None;
+        }
+        if rx_grown {
+            self.renew();
+        }
         None
+    }
+
+    /// Frees the codec if nothing has used it; else now and then what only others have needed.
+    fn trim_codec(&mut self, now: Instant) -> Option<Duration> {
+        let since = |then: Instant| now.saturating_duration_since(then);
+        let idle = since(self.codec_used?);
+        if idle >= KEEP_FOR {
+            (self.codec, self.codec_used, self.codec_trimmed) = (None, None, None);
+            return None;
+        }
+        let mut kept = since(*self.codec_trimmed.get_or_insert(now));
+        if kept >= KEEP_FOR {
+            if let Some(codec) = &mut self.codec {
+                codec.trim();
+            }
+            (self.codec_trimmed, kept) = (Some(now), Duration::ZERO);
+        }
+        Some(KEEP_FOR - idle.max(kept))
     }
 }
 
 impl fmt::Debug for Lent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Lent") // what the buffers held was a peer's
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_that_have_grown_are_made_anew_after_a_while() {
+        let now = Instant::now();
+        let mut lent = Lent::new(64 << 10, 1 << 20, DeflateMemory::new(0));
+        assert_eq!(lent.trim(now), None);
+        lent.put_transmit_buffer(Box::new(TransmitBuffer::with_capacity(NEW_TX)), now);
+        assert_eq!(lent.trim(now), None, "as large as a new one");
+        lent.tx = None;
+        lent.put_transmit_buffer(Box::new(TransmitBuffer::with_capacity(KEPT_TRANSMIT_BUFFER)), now);
+        lent.rx = RecvBuffer::with_capacity(2 * lent.rx_room);
+        assert_eq!(lent.trim(now), Some(KEEP_FOR));
+        // In use all the time.
+        let later = now + KEEP_FOR / 2;
+        let tx = lent.take_transmit_buffer(0);
+        assert_eq!(tx.capacity(), KEPT_TRANSMIT_BUFFER);
+        lent.put_transmit_buffer(tx, later);
+        assert_eq!(lent.trim(later), Some(KEEP_FOR / 2));
+        assert_eq!(lent.trim(now + KEEP_FOR), None);
+        assert!(lent.tx.is_none());
+        assert_eq!(lent.rx.capacity(), lent.rx_room);
+        assert_eq!(lent.take_transmit_buffer(0).capacity(), NEW_TX);
     }
 }

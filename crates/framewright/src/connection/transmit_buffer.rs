@@ -11,6 +11,9 @@ use std::sync::Arc;
 /// What lies elsewhere and is shorter than this is copied: a copy is cheaper than one more slice to write.
 const SHARE_FROM: usize = 4096;
 
+/// How many blocks keep their room once all are sent.
+const KEPT_BLOCKS: usize = 32;
+
 /// Pongs are queued behind each other as long as no more octets of them wait than this; beyond, one slot holds the answer
 /// to the newest Ping.
 const PONGS_QUEUED: u64 = 1024;
@@ -366,6 +369,9 @@ impl TransmitBuffer {
                 return 0;
             }
             self.blocks.pop_front();
+        }
+        if self.blocks.capacity() > KEPT_BLOCKS {
+            self.blocks = VecDeque::new();
         }
         count
     }

@@ -33,6 +33,9 @@ impl Codec {
 
     /// Nothing is inflated in any turn.
     pub fn allow_long_turns(&mut self, _: bool) {}
+
+    /// There is nothing to free.
+    pub fn trim(&mut self) {}
 }
 
 /// An allowance of octets for compression: of none, without the feature `deflate`.

@@ -86,7 +86,9 @@ impl Codec {
 
     /// For a connection that was lent none: its own, with nobody else to think of.
     pub(crate) fn own() -> Box<Codec> {
-        Box::new(Codec { own: true, ..Codec::new(DeflateMemory::new(usize::MAX)) })
+        let mut codec = Codec::new(DeflateMemory::new(usize::MAX));
+        codec.own = true;
+        Box::new(codec)
     }
 
     /// Whether a connection has made it for itself.
@@ -98,6 +100,14 @@ impl Codec {
     /// start. Otherwise they take a sixtieth of that: for connections that nobody knows to need more, of which there may be many.
     pub fn allow_long_turns(&mut self, allow: bool) {
         self.inflate = if allow { INFLATE } else { INFLATE_SHORT };
+    }
+
+    /// Frees what nothing has used since the last call: compressors that followed connections which are silent or gone, and
+    /// decompressors that wait for their next use. For a driver that calls this now and then, and drops a codec that nothing uses.
+    pub fn trim(&mut self) {
+        self.compressors.trim();
+        self.spare = Vec::new();
+        self.memory.forget_gone();
     }
 
     /// What it holds is counted in.
@@ -200,6 +210,12 @@ impl Codec {
     /// The state that the last call of [`compress`](Codec::compress) has left: for the history that has got what was compressed.
     pub(crate) fn stamp(&self) -> Stamp {
         self.compressors.stamp()
+    }
+}
+
+impl Drop for Codec {
+    fn drop(&mut self) {
+        self.memory.forget_gone();
     }
 }
 

@@ -38,6 +38,8 @@ struct Held {
     stamp: Stamp,
     /// The state that the history was in before the last message: still is, if that was not sent.
     before: Stamp,
+    /// It has compressed something since unused ones were freed.
+    used: bool,
     _held: Reservation,
 }
 
@@ -47,6 +49,7 @@ impl Held {
             compressor: Compressor::new(level, WindowBits::MAX),
             stamp: Stamp::default(),
             before: Stamp::default(),
+            used: false,
             _held: held,
         }
     }
@@ -94,6 +97,7 @@ impl Compressors {
         }
         held.before = history_followed.map(History::stamp).unwrap_or_default();
         held.stamp = next;
+        held.used = true;
         self.stamp = next;
         self.payload = payload;
         &self.payload
@@ -103,6 +107,15 @@ impl Compressors {
     /// compressed.
     pub(super) fn stamp(&self) -> Stamp {
         self.stamp
+    }
+
+    /// Frees those that have compressed nothing since the last call.
+    pub(super) fn trim(&mut self) {
+        for compressors in [&mut self.any, &mut self.followers] {
+            compressors.retain_mut(|held| std::mem::take(&mut held.used));
+            compressors.shrink_to_fit();
+        }
+        self.payload = Vec::new();
     }
 
     /// The compressor for a message after this history.
@@ -281,5 +294,27 @@ mod tests {
         }
         assert_eq!(memory.stats().held, 5 * size);
         assert_eq!(memory.stats().declined, 0);
+    }
+
+    #[test]
+    fn those_of_connections_that_are_silent_are_freed_one_by_one() {
+        let memory = DeflateMemory::new(1 << 30);
+        let mut compressors = Compressors::new(Arc::clone(&memory));
+        let mut peers: Vec<_> = (0..10).map(|_| Peer::new()).collect();
+        for _ in 0..3 {
+            peers.iter_mut().for_each(|peer| peer.send(&mut compressors));
+        }
+        // The last one goes on where it was with the one for whatever comes.
+        assert_eq!((compressors.followers.len(), compressors.any.len()), (9, 1));
+        compressors.trim();
+        assert_eq!((compressors.followers.len(), compressors.any.len()), (9, 1), "all were used");
+        peers[3].send(&mut compressors);
+        compressors.trim();
+        assert_eq!((compressors.followers.len(), compressors.any.len()), (1, 0));
+        assert_eq!(memory.stats().held, Compressor::size(WindowBits::MAX));
+        peers.iter_mut().for_each(|peer| peer.send(&mut compressors));
+        compressors.trim();
+        compressors.trim();
+        assert_eq!(memory.stats().held, 0);
     }
 }

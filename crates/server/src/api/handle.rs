@@ -489,6 +489,9 @@ impl Remote {
         taken.emptied = queue.items.is_empty();
         if taken.emptied {
             queue.announced = false;
+            // A connection at rest holds no queue. One more allocation for the next message, or less, is little beside the
+            // message's own.
+            queue.items = VecDeque::new();
         }
         let own = if taken.emptied { 0 } else { self.own.load(Ordering::Relaxed).saturating_sub(used) };
         self.own.store(own, Ordering::Relaxed);

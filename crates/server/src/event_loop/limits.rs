@@ -31,6 +31,9 @@ struct ByIp {
     open: Mutex<HashMap<IpAddr, usize>>,
 }
 
+/// How many addresses keep their room.
+const FEW: usize = 32;
+
 /// One counted connection: uncounted when it is dropped. As small as can be, since each connection has one.
 #[derive(Debug)]
 pub(crate) struct Counted(Arc<CountedBy>);
@@ -109,6 +112,11 @@ impl Drop for Counted {
                 *count -= 1;
                 if *count == 0 {
                     open.remove(ip);
+                    // Half of the room is free afterwards: so it is done once for as many as have gone.
+                    if open.capacity() > FEW && open.len() < open.capacity() / 8 {
+                        let len = open.len();
+                        open.shrink_to(2 * len);
+                    }
                 }
             }
         }
@@ -144,6 +152,7 @@ impl Drop for LingerPlace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
 
     fn counters(max_connections: Option<usize>, max_connections_per_ip: Option<usize>) -> Counters {
         Counters::new(&ServerLimits { max_connections, max_connections_per_ip, ..ServerLimits::default() })
@@ -210,6 +219,17 @@ mod tests {
             assert_eq!(counted_as(all_ones, prefix), ip(network), "/{prefix}");
             assert_eq!(counted_as(ipv4, prefix), ipv4);
         }
+    }
+
+    #[test]
+    fn addresses_that_have_gone_leave_no_room_behind() {
+        let counters = counters(None, Some(2));
+        let mut counted: Vec<Counted> =
+            (0..10_000).map(|number| counters.count(Some(Ipv4Addr::from(number).into())).unwrap()).collect();
+        counted.truncate(10);
+        let open = lock(&counters.totals.by_ip.as_ref().unwrap().open);
+        assert_eq!(open.len(), 10);
+        assert!(open.capacity() <= FEW.max(80), "{}", open.capacity());
     }
 
     #[test]

@@ -26,6 +26,9 @@ pub(crate) enum Command {
     Stop(Instant),
 }
 
+/// How many commands have room in a queue that was trimmed.
+pub(crate) const KEPT_COMMANDS: usize = 32;
+
 /// The mailbox of one event loop.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
@@ -86,6 +89,13 @@ impl Mailbox {
         batch.clear();
         if let Some(commands) = &mut *lock(&self.commands) {
             std::mem::swap(commands, batch);
+        }
+    }
+
+    /// Gives back room that few queues need.
+    pub(crate) fn trim(&self) {
+        if let Some(commands) = &mut *lock(&self.commands) {
+            commands.shrink_to(KEPT_COMMANDS);
         }
     }
 

@@ -27,13 +27,14 @@ use crate::connection::slot::{Place, Slot, SlotNext};
 use crate::context::{LoopContext, ServerShared};
 use crate::event_loop::limits::{Counted, Refused};
 use crate::event_loop::listener::{ACCEPT_AT_ONCE, LONGEST_QUEUE, Listener};
-use crate::event_loop::mailbox::{Command, Mailbox};
+use crate::event_loop::mailbox::{Command, KEPT_COMMANDS, Mailbox};
 use crate::event_loop::slab::{Key, Slab};
 use crate::event_loop::stream::{PeerAddr, Stream};
 use crate::event_loop::wheel::{Tick, Wheel};
 use crate::guard::guarded;
 use crate::memory::ledger::order_small;
 use framewright::handshake::Refusal;
+use framewright_driver::KEEP_FOR;
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};
 use std::collections::VecDeque;
@@ -70,6 +71,9 @@ const UNEVEN: usize = 16;
 /// oldest goes for one more.
 const REFUSED_AT_ONCE: usize = 512;
 
+/// How many connections have room in lists that were trimmed.
+const FEW: usize = 32;
+
 /// How long those that had begun to connect when the server stops have to get in. More than a network's round trip inside of a
 /// data centre; whoever begins meanwhile is not answered, and asks again after a second.
 const HANDSHAKE_OF_TCP: Duration = Duration::from_millis(10);
@@ -101,6 +105,8 @@ pub(crate) struct EventLoop {
     closing: Option<(Instant, Vec<Listener>)>,
     /// The last connections that were refused over a limit. Some have gone.
     refused: VecDeque<Key>,
+    /// When room is given back, if there may be some that a crowd has left.
+    trim_at: Option<Instant>,
 }
 
 /// Makes the poll of a loop and its mailbox, before the loop itself: the mailboxes have to know each other first.
@@ -139,6 +145,7 @@ impl EventLoop {
             stop_at: None,
             closing: None,
             refused: VecDeque::new(),
+            trim_at: None,
         })
     }
 
@@ -195,14 +202,40 @@ impl EventLoop {
         let listed = self.short_turns.len() + self.long_turns.len();
         if listed > 0 || !self.commands.is_empty() {
             self.context.lent.trim(now);
+            self.trim();
             return Some(Duration::ZERO);
         }
+        let trim = self.trim();
         // It does not end before they are closed, whatever its time.
         let closing = self.closing.as_ref().map(|(at, _)| *at);
         let stop = closing.or(self.stop_at).map(|at| at.saturating_duration_since(now));
         let accept = self.listeners.iter().filter_map(|listener| listener.wait(now)).min();
-        let waits = [accept, self.wheel.wait(now), self.context.lent.trim(now), stop];
+        let waits = [accept, self.wheel.wait(now), self.context.lent.trim(now), trim, stop];
         waits.into_iter().flatten().min()
+    }
+
+    /// Notes that there may be room soon that nobody needs any more.
+    fn trim_later(&mut self) {
+        self.trim_at.get_or_insert(self.context.now + KEEP_FOR);
+    }
+
+    /// Gives back, now and then, what only a crowd has needed. Returns how long until it has something to do.
+    fn trim(&mut self) -> Option<Duration> {
+        let wait = self.trim_at?.saturating_duration_since(self.context.now);
+        if !wait.is_zero() {
+            return Some(wait);
+        }
+        self.trim_at = None;
+        self.slots.trim();
+        self.refused.retain(|&key| self.slots.get_mut(key).is_some());
+        self.refused.shrink_to(FEW);
+        self.short_turns.shrink_to(FEW.max(2 * self.short_turns.len()));
+        self.long_turns.shrink_to(FEW.max(2 * self.long_turns.len()));
+        self.commands.shrink_to(KEPT_COMMANDS.max(2 * self.commands.len()));
+        self.batch.shrink_to(KEPT_COMMANDS);
+        self.context.mailbox.trim();
+        self.due.shrink_to(FEW);
+        None
     }
 
     fn handle_events(&mut self) {
@@ -258,6 +291,9 @@ impl EventLoop {
     /// Turns of listed connections, for a slice of time and of each list one at least. Who is listed again comes last.
     fn handle_listed(&mut self, slice: Duration) {
         let end = self.context.now + slice;
+        if self.short_turns.len() + self.long_turns.len() > FEW {
+            self.trim_later();
+        }
         self.take_listed(end, |event_loop| &mut event_loop.short_turns);
         self.context.lent.allow_long_turns(true);
         self.take_listed(end, |event_loop| &mut event_loop.long_turns);
@@ -316,6 +352,7 @@ impl EventLoop {
         // What the connection carries is the application's, and may panic when it is dropped.
         guarded(|| slot.finish(key, &self.context));
         self.context.now = Instant::now();
+        self.trim_later();
     }
 
     fn accept(&mut self) {
@@ -431,6 +468,9 @@ impl EventLoop {
     fn handle_commands(&mut self, slice: Duration) {
         self.context.mailbox.take(&mut self.batch);
         self.commands.extend(self.batch.drain(..));
+        if self.commands.len() > KEPT_COMMANDS {
+            self.trim_later();
+        }
         let end = self.context.now + slice;
         while self.context.now < end && !self.commands.is_empty() {
             for _ in 0..COMMANDS {
@@ -508,6 +548,9 @@ impl EventLoop {
     fn handle_deadlines(&mut self) {
         let mut due = std::mem::take(&mut self.due);
         self.wheel.take_due(self.context.now, &mut due);
+        if due.len() > FEW {
+            self.trim_later();
+        }
         for (tick, key) in due.drain(..) {
             let Some(slot) = self.slots.get_mut(key) else { continue };
             if slot.armed != Some(tick) {

@@ -1,6 +1,7 @@
 //! Connections by number. A number is an index and a generation, so that a stale one never reaches another connection.
 
 use mio::Token;
+use std::collections::BTreeSet;
 
 /// Names a connection for as long as it lives, and nothing afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,17 +40,45 @@ struct Entry<T> {
     value: Option<T>,
 }
 
-/// A vector whose free places are used again.
+/// How many places a page has: a bit of a word for each.
+const PAGE: usize = u64::BITS as usize;
+
+/// Places that are allocated together, and given back together.
+#[derive(Debug)]
+struct Page<T> {
+    /// A bit for each place that is free.
+    free: u64,
+    /// Empty before the first is taken, and once the page was given back.
+    entries: Box<[Entry<T>]>,
+}
+
+/// Places in pages. The first free place is taken next, so that after a crowd the last pages are free, and can be given back.
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
-    entries: Vec<Entry<T>>,
-    free: Vec<u32>,
+    pages: Vec<Page<T>>,
+    /// The pages with free places.
+    roomy: BTreeSet<usize>,
+    /// That of the places in a new page: no place in a page that was given back had a later one.
+    generation: u32,
     len: usize,
+}
+
+impl<T> Page<T> {
+    const ALL_FREE: u64 = u64::MAX;
+
+    fn is_free(&self) -> bool {
+        self.free == Self::ALL_FREE
+    }
+
+    /// The latest generation of its places.
+    fn generation(&self) -> u32 {
+        self.entries.iter().map(|entry| entry.generation).max().unwrap_or(0)
+    }
 }
 
 impl<T> Slab<T> {
     pub(crate) fn new() -> Slab<T> {
-        Slab { entries: Vec::new(), free: Vec::new(), len: 0 }
+        Slab { pages: Vec::new(), roomy: BTreeSet::new(), generation: 0, len: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -58,63 +87,117 @@ impl<T> Slab<T> {
 
     /// Adds a value. `None`, and the value is dropped, when all places are taken.
     pub(crate) fn insert(&mut self, value: T) -> Option<Key> {
-        let index = match self.free.pop() {
-            Some(index) => index,
-            None if self.entries.len() < MOST => {
-                self.entries.push(Entry { generation: 0, charged: 0, value: None });
-                u32::try_from(self.entries.len() - 1).expect("less than MOST")
-            }
-            None => return None,
-        };
-        let entry = &mut self.entries[index as usize];
-        let key = Key { index, generation: entry.generation };
+        let page_index = self.roomy_page()?;
+        let page = &mut self.pages[page_index];
+        if page.entries.is_empty() {
+            let generation = self.generation;
+            page.entries = (0..PAGE).map(|_| Entry { generation, charged: 0, value: None }).collect();
+        }
+        let place = page.free.trailing_zeros() as usize;
+        let entry = &mut page.entries[place];
         entry.value = Some(value);
+        let index = u32::try_from(page_index * PAGE + place).expect("less than MOST");
+        let key = Key { index, generation: entry.generation };
+        page.free &= !(1 << place);
+        if page.free == 0 {
+            self.roomy.remove(&page_index);
+        }
         self.len += 1;
         Some(key)
     }
 
+    /// The first page with a free place, a new one if there is none.
+    fn roomy_page(&mut self) -> Option<usize> {
+        if let Some(&first) = self.roomy.first() {
+            return Some(first);
+        }
+        let index = self.pages.len();
+        if index >= MOST / PAGE {
+            return None;
+        }
+        self.pages.push(Page { free: Page::<T>::ALL_FREE, entries: Box::default() });
+        self.roomy.insert(index);
+        Some(index)
+    }
+
+    #[inline]
+    fn entry(&mut self, key: Key) -> Option<&mut Entry<T>> {
+        let (page, place) = place_of(key);
+        let entry = self.pages.get_mut(page)?.entries.get_mut(place)?;
+        if entry.generation == key.generation { Some(entry) } else { None }
+    }
+
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
-        let entry = self.entries.get_mut(key.index as usize)?;
-        if entry.generation == key.generation { entry.value.as_mut() } else { None }
+        self.entry(key)?.value.as_mut()
     }
 
     /// A value, and what it has charged.
     pub(crate) fn get_charged(&mut self, key: Key) -> Option<(&mut T, &mut u32)> {
-        let entry = self.entries.get_mut(key.index as usize)?;
-        let Entry { generation, charged, value } = entry;
-        if *generation == key.generation { Some((value.as_mut()?, charged)) } else { None }
+        let Entry { charged, value, .. } = self.entry(key)?;
+        Some((value.as_mut()?, charged))
     }
 
     /// What all values have charged.
     pub(crate) fn charged(&mut self) -> impl Iterator<Item = (Key, &mut u32)> {
-        self.entries.iter_mut().enumerate().filter(|(_, entry)| entry.value.is_some()).map(
-            |(index, entry)| {
-                let index = u32::try_from(index).expect("less than MOST");
-                (Key { index, generation: entry.generation }, &mut entry.charged)
-            },
-        )
+        self.pages.iter_mut().enumerate().flat_map(|(page_index, page)| {
+            page.entries.iter_mut().enumerate().filter(|(_, entry)| entry.value.is_some()).map(
+                move |(place, entry)| {
+                    let index = u32::try_from(page_index * PAGE + place).expect("less than MOST");
+                    (Key { index, generation: entry.generation }, &mut entry.charged)
+                },
+            )
+        })
     }
 
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
-        let entry = self.entries.get_mut(key.index as usize)?;
-        if entry.generation != key.generation {
-            return None;
-        }
+        let entry = self.entry(key)?;
         let value = entry.value.take()?;
         entry.generation = entry.generation.wrapping_add(1) & GENERATION_MASK;
-        self.free.push(key.index);
+        let (page_index, place) = place_of(key);
+        let page = &mut self.pages[page_index];
+        if page.free == 0 {
+            self.roomy.insert(page_index);
+        }
+        page.free |= 1 << place;
         self.len -= 1;
         Some(value)
     }
 
+    /// Frees the pages in which nobody has a place. One whose places were used so often that their generations may soon begin
+    /// anew is kept, as they are.
+    pub(crate) fn trim(&mut self) {
+        for page in self.pages.iter_mut().filter(|page| page.is_free()) {
+            let generation = page.generation();
+            if generation <= GENERATION_MASK / 2 {
+                self.generation = self.generation.max(generation);
+                page.entries = Box::default();
+            }
+        }
+        let in_use = |page: &Page<T>| !page.entries.is_empty();
+        let pages = self.pages.iter().rposition(in_use).map_or(0, |last| last + 1);
+        self.pages.truncate(pages);
+        self.pages.shrink_to(2 * pages);
+        self.roomy.split_off(&pages);
+    }
+
     pub(crate) fn keys(&self) -> Vec<Key> {
-        let live = self.entries.iter().enumerate().filter(|(_, entry)| entry.value.is_some());
+        let places = self.pages.iter().enumerate().flat_map(|(page_index, page)| {
+            page.entries.iter().enumerate().map(move |(place, entry)| (page_index * PAGE + place, entry))
+        });
+        let live = places.filter(|(_, entry)| entry.value.is_some());
         live.map(|(index, entry)| Key {
             index: u32::try_from(index).expect("less than MOST"),
             generation: entry.generation,
         })
         .collect()
     }
+}
+
+/// The page of a connection, and its place there.
+#[inline]
+fn place_of(key: Key) -> (usize, usize) {
+    let index = key.index as usize;
+    (index / PAGE, index % PAGE)
 }
 
 #[cfg(test)]
@@ -144,5 +227,45 @@ mod tests {
             assert_eq!(Key::of(key.token()), key);
             assert!(key.token().0 < usize::MAX - 1024 || key.index as usize != INDEX_MASK);
         }
+    }
+
+    #[test]
+    fn after_a_crowd_the_places_are_given_back_and_a_stale_key_reaches_nobody_in_new_ones() {
+        let mut slab = Slab::new();
+        let base: Vec<Key> = (0..10).map(|number| slab.insert(number).unwrap()).collect();
+        let crowd: Vec<Key> = (10..5000).map(|number| slab.insert(number).unwrap()).collect();
+        assert!(crowd.iter().all(|&key| slab.remove(key).is_some()));
+        assert_eq!(slab.pages.len(), 5000_usize.div_ceil(PAGE));
+        slab.trim();
+        assert_eq!((slab.pages.len(), slab.len()), (1, 10));
+        assert!(slab.pages.capacity() <= 2 && slab.roomy.iter().eq(&[0]));
+        (0..5000).for_each(|number| drop(slab.insert(number)));
+        assert!(crowd.iter().all(|&key| slab.get_mut(key).is_none()));
+        assert!(base.iter().zip(0..).all(|(&key, number)| slab.get_mut(key) == Some(&mut { number })));
+    }
+
+    #[test]
+    fn who_stays_in_the_last_page_keeps_only_that() {
+        let mut slab = Slab::new();
+        let keys: Vec<Key> = (0..10 * PAGE).map(|number| slab.insert(number).unwrap()).collect();
+        let (last, others) = keys.split_last().unwrap();
+        assert!(others.iter().all(|&key| slab.remove(key).is_some()));
+        slab.trim();
+        assert_eq!(slab.pages.iter().filter(|page| !page.entries.is_empty()).count(), 1);
+        assert_eq!(slab.keys(), [*last]);
+        // The first places are taken again first.
+        let first = slab.insert(7).unwrap();
+        assert_eq!((first.index, slab.get_mut(*last)), (0, Some(&mut (10 * PAGE - 1))));
+        assert_ne!(first, keys[0]);
+    }
+
+    #[test]
+    fn places_whose_generations_may_begin_anew_are_kept() {
+        let mut slab = Slab::new();
+        let key = slab.insert(()).unwrap();
+        slab.remove(key);
+        slab.pages[0].entries[0].generation = GENERATION_MASK;
+        slab.trim();
+        assert_eq!(slab.insert(()).unwrap(), Key { index: 0, generation: GENERATION_MASK });
     }
 }

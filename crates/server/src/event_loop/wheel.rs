@@ -68,7 +68,8 @@ impl Wheel {
         for tick in self.next..=last {
             let slot = slot_of(tick);
             let tick = Tick::new(tick).expect("ticks begin at 1");
-            due.extend(self.slots[slot].drain(..).map(|key| (tick, key)));
+            // With its room: of a crowd that was due together, which comes to each slot in time, nothing stays.
+            due.extend(std::mem::take(&mut self.slots[slot]).into_iter().map(|key| (tick, key)));
             self.occupied[slot / 64] &= !(1 << (slot % 64));
         }
         self.next = self.next.max(reached + 1);
@@ -187,5 +188,19 @@ mod tests {
             seen += clock.due_after(wait).len();
         }
         assert_eq!(seen, keys.len());
+    }
+
+    #[test]
+    fn slots_keep_no_room_of_what_was_due() {
+        let mut clock = Clock::new();
+        for delay in (0..40).map(|seconds| Duration::from_millis(seconds * 450)) {
+            let keys: Vec<_> = (0..1000).map(|_| clock.key()).collect();
+            for key in keys {
+                clock.wheel.arm(key, None, clock.now + Duration::from_secs(1));
+            }
+            clock.due_after(delay);
+        }
+        clock.due_after(Duration::from_secs(2));
+        assert!(clock.wheel.slots.iter().all(|slot| slot.capacity() == 0));
     }
 }
