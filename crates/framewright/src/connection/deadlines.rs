@@ -218,10 +218,13 @@ impl Timers {
         self.at[timer as usize] = u32::try_from(at).unwrap_or(NEVER);
     }
 
+    /// Seconds and nanoseconds by themselves: a sum of durations would carry from one to the other first.
+    #[inline]
     fn millis_until(&self, now: Instant, delay: Duration) -> u64 {
-        let after = now.saturating_duration_since(self.base).saturating_add(delay);
-        let part = u64::from(after.subsec_nanos().div_ceil(1_000_000));
-        after.as_secs().saturating_mul(1000).saturating_add(part)
+        let elapsed = now.saturating_duration_since(self.base);
+        let secs = elapsed.as_secs().saturating_add(delay.as_secs());
+        let part = (elapsed.subsec_nanos() + delay.subsec_nanos()).div_ceil(1_000_000);
+        secs.saturating_mul(1000).saturating_add(u64::from(part))
     }
 
     /// Makes room for later deadlines: counts from a whole number of milliseconds before `now`.
@@ -243,6 +246,19 @@ impl Timers {
             Some(delay) => self.arm(timer, now, delay),
             None => self.cancel(timer),
         }
+    }
+
+    /// As [`arm_if`](Timers::arm_if). Returns until when the same call would come to the same deadline, which is in whole
+    /// milliseconds: whoever arms it again and again need not, up to then.
+    #[inline(never)]
+    pub(super) fn arm_settled(
+        &mut self,
+        timer: Timer,
+        now: Instant,
+        delay: Option<Duration>,
+    ) -> Option<Instant> {
+        self.arm_if(timer, now, delay);
+        self.next_of(&[timer])?.checked_sub(delay?)
     }
 
     /// The same for a deadline that has just passed. It never passes at once again, so that whoever asks until none has passed
@@ -405,6 +421,26 @@ mod tests {
             assert_eq!(due(&mut timers, end - Duration::from_nanos(1)), []);
             assert_eq!(due(&mut timers, end), [Timer::End]);
         }
+    }
+
+    #[test]
+    fn a_deadline_is_settled_until_the_next_millisecond() {
+        let base = Instant::now();
+        let delay = Duration::from_nanos(7_000_400_001);
+        for nanos in [0, 1, 599_998, 599_999, 600_000, 999_999, 5_000_000_001] {
+            let now = base + Duration::from_nanos(nanos);
+            let mut timers = Timers::new(base);
+            let settled = timers.arm_settled(Timer::Message, now, Some(delay)).expect("a deadline");
+            let deadline = timers.next();
+            assert!(settled >= now && settled - now < Duration::from_millis(1), "{nanos} ns");
+            timers.arm(Timer::Message, settled, delay);
+            assert_eq!(timers.next(), deadline, "{nanos} ns");
+            timers.arm(Timer::Message, settled + Duration::from_nanos(1), delay);
+            assert!(timers.next() > deadline, "{nanos} ns");
+        }
+        let mut timers = Timers::new(base);
+        assert_eq!(timers.arm_settled(Timer::Message, base, None), None);
+        assert_eq!(timers.arm_settled(Timer::Message, base, Some(Duration::MAX)), None);
     }
 
     #[test]

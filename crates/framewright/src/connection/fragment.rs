@@ -5,6 +5,7 @@ use super::utf8::Utf8Stream;
 use crate::deflate::Inflater;
 use crate::error::{Error, LimitExceeded, PeerMisbehaved};
 use crate::frame::{Header, OpCode, RSV1};
+use std::time::Instant;
 
 /// A fragment that is shorter than this counts against
 /// [`Config::small_frame_budget`](crate::Config::small_frame_budget).
@@ -32,6 +33,8 @@ pub(super) struct ReceivingMessage {
     frames: u32,
     /// Octets of payload that have come since the message's deadline was set.
     progress: u32,
+    /// Progress up to then leaves the message's deadline where it is.
+    pub(super) settled: Option<Instant>,
     pub(super) utf8: Utf8Stream,
     /// The message is compressed.
     pub(super) compressed: bool,

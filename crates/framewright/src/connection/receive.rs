@@ -179,7 +179,7 @@ impl Connection {
         self.frame_arrived(now);
         rx.skip(header_len);
         if !rx.incoming.in_message {
-            self.timers.arm_if(Timer::Message, now, self.config.message_timeout);
+            rx.incoming.settled = self.timers.arm_settled(Timer::Message, now, self.config.message_timeout);
         }
         rx.incoming.begin(&header);
         Ok(DecodeOutcome::Again)
@@ -200,8 +200,9 @@ impl Connection {
         let piece = rx.hold(count);
         let incoming = &mut rx.incoming;
         incoming.remaining -= count as u64;
-        if incoming.progresses(count, &self.config) {
-            self.timers.arm_if(Timer::Message, now, self.config.message_timeout);
+        // Of large messages many pieces come within the millisecond in which the deadline stays where it is.
+        if incoming.progresses(count, &self.config) && incoming.settled < Some(now) {
+            incoming.settled = self.timers.arm_settled(Timer::Message, now, self.config.message_timeout);
         }
         incoming.in_frame = incoming.remaining > 0;
         let last = !incoming.in_frame && incoming.last_frame;

@@ -531,6 +531,26 @@ fn a_closing_handshake_ends_in_time_though_writing_has_no_deadline() {
     assert_eq!(connection.closure().unwrap().cause, Some(Error::Timeout(Timeout::Close)));
 }
 
+/// The deadline is kept in whole milliseconds, and set anew only where that moves it.
+#[test]
+fn pieces_that_come_within_a_millisecond_put_the_deadline_off_as_exactly_as_others() {
+    let config = Config { message_timeout: Some(secs(7)), message_progress: 1, ..timeless() };
+    for role in ROLES {
+        for step in [Duration::from_micros(1), Duration::from_micros(300), Duration::from_micros(1001)] {
+            let mut endpoint = silent(role, config.clone());
+            endpoint.feed(&from_peer(role, "binary len=1000"));
+            let mut elapsed = Duration::ZERO;
+            for _ in 0..20 {
+                endpoint.advance(step);
+                elapsed += step;
+                endpoint.feed(b"five!");
+                let late = endpoint.deadline().expect("a deadline") - secs(7);
+                assert!(late < Duration::from_millis(1), "{role:?}: {late:?} more after {elapsed:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_message_has_to_grow_in_time() {
     let config = Config { message_timeout: Some(secs(7)), message_progress: 10, ..timeless() };
