@@ -41,6 +41,14 @@ impl Turns {
         false
     }
 
+    /// Gives back the room of holders that have gone.
+    pub(super) fn trim(&mut self) {
+        if self.0.capacity() > 0 {
+            self.0.retain(|holder| holder.strong_count() > 0);
+            self.0.shrink_to_fit();
+        }
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.0.len()

@@ -181,11 +181,7 @@ impl DeflateMemory {
 
     /// Gives back the room of holders that have gone.
     pub(super) fn forget_gone(&self) {
-        let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
-        if holders.capacity() > 0 {
-            holders.retain(|holder| holder.strong_count() > 0);
-            holders.shrink_to_fit();
-        }
+        lock(&self.in_parts).trim();
     }
 
     /// What is held now.

@@ -239,7 +239,9 @@ mod tests {
         slab.trim();
         assert_eq!((slab.pages.len(), slab.len()), (1, 10));
         assert!(slab.pages.capacity() <= 2 && slab.roomy.iter().eq(&[0]));
-        (0..5000).for_each(|number| drop(slab.insert(number)));
+        (0..5000).for_each(|number| {
+            let _ = slab.insert(number);
+        });
         assert!(crowd.iter().all(|&key| slab.get_mut(key).is_none()));
         assert!(base.iter().zip(0..).all(|(&key, number)| slab.get_mut(key) == Some(&mut { number })));
     }

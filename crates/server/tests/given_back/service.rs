@@ -1,7 +1,7 @@
 //! The server's side: a process that serves until its input ends, and tells what it holds.
 
 use framewright_server::{
-    Chunk, Closure, Config, Decision, DeflatePolicy, Delivery, Handle, Handler, Incoming, Message, Options,
+    Chunk, Closed, Config, Decision, DeflatePolicy, Delivery, Handle, Handler, Incoming, Message, Options,
     Server, ServerHandle, ServerLimits, Socket,
 };
 use std::collections::HashMap;
@@ -47,7 +47,7 @@ fn serve() -> io::Result<()> {
         .route_with("/chunks", with(Delivery::Chunks, shared), echo())
         .route_with("/takeover", with(Delivery::Whole, shared.with_takeover()), echo())
         .route_with("/talk", with(Delivery::Whole, shared.with_takeover()), Echo { handles: None })
-        .listen("127.0.0.1:0")?
+        .listen("127.0.0.1:0")
         .build()?;
     let (addr, handle) = (server.local_addrs()[0].clone(), server.handle());
     let serving = thread::spawn(move || server.run());
@@ -97,26 +97,26 @@ impl Handler for Echo {
     /// The connection's number, once it is open.
     type State = u64;
 
-    fn on_request(&self, request: &Incoming<'_, u64>) -> Decision<u64> {
+    fn on_request(&self, request: &Incoming<'_>) -> Decision<u64> {
         request.accept(0)
     }
 
-    fn on_open(&self, socket: &mut Socket<'_, '_, u64>) {
-        *socket.state() = socket.id();
+    fn on_open(&self, socket: &mut Socket<'_>, state: &mut u64) {
+        *state = socket.id();
         if let Some(Handles(handles)) = &self.handles {
             handles.lock().unwrap_or_else(PoisonError::into_inner).insert(socket.id(), socket.handle());
         }
     }
 
-    fn on_message(&self, socket: &mut Socket<'_, '_, u64>, message: Message<'_>) {
+    fn on_message(&self, socket: &mut Socket<'_>, _: &mut u64, message: Message<'_>) {
         let _ = socket.send(message); // refused while closing
     }
 
-    fn on_chunk(&self, socket: &mut Socket<'_, '_, u64>, chunk: Chunk<'_>) {
+    fn on_chunk(&self, socket: &mut Socket<'_>, _: &mut u64, chunk: Chunk<'_>) {
         let _ = socket.send_fragment(chunk.data, chunk.last); // refused while closing
     }
 
-    fn on_close(&self, id: &mut u64, _: &Closure) {
+    fn on_close(&self, _: &Closed<'_>, id: &mut u64) {
         let Some(Handles(handles)) = &self.handles else { return };
         let mut handles = handles.lock().unwrap_or_else(PoisonError::into_inner);
         handles.remove(id);

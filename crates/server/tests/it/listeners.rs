@@ -32,7 +32,7 @@ fn ip(addr: &ListenAddr) -> SocketAddr {
 #[test]
 fn ipv4_ipv6_and_both_at_once_are_served() {
     for addrs in [&["127.0.0.1:0"][..], &["[::1]:0"], &["127.0.0.1:0", "[::1]:0", "127.0.0.1:0"]] {
-        let builder = addrs.iter().fold(echo(), |builder, addr| builder.listen(addr));
+        let builder = addrs.iter().fold(echo(), ServerBuilder::listen);
         let server = TestServer::run(builder.build().expect("a server"));
         assert_eq!(server.addrs().len(), addrs.len());
         for (addr, wanted) in server.addrs().iter().zip(addrs) {

@@ -1,0 +1,132 @@
+//! What a turn hands its events to, and what that can do meanwhile.
+
+use crate::transport::{Io, Transport};
+use framewright::{Connection, Event, Message, RecvBuffer, SendError};
+use std::io::IoSlice;
+use std::time::Instant;
+
+/// What takes the events of a connection: a closure, or a type that also has something to send.
+pub trait Application<T> {
+    /// Whether the end is told before the last bytes are written, our Close frame among them.
+    ///
+    /// Then whoever sees the Close frame finds that the application knows of it: a client that comes
+    /// back finds its place free. Otherwise the end is told with what became of the Close frame:
+    /// [`Closure::clean`](framewright::Closure::clean) says that it has left.
+    const KNOWS_THE_END_FIRST: bool = false;
+
+    /// The most bytes that a read of short frames asks for.
+    fn read_size(&self) -> usize {
+        128 << 10
+    }
+
+    /// Called at the beginning of each turn.
+    fn on_turn(&mut self, current: &mut Current<'_, T>) {
+        let _ = current;
+    }
+
+    /// Takes an event. A payload lies in the receive buffer, so the connection can send meanwhile.
+    fn on_event(&mut self, current: &mut Current<'_, T>, event: Event<'_>);
+
+    /// Takes a whole message: the usual event, apart from the others so that its way is straight.
+    #[inline]
+    fn on_message(&mut self, current: &mut Current<'_, T>, message: Message<'_>) {
+        self.on_event(current, Event::Message(message));
+    }
+
+    /// Queues what was left for this connection elsewhere. Once a turn, before its last write.
+    fn queue(&mut self, connection: &mut Connection, now: Instant) {
+        let _ = (connection, now);
+    }
+
+    /// Called before a write that may tell the peer what has become of the connection.
+    fn before_write(&mut self, connection: &Connection) {
+        let _ = connection;
+    }
+
+    /// Whether [`queue`](Application::queue) has something that `connection` would take now.
+    fn has_queued(&self, connection: &Connection) -> bool {
+        let _ = connection;
+        false
+    }
+}
+
+impl<T, F: FnMut(&mut Current<'_, T>, Event<'_>)> Application<T> for F {
+    #[inline]
+    fn on_event(&mut self, current: &mut Current<'_, T>, event: Event<'_>) {
+        self(current, event);
+    }
+}
+
+/// The connection whose turn it is, and its transport.
+#[derive(Debug)]
+pub struct Current<'a, T> {
+    /// The connection, for commands.
+    pub connection: &'a mut Connection,
+    /// Its transport.
+    pub transport: &'a mut T,
+    /// The time of the turn.
+    pub now: Instant,
+    pub(super) broken: &'a mut bool,
+    /// Bytes that this turn may still write.
+    pub(super) share: &'a mut usize,
+}
+
+impl<T> Current<'_, T> {
+    /// Lends the same for a shorter time, by value.
+    #[inline]
+    pub fn reborrow(&mut self) -> Current<'_, T> {
+        let Current { connection, transport, now, broken, share } = self;
+        Current { connection, transport, now: *now, broken, share }
+    }
+
+    /// Hands over everything decoded. Returns whether there is room to send, which is told later.
+    //
+    // A function by itself: the registers are the messages' own.
+    #[inline(never)]
+    pub(super) fn hand_over(&mut self, rx: &mut RecvBuffer, application: &mut impl Application<T>) -> bool {
+        let mut has_room = false;
+        while self.connection.wants_read() {
+            match self.connection.next_event(self.now, rx) {
+                Some(Event::Message(message)) => application.on_message(self, message),
+                Some(Event::Writable) => has_room = true,
+                Some(event) => application.on_event(self, event),
+                None => break,
+            }
+        }
+        has_room
+    }
+}
+
+impl<T: Transport> Current<'_, T> {
+    /// Sends a long message from where it lies: `send` queues it with
+    /// [`Connection::send_through`] or [`Connection::send_fragment_through`], which write what the
+    /// kernel takes at once and copy the rest. All of it is copied once the turn has written its share.
+    ///
+    /// # Errors
+    /// Those of `send`.
+    #[inline(never)]
+    pub fn write_through(
+        &mut self,
+        send: impl FnOnce(&mut Connection, &mut dyn FnMut(&[IoSlice<'_>]) -> usize) -> Result<(), SendError>,
+    ) -> Result<(), SendError> {
+        let Current { connection, transport, now, broken, share } = self;
+        send(connection, &mut |slices| {
+            if **broken || **share == 0 {
+                return 0;
+            }
+            match transport.write(slices) {
+                Io::Moved(count) => {
+                    **share = share.saturating_sub(count);
+                    count
+                }
+                Io::Blocked => 0,
+                Io::Lost => {
+                    **broken = true;
+                    0
+                }
+            }
+        })?;
+        connection.transmitted(*now, 0);
+        Ok(())
+    }
+}

@@ -1,0 +1,104 @@
+//! Deadlines: each is judged after what has arrived was read, up to [`LAST_LOOK`].
+
+use super::Turn;
+use crate::transport::{Ready, Transport};
+use framewright::{Connection, State};
+use std::time::Instant;
+
+impl Turn {
+    /// When the next turn is due at the latest; `None` if there is no deadline.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.connection.poll_timeout()
+    }
+
+    /// Sets [`Ready::due`] by the time, for a driver that has no timers: whether a deadline of the
+    /// connection has passed. Returns whether so much was read since that it has to be acted on now.
+    pub fn note_time(&mut self, ready: &mut Ready, now: Instant) -> bool {
+        ready.due = self.deadline().is_some_and(|deadline| deadline <= now);
+        if !ready.due && !self.broken {
+            self.looked = 0;
+        }
+        self.is_overdue(ready)
+    }
+
+    /// Notes bytes that were read though a deadline has passed, or writing has failed.
+    #[cold]
+    pub(super) fn note_look(&mut self, count: usize) {
+        self.looked = self.looked.saturating_add(u16::try_from(count.div_ceil(1 << 10)).unwrap_or(u16::MAX));
+        if self.broken && self.looked >= LAST_LOOK {
+            self.eof = true;
+        }
+    }
+
+    /// Whether so much was read since a deadline has passed that it is acted on, whatever else comes.
+    pub(super) fn is_overdue(&self, ready: &Ready) -> bool {
+        ready.due && self.looked >= LAST_LOOK
+    }
+
+    /// Acts on deadlines that have passed. What has arrived has been read before.
+    ///
+    /// While the send queue was full nothing was read. If it is not any more, or writing is given up,
+    /// the deadlines that depend on what arrives wait for another turn: [`Ready::due`] stays set.
+    #[cold]
+    pub fn handle_timeout<T: Transport>(&mut self, transport: &mut T, ready: &mut Ready, now: Instant) {
+        let was_reading = self.connection.wants_read() && !self.broken;
+        self.handle_write_timeout(transport, ready, now);
+        let reads_now = self.connection.wants_read() && (ready.read || self.undecoded) && !self.eof;
+        if reads_now && !was_reading && self.looked < LAST_LOOK {
+            return;
+        }
+        ready.due = false;
+        if !self.broken {
+            self.looked = 0;
+        }
+        // A peer that has failed, and reads slowly, may have made room for our last bytes.
+        if self.connection.state() == State::Closed && self.connection.buffered() > 0 {
+            self.flush(transport, ready, now);
+        }
+        self.with_drops(|connection| connection.handle_timeout(now));
+    }
+
+    /// Acts on deadlines of sending alone: for a thread that only sends, and knows nothing of what has
+    /// arrived.
+    pub fn handle_send_timeout<T: Transport>(&mut self, transport: &mut T, ready: &mut Ready, now: Instant) {
+        self.handle_write_timeout(transport, ready, now);
+        self.with_drops(|connection| connection.handle_send_timeout(now));
+    }
+
+    /// Gives up writing to a peer that has taken nothing for
+    /// [`Config::write_timeout`](framewright::Config::write_timeout): not before one more write, since
+    /// a kernel announces room late. The peer may have said why it takes nothing.
+    fn handle_write_timeout<T: Transport>(&mut self, transport: &mut T, ready: &mut Ready, now: Instant) {
+        let has_passed =
+            |turn: &Turn| turn.connection.poll_write_timeout().is_some_and(|deadline| deadline <= now);
+        if !has_passed(self) {
+            return;
+        }
+        self.flush(transport, ready, now);
+        if has_passed(self) {
+            self.give_up(transport, ready, now);
+        }
+    }
+
+    /// Gives up writing to a peer that is too slow, as after
+    /// [`Config::write_timeout`](framewright::Config::write_timeout): for a driver whose caller waits no
+    /// longer. What is queued is dropped; what has arrived is still read.
+    pub fn give_up<T: Transport>(&mut self, transport: &mut T, ready: &mut Ready, now: Instant) {
+        self.late = true;
+        self.give_up_writing(ready);
+        self.flush(transport, ready, now);
+    }
+
+    /// Notes what `act` drops of what is queued.
+    pub(super) fn with_drops(&mut self, act: impl FnOnce(&mut Connection)) {
+        let before = self.connection.buffered();
+        act(&mut self.connection);
+        self.dropped |= self.connection.buffered() < before;
+    }
+}
+
+/// What has arrived is read before a deadline, or a transport that takes nothing more, ends the
+/// connection. This many KiB are read then at the most, more than a socket holds: a peer that goes on
+/// sending does not put the end off for ever.
+const LAST_LOOK: u16 = 8 << 10;

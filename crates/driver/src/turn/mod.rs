@@ -1,0 +1,228 @@
+//! The turn of an open connection: read once, hand over every event, write once (RFC 6455, sections 5
+//! to 7, as [`Connection`] keeps them). What holds for every driver is decided here:
+//!
+//! | question | decision |
+//! |---|---|
+//! | how much is read | once a turn, into the event loop's buffer or one of the connection's own (`parking`); a client that reads ahead, up to 1 MiB |
+//! | how much is written | up to [`SHARE`] in a turn, then others have theirs |
+//! | a short read | has emptied a transport that says so, unless its end may lie behind ([`Ready::note_read`]) |
+//! | a failed write | ends our direction: what is queued is dropped, what has arrived is handed over |
+//! | a deadline | is judged after what has arrived was read, up to [`LAST_LOOK`](deadlines::LAST_LOOK); that of writing after one more write |
+//! | a full send queue | a server stops reading; a client reads ahead, up to a message |
+//! | a panic of the application | fails its connection with 1011, and drops what it was lent |
+//! | the end | the transport is closed at once, or after [`Lingering`](crate::Lingering) ([`Turn::leave`]) |
+
+mod application;
+mod deadlines;
+mod ending;
+mod memory;
+mod reading;
+mod writing;
+
+pub use application::{Application, Current};
+
+use crate::lent::Lent;
+use crate::parking::SHORT_TAIL;
+use crate::transport::{Ready, Transport};
+use framewright::{Connection, RecvBuffer};
+use std::time::Instant;
+
+/// An open connection between its turns.
+#[derive(Debug)]
+pub struct Turn {
+    /// The state of the protocol. For looking at it and for commands; a driver leaves its input and
+    /// output to the turn.
+    pub connection: Connection,
+    /// Bytes of an incomplete frame or message, or undecoded ones. `None` at rest.
+    parked: Option<Box<RecvBuffer>>,
+    /// KiB read since a deadline has passed, or since writing has failed; each read is rounded up.
+    looked: u16,
+    /// `parked` may hold whole frames: decoding has stopped because the send queue is full, or for the
+    /// sake of other connections.
+    undecoded: bool,
+    /// Nothing more will be read: the end of the stream was, or the transport has failed. What is
+    /// undecoded comes before that.
+    eof: bool,
+    /// Writing has failed. What had arrived before is still read.
+    broken: bool,
+    /// Writing was given up since the peer has taken nothing for too long.
+    late: bool,
+    /// Queued bytes were dropped.
+    dropped: bool,
+    /// The last turn has moved [`BULK`] bytes or more.
+    bulk: bool,
+}
+
+impl Turn {
+    /// A connection whose opening handshake is done. `early` arrived behind the handshake.
+    #[must_use]
+    pub fn new(connection: Connection, early: &[u8]) -> Self {
+        let parked = (!early.is_empty()).then(|| {
+            let mut parked = RecvBuffer::with_capacity(early.len());
+            parked.extend_from_slice(early);
+            Box::new(parked)
+        });
+        let undecoded = parked.is_some();
+        Turn {
+            connection,
+            parked,
+            looked: 0,
+            undecoded,
+            eof: false,
+            broken: false,
+            late: false,
+            dropped: false,
+            bulk: false,
+        }
+    }
+
+    /// Does all there is to do without waiting.
+    ///
+    /// What is lent stays lent when the application panics: see [`after_panic`](Turn::after_panic).
+    #[inline]
+    pub fn run<T: Transport, A: Application<T>>(
+        &mut self,
+        transport: &mut T,
+        ready: &mut Ready,
+        lent: &mut Lent,
+        now: Instant,
+        application: &mut A,
+    ) -> Next {
+        lent.lend(&mut self.connection, self.parked.as_deref(), now);
+        let flushed = self.work(transport, ready, lent, now, application);
+        lent.reclaim(&mut self.connection, now);
+        self.bulk = lent.read + (SHARE - lent.share) >= BULK;
+        match flushed {
+            Flushed::Shutdown => Next::Leave(self.leave(ready)),
+            Flushed::Paused => Next::Again,
+            Flushed::All | Flushed::Blocked if self.has_work(ready, application) => Next::Again,
+            Flushed::All | Flushed::Blocked => Next::Wait,
+        }
+    }
+
+    #[inline]
+    fn work<T: Transport, A: Application<T>>(
+        &mut self,
+        transport: &mut T,
+        ready: &mut Ready,
+        lent: &mut Lent,
+        now: Instant,
+        application: &mut A,
+    ) -> Flushed {
+        let Turn { connection, broken, .. } = self;
+        (lent.read, lent.share) = (0, SHARE);
+        application.on_turn(&mut Current { connection, transport, now, broken, share: &mut lent.share });
+        if std::mem::take(&mut ready.write) && self.connection.buffered() > 0 {
+            self.settle(transport, ready, now, &mut lent.share, application);
+        }
+        if ready.due && self.is_overdue(ready) {
+            self.handle_timeout(transport, ready, now);
+        }
+        self.receive(transport, ready, lent, now, application);
+        application.before_write(&self.connection);
+        if ready.due && !(ready.read && self.connection.wants_read()) {
+            self.handle_timeout(transport, ready, now);
+        }
+        application.queue(&mut self.connection, now);
+        let flushed = self.settle(transport, ready, now, &mut lent.share, application);
+        if self.is_over() && flushed != Flushed::Paused {
+            if let Some(parked) = self.parked.take() {
+                self.connection.note_rest(&parked);
+            }
+            return self.await_end(transport, ready, &mut lent.rx, now);
+        }
+        // What is undecoded waits for the peer to read: others must not wait with it.
+        if self.undecoded
+            && !self.connection.wants_read()
+            && let Some(parked) = &mut self.parked
+            && self.connection.give_way(now, parked)
+        {
+            return self.settle(transport, ready, now, &mut lent.share, application);
+        }
+        flushed
+    }
+
+    /// Whether there is something to do that no event announces.
+    fn has_work<T, A: Application<T>>(&self, ready: &Ready, application: &A) -> bool {
+        if self.is_over() {
+            return self.drops_what_arrives() && ready.read;
+        }
+        self.may_receive(ready)
+            || (self.connection.has_event() && (A::KNOWS_THE_END_FIRST || !self.holds_end()))
+            // What the application has to send may have waited for the room that the write has made.
+            || application.has_queued(&self.connection)
+    }
+
+    /// Whether the last turn has moved 64 KiB or more, or has left something unsent or a large message
+    /// incomplete: the next one is likely to be a long one, and nobody waits for the answer to a short
+    /// message. Bytes tell, and not the time that a turn took: a thread whose write wakes its peer may
+    /// lose its processor to it.
+    #[must_use]
+    pub fn is_in_bulk(&self) -> bool {
+        self.bulk
+            || self.connection.buffered() > 0
+            || self.parked.as_ref().is_some_and(|parked| parked.len() > SHORT_TAIL)
+    }
+
+    /// Whether writing has failed, or was given up.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// Whether nothing more will be read: the end of the stream was, or the transport has failed.
+    #[must_use]
+    pub fn has_eof(&self) -> bool {
+        self.eof
+    }
+
+    /// Whether queued bytes were dropped.
+    #[must_use]
+    pub fn has_dropped(&self) -> bool {
+        self.dropped
+    }
+}
+
+/// What follows a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "a driver has to handle each")]
+pub enum Next {
+    /// Wait for readiness or for [`Turn::deadline`].
+    Wait,
+    /// Another turn: there is work left that no event announces. Others may have theirs before.
+    Again,
+    /// The connection has ended, the application knows, and everything is sent: end the transport.
+    Leave(Leave),
+}
+
+/// How a transport ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "a driver has to handle each")]
+pub enum Leave {
+    /// Close it.
+    Close,
+    /// Close it after [`Turn::linger`].
+    Linger,
+}
+
+/// What a write came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "a driver has to handle each")]
+pub enum Flushed {
+    /// Nothing is queued.
+    All,
+    /// The transport takes no more for now.
+    Blocked,
+    /// The turn has written its share: the transport may take more in the next one.
+    Paused,
+    /// Nothing is queued and nothing will be: the transport is to be ended.
+    Shutdown,
+}
+
+/// The most bytes that a turn writes: about a millisecond of work, and as much as a socket takes at
+/// once. With a quarter of it messages of 16 MiB cost 3 % more. A long message that is written
+/// through is offered whole, for what is not taken is copied; when the share is used up all of it is.
+const SHARE: usize = 4 << 20;
+
+/// A turn that moves as many bytes takes as long as many small ones.
+const BULK: usize = 64 << 10;

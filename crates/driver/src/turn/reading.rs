@@ -1,0 +1,198 @@
+//! What a turn reads, and how it is decoded.
+
+use super::Turn;
+use super::application::{Application, Current};
+use crate::lent::Lent;
+use crate::parking::{self, SHORT_TAIL};
+use crate::transport::{Io, Ready, Transport};
+use framewright::{Decoded, Event, RecvBuffer, Role, State};
+use std::time::Instant;
+
+impl Turn {
+    /// Reads once and hands over everything decoded.
+    pub(super) fn receive<T: Transport, A: Application<T>>(
+        &mut self,
+        transport: &mut T,
+        ready: &mut Ready,
+        lent: &mut Lent,
+        now: Instant,
+        application: &mut A,
+    ) {
+        if !self.may_receive(ready) {
+            return;
+        }
+        let Lent { rx: shared, large, tails, read, share, .. } = lent;
+        let mut own = self.parked.take();
+        if let Some(mut short) = own.take_if(|own| own.len() <= SHORT_TAIL) {
+            shared.absorb(&mut short);
+            tails.put_cleared(now, short);
+        }
+        let direct = own.is_some();
+        let rx = own.as_deref_mut().unwrap_or(shared);
+        if !self.connection.wants_read() {
+            self.read_ahead(transport, ready, rx, application.read_size());
+        } else {
+            if !self.undecoded && ready.read && !self.eof {
+                let reach = parking::reach(rx, direct, application.read_size());
+                if direct {
+                    parking::grow(rx, reach.0, large, now);
+                }
+                *read += self.read(transport, ready, rx, reach);
+            }
+            // The end is told when what is queued has been written.
+            let Turn { connection, broken, .. } = self;
+            let mut current = Current { connection, transport, now, broken, share };
+            let has_room = current.hand_over(rx, application);
+            // Room is told behind what has arrived: an application that fills it at once would never
+            // hear its peer. There is none where nothing leaves any more.
+            if has_room && current.connection.is_writable() && !*current.broken {
+                application.on_event(&mut current, Event::Writable);
+            }
+        }
+        if self.connection.state() == State::Closed {
+            self.connection.note_rest(rx);
+            rx.clear();
+        }
+        self.undecoded = rx.has_undecoded() && (!self.connection.wants_read() || self.connection.is_paused());
+        if self.eof && !self.undecoded {
+            self.connection.handle_eof(now);
+        }
+        rx.shrink();
+        match own {
+            Some(own) if parking::pays_for(&own) => self.parked = Some(own),
+            Some(mut own) => {
+                self.parked = parking::park(&mut own, large, tails);
+                large.put_cleared(now, own);
+            }
+            None => self.parked = parking::park(shared, large, tails),
+        }
+    }
+
+    /// Whether [`receive`](Turn::receive) has something to do.
+    #[inline]
+    pub(super) fn may_receive(&self, ready: &Ready) -> bool {
+        if self.connection.wants_read() {
+            return self.undecoded || self.eof || ready.read;
+        }
+        self.may_read_ahead(ready, self.parked.as_ref().map_or(0, |parked| parked.unread()))
+    }
+
+    /// Reads once. `reach`: the room that there has to be, and the most to ask for.
+    pub(super) fn read<T: Transport>(
+        &mut self,
+        transport: &mut T,
+        ready: &mut Ready,
+        rx: &mut RecvBuffer,
+        (least, most): (usize, usize),
+    ) -> usize {
+        let spare = rx.spare(least);
+        let room = spare.len().min(most);
+        match transport.read(&mut spare[..room]) {
+            Io::Moved(0) => self.eof = true,
+            Io::Moved(count) => {
+                rx.filled(count);
+                // After a failure a read tells when there is nothing more.
+                if !self.broken {
+                    ready.note_read(transport, count, room);
+                }
+                if ready.due || self.broken {
+                    self.note_look(count);
+                }
+                return count;
+            }
+            // All that arrived before the failure has been read.
+            Io::Blocked if self.broken => self.eof = true,
+            Io::Blocked => ready.note_blocked(),
+            Io::Lost => (self.eof, self.broken) = (true, true),
+        }
+        0
+    }
+
+    /// Reads some of what has arrived without decoding it, while the send queue is full.
+    fn read_ahead<T: Transport>(
+        &mut self,
+        transport: &mut T,
+        ready: &mut Ready,
+        rx: &mut RecvBuffer,
+        read_size: usize,
+    ) {
+        let mut read = 0;
+        while read < LOOK && self.may_read_ahead(ready, rx.unread()) {
+            read += self.read(transport, ready, rx, own_reach(rx, read_size));
+        }
+    }
+
+    /// Whether more may be read ahead where `undecoded` bytes are held already.
+    ///
+    /// Only by a client. A server that waits for its client to read, before it reads on itself, would
+    /// keep a client that does the same waiting for ever; so the client reads, as much as a message may
+    /// have. A server has many clients, whom it need not trust: it holds them back.
+    #[inline]
+    fn may_read_ahead(&self, ready: &Ready, undecoded: usize) -> bool {
+        ready.read
+            && !self.eof
+            && self.connection.role() == Role::Client
+            && self.connection.state() != State::Closed
+            && undecoded as u64 <= self.connection.config().max_message.min(READ_AHEAD)
+    }
+
+    /// The next event of what has arrived, reading into `rx` as far as that takes: for a driver that
+    /// hands over one event at a time, from a buffer that the connection keeps.
+    ///
+    /// `None`: there is none without waiting; or a mebibyte was read that came to none, others want
+    /// their turn, and [`Ready::read`] is still set.
+    pub fn next_event<T: Transport>(
+        &mut self,
+        transport: &mut T,
+        ready: &mut Ready,
+        rx: &mut RecvBuffer,
+        read_size: usize,
+        now: Instant,
+    ) -> Option<Decoded> {
+        let mut read = 0;
+        loop {
+            if let Some(decoded) = self.connection.decode(now, rx) {
+                if self.connection.state() == State::Closed {
+                    self.connection.note_rest(rx);
+                }
+                return Some(decoded);
+            }
+            if self.connection.state() == State::Closed {
+                return None;
+            }
+            if self.eof {
+                self.connection.handle_eof(now);
+            } else if ready.read && read < LOOK {
+                read += self.read(transport, ready, rx, own_reach(rx, read_size));
+            } else {
+                return None;
+            }
+        }
+    }
+
+    /// Reads ahead into `rx` while a sender waits for the peer to take something. Returns whether there
+    /// is more to read.
+    pub fn read_on<T: Transport>(
+        &mut self,
+        transport: &mut T,
+        ready: &mut Ready,
+        rx: &mut RecvBuffer,
+        read_size: usize,
+    ) -> bool {
+        self.read_ahead(transport, ready, rx, read_size);
+        self.may_read_ahead(ready, rx.unread())
+    }
+}
+
+/// What the next read into a buffer of the connection's own needs, and asks for at most: never a few
+/// bytes at the end of the buffer.
+fn own_reach(rx: &RecvBuffer, read_size: usize) -> (usize, usize) {
+    let (least, most) = parking::reach(rx, true, read_size);
+    (least.max(SHORT_TAIL), most)
+}
+
+/// The most bytes that are read without an event in one go: others want their turn.
+const LOOK: usize = 1 << 20;
+
+/// The most bytes that are read ahead, where a message may be longer.
+const READ_AHEAD: u64 = 64 << 20;
