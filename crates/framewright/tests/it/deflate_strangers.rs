@@ -56,9 +56,11 @@ impl Place {
         stranger
     }
 
-    /// As many as there can be, and more, each with one message of zeros: a few octets that come to 32 KiB.
+    /// As many as there can be, and more, each with one message of zeros: a few octets that come to 32 KiB. And as many with less, for
+    /// what is left.
     fn strangers_with_zeros(&mut self) -> Vec<Keeper> {
-        (0..100).map(|_| self.stranger(&[0; 32 << 10])).collect()
+        let lens = [32 << 10, 4 << 10, 1 << 10, 128, 64];
+        lens.iter().flat_map(|len| [*len; 40]).map(|len| self.stranger(&vec![0; len])).collect()
     }
 
     fn pass(&mut self, seconds: u64) {

@@ -34,8 +34,6 @@ pub(crate) struct SlotParts<'a> {
     pub(crate) route: RouteId,
     /// A handle has queued something.
     pub(crate) attend: &'a mut bool,
-    /// The handler has been told that the connection is open.
-    pub(crate) told: &'a mut bool,
 }
 
 impl Open {
@@ -88,9 +86,8 @@ impl Open {
         let _ = self.turn.connection.close(Some(CloseCode::GOING_AWAY), "server shutting down");
     }
 
-    /// Does all there is to do.
-    pub(crate) fn turn(&mut self, mut slot: SlotParts<'_>, context: &mut LoopContext) -> Next {
-        let first = !std::mem::replace(slot.told, true);
+    /// Does all there is to do. In the `first` turn the handler is told that the connection is open.
+    pub(crate) fn turn(&mut self, mut slot: SlotParts<'_>, first: bool, context: &mut LoopContext) -> Next {
         if first {
             tracing::debug!(connection = self.id, peer = ?slot.stream.peer_addr(), "open");
         }
@@ -146,9 +143,6 @@ impl Open {
     pub(crate) fn finish(&mut self, mut slot: SlotParts<'_>, context: &LoopContext) {
         if let Some(remote) = self.remote.get() {
             remote.close();
-        }
-        if !*slot.told {
-            return;
         }
         self.turn.connection.abort(context.now);
         self.settle(&mut slot, context);

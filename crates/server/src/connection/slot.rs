@@ -30,8 +30,6 @@ pub(crate) struct Slot {
     route: RouteId,
     /// A handle of an open connection has queued something.
     attend: bool,
-    /// The handler of an open connection has been told that it is open.
-    told: bool,
     /// The tick that the wheel has this connection at.
     pub(crate) armed: Option<Tick>,
     pub(crate) place: Place,
@@ -82,7 +80,6 @@ impl Slot {
             ready: Ready::default(),
             route: RouteId::default(),
             attend: false,
-            told: false,
             armed: None,
             place: Place::New,
             counted,
@@ -96,13 +93,14 @@ impl Slot {
 
     /// Does what there is to do, through as many phases as it leads.
     pub(crate) fn turn(&mut self, key: Key, context: &mut LoopContext) -> SlotNext {
+        let mut is_new = false;
         loop {
             // A callback may take long: the deadlines of the phase behind it count from when it begins.
-            let Slot { stream, phase, ready, route, attend, told, counted, .. } = self;
+            let Slot { stream, phase, ready, route, attend, counted, .. } = self;
             let entered = match phase {
                 Phase::Open(open) => {
-                    let parts = SlotParts { stream, key, ready, route: *route, attend, told };
-                    match open.turn(parts, context) {
+                    let parts = SlotParts { stream, key, ready, route: *route, attend };
+                    match open.turn(parts, is_new, context) {
                         Next::Wait => return SlotNext::Wait,
                         Next::Again => return SlotNext::Again,
                         Next::Leave(Leave::Close) => return SlotNext::Remove,
@@ -131,6 +129,7 @@ impl Slot {
                         OpeningNext::Open(opens) => {
                             *route = opens.route_id();
                             context.read_clock();
+                            is_new = true;
                             Phase::Open(opens.open(context))
                         }
                     }
@@ -234,18 +233,8 @@ impl Slot {
 
     /// The connection is being removed: the application hears of it, if it has not.
     pub(crate) fn finish(self, key: Key, context: &LoopContext) {
-        if let Slot {
-            phase: Phase::Open(mut open), mut stream, mut ready, route, mut attend, mut told, ..
-        } = self
-        {
-            let slot = SlotParts {
-                stream: &mut stream,
-                key,
-                ready: &mut ready,
-                route,
-                attend: &mut attend,
-                told: &mut told,
-            };
+        if let Slot { phase: Phase::Open(mut open), mut stream, mut ready, route, mut attend, .. } = self {
+            let slot = SlotParts { stream: &mut stream, key, ready: &mut ready, route, attend: &mut attend };
             open.finish(slot, context);
         }
     }
