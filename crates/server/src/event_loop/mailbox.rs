@@ -26,9 +26,6 @@ pub(crate) enum Command {
     Stop(Instant),
 }
 
-/// How many commands have room in a queue that was trimmed.
-pub(crate) const KEPT_COMMANDS: usize = 32;
-
 /// The mailbox of one event loop.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
@@ -92,10 +89,12 @@ impl Mailbox {
         }
     }
 
-    /// Gives back room that few queues need.
+    /// Gives back the room of a queue that is empty.
     pub(crate) fn trim(&self) {
-        if let Some(commands) = &mut *lock(&self.commands) {
-            commands.shrink_to(KEPT_COMMANDS);
+        if let Some(commands) = &mut *lock(&self.commands)
+            && commands.is_empty()
+        {
+            *commands = Vec::new();
         }
     }
 

@@ -27,7 +27,7 @@ use crate::connection::slot::{Place, Slot, SlotNext};
 use crate::context::{LoopContext, ServerShared};
 use crate::event_loop::limits::{Counted, Refused};
 use crate::event_loop::listener::{ACCEPT_AT_ONCE, LONGEST_QUEUE, Listener};
-use crate::event_loop::mailbox::{Command, KEPT_COMMANDS, Mailbox};
+use crate::event_loop::mailbox::{Command, Mailbox};
 use crate::event_loop::slab::{Key, Slab};
 use crate::event_loop::stream::{PeerAddr, Stream};
 use crate::event_loop::wheel::{Tick, Wheel};
@@ -71,7 +71,7 @@ const UNEVEN: usize = 16;
 /// oldest goes for one more.
 const REFUSED_AT_ONCE: usize = 512;
 
-/// How many connections have room in lists that were trimmed.
+/// Lists of more than so many connections or commands are worth to be made smaller.
 const FEW: usize = 32;
 
 /// How long those that had begun to connect when the server stops have to get in. More than a network's round trip inside of a
@@ -227,14 +227,15 @@ impl EventLoop {
         }
         self.trim_at = None;
         self.slots.trim();
+        self.wheel.trim(self.slots.len(), |key| self.slots.get_mut(key).is_some());
         self.refused.retain(|&key| self.slots.get_mut(key).is_some());
-        self.refused.shrink_to(FEW);
-        self.short_turns.shrink_to(FEW.max(2 * self.short_turns.len()));
-        self.long_turns.shrink_to(FEW.max(2 * self.long_turns.len()));
-        self.commands.shrink_to(KEPT_COMMANDS.max(2 * self.commands.len()));
-        self.batch.shrink_to(KEPT_COMMANDS);
         self.context.mailbox.trim();
-        self.due.shrink_to(FEW);
+        // Made anew, and not shrunk where they lie: see `Slab::trim`.
+        self.refused = self.refused.drain(..).collect();
+        self.short_turns = self.short_turns.drain(..).collect();
+        self.long_turns = self.long_turns.drain(..).collect();
+        self.commands = self.commands.drain(..).collect();
+        (self.batch, self.due) = (Vec::new(), Vec::new());
         None
     }
 
@@ -468,7 +469,7 @@ impl EventLoop {
     fn handle_commands(&mut self, slice: Duration) {
         self.context.mailbox.take(&mut self.batch);
         self.commands.extend(self.batch.drain(..));
-        if self.commands.len() > KEPT_COMMANDS {
+        if self.commands.len() > FEW {
             self.trim_later();
         }
         let end = self.context.now + slice;

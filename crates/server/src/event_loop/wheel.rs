@@ -23,13 +23,15 @@ pub(crate) struct Wheel {
     next: u64,
     /// All entries of a slot are for the same tick, the one of its turn.
     slots: Vec<Vec<Key>>,
+    /// How many entries there are in all slots.
+    len: usize,
     /// One bit for each slot that is not empty.
     occupied: [u64; SLOTS / 64],
 }
 
 impl Wheel {
     pub(crate) fn new(now: Instant) -> Wheel {
-        Wheel { start: now, next: 1, slots: vec![Vec::new(); SLOTS], occupied: [0; SLOTS / 64] }
+        Wheel { start: now, next: 1, slots: vec![Vec::new(); SLOTS], len: 0, occupied: [0; SLOTS / 64] }
     }
 
     /// The tick at whose end `deadline` has passed.
@@ -56,6 +58,7 @@ impl Wheel {
         let tick = tick.get().clamp(self.next, self.next + turn);
         let slot = slot_of(tick);
         self.slots[slot].push(key);
+        self.len += 1;
         self.occupied[slot / 64] |= 1 << (slot % 64);
         Tick::new(tick).expect("ticks begin at 1")
     }
@@ -69,10 +72,27 @@ impl Wheel {
             let slot = slot_of(tick);
             let tick = Tick::new(tick).expect("ticks begin at 1");
             // With its room: of a crowd that was due together, which comes to each slot in time, nothing stays.
-            due.extend(std::mem::take(&mut self.slots[slot]).into_iter().map(|key| (tick, key)));
+            let keys = std::mem::take(&mut self.slots[slot]);
+            self.len -= keys.len();
+            due.extend(keys.into_iter().map(|key| (tick, key)));
             self.occupied[slot / 64] &= !(1 << (slot % 64));
         }
         self.next = self.next.max(reached + 1);
+    }
+
+    /// Forgets the entries of those that have gone, if the most have: `live` are left.
+    pub(crate) fn trim(&mut self, live: usize, mut is_live: impl FnMut(Key) -> bool) {
+        if self.len / 4 <= live {
+            return;
+        }
+        for (slot, keys) in self.slots.iter_mut().enumerate().filter(|(_, keys)| !keys.is_empty()) {
+            self.len -= keys.len();
+            *keys = keys.drain(..).filter(|&key| is_live(key)).collect();
+            self.len += keys.len();
+            if keys.is_empty() {
+                self.occupied[slot / 64] &= !(1 << (slot % 64));
+            }
+        }
     }
 
     /// How long until something may be due; `None` if nothing is armed.
@@ -202,5 +222,21 @@ mod tests {
         }
         clock.due_after(Duration::from_secs(2));
         assert!(clock.wheel.slots.iter().all(|slot| slot.capacity() == 0));
+    }
+
+    #[test]
+    fn entries_of_those_that_have_gone_are_forgotten_once_they_are_the_most() {
+        let mut clock = Clock::new();
+        let keys: Vec<_> = (0..1000).map(|_| clock.key()).collect();
+        for (index, &key) in (1..).zip(&keys) {
+            clock.wheel.arm(key, None, clock.now + Duration::from_millis(10 * index));
+        }
+        let (live, gone) = keys.split_at(200);
+        clock.wheel.trim(250, |_| panic!("they are not the most"));
+        clock.wheel.trim(live.len(), |key| !gone.contains(&key));
+        assert_eq!(clock.wheel.len, live.len());
+        let due: Vec<_> = clock.due_after(Duration::from_secs(20)).into_iter().map(|(_, key)| key).collect();
+        assert_eq!(due, live);
+        assert_eq!((clock.wheel.len, clock.wheel.wait(clock.now)), (0, None));
     }
 }

@@ -114,20 +114,25 @@ fn after_the_stop_nobody_is_accepted() {
     assert!(std::net::TcpStream::connect(addr).is_err());
 }
 
+/// Stops a server before it has run: each client in its queue is answered with 503.
+fn stop_with_a_queue<S: Read + Write>(server: Server, mut clients: Vec<Client<S>>) {
+    server.handle().stop(Duration::from_secs(60));
+    let mut server = TestServer::run(server);
+    for client in &mut clients {
+        assert_eq!(client.answer().status, 503);
+        client.expect_end();
+    }
+    drop(clients);
+    server.wait().expect("a good end");
+}
+
 #[test]
 fn who_is_not_accepted_yet_when_the_server_stops_gets_503() {
     for workers in [1, 3] {
         let builder = echo().workers(workers).listen("127.0.0.1:0");
         let server = builder.build().expect("a server");
-        let mut clients: Vec<_> = (0..100).map(|_| Client::connect(ip(&server.local_addrs()[0]))).collect();
-        server.handle().stop(Duration::from_secs(60));
-        let mut server = TestServer::run(server);
-        for client in &mut clients {
-            assert_eq!(client.answer().status, 503);
-            client.expect_end();
-        }
-        drop(clients);
-        server.wait().expect("a good end");
+        let clients = (0..100).map(|_| Client::connect(ip(&server.local_addrs()[0]))).collect();
+        stop_with_a_queue(server, clients);
     }
 }
 
@@ -257,15 +262,8 @@ mod unix {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("socket");
         let server = echo().workers(2).listen_unix(&path).build().expect("a server");
-        let mut clients: Vec<_> = (0..20).map(|_| Client::connect_unix(&path)).collect();
-        server.handle().stop(Duration::from_secs(60));
-        let mut server = TestServer::run(server);
-        for client in &mut clients {
-            assert_eq!(client.answer().status, 503);
-            client.expect_end();
-        }
-        drop(clients);
-        server.wait().expect("a good end");
+        let clients = (0..20).map(|_| Client::connect_unix(&path)).collect();
+        stop_with_a_queue(server, clients);
         assert!(!path.exists());
     }
 
