@@ -26,6 +26,7 @@
 
 mod backoff;
 pub mod blocking;
+mod client_error;
 mod commands;
 mod connection;
 mod entropy;
@@ -35,7 +36,8 @@ mod opening;
 mod options;
 
 pub use backoff::Backoff;
-pub use error::{ClientError, ConnectError};
+pub use client_error::ClientError;
+pub use error::ConnectError;
 #[cfg(feature = "deflate")]
 pub use framewright::deflate::{ClientWindow, DeflateConfig, DeflateOffer, DeflateParams, Level, WindowBits};
 pub use framewright::handshake::{

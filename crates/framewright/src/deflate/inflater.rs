@@ -189,7 +189,7 @@ impl Inflater {
     ) -> Option<Progress> {
         let Inflater { home, seat, trial, inflated, consumed, .. } = self;
         if *consumed == 0 {
-            //= https://www.rfc-editor.org/rfc/rfc1951#section-3.2.3
+            // A stored block, BTYPE 00 (RFC 1951, section 3.2.3).
             self.stored = payload.first().is_some_and(|first| first & 0b110 == 0);
         }
         let mut inflate = |decompressor: &mut Decompressor| match trial {

@@ -1,7 +1,5 @@
 //! What a handler decides on a request, at once or later.
 
-use crate::event_loop::mailbox::{Command, Mailbox};
-use crate::event_loop::slab::Key;
 use crate::guard::lock;
 use framewright::handshake::{Accept, Refusal, Response};
 use std::any::Any;
@@ -158,8 +156,8 @@ enum Step {
     Returning,
     /// The decision was made before the callback returned.
     Decided(ErasedDecision),
-    /// The connection with this key waits in the loop of this mailbox.
-    Waiting(Key, Arc<Mailbox>),
+    /// A request waits, and this sends it the decision.
+    Waiting(Box<dyn FnOnce(ErasedDecision) + Send>),
     /// Nobody waits, or the decision is on its way.
     Over,
 }
@@ -169,10 +167,9 @@ impl Deferral {
         let mut step = lock(&self.step);
         match std::mem::replace(&mut *step, Step::Over) {
             Step::Returning => *step = Step::Decided(decision),
-            Step::Waiting(key, mailbox) => {
+            Step::Waiting(send) => {
                 drop(step);
-                // Once the loop has ended nobody waits.
-                let _ = mailbox.post(Command::Decide(key, decision));
+                send(decision);
             }
             // What the application dropped with it may be slow to drop: not under the lock.
             Step::Decided(_) | Step::Over => drop(step),
@@ -181,16 +178,16 @@ impl Deferral {
 }
 
 impl AwaitedDecision {
-    /// The connection with this key waits from now on. Returns the decision if it was made already.
-    pub(crate) fn wait(&self, key: Key, mailbox: &Arc<Mailbox>) -> Option<ErasedDecision> {
+    /// The request waits from now on, for the decision to be sent with `send`. Returns it if it was made already.
+    pub(crate) fn wait(&self, send: impl FnOnce(ErasedDecision) + Send + 'static) -> Option<ErasedDecision> {
         let mut step = lock(&self.0.step);
         match std::mem::replace(&mut *step, Step::Over) {
             Step::Decided(decision) => Some(decision),
             Step::Returning => {
-                *step = Step::Waiting(key, Arc::clone(mailbox));
+                *step = Step::Waiting(Box::new(send));
                 None
             }
-            Step::Waiting(..) | Step::Over => unreachable!("a decision is returned once"),
+            Step::Waiting(_) | Step::Over => unreachable!("a decision is returned once"),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! What an application implements, and what it is given.
 
 use crate::api::decision::Decision;
-use crate::api::route::Params;
 use crate::api::socket::Socket;
 use crate::event_loop::stream::{PeerAddr, Stream};
 use cookie::Cookie;
@@ -182,6 +181,9 @@ impl<'a> Incoming<'a> {
         refusal.to_response()
     }
 }
+
+/// The parts of a path that a route's pattern names, as they stand in the request.
+pub(crate) type Params<'a> = matchit::Params<'a, 'a>;
 
 /// A connection that has ended, and how.
 pub struct Closed<'a> {

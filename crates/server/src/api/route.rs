@@ -2,7 +2,7 @@
 
 use crate::api::decision::Decision;
 use crate::api::erased::ErasedHandler;
-use crate::api::handler::{Handler, Incoming};
+use crate::api::handler::{Handler, Incoming, Params};
 use crate::api::options::Options;
 use framewright::Config;
 use framewright::handshake::{Refusal, Response};
@@ -48,9 +48,6 @@ pub(crate) struct Found<'a> {
     pub(crate) route: &'a Arc<Route>,
     pub(crate) params: Params<'a>,
 }
-
-/// The parts of a path that a pattern names, as they stand in the request.
-pub(crate) type Params<'a> = matchit::Params<'a, 'a>;
 
 impl Routes {
     /// Adds a route; the path must be another one than those before.

@@ -6,6 +6,7 @@ use crate::api::route::{Found, Route, RouteId};
 use crate::compression;
 use crate::connection::open::Open;
 use crate::context::LoopContext;
+use crate::event_loop::mailbox::Command;
 use crate::event_loop::slab::Key;
 use crate::event_loop::stream::{PeerAddr, Stream};
 use crate::guard::guarded;
@@ -331,7 +332,10 @@ impl Opening {
         context: &LoopContext,
     ) {
         while let ErasedDecision::Deferred(awaited) = decision {
-            match awaited.wait(key, &context.mailbox) {
+            let mailbox = Arc::clone(&context.mailbox);
+            // Once the loop has ended nobody waits.
+            let send = move |made| drop(mailbox.post(Command::Decide(key, made)));
+            match awaited.wait(send) {
                 Some(made) => decision = made,
                 // Until then what came with the request is kept, for as long as the application likes.
                 None if matches!(self.step, OpeningStep::Reading)
