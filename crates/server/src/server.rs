@@ -131,6 +131,7 @@ impl RunningServer {
     /// # Panics
     /// If it is called on one of its own event loops, which would wait for itself.
     pub fn stop(self, grace: Duration) -> io::Result<()> {
+        self.assert_elsewhere();
         self.handle.stop(grace);
         self.wait()
     }
@@ -143,8 +144,13 @@ impl RunningServer {
     /// # Panics
     /// If it is called on one of its own event loops, which would wait for itself.
     pub fn wait(mut self) -> io::Result<()> {
-        assert!(!self.handle.is_here(), "an event loop cannot wait for its own end");
+        self.assert_elsewhere();
         self.thread.take().map_or(Ok(()), join)
+    }
+
+    #[track_caller]
+    fn assert_elsewhere(&self) {
+        assert!(!self.handle.is_here(), "an event loop cannot wait for its own end");
     }
 }
 
@@ -168,6 +174,7 @@ fn join(thread: thread::JoinHandle<io::Result<()>>) -> io::Result<()> {
 /// Runs one loop; if it fails, connections may come to it that nobody accepts, and the others stop.
 fn run_loop(event_loop: EventLoop, handle: &ServerHandle) -> io::Result<()> {
     let _others = StopOnPanic(handle);
+    let _here = event_loop.enter();
     event_loop.run().inspect_err(|error| {
         tracing::error!(%error, "an event loop failed");
         handle.stop(Duration::ZERO);

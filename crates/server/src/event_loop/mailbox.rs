@@ -6,8 +6,8 @@ use crate::event_loop::stream::{PeerAddr, Stream};
 use crate::guard::lock;
 use std::cell::Cell;
 use std::ptr;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 /// What a loop is asked to do.
@@ -42,15 +42,31 @@ impl std::fmt::Debug for Command {
     }
 }
 
+/// A thread that runs the loop of this mailbox.
+#[derive(Debug)]
+pub(crate) struct Here(Arc<Mailbox>);
+
+impl Drop for Here {
+    fn drop(&mut self) {
+        // Another mailbox may come to lie at the same place.
+        if self.0.is_here() {
+            HERE.set(ptr::null());
+        }
+    }
+}
+
 thread_local! {
     /// The mailbox of the loop that this thread runs.
     static HERE: Cell<*const Mailbox> = const { Cell::new(ptr::null()) };
 }
 
 impl Mailbox {
-    /// This thread runs the loop of this mailbox from now on.
-    pub(crate) fn enter(&self) {
-        HERE.set(self);
+    /// This thread runs the loop of this mailbox, as long as what is returned lives: longer than the loop, whose end calls the
+    /// application too.
+    #[must_use]
+    pub(crate) fn enter(self: &Arc<Self>) -> Here {
+        HERE.set(Arc::as_ptr(self));
+        Here(Arc::clone(self))
     }
 
     /// Whether this thread runs the loop of this mailbox.
@@ -100,10 +116,6 @@ impl Mailbox {
 
     /// The loop has ended: takes nothing more, and gives back what was queued.
     pub(crate) fn close(&self) -> Vec<Command> {
-        if self.is_here() {
-            // Another may come to lie at the same place.
-            HERE.set(ptr::null());
-        }
         lock(&self.commands).take().unwrap_or_default()
     }
 

@@ -27,7 +27,7 @@ use crate::connection::slot::{Place, Slot, SlotNext};
 use crate::context::{LoopContext, ServerShared};
 use crate::event_loop::limits::{Counted, Refused};
 use crate::event_loop::listener::{ACCEPT_AT_ONCE, LONGEST_QUEUE, Listener};
-use crate::event_loop::mailbox::{Command, Mailbox};
+use crate::event_loop::mailbox::{Command, Here, Mailbox};
 use crate::event_loop::slab::{Key, Slab};
 use crate::event_loop::stream::{PeerAddr, Stream};
 use crate::event_loop::wheel::{Tick, Wheel};
@@ -149,9 +149,13 @@ impl EventLoop {
         })
     }
 
+    /// This thread runs the loop, as long as what is returned lives.
+    pub(crate) fn enter(&self) -> Here {
+        self.context.mailbox.enter()
+    }
+
     /// Runs until the server has stopped.
     pub(crate) fn run(mut self) -> io::Result<()> {
-        self.context.mailbox.enter();
         loop {
             let wait = self.wait();
             let polled = self.poll.poll(&mut self.events, wait);

@@ -1,11 +1,14 @@
 //! Stopping with peers in every phase.
 
-use crate::common::{Client, TestServer, next, upgrade_request, wait_until};
+use crate::common::{Client, DEADLINE, TestServer, next, upgrade_request, wait_until};
 use crate::probe::{Deferring, Probe, frame, ws};
 use framewright::Error;
 use framewright::frame::OpCode;
-use framewright_server::{CloseCode, Decision, Message, Server};
+use framewright_server::{
+    CloseCode, Closed, Decision, Handler, Incoming, ListenAddr, Message, RunningServer, Server,
+};
 use std::net::TcpStream;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -111,11 +114,83 @@ fn a_server_that_was_stopped_before_it_ran_ends_at_once() {
     TestServer::run(server).wait().expect("the server ends well");
 }
 
+/// Drops its own server with the first connection that ends.
+struct Last(Arc<Mutex<Option<RunningServer>>>);
+
+impl Handler for Last {
+    type State = ();
+
+    fn on_request(&self, request: &Incoming<'_>) -> Decision<()> {
+        request.accept(())
+    }
+
+    fn on_close(&self, _: &Closed<'_>, _: &mut ()) {
+        let server = self.0.lock().expect("no panic in here").take();
+        drop(server);
+    }
+}
+
+// Its loop waited for its own end: at the end of the grace it was taken for another thread.
+#[test]
+fn a_callback_may_drop_its_own_server() {
+    for (workers, at_the_end) in [(1, false), (2, false), (1, true), (2, true)] {
+        let place = Arc::new(Mutex::new(None));
+        let builder = Server::builder().workers(workers).route("/ws", Last(Arc::clone(&place)));
+        let server = builder.listen("127.0.0.1:0").build().and_then(Server::spawn).expect("a server");
+        let ListenAddr::Ip(addr) = server.local_addrs()[0] else { panic!("{server:?}") };
+        let handle = server.handle().clone();
+        *place.lock().expect("no panic") = Some(server);
+        let mut clients: Vec<_> = (0..4).map(|_| Client::connect(addr)).collect();
+        clients.iter_mut().for_each(|client| drop(client.open("/ws")));
+        if at_the_end {
+            handle.stop(Duration::ZERO);
+        } else {
+            clients.truncate(3);
+        }
+        wait_until("all are told", || handle.connections() == 0);
+        wait_until("it has ended", || TcpStream::connect(addr).is_err());
+        assert!(place.lock().expect("no panic").is_none());
+    }
+}
+
+#[test]
+fn a_server_on_a_thread_of_its_own_is_stopped_or_waited_for() {
+    let server = || {
+        let (probe, watch) = Probe::echo();
+        let builder = ws(probe)(Server::builder().listen("127.0.0.1:0").workers(2));
+        (builder.build().and_then(Server::spawn).expect("a server"), watch)
+    };
+    let open = |server: &RunningServer| {
+        let ListenAddr::Ip(addr) = server.local_addrs()[0] else { panic!("{server:?}") };
+        let mut client = Client::connect(addr);
+        client.open("/ws");
+        client
+    };
+    let (graceful, _watch) = server();
+    let mut client = open(&graceful);
+    let answering = thread::spawn(move || {
+        client.expect_close(1001);
+        client.send_close(CloseCode::GOING_AWAY, "");
+        client.expect_end();
+    });
+    graceful.stop(DEADLINE).expect("it ends well");
+    answering.join().expect("the client was told");
+
+    let (waited_for, _watch) = server();
+    waited_for.handle().stop(Duration::ZERO);
+    waited_for.wait().expect("it ends well");
+
+    let (dropped, _watch) = server();
+    let mut client = open(&dropped);
+    drop(dropped);
+    client.expect_close(1001);
+    client.expect_gone();
+}
+
 /// Other systems have no means against the last of a stream of connections being reset.
 #[cfg(target_os = "linux")]
 mod crowd {
     use super::*;
-    use crate::common::DEADLINE;
     use std::net::SocketAddr;
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 

@@ -65,6 +65,7 @@ impl Running {
         let thread = thread::spawn(move || {
             let mut event_loop = EventLoop::new(poll, shared, mailbox, mailboxes, listeners).expect("a loop");
             event_loop.events = Events::with_capacity(events);
+            let _here = event_loop.enter();
             event_loop.run().expect("the loop ends well");
         });
         Running { addr, handle, reached, release, thread: Some(thread) }
