@@ -2,9 +2,11 @@
 
 use crate::blocking::ReceiveError;
 use crate::error::ConnectError;
-use framewright::handshake::UriError;
+use crate::opening::proxy::ProxyError;
+use framewright::handshake::{CredentialsError, FieldError, RequestError, UriError};
 use framewright::{SendError, Unsent};
 use std::fmt;
+use std::io;
 
 /// Why a client could not go on, whatever it was doing: what `?` makes of each error of this crate.
 ///
@@ -25,20 +27,35 @@ use std::fmt;
 /// ```
 #[non_exhaustive]
 pub enum ClientError {
+    /// The request cannot be made so.
+    Request(RequestError),
+    /// A field of the request cannot be made so.
+    Field(FieldError),
+    /// The credentials cannot be sent.
+    Credentials(CredentialsError),
+    /// The proxy cannot be used.
+    Proxy(ProxyError),
     /// There is no connection.
     Connect(ConnectError),
     /// Something could not be sent.
     Send(SendError),
     /// Nothing more could be received, or not in time.
     Receive(ReceiveError),
+    /// The system failed the application, as an event loop's poll can.
+    Io(io::Error),
 }
 
 impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            ClientError::Request(error) => write!(f, "the request: {error}"),
+            ClientError::Field(error) => write!(f, "the request: {error}"),
+            ClientError::Credentials(error) => write!(f, "the credentials: {error}"),
+            ClientError::Proxy(error) => write!(f, "the proxy: {error}"),
             ClientError::Connect(error) => write!(f, "connecting: {error}"),
             ClientError::Send(error) => write!(f, "sending: {error}"),
             ClientError::Receive(error) => write!(f, "receiving: {error}"),
+            ClientError::Io(error) => write!(f, "{error}"),
         }
     }
 }
@@ -50,30 +67,46 @@ impl fmt::Debug for ClientError {
 }
 
 impl std::error::Error for ClientError {
+    /// What caused the error of which the message tells already.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
+            ClientError::Request(error) => error.source(),
+            ClientError::Field(error) => error.source(),
+            ClientError::Credentials(error) => error.source(),
+            ClientError::Proxy(error) => error.source(),
             ClientError::Connect(error) => error.source(),
             ClientError::Send(error) => error.source(),
             ClientError::Receive(error) => error.source(),
+            ClientError::Io(error) => error.source(),
         }
     }
 }
 
-impl From<ConnectError> for ClientError {
-    fn from(error: ConnectError) -> Self {
-        ClientError::Connect(error)
-    }
+/// Each of these errors is one of a client.
+macro_rules! from {
+    ($($error:ty => $variant:ident),* $(,)?) => {$(
+        impl From<$error> for ClientError {
+            fn from(error: $error) -> Self {
+                ClientError::$variant(error)
+            }
+        }
+    )*};
+}
+
+from! {
+    RequestError => Request,
+    FieldError => Field,
+    CredentialsError => Credentials,
+    ProxyError => Proxy,
+    ConnectError => Connect,
+    SendError => Send,
+    ReceiveError => Receive,
+    io::Error => Io,
 }
 
 impl From<UriError> for ClientError {
     fn from(error: UriError) -> Self {
         ClientError::Connect(error.into())
-    }
-}
-
-impl From<SendError> for ClientError {
-    fn from(error: SendError) -> Self {
-        ClientError::Send(error)
     }
 }
 
@@ -83,8 +116,25 @@ impl From<Box<Unsent>> for ClientError {
     }
 }
 
-impl From<ReceiveError> for ClientError {
-    fn from(error: ReceiveError) -> Self {
-        ClientError::Receive(error)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use framewright::{Error, Timeout};
+    use std::error::Error as _;
+
+    /// A chain of errors as most programs print it.
+    fn chain(error: &dyn std::error::Error) -> String {
+        error.source().map_or(error.to_string(), |source| format!("{error}: {}", chain(source)))
+    }
+
+    #[test]
+    fn nothing_is_said_twice() {
+        let refused = || io::Error::new(io::ErrorKind::ConnectionRefused, "told once");
+        let lost = ConnectError::Proxy(Box::new(ConnectError::Lost(refused())));
+        for error in [ClientError::from(lost), ConnectError::Resolve(refused()).into(), refused().into()] {
+            assert_eq!(chain(&error).matches("told once").count(), 1, "{}", chain(&error));
+        }
+        let failed = ClientError::from(ReceiveError::Failed(Error::Timeout(Timeout::KeepAlive)));
+        assert!(failed.source().is_none() && format!("{failed:?}").starts_with("receiving: "));
     }
 }

@@ -103,7 +103,7 @@ macro_rules! commands {
                 self.transmit(&mut |connection| connection.pong(data))
             }
 
-            /// Starts the closing handshake: sends a Close frame. Messages still arrive until the server has answered with its
+            /// Starts the closing handshake: sends a Close frame, as a message is sent. Messages still arrive until the server has answered with its
             /// own. `None` for a Close frame without a code, which has no reason either.
             ///
             /// # Errors

@@ -187,7 +187,7 @@ impl ClientConnection {
 
     /// Drops the connection and its transport: whoever closes it waits no longer.
     pub(crate) fn drop_now(&mut self, now: Instant) {
-        self.turn.connection.abort(now);
+        self.turn.abort(now);
         self.be_done();
     }
 

@@ -102,13 +102,16 @@ impl fmt::Display for Status<'_> {
 }
 
 impl std::error::Error for ConnectError {
+    /// What caused the error of which the message tells already.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            ConnectError::Resolve(error) | ConnectError::Lost(error) | ConnectError::Io(error) => Some(error),
-            ConnectError::Uri(error) => Some(error),
-            ConnectError::Handshake(error) | ConnectError::ProxyHandshake(error) => Some(error),
-            ConnectError::Redirect(error) => Some(error),
-            ConnectError::Proxy(error) => Some(error),
+            ConnectError::Resolve(error) | ConnectError::Lost(error) | ConnectError::Io(error) => {
+                error.source()
+            }
+            ConnectError::Uri(error) => error.source(),
+            ConnectError::Handshake(error) | ConnectError::ProxyHandshake(error) => error.source(),
+            ConnectError::Redirect(error) => error.source(),
+            ConnectError::Proxy(error) => error.source(),
             _ => None,
         }
     }

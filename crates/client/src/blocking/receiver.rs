@@ -193,7 +193,7 @@ impl Receiver {
 
     /// Ends the connection from another thread, also while this one waits.
     pub fn stopper(&self) -> Stopper {
-        Stopper::new(Arc::clone(&self.shared))
+        Stopper::new(&self.shared)
     }
 
     /// How the connection ended; `None` before.
@@ -490,7 +490,8 @@ impl fmt::Display for ReceiveError {
 impl std::error::Error for ReceiveError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            ReceiveError::Failed(error) => Some(error),
+            // Its message is part of this one's.
+            ReceiveError::Failed(error) => error.source(),
             _ => None,
         }
     }

@@ -48,7 +48,7 @@ impl Sender {
 
     /// Ends the connection from another thread, also while this one waits.
     pub fn stopper(&self) -> Stopper {
-        Stopper::new(Arc::clone(&self.shared))
+        Stopper::new(&self.shared)
     }
 
     /// Whether a message could be sent: the closing handshake has not begun.

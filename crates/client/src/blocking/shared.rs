@@ -143,7 +143,7 @@ impl Shared {
         self.wake();
     }
 
-    /// Queues a Close frame as soon as no message is in the way, and writes what the kernel takes.
+    /// Queues a Close frame behind what is queued, and writes what the kernel takes at once.
     pub(super) fn start_to_close(&self, code: Option<CloseCode>, reason: &str) -> Result<(), SendError> {
         let mut watched = self.lock();
         let now = Instant::now();

@@ -3,19 +3,20 @@
 use super::shared::Shared;
 use framewright::{CloseCode, SendError};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// Ends the connection of a blocking client from any thread, also while its own threads wait. Cloning is cheap.
 ///
-/// From [`Client::stopper`](super::Client::stopper) and the same of both halves. None of its calls waits.
+/// From [`Client::stopper`](super::Client::stopper) and the like of both halves. None of its calls waits. It does not keep the
+/// connection: that ends with the client, or with the second half.
 #[derive(Clone)]
 pub struct Stopper {
-    shared: Arc<Shared>,
+    shared: Weak<Shared>,
 }
 
 impl Stopper {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Stopper { shared }
+    pub(super) fn new(shared: &Arc<Shared>) -> Self {
+        Stopper { shared: Arc::downgrade(shared) }
     }
 
     /// Starts the closing handshake. A thread that receives goes on until the server has answered, and is told of the end then;
@@ -25,17 +26,21 @@ impl Stopper {
     /// [`SendError::Closed`] if the closing handshake has begun or the connection has ended. [`SendError::CloseReason`] if the
     /// reason has more than 123 bytes, or no code to go with it (RFC 6455, section 5.5.1).
     pub fn close(&self, code: impl Into<Option<CloseCode>>, reason: &str) -> Result<(), SendError> {
-        self.shared.start_to_close(code.into(), reason)
+        let Some(shared) = self.shared.upgrade() else { return Err(SendError::Closed) };
+        shared.start_to_close(code.into(), reason)
     }
 
     /// Drops the connection: no Close frame, nothing of what is queued. A thread that waits is told of the end.
     pub fn abort(&self) {
-        self.shared.abort();
+        if let Some(shared) = self.shared.upgrade() {
+            shared.abort();
+        }
     }
 }
 
 impl fmt::Debug for Stopper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stopper").field("uri", &self.shared.uri.as_str()).finish_non_exhaustive()
+        let uri = self.shared.upgrade().map(|shared| shared.uri.as_str().to_owned());
+        f.debug_struct("Stopper").field("uri", &uri).finish_non_exhaustive()
     }
 }

@@ -461,20 +461,35 @@ fn another_thread_ends_a_connection_whose_own_waits() {
 // A server that takes nothing holds the thread that sends, in a poll of its own.
 #[test]
 fn another_thread_ends_a_connection_that_waits_for_the_server_to_read() {
+    let octets = upload();
+    let (begun, has_begun) = mpsc::channel();
     let (gone, is_gone) = mpsc::channel::<()>();
     let server = Server::taking_little(move |peer| {
+        peer.wait_for(1);
+        begun.send(()).expect("the test waits");
         let _ = is_gone.recv_timeout(DEADLINE);
         peer.forget();
     });
     let config = Config { write_timeout: None, ..Config::default() };
     let (mut sender, mut receiver) = connect(server.addr(), config).split();
     let stopper = receiver.stopper();
-    let sending = thread::spawn(move || sender.send_binary(&vec![0; upload()]));
-    // It may not have begun to wait: then it finds that it need not.
-    assert_eq!(receiver.receive_timeout(SOON), Err(ReceiveError::TimedOut));
+    let sending = thread::spawn(move || sender.send_binary(&vec![0; octets]));
+    has_begun.recv_timeout(DEADLINE).expect("some of the message arrives");
     stopper.abort();
     assert_eq!(sending.join().expect("no panic"), Err(SendError::Closed));
     assert_eq!(receiver.receive(), Err(ReceiveError::Failed(Error::Aborted)));
     drop(gone);
     server.end();
+}
+
+// It held the connection, which stayed open.
+#[test]
+fn a_stopper_does_not_keep_the_connection_of_a_client_that_is_dropped() {
+    let server = Server::open(|peer| peer.expect_end());
+    let client = connect(server.addr(), Config::default());
+    let stopper = client.stopper();
+    drop(client);
+    server.end();
+    assert_eq!(stopper.close(CloseCode::NORMAL, ""), Err(SendError::Closed));
+    stopper.abort();
 }

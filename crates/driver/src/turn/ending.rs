@@ -16,6 +16,12 @@ impl Turn {
         self.connection.state() == State::Closed && !self.connection.has_event()
     }
 
+    /// Drops the connection: no Close frame, and nothing of what is queued, of which
+    /// [`has_dropped`](Turn::has_dropped) tells.
+    pub fn abort(&mut self, now: Instant) {
+        self.with_drops(|connection| connection.abort(now));
+    }
+
     /// How the connection has ended; `None` before.
     ///
     /// A closing handshake of which our Close frame was dropped was not completed.
