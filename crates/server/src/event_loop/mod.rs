@@ -96,7 +96,7 @@ pub(crate) struct EventLoop {
     commands: VecDeque<Command>,
     /// Emptied vectors, for their next use.
     batch: Vec<Command>,
-    due: Vec<(Tick, Key)>,
+    due: Vec<(Tick, u32)>,
     /// From then on connections that are new have their turns from the list, in this round.
     new_until: Instant,
     /// When the server stops at the latest, once it does.
@@ -231,7 +231,7 @@ impl EventLoop {
         }
         self.trim_at = None;
         self.slots.trim();
-        self.wheel.trim(self.slots.len(), |key| self.slots.get_mut(key).is_some());
+        self.wheel.trim(self.slots.len(), |place| self.slots.at(place).is_some());
         self.refused.retain(|&key| self.slots.get_mut(key).is_some());
         self.context.mailbox.trim();
         // Made anew, and not shrunk where they lie: see `Slab::trim`.
@@ -556,8 +556,9 @@ impl EventLoop {
         if due.len() > FEW {
             self.trim_later();
         }
-        for (tick, key) in due.drain(..) {
-            let Some(slot) = self.slots.get_mut(key) else { continue };
+        for (tick, place) in due.drain(..) {
+            let Some(key) = self.slots.at(place) else { continue };
+            let slot = self.slots.get_mut(key).expect("it is there");
             if slot.armed != Some(tick) {
                 continue; // an earlier deadline has taken this entry's place
             }

@@ -24,6 +24,11 @@ impl Key {
         Token(self.index as usize | (self.generation as usize) << INDEX_BITS)
     }
 
+    /// The number of its place, which others have after it.
+    pub(crate) fn place(self) -> u32 {
+        self.index
+    }
+
     /// The connection that a token was made for.
     #[allow(clippy::cast_possible_truncation, reason = "masked to the index, and shifted to the generation")]
     pub(crate) fn of(token: Token) -> Key {
@@ -147,6 +152,13 @@ impl<T> Slab<T> {
                 },
             )
         })
+    }
+
+    /// Who has this place now.
+    pub(crate) fn at(&self, place: u32) -> Option<Key> {
+        let (page, in_page) = place_of(Key { index: place, generation: 0 });
+        let entry = self.pages.get(page)?.entries.get(in_page)?;
+        entry.value.is_some().then_some(Key { index: place, generation: entry.generation })
     }
 
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {

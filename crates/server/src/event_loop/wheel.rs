@@ -21,17 +21,38 @@ pub(crate) struct Wheel {
     start: Instant,
     /// The first tick that has not been looked at.
     next: u64,
-    /// All entries of a slot are for the same tick, the one of its turn.
-    slots: Vec<Vec<Key>>,
-    /// How many entries there are in all slots.
-    len: usize,
+    /// The first entry of each slot, or [`NONE`]. All entries of a slot are for the same tick, the one of its turn.
+    slots: Vec<u32>,
+    /// All entries, in one piece: small ones here and there, made while others come and go, would keep an allocator from giving back
+    /// what lies before them.
+    entries: Vec<Entry>,
+    /// The first of those that are free, or [`NONE`].
+    free: u32,
     /// One bit for each slot that is not empty.
     occupied: [u64; SLOTS / 64],
 }
 
+/// The place of a connection to be looked at, and the next entry of the same slot. Whoever has the place when its time comes is looked
+/// at: that is for nothing now and then, and an entry is small.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    place: u32,
+    next: u32,
+}
+
+/// No entry.
+const NONE: u32 = u32::MAX;
+
 impl Wheel {
     pub(crate) fn new(now: Instant) -> Wheel {
-        Wheel { start: now, next: 1, slots: vec![Vec::new(); SLOTS], len: 0, occupied: [0; SLOTS / 64] }
+        Wheel {
+            start: now,
+            next: 1,
+            slots: vec![NONE; SLOTS],
+            entries: Vec::new(),
+            free: NONE,
+            occupied: [0; SLOTS / 64],
+        }
     }
 
     /// The tick at whose end `deadline` has passed.
@@ -57,40 +78,61 @@ impl Wheel {
         let turn = SLOTS as u64 - 1;
         let tick = tick.get().clamp(self.next, self.next + turn);
         let slot = slot_of(tick);
-        self.slots[slot].push(key);
-        self.len += 1;
+        self.push(slot, key.place());
         self.occupied[slot / 64] |= 1 << (slot % 64);
         Tick::new(tick).expect("ticks begin at 1")
     }
 
+    fn push(&mut self, slot: usize, place: u32) {
+        let entry = Entry { place, next: self.slots[slot] };
+        match self.entries.get_mut(self.free as usize) {
+            Some(free) => {
+                self.slots[slot] = self.free;
+                self.free = free.next;
+                *free = entry;
+            }
+            None => {
+                self.slots[slot] =
+                    u32::try_from(self.entries.len()).expect("one for each connection, or two");
+                self.entries.push(entry);
+            }
+        }
+    }
+
+    /// Takes an entry out of a slot.
+    fn pop(&mut self, slot: usize) -> Option<u32> {
+        let index = self.slots[slot];
+        let entry = self.entries.get_mut(index as usize)?;
+        let Entry { place, next } = *entry;
+        entry.next = self.free;
+        (self.free, self.slots[slot]) = (index, next);
+        Some(place)
+    }
+
     /// Moves everything that was due by `now` to `due`, with the tick it was armed for.
-    pub(crate) fn take_due(&mut self, now: Instant, due: &mut Vec<(Tick, Key)>) {
+    pub(crate) fn take_due(&mut self, now: Instant, due: &mut Vec<(Tick, u32)>) {
         let reached = nanos(now.saturating_duration_since(self.start)) >> TICK_BITS;
         // Further than a turn ahead there is nothing.
         let last = reached.min(self.next + SLOTS as u64 - 1);
         for tick in self.next..=last {
             let slot = slot_of(tick);
             let tick = Tick::new(tick).expect("ticks begin at 1");
-            // With its room: of a crowd that was due together, which comes to each slot in time, nothing stays.
-            let keys = std::mem::take(&mut self.slots[slot]);
-            self.len -= keys.len();
-            due.extend(keys.into_iter().map(|key| (tick, key)));
+            due.extend(std::iter::from_fn(|| self.pop(slot)).map(|place| (tick, place)));
             self.occupied[slot / 64] &= !(1 << (slot % 64));
         }
         self.next = self.next.max(reached + 1);
     }
 
-    /// Forgets the entries of those that have gone, if the most have: `live` are left.
-    pub(crate) fn trim(&mut self, live: usize, mut is_live: impl FnMut(Key) -> bool) {
-        if self.len / 4 <= live {
+    /// Forgets the entries of those that have gone, if the most have, and gives their room back: `live` are left.
+    pub(crate) fn trim(&mut self, live: usize, mut is_live: impl FnMut(u32) -> bool) {
+        if self.entries.capacity() / 4 <= live {
             return;
         }
-        for (slot, keys) in self.slots.iter_mut().enumerate().filter(|(_, keys)| !keys.is_empty()) {
-            self.len -= keys.len();
-            *keys = keys.drain(..).filter(|&key| is_live(key)).collect();
-            self.len += keys.len();
-            if keys.is_empty() {
-                self.occupied[slot / 64] &= !(1 << (slot % 64));
+        let mut before = std::mem::replace(self, Wheel { next: self.next, ..Wheel::new(self.start) });
+        for slot in 0..SLOTS {
+            for place in std::iter::from_fn(|| before.pop(slot)).filter(|&place| is_live(place)) {
+                self.push(slot, place);
+                self.occupied[slot / 64] |= 1 << (slot % 64);
             }
         }
     }
@@ -145,7 +187,7 @@ mod tests {
             self.keys.insert(()).unwrap()
         }
 
-        fn due_after(&mut self, delay: Duration) -> Vec<(Tick, Key)> {
+        fn due_after(&mut self, delay: Duration) -> Vec<(Tick, u32)> {
             self.now += delay;
             let mut due = Vec::new();
             self.wheel.take_due(self.now, &mut due);
@@ -164,7 +206,7 @@ mod tests {
             assert!(wait >= Duration::from_millis(millis), "{millis} ms: waits {wait:?}");
             assert!(wait <= Duration::from_millis(millis) + TICK, "{millis} ms: waits {wait:?}");
             assert_eq!(clock.due_after(Duration::from_millis(millis) - Duration::from_micros(900)), []);
-            assert_eq!(clock.due_after(TICK + Duration::from_millis(1)), [(armed, key)]);
+            assert_eq!(clock.due_after(TICK + Duration::from_millis(1)), [(armed, key.place())]);
             assert_eq!(clock.wheel.wait(clock.now), None);
         }
     }
@@ -178,7 +220,7 @@ mod tests {
         assert_eq!(clock.wheel.arm(key, Some(armed), now + Duration::from_secs(9)), armed);
         let sooner = clock.wheel.arm(key, Some(armed), now + Duration::from_millis(100));
         assert!(sooner < armed);
-        assert_eq!(clock.due_after(Duration::from_millis(200)), [(sooner, key)]);
+        assert_eq!(clock.due_after(Duration::from_millis(200)), [(sooner, key.place())]);
     }
 
     #[test]
@@ -190,10 +232,14 @@ mod tests {
         for _ in 0..3 {
             let wait = clock.wheel.wait(clock.now).unwrap();
             assert!(wait < Duration::from_secs(18));
-            assert_eq!(clock.due_after(wait), [(armed, key)]);
+            assert_eq!(clock.due_after(wait), [(armed, key.place())]);
             armed = clock.wheel.arm(key, None, far);
         }
-        assert_eq!(clock.due_after(Duration::from_secs(1000)), [(armed, key)], "after a pause of many turns");
+        assert_eq!(
+            clock.due_after(Duration::from_secs(1000)),
+            [(armed, key.place())],
+            "after a pause of many turns"
+        );
     }
 
     #[test]
@@ -211,20 +257,6 @@ mod tests {
     }
 
     #[test]
-    fn slots_keep_no_room_of_what_was_due() {
-        let mut clock = Clock::new();
-        for delay in (0..40).map(|seconds| Duration::from_millis(seconds * 450)) {
-            let keys: Vec<_> = (0..1000).map(|_| clock.key()).collect();
-            for key in keys {
-                clock.wheel.arm(key, None, clock.now + Duration::from_secs(1));
-            }
-            clock.due_after(delay);
-        }
-        clock.due_after(Duration::from_secs(2));
-        assert!(clock.wheel.slots.iter().all(|slot| slot.capacity() == 0));
-    }
-
-    #[test]
     fn entries_of_those_that_have_gone_are_forgotten_once_they_are_the_most() {
         let mut clock = Clock::new();
         let keys: Vec<_> = (0..1000).map(|_| clock.key()).collect();
@@ -232,11 +264,17 @@ mod tests {
             clock.wheel.arm(key, None, clock.now + Duration::from_millis(10 * index));
         }
         let (live, gone) = keys.split_at(200);
-        clock.wheel.trim(250, |_| panic!("they are not the most"));
-        clock.wheel.trim(live.len(), |key| !gone.contains(&key));
-        assert_eq!(clock.wheel.len, live.len());
-        let due: Vec<_> = clock.due_after(Duration::from_secs(20)).into_iter().map(|(_, key)| key).collect();
-        assert_eq!(due, live);
-        assert_eq!((clock.wheel.len, clock.wheel.wait(clock.now)), (0, None));
+        clock.wheel.trim(300, |_| panic!("they are not the most"));
+        clock.wheel.trim(live.len(), |place| gone.iter().all(|key| key.place() != place));
+        assert_eq!(clock.wheel.entries.len(), live.len());
+        assert!(clock.wheel.entries.capacity() < 2 * live.len());
+        let due = clock.due_after(Duration::from_secs(20));
+        assert!(due.iter().map(|(_, place)| *place).eq(live.iter().map(|key| key.place())));
+        assert_eq!(clock.wheel.wait(clock.now), None);
+        // Their places are used again.
+        for &key in live {
+            clock.wheel.arm(key, None, clock.now);
+        }
+        assert_eq!(clock.wheel.entries.len(), live.len());
     }
 }
