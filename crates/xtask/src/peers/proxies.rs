@@ -31,8 +31,9 @@ struct Kind {
     version: &'static str,
     /// The settings with which it listens on the first address, and forwards to the second; the folder is for its files.
     settings: fn(SocketAddr, SocketAddr, &Path) -> String,
-    /// What it is started with: it stays in the foreground, and is one process.
-    command: fn(&mut Command, &Path, &Path),
+    /// What it is started with, in front of the file of its settings: it stays in the foreground, and is one process. `FOLDER` is the
+    /// folder for its files.
+    arguments: &'static [&'static str],
 }
 
 const KINDS: [Kind; 4] = [
@@ -47,9 +48,7 @@ const KINDS: [Kind; 4] = [
                  backend there\n server echo {server}\n"
             )
         },
-        command: |command, file, _| {
-            command.args(["-db", "-f"]).arg(file);
-        },
+        arguments: &["-db", "-f"],
     },
     Kind {
         name: "Apache",
@@ -66,9 +65,7 @@ const KINDS: [Kind; 4] = [
                 modules.map(load).concat()
             )
         },
-        command: |command, file, _| {
-            command.args(["-X", "-f"]).arg(file);
-        },
+        arguments: &["-X", "-f"],
     },
     Kind {
         name: "Caddy",
@@ -81,10 +78,7 @@ const KINDS: [Kind; 4] = [
                 addr.ip()
             )
         },
-        command: |command, file, folder| {
-            command.env("HOME", folder).env("XDG_CONFIG_HOME", folder).env("XDG_DATA_HOME", folder);
-            command.args(["run", "--adapter", "caddyfile", "--config"]).arg(file);
-        },
+        arguments: &["run", "--adapter", "caddyfile", "--config"],
     },
     Kind {
         name: "nginx",
@@ -101,9 +95,7 @@ const KINDS: [Kind; 4] = [
                  proxy_set_header Upgrade $http_upgrade;\n   proxy_set_header Connection upgrade;\n  }}\n }}\n}}\n"
             )
         },
-        command: |command, file, folder| {
-            command.arg("-e").arg(folder.join("errors")).arg("-c").arg(file);
-        },
+        arguments: &["-e", "FOLDER/errors", "-c"],
     },
 ];
 
@@ -157,9 +149,12 @@ impl Started {
         let file = folder.path().join("settings");
         let (process, addr) = free_port::start(kind.name, |addr| {
             fs::write(&file, (kind.settings)(addr, server, folder.path()))?;
+            let path = folder.path();
+            let arguments = kind.arguments.iter().map(|it| it.replace("FOLDER", &path.to_string_lossy()));
             let mut command = Command::new(kind.program);
-            (kind.command)(&mut command, &file, folder.path());
-            command.stdin(Stdio::null());
+            command.args(arguments).arg(&file).stdin(Stdio::null());
+            // Caddy keeps files of its own in these.
+            command.env("HOME", path).env("XDG_CONFIG_HOME", path).env("XDG_DATA_HOME", path);
             let output = fs::File::create(folder.path().join("output"))?;
             command.stdout(output.try_clone()?).stderr(output);
             Ok(command)
