@@ -10,11 +10,12 @@
 //! | `full` | what CI has no time for: the rest of the Autobahn matrix, longer fuzzing, proxies, a long soak, `tests-anywhere` |
 //! | `fuzz-smoke` | a short run of each fuzz target finds nothing |
 //! | `instructions` | the hot paths take no more instructions than before |
+//! | `memory` | nothing: it measures how much memory a server has given back to the system after crowds, with each allocator |
 //! | `peers` | WebSocket clients and servers of other projects exchange compressed messages with ours, also through a proxy, and where they keep what they agreed to forget |
 //! | `soak` | between bad peers of all kinds a server serves its good ones, and gives back what the others held |
 //! | `tests-anywhere` | the tests pass on a busy machine, and with the smallest and the largest buffers of the kernel |
 //!
-//! Each ends with a line `N passed, M failed`, and with exit code 1 if it found a failure.
+//! Each but `memory` ends with a line `N passed, M failed`, and with exit code 1 if it found a failure.
 
 #![forbid(unsafe_code)]
 // This is a program for a terminal: printing is what it does.
@@ -35,6 +36,7 @@ mod free_port;
 mod full;
 mod fuzz_smoke;
 mod instructions;
+mod memory;
 mod peers;
 mod soak;
 mod tests_anywhere;
@@ -67,6 +69,8 @@ enum Chore {
     FuzzSmoke(fuzz_smoke::Options),
     /// Count the instructions of the hot paths, and compare with the baseline.
     Instructions(instructions::Options),
+    /// Measure what a server holds before, during and after crowds, with each allocator.
+    Memory(memory::Options),
     /// Exchange compressed messages with peers of other projects, and look at them on the wire; also through a proxy.
     Peers(peers::Options),
     /// Run a server between bad peers of all kinds, and look whether the good ones notice.
@@ -84,6 +88,7 @@ fn main() -> ExitCode {
         Chore::Full(options) => full::run(&options),
         Chore::FuzzSmoke(options) => fuzz_smoke::run(&options),
         Chore::Instructions(options) => instructions::run(&options),
+        Chore::Memory(options) => memory::run(&options),
         Chore::Peers(options) => peers::run(&options),
         Chore::Soak(options) => soak::run(&options),
         Chore::TestsAnywhere(options) => tests_anywhere::run(&options),

@@ -9,26 +9,26 @@ use framewright_testkit::wire::{WireFrame, masked};
 use socket2::SockRef;
 
 /// How long anything may take that the server owes: longer than each of its deadlines here.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The opcodes of RFC 6455, section 5.2, and the bits beside them.
-pub(super) const FIN: u8 = 0x80;
-pub(super) const RSV1: u8 = 0x40;
-pub(super) const BINARY: u8 = 2;
-pub(super) const CLOSE: u8 = 8;
-pub(super) const PING: u8 = 9;
-pub(super) const PONG: u8 = 10;
+pub(crate) const FIN: u8 = 0x80;
+pub(crate) const RSV1: u8 = 0x40;
+pub(crate) const BINARY: u8 = 2;
+pub(crate) const CLOSE: u8 = 8;
+pub(crate) const PING: u8 = 9;
+pub(crate) const PONG: u8 = 10;
 
 /// A client.
-pub(super) struct Peer {
-    pub(super) stream: TcpStream,
+pub(crate) struct Peer {
+    pub(crate) stream: TcpStream,
     /// What was received and not looked at.
     received: Vec<u8>,
     keys: SplitMix64,
 }
 
 /// The opening handshake, with compression offered or without.
-pub(super) fn request(compressed: bool) -> String {
+pub(crate) fn request(compressed: bool) -> String {
     let offer = if compressed { "Sec-WebSocket-Extensions: permessage-deflate\r\n" } else { "" };
     format!(
         "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -38,7 +38,7 @@ pub(super) fn request(compressed: bool) -> String {
 
 impl Peer {
     /// A connection of which the server has heard nothing yet.
-    pub(super) fn connect(addr: SocketAddr, seed: u64) -> io::Result<Self> {
+    pub(crate) fn connect(addr: SocketAddr, seed: u64) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&addr, PATIENCE)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -47,7 +47,7 @@ impl Peer {
     }
 
     /// A connection whose opening handshake is done.
-    pub(super) fn open(addr: SocketAddr, compressed: bool, seed: u64) -> io::Result<Self> {
+    pub(crate) fn open(addr: SocketAddr, compressed: bool, seed: u64) -> io::Result<Self> {
         let mut peer = Self::connect(addr, seed)?;
         peer.stream.write_all(request(compressed).as_bytes())?;
         peer.read_head()?;
@@ -55,7 +55,7 @@ impl Peer {
     }
 
     /// Reads the answer to the opening handshake, which has to be 101.
-    pub(super) fn read_head(&mut self) -> io::Result<()> {
+    pub(crate) fn read_head(&mut self) -> io::Result<()> {
         let len = loop {
             if let Some(at) = self.received.windows(4).position(|window| window == b"\r\n\r\n") {
                 break at + 4;
@@ -70,7 +70,7 @@ impl Peer {
     }
 
     /// A masked frame.
-    pub(super) fn frame(&mut self, first: u8, payload: &[u8]) -> Vec<u8> {
+    pub(crate) fn frame(&mut self, first: u8, payload: &[u8]) -> Vec<u8> {
         let key = self.keys.key();
         let mut frame = vec![first];
         match payload.len() {
@@ -89,13 +89,18 @@ impl Peer {
         frame
     }
 
-    pub(super) fn send(&mut self, first: u8, payload: &[u8]) -> io::Result<()> {
+    pub(crate) fn send(&mut self, first: u8, payload: &[u8]) -> io::Result<()> {
         let frame = self.frame(first, payload);
         self.stream.write_all(&frame)
     }
 
+    /// Sends these bytes as they are.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
     /// The next frame that is no Ping; Pings are answered.
-    pub(super) fn read(&mut self) -> io::Result<WireFrame> {
+    pub(crate) fn read(&mut self) -> io::Result<WireFrame> {
         loop {
             while let Some(frame) = WireFrame::read(&self.received) {
                 self.received.drain(..frame.at.end);
@@ -109,7 +114,7 @@ impl Peer {
     }
 
     /// Reads and drops until the server has ended its direction. Returns the code of its Close frame, if one came.
-    pub(super) fn read_to_end(&mut self) -> io::Result<Option<u16>> {
+    pub(crate) fn read_to_end(&mut self) -> io::Result<Option<u16>> {
         loop {
             match self.read() {
                 Ok(frame) if frame.header.opcode == CLOSE => {
@@ -138,17 +143,17 @@ impl Peer {
     }
 
     /// Ends this direction.
-    pub(super) fn shutdown_write(&self) -> io::Result<()> {
+    pub(crate) fn shutdown_write(&self) -> io::Result<()> {
         self.stream.shutdown(Shutdown::Write)
     }
 
     /// Ends the connection with a reset.
-    pub(super) fn reset(self) -> io::Result<()> {
+    pub(crate) fn reset(self) -> io::Result<()> {
         SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))
     }
 
     /// Ends the connection as RFC 6455, section 7.1.2 has it, and checks that the server does its part.
-    pub(super) fn close(mut self) -> Result<(), String> {
+    pub(crate) fn close(mut self) -> Result<(), String> {
         let said = |error: io::Error| format!("closing: {error}");
         self.send(FIN | CLOSE, &1000u16.to_be_bytes()).map_err(said)?;
         match self.read_to_end().map_err(said)? {
