@@ -37,13 +37,16 @@ enum Kind {
     InParts,
     /// What is kept of peers that have agreed to refer to none of it.
     Kept,
+    /// What each event loop needs: it is beside the others, and takes nothing from them.
+    Needed,
 }
 
-const KINDS: usize = 3;
+/// Those that share the memory, which come first.
+const SHARING: usize = 3;
 
 /// Octets that are held of each [`Kind`].
 #[derive(Debug, Default)]
-struct Held([usize; KINDS]);
+struct Held([usize; SHARING + 1]);
 
 impl Held {
     fn all(&self) -> usize {
@@ -56,7 +59,7 @@ impl Held {
 
     /// How many octets of this kind there may be, if each other one has its eighth, or as much as it holds.
     fn most(&self, kind: Kind, cap: usize) -> usize {
-        let others = self.0.iter().enumerate().filter(|(index, _)| *index != kind as usize);
+        let others = self.0[..SHARING].iter().enumerate().filter(|(index, _)| *index != kind as usize);
         others.fold(cap, |left, (_, octets)| left.saturating_sub((cap / 8).max(*octets)))
     }
 }
@@ -144,8 +147,8 @@ impl DeflateMemory {
 
     /// Counts octets that are needed whether they fit or not.
     pub(crate) fn count(self: &Arc<Self>, octets: usize) -> Reservation {
-        *self.held().of(Kind::Steady) += octets;
-        self.reservation(octets, Kind::Steady)
+        *self.held().of(Kind::Needed) += octets;
+        self.reservation(octets, Kind::Needed)
     }
 
     fn reservation(self: &Arc<Self>, octets: usize, kind: Kind) -> Reservation {
@@ -301,6 +304,22 @@ mod tests {
         }
     }
 
+    /// 16 event loops could take all of a small memory.
+    #[test]
+    fn what_is_needed_whether_it_fits_or_not_takes_nothing_from_the_others() {
+        for reserve in EACH {
+            let memory = DeflateMemory::new(80);
+            let needed = [0; 16].map(|_| memory.count(7));
+            let all: Vec<_> =
+                EACH.iter().flat_map(|reserve| std::iter::from_fn(|| reserve(&memory))).collect();
+            assert!(all.len() >= 7, "{:?}", memory.stats());
+            drop(all);
+            assert!(reserve(&memory).is_some());
+            drop(needed);
+            assert_eq!(memory.stats().held, 0);
+        }
+    }
+
     /// A holder of ten octets that is busy or not.
     struct Holder {
         held: Mutex<Option<Reservation>>,
@@ -341,10 +360,13 @@ mod tests {
         holders[0].busy.store(false, Ordering::Relaxed);
         let sixth = Holder::new(&memory, true).unwrap();
         assert_eq!((holds(), fourth.holds()), ([false; 3], true), "it was asked before the fourth came");
-        let counted = memory.count(31);
-        assert!(Holder::new(&memory, true).is_none(), "nobody gives way for what does not fit even then");
+        let steady = memory.reserve(5).unwrap();
+        assert!(
+            memory.reserve_in_parts(31, true).is_none(),
+            "nobody gives way for what does not fit even then"
+        );
         assert!(fourth.holds() && fifth.holds() && sixth.holds());
-        drop((holders, fourth, fifth, sixth, counted));
+        drop((holders, fourth, fifth, sixth, steady));
         assert_eq!(memory.stats().held, 0);
     }
 
