@@ -21,7 +21,7 @@
 //! more. It matters for those behind: a peer that refers to earlier messages is held to what holds with context takeover.
 
 use super::history::History;
-use super::kept::Kept;
+use super::kept::{Kept, Taken};
 use super::memory::DeflateMemory;
 use super::{Decompressor, Progress, WindowBits};
 use std::sync::Arc;
@@ -118,6 +118,10 @@ pub(super) struct Trial {
     has_input: bool,
     /// It refers to earlier messages, or may do so.
     refers: bool,
+    /// The decompressor has all of them.
+    is_complete: bool,
+    /// Nothing of it was inflated yet.
+    is_new: bool,
 }
 
 /// The most octets of payload that are kept of a message: what 32 KiB that do not compress come to in many small fragments.
@@ -126,12 +130,15 @@ const MOST_INPUT: usize = 40 << 10;
 impl Trial {
     /// Begins a message behind these, to which it may refer if the peer is known to do so. `None` if they were taken away.
     pub(super) fn begin(mut kept: Kept, refers: bool, decompressor: &mut Decompressor) -> Option<Box<Trial>> {
+        let mut is_complete = false;
         if refers {
-            decompressor.swap_history(&mut kept.take_history()?);
+            let mut taken = kept.take()?;
+            decompressor.swap_history(&mut taken.history);
+            is_complete = taken.is_complete;
         } else if !kept.is_there() {
             return None;
         }
-        Some(Box::new(Trial { kept, has_input: !refers, refers }))
+        Some(Box::new(Trial { kept, has_input: !refers, refers, is_complete, is_new: true }))
     }
 
     /// What is kept of earlier messages, unless it was taken away; and whether this one has referred to them, of which it is a part then.
@@ -156,6 +163,7 @@ impl Trial {
         out: &mut [u8],
         now: Instant,
     ) -> Progress {
+        let is_new = std::mem::take(&mut self.is_new);
         let progress = decompressor.inflate(payload, last, out);
         self.kept.note_sent(now, progress.read);
         if self.refers {
@@ -165,13 +173,15 @@ impl Trial {
             self.keep(&payload[..progress.read], before + progress.written as u64);
             return progress;
         }
-        if !self.kept.is_there() {
-            // It was, and nothing else than a reference to it is likely.
-            return Progress { too_far: true, ..progress };
+        let Some(Taken { mut history, input, is_complete }) = self.kept.take() else {
+            // Of a longer message the beginning is gone with it, and nothing else than a reference to it is likely.
+            let too_far = progress.too_far || !is_new || decompressor.is_too_far([&[], payload], last);
+            return Progress { too_far, ..progress };
+        };
+        if !self.has_input {
+            return progress;
         }
-        let input = if self.has_input { self.kept.take_input() } else { None };
-        let Some((input, mut history)) = input.zip(self.kept.take_history()) else { return progress };
-        (self.refers, self.has_input) = (true, false);
+        (self.refers, self.has_input, self.is_complete) = (true, false, is_complete);
         decompressor.reset();
         decompressor.swap_history(&mut history);
         // As leniently as before: it is the same message. From the next one on there is takeover.
@@ -182,8 +192,7 @@ impl Trial {
 
     /// What a distance refers to that is too far even so was never sent, if nothing is lost of what was.
     fn beyond(&self, progress: Progress) -> Progress {
-        let too_far = progress.too_far && !self.kept.is_complete();
-        Progress { too_far, ..progress }
+        Progress { too_far: progress.too_far && !self.is_complete, ..progress }
     }
 
     /// Keeps payload that was inflated, unless there cannot be a reference to an earlier message behind it.
@@ -294,5 +303,68 @@ mod tests {
         assert_eq!(after(&[b"abc", &long], false, &memory), (Habit::Unknown(0), 0, 0));
         // What comes behind it is kept again.
         assert_eq!(after(&[b"abc", &long, b"abc"], false, &memory), (Habit::Unknown(0), 3, 6));
+    }
+
+    /// A compressed message with fixed codes (RFC 1951, section 3.2.6): so many octets, a match of three at a distance with this code,
+    /// and more of them behind it.
+    fn with_distance(octets: usize, code: u32) -> Vec<u8> {
+        let mut bits = vec![false, true, false];
+        let mut put = |code: u32, len: u32| bits.extend((0..len).rev().map(|bit| code >> bit & 1 == 1));
+        (0..octets).for_each(|_| put(0x30 + 7, 8));
+        put(1, 7);
+        put(code, 5);
+        (0..13).for_each(|_| put(0, 1)); // as many extra bits as a distance can have
+        (0..400).for_each(|_| put(0x30 + 7, 8));
+        bits.chunks(8)
+            .map(|bits| bits.iter().rev().fold(0, |octet, bit| octet << 1 | u8::from(*bit)))
+            .collect()
+    }
+
+    /// Whether a message with such a distance is said to refer to what is not there: inflated in two pieces or one, with so much room
+    /// each time, of a peer of which all was kept that it has sent; and that others have taken before the last piece if it is `lost`.
+    fn is_too_far(code: u32, pieces: usize, room: usize, lost: bool, refers: bool) -> bool {
+        let (memory, now) = (DeflateMemory::new(1 << 20), Instant::now());
+        let mut decompressor = Decompressor::new();
+        let mut kept = Kept::new(&memory, WindowBits::MAX.size(), now, 5).complete();
+        assert!(kept.push(&history(b"hello")));
+        let mut trial = Trial::begin(kept, refers, &mut decompressor).expect("it is there");
+        decompressor.begin(!refers);
+        let payload = with_distance(400, code);
+        let (first, mut rest) = payload.split_at(if pieces == 2 { 20 } else { 0 });
+        let (mut out, mut before) = (vec![0; room], 0);
+        if pieces == 2 {
+            let progress = trial.inflate(&mut decompressor, 0, (first, false), &mut out, now);
+            assert!(!progress.corrupt && progress.read == first.len());
+            before = progress.written as u64;
+        }
+        if lost {
+            trial.kept.lose();
+        }
+        loop {
+            let progress = trial.inflate(&mut decompressor, before, (rest, true), &mut out, now);
+            if progress.corrupt {
+                return progress.too_far;
+            }
+            before += progress.written as u64;
+            rest = &rest[progress.read..];
+        }
+    }
+
+    /// Once what was kept was taken, whatever was wrong was said to refer to it.
+    #[test]
+    fn what_is_wrong_is_told_also_where_what_was_kept_is_gone() {
+        for (pieces, room) in [(1, 4 << 10), (2, 4 << 10), (1, 60), (2, 60)] {
+            // Code 28 is a distance of 16,385: never was there so much. Code 30 is none.
+            for code in [28, 30] {
+                for (lost, refers) in [(false, false), (false, true), (true, true)] {
+                    let what = format!("{code}, {pieces}, {room}, {lost}, {refers}");
+                    assert!(!is_too_far(code, pieces, room, lost, refers), "{what}");
+                }
+            }
+            assert!(is_too_far(28, pieces, room, true, false), "{pieces}, {room}");
+            // Only of the rest of a message, and with much room, zlib does not say what it is.
+            let is_unsaid = pieces == 2 && room > 60;
+            assert_eq!(is_too_far(30, pieces, room, true, false), is_unsaid, "{pieces}, {room}");
+        }
     }
 }

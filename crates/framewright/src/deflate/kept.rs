@@ -35,6 +35,15 @@ struct Stored {
     held: Reservation,
 }
 
+/// What was kept, once it was taken for a message.
+pub(super) struct Taken {
+    pub(super) history: History,
+    /// The payload of the message so far, unless that was given up.
+    pub(super) input: Vec<u8>,
+    /// The peer has sent nothing before that.
+    pub(super) is_complete: bool,
+}
+
 impl Revocable for Shelf {
     fn revoke(&self) -> bool {
         match self.0.try_lock() {
@@ -66,11 +75,6 @@ impl Kept {
     pub(super) fn complete(mut self) -> Kept {
         self.is_complete = true;
         self
-    }
-
-    /// Whether nothing that the peer has sent is lost.
-    pub(super) fn is_complete(&self) -> bool {
-        self.is_complete && self.is_there()
     }
 
     /// Whether nobody has taken it.
@@ -134,20 +138,17 @@ impl Kept {
                 .is_some()
     }
 
-    /// Takes that payload.
-    pub(super) fn take_input(&mut self) -> Option<Vec<u8>> {
-        self.with(|stored| std::mem::take(&mut stored.input))
-    }
-
-    /// Takes the history, which a message refers to. What it takes stays reserved.
-    pub(super) fn take_history(&mut self) -> Option<History> {
+    /// Takes all of it for a message that refers to what came before it. What that takes stays reserved.
+    pub(super) fn take(&mut self) -> Option<Taken> {
+        let is_complete = self.is_complete;
         self.with(|stored| {
             let most = stored.history.most();
-            std::mem::replace(&mut stored.history, History::new(most))
+            let history = std::mem::replace(&mut stored.history, History::new(most));
+            Taken { history, input: std::mem::take(&mut stored.input), is_complete }
         })
     }
 
-    /// Puts it back, longer by that message. Whether there was room; else all is to be given up.
+    /// Puts the history back, longer by that message. Whether there was room; else all is to be given up.
     pub(super) fn put_history(&mut self, history: History) -> bool {
         self.fit(history.len(), 0) && self.with(|stored| stored.history = history).is_some()
     }
@@ -173,6 +174,12 @@ impl Kept {
 
     fn with<R>(&self, act: impl FnOnce(&mut Stored) -> R) -> Option<R> {
         self.shelf.lock().as_mut().map(act)
+    }
+
+    /// Has others take it.
+    #[cfg(test)]
+    pub(super) fn lose(&self) {
+        assert!(self.shelf.revoke());
     }
 
     /// How many octets are kept.
