@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Weak;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Something with a reservation that can be taken back.
 pub(super) trait Revocable: Send + Sync {
@@ -58,36 +58,80 @@ impl Turns {
 /// How many give way for one at most: to ask takes little time, and nobody costs many others what little they hold.
 const MOST: usize = 64;
 
-/// When a peer has sent something last, and how many octets of payload in all.
-pub(super) type Sender = (Instant, u64);
+/// What a peer has sent lately, and when the last of it.
+///
+/// An eighth of it is forgotten each minute: what was sent once counts half as much after five minutes of messages, be they empty.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sender {
+    last: Instant,
+    /// Octets of payload.
+    sent: u64,
+    /// Until when it was forgotten.
+    until: Instant,
+}
+
+const MINUTE: u64 = 60;
+
+impl Sender {
+    /// A peer that has sent so many octets of payload just now, and nothing before.
+    pub(super) fn new(now: Instant, sent: u64) -> Sender {
+        Sender { last: now, sent, until: now }
+    }
+
+    /// Notes so many octets more.
+    pub(super) fn note(&mut self, now: Instant, payload: u64) {
+        let minutes = now.saturating_duration_since(self.until).as_secs() / MINUTE;
+        self.until += Duration::from_secs(minutes * MINUTE);
+        // Of 2^64 octets less than eight are left then, which stay.
+        for _ in 0..minutes.min(400) {
+            self.sent -= self.sent / 8;
+        }
+        self.sent = self.sent.saturating_add(payload);
+        self.last = now;
+    }
+}
 
 /// How good a right a peer has to what is kept of it: the lower one gives way to the higher.
 ///
 /// It is the time of the peer's last message, and what its messages have cost it: of two that are silent for as long, the one that has
 /// sent less for each octet that is kept gives way. To have sent half as much counts as a minute of silence. So neither a message of
 /// zeros, of which a few octets make as much as is ever kept, takes anything from peers that send what others do; nor does anybody
-/// keep for ever what it has sent once.
+/// keep for ever what it has sent once, whether it is silent or sends empty messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank(i64);
 
 /// Seconds of silence that count as much as half of what was sent.
 const HALF: i64 = 60;
-/// Octets that nobody has to have sent: who has little kept is not asked for it.
+/// Octets that are kept of anybody for nothing: what a conversation begins with.
 const FREE: u64 = 256;
-/// What was sent counts down to this part of what is kept, as a power of two: DEFLATE makes no more than 1032 of one octet.
-const LEAST: u32 = 11;
+/// What was sent counts down to this part of what is kept, as a power of two: one octet of a window.
+const LEAST: u32 = 15;
 
 /// Where a holder is in the order of ranks: two of the same rank have other numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place(Rank, u64);
+pub(super) struct Place {
+    rank: Rank,
+    number: u64,
+    class: usize,
+}
 
-/// Holders in the order of their rank.
+/// Holders in the order of their rank, apart by how much they hold: so those that hold little are not in the way of those who look
+/// for much.
 #[derive(Default)]
 pub(super) struct Ranks {
     /// What time is counted from.
     first: Option<Instant>,
     next: u64,
-    holders: BTreeMap<Place, Ranked>,
+    /// Holders of nothing; of one octet; of two or three; and so on by powers of two.
+    classes: [BTreeMap<Place, Ranked>; CLASSES],
+}
+
+/// Nobody has 128 KiB: a window, and the payload of a message that may refer to it.
+const CLASSES: usize = 18;
+
+/// The class of who holds so many octets.
+fn class(octets: usize) -> usize {
+    octets.checked_ilog2().map_or(0, |log| (log as usize + 1).min(CLASSES - 1))
 }
 
 struct Ranked {
@@ -97,73 +141,99 @@ struct Ranked {
 
 impl Ranks {
     /// The rank of a peer of which so many octets are kept.
-    fn rank(&mut self, (now, sent): Sender, kept: usize) -> Rank {
-        let first = *self.first.get_or_insert(now);
-        let seconds = now.saturating_duration_since(first).as_secs();
-        let kept = (kept as u64).max(1);
-        let share = ((sent.min(kept) + FREE) << LEAST) / kept;
-        let halves = i64::from(LEAST.saturating_sub(share.max(1).ilog2()));
+    fn rank(&mut self, sender: Sender, kept: usize) -> Rank {
+        let first = *self.first.get_or_insert(sender.last);
+        let seconds = sender.last.saturating_duration_since(first).as_secs();
+        let kept = kept as u64;
+        let share = (sender.sent.min(kept) << LEAST) / kept.saturating_sub(FREE).max(1);
+        let halves = if kept > FREE { i64::from(LEAST.saturating_sub(share.max(1).ilog2())) } else { 0 };
         Rank(i64::try_from(seconds).unwrap_or(i64::MAX).saturating_sub(halves * HALF))
     }
 
     /// Notes a holder of nothing yet.
     pub(super) fn add(&mut self, sender: Sender, holder: Weak<dyn Revocable>) -> Place {
-        let place = Place(self.rank(sender, 0), self.next);
+        let place = Place { rank: self.rank(sender, 0), number: self.next, class: class(0) };
         self.next += 1;
-        self.holders.insert(place, Ranked { octets: 0, holder });
+        self.classes[place.class].insert(place, Ranked { octets: 0, holder });
         place
     }
 
-    /// Ranks a holder anew, which has so many octets now; `None` if it was taken off since they were taken back.
-    pub(super) fn change(&mut self, place: Place, sender: Sender, octets: usize) -> Option<Place> {
-        let rank = self.rank(sender, octets);
-        if place.0 == rank {
-            self.holders.get_mut(&place)?.octets = octets;
+    /// Ranks a holder anew, of which so much is kept and which holds so many octets for that now; `None` if it was taken off since they
+    /// were taken back.
+    pub(super) fn change(
+        &mut self,
+        place: Place,
+        sender: Sender,
+        kept: usize,
+        octets: usize,
+    ) -> Option<Place> {
+        let new = Place { rank: self.rank(sender, kept), number: place.number, class: class(octets) };
+        if place == new {
+            self.classes[place.class].get_mut(&place)?.octets = octets;
             return Some(place);
         }
-        let Ranked { holder, .. } = self.holders.remove(&place)?;
-        let place = Place(rank, place.1);
-        self.holders.insert(place, Ranked { octets, holder });
-        Some(place)
+        let Ranked { holder, .. } = self.classes[place.class].remove(&place)?;
+        self.classes[new.class].insert(new, Ranked { octets, holder });
+        Some(new)
     }
 
     pub(super) fn remove(&mut self, place: Place) {
-        self.holders.remove(&place);
+        self.classes[place.class].remove(&place);
     }
 
-    /// Takes back what those have that rank lower than this peer would with `octets`, the lowest first, until it `fits`: whether it does.
-    /// Nobody loses anything where [`MOST`] of them together have less than is `wanted`.
+    /// Takes back what those have that rank lower than a peer would of which so much is `kept`, the lowest first, until it `fits`: whether
+    /// it does. Nobody loses anything where those that are asked have less than is `wanted`: no more than [`MOST`], each of which has
+    /// its part of it.
     pub(super) fn revoke_below(
         &mut self,
         sender: Sender,
-        octets: usize,
+        kept: usize,
         wanted: usize,
         mut fits: impl FnMut() -> bool,
     ) -> bool {
-        let rank = self.rank(sender, octets);
-        let mut found = 0;
-        let mut places = Vec::new();
-        for (place, ranked) in self.holders.range(..Place(rank, 0)) {
-            if found >= wanted || places.len() == MOST {
-                break;
-            }
-            found += ranked.octets;
-            places.push(*place);
-        }
+        let rank = self.rank(sender, kept);
+        let (places, found) = self.lowest(rank, wanted);
         if found < wanted {
             return false;
         }
         for place in places {
-            // One that is just being used is passed over.
-            let holder = self.holders.get(&place).and_then(|ranked| ranked.holder.upgrade());
+            // One that is just being used is passed over; and what is taken back may be taken by somebody else before it is here.
+            let order = &mut self.classes[place.class];
+            let holder = order.get(&place).and_then(|ranked| ranked.holder.upgrade());
             if holder.is_none_or(|holder| holder.revoke()) {
-                self.holders.remove(&place);
+                order.remove(&place);
             }
             if fits() {
                 return true;
             }
         }
         false
+    }
+
+    /// The [`MOST`] lowest holders below this rank that have so much that as many have what is `wanted`; and what they have.
+    fn lowest(&self, rank: Rank, wanted: usize) -> (Vec<Place>, usize) {
+        let below = Place { rank, number: 0, class: 0 };
+        let least = class(wanted.div_ceil(MOST).next_power_of_two());
+        let mut orders: Vec<_> = self.classes[least..]
+            .iter()
+            .filter_map(|order| {
+                let mut rest = order.range(..below);
+                Some((rest.next()?, rest))
+            })
+            .collect();
+        let (mut places, mut found) = (Vec::new(), 0);
+        while places.len() < MOST
+            && let Some(index) = (0..orders.len()).min_by_key(|index| orders[*index].0.0)
+        {
+            let ((place, ranked), rest) = &mut orders[index];
+            places.push(**place);
+            found += ranked.octets;
+            match rest.next() {
+                Some(next) => (*place, *ranked) = next,
+                None => drop(orders.swap_remove(index)),
+            }
+        }
+        (places, found)
     }
 }
 
@@ -172,32 +242,40 @@ mod tests {
     use super::*;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
-    use std::time::Duration;
 
-    /// Whether it was taken back.
-    struct Holder(AtomicBool);
+    /// Whether it was taken back, and whether it is just being used.
+    #[derive(Default)]
+    struct Holder {
+        lost: AtomicBool,
+        busy: AtomicBool,
+    }
 
     impl Revocable for Holder {
         fn revoke(&self) -> bool {
-            self.0.store(true, Ordering::Relaxed);
-            true
+            let busy = self.busy.load(Ordering::Relaxed);
+            self.lost.fetch_or(!busy, Ordering::Relaxed);
+            !busy
         }
     }
 
     /// Holders that sent so much so many seconds after the start, and hold so many octets each.
     fn holders(ranks: &mut Ranks, start: Instant, all: &[(u64, u64, usize)]) -> Vec<(Arc<Holder>, Place)> {
         let add = |&(seconds, sent, octets): &(u64, u64, usize)| {
-            let holder = Arc::new(Holder(AtomicBool::new(false)));
+            let holder = Arc::new(Holder::default());
             let weak: Weak<Holder> = Arc::downgrade(&holder);
-            let sender = (start + Duration::from_secs(seconds), sent);
+            let sender = sender(start, seconds, sent);
             let place = ranks.add(sender, weak);
-            (holder, ranks.change(place, sender, octets).expect("it is there"))
+            (holder, ranks.change(place, sender, octets, octets).expect("it is there"))
         };
         all.iter().map(add).collect()
     }
 
+    fn sender(start: Instant, seconds: u64, sent: u64) -> Sender {
+        Sender::new(start + Duration::from_secs(seconds), sent)
+    }
+
     fn lost(holders: &[(Arc<Holder>, Place)]) -> Vec<bool> {
-        holders.iter().map(|(holder, _)| holder.0.load(Ordering::Relaxed)).collect()
+        holders.iter().map(|(holder, _)| holder.lost.load(Ordering::Relaxed)).collect()
     }
 
     const WINDOW: usize = 32 << 10;
@@ -206,15 +284,40 @@ mod tests {
     fn half_as_much_sent_counts_as_a_minute_of_silence() {
         let (mut ranks, start) = (Ranks::default(), Instant::now());
         let window = WINDOW as u64;
-        // All; twice that counts as much; half of it and less than all; next to nothing.
-        let sent = [(0, window), (0, 2 * window), (0, window - 300), (0, window / 2), (0, 0)];
-        let rank = |ranks: &mut Ranks, (seconds, sent)| {
-            ranks.rank((start + Duration::from_secs(seconds), sent), WINDOW).0
-        };
-        assert_eq!(sent.map(|sender| rank(&mut ranks, sender)), [0, 0, -60, -60, -420]);
-        assert_eq!(rank(&mut ranks, (60, window / 2)), 0);
-        assert_eq!(ranks.rank((start, 0), 256).0, 0, "little is free");
-        assert_eq!(ranks.rank((start, 50), 400).0, -60);
+        // All; twice that counts as much; half of it and less than all; what zeros take; nothing.
+        let sent = [(0, window), (0, 2 * window), (0, window - 300), (0, window / 2), (0, 50), (0, 0)];
+        let mut rank = |(seconds, sent), kept| ranks.rank(sender(start, seconds, sent), kept).0;
+        assert_eq!(sent.map(|sender| rank(sender, WINDOW)), [0, 0, -60, -60, -600, -900]);
+        assert_eq!(rank((60, window / 2), WINDOW), 0);
+        assert_eq!(rank((0, 0), 256), 0, "little is free");
+        assert_eq!([rank((0, 144), 400), rank((0, 50), 400)], [0, -120]);
+    }
+
+    /// All that was ever sent counted for ever, and an empty message for as much as a long one.
+    #[test]
+    fn what_was_sent_counts_half_after_five_minutes_of_messages() {
+        let (mut ranks, start) = (Ranks::default(), Instant::now());
+        assert_eq!(ranks.rank(Sender::new(start, 0), 0), Rank(0), "from here on it is counted");
+        let mut empty = Sender::new(start, WINDOW as u64);
+        // So little as a conversation takes each minute of which all was heard before.
+        let mut little = Sender::new(start, 3000);
+        let mut behind = Vec::new();
+        for minute in 1..=60 {
+            let now = start + Duration::from_secs(60 * minute);
+            // However many messages there are in it.
+            (0..3).for_each(|_| empty.note(now, 0));
+            empty.note(now + Duration::from_secs(59), 1);
+            little.note(now, 20);
+            if minute % 10 == 0 {
+                let now = i64::try_from(minute).expect("few") * 60;
+                behind.push([empty, little].map(|sender| now - ranks.rank(sender, WINDOW).0));
+            }
+        }
+        assert_eq!(behind, [[61, 360], [181, 420], [301, 480], [421, 480], [541, 480], [601, 480]]);
+        little.note(start + Duration::from_secs(1 << 40), 5);
+        assert_eq!(little.sent, 7 + 5);
+        little.note(start, u64::MAX);
+        assert_eq!(little.sent, u64::MAX);
     }
 
     #[test]
@@ -224,33 +327,73 @@ mod tests {
         let held = holders(
             &mut ranks,
             start,
-            &[(9, window, 100), (0, 50, WINDOW), (5, 50, WINDOW), (6, 50, WINDOW)],
+            &[(9, window, 5000), (0, 50, WINDOW), (5, 50, WINDOW), (6, 50, WINDOW)],
         );
         let mut free = 0;
         let enough = |wanted: usize, free: &mut usize| {
             *free += 1;
             *free * WINDOW >= wanted
         };
-        let ask = (start + Duration::from_secs(10), 200);
+        let ask = sender(start, 10, 200);
         assert!(ranks.revoke_below(ask, 400, 2 * WINDOW, || enough(2 * WINDOW, &mut free)));
         assert_eq!(lost(&held), [false, true, true, false]);
-        // There is no more than one left below, and the first ranks as high.
-        assert!(!ranks.revoke_below((ask.0, 50), WINDOW, 2 * WINDOW, || unreachable!("nobody is asked")));
+        // The first ranks higher, and there is no more than one left below.
+        let ask = sender(start, 10, 50);
+        assert!(!ranks.revoke_below(ask, WINDOW, 2 * WINDOW, || unreachable!("nobody is asked")));
         assert_eq!(lost(&held), [false, true, true, false]);
-        assert_eq!(ranks.change(held[1].1, ask, 1), None, "it was taken off");
+        assert_eq!(ranks.change(held[1].1, ask, 1, 1), None, "it was taken off");
     }
 
     #[test]
     fn nobody_costs_many_others_what_little_they_hold() {
         let (mut ranks, start) = (Ranks::default(), Instant::now());
-        let held = holders(&mut ranks, start, &[(0, 300, 300); MOST + 1]);
-        let ask = (start + Duration::from_secs(600), 1 << 20);
-        assert!(!ranks.revoke_below(ask, WINDOW, (MOST + 1) * 300, || unreachable!("nobody is asked")));
+        let held = holders(&mut ranks, start, &[(0, 300, 256); MOST + 1]);
+        let ask = sender(start, 600, 1 << 20);
+        assert!(!ranks.revoke_below(ask, WINDOW, (MOST + 1) * 256, || unreachable!("nobody is asked")));
         let mut left = MOST;
-        assert!(ranks.revoke_below(ask, WINDOW, MOST * 300, || {
+        assert!(ranks.revoke_below(ask, WINDOW, MOST * 256, || {
             left -= 1;
             left == 0
         }));
         assert_eq!(lost(&held).iter().filter(|lost| **lost).count(), MOST);
+    }
+
+    /// They were the lowest, and no more than [`MOST`] of the lowest were looked at.
+    #[test]
+    fn however_many_hold_little_or_nothing_who_holds_much_gives_way() {
+        for little in [0, 1, 100, 511] {
+            let (mut ranks, start) = (Ranks::default(), Instant::now());
+            let few = holders(&mut ranks, start, &[(0, 0, little); 10 * MOST]);
+            let much = holders(&mut ranks, start, &[(60, 1000, 600); 2 * MOST]);
+            let ask = sender(start, 600, 1 << 20);
+            let mut left = WINDOW.div_ceil(600);
+            assert!(ranks.revoke_below(ask, WINDOW, WINDOW, || {
+                left -= 1;
+                left == 0
+            }));
+            assert!(!lost(&few).contains(&true), "{little}");
+            assert_eq!(lost(&much).iter().filter(|lost| **lost).count(), WINDOW.div_ceil(600));
+        }
+    }
+
+    /// Once no more were asked than had what was wanted.
+    #[test]
+    fn where_one_is_busy_or_others_take_what_it_had_the_next_is_asked() {
+        let (mut ranks, start) = (Ranks::default(), Instant::now());
+        let held =
+            holders(&mut ranks, start, &[(0, 300, 5000), (1, 300, 1000), (2, 300, 5000), (3, 300, 5000)]);
+        held[0].0.busy.store(true, Ordering::Relaxed);
+        let ask = sender(start, 600, 1 << 20);
+        let mut asked = 0;
+        assert!(ranks.revoke_below(ask, 5000, 5000, || {
+            asked += 1;
+            asked == 4
+        }));
+        assert_eq!(lost(&held), [false, true, true, true]);
+        // Who was busy is still in the order, and the others are not.
+        held[0].0.busy.store(false, Ordering::Relaxed);
+        assert!(!ranks.revoke_below(ask, 5000, 5001, || unreachable!("nobody is asked")));
+        assert!(ranks.revoke_below(ask, 5000, 5000, || true));
+        assert_eq!(lost(&held), [true; 4]);
     }
 }

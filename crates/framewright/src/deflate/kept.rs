@@ -3,7 +3,7 @@
 //! It lies where other peers can take it from: in whichever event loop they are, and whether a message is being inflated or not. The peer
 //! that has lost it is not told. If it refers to nothing that is lost, what comes then is kept as before.
 
-use super::giving_way::{Place, Revocable};
+use super::giving_way::{Place, Revocable, Sender};
 use super::history::{History, newest};
 use super::memory::{DeflateMemory, Reservation};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
@@ -15,10 +15,8 @@ pub(super) struct Kept {
     memory: Arc<DeflateMemory>,
     shelf: Arc<Shelf>,
     place: Option<Place>,
-    /// When something of the peer came last.
-    now: Instant,
-    /// Octets of payload that it has sent since it is kept.
-    sent: u64,
+    /// What the peer has sent since it is kept.
+    sender: Sender,
     /// There is no message before these.
     is_complete: bool,
 }
@@ -31,6 +29,8 @@ struct Stored {
     history: History,
     /// The payload so far of a message that is being inflated.
     input: Vec<u8>,
+    /// Octets of both, also while a decompressor has the history.
+    kept: usize,
     /// As much as both may take.
     held: Reservation,
 }
@@ -64,11 +64,13 @@ impl Shelf {
 impl Kept {
     /// Nothing yet, and at most so many octets, of a peer that has just sent so many octets of payload.
     pub(super) fn new(memory: &Arc<DeflateMemory>, most: usize, now: Instant, sent: u64) -> Kept {
-        let stored = Stored { history: History::new(most), input: Vec::new(), held: memory.reserve_kept() };
+        let (history, held) = (History::new(most), memory.reserve_kept());
+        let stored = Stored { history, input: Vec::new(), kept: 0, held };
         let shelf = Arc::new(Shelf(Mutex::new(Some(stored))));
         let holder: Weak<Shelf> = Arc::downgrade(&shelf);
-        let place = Some(memory.add_kept((now, sent), holder));
-        Kept { memory: Arc::clone(memory), shelf, place, now, sent, is_complete: false }
+        let sender = Sender::new(now, sent);
+        let place = Some(memory.add_kept(sender, holder));
+        Kept { memory: Arc::clone(memory), shelf, place, sender, is_complete: false }
     }
 
     /// The same, where the peer has sent no message before.
@@ -84,23 +86,26 @@ impl Kept {
 
     /// Notes that the peer has sent so many octets of payload more.
     pub(super) fn note_sent(&mut self, now: Instant, payload: usize) {
-        self.now = now;
-        self.sent = self.sent.saturating_add(payload as u64);
+        self.sender.note(now, payload as u64);
         self.rank_anew();
     }
 
     fn rank_anew(&mut self) {
-        let octets = self.shelf.lock().as_ref().map_or(0, |stored| stored.held.octets());
-        self.place = self.place.and_then(|place| self.memory.change(place, (self.now, self.sent), octets));
+        let (kept, octets) = self.with(|stored| (stored.kept, stored.held.octets())).unwrap_or_default();
+        self.place = self.place.and_then(|place| self.memory.change(place, self.sender, kept, octets));
     }
 
-    /// Reserves what the history takes with `len` octets, and `input`, and gives back what is above that. Whether it fits.
-    fn fit(&mut self, len: usize, input: usize) -> bool {
-        let sender = (self.now, self.sent);
+    /// Reserves what the history takes with `len` octets, and as many of `input` in so much `room`, and gives back what is above that.
+    /// Whether it fits.
+    fn fit(&mut self, len: usize, input: usize, room: usize) -> bool {
+        let (sender, kept) = (self.sender, len + input);
         let fits = self.with(|stored| {
-            let octets = (2 * len).min(stored.history.most()) + input;
-            let fits = stored.held.grow_to(octets, sender);
-            stored.held.shrink_to(if fits { octets } else { usize::MAX });
+            let octets = (2 * len).min(stored.history.most()) + room;
+            let fits = stored.held.grow_to(octets, kept, sender);
+            if fits {
+                stored.held.shrink_to(octets);
+                stored.kept = kept;
+            }
             fits
         });
         self.rank_anew();
@@ -110,7 +115,7 @@ impl Kept {
     /// Adds a message to it. Whether there was room; else all is to be given up, for what follows may refer to that.
     pub(super) fn push(&mut self, message: &History) -> bool {
         let (len, most) = self.with(|stored| (stored.history.len(), stored.history.most())).unwrap_or((0, 0));
-        self.fit((len + message.len()).min(most), 0)
+        self.fit((len + message.len()).min(most), 0, 0)
             && self
                 .with(|stored| message.parts().into_iter().for_each(|part| stored.history.push(part)))
                 .is_some()
@@ -129,7 +134,7 @@ impl Kept {
             return false;
         }
         let room = if wanted > room { (2 * wanted).min(most) } else { room };
-        self.fit(history, room)
+        self.fit(history, wanted, room)
             && self
                 .with(|stored| {
                     stored.input.reserve_exact(room - len);
@@ -150,7 +155,7 @@ impl Kept {
 
     /// Puts the history back, longer by that message. Whether there was room; else all is to be given up.
     pub(super) fn put_history(&mut self, history: History) -> bool {
-        self.fit(history.len(), 0) && self.with(|stored| stored.history = history).is_some()
+        self.fit(history.len(), 0, 0) && self.with(|stored| stored.history = history).is_some()
     }
 
     /// Forgets the payload that is kept.
@@ -159,7 +164,7 @@ impl Kept {
             stored.input = Vec::new();
             stored.history.len()
         });
-        self.fit(len.unwrap_or(0), 0);
+        self.fit(len.unwrap_or(0), 0, 0);
     }
 
     /// Whether it has these octets, and close enough to what comes next that any compressor with this window finds them.

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 /// How many octets the compressors, decompressors and windows of a server, or of any other group of connections, may hold.
 ///
 /// What is agreed on with context takeover is reserved in the opening handshake; where it does not fit, the answer is the same
-/// without takeover. What every event loop needs, one compressor and one decompressor, is counted and never refused.
+/// without takeover. What every event loop needs, one compressor and one decompressor, is counted and never refused, and leaves the
+/// others what they may have.
 ///
 /// A message of which some is still to come may have a decompressor of its own, as long as there is memory. Where there is none
 /// left for another one that needs it, a message of which little has come lately loses its own.
@@ -77,7 +78,8 @@ pub struct DeflateMemoryStats {
 }
 
 impl DeflateMemory {
-    /// An allowance of so many octets.
+    /// An allowance of so many octets. Less than eight times [`Decompressor::MAX_SIZE`](super::Decompressor::MAX_SIZE) is of little use:
+    /// an eighth of it has no room for a decompressor.
     #[must_use]
     pub fn new(cap: usize) -> Arc<DeflateMemory> {
         Arc::new(DeflateMemory {
@@ -135,9 +137,9 @@ impl DeflateMemory {
         lock(&self.kept).add(sender, holder)
     }
 
-    /// Notes what the peer has sent, and how many octets are kept of it now; `None` if they were taken back.
-    pub(super) fn change(&self, place: Place, sender: Sender, octets: usize) -> Option<Place> {
-        lock(&self.kept).change(place, sender, octets)
+    /// Notes what the peer has sent, how much is kept of it now, and how many octets that holds; `None` if they were taken back.
+    pub(super) fn change(&self, place: Place, sender: Sender, kept: usize, octets: usize) -> Option<Place> {
+        lock(&self.kept).change(place, sender, kept, octets)
     }
 
     /// Forgets a holder.
@@ -226,14 +228,18 @@ impl Reservation {
         *self.memory.held().of(self.kind) -= surplus;
     }
 
-    /// Reserves more of what is kept of a peer, up to so many octets in all; where they do not fit, others give way that have been
-    /// silent for long or have sent little. Whether they fit.
-    pub(super) fn grow_to(&mut self, octets: usize, sender: Sender) -> bool {
+    /// Reserves more of what is kept of a peer, so many octets in all, for as much as is `kept`; where they do not fit, others give way
+    /// that have been silent for long or have sent little. Whether they fit.
+    pub(super) fn grow_to(&mut self, octets: usize, kept: usize, sender: Sender) -> bool {
         let more = octets.saturating_sub(self.octets);
         let memory = &self.memory;
         let fits = || memory.add(more, Kind::Kept, memory.cap);
-        let grown =
-            more == 0 || fits() || lock(&memory.kept).revoke_below(sender, octets, memory.lacks(more), fits);
+        let make_room = || {
+            let mut ranks = lock(&memory.kept);
+            // Somebody else may have made more room than it needed.
+            fits() || ranks.revoke_below(sender, kept, memory.lacks(more), fits)
+        };
+        let grown = more == 0 || fits() || make_room();
         self.octets += if grown { more } else { 0 };
         grown
     }
@@ -279,7 +285,7 @@ mod tests {
         |memory| memory.reserve_in_parts(10, true),
         |memory| {
             let mut reservation = memory.reserve_kept();
-            reservation.grow_to(10, (Instant::now(), 10)).then_some(reservation)
+            reservation.grow_to(10, 10, Sender::new(Instant::now(), 10)).then_some(reservation)
         },
     ];
 

@@ -213,6 +213,62 @@ fn who_has_been_silent_for_minutes_gives_way_and_is_told_why_it_fails() {
     }
 }
 
+/// 64 peers with an empty message, or with next to nothing, kept all that others held from everybody: no more than so many were asked.
+#[test]
+fn who_holds_nothing_or_little_keeps_nobody_from_what_others_hold() {
+    for role in ROLES {
+        for message in [&b""[..], b"hi"] {
+            let mut place = Place::new(role);
+            let little: Vec<_> = (0..64).map(|_| place.stranger(message)).collect();
+            place.pass(8 * 60);
+            let zeros = place.strangers_with_zeros();
+            Keeper::new(&place).talks(&mut place, 2);
+            drop((little, zeros));
+        }
+    }
+}
+
+/// What was sent once was held for ever for an empty message each minute.
+#[test]
+fn what_was_sent_once_is_not_held_for_ever_by_empty_messages() {
+    for role in ROLES {
+        let mut place = Place::new(role);
+        let noise = |place: &mut Place, len: usize| place.stranger(&SplitMix64::new(1).octets(len));
+        let lens = [32 << 10, 4 << 10, 1 << 10, 400].into_iter().flat_map(|len| [len; 30]);
+        let mut strangers: Vec<_> = lens.map(|len| noise(&mut place, len)).collect();
+        for _ in 0..30 {
+            place.pass(60);
+            strangers.iter_mut().for_each(|stranger| stranger.send(&mut place, b""));
+        }
+        place.pass(5);
+        Keeper::new(&place).talks(&mut place, 100);
+    }
+}
+
+/// Who says a little now and then sends less than it has sent once, and is there all the same.
+#[test]
+fn a_conversation_of_a_message_each_minute_loses_nothing_to_silent_strangers_nor_to_zeros() {
+    for role in ROLES {
+        let mut place = Place::new(role);
+        let silent: Vec<_> =
+            (0..40).map(|seed| place.stranger(&SplitMix64::new(seed).octets(32 << 10))).collect();
+        place.pass(10 * 60);
+        let mut keeper = Keeper::new(&place);
+        keeper.talks(&mut place, 150);
+        for minute in 0..20 {
+            place.pass(60);
+            if minute % 10 == 0 {
+                drop(place.strangers_with_zeros());
+            }
+            let _zeros = place.strangers_with_zeros();
+            let mut other = Keeper::new(&place);
+            other.talks(&mut place, 3);
+            keeper.talks(&mut place, 1);
+        }
+        drop(silent);
+    }
+}
+
 /// The decompressor has what the message may refer to, whatever becomes of the memory meanwhile.
 #[test]
 fn a_message_that_is_being_inflated_arrives_though_others_have_taken_what_is_kept() {
