@@ -101,7 +101,8 @@ pub struct ServerLimits {
     /// How many octets compression may hold, over all workers. Default 64 MiB. Where a connection's context takeover does not fit
     /// into three quarters of it, the connection is accepted without it. A message of which nothing comes gives way to one that
     /// needs memory to be inflated: its connection fails with 1013. The compressor and the decompressor that every worker has are
-    /// counted, and not refused.
+    /// counted, not refused, and beside it. Less than 632 KiB is of little use: an eighth is left for messages in parts, and has no
+    /// room for what inflates one.
     #[cfg(feature = "deflate")]
     pub compression_memory: usize,
 }
