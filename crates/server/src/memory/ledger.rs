@@ -6,7 +6,8 @@
 //! | a handle's queue | when something is queued, and when it is taken | its connection |
 //!
 //! Who holds more than [`LARGE`] is known to all threads: whoever charges what does not fit picks those that have held the most
-//! for the longest, and tells their loops. Others are looked for only where that is not enough, each loop among its own.
+//! for the longest, and tells their loops, as long as they hold more than their share together. Others are looked for where
+//! that is not enough, each loop among its own.
 
 use crate::event_loop::mailbox::{Command, Mailbox};
 use crate::event_loop::slab::Key;
@@ -26,7 +27,11 @@ const SEEN: u32 = 1 << 31;
 const PROGRESS: usize = 16 << 10;
 
 /// Where too much is held, so much of the limit is made free (one part of this many), so that not every charge looks at all.
-const SLACK: usize = 64;
+const SLACK: isize = 64;
+
+/// What large holders may have of the limit though small ones need it (one part of this many): else strangers with little each
+/// would end everybody's large messages, and none of their own. It is one of the largest messages at the least by the default.
+const SHARE: isize = 4;
 
 /// What all connections of a server hold, in KiB.
 #[derive(Debug)]
@@ -230,9 +235,9 @@ impl Ledger {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Tells large holders to go until `more` KiB fit, and a part of the limit beyond: first those with the most KiB times
-    /// the time without progress. Returns whether they fit then. Where all have been told, and it is not enough, each loop looks for
-    /// small ones.
+    /// Tells large holders to go until `more` KiB fit, and a part of the limit beyond, or until they are within their share: first
+    /// those with the most KiB times the time without progress. Returns whether they fit then. If not, each loop looks for small
+    /// ones.
     #[cold]
     fn make_room(&self, more: isize) -> bool {
         if more > self.most {
@@ -245,12 +250,13 @@ impl Ledger {
         }
         let now = self.millis();
         let lasting = large.entries.iter().filter(|entry| entry.promised.load(Ordering::Relaxed) == 0);
-        let mut worst: BinaryHeap<_> =
-            lasting.map(|entry| Candidate { blame: entry.blame(now), entry }).collect();
-        while !fits(self.goal())
-            && let Some(Candidate { entry, .. }) = worst.pop()
+        let mut worst: BinaryHeap<_> = lasting.map(|entry| Candidate::new(entry, now)).collect();
+        let mut left: isize = worst.iter().map(|candidate| signed(candidate.kib)).sum();
+        while left > self.most / SHARE
+            && !fits(self.goal())
+            && let Some(Candidate { entry, kib, .. }) = worst.pop()
         {
-            let kib = entry.kib.load(Ordering::Relaxed);
+            left -= signed(kib);
             entry.promised.store(kib, Ordering::Relaxed);
             self.promised.fetch_add(signed(kib), Ordering::Relaxed);
             // A loop that has ended gives everything back itself.
@@ -267,7 +273,7 @@ impl Ledger {
 
     /// How much is left when room was made.
     fn goal(&self) -> isize {
-        self.most - self.most / SLACK.cast_signed()
+        self.most - self.most / SLACK
     }
 
     /// Whether small holders still have to go. The loop that asks looks at all of its own.
@@ -288,18 +294,20 @@ fn reused(spare: Option<Arc<Entry>>, entry: Entry) -> Arc<Entry> {
     Arc::new(entry)
 }
 
-impl Entry {
-    /// What it takes from others: KiB times milliseconds without progress.
-    fn blame(&self, now: u64) -> u64 {
-        let idle = now.saturating_sub(self.since.load(Ordering::Relaxed)) + 1;
-        u64::from(self.kib.load(Ordering::Relaxed)).saturating_mul(idle)
-    }
-}
-
 /// A large holder that may be told to go, in the order of its blame.
 struct Candidate<'a> {
+    /// What it takes from others: KiB times milliseconds without progress.
     blame: u64,
+    kib: u32,
     entry: &'a Entry,
+}
+
+impl Candidate<'_> {
+    fn new(entry: &Entry, now: u64) -> Candidate<'_> {
+        let kib = entry.kib.load(Ordering::Relaxed);
+        let idle = now.saturating_sub(entry.since.load(Ordering::Relaxed)) + 1;
+        Candidate { blame: u64::from(kib).saturating_mul(idle), kib, entry }
+    }
 }
 
 impl Ord for Candidate<'_> {
@@ -542,6 +550,44 @@ mod tests {
         }
         let (old, new): (Vec<usize>, Vec<usize>) = one.ended[1..].iter().partition(|index| **index < 20);
         assert!(!old.is_empty() && !new.is_empty(), "{:?}: the largest, and who has had no turn", one.ended);
+    }
+
+    /// Strangers that hold little each have filled almost all of it: whoever needs much for a moment is not the one to pay for that.
+    #[test]
+    fn a_crowd_of_small_ones_does_not_end_who_holds_much() {
+        for count in 16..=18 {
+            let (ledger, mut loops) = loops(Some(MIB), 2, 20);
+            for index in 0..count {
+                loops[index % 2].settle(index / 2, 59_000, 0);
+            }
+            for held in [66 << 10, 100 << 10, 150 << 10, 200_000] {
+                loops[0].settle(19, held, 16 << 10);
+                loops.iter_mut().for_each(Loop::obey);
+                assert!(ledger.stats().held <= MIB, "{held}: {:?}", ledger.stats());
+            }
+            assert!(loops.iter().all(|one| !one.ended.contains(&19)), "a message of 200 KB gets through");
+            let ended: usize = loops.iter().map(|one| one.ended.len()).sum();
+            assert!((1..=5).contains(&ended), "{ended} of {count}");
+        }
+    }
+
+    /// What the large ones hold beyond their share goes first, and then no more of them than helps.
+    #[test]
+    fn of_large_ones_none_goes_that_is_within_their_share() {
+        let (ledger, mut loops) = loops(Some(MIB), 1, 20);
+        let one = &mut loops[0];
+        (0..12).for_each(|index| one.settle(index, 60 << 10, 0));
+        for index in 12..16 {
+            one.settle(index, 75 << 10, 0);
+            one.idle_for(index, 1000 * (20 - index as u64));
+        }
+        one.settle(16, 60 << 10, 0);
+        one.obey();
+        assert_eq!(one.ended, [12], "the rest of them is a quarter");
+        (17..20).for_each(|index| one.settle(index, 60 << 10, 0));
+        one.obey();
+        assert!(one.ended.len() >= 3 && one.ended[1..].iter().all(|index| *index < 12), "{:?}", one.ended);
+        assert!(ledger.stats().held <= MIB);
     }
 
     #[test]
