@@ -369,10 +369,14 @@ impl Remote {
         Ok(())
     }
 
-    /// Whether the queue may grow to so many bytes. One that holds little may, whoever else has to go.
+    /// Whether the queue may grow to so many bytes. One that holds little may as soon as others were told to go for it; where none
+    /// are left but such as hold little too, it waits.
     fn may_hold(&self, held: usize, charged: u32) -> bool {
-        let kib = kib(held);
-        kib <= LARGE || kib <= charged || self.ledger.has_room_now(kib - charged)
+        let more = kib(held).saturating_sub(charged);
+        if more == 0 {
+            return true;
+        }
+        if kib(held) > LARGE { self.ledger.has_room_now(more) } else { self.ledger.has_room(more) }
     }
 
     /// The queue holds so many bytes now; `sent`: so many that were taken have gone on.
@@ -380,8 +384,13 @@ impl Remote {
         queue.held = held;
         if kib(held) != queue.charged || queue.holder.is_some() {
             let who = (&self.mailbox, self.key);
-            self.ledger.settle(&mut queue.charged, &mut queue.holder, who, kib(held), sent);
+            self.ledger.settle_queue(&mut queue.charged, &mut queue.holder, who, kib(held), sent);
         }
+    }
+
+    /// KiB that are charged for what is queued here.
+    pub(crate) fn charged(&self) -> u32 {
+        lock(&self.queue).charged
     }
 
     /// Whether the connection was told to go for what is queued here.
@@ -534,6 +543,35 @@ mod tests {
     use std::sync::mpsc;
     use std::thread;
     use std::time::Duration;
+
+    /// Little in each of many queues is much: who waits for room is whoever queues, and nobody is ended for it who is not told.
+    #[test]
+    fn small_queues_are_full_where_there_is_no_room_for_all() {
+        let (_poll, mailbox) = prepare().expect("a poll");
+        let ledger = Arc::new(Ledger::new(Some(1 << 20), vec![Arc::clone(&mailbox)]));
+        let mut places = Slab::new();
+        let remotes: Vec<Arc<Remote>> = (0..40)
+            .map(|id| {
+                let key = places.insert(()).expect("a place");
+                Arc::new(Remote::new(key, id, Arc::clone(&mailbox), Arc::clone(&ledger), 1 << 20))
+            })
+            .collect();
+        let full = remotes.iter().filter(|remote| remote.handle().send_binary(vec![0; 50_000]).is_err());
+        let full = full.count();
+        assert_eq!(full, 40 - (1 << 20) / 50_100);
+        let stats = ledger.stats();
+        assert!(stats.held <= 1 << 20 && stats.refused == full as u64, "{stats:?}");
+        let mut commands = Vec::new();
+        mailbox.take(&mut commands);
+        let looks = commands.iter().filter(|command| matches!(command, Command::MakeRoom)).count();
+        assert_eq!(looks, 1, "so that there is room soon");
+        remotes[39].handle().send_text("a line").expect("next to nothing");
+        assert_eq!(remotes[39].handle().send_binary(vec![0; 50_000]), Err(HandleError::Full));
+        remotes[0].close();
+        remotes[39].handle().send_binary(vec![0; 40_000]).expect("there is room again");
+        remotes.iter().for_each(|remote| remote.close());
+        assert_eq!(ledger.stats().held, 0);
+    }
 
     /// The thread that holds the lock may have lost its processor.
     #[test]

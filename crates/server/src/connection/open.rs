@@ -66,6 +66,11 @@ impl Open {
         self.turn.progress(lent)
     }
 
+    /// KiB that are charged for what its handles have queued.
+    pub(crate) fn queued(&self) -> u32 {
+        self.remote.get().map_or(0, |remote| remote.charged())
+    }
+
     /// Whether the connection was told to go for what its handles have queued.
     pub(crate) fn is_told(&self) -> bool {
         self.remote.get().is_some_and(|remote| remote.is_told())

@@ -160,6 +160,7 @@ impl Opening {
     pub(crate) fn give_way(&mut self, retry_after: Duration) -> bool {
         let answers = matches!(self.step, OpeningStep::Answering(_));
         if !answers {
+            (self.head, self.len) = (Vec::new(), 0);
             self.refuse(Refusal::NoMemory { retry_after });
         }
         !answers

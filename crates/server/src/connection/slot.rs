@@ -190,6 +190,14 @@ impl Slot {
         }
     }
 
+    /// KiB that are charged for what its handles have queued.
+    pub(crate) fn queued(&self) -> u32 {
+        match &self.phase {
+            Phase::Open(open) => open.queued(),
+            _ => 0,
+        }
+    }
+
     /// Whether it was told to go for what its handles have queued.
     pub(crate) fn is_told(&self) -> bool {
         matches!(&self.phase, Phase::Open(open) if open.is_told())

@@ -32,7 +32,7 @@ use crate::event_loop::slab::{Key, Slab};
 use crate::event_loop::stream::{PeerAddr, Stream};
 use crate::event_loop::wheel::{Tick, Wheel};
 use crate::guard::guarded;
-use crate::memory::ledger::order_small;
+use crate::memory::ledger::{Small, order_small};
 use framewright::handshake::Refusal;
 use framewright_driver::KEEP_FOR;
 use mio::event::Event;
@@ -339,7 +339,9 @@ impl EventLoop {
         let held = slot.held();
         if held > 0 || *charged > 0 {
             let LoopContext { holders, lent, .. } = &mut self.context;
-            holders.settle(key, charged, held, slot.progress(lent));
+            if holders.settle(key, charged, held, slot.progress(lent)) {
+                return self.give_way(key);
+            }
         }
         if let Some(deadline) = slot.deadline() {
             slot.armed = Some(self.wheel.arm(key, slot.armed, deadline));
@@ -348,7 +350,7 @@ impl EventLoop {
 
     fn remove(&mut self, key: Key) {
         if let Some((_, charged)) = self.slots.get_charged(key) {
-            self.context.holders.settle(key, charged, 0, 0);
+            let _ = self.context.holders.settle(key, charged, 0, 0);
         }
         let Some(slot) = self.slots.remove(key) else { return };
         if slot.is_counted() {
@@ -480,7 +482,11 @@ impl EventLoop {
         while self.context.now < end && !self.commands.is_empty() {
             for _ in 0..COMMANDS {
                 let Some(command) = self.commands.pop_front() else { break };
+                let is_long = matches!(command, Command::MakeRoom);
                 self.handle_command(command);
+                if is_long {
+                    break;
+                }
             }
             self.context.now = Instant::now();
         }
@@ -542,12 +548,18 @@ impl EventLoop {
     /// All connections hold too much together, and none of them much: ends some that hold little.
     #[cold]
     fn make_room(&mut self) {
-        for key in order_small(self.slots.charged()) {
-            if !self.context.server.ledger.wants_room() {
-                break;
+        let ledger = Arc::clone(&self.context.server.ledger);
+        if ledger.wants_room() {
+            let all = self.slots.charged();
+            let all = all.map(|(key, slot, charged)| Small { key, charged, queued: slot.queued() });
+            for key in order_small(all) {
+                if !ledger.wants_room() {
+                    break;
+                }
+                self.give_way(key);
             }
-            self.give_way(key);
         }
+        ledger.note_looked();
     }
 
     fn handle_deadlines(&mut self) {
@@ -663,6 +675,11 @@ impl EventLoop {
 impl Drop for EventLoop {
     fn drop(&mut self) {
         // Others may still know the mailbox: loops that accept, handles, decisions that were put off.
-        drop(self.context.mailbox.close());
+        let left = self.context.mailbox.close();
+        for command in self.commands.drain(..).chain(left) {
+            if matches!(command, Command::MakeRoom) {
+                self.context.server.ledger.note_looked();
+            }
+        }
     }
 }

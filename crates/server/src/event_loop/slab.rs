@@ -142,15 +142,14 @@ impl<T> Slab<T> {
         Some((value.as_mut()?, charged))
     }
 
-    /// What all values have charged.
-    pub(crate) fn charged(&mut self) -> impl Iterator<Item = (Key, &mut u32)> {
+    /// All values, and what they have charged.
+    pub(crate) fn charged(&mut self) -> impl Iterator<Item = (Key, &T, &mut u32)> {
         self.pages.iter_mut().enumerate().flat_map(|(page_index, page)| {
-            page.entries.iter_mut().enumerate().filter(|(_, entry)| entry.value.is_some()).map(
-                move |(place, entry)| {
-                    let index = u32::try_from(page_index * PAGE + place).expect("less than MOST");
-                    (Key { index, generation: entry.generation }, &mut entry.charged)
-                },
-            )
+            page.entries.iter_mut().enumerate().filter_map(move |(place, entry)| {
+                let index = u32::try_from(page_index * PAGE + place).expect("less than MOST");
+                let key = Key { index, generation: entry.generation };
+                Some((key, entry.value.as_ref()?, &mut entry.charged))
+            })
         })
     }
 

@@ -20,14 +20,25 @@ use std::time::Instant;
 /// From more than this many KiB on a holder is large. A turn of short messages ends with less.
 pub(crate) const LARGE: u32 = 64;
 
-/// Set in what a small holder has charged: it was looked at, and has had no turn since.
+/// Set in what a small holder has charged: it was looked at, and has made no progress since. How much it has moved stands behind
+/// its KiB then, in steps of so many bytes.
 const SEEN: u32 = 1 << 31;
+const MOVED_SHIFT: u32 = 8;
+const MOVED_STEP: usize = 64;
+
+/// A small holder that has moved this part of what it holds since it was seen has made progress.
+const PROGRESS_OF_SMALL: usize = 4;
 
 /// A holder that has moved this many bytes has made progress: the same as for decompressors in the framewright crate.
 const PROGRESS: usize = 16 << 10;
 
 /// Where too much is held, so much of the limit is made free (one part of this many), so that not every charge looks at all.
 const SLACK: isize = 64;
+
+/// How far beyond the limit the connections may be while those that were told have not gone, since their loops are busy: one part
+/// of this many, and so many KiB at the least, for large turns where the limit is small. Whoever grows then goes itself.
+const OVERRUN: isize = 8;
+const LEAST_OVERRUN: isize = 2 << 10;
 
 /// What large holders may have of the limit though small ones need it (one part of this many): else strangers with little each
 /// would end everybody's large messages, and none of their own. It is one of the largest messages at the least by the default.
@@ -42,8 +53,10 @@ pub(crate) struct Ledger {
     /// What of `held` is about to be given back: its holders were told to go.
     promised: AtomicIsize,
     large: Mutex<Large>,
-    /// Loops are looking for small holders to end.
-    looking: AtomicBool,
+    /// How many loops have still to look for small holders to end.
+    looking: AtomicUsize,
+    /// They were asked to look again meanwhile.
+    again: AtomicBool,
     ended: AtomicU64,
     refused: AtomicU64,
     mailboxes: Vec<Arc<Mailbox>>,
@@ -105,8 +118,41 @@ pub(crate) fn kib(bytes: usize) -> u32 {
     u32::try_from(bytes.saturating_add(512) >> 10).map_or(SEEN - 1, |kib| kib.min(SEEN - 1))
 }
 
+/// The KiB in what a holder has charged.
+#[inline]
+fn kib_of(charged: u32) -> u32 {
+    if charged & SEEN == 0 { charged } else { charged & ((1 << MOVED_SHIFT) - 1) }
+}
+
+/// What is charged with so many KiB by one that has charged this before, and has moved so many bytes since.
+#[inline]
+fn charge(before: u32, kib: u32, moved: usize) -> u32 {
+    if before & SEEN == 0 || kib == 0 || kib > LARGE { kib } else { charge_seen(before, kib, moved) }
+}
+
+#[cold]
+fn charge_seen(before: u32, kib: u32, moved: usize) -> u32 {
+    let steps = ((before & !SEEN) >> MOVED_SHIFT) as usize + moved / MOVED_STEP;
+    let enough = (kib as usize * 1024).div_ceil(PROGRESS_OF_SMALL * MOVED_STEP);
+    match u32::try_from(steps) {
+        Ok(steps) if (steps as usize) < enough => SEEN | steps << MOVED_SHIFT | kib,
+        _ => kib,
+    }
+}
+
 fn signed(kib: u32) -> isize {
     isize::try_from(kib).unwrap_or(isize::MAX)
+}
+
+/// What follows when a holder has charged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Settled {
+    /// Nothing: it has not grown, or it fits.
+    Fits,
+    /// It has grown, and all hold too much: some have been told to go.
+    Told,
+    /// It has grown, and those that were told to go have not gone for so long that it has to go itself.
+    Overrun,
 }
 
 impl Ledger {
@@ -117,7 +163,8 @@ impl Ledger {
             held: AtomicIsize::new(0),
             promised: AtomicIsize::new(0),
             large: Mutex::default(),
-            looking: AtomicBool::new(false),
+            looking: AtomicUsize::new(0),
+            again: AtomicBool::new(false),
             ended: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             mailboxes,
@@ -147,7 +194,9 @@ impl Ledger {
 
     /// Whether so many more KiB may be held: if not at once, others are told to go. It is counted if not.
     pub(crate) fn has_room(&self, more: u32) -> bool {
-        let fits = self.lasting() <= self.most.saturating_sub(signed(more)) || self.make_room(signed(more));
+        let more = signed(more);
+        let fits = self.lasting() <= self.most.saturating_sub(more) || self.make_room(more);
+        let fits = fits && self.held.load(Ordering::Relaxed) <= self.overrun();
         if !fits {
             self.refused.fetch_add(1, Ordering::Relaxed);
         }
@@ -165,17 +214,34 @@ impl Ledger {
         fits
     }
 
-    /// Sets what a holder has charged to so many KiB. `moved`: bytes it has moved since the last time. Returns whether it has grown,
-    /// and all hold too much now: some have been told to go.
-    pub(crate) fn settle(
+    /// The most that is held while those that were told to go have not gone, but for what one turn of each loop brings.
+    fn overrun(&self) -> isize {
+        self.most.saturating_add((self.most / OVERRUN).max(LEAST_OVERRUN))
+    }
+
+    /// What a queue of a handle holds has changed, by so much as there was [room](Ledger::has_room) for.
+    pub(crate) fn settle_queue(
         self: &Arc<Self>,
         charged: &mut u32,
         holder: &mut Option<Holder>,
         who: (&Arc<Mailbox>, Key),
         kib: u32,
         moved: usize,
-    ) -> bool {
-        let before = std::mem::replace(charged, kib) & !SEEN;
+    ) {
+        self.settle(charged, holder, who, kib, moved);
+    }
+
+    /// Sets what a holder has charged to so many KiB. `moved`: bytes it has moved since the last time.
+    fn settle(
+        self: &Arc<Self>,
+        charged: &mut u32,
+        holder: &mut Option<Holder>,
+        who: (&Arc<Mailbox>, Key),
+        kib: u32,
+        moved: usize,
+    ) -> Settled {
+        let before = kib_of(*charged);
+        *charged = charge(*charged, kib, moved);
         // What it has promised is taken back behind what it has held.
         let _small = holder.take_if(|_| kib <= LARGE);
         match holder {
@@ -184,17 +250,17 @@ impl Ledger {
             None => {}
         }
         if kib == before {
-            return false;
+            return Settled::Fits;
         }
         let change = signed(kib) - signed(before);
         let held = self.held.fetch_add(change, Ordering::Relaxed) + change;
         if change < 0 || held <= self.most {
-            return false;
+            return Settled::Fits;
         }
         if self.lasting() > self.most {
             self.make_room(0);
         }
-        true
+        if held - change > self.overrun() { Settled::Overrun } else { Settled::Told }
     }
 
     /// Makes a large holder known.
@@ -263,12 +329,32 @@ impl Ledger {
             let _ = entry.mailbox.post(Command::GiveWay(entry.key));
         }
         let fits = fits(self.most);
-        if !fits && !self.looking.swap(true, Ordering::Relaxed) {
-            for mailbox in &self.mailboxes {
-                let _ = mailbox.post(Command::MakeRoom);
-            }
+        if !fits {
+            self.look_for_small();
         }
         fits
+    }
+
+    /// Has each loop look for small holders to end, unless some are still at it.
+    fn look_for_small(&self) {
+        let count = self.mailboxes.len();
+        if self.looking.compare_exchange(0, count, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            self.again.store(true, Ordering::Relaxed);
+            return;
+        }
+        for mailbox in &self.mailboxes {
+            if mailbox.post(Command::MakeRoom).is_err() {
+                self.note_looked();
+            }
+        }
+    }
+
+    /// A loop has ended those of its own that had to go, or is gone itself.
+    pub(crate) fn note_looked(&self) {
+        let was_last = self.looking.fetch_sub(1, Ordering::Relaxed) == 1;
+        if was_last && self.again.swap(false, Ordering::Relaxed) && self.lasting() > self.most {
+            self.look_for_small();
+        }
     }
 
     /// How much is left when room was made.
@@ -276,9 +362,8 @@ impl Ledger {
         self.most - self.most / SLACK
     }
 
-    /// Whether small holders still have to go. The loop that asks looks at all of its own.
+    /// Whether small holders still have to go.
     pub(crate) fn wants_room(&self) -> bool {
-        self.looking.store(false, Ordering::Relaxed);
         self.lasting() > self.goal()
     }
 }
@@ -367,14 +452,18 @@ impl Holders {
         Holders { ledger, mailbox, large: HashMap::new(), alarm: false }
     }
 
-    /// Sets what a connection has charged to what it holds. `moved`: bytes that it has moved since the last time.
-    pub(crate) fn settle(&mut self, key: Key, charged: &mut u32, held: usize, moved: usize) {
+    /// Sets what a connection has charged to what it holds. `moved`: bytes that it has moved since the last time. Returns whether
+    /// it has to go, at once.
+    #[must_use]
+    pub(crate) fn settle(&mut self, key: Key, charged: &mut u32, held: usize, moved: usize) -> bool {
         let kib = kib(held);
-        let mut holder = if *charged > LARGE { self.large.remove(&key) } else { None };
-        self.alarm |= self.ledger.settle(charged, &mut holder, (&self.mailbox, key), kib, moved);
+        let mut holder = if kib_of(*charged) > LARGE { self.large.remove(&key) } else { None };
+        let settled = self.ledger.settle(charged, &mut holder, (&self.mailbox, key), kib, moved);
         if let Some(holder) = holder {
             self.large.insert(key, holder);
         }
+        self.alarm |= settled != Settled::Fits;
+        settled == Settled::Overrun
     }
 
     /// Whether a connection was told to go.
@@ -383,17 +472,30 @@ impl Holders {
     }
 }
 
-/// Orders small holders for their end, worst first: those that have had no turn since they were seen last, then by what they
-/// hold. All are seen now.
-pub(crate) fn order_small<'a>(charged: impl Iterator<Item = (Key, &'a mut u32)>) -> Vec<Key> {
-    let mut keys: Vec<(u32, Key)> = Vec::new();
-    for (key, charged) in charged {
-        if *charged > 0 && (*charged & !SEEN) <= LARGE {
-            keys.push((*charged, key));
-            *charged |= SEEN;
+/// What a connection has charged that holds little, or whose handles have little queued.
+pub(crate) struct Small<'a> {
+    pub(crate) key: Key,
+    pub(crate) charged: &'a mut u32,
+    /// KiB that are charged for what its handles have queued.
+    pub(crate) queued: u32,
+}
+
+/// Orders small holders for their end, worst first: by what they hold, up to the next power of two, then those that have made no
+/// progress since they were seen last. All are seen now. Who holds a tenth of what others do stays, whatever they do to seem busy.
+pub(crate) fn order_small<'a>(all: impl Iterator<Item = Small<'a>>) -> Vec<Key> {
+    let mut keys: Vec<((u32, bool, u32), Key)> = Vec::new();
+    for Small { key, charged, queued } in all {
+        let own = kib_of(*charged);
+        // Those that hold much are in the table.
+        let kib: u32 = [own, queued].into_iter().filter(|kib| *kib <= LARGE).sum();
+        if kib > 0 {
+            keys.push(((kib.next_power_of_two(), *charged & SEEN > 0, kib), key));
+        }
+        if (1..=LARGE).contains(&own) {
+            *charged = SEEN | own;
         }
     }
-    keys.sort_unstable_by_key(|(charged, _)| std::cmp::Reverse(*charged));
+    keys.sort_unstable_by_key(|(order, _)| std::cmp::Reverse(*order));
     keys.into_iter().map(|(_, key)| key).collect()
 }
 
@@ -411,6 +513,8 @@ mod tests {
         holders: Holders,
         charged: Vec<u32>,
         ended: Vec<usize>,
+        /// How often it was to look for small ones.
+        looks: usize,
         /// Its mailbox's waker is of no use without.
         _poll: Poll,
     }
@@ -432,6 +536,7 @@ mod tests {
             holders: Holders::new(Arc::clone(&ledger), mailbox),
             charged: vec![0; connections],
             ended: Vec::new(),
+            looks: 0,
             _poll: poll,
         };
         let loops = made.into_iter().map(make).collect();
@@ -444,7 +549,9 @@ mod tests {
 
     impl Loop {
         fn settle(&mut self, index: usize, held: usize, moved: usize) {
-            self.holders.settle(key(index), &mut self.charged[index], held, moved);
+            if self.holders.settle(key(index), &mut self.charged[index], held, moved) {
+                self.end(index);
+            }
         }
 
         /// As if it had moved nothing for so long.
@@ -468,12 +575,19 @@ mod tests {
                         }
                     }
                     Command::MakeRoom => {
-                        for small in order_small(indices.map(key).zip(&mut self.charged)) {
-                            if self.holders.ledger.wants_room() {
-                                let index = (0..self.charged.len()).find(|index| key(*index) == small);
-                                self.end(index.expect("a connection"));
+                        self.looks += 1;
+                        let ledger = Arc::clone(&self.holders.ledger);
+                        if ledger.wants_room() {
+                            let small = indices.map(key).zip(&mut self.charged);
+                            let small = small.map(|(key, charged)| Small { key, charged, queued: 0 });
+                            for small in order_small(small) {
+                                if ledger.wants_room() {
+                                    let index = (0..self.charged.len()).find(|index| key(*index) == small);
+                                    self.end(index.expect("a connection"));
+                                }
                             }
                         }
+                        ledger.note_looked();
                     }
                     _ => panic!("another command"),
                 }
@@ -540,16 +654,20 @@ mod tests {
         one.obey();
         assert_eq!(one.ended, [20]);
         for index in 21..40 {
-            // The new ones have had turns meanwhile.
+            // The new ones have made progress meanwhile.
             for new in (21..index).filter(|new| one.charged[*new] > 0).collect::<Vec<_>>() {
-                one.settle(new, (41 + new % 20) << 10, 0);
+                one.settle(new, (41 + new % 20) << 10, 16 << 10);
             }
             one.settle(index, (41 + index % 20) << 10, 0);
             one.obey();
             assert!(ledger.stats().held <= MIB);
         }
         let (old, new): (Vec<usize>, Vec<usize>) = one.ended[1..].iter().partition(|index| **index < 20);
-        assert!(!old.is_empty() && !new.is_empty(), "{:?}: the largest, and who has had no turn", one.ended);
+        assert!(
+            !old.is_empty() && !new.is_empty(),
+            "{:?}: the largest, and who has made no progress",
+            one.ended
+        );
     }
 
     /// Strangers that hold little each have filled almost all of it: whoever needs much for a moment is not the one to pay for that.
@@ -588,6 +706,86 @@ mod tests {
         one.obey();
         assert!(one.ended.len() >= 3 && one.ended[1..].iter().all(|index| *index < 12), "{:?}", one.ended);
         assert!(ledger.stats().held <= MIB);
+    }
+
+    /// Now and then an octet, a Ping, a turn: none of that is progress.
+    #[test]
+    fn of_small_ones_who_seems_busy_does_not_outlive_who_holds_less_or_goes_on() {
+        let (ledger, mut loops) = loops(Some(MIB), 1, 300);
+        let one = &mut loops[0];
+        one.settle(0, 2 << 10, 2 << 10); // honest, and pauses from now on
+        one.settle(1, 50 << 10, 16 << 10); // honest, and goes on
+        for index in 2..300 {
+            one.settle(index, 60 << 10, 16 << 10);
+            for busy in (2..index).filter(|busy| one.charged[*busy] > 0).collect::<Vec<_>>() {
+                one.settle(busy, 60 << 10, 100);
+            }
+            one.settle(1, 50 << 10, 5000);
+            one.obey();
+            assert!(ledger.stats().held <= MIB);
+        }
+        assert!(one.ended.len() > 200 && one.ended.iter().all(|index| *index > 1), "{:?}", one.ended);
+    }
+
+    #[test]
+    fn what_handles_have_queued_counts_where_it_is_little() {
+        let mut charged = [10, 20, 0, 0, 100, SEEN | 20];
+        let queued = [15, 0, 60, 200, 3, 0];
+        let all = charged.iter_mut().zip(queued).enumerate();
+        let all = all.map(|(index, (charged, queued))| Small { key: key(index), charged, queued });
+        assert_eq!(order_small(all), [2, 5, 0, 1, 4].map(key), "what is large is in the table");
+        assert_eq!(charged, [SEEN | 10, SEEN | 20, 0, 0, 100, SEEN | 20]);
+    }
+
+    #[test]
+    fn progress_of_small_ones_adds_up() {
+        let mut charged = SEEN | 60;
+        for _ in 0..2 {
+            charged = charge(charged, 60, 7000);
+            assert_eq!((charged & SEEN, kib_of(charged)), (SEEN, 60));
+        }
+        assert_eq!(charge(charged, 61, 7000), 61);
+        assert_eq!(charge(charged, 61, usize::MAX), 61);
+        assert_eq!([charge(charged, 0, 0), charge(charged, 65, 0), charge(7, 9, 0)], [0, 65, 9]);
+    }
+
+    /// A callback takes long, and its loop does not hear who has to go.
+    #[test]
+    fn while_a_loop_is_busy_others_do_not_go_far_beyond_the_limit() {
+        let (ledger, mut loops) = loops(Some(20 * MIB), 2, 300);
+        let [busy, other] = &mut loops[..] else { panic!("two loops") };
+        (0..19).for_each(|index| busy.settle(index, MIB, 0));
+        for index in 0..300 {
+            other.settle(index, (1 + index % 5) * (50 << 10), 16 << 10);
+            other.obey();
+            assert!(ledger.stats().held <= 22 * MIB + MIB / 2 + (250 << 10), "{:?}", ledger.stats());
+        }
+        assert!(ledger.stats().held > 22 * MIB && other.ended.len() > 200, "{:?}", other.ended);
+        assert!(!ledger.has_room(2 * 1024), "it is promised, and not there");
+        busy.obey();
+        assert!(ledger.stats().held <= 20 * MIB);
+        assert!(ledger.has_room(512));
+    }
+
+    /// Each that does not fit has them look, but none twice for the same.
+    #[test]
+    fn loops_look_for_small_ones_once_at_a_time_and_not_for_nothing() {
+        let (ledger, mut loops) = loops(Some(MIB), 2, 100);
+        (0..100).for_each(|index| loops[0].settle(index, 11 << 10, 0));
+        loops[0].obey();
+        loops[0].settle(99, 60 << 10, 0);
+        loops[0].obey();
+        assert_eq!((loops[0].looks, loops[1].looks), (1, 0), "the other one has still to look");
+        loops[1].obey();
+        loops.iter_mut().for_each(Loop::obey);
+        assert_eq!((loops[0].looks, loops[1].looks), (2, 2), "and both once more");
+        assert!(!ledger.wants_room());
+        let unseen = |one: &Loop| one.charged.iter().filter(|charged| **charged & SEEN == 0).count();
+        let before = unseen(&loops[0]);
+        ledger.look_for_small();
+        loops.iter_mut().for_each(Loop::obey);
+        assert_eq!((loops[0].looks, unseen(&loops[0])), (3, before), "nobody is seen where nobody has to go");
+        assert_eq!(ledger.looking.load(Ordering::Relaxed), 0);
     }
 
     #[test]
@@ -630,7 +828,7 @@ mod tests {
                 prop_assert!(ledger.stats().held <= 2 * MIB + (400 << 10), "beyond by one turn");
                 loops.iter_mut().for_each(Loop::obey);
                 prop_assert!(ledger.stats().held <= 2 * MIB);
-                let charged: u64 = loops.iter().flat_map(|one| &one.charged).map(|kib| u64::from(kib & !SEEN)).sum();
+                let charged: u64 = loops.iter().flat_map(|one| &one.charged).map(|kib| u64::from(kib_of(*kib))).sum();
                 prop_assert_eq!(ledger.stats().held as u64, charged << 10);
             }
             for one in &mut loops {
