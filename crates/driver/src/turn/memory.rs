@@ -15,12 +15,29 @@ impl Turn {
         self.parked.as_ref().map_or(0, |parked| parked.allocated()) + self.connection.allocated()
     }
 
-    /// Bytes that the turn before has moved towards letting go of what is [`held`](Turn::held): read, or
-    /// written where more is held to be sent. `lent` is what that turn had, and no other has had since.
+    /// Bytes that the turn before has moved towards letting go of what is [`held`](Turn::held): payload of
+    /// the message that is being received, or what was written where more is held to be sent. Neither
+    /// Pings nor Pongs count. `lent` is what that turn had, and no other has had since.
     #[must_use]
     pub fn progress(&self, lent: &Lent) -> usize {
         let received = self.parked.as_ref().map_or(0, |parked| parked.allocated());
-        if self.connection.allocated() > received { SHARE - lent.share } else { lent.read }
+        if self.connection.allocated() > received {
+            return SHARE - lent.share;
+        }
+        let ((stood, messages), (stands, messages_now)) = (lent.stood, self.stands());
+        if stood > 0 && messages != messages_now {
+            return lent.read; // that one has ended
+        }
+        usize::try_from(stands.saturating_sub(stood)).unwrap_or(usize::MAX)
+    }
+
+    /// Bytes of payload that have come of a message in parts, and how many messages have been received;
+    /// zeros where nothing is parked.
+    #[inline]
+    pub(super) fn stands(&self) -> (u64, u64) {
+        self.parked
+            .as_ref()
+            .map_or((0, 0), |parked| (parked.message_arrived(), self.connection.stats().messages_received))
     }
 
     /// Ends the connection, since others need what it holds: with 1013

@@ -109,8 +109,8 @@ impl Turn {
         now: Instant,
         application: &mut A,
     ) -> Flushed {
+        (lent.read, lent.share, lent.stood) = (0, SHARE, self.stands());
         let Turn { connection, broken, .. } = self;
-        (lent.read, lent.share) = (0, SHARE);
         application.on_turn(&mut Current { connection, transport, now, broken, share: &mut lent.share });
         if std::mem::take(&mut ready.write) && self.connection.buffered() > 0 {
             self.settle(transport, ready, now, &mut lent.share, application);

@@ -113,6 +113,12 @@ impl RecvBuffer {
         self.held_end - self.held + self.unread()
     }
 
+    /// Octets of payload that have come of the message in progress, compressed if it is; 0 between messages.
+    #[must_use]
+    pub fn message_arrived(&self) -> u64 {
+        self.incoming.announced - self.incoming.remaining
+    }
+
     /// Octets that fit without allocating.
     #[must_use]
     pub fn capacity(&self) -> usize {

@@ -48,6 +48,8 @@ pub(crate) struct Opening {
     pub(crate) ended: bool,
     /// Octets of the request's content that have not come with its head.
     content: u64,
+    /// Octets of the answer that the last turn has written.
+    written: usize,
     step: OpeningStep,
 }
 
@@ -124,6 +126,7 @@ impl Opening {
             lost: false,
             ended: false,
             content: 0,
+            written: 0,
             step: OpeningStep::Reading,
         }
     }
@@ -154,6 +157,11 @@ impl Opening {
             _ => 0,
         };
         self.head.capacity() + answer
+    }
+
+    /// Bytes that its last turn has moved of that: of a request nothing counts, which is little and has its deadline.
+    pub(crate) fn progress(&self) -> usize {
+        self.written
     }
 
     /// Others need what is held: refuses who has not been answered yet. False if there is nothing to be said any more.
@@ -208,15 +216,9 @@ impl Opening {
             self.time_is_up(context.now, was_reading);
         }
         match &mut self.step {
-            OpeningStep::Answering(answer) => {
-                let before = answer.sent;
-                let next = answer.write(stream);
-                if answer.sent > before {
-                    self.deadline = context.now.checked_add(self.timeout);
-                } else if due && was_answering {
-                    return OpeningNext::Remove;
-                }
-                next
+            OpeningStep::Answering(_) => {
+                let next = self.write(stream, context.now);
+                if self.written == 0 && due && was_answering { OpeningNext::Remove } else { next }
             }
             // Whoever leaves while the decision is pending is not waited for. Who has only ended its own direction can still read
             // a page, but not speak WebSocket.
@@ -225,6 +227,18 @@ impl Opening {
             }
             _ => OpeningNext::Wait,
         }
+    }
+
+    /// Writes what the peer takes of the answer.
+    fn write(&mut self, stream: &mut Stream, now: Instant) -> OpeningNext {
+        let OpeningStep::Answering(answer) = &mut self.step else { return OpeningNext::Wait };
+        let before = answer.sent;
+        let next = answer.write(stream);
+        self.written = answer.sent - before;
+        if self.written > 0 {
+            self.deadline = now.checked_add(self.timeout);
+        }
+        next
     }
 
     /// The deadline has passed, and what has arrived has been read: a request that lay in the socket while the loop could not
@@ -458,5 +472,32 @@ impl Opens {
             open.drain();
         }
         open
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::io::Read as _;
+
+    /// Who takes a long page step by step is not one that holds it without progress.
+    #[test]
+    fn what_a_peer_takes_of_an_answer_is_progress() {
+        let (own, mut peer) = mio::net::UnixStream::pair().expect("a pair");
+        let (mut stream, now) = (Stream::Unix(own), Instant::now());
+        let mut opening = Opening::refused(Refusal::NotFound, Duration::from_secs(1), now);
+        let octets = vec![7; 8 << 20];
+        opening.step = OpeningStep::Answering(OutgoingAnswer { octets, sent: 0, opens: None });
+        assert_eq!(opening.progress(), 0);
+        let mut left = 8 << 20;
+        while left > 0 {
+            let next = opening.write(&mut stream, now);
+            assert!(opening.progress() > 0, "{left} octets are left");
+            left -= opening.progress();
+            assert_eq!(matches!(next, OpeningNext::Wait), left > 0);
+            opening.write(&mut stream, now);
+            assert_eq!(opening.progress(), 0, "nothing was taken in between");
+            while peer.read(&mut [0; 64 << 10]).is_ok() {}
+        }
     }
 }

@@ -186,7 +186,8 @@ impl Slot {
     pub(crate) fn progress(&self, lent: &Lent) -> usize {
         match &self.phase {
             Phase::Open(open) => open.progress(lent),
-            _ => 0,
+            Phase::Opening(opening) => opening.progress(),
+            Phase::Lingering(..) => 0,
         }
     }
 
