@@ -182,8 +182,8 @@ impl ServerBuilder {
         #[cfg(not(feature = "deflate"))]
         let compression = DeflateMemory::new(0);
         let limits = self.limits;
-        let max_message = routes.iter().map(|route| route.config.max_message).max().unwrap_or(0);
-        let ledger = Arc::new(Ledger::new(limits.memory.resolve(max_message), mailboxes.clone()));
+        let memory = limits.memory.resolve(routes.largest_message());
+        let ledger = Arc::new(Ledger::new(memory, mailboxes.clone()));
         let (linger_places, requests) = (LingerPlaces::default(), AtomicU64::new(0));
         let shared = ServerShared { routes, limits, counters, linger_places, requests, compression, ledger };
         let addrs = listeners.iter().map(|listener| listener.addr().clone()).collect();

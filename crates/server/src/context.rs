@@ -5,7 +5,6 @@ use crate::api::route::Routes;
 use crate::event_loop::limits::{Counters, LingerPlaces};
 use crate::event_loop::mailbox::Mailbox;
 use crate::memory::ledger::{Holders, Ledger};
-use framewright::Delivery;
 use framewright::deflate::DeflateMemory;
 use framewright_driver::{Lent, SHORT_TAIL};
 use std::sync::Arc;
@@ -44,12 +43,9 @@ pub(crate) struct LoopContext {
 
 impl LoopContext {
     pub(crate) fn new(server: Arc<ServerShared>, mailbox: Arc<Mailbox>) -> LoopContext {
-        // Chunks are not held.
-        let whole = server.routes.iter().filter(|route| route.config.delivery == Delivery::Whole);
-        let max_message = whole.map(|route| route.config.max_message).max().unwrap_or(0);
         let read_size = read_size(&server);
         LoopContext {
-            lent: Lent::new(read_size, max_message, Arc::clone(&server.compression)),
+            lent: Lent::new(read_size, server.routes.largest_message(), Arc::clone(&server.compression)),
             scratch: new_scratch(read_size),
             holders: Holders::new(Arc::clone(&server.ledger), Arc::clone(&mailbox)),
             server,

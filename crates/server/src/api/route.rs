@@ -4,8 +4,8 @@ use crate::api::decision::Decision;
 use crate::api::erased::ErasedHandler;
 use crate::api::handler::{Handler, Incoming, Params};
 use crate::api::options::Options;
-use framewright::Config;
 use framewright::handshake::{Refusal, Response};
+use framewright::{Config, Delivery};
 use std::sync::Arc;
 
 /// A handler with its settings.
@@ -81,6 +81,12 @@ impl Routes {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Route> {
         self.all.iter().map(|route| &**route)
+    }
+
+    /// Octets of the largest message that is held whole: chunks are not.
+    pub(crate) fn largest_message(&self) -> u64 {
+        let whole = self.iter().filter(|route| route.config.delivery == Delivery::Whole);
+        whole.map(|route| route.config.max_message).max().unwrap_or(0)
     }
 }
 

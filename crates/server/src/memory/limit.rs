@@ -8,8 +8,11 @@ use std::path::{Path, PathBuf};
 #[allow(clippy::exhaustive_enums, reason = "a bound is there, or not, or by the rule")]
 pub enum MemoryLimit {
     /// A quarter of the system's memory, or of what the control group of the process may have if that is less; at least 256 MiB, and
-    /// four times the largest [`Config::max_message`](crate::Config::max_message) of the routes. Looked up when the server is
-    /// built. Where neither can be read (elsewhere than on Linux), 1 GiB in place of the quarter.
+    /// four times the largest [`Config::max_message`](crate::Config::max_message) of the routes whose messages are delivered whole:
+    /// chunks are not held. Looked up when the server is built. Where neither can be read (elsewhere than on Linux), 1 GiB in place
+    /// of the quarter.
+    ///
+    /// A container of 256 MiB or less has more in this than it may have at all: give it [`Bytes`](MemoryLimit::Bytes).
     #[default]
     Auto,
     /// So many, in whole KiB. Less than a few times `max_message` ends peers that send long messages all the time.
@@ -18,6 +21,9 @@ pub enum MemoryLimit {
     None,
 }
 
+/// Values from here on are no limit: a group of the first version says 2^63 less a page where it has none.
+const NONE_FROM: u64 = 1 << 62;
+
 /// The least of the default.
 const LEAST: u64 = 256 << 20;
 
@@ -25,7 +31,7 @@ const LEAST: u64 = 256 << 20;
 const UNKNOWN: u64 = 1 << 30;
 
 impl MemoryLimit {
-    /// In bytes. `max_message`: the largest of the routes.
+    /// In bytes. `max_message`: the largest that is held whole.
     pub(crate) fn resolve(self, max_message: u64) -> Option<usize> {
         match self {
             MemoryLimit::Auto => Some(by_rule(available(Path::new("/")), max_message)),
@@ -48,7 +54,7 @@ fn available(root: &Path) -> Option<u64> {
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
     let limits =
         limit_files(root, &groups).filter_map(|path| fs::read_to_string(path).ok()?.trim().parse().ok());
-    limits.chain(system).min()
+    limits.filter(|limit| *limit < NONE_FROM).chain(system).min()
 }
 
 /// `MemTotal:       16265268 kB`
@@ -149,6 +155,19 @@ mod tests {
             ],
         );
         assert_eq!(available(&files.0), Some(512 << 20));
+    }
+
+    /// The first version says so where there is no limit: the largest multiple of a page.
+    #[test]
+    fn what_nobody_has_is_no_limit() {
+        let files = Files::new(
+            "v1-none",
+            &[
+                ("proc/self/cgroup", "4:memory:/\n"),
+                ("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n"),
+            ],
+        );
+        assert_eq!(available(&files.0), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::probe::{Deferring, Probe, Watch, frame, narrow_client};
 use framewright::frame::OpCode;
 use framewright::{Error, LimitExceeded};
 use framewright_server::{
-    Config, Decision, HandleError, MemoryLimit, MemoryStats, Options, ServerBuilder, ServerLimits,
+    Config, Decision, Delivery, HandleError, MemoryLimit, MemoryStats, Options, ServerBuilder, ServerLimits,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -195,6 +195,20 @@ fn queues_of_handles_are_full_and_small_ones_go_on() {
         neighbours.send_text("still here").expect("small queues are not refused");
         neighbour.expect_text("still here");
     }
+}
+
+/// Chunks are not held: how long a message of them may be is nothing to the default.
+#[test]
+fn the_default_does_not_follow_messages_that_come_in_chunks() {
+    let limit = |max_message: u64| {
+        let connection = Config { delivery: Delivery::Chunks, max_message, ..Config::default() };
+        let (probe, _watch) = Probe::echo();
+        let server = TestServer::start(|builder| {
+            builder.route_with("/chunks", Options { connection, ..Options::default() }, probe)
+        });
+        memory(&server).limit.expect("a bound")
+    };
+    assert_eq!(limit(u64::MAX), limit(MIB as u64));
 }
 
 /// One message that alone would be too much.
