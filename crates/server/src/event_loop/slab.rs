@@ -53,6 +53,8 @@ const PAGE: usize = u64::BITS as usize;
 struct Page<T> {
     /// A bit for each place that is free.
     free: u64,
+    /// That of its places when they were allocated last, or are next, without an end: theirs begin anew.
+    generation: u64,
     /// Empty before the first is taken, and once the page was given back.
     entries: Box<[Entry<T>]>,
 }
@@ -63,9 +65,15 @@ pub(crate) struct Slab<T> {
     pages: Vec<Page<T>>,
     /// The pages with free places.
     roomy: BTreeSet<usize>,
-    /// That of the places in a new page: no place in a page that was given back had a later one.
-    generation: u32,
+    /// That of a new page: no place in a page that lay there before had a later one.
+    generation: u64,
     len: usize,
+}
+
+/// What a token has room for of a generation.
+#[allow(clippy::cast_possible_truncation, reason = "the lower bits are meant")]
+fn wrapped(generation: u64) -> u32 {
+    generation as u32 & GENERATION_MASK
 }
 
 impl<T> Page<T> {
@@ -75,9 +83,22 @@ impl<T> Page<T> {
         self.free == Self::ALL_FREE
     }
 
-    /// The latest generation of its places.
-    fn generation(&self) -> u32 {
-        self.entries.iter().map(|entry| entry.generation).max().unwrap_or(0)
+    fn new(generation: u64) -> Page<T> {
+        Page { free: Self::ALL_FREE, generation, entries: Box::default() }
+    }
+
+    fn allocate(&mut self) {
+        let generation = wrapped(self.generation);
+        self.entries = (0..PAGE).map(|_| Entry { generation, charged: 0, value: None }).collect();
+    }
+
+    /// Gives the places back, in which nobody is. Those that come next have a generation that none of these has had: the one whose
+    /// uses are the most decides.
+    fn give_back(&mut self) {
+        let first = wrapped(self.generation);
+        let uses = |entry: &Entry<T>| entry.generation.wrapping_sub(first) & GENERATION_MASK;
+        self.generation += u64::from(self.entries.iter().map(uses).max().unwrap_or(0));
+        self.entries = Box::default();
     }
 }
 
@@ -95,8 +116,7 @@ impl<T> Slab<T> {
         let page_index = self.roomy_page()?;
         let page = &mut self.pages[page_index];
         if page.entries.is_empty() {
-            let generation = self.generation;
-            page.entries = (0..PAGE).map(|_| Entry { generation, charged: 0, value: None }).collect();
+            page.allocate();
         }
         let place = page.free.trailing_zeros() as usize;
         let entry = &mut page.entries[place];
@@ -120,7 +140,7 @@ impl<T> Slab<T> {
         if index >= MOST / PAGE {
             return None;
         }
-        self.pages.push(Page { free: Page::<T>::ALL_FREE, entries: Box::default() });
+        self.pages.push(Page::new(self.generation));
         self.roomy.insert(index);
         Some(index)
     }
@@ -174,19 +194,14 @@ impl<T> Slab<T> {
         Some(value)
     }
 
-    /// Frees the pages in which nobody has a place. One whose places were used so often that their generations may soon begin
-    /// anew is kept, as they are.
+    /// Frees the pages in which nobody has a place.
     pub(crate) fn trim(&mut self) {
-        for page in self.pages.iter_mut().filter(|page| page.is_free()) {
-            let generation = page.generation();
-            if generation <= GENERATION_MASK / 2 {
-                self.generation = self.generation.max(generation);
-                page.entries = Box::default();
-            }
-        }
+        self.pages.iter_mut().filter(|page| page.is_free()).for_each(Page::give_back);
         let in_use = |page: &Page<T>| !page.entries.is_empty();
         let pages = self.pages.iter().rposition(in_use).map_or(0, |last| last + 1);
         if pages < self.pages.len() {
+            let cut = self.pages[pages..].iter().map(|page| page.generation);
+            self.generation = cut.fold(self.generation, u64::max);
             // Anew, and not shrunk where it lies: an allocator that gives back only what lies behind all that is in use would keep
             // what the crowd has had before it.
             self.pages = self.pages.drain(..pages).collect();
@@ -274,12 +289,43 @@ mod tests {
     }
 
     #[test]
-    fn places_whose_generations_may_begin_anew_are_kept() {
+    fn generations_that_begin_anew_do_so_in_new_places_too() {
         let mut slab = Slab::new();
         let key = slab.insert(()).unwrap();
         slab.remove(key);
         slab.pages[0].entries[0].generation = GENERATION_MASK;
         slab.trim();
-        assert_eq!(slab.insert(()).unwrap(), Key { index: 0, generation: GENERATION_MASK });
+        assert!(slab.pages.is_empty());
+        let last = slab.insert(()).unwrap();
+        assert_eq!(last, Key { index: 0, generation: GENERATION_MASK });
+        slab.remove(last);
+        slab.trim();
+        let first = slab.insert(()).unwrap();
+        assert_eq!(first, Key { index: 0, generation: 0 });
+        assert_eq!(slab.get_mut(last), None);
+        assert_eq!(slab.get_mut(first), Some(&mut ()));
+    }
+
+    /// Places that are used all the time do not age those that a crowd needs now and then.
+    #[test]
+    fn pages_are_given_back_however_often_others_were_used() {
+        let mut slab = Slab::new();
+        let keys: Vec<Key> = (0..3 * PAGE).map(|_| slab.insert(()).unwrap()).collect();
+        for &key in &keys[..2 * PAGE] {
+            slab.remove(key);
+        }
+        slab.pages[0].entries[0].generation = GENERATION_MASK / 2 + 10;
+        slab.trim();
+        let in_use = |slab: &Slab<()>| slab.pages.iter().filter(|page| !page.entries.is_empty()).count();
+        assert_eq!(in_use(&slab), 1, "only the last page is in use");
+        let again: Vec<Key> = (0..2 * PAGE).map(|_| slab.insert(()).unwrap()).collect();
+        assert_eq!(again[0].generation, GENERATION_MASK / 2 + 10);
+        assert!(again[PAGE..].iter().all(|key| key.generation == 1), "each page has its own");
+        assert!(keys[..2 * PAGE].iter().all(|&key| slab.get_mut(key).is_none()));
+        // Those at the end are cut off: what comes there later is behind all of them.
+        keys[2 * PAGE..].iter().chain(&again).for_each(|&key| slab.remove(key).unwrap());
+        slab.trim();
+        assert!(slab.pages.is_empty());
+        assert_eq!(slab.insert(()).unwrap().generation, GENERATION_MASK / 2 + 11);
     }
 }
