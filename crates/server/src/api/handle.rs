@@ -32,8 +32,9 @@ pub struct Handle {
 pub enum HandleError {
     /// The connection has ended, or its closing handshake has begun or is queued.
     Closed,
-    /// As much as [`Config::high_water`](framewright::Config::high_water) waits in the handle's queue; or it would hold more than
-    /// 64 KiB, and all connections together hold as much as [`ServerLimits::memory`](crate::ServerLimits::memory) allows.
+    /// As much as [`Config::high_water`](framewright::Config::high_water) waits in the handle's queue; or all connections
+    /// together hold as much as [`ServerLimits::memory`](crate::ServerLimits::memory) allows, and the queue would hold more than 64 KiB,
+    /// or only such are left that hold less.
     Full,
     /// A Ping with more than 125 octets (RFC 6455, section 5.5).
     ControlTooLong,

@@ -93,8 +93,8 @@ pub struct ServerLimits {
     /// container's, see [`MemoryLimit::Auto`].
     ///
     /// Where it is used up, connections are ended with 1013 or 503: those that hold the most for the longest without moving anything.
-    /// Who holds up to 64 KiB stays as long as any that hold more can go instead. Handles with more than that in their queue
-    /// get [`HandleError::Full`](crate::HandleError::Full). `ServerHandle::stats` tells what is held.
+    /// Who holds up to 64 KiB stays as long as those that hold more come to more than a quarter of this together. Handles with more
+    /// than that in their queue, or with less where only such are left, get [`HandleError::Full`](crate::HandleError::Full). `ServerHandle::stats` tells what is held.
     ///
     /// What compression holds is not in it (`compression_memory`), nor what each loop keeps for its next use.
     pub memory: MemoryLimit,

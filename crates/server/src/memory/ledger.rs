@@ -2,8 +2,8 @@
 //!
 //! | who holds | KiB are charged | who gives way |
 //! |---|---|---|
-//! | a connection: what has come of a message, what waits to be sent, a request whose decision is put off | with the end of its turn | its end: 1013, or 503 |
-//! | a handle's queue | when something is queued, and when it is taken | its connection |
+//! | a connection: what has come of a message, what waits to be sent, a request that is incomplete or whose decision is put off, an answer that is not taken yet | with the end of its turn | it ends: with 1013, 503, or in the middle of its answer |
+//! | a handle's queue | when something is queued, and when it is taken | whoever queues, who is told `Full`; then its connection |
 //!
 //! Who holds more than [`LARGE`] is known to all threads: whoever charges what does not fit picks those that have held the most
 //! for the longest, and tells their loops, as long as they hold more than their share together. Others are looked for where
@@ -67,7 +67,8 @@ pub(crate) struct Ledger {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemoryStats {
-    /// Bytes that are held now, to a KiB for each holder. Beyond the limit are only those whose connections were told to end.
+    /// Bytes that are held now, to a KiB for each holder. What is beyond the limit will have been given back when those
+    /// connections have ended that were told to.
     pub held: usize,
     /// The most bytes that may be held, in whole KiB. `None`: there is no bound.
     pub limit: Option<usize>,

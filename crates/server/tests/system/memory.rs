@@ -114,6 +114,35 @@ fn many_small_halves_are_bounded_too() {
     }
 }
 
+/// Strangers with little each leave no room for more: they go, and not whoever needs it for a moment.
+#[test]
+fn a_crowd_of_small_halves_does_not_end_a_large_message() {
+    for workers in [1, 2] {
+        let (probe, watch) = Probe::echo();
+        let server = TestServer::start(|builder| limited(builder, MIB, workers).route("/ws", probe));
+        let mut crowd: Vec<Client> = (0..40).map(|_| server.open("/ws")).collect();
+        for client in &mut crowd {
+            send_fragment(client, OpCode::Binary, &[1; 30_000]);
+            wait_until("who was told has gone", || memory(&server).held <= MIB);
+        }
+        let mut honest = server.open("/ws");
+        for round in 0..10 {
+            let mut message = frame(true, OpCode::Binary, &[round; 200_000]);
+            let rest = message.split_off(100_000);
+            honest.send(&message);
+            wait_until("who was told for the first half has gone", || memory(&server).held <= MIB);
+            honest.send(&rest);
+            assert_eq!(honest.message().1, [round; 200_000], "not ended");
+        }
+        let ended = usize::try_from(memory(&server).ended).unwrap();
+        expect_ended_for_memory(&watch, ended);
+        assert!(ended > 0 && watch.closures.try_recv().is_err());
+        drop(crowd);
+        drop(honest);
+        expect_nothing_held(&server);
+    }
+}
+
 #[test]
 fn peers_that_send_and_never_read_give_way() {
     for workers in [1, 2] {
