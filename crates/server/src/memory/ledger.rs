@@ -315,12 +315,26 @@ impl Ledger {
         if fits(self.most) {
             return true; // another thread has made it meanwhile
         }
+        self.tell_large(&large, || fits(self.goal()));
+        let fits = fits(self.most);
+        if !fits {
+            self.look_for_small();
+        }
+        fits
+    }
+
+    /// Tells large holders to go until it is enough, or until they are within their share.
+    fn tell_large(&self, large: &Large, is_enough: impl Fn() -> bool) {
+        let lasting = || large.entries.iter().filter(|entry| entry.promised.load(Ordering::Relaxed) == 0);
+        let mut left: isize = lasting().map(|entry| signed(entry.kib.load(Ordering::Relaxed))).sum();
+        let share = self.most / SHARE;
+        if left <= share {
+            return;
+        }
         let now = self.millis();
-        let lasting = large.entries.iter().filter(|entry| entry.promised.load(Ordering::Relaxed) == 0);
-        let mut worst: BinaryHeap<_> = lasting.map(|entry| Candidate::new(entry, now)).collect();
-        let mut left: isize = worst.iter().map(|candidate| signed(candidate.kib)).sum();
-        while left > self.most / SHARE
-            && !fits(self.goal())
+        let mut worst: BinaryHeap<_> = lasting().map(|entry| Candidate::new(entry, now)).collect();
+        while left > share
+            && !is_enough()
             && let Some(Candidate { entry, kib, .. }) = worst.pop()
         {
             left -= signed(kib);
@@ -329,11 +343,6 @@ impl Ledger {
             // A loop that has ended gives everything back itself.
             let _ = entry.mailbox.post(Command::GiveWay(entry.key));
         }
-        let fits = fits(self.most);
-        if !fits {
-            self.look_for_small();
-        }
-        fits
     }
 
     /// Has each loop look for small holders to end, unless some are still at it.
@@ -715,13 +724,14 @@ mod tests {
         let (ledger, mut loops) = loops(Some(MIB), 1, 300);
         let one = &mut loops[0];
         one.settle(0, 2 << 10, 2 << 10); // honest, and pauses from now on
-        one.settle(1, 50 << 10, 16 << 10); // honest, and goes on
         for index in 2..300 {
             one.settle(index, 60 << 10, 16 << 10);
             for busy in (2..index).filter(|busy| one.charged[*busy] > 0).collect::<Vec<_>>() {
                 one.settle(busy, 60 << 10, 100);
             }
-            one.settle(1, 50 << 10, 5000);
+            if index > 30 {
+                one.settle(1, 62 << 10, 16 << 10); // honest, and goes on: it has come when others had been seen
+            }
             one.obey();
             assert!(ledger.stats().held <= MIB);
         }
