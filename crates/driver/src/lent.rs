@@ -35,8 +35,8 @@ pub struct Lent {
     memory: Arc<DeflateMemory>,
     /// Bytes that the turn under way has read.
     pub(crate) read: usize,
-    /// Where the message in progress stood before it, and how many had been received.
-    pub(crate) stood: (u64, u64),
+    /// Where the message in progress stood before it has read, and how many had been received; `None` where nothing was parked.
+    pub(crate) stood: Option<(u64, u64)>,
     /// Bytes that it may still write.
     pub(crate) share: usize,
     long_turns: bool,
@@ -92,7 +92,7 @@ impl Lent {
             codec_trimmed: None,
             memory,
             read: 0,
-            stood: (0, 0),
+            stood: None,
             share: 0,
             long_turns: true,
             out: false,

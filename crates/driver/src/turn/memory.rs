@@ -3,6 +3,7 @@
 use super::{Flushed, SHARE, Turn};
 use crate::lent::Lent;
 use crate::transport::{Ready, Transport};
+use framewright::RecvBuffer;
 use std::time::Instant;
 
 impl Turn {
@@ -24,20 +25,21 @@ impl Turn {
         if self.connection.allocated() > received {
             return SHARE - lent.share;
         }
-        let ((stood, messages), (stands, messages_now)) = (lent.stood, self.stands());
-        if stood > 0 && messages != messages_now {
-            return lent.read; // that one has ended
-        }
-        usize::try_from(stands.saturating_sub(stood)).unwrap_or(usize::MAX)
+        let Some(parked) = &self.parked else { return 0 };
+        let (stands, messages) = self.stands(parked);
+        let grown = match lent.stood {
+            Some((stood, before)) if stood > 0 && before != messages => return lent.read, // that one has ended
+            Some((stood, _)) => stands.saturating_sub(stood),
+            None if lent.read == 0 => 0,
+            None => stands,
+        };
+        usize::try_from(grown).unwrap_or(usize::MAX)
     }
 
-    /// Bytes of payload that have come of a message in parts, and how many messages have been received;
-    /// zeros where nothing is parked.
-    #[inline]
-    pub(super) fn stands(&self) -> (u64, u64) {
-        self.parked
-            .as_ref()
-            .map_or((0, 0), |parked| (parked.message_arrived(), self.connection.stats().messages_received))
+    /// Bytes of payload that have come of the message in `parked`, and how many messages have been
+    /// received.
+    pub(super) fn stands(&self, parked: &RecvBuffer) -> (u64, u64) {
+        (parked.message_arrived(), self.connection.stats().messages_received)
     }
 
     /// Ends the connection, since others need what it holds: with 1013

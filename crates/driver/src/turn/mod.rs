@@ -109,7 +109,7 @@ impl Turn {
         now: Instant,
         application: &mut A,
     ) -> Flushed {
-        (lent.read, lent.share, lent.stood) = (0, SHARE, self.stands());
+        (lent.read, lent.share, lent.stood) = (0, SHARE, None);
         let Turn { connection, broken, .. } = self;
         application.on_turn(&mut Current { connection, transport, now, broken, share: &mut lent.share });
         if std::mem::take(&mut ready.write) && self.connection.buffered() > 0 {

@@ -21,8 +21,11 @@ impl Turn {
         if !self.may_receive(ready) {
             return;
         }
-        let Lent { rx: shared, large, tails, read, share, .. } = lent;
+        let Lent { rx: shared, large, tails, read, share, stood, .. } = lent;
         let mut own = self.parked.take();
+        if let Some(parked) = &own {
+            *stood = Some(self.stands(parked));
+        }
         if let Some(mut short) = own.take_if(|own| own.len() <= SHORT_TAIL) {
             shared.absorb(&mut short);
             tails.put_cleared(now, short);
