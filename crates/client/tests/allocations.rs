@@ -44,7 +44,7 @@ fn most_allocated(
     dhat::HeapStats::get().max_bytes
 }
 
-/// The same for a server that only sends, and leaves when the client does. Returns why the connection has ended, too.
+/// The most bytes held while a server only sends, and leaves when the client does; and why the connection has ended.
 fn most_for(kind: Kind, connection: Config, stream: Vec<u8>) -> (usize, Option<Error>) {
     let mut cause = None;
     let play = move |peer: &mut Peer| {
@@ -255,7 +255,7 @@ const ROUNDS: (usize, usize) = (100, 100);
 
 /// What is allocated in so many rounds of messages that come in pieces whose sizes are the kernel's choice.
 const NOW_AND_THEN: u64 = 10;
-/// The same with a buffer in each of them that doubles up to 1 MiB.
+/// What is allocated in as many rounds if a buffer in each of them doubles up to 1 MiB.
 const GROWING: u64 = 12 * ROUNDS.1 as u64;
 
 /// Counts the allocations of rounds in each of which a message of `len` octets goes out and another one comes back.

@@ -265,7 +265,7 @@ enum Settings {
     Own(Box<Options>),
     /// From the server, as they are in the end.
     Shared,
-    /// The same, for what is only a page.
+    /// From the server, without WebSocket: for what is only a page.
     SharedWithoutWebSocket,
 }
 

@@ -255,7 +255,7 @@ impl Loop {
         outcome
     }
 
-    /// The same for whoever wants to see the events where they lie.
+    /// Takes a turn, and shows the events where they lie.
     pub(crate) fn turn_with(
         &mut self,
         until: Instant,

@@ -86,7 +86,7 @@ impl Peer {
         self.upgrade_with("");
     }
 
-    /// The same with more field lines.
+    /// Accepts the opening handshake with more field lines.
     #[track_caller]
     pub(crate) fn upgrade_with(&mut self, fields: &str) {
         let answer = self.answer(fields);

@@ -17,7 +17,7 @@ impl Listener {
         Listener { listener: TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port") }
     }
 
-    /// The same with a receive buffer of about this size for its connections, so that little fits under way.
+    /// A listener whose connections have a receive buffer of about this size, so that little fits under way.
     pub(crate) fn with_receive_buffer(octets: usize) -> Listener {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         socket.set_recv_buffer_size(octets).expect("an option of the socket");
@@ -26,12 +26,12 @@ impl Listener {
         Listener { listener: socket.into() }
     }
 
-    /// The same with so small a receive buffer that its connections take little before they are read.
+    /// A listener whose connections have so small a receive buffer that they take little before they are read.
     pub(crate) fn taking_little() -> Listener {
         Listener::with_receive_buffer(4 << 10)
     }
 
-    /// The same socket, for one who comes after.
+    /// Another name of the listening socket, for one who comes after.
     pub(crate) fn try_clone(&self) -> Listener {
         Listener { listener: self.listener.try_clone().expect("another descriptor") }
     }
@@ -88,7 +88,7 @@ impl<T: Send + 'static> Server<T> {
         Listener::bind().run(move |listener| listener.serve(play))
     }
 
-    /// The same behind an accepted opening handshake.
+    /// Plays a server behind an accepted opening handshake.
     pub(crate) fn open(play: impl FnOnce(&mut Peer) -> T + Send + 'static) -> Server<T> {
         Server::start(move |peer| {
             peer.upgrade();
@@ -96,7 +96,7 @@ impl<T: Send + 'static> Server<T> {
         })
     }
 
-    /// The same for one that takes little before it reads.
+    /// Plays a server that takes little before it reads.
     pub(crate) fn taking_little(play: impl FnOnce(&mut Peer) -> T + Send + 'static) -> Server<T> {
         Listener::taking_little().run(move |listener| {
             listener.serve(|peer| {

@@ -56,7 +56,7 @@ impl Connection {
         Some(Event::Message(message))
     }
 
-    /// The same as [`next_event`](Connection::next_event), naming payloads by their place: for a caller that needs `rx`
+    /// Takes the next event, as [`next_event`](Connection::next_event) does, naming payloads by their place: for a caller that needs `rx`
     /// for something else before it looks at the event with [`Decoded::resolve`].
     pub fn decode(&mut self, now: Instant, rx: &mut RecvBuffer) -> Option<Decoded> {
         let event = match self.whole_message(now, rx) {

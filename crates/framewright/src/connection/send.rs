@@ -46,7 +46,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The same, as it is, whatever was agreed on: for what does not compress, and for secrets next to what a stranger chose, of
+    /// Queues a message uncompressed, whatever was agreed on: for what does not compress, and for secrets next to what a stranger chose, of
     /// which the length of a compressed message would tell (RFC 7692, section 8).
     ///
     /// # Errors
@@ -67,7 +67,7 @@ impl Connection {
         }
     }
 
-    /// The same, for payloads worth not copying: a server shows everything that waits, and the payload behind it, to
+    /// Sends a message whose payload is worth not copying: a server shows everything that waits, and the payload behind it, to
     /// `write`, and copies only what that does not take. `write` returns how many octets it took, 0 if none. A client,
     /// which has to mask, copies and does not call `write`; a message that is compressed is shorter, and copied too.
     ///

@@ -32,7 +32,7 @@ impl Counts {
         add(&mut self.bytes_received, &mut self.messages_received, octets, whole)
     }
 
-    /// The same for what was queued.
+    /// Counts what was queued.
     #[inline]
     #[must_use]
     pub(super) fn sent(&mut self, octets: usize, whole: bool) -> bool {

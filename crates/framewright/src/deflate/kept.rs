@@ -73,7 +73,7 @@ impl Kept {
         Kept { memory: Arc::clone(memory), shelf, place, sender, is_complete: false }
     }
 
-    /// The same, where the peer has sent no message before.
+    /// What is kept where the peer has sent no message before.
     pub(super) fn complete(mut self) -> Kept {
         self.is_complete = true;
         self

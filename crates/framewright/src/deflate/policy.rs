@@ -50,13 +50,13 @@ impl Default for DeflatePolicy {
 }
 
 impl DeflatePolicy {
-    /// The same without context takeover by either side: what is agreed on where there is no memory for more.
+    /// The policy without context takeover by either side: what is agreed on where there is no memory for more.
     #[must_use]
     pub fn without_takeover(self) -> DeflatePolicy {
         DeflatePolicy { server_no_context_takeover: true, client_no_context_takeover: true, ..self }
     }
 
-    /// The same with context takeover by both sides, if the client has nothing against it, and a client's window of at most 4 KiB,
+    /// The policy with context takeover by both sides, if the client has nothing against it, and a client's window of at most 4 KiB,
     /// if it lets itself be told. Short messages that are alike come out shorter, and each connection holds some of what was sent
     /// and received: see [`DeflateParams::takeover_size`].
     #[must_use]

@@ -119,7 +119,7 @@ impl Mailbox {
         lock(&self.commands).take().unwrap_or_default()
     }
 
-    /// The same, but only if nothing is queued. Returns whether the mailbox is closed.
+    /// Closes the mailbox if nothing is queued. Returns whether it is closed.
     pub(crate) fn close_if_empty(&self) -> bool {
         let mut queue = lock(&self.commands);
         if queue.as_ref().is_some_and(Vec::is_empty) {

@@ -378,7 +378,7 @@ impl Ledger {
     }
 }
 
-/// The same entry in one that nobody has any more, if this is one.
+/// The entry in an allocation that nobody has any more, if `spare` is one.
 fn reused(spare: Option<Arc<Entry>>, entry: Entry) -> Arc<Entry> {
     if let Some(mut spare) = spare
         && let Some(free) = Arc::get_mut(&mut spare)

@@ -61,7 +61,7 @@ impl ClientRequest {
         &self.uri
     }
 
-    /// The same request for another URI.
+    /// The request with another URI.
     #[must_use]
     pub fn with_uri(mut self, uri: WsUri) -> Self {
         self.uri = uri;
@@ -138,7 +138,7 @@ impl ClientRequest {
         self.subprotocols.iter().map(AsRef::as_ref)
     }
 
-    /// The same, to be kept.
+    /// The subprotocols offered, as they are held.
     pub(super) fn offered_subprotocols(&self) -> &[Cow<'static, str>] {
         &self.subprotocols
     }
