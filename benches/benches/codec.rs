@@ -1,7 +1,8 @@
 //! Messages without sockets: `cargo bench -p framewright-benches --bench codec`.
 //!
-//! A server decodes a stream of masked frames from memory, one read at a time as it would come from a socket: the copy that a
-//! read makes is in the figures, since unmasking in place needs fresh octets each time. Times are for one message.
+//! A server decodes a stream of masked frames from memory, one read at a time as it would come from
+//! a socket: the copy that a read makes is in the figures, since unmasking in place needs fresh
+//! octets each time. Times are for one message.
 //!
 //! `benches/peers/micro` measures these messages beside other crates.
 

@@ -1,9 +1,10 @@
 //! Compressing and inflating: `cargo bench -p framewright-benches --bench deflate`.
 //!
-//! A connection sends JSON and drops it, or receives it compressed by such a connection, in each mode. The name of each
-//! measurement says how many octets a connection holds for it. What all connections of an event loop share besides is printed.
-//! With takeover the shared compressor goes on where it is, since there is no other connection.
-//! Messages on which compression does not pay are sent as they are after a while, such as those of 128 octets by themselves.
+//! A connection sends JSON and drops it, or receives it compressed by such a connection, in each
+//! mode. The name of each measurement says how many octets a connection holds for it. What all
+//! connections of an event loop share besides is printed. With takeover the shared compressor goes
+//! on where it is, since there is no other connection. Messages on which compression does not pay
+//! are sent as they are after a while, such as those of 128 octets by themselves.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,5 @@
-//! The opening handshake's request beside `httparse`: `cargo bench -p framewright-benches --bench head`.
+//! The opening handshake's request beside `httparse`: `cargo bench -p framewright-benches --bench
+//! head`.
 //!
 //! - `framewright` and `httparse` both end with a checked opening handshake and the value that answers its key. What `httparse` leaves to its
 //!   user is in [`by_hand`]: the same rules as ours.
@@ -96,8 +97,8 @@ fn theirs_parse(parts: &[usize], received: &[u8]) -> bool {
     })
 }
 
-/// What a careful user of `httparse` does: one pass over the fields, then the rules about those that were there. `Ok(None)` until the head is
-/// complete.
+/// What a careful user of `httparse` does: one pass over the fields, then the rules about those
+/// that were there. `Ok(None)` until the head is complete.
 fn by_hand(received: &[u8]) -> Result<Option<Handshake<'_>>, &'static str> {
     let mut fields = [const { MaybeUninit::uninit() }; 100];
     let mut request = httparse::Request::new(&mut []);

@@ -7,7 +7,8 @@
 //! instructions                runs all: as `cargo bench` does, to see that they work
 //! ```
 //!
-//! A path runs twice, and only the second time is counted: the first one finds out what the CPU can do and lets buffers grow.
+//! A path runs twice, and only the second time is counted: the first one finds out what the CPU can
+//! do and lets buffers grow.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "a program for a terminal, and for `cargo xtask`")]

@@ -1,8 +1,10 @@
-//! The check of text beside `std` and `simdutf8`: `cargo bench -p framewright-benches --bench utf8`.
+//! The check of text beside `std` and `simdutf8`: `cargo bench -p framewright-benches --bench
+//! utf8`.
 //!
-//! The connection's check cannot be called alone. So a client decodes the same octets, which are not masked, as a text and as a
-//! binary message: what the first takes longer is the check. Both copy the frame into the receive buffer first. In pieces
-//! the message arrives in reads of 1000 octets, which cut characters, and each read is checked as it comes.
+//! The connection's check cannot be called alone. So a client decodes the same octets, which are
+//! not masked, as a text and as a binary message: what the first takes longer is the check. Both
+//! copy the frame into the receive buffer first. In pieces the message arrives in reads of 1000
+//! octets, which cut characters, and each read is checked as it comes.
 
 #![forbid(unsafe_code)]
 

@@ -1,9 +1,11 @@
-//! How contestants that mask a payload in place are measured beside each other: by criterion at some lengths, or by a
-//! sweep through many lengths that is quick because it has a rhythm of its own.
+//! How contestants that mask a payload in place are measured beside each other: by criterion at
+//! some lengths, or by a sweep through many lengths that is quick because it has a rhythm of its
+//! own.
 //!
-//! Both measure passes over [`Payloads`]: many payloads of one length at places of their own. One payload that is
-//! masked over and over would be read while the stores of the previous time are still under way, which is not what
-//! happens to frames: how a CPU copes with that would be all there is to see below a hundred octets.
+//! Both measure passes over [`Payloads`]: many payloads of one length at places of their own. One
+//! payload that is masked over and over would be read while the stores of the previous time are
+//! still under way, which is not what happens to frames: how a CPU copes with that would be all
+//! there is to see below a hundred octets.
 
 use criterion::{Criterion, Throughput};
 use std::hint::black_box;
@@ -13,7 +15,8 @@ use std::time::{Duration, Instant};
 /// The key that every contestant masks with.
 pub(crate) const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-/// Measures the contestants, the first of them against the others: a table with `--sweep`, criterion without.
+/// Measures the contestants, the first of them against the others: a table with `--sweep`,
+/// criterion without.
 pub(crate) fn run(contestants: &[Contestant]) {
     if std::env::args().any(|argument| argument == "--sweep") {
         sweep(contestants);
@@ -52,7 +55,8 @@ impl Contestant {
     }
 }
 
-/// Payloads of one length, one after the other, each as far after a multiple of 64 octets as it was asked for.
+/// Payloads of one length, one after the other, each as far after a multiple of 64 octets as it was
+/// asked for.
 pub(crate) struct Payloads {
     memory: Vec<u8>,
     /// The first multiple of 64.
@@ -82,8 +86,9 @@ impl Payloads {
     }
 }
 
-/// So many octets of payloads lie together: they fit into every level-1 cache, so it is the instructions that are
-/// measured. A payload that is longer is on its own, in whatever cache it fits.
+/// So many octets of payloads lie together: they fit into every level-1 cache, so it is the
+/// instructions that are measured. A payload that is longer is on its own, in whatever cache it
+/// fits.
 const TOGETHER: usize = 16 << 10;
 
 /// Where the payload of the first masked frame in a buffer begins: behind its header.
@@ -141,11 +146,13 @@ const RANGES: [RangeInclusive<usize>; 15] = [
     1024..=1100,
 ];
 
-/// How far after a multiple of 64 octets payloads begin in the sweep: at one, and behind the three forms of a header.
+/// How far after a multiple of 64 octets payloads begin in the sweep: at one, and behind the three
+/// forms of a header.
 const OFFSETS: [usize; 4] = [0, 6, 8, 14];
 
-/// Prints, for every length up to 1100 and some above, how fast the first contestant is and how it compares with each
-/// of the others, as a multiple of their speed: the median of the lengths and offsets in a line, and the lowest.
+/// Prints, for every length up to 1100 and some above, how fast the first contestant is and how it
+/// compares with each of the others, as a multiple of their speed: the median of the lengths and
+/// offsets in a line, and the lowest.
 fn sweep(contestants: &[Contestant]) {
     let [subject, rivals @ ..] = contestants else { return };
     let clock = clock();
@@ -180,8 +187,8 @@ fn sweep(contestants: &[Contestant]) {
     }
 }
 
-/// The processor's clock in GHz, where the system tells it: counting cycles themselves is not for safe code. What the processor
-/// really runs at may be more.
+/// The processor's clock in GHz, where the system tells it: counting cycles themselves is not for
+/// safe code. What the processor really runs at may be more.
 fn clock() -> Option<f64> {
     let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
     let mut fields = text.lines().filter_map(|line| line.split_once(':'));
@@ -189,8 +196,8 @@ fn clock() -> Option<f64> {
     Some(megahertz.trim().parse::<f64>().ok()? / 1000.0)
 }
 
-/// What one call took at one length and offset, for each contestant: the fastest of many samples, which is what is left
-/// when nothing disturbs.
+/// What one call took at one length and offset, for each contestant: the fastest of many samples,
+/// which is what is left when nothing disturbs.
 struct Fastest {
     length: usize,
     offset: usize,
@@ -226,8 +233,8 @@ impl Fastest {
     }
 }
 
-/// A sample masks so many octets, in at most 1024 calls: some microseconds, against the tens of nanoseconds that a look
-/// at the clock takes.
+/// A sample masks so many octets, in at most 1024 calls: some microseconds, against the tens of
+/// nanoseconds that a look at the clock takes.
 const OCTETS_OF_SAMPLE: usize = 128 << 10;
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {

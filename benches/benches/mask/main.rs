@@ -5,9 +5,10 @@
 //! cargo bench -p framewright-benches --bench mask -- --sweep    # every length up to 1100 and some above, a table
 //! ```
 //!
-//! The loop is compiled for the widest vectors that the CPU has, as masking is. Once it is a function that is called
-//! for each payload and chosen by what the CPU has, as masking has to be; and once, as the limit of what could be, it
-//! stands in the measured loop itself, with nothing to call and to choose.
+//! The loop is compiled for the widest vectors that the CPU has, as masking is. Once it is a
+//! function that is called for each payload and chosen by what the CPU has, as masking has to be;
+//! and once, as the limit of what could be, it stands in the measured loop itself, with nothing to
+//! call and to choose.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "the sweep prints a table")]
@@ -35,8 +36,9 @@ fn main() {
     ]);
 }
 
-/// In blocks of 64 octets, and then what is left of them: that is faster than one loop over all octets, by 1.1 to 2
-/// times up to 1100 octets, because the compiler has no more than 63 octets to go through in smaller steps.
+/// In blocks of 64 octets, and then what is left of them: that is faster than one loop over all
+/// octets, by 1.1 to 2 times up to 1100 octets, because the compiler has no more than 63 octets to
+/// go through in smaller steps.
 #[inline(always)]
 fn read_modify_write(payload: &mut [u8]) {
     let constant = black_box(KEY[0]);

@@ -1,8 +1,10 @@
-//! `--beside NAME=PATH`: other builds of our server, measured in turn with ours, and ours as a multiple of each.
+//! `--beside NAME=PATH`: other builds of our server, measured in turn with ours, and ours as a
+//! multiple of each.
 //!
-//! Another build is a server as ours is: it is started with the same options on the same processor, and in each round it is as
-//! likely to come before ours as after it. A ratio is one within a round. Every round has fresh processes: where a process has its
-//! memory makes a difference of some percent, which would be taken for one of the builds.
+//! Another build is a server as ours is: it is started with the same options on the same processor,
+//! and in each round it is as likely to come before ours as after it. A ratio is one within a
+//! round. Every round has fresh processes: where a process has its memory makes a difference of
+//! some percent, which would be taken for one of the builds.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -87,8 +89,8 @@ const FIGURES: [Figure; 2] = [
     ("bytes of a connection", |round| Some(round.report.idle.as_ref()?.bytes_per_connection), thousands),
 ];
 
-/// What these cells cost ours, what they cost each build, and the ratio. The last line of a build is the geometric mean of its
-/// ratios of processor time.
+/// What these cells cost ours, what they cost each build, and the ratio. The last line of a build
+/// is the geometric mean of its ratios of processor time.
 pub(crate) fn table(results: &Results, blocks: &[Vec<Cell>], builds: &[Build]) -> String {
     let mut text = String::new();
     for build in builds {
@@ -138,8 +140,8 @@ pub(crate) fn table(results: &Results, blocks: &[Vec<Cell>], builds: &[Build]) -
     text
 }
 
-/// Whether ours needs less or more: if so many rounds say the same that chance alone does it once in a hundred times (a sign
-/// test). Less than eight rounds never do.
+/// Whether ours needs less or more: if so many rounds say the same that chance alone does it once
+/// in a hundred times (a sign test). Less than eight rounds never do.
 fn verdict(ratios: &[f64]) -> &'static str {
     let count = |is: fn(&f64) -> bool| ratios.iter().filter(|ratio| is(ratio)).count();
     let (less, more) = (count(|&ratio| ratio < 1.0), count(|&ratio| ratio > 1.0));

@@ -89,7 +89,8 @@ impl Chart {
         Ok(true)
     }
 
-    /// Draws a bar for each series, of its first value, on a logarithmic scale; tells whether there was anything.
+    /// Draws a bar for each series, of its first value, on a logarithmic scale; tells whether there
+    /// was anything.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -119,7 +120,8 @@ impl Chart {
         Ok(true)
     }
 
-    /// Draws the axes and the lines behind what is shown; `labels` stand along the horizontal one, in letters of this size.
+    /// Draws the axes and the lines behind what is shown; `labels` stand along the horizontal one,
+    /// in letters of this size.
     fn axes<Y: Ranged<ValueType = f64> + ValueFormatter<f64>>(
         &self,
         chart: &mut ChartContext<'_, SVGBackend<'_>, Cartesian2d<RangedCoordf64, Y>>,

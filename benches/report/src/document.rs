@@ -133,7 +133,8 @@ mod tests {
             assert!(folder.path().join("docs").join(image.trim_end_matches(')')).is_file(), "{image}");
             charts += 1;
         }
-        // Echo three times, pipelined twice, large and latency; there is no figure for idle memory in these results.
+        // Echo three times, pipelined twice, large and latency; there is no figure for idle memory
+        // in these results.
         assert_eq!(charts, 7);
     }
 

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::servers::SERVERS;
 
-/// The machine and the versions. Kept with the results, so that the document can be written elsewhere.
+/// The machine and the versions. Kept with the results, so that the document can be written
+/// elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Machine {
     /// The processor's name.
@@ -55,7 +56,8 @@ impl Machine {
     }
 }
 
-/// A run of `cargo bench-report`. What servers of different runs have to say of each other is not compared.
+/// A run of `cargo bench-report`. What servers of different runs have to say of each other is not
+/// compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Run {
     /// The commit that was measured, and whether files had changed since.

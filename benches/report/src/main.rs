@@ -1,8 +1,9 @@
 //! `cargo bench-report`: measures whole servers beside each other and beside the floor.
 //!
-//! It builds Framewright and the peers (`benches/peers`), gives servers and load generator a processor each, measures the
-//! workloads of [`workload`] round by round, keeps what was measured in `target/bench/results.json`, and writes
-//! `docs/BENCHMARKS.md` from it. The load generator is `framewright bench`.
+//! It builds Framewright and the peers (`benches/peers`), gives servers and load generator a
+//! processor each, measures the workloads of [`workload`] round by round, keeps what was measured
+//! in `target/bench/results.json`, and writes `docs/BENCHMARKS.md` from it. The load generator is
+//! `framewright bench`.
 
 // This is a program for a terminal: printing is what it does.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -47,7 +48,8 @@ struct Options {
     /// Rounds for each cell; medians are taken over them. [default: 5; with --beside: 15]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     rounds: Option<u16>,
-    /// Seconds that are counted in a round (without this option: what suits each workload, 0.6 for most).
+    /// Seconds that are counted in a round (without this option: what suits each workload, 0.6 for
+    /// most).
     #[arg(long, value_name = "SECS", value_parser = positive_seconds)]
     seconds: Option<u32>,
     /// Seconds before them (without this option: what suits each workload, 0.15 for most).
@@ -56,8 +58,9 @@ struct Options {
     /// Only these workloads: groups, cells, or beginnings of names of cells, such as `echo/100`.
     #[arg(long, value_name = "NAME", num_args = 1..)]
     only: Vec<String>,
-    /// Another build of the `framewright` program, measured in turn with ours; may be repeated. A table of ratios is printed, and
-    /// docs/BENCHMARKS.md stays as it is. Other servers are measured only if they are named.
+    /// Another build of the `framewright` program, measured in turn with ours; may be repeated. A
+    /// table of ratios is printed, and docs/BENCHMARKS.md stays as it is. Other servers are
+    /// measured only if they are named.
     #[arg(long, value_name = "NAME=PATH", conflicts_with_all = ["micro", "render_only"])]
     beside: Vec<Build>,
     /// Only these servers, and the floor.
@@ -72,8 +75,8 @@ struct Options {
     /// Name the workloads and the servers, and do nothing.
     #[arg(long)]
     list: bool,
-    /// The document to write; its charts go into a folder `benchmarks` beside it. With --beside: where the table is written to
-    /// as well. [default: docs/BENCHMARKS.md; with --beside: nowhere]
+    /// The document to write; its charts go into a folder `benchmarks` beside it. With --beside:
+    /// where the table is written to as well. [default: docs/BENCHMARKS.md; with --beside: nowhere]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Measure nothing; write the document from the results of earlier runs.
@@ -122,7 +125,8 @@ fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Measures ours beside other builds of it, and prints the ratios. The results are kept apart from those of the document.
+/// Measures ours beside other builds of it, and prints the ratios. The results are kept apart from
+/// those of the document.
 fn run_beside(options: &Options, blocks: &[Vec<Cell>]) -> anyhow::Result<()> {
     let mut servers = if options.servers.is_empty() {
         servers::choose(&[servers::OURS.to_owned()])?

@@ -1,8 +1,8 @@
-//! The micro benchmarks: what costs how much in memory, where no socket hides it. Runs criterion's benches, and makes tables
-//! of what they leave behind.
+//! The micro benchmarks: what costs how much in memory, where no socket hides it. Runs criterion's
+//! benches, and makes tables of what they leave behind.
 //!
-//! Ours and those beside other crates are separate programs in separate workspaces, and keep their results apart: a ratio is
-//! taken within one program.
+//! Ours and those beside other crates are separate programs in separate workspaces, and keep their
+//! results apart: a ratio is taken within one program.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -212,8 +212,8 @@ fn targets(ours: &Estimates, peers: &Estimates) -> Option<String> {
     table("workload", &["target", "measured", "met"].map(str::to_owned), &rows)
 }
 
-/// Our least speed as a share of that of the others that are chosen, and where that is. Of groups that are named after a
-/// length, only those from `least` up.
+/// Our least speed as a share of that of the others that are chosen, and where that is. Of groups
+/// that are named after a length, only those from `least` up.
 fn slowest(
     estimates: &Estimates,
     prefix: &str,

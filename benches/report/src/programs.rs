@@ -17,7 +17,8 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    /// Builds ours and these packages of the peers, in release mode. The peers are built by themselves, in `target/peers`.
+    /// Builds ours and these packages of the peers, in release mode. The peers are built by
+    /// themselves, in `target/peers`.
     ///
     /// # Errors
     /// If something does not build.
@@ -28,7 +29,8 @@ impl Programs {
         let ours = build(&workspace.root.join("Cargo.toml"), &workspace.target, "framewright-cli")?;
         let framewright = ours.program("framewright")?.to_owned();
         let manifest = workspace.root.join("benches/peers/Cargo.toml");
-        // One by one: what else lies in their workspace must not switch features on, such as another DEFLATE in flate2.
+        // One by one: what else lies in their workspace must not switch features on, such as
+        // another DEFLATE in flate2.
         let peer = |package: String| {
             let built = build(&manifest, &workspace.target.join("peers"), &package)?;
             Ok((package, built))

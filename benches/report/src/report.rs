@@ -1,4 +1,5 @@
-//! What one run of the load generator says: the part of the JSON of `framewright bench` that is used here.
+//! What one run of the load generator says: the part of the JSON of `framewright bench` that is
+//! used here.
 
 use serde::{Deserialize, Serialize};
 
@@ -33,7 +34,8 @@ pub(crate) struct Latency {
 /// What the counted time cost the server.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Server {
-    /// Nanoseconds of processor time for a message, in user mode and in the kernel. None when there were no messages.
+    /// Nanoseconds of processor time for a message, in user mode and in the kernel. None when there
+    /// were no messages.
     pub(crate) cpu_ns_per_message: Option<f64>,
     /// The part of it in user mode.
     pub(crate) user_ns_per_message: Option<f64>,

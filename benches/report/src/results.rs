@@ -1,5 +1,6 @@
-//! What was measured, in memory and in `target/bench/results.json`, which is written after every block of cells: a run
-//! that is interrupted loses the block that it was at, and a run of some cells replaces these and keeps the others.
+//! What was measured, in memory and in `target/bench/results.json`, which is written after every
+//! block of cells: a run that is interrupted loses the block that it was at, and a run of some
+//! cells replaces these and keeps the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -38,8 +39,9 @@ pub(crate) struct Outcome {
 pub(crate) struct Round {
     /// What the generator said.
     pub(crate) report: Report,
-    /// The floor's processor time for a message in the same round, in nanoseconds. It is kept here so that a ratio is
-    /// one of the same run even when the floor has been measured again with other servers.
+    /// The floor's processor time for a message in the same round, in nanoseconds. It is kept here
+    /// so that a ratio is one of the same run even when the floor has been measured again with
+    /// other servers.
     pub(crate) floor_ns: Option<f64>,
 }
 
@@ -95,16 +97,17 @@ impl Results {
         self.cells.get(cell)?.get(server)
     }
 
-    /// The time of one server for a message as a multiple of another's in the same round; none if one failed or was not
-    /// measured, or if they were measured in different runs.
+    /// The time of one server for a message as a multiple of another's in the same round; none if
+    /// one failed or was not measured, or if they were measured in different runs.
     pub(crate) fn beside(&self, cell: &str, server: &str, other: &str) -> Option<Stat> {
         self.pairs((cell, server), (cell, other), |round, other| {
             Some(round.report.cpu_ns()? / other.report.cpu_ns()?)
         })
     }
 
-    /// A figure of two rounds, those of one server in one cell with those of another or in another: the cells must be of one
-    /// block. None if one failed or was not measured, or if they were measured in different runs.
+    /// A figure of two rounds, those of one server in one cell with those of another or in another:
+    /// the cells must be of one block. None if one failed or was not measured, or if they were
+    /// measured in different runs.
     pub(crate) fn pairs(
         &self,
         one: (&str, &str),
@@ -148,7 +151,8 @@ impl Results {
         self.outcome(cell, server)?.stat(figure)
     }
 
-    /// Enters what a block has measured: the servers that were measured replace what was known of them.
+    /// Enters what a block has measured: the servers that were measured replace what was known of
+    /// them.
     pub(crate) fn enter(&mut self, cell: &str, run: &Run, mut outcomes: BTreeMap<String, Outcome>) {
         let floor: Vec<Option<f64>> = outcomes
             .get(FLOOR)

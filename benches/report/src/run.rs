@@ -1,5 +1,5 @@
-//! Running the cells: in each round every server in turn, the order another in each round, so that what the machine
-//! does meanwhile meets all of them.
+//! Running the cells: in each round every server in turn, the order another in each round, so that
+//! what the machine does meanwhile meets all of them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -59,7 +59,8 @@ impl Settings {
                 Load::Idle { connections, messages } => connections * (1 + messages),
                 Load::Connect { .. } => 0,
             };
-            // Connecting, starting and ending the generator, and a server where it is to be a fresh one.
+            // Connecting, starting and ending the generator, and a server where it is to be a fresh
+            // one.
             let around =
                 0.1 + opening as f64 * 0.0001 + f64::from(u8::from(self.needs_fresh_process(cell))) * 0.2;
             let counted = f64::from(self.counted_ms(cell) + self.warm_up_ms(cell)) / 1000.0;
@@ -116,7 +117,8 @@ impl<'a> Runner<'a> {
         })
     }
 
-    /// Has each server echo a little, and compares every octet: the speed of a wrong echo is worth nothing.
+    /// Has each server echo a little, and compares every octet: the speed of a wrong echo is worth
+    /// nothing.
     ///
     /// # Errors
     /// If one does not echo what it got. The floor is left out: it is not asked for messages.
@@ -200,7 +202,8 @@ impl<'a> Runner<'a> {
                 }
             }
         }
-        // A process serves one block: none is measured with what another block has left in its memory.
+        // A process serves one block: none is measured with what another block has left in its
+        // memory.
         self.fleet = Fleet::default();
         for (cell, outcomes) in block.iter().zip(outcomes) {
             results.enter(&cell.name, &self.settings.run, outcomes);
@@ -208,8 +211,8 @@ impl<'a> Runner<'a> {
         Ok(())
     }
 
-    /// One round of one server. The outer error ends the run, the inner one is the server's; it gets a second chance,
-    /// with a fresh process.
+    /// One round of one server. The outer error ends the run, the inner one is the server's; it
+    /// gets a second chance, with a fresh process.
     fn measure(
         &mut self,
         cell: &Cell,

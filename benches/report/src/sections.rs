@@ -1,4 +1,5 @@
-//! The sections of the document, one for each group of workloads: what its tables and its charts show.
+//! The sections of the document, one for each group of workloads: what its tables and its charts
+//! show.
 
 use std::fmt::Write as _;
 use std::path::Path;

@@ -84,8 +84,9 @@ impl Server {
         ServerProcess::start(self.name, command.stderr(Stdio::null()))
     }
 
-    /// The arguments that say how to compress. Peers do not without any. Ours is told to compress short messages too, as the
-    /// peers do, and to hold as much for it as many connections with takeover come to.
+    /// The arguments that say how to compress. Peers do not without any. Ours is told to compress
+    /// short messages too, as the peers do, and to hold as much for it as many connections with
+    /// takeover come to.
     fn compression(&self, compress: Option<Compress>) -> Vec<String> {
         let Some(compress) = compress else { return Vec::new() };
         let mode = format!("--compress {compress}");
@@ -160,7 +161,8 @@ pub(crate) fn check_pinning() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Running servers by name. A server that has ended, or is to be a fresh one, is started when it is asked for.
+/// Running servers by name. A server that has ended, or is to be a fresh one, is started when it is
+/// asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Fleet {
     running: BTreeMap<(&'static str, Setup), ServerProcess>,

@@ -1,4 +1,5 @@
-//! Tables of the document: Markdown, a row for each server, the floor's first, with notes on what failed.
+//! Tables of the document: Markdown, a row for each server, the floor's first, with notes on what
+//! failed.
 
 use std::fmt::{self, Write as _};
 
@@ -24,8 +25,9 @@ impl<'a> Table<'a> {
         Self { results, head, rows: Vec::new(), failures: Vec::new(), limited: false }
     }
 
-    /// Adds a row for each server that was measured in one of the cells, of which each column has one; `write` says
-    /// what stands there. A server that was not measured there has a dash, one that failed a note.
+    /// Adds a row for each server that was measured in one of the cells, of which each column has
+    /// one; `write` says what stands there. A server that was not measured there has a dash, one
+    /// that failed a note.
     pub(crate) fn fill<C: AsRef<str>>(
         mut self,
         cells: &[C],
@@ -134,8 +136,8 @@ pub(crate) fn markdown(columns: Columns, head: &[String], rows: &[Vec<String>]) 
     text
 }
 
-/// A figure of a server as a multiple of the floor's in the same cell: a ratio of medians, for figures that a round
-/// does not keep of the floor.
+/// A figure of a server as a multiple of the floor's in the same cell: a ratio of medians, for
+/// figures that a round does not keep of the floor.
 pub(crate) fn beside_floor(
     results: &Results,
     cell: &str,

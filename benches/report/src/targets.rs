@@ -40,7 +40,8 @@ impl Row {
     }
 }
 
-/// Server CPU per echo on 100 connections: sizes of a target, and the most that it may be of the floor's.
+/// Server CPU per echo on 100 connections: sizes of a target, and the most that it may be of the
+/// floor's.
 const ECHO: [(&[usize], f64); 3] =
     [(&[0, 20, 125, 126, 1 << 10, 4 << 10], 1.04), (&[16_000, 16 << 10], 1.08), (&[64 << 10], 1.15)];
 
@@ -99,7 +100,8 @@ pub(crate) fn finely(stat: Stat) -> String {
     format!("{:.3} ±{:.3}", stat.median, stat.spread)
 }
 
-/// A figure of ours in one cell over that in another, round by round: the cells must be of one block.
+/// A figure of ours in one cell over that in another, round by round: the cells must be of one
+/// block.
 pub(crate) fn over(
     results: &Results,
     server: &str,
@@ -130,8 +132,8 @@ fn beside_peers(results: &Results, cell: &str) -> impl Iterator<Item = (&'static
     peers.map(move |peer| (peer, results.beside(cell, OURS, peer)))
 }
 
-/// Every cell against every peer: ahead, or equal within twice the spread. Where ours failed it is behind; where a peer did,
-/// the two are not compared, which the text tells.
+/// Every cell against every peer: ahead, or equal within twice the spread. Where ours failed it is
+/// behind; where a peer did, the two are not compared, which the text tells.
 fn peers(results: &Results) -> Row {
     let (mut compared, mut not_compared, mut behind) = (0, 0, Vec::new());
     for cell in blocks().into_iter().flatten().filter(|cell| has_cpu_target(cell.group)) {
@@ -213,8 +215,8 @@ fn fairness(results: &Results) -> Row {
     }
 }
 
-/// The peer that needs the least time in whichever mode, and ours in the mode that needs the least among those whose replies
-/// are as short or shorter.
+/// The peer that needs the least time in whichever mode, and ours in the mode that needs the least
+/// among those whose replies are as short or shorter.
 fn compressed(results: &Results) -> Row {
     let measured = compression::best_peer(results, 1 << 10).map(|best| {
         let ours = Compress::MODES.iter().filter_map(|&mode| {

@@ -93,7 +93,8 @@ impl fmt::Display for Group {
 pub(crate) enum Pace {
     /// The next when a reply has come.
     Closed,
-    /// By a schedule, at this percentage of the highest rate that the server itself reached in [`MAXIMUM`].
+    /// By a schedule, at this percentage of the highest rate that the server itself reached in
+    /// [`MAXIMUM`].
     OfOwnMaximum(u32),
     /// By a schedule, at this percentage of the floor's highest rate: the same for all servers.
     OfFloorMaximum(u32),
@@ -140,8 +141,8 @@ impl Cell {
         self.group == Group::Large
     }
 
-    /// Whether each round needs a process that has not served before: freed memory is kept by allocators, so that a
-    /// second ten thousand connections cost less than the first.
+    /// Whether each round needs a process that has not served before: freed memory is kept by
+    /// allocators, so that a second ten thousand connections cost less than the first.
     pub(crate) fn needs_fresh_process(&self) -> bool {
         matches!(self.load, Load::Idle { .. })
     }
@@ -151,7 +152,8 @@ impl Cell {
         Setup { cycles: self.group == Group::Connect, compress: self.compress }
     }
 
-    /// The arguments that tell `framewright bench` the load; `rate` is messages a second where the pace is open.
+    /// The arguments that tell `framewright bench` the load; `rate` is messages a second where the
+    /// pace is open.
     pub(crate) fn arguments(&self, rate: Option<f64>) -> Vec<String> {
         let mut arguments = match self.load {
             Load::Messages { connections, size, in_flight, kind, flooders, .. } => {
@@ -213,8 +215,8 @@ pub(crate) const DEPTHS: [usize; 4] = [4, 16, 32, 64];
 pub(crate) const PIPELINED_SIZES: [usize; 2] = [20, 512];
 /// Kinds of the text group: the first is what the others are compared with.
 pub(crate) const KINDS: [&str; 4] = ["binary", "ascii", "json", "utf8"];
-/// Mebibytes, connections and counted milliseconds of the large group: the slowest peer needs half a second for the
-/// largest message, and a message counts in the round in which it ends.
+/// Mebibytes, connections and counted milliseconds of the large group: the slowest peer needs half
+/// a second for the largest message, and a message counts in the round in which it ends.
 pub(crate) const LARGE: [(usize, usize, u32); 3] = [(1, 10, 1000), (16, 4, 1500), (64, 2, 3000)];
 /// Shares of the own highest rate in the latency group, in percent.
 pub(crate) const LATENCY_SHARES: [u32; 3] = [50, 70, 90];
@@ -223,8 +225,9 @@ pub(crate) const EQUAL_SHARE: u32 = 25;
 
 /// Payload sizes of the compression group, in octets.
 pub(crate) const COMPRESSION_SIZES: [usize; 3] = [128, 1 << 10, 16 << 10];
-/// The compression group: messages that go back and forth on each connection before its memory is read: none, and as many as fill the window that
-/// ours keeps of each direction. The peers hold all that they will hold after the first.
+/// The compression group: messages that go back and forth on each connection before its memory is
+/// read: none, and as many as fill the window that ours keeps of each direction. The peers hold all
+/// that they will hold after the first.
 pub(crate) const COMPRESSION_MESSAGES: [usize; 2] = [0, 4];
 
 /// The name of the cell with messages of this size.
@@ -238,8 +241,8 @@ pub(crate) fn compressed_idle_cell(messages: usize, compress: Compress) -> Strin
     format!("{}/{state}/{compress}", Group::Compression)
 }
 
-/// Everything that is measured: blocks of cells. The cells of a block are measured in turn in each round, so that they
-/// can be compared with each other; a block follows the one before it.
+/// Everything that is measured: blocks of cells. The cells of a block are measured in turn in each
+/// round, so that they can be compared with each other; a block follows the one before it.
 pub(crate) fn blocks() -> Vec<Vec<Cell>> {
     let mut blocks = Vec::new();
     for connections in ECHO_CONNECTIONS {
@@ -317,8 +320,9 @@ fn fairness(name: &str, flooders: usize) -> Cell {
     cell(Group::Fairness, name, load, 1000, 250)
 }
 
-/// The blocks that `only` names: groups, cells, or what a cell's name begins with (`echo/100`). All, if it is empty.
-/// A block is taken whole: its cells are compared with each other, so that they must be of one run.
+/// The blocks that `only` names: groups, cells, or what a cell's name begins with (`echo/100`).
+/// All, if it is empty. A block is taken whole: its cells are compared with each other, so that
+/// they must be of one run.
 ///
 /// # Errors
 /// If something is named that is not there.

@@ -16,7 +16,8 @@ pub(crate) struct Args {
     /// Send messages of fewer bytes as they are.
     #[arg(long, value_name = "BYTES", default_value_t = DeflateConfig::default().threshold)]
     compress_threshold: usize,
-    /// The most memory for compression; where a connection's takeover does not fit, it is accepted without.
+    /// The most memory for compression; where a connection's takeover does not fit, it is accepted
+    /// without.
     #[arg(long, value_name = "BYTES", default_value = "67108864")]
     compress_memory: usize,
 }

@@ -22,8 +22,8 @@ const DRAIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Where to listen: ADDR:PORT, HOST:PORT, or unix:PATH; may be repeated. Port 0 lets the system choose.
-    /// [default: port 5000 on both loopback addresses]
+    /// Where to listen: ADDR:PORT, HOST:PORT, or unix:PATH; may be repeated. Port 0 lets the system
+    /// choose. [default: port 5000 on both loopback addresses]
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Vec<Listen>,
     /// How many event loops to run, each on a thread of its own. [default: one for each processor]
@@ -35,7 +35,8 @@ pub(crate) struct Args {
     /// Echo on every path, as test suites want it.
     #[arg(long)]
     any_path: bool,
-    /// An origin, scheme://host or scheme://host:port, whose pages may connect; may be repeated. [default: any]
+    /// An origin, scheme://host or scheme://host:port, whose pages may connect; may be repeated.
+    /// [default: any]
     #[arg(long, value_name = "ORIGIN", value_parser = parse_origin)]
     allowed_origin: Vec<String>,
     /// Seconds between keep-alive Pings; 0 sends none.
@@ -59,11 +60,13 @@ pub(crate) struct Args {
     /// The largest message, in bytes.
     #[arg(long, value_name = "BYTES", default_value = "16777216")]
     max_message: u64,
-    /// The most connections at a time; more are answered with 503. [default: no limit but the system's]
+    /// The most connections at a time; more are answered with 503. [default: no limit but the
+    /// system's]
     #[arg(long, value_name = "N")]
     max_connections: Option<usize>,
-    /// The most bytes that all connections may hold together; beyond, those that hold the most for the longest are ended with 1013.
-    /// [default: a quarter of the memory there is, at least 256 MiB]
+    /// The most bytes that all connections may hold together; beyond, those that hold the most for
+    /// the longest are ended with 1013. [default: a quarter of the memory there is, at least 256
+    /// MiB]
     #[arg(long, value_name = "BYTES")]
     memory: Option<usize>,
     /// Echo messages piece by piece as they arrive, without ever holding a whole one.
@@ -149,7 +152,8 @@ impl FromStr for Listen {
 
 /// Serves until Ctrl-C.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    // More connections than the soft limit on descriptors allows are common; the hard limit is what the system means.
+    // More connections than the soft limit on descriptors allows are common; the hard limit is what
+    // the system means.
     let descriptors = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(0);
     let workers = args.workers.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
     let server = listen(configure(args)?.workers(workers), &args.listen)?.build()?;
@@ -220,7 +224,8 @@ fn listen(builder: ServerBuilder, wanted: &[Listen]) -> anyhow::Result<ServerBui
     })
 }
 
-/// Both loopback addresses, so that `localhost` works however it resolves. A machine without IPv6 does without.
+/// Both loopback addresses, so that `localhost` works however it resolves. A machine without IPv6
+/// does without.
 fn listen_on_loopback(builder: ServerBuilder) -> ServerBuilder {
     let addrs = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
     builder.listen(&addrs.map(|ip| SocketAddr::new(ip, DEFAULT_PORT))[..])
@@ -309,7 +314,8 @@ impl Handler for Echo {
     }
 
     fn on_message(&self, socket: &mut Socket<'_>, _: &mut (), message: Message<'_>) {
-        // Refused only when the connection is closing: nothing is read while too much waits to be sent.
+        // Refused only when the connection is closing: nothing is read while too much waits to be
+        // sent.
         let _ = socket.send(message);
     }
 

@@ -1,17 +1,20 @@
-//! What the `framewright` program has in common with those who start it: the ways to compress, as its command lines name them.
+//! What the `framewright` program has in common with those who start it: the ways to compress, as
+//! its command lines name them.
 
 #![forbid(unsafe_code)]
 
 use std::fmt;
 
-/// How messages are compressed: the values of `--compress`, of `framewright echo` and of `framewright bench`.
+/// How messages are compressed: the values of `--compress`, of `framewright echo` and of
+/// `framewright bench`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Compress {
     /// Not at all: permessage-deflate is not offered, or declined.
     Off,
     /// Each message by itself: nothing is kept between messages.
     Shared,
-    /// With context takeover: messages refer to those before them, and each connection has state of its own.
+    /// With context takeover: messages refer to those before them, and each connection has state of
+    /// its own.
     Takeover,
 }
 

@@ -1,4 +1,5 @@
-//! The page to try the echo with: one embedded file, and the policy that lets a browser run nothing but it.
+//! The page to try the echo with: one embedded file, and the policy that lets a browser run nothing
+//! but it.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -678,7 +678,8 @@ fn signal(program: &Program, name: &str) {
     assert!(status.expect("kill is there").success());
 }
 
-/// Whoever has closed the lid of a laptop, or runs in a container that was throttled, does not lose healthy peers.
+/// Whoever has closed the lid of a laptop, or runs in a container that was throttled, does not lose
+/// healthy peers.
 #[test]
 fn a_pong_behind_much_else_counts_though_the_process_was_stopped_beyond_its_deadline() {
     // Until the machine is fast enough to be stopped in time.

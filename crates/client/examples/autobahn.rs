@@ -1,12 +1,13 @@
-//! The client's side of the Autobahn testsuite: `wstest -m fuzzingserver` plays its cases with this program, which sends back
-//! every message, and then asks the suite for its reports.
+//! The client's side of the Autobahn testsuite: `wstest -m fuzzingserver` plays its cases with this
+//! program, which sends back every message, and then asks the suite for its reports.
 //!
 //! ```sh
 //! cargo run --release -p framewright-client --example autobahn -- ws://127.0.0.1:9001 --agent Framewright
 //! ```
 //!
-//! `cargo xtask autobahn client` starts the suite, runs this in all its forms, and judges the reports. Which cases pass is the
-//! suite's business: a connection that fails, or ends in any other way than a clean one, is no error here.
+//! `cargo xtask autobahn client` starts the suite, runs this in all its forms, and judges the
+//! reports. Which cases pass is the suite's business: a connection that fails, or ends in any other
+//! way than a clean one, is no error here.
 
 #![forbid(unsafe_code)]
 // A program for a terminal: printing is what it does.
@@ -44,8 +45,8 @@ struct Arguments {
     ca: Option<PathBuf>,
 }
 
-/// The offers of permessage-deflate. The cases in which the suite wants a certain window are for clients that offer
-/// `client_max_window_bits`.
+/// The offers of permessage-deflate. The cases in which the suite wants a certain window are for
+/// clients that offer `client_max_window_bits`.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Compress {
     /// None.
@@ -121,8 +122,8 @@ struct Client {
 }
 
 impl Client {
-    /// Connects, and receives until the connection ends. With `echo` every message is sent back; without it the last text is
-    /// returned.
+    /// Connects, and receives until the connection ends. With `echo` every message is sent back;
+    /// without it the last text is returned.
     fn visit(&mut self, url: &str, echo: bool) -> Result<Option<String>, ConnectError> {
         let request = ClientRequest::try_from(url).map_err(ConnectError::Uri)?;
         match &mut self.event_loop {
@@ -187,7 +188,8 @@ impl EventLoop {
             }
             let turn =
                 client.turn(Instant::now(), &registry, &mut self.buffers, |socket, event| match event {
-                    // Refused only where the connection is closing: nothing is received while too much waits to be sent.
+                    // Refused only where the connection is closing: nothing is received while too
+                    // much waits to be sent.
                     Event::Message(message) if echo => drop(socket.send(message)),
                     Event::Message(Message::Text(text)) => last = Some(text.to_owned()),
                     _ => {}

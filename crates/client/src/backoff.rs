@@ -1,4 +1,5 @@
-//! How long to wait before connecting again (RFC 6455, section 7.2.3). Whether to connect again is the caller's to decide.
+//! How long to wait before connecting again (RFC 6455, section 7.2.3). Whether to connect again is
+//! the caller's to decide.
 
 use rand::{Rng, RngExt as _};
 use std::time::Duration;
@@ -17,8 +18,9 @@ use std::time::Duration;
 /// assert!(backoff.next_delay() <= Duration::from_secs(5));
 /// ```
 ///
-/// The longest possible delay doubles with each attempt until it reaches the cap; what is taken lies between the half of it
-/// and the whole. When a server comes back its clients come back spread over time.
+/// The longest possible delay doubles with each attempt until it reaches the cap; what is taken
+/// lies between the half of it and the whole. When a server comes back its clients come back spread
+/// over time.
 #[derive(Clone, Debug)]
 pub struct Backoff {
     first: Duration,
@@ -34,15 +36,17 @@ impl Backoff {
         Backoff { first: Duration::from_secs(5), cap: Duration::from_secs(60), given: 0 }
     }
 
-    /// The longest first delay. Default 5 s, what RFC 6455 calls reasonable: all clients lose a server that stops at the same moment, and the
-    /// first attempts are what it meets when it comes back.
+    /// The longest first delay. Default 5 s, what RFC 6455 calls reasonable: all clients lose a
+    /// server that stops at the same moment, and the first attempts are what it meets when it comes
+    /// back.
     #[must_use]
     pub fn with_first(mut self, first: Duration) -> Backoff {
         self.first = first;
         self
     }
 
-    /// The longest delay of all. Default 60 s: how long a client may stay away after a server has come back.
+    /// The longest delay of all. Default 60 s: how long a client may stay away after a server has
+    /// come back.
     #[must_use]
     pub fn with_cap(mut self, cap: Duration) -> Backoff {
         self.cap = cap;

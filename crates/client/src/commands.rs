@@ -1,12 +1,14 @@
-//! What can be sent, in one place for everything that sends: the blocking client, its sending half, and the socket of an event
-//! loop. They differ in what becomes of it then.
+//! What can be sent, in one place for everything that sends: the blocking client, its sending half,
+//! and the socket of an event loop. They differ in what becomes of it then.
 
-/// Methods for a type that has `fn transmit(&mut self, &mut dyn FnMut(&mut Connection) -> Result<(), SendError>)`.
+/// Methods for a type that has `fn transmit(&mut self, &mut dyn FnMut(&mut Connection) ->
+/// Result<(), SendError>)`.
 macro_rules! commands {
     ($type:ty) => {
         impl $type {
-            /// Sends a message. The payload is masked while it is copied, or compressed first where that was agreed on and
-            /// pays: the caller's octets stay as they are (RFC 6455, section 5.3).
+            /// Sends a message. The payload is masked while it is copied, or compressed first where
+            /// that was agreed on and pays: the caller's octets stay as they are (RFC 6455, section
+            /// 5.3).
             ///
             /// # Errors
             /// Those of [`Connection::send`](framewright::Connection::send).
@@ -30,8 +32,8 @@ macro_rules! commands {
                 self.send(framewright::Message::Binary(payload))
             }
 
-            /// Sends a message as it is, though permessage-deflate was agreed on: for what does not compress, and for secrets
-            /// beside what a stranger chose (RFC 7692, section 8).
+            /// Sends a message as it is, though permessage-deflate was agreed on: for what does not
+            /// compress, and for secrets beside what a stranger chose (RFC 7692, section 8).
             ///
             /// # Errors
             /// As for [`send`](Self::send).
@@ -42,7 +44,8 @@ macro_rules! commands {
                 self.transmit(&mut |connection| connection.send_uncompressed(message))
             }
 
-            /// Sends a message that is handed over: a long payload is not copied, but masked where it lies.
+            /// Sends a message that is handed over: a long payload is not copied, but masked where
+            /// it lies.
             ///
             /// # Errors
             /// Those of [`Connection::send_owned`](framewright::Connection::send_owned). The message comes back unchanged.
@@ -63,8 +66,9 @@ macro_rules! commands {
                 sent.map_err(|error| Box::new(framewright::Unsent { error, message }))
             }
 
-            /// Sends one fragment of a message, the last one with `last` (RFC 6455, section 5.4). A text is cut between
-            /// characters; other messages have to wait until the last fragment is sent.
+            /// Sends one fragment of a message, the last one with `last` (RFC 6455, section 5.4). A
+            /// text is cut between characters; other messages have to wait until the last fragment
+            /// is sent.
             ///
             /// # Errors
             /// Those of [`Connection::send_fragment`](framewright::Connection::send_fragment).
@@ -87,7 +91,8 @@ macro_rules! commands {
                 self.transmit(&mut |connection| connection.send_prepared(prepared))
             }
 
-            /// Sends a Ping with at most 125 octets; its Pong comes as an event. Keep-alive Pings are sent without this.
+            /// Sends a Ping with at most 125 octets; its Pong comes as an event. Keep-alive Pings
+            /// are sent without this.
             ///
             /// # Errors
             /// Those of [`Connection::ping`](framewright::Connection::ping).
@@ -95,7 +100,8 @@ macro_rules! commands {
                 self.transmit(&mut |connection| connection.ping(data))
             }
 
-            /// Sends a Pong that nobody asked for, with at most 125 octets. Pings are answered without this.
+            /// Sends a Pong that nobody asked for, with at most 125 octets. Pings are answered
+            /// without this.
             ///
             /// # Errors
             /// Those of [`Connection::pong`](framewright::Connection::pong).
@@ -103,8 +109,9 @@ macro_rules! commands {
                 self.transmit(&mut |connection| connection.pong(data))
             }
 
-            /// Starts the closing handshake: sends a Close frame, as a message is sent. Messages still arrive until the server has answered with its
-            /// own. `None` for a Close frame without a code, which has no reason either.
+            /// Starts the closing handshake: sends a Close frame, as a message is sent. Messages
+            /// still arrive until the server has answered with its own. `None` for a Close frame
+            /// without a code, which has no reason either.
             ///
             /// # Errors
             /// Those of [`Connection::close`](framewright::Connection::close).

@@ -1,5 +1,5 @@
-//! An open connection on its socket, for both APIs of the client: each waits in its own way and then
-//! comes here. What a turn does is the driver's ([`Turn`]).
+//! An open connection on its socket, for both APIs of the client: each waits in its own way and
+//! then comes here. What a turn does is the driver's ([`Turn`]).
 
 use crate::entropy::Csprng;
 use crate::opening::exchange::Opened;
@@ -67,8 +67,8 @@ pub(crate) struct OpenClient {
 }
 
 impl ClientConnection {
-    /// The connection whose opening handshake is done. The frames that came with the server's answer
-    /// go to `rx`, or are kept for the first turn.
+    /// The connection whose opening handshake is done. The frames that came with the server's
+    /// answer go to `rx`, or are kept for the first turn.
     pub(crate) fn open(
         opened: Opened,
         config: Arc<Config>,
@@ -114,7 +114,8 @@ impl ClientConnection {
             return self.linger(lent.scratch(), now);
         }
         self.turn.note_time(&mut self.ready, now);
-        // One poll tells of a bounded number of sockets: what lies in this one counts before its deadline.
+        // One poll tells of a bounded number of sockets: what lies in this one counts before its
+        // deadline.
         self.ready.read |= self.ready.due;
         let ClientConnection { turn, socket, ready, .. } = self;
         match turn.run(socket, ready, lent, now, application) {
@@ -154,8 +155,8 @@ impl ClientConnection {
         self.leave_after(flushed, now);
     }
 
-    /// After the end of the connection: reads and drops what still comes, until the server has ended the
-    /// transport or has had its time. A bounded piece of that work for each call.
+    /// After the end of the connection: reads and drops what still comes, until the server has
+    /// ended the transport or has had its time. A bounded piece of that work for each call.
     pub(crate) fn finish(&mut self, scratch: &mut RecvBuffer, now: Instant) {
         if matches!(self.ending, TransportEnd::Before) {
             let flushed = self.turn.await_end(&mut self.socket, &mut self.ready, scratch, now);
@@ -165,7 +166,8 @@ impl ClientConnection {
         self.linger(scratch.spare(SHORT_TAIL), now);
     }
 
-    /// Looks whether a deadline has passed. Returns whether it has to be acted on, whatever still comes.
+    /// Looks whether a deadline has passed. Returns whether it has to be acted on, whatever still
+    /// comes.
     pub(crate) fn is_overdue(&mut self, now: Instant) -> bool {
         self.turn.note_time(&mut self.ready, now)
     }
@@ -226,8 +228,8 @@ impl ClientConnection {
         is_large
     }
 
-    /// Gives up a transmit buffer that large messages have made large, unless something is queued in it,
-    /// or what was just sent, `used` bytes, has made use of it.
+    /// Gives up a transmit buffer that large messages have made large, unless something is queued
+    /// in it, or what was just sent, `used` bytes, has made use of it.
     pub(crate) fn trim(&mut self, used: usize) {
         let connection = &mut self.turn.connection;
         if let Some(buffer) = connection.reclaim_transmit_buffer()

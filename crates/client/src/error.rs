@@ -17,11 +17,12 @@ pub enum ConnectError {
     Resolve(io::Error),
     /// The name has no address.
     NoAddress,
-    /// There was no connection within [`connect_timeout`](crate::Options::connect_timeout): the name was not resolved, or no address has
-    /// answered.
+    /// There was no connection within [`connect_timeout`](crate::Options::connect_timeout): the
+    /// name was not resolved, or no address has answered.
     ConnectTimeout,
     /// Other connections of this process to the same address were being opened for all of
-    /// [`turn_timeout`](crate::Options::turn_timeout). With [`one_at_a_time`](crate::Options::one_at_a_time) unset nobody waits.
+    /// [`turn_timeout`](crate::Options::turn_timeout). With
+    /// [`one_at_a_time`](crate::Options::one_at_a_time) unset nobody waits.
     TurnTimeout,
     /// No address could be connected to; what each of them came to.
     Connect(Vec<(SocketAddr, io::Error)>),

@@ -3,8 +3,8 @@
 //! - [`blocking`]: calls that wait, and two halves for two threads.
 //! - [`event_loop`]: turns in a mio event loop of the caller's.
 //!
-//! Both resolve the host, try its addresses (RFC 8305), go through a proxy if told to, check the server's answer whole, and lend what
-//! they receive instead of copying it.
+//! Both resolve the host, try its addresses (RFC 8305), go through a proxy if told to, check the
+//! server's answer whole, and lend what they receive instead of copying it.
 //!
 //! ```no_run
 //! use framewright_client::{CloseCode, blocking::Client};
@@ -17,8 +17,9 @@
 //! # Ok::<(), framewright_client::ClientError>(())
 //! ```
 //!
-//! What is asked for is a [`ClientRequest`], how a client goes about it is in [`Options`], and why there is no connection in
-//! [`ConnectError`]. Connecting again after a connection was lost is the application's; [`Backoff`] gives the delays.
+//! What is asked for is a [`ClientRequest`], how a client goes about it is in [`Options`], and why
+//! there is no connection in [`ConnectError`]. Connecting again after a connection was lost is the
+//! application's; [`Backoff`] gives the delays.
 //!
 //! `wss:` URIs are refused: there is no TLS yet.
 

@@ -1,6 +1,8 @@
-//! What the client allocates: little whatever a server sends, and nothing for a message once it has warmed up.
+//! What the client allocates: little whatever a server sends, and nothing for a message once it has
+//! warmed up.
 //!
-//! All allocations of the process are counted: the server's script has its buffers before counting begins.
+//! All allocations of the process are counted: the server's script has its buffers before counting
+//! begins.
 
 #[path = "common/mod.rs"]
 mod common;
@@ -18,11 +20,12 @@ use std::time::Instant;
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
-/// What a client with its buffers, a test's thread, and the copy that it makes of a small event may have together.
+/// What a client with its buffers, a test's thread, and the copy that it makes of a small event may
+/// have together.
 const BESIDES: usize = 512 << 10;
 
-/// The most octets that were allocated at one time while a client of this kind was in `run`, and a server behind its answer in
-/// `play`.
+/// The most octets that were allocated at one time while a client of this kind was in `run`, and a
+/// server behind its answer in `play`.
 fn most_allocated(
     kind: Kind,
     connection: Config,
@@ -44,7 +47,8 @@ fn most_allocated(
     dhat::HeapStats::get().max_bytes
 }
 
-/// The most bytes held while a server only sends, and leaves when the client does; and why the connection has ended.
+/// The most bytes held while a server only sends, and leaves when the client does; and why the
+/// connection has ended.
 fn most_for(kind: Kind, connection: Config, stream: Vec<u8>) -> (usize, Option<Error>) {
     let mut cause = None;
     let play = move |peer: &mut Peer| {
@@ -140,8 +144,8 @@ fn a_bomb_costs_no_more_than_the_limit(kind: Kind) {
     drop(client);
     server.end();
     let most = dhat::HeapStats::get().max_bytes;
-    // The message doubles in size as it is inflated, so that one and a half of it is there when it is moved; the stream is the
-    // server's.
+    // The message doubles in size as it is inflated, so that one and a half of it is there when it
+    // is moved; the stream is the server's.
     let allowed = limit + limit / 2 + Decompressor::MAX_SIZE + BESIDES;
     assert!(most <= allowed, "{most} octets of {allowed}");
 }
@@ -253,12 +257,14 @@ fn little_waits_for_a_server_that_does_not_read() {
 /// Rounds before counting, and rounds that are counted.
 const ROUNDS: (usize, usize) = (100, 100);
 
-/// What is allocated in so many rounds of messages that come in pieces whose sizes are the kernel's choice.
+/// What is allocated in so many rounds of messages that come in pieces whose sizes are the kernel's
+/// choice.
 const NOW_AND_THEN: u64 = 10;
 /// What is allocated in as many rounds if a buffer in each of them doubles up to 1 MiB.
 const GROWING: u64 = 12 * ROUNDS.1 as u64;
 
-/// Counts the allocations of rounds in each of which a message of `len` octets goes out and another one comes back.
+/// Counts the allocations of rounds in each of which a message of `len` octets goes out and another
+/// one comes back.
 fn allocations(len: usize, round: impl FnOnce(std::net::SocketAddr) -> Box<dyn FnMut(&[u8])>) -> u64 {
     let message = vec![b'x'; len];
     let answer = server(&format!("binary \"x\" * {len}"));
@@ -291,7 +297,8 @@ fn receive_buffer() -> usize {
 
 fn a_message_allocates_nothing() {
     let _profiler = dhat::Profiler::builder().testing().build();
-    // A large message grows a receive buffer, which the blocking client keeps for the next one and the clients of a loop do not.
+    // A large message grows a receive buffer, which the blocking client keeps for the next one and
+    // the clients of a loop do not.
     let cases = [
         (0, 0, 0),
         (20, 0, 0),

@@ -1,5 +1,5 @@
-//! A client that is dropped, in whatever state, gives all its descriptors back. A program of its own: they are counted for the whole
-//! process.
+//! A client that is dropped, in whatever state, gives all its descriptors back. A program of its
+//! own: they are counted for the whole process.
 
 #![cfg(target_os = "linux")]
 

@@ -1,5 +1,5 @@
-//! Whether the environment names a proxy is nobody's business who does not ask. A program of its own: the environment belongs to
-//! the whole process.
+//! Whether the environment names a proxy is nobody's business who does not ask. A program of its
+//! own: the environment belongs to the whole process.
 
 use framewright_client::blocking::Client;
 use framewright_client::{ClientRequest, ConnectError, Options, Proxy};

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 /// The buffers, and the compressors and decompressors, of one event loop.
 ///
-/// One connection at a time has the receive buffer, the transmit buffer and the codec, for one turn.
-/// Buffers that large messages need are pooled, and freed when nothing has used them for
+/// One connection at a time has the receive buffer, the transmit buffer and the codec, for one
+/// turn. Buffers that large messages need are pooled, and freed when nothing has used them for
 /// [`KEEP_FOR`].
 pub struct Lent {
     /// Read into and decoded from by one connection at a time; empty in between.
@@ -35,7 +35,8 @@ pub struct Lent {
     memory: Arc<DeflateMemory>,
     /// Bytes that the turn under way has read.
     pub(crate) read: usize,
-    /// Where the message in progress stood before it has read, and how many had been received; `None` where nothing was parked.
+    /// Where the message in progress stood before it has read, and how many had been received;
+    /// `None` where nothing was parked.
     pub(crate) stood: Option<(u64, u64)>,
     /// Bytes that it may still write.
     pub(crate) share: usize,
@@ -50,8 +51,8 @@ const KEEP_TAILS: usize = 64 << 10;
 /// The room in bytes of a new transmit buffer.
 const NEW_TX: usize = 16 << 10;
 
-/// A transmit buffer that has grown beyond this many bytes is lent only to a connection that may need
-/// it, and not kept for ever.
+/// A transmit buffer that has grown beyond this many bytes is lent only to a connection that may
+/// need it, and not kept for ever.
 pub const KEPT_TRANSMIT_BUFFER: usize = 256 << 10;
 
 impl Lent {
@@ -65,8 +66,8 @@ impl Lent {
         Lent::with_pools(read_size, Pool::for_messages(max_message), Pool::for_messages(max_message), memory)
     }
 
-    /// Buffers for an event loop that never calls [`trim`](Lent::trim): none that a large message has
-    /// needed is kept.
+    /// Buffers for an event loop that never calls [`trim`](Lent::trim): none that a large message
+    /// has needed is kept.
     #[must_use]
     pub fn untrimmed(read_size: usize, memory: Arc<DeflateMemory>) -> Self {
         Lent::with_pools(read_size, Pool::with_keep(0), Pool::with_keep(0), memory)
@@ -105,11 +106,11 @@ impl Lent {
         self.rx.spare(SHORT_TAIL)
     }
 
-    /// Lends what a connection needs to send and to inflate. `parked` is its receive buffer, if it has
-    /// one.
+    /// Lends what a connection needs to send and to inflate. `parked` is its receive buffer, if it
+    /// has one.
     ///
-    /// For [`Turn::run`](crate::Turn::run), which does it itself, and for a driver whose application
-    /// sends between two turns.
+    /// For [`Turn::run`](crate::Turn::run), which does it itself, and for a driver whose
+    /// application sends between two turns.
     #[inline]
     pub fn lend(&mut self, connection: &mut Connection, parked: Option<&RecvBuffer>, now: Instant) {
         if std::mem::replace(&mut self.out, true) {
@@ -129,15 +130,15 @@ impl Lent {
         }
     }
 
-    /// Whether the turns to come may inflate as much as a turn ever may; so from the start. For an event
-    /// loop in which connections that need much let others go first: of those others many may turn out
-    /// to need much at once.
+    /// Whether the turns to come may inflate as much as a turn ever may; so from the start. For an
+    /// event loop in which connections that need much let others go first: of those others many may
+    /// turn out to need much at once.
     pub fn allow_long_turns(&mut self, allow: bool) {
         self.long_turns = allow;
     }
 
-    /// Takes back what [`lend`](Lent::lend) has lent, but for a transmit buffer in which something is
-    /// queued.
+    /// Takes back what [`lend`](Lent::lend) has lent, but for a transmit buffer in which something
+    /// is queued.
     #[inline]
     pub fn reclaim(&mut self, connection: &mut Connection, now: Instant) {
         self.out = false;
@@ -167,8 +168,8 @@ impl Lent {
         self.rx = RecvBuffer::with_capacity(self.rx_room);
     }
 
-    /// A transmit buffer: a large one, if there is one and the answer to a message of `message` bytes
-    /// may need it.
+    /// A transmit buffer: a large one, if there is one and the answer to a message of `message`
+    /// bytes may need it.
     #[inline]
     fn take_transmit_buffer(&mut self, message: usize) -> Box<TransmitBuffer> {
         let large = if message > KEPT_TRANSMIT_BUFFER {
@@ -199,7 +200,8 @@ impl Lent {
         waits.flatten().min()
     }
 
-    /// Makes buffers that have grown anew, used or not: to grow again now and then costs next to nothing.
+    /// Makes buffers that have grown anew, used or not: to grow again now and then costs next to
+    /// nothing.
     fn trim_grown(&mut self, now: Instant) -> Option<Duration> {
         let tx_grown = self.tx.as_ref().is_some_and(|tx| tx.capacity() > NEW_TX);
         let rx_grown = self.rx.capacity() > self.rx_room;

@@ -1,6 +1,6 @@
-//! After an HTTP refusal, or a Close frame for a fault: what the peer still sends is read and dropped,
-//! and then the transport is closed. Closing at once would make the kernel answer the peer's bytes with
-//! a reset, which can reach it before it has read why (RFC 6455, section 7.1.1).
+//! After an HTTP refusal, or a Close frame for a fault: what the peer still sends is read and
+//! dropped, and then the transport is closed. Closing at once would make the kernel answer the
+//! peer's bytes with a reset, which can reach it before it has read why (RFC 6455, section 7.1.1).
 //!
 //! ```text
 //!   our last bytes are sent
@@ -39,8 +39,8 @@ pub struct Lingering {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "a driver makes it")]
 pub struct Rest {
-    /// Bytes that the peer has announced and not sent: of a frame, or of the body of a request. 0 if
-    /// there are none, or nobody knows how many.
+    /// Bytes that the peer has announced and not sent: of a frame, or of the body of a request. 0
+    /// if there are none, or nobody knows how many.
     pub announced: u64,
     /// The most bytes to drop.
     pub most: u64,
@@ -94,7 +94,8 @@ impl Lingering {
 
     /// Drops what has arrived, at most 256 KiB of it, read into `scratch`.
     ///
-    /// `may_stay` is asked once, when it has lasted a second or dropped 256 KiB: whether it may go on.
+    /// `may_stay` is asked once, when it has lasted a second or dropped 256 KiB: whether it may go
+    /// on.
     #[must_use]
     pub fn turn(
         &mut self,
@@ -136,7 +137,8 @@ impl Lingering {
         until.min(self.silent_at())
     }
 
-    /// Reads some of what has arrived. Returns whether the peer has ended its direction, or is gone.
+    /// Reads some of what has arrived. Returns whether the peer has ended its direction, or is
+    /// gone.
     fn read(
         &mut self,
         transport: &mut impl Transport,
@@ -197,8 +199,8 @@ const BRIEF_BYTES: u64 = 256 << 10;
 /// The most bytes that a turn drops: others want theirs.
 const TURN_BYTES: usize = 256 << 10;
 
-/// How long nothing comes of a peer that has sent all it had announced, before our direction is ended:
-/// fragments of its message may follow, and its answer to our Close frame.
+/// How long nothing comes of a peer that has sent all it had announced, before our direction is
+/// ended: fragments of its message may follow, and its answer to our Close frame.
 const MOMENT: Duration = Duration::from_millis(100);
 
 /// How long nothing comes of a peer in the middle of a frame, or behind the end of our direction.

@@ -1,5 +1,5 @@
-//! Which buffer holds what has arrived of a message in parts. The event loop's own buffer serves all
-//! its connections, so what is left in it at the end of a turn is parked in another one.
+//! Which buffer holds what has arrived of a message in parts. The event loop's own buffer serves
+//! all its connections, so what is left in it at the end of a turn is parked in another one.
 
 use crate::pool::{Pool, TRUST};
 use framewright::RecvBuffer;
@@ -9,15 +9,15 @@ use std::time::Instant;
 /// back; a longer one gets a buffer that is read into directly.
 pub const SHORT_TAIL: usize = 4 << 10;
 
-/// The most bytes that one read of a large frame takes, so that each piece is unmasked while it is in
-/// cache, and so that a large message does not keep the loop from its other connections.
+/// The most bytes that one read of a large frame takes, so that each piece is unmasked while it is
+/// in cache, and so that a large message does not keep the loop from its other connections.
 const LARGE_READ: usize = 256 << 10;
 
 /// From this read size on, large frames are read in larger pieces than it says.
 const STEADY_SIZE_FOR_LARGE_READS: usize = 4 << 10;
 
-/// The room in bytes that the next read needs at least, and the most that it asks for. `direct`: into
-/// the connection's own buffer. `steady`: the usual read size.
+/// The room in bytes that the next read needs at least, and the most that it asks for. `direct`:
+/// into the connection's own buffer. `steady`: the usual read size.
 pub(crate) fn reach(rx: &RecvBuffer, direct: bool, steady: usize) -> (usize, usize) {
     if !direct {
         return (1, steady);
@@ -34,8 +34,8 @@ pub(crate) fn reach(rx: &RecvBuffer, direct: bool, steady: usize) -> (usize, usi
     (wanted.min(rx.len()).max(1), LARGE_READ.max(steady))
 }
 
-/// Where the next read has no room, moves what has arrived to a larger buffer from the pool, if there
-/// is one: that costs a copy, and no page faults.
+/// Where the next read has no room, moves what has arrived to a larger buffer from the pool, if
+/// there is one: that costs a copy, and no page faults.
 pub(crate) fn grow(rx: &mut RecvBuffer, least: usize, pool: &mut Pool<RecvBuffer>, now: Instant) {
     let come = rx.len();
     if come + least <= rx.capacity() {
@@ -49,8 +49,8 @@ pub(crate) fn grow(rx: &mut RecvBuffer, least: usize, pool: &mut Pool<RecvBuffer
     }
 }
 
-/// Moves what is left in a buffer that goes on to other connections: a short tail to a buffer of about
-/// its size, a long one to a buffer that grows with what arrives. `None` if nothing is left.
+/// Moves what is left in a buffer that goes on to other connections: a short tail to a buffer of
+/// about its size, a long one to a buffer that grows with what arrives. `None` if nothing is left.
 pub(crate) fn park(
     rx: &mut RecvBuffer,
     pool: &mut Pool<RecvBuffer>,
@@ -70,8 +70,8 @@ pub(crate) fn park(
     Some(own)
 }
 
-/// Whether a connection keeps its own buffer: what lies in it and the rest of the frame fill a quarter
-/// of it.
+/// Whether a connection keeps its own buffer: what lies in it and the rest of the frame fill a
+/// quarter of it.
 pub(crate) fn pays_for(own: &RecvBuffer) -> bool {
     let remaining = usize::try_from(own.frame_remaining()).unwrap_or(usize::MAX);
     let len = own.len();

@@ -1,4 +1,5 @@
-//! Buffers, used again: making and growing one costs allocations, page faults and copies, keeping all of them costs memory.
+//! Buffers, used again: making and growing one costs allocations, page faults and copies, keeping
+//! all of them costs memory.
 
 use framewright::{RecvBuffer, TransmitBuffer};
 use std::ops::RangeInclusive;
@@ -6,14 +7,16 @@ use std::time::{Duration, Instant};
 
 /// The most buffers of a kind that wait here: looking for one that fits takes a look at each.
 const MOST: usize = 64;
-/// The least that is kept for large messages, in octets. With 4 MiB, ten connections that echo 1 MiB each cost 1.49 times a raw
-/// loop, since most buffers are freed and faulted in again; with 16 MiB 1.15 times.
+/// The least that is kept for large messages, in octets. With 4 MiB, ten connections that echo 1
+/// MiB each cost 1.49 times a raw loop, since most buffers are freed and faulted in again; with 16
+/// MiB 1.15 times.
 const KEEP: usize = 16 << 20;
-/// How many messages of the largest size what is kept has room for, and the most that is kept all the same.
+/// How many messages of the largest size what is kept has room for, and the most that is kept all
+/// the same.
 const KEEP_MESSAGES: u64 = 4;
 const KEEP_AT_MOST: u64 = 256 << 20;
-/// How many times as much as has come a peer gets of what others have filled; up to four times that where nothing smaller
-/// waits.
+/// How many times as much as has come a peer gets of what others have filled; up to four times that
+/// where nothing smaller waits.
 pub(crate) const TRUST: usize = 16;
 /// The room of the smallest buffer for a tail.
 const LEAST_TAIL: usize = 64;
@@ -68,7 +71,8 @@ impl<B: Buffer> Pool<B> {
         Some(buffer)
     }
 
-    /// Takes an empty buffer back. Frees the oldest where there are too many, or this one where it alone is too large.
+    /// Takes an empty buffer back. Frees the oldest where there are too many, or this one where it
+    /// alone is too large.
     pub(crate) fn put(&mut self, now: Instant, buffer: Box<B>) {
         if buffer.room() > self.keep {
             return;
@@ -81,7 +85,8 @@ impl<B: Buffer> Pool<B> {
         self.free.push((now, buffer));
     }
 
-    /// Frees what nobody has wanted for a while. Returns how long until there is something to do here.
+    /// Frees what nobody has wanted for a while. Returns how long until there is something to do
+    /// here.
     pub(crate) fn trim(&mut self, now: Instant) -> Option<Duration> {
         let idle = |since: Instant| now.saturating_duration_since(since);
         let (oldest, _) = self.free.first()?;
@@ -98,7 +103,8 @@ impl<B: Buffer> Pool<B> {
 }
 
 impl Pool<RecvBuffer> {
-    /// An empty buffer, if possible with room for `wanted` octets already; else with room for twice what has come.
+    /// An empty buffer, if possible with room for `wanted` octets already; else with room for twice
+    /// what has come.
     pub(crate) fn take_for(&mut self, wanted: usize, come: usize) -> Box<RecvBuffer> {
         let least = wanted.min(come.saturating_mul(2));
         self.take_filled(wanted, come)
@@ -106,15 +112,18 @@ impl Pool<RecvBuffer> {
             .unwrap_or_else(|| Box::new(RecvBuffer::with_capacity(least)))
     }
 
-    /// One that was used before, with room for `wanted` octets or for so much as a peer gets of which `come` octets have come.
+    /// One that was used before, with room for `wanted` octets or for so much as a peer gets of
+    /// which `come` octets have come.
     ///
-    /// `wanted` is the peer's word. So it gets no more of what others have filled than what has come pays for.
+    /// `wanted` is the peer's word. So it gets no more of what others have filled than what has
+    /// come pays for.
     pub(crate) fn take_filled(&mut self, wanted: usize, come: usize) -> Option<Box<RecvBuffer>> {
         let wish = wanted.min(come.saturating_mul(TRUST));
         self.take(wish..=wish.saturating_mul(4))
     }
 
-    /// For a tail of so many octets, with room for at most twice that, or 64: few sizes, so that one fits the next.
+    /// For a tail of so many octets, with room for at most twice that, or 64: few sizes, so that
+    /// one fits the next.
     pub(crate) fn take_tail(&mut self, len: usize) -> Box<RecvBuffer> {
         let room = len.next_power_of_two().max(LEAST_TAIL);
         self.take(room..=room).unwrap_or_else(|| Box::new(RecvBuffer::with_capacity(room)))

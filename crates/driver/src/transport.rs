@@ -8,8 +8,8 @@ pub trait Transport {
     /// Reads once into `target`, which is not empty.
     fn read(&mut self, target: &mut [u8]) -> Io;
 
-    /// Writes once from `slices`, at least a byte unless it is blocked or lost. A plain write serves
-    /// one slice best: it costs less than a vectored one.
+    /// Writes once from `slices`, at least a byte unless it is blocked or lost. A plain write
+    /// serves one slice best: it costs less than a vectored one.
     fn write(&mut self, slices: &[IoSlice<'_>]) -> Io;
 
     /// Ends our direction, or both. A failure means that the transport is gone, which the next read
@@ -72,15 +72,15 @@ pub fn moved(call: impl FnMut() -> io::Result<usize>) -> Io {
     }
 }
 
-/// What there may be to do with a transport: noted edge by edge as a poll tells it, cleared as it is
-/// done.
+/// What there may be to do with a transport: noted edge by edge as a poll tells it, cleared as it
+/// is done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "a driver makes and sets it")]
 pub struct Ready {
     /// There may be something to read, or the end of the stream.
     pub read: bool,
-    /// A short read does not mean that there is nothing more: the end of the stream may lie behind it, or
-    /// TCP's urgent mark (RFC 9293, section 3.8.5), at which a read stops.
+    /// A short read does not mean that there is nothing more: the end of the stream may lie behind
+    /// it, or TCP's urgent mark (RFC 9293, section 3.8.5), at which a read stops.
     pub more_behind: bool,
     /// There may be room to write where there was none.
     pub write: bool,

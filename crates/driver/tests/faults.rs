@@ -1,5 +1,6 @@
-//! Faults below the turn: a transport that is interrupted, moves less than it was asked to, refuses for now, or fails, wherever it
-//! likes. Short of failing, nobody sees any of it. Where it fails, the end is told once, and nothing hangs.
+//! Faults below the turn: a transport that is interrupted, moves less than it was asked to, refuses
+//! for now, or fails, wherever it likes. Short of failing, nobody sees any of it. Where it fails,
+//! the end is told once, and nothing hangs.
 
 use framewright::deflate::DeflateMemory;
 use framewright::frame::{OpCode, encode_frame};
@@ -385,8 +386,9 @@ fn note(seen: &mut Vec<String>, event: &Event<'_>) {
     });
 }
 
-/// Checks that this was sent for `plan`, as it was without faults but for Pongs: one that waits gives way to the next (RFC 6455,
-/// section 5.5.3), or to our Close frame, and whether it waits the transport decides.
+/// Checks that this was sent for `plan`, as it was without faults but for Pongs: one that waits
+/// gives way to the next (RFC 6455, section 5.5.3), or to our Close frame, and whether it waits the
+/// transport decides.
 fn check_sent(plan: &Plan, found: &[u8], expected: &[u8]) {
     let [(found, pongs), (expected, _)] = [found, expected].map(|bytes| {
         let frames = frames(bytes);

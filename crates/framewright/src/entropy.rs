@@ -1,8 +1,10 @@
-//! Where masking keys and nonces come from (RFC 6455, sections 5.3 and 10.3): never from this crate.
+//! Where masking keys and nonces come from (RFC 6455, sections 5.3 and 10.3): never from this
+//! crate.
 
 /// A source of unpredictable octets, given by the driver.
 ///
-/// A driver hands in a cryptographically strong generator; a test hands in a seeded one and can replay every byte.
+/// A driver hands in a cryptographically strong generator; a test hands in a seeded one and can
+/// replay every byte.
 ///
 //= https://www.rfc-editor.org/rfc/rfc6455#section-5.3
 //# The masking key needs to be unpredictable; thus, the masking key MUST

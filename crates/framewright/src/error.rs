@@ -1,5 +1,5 @@
-//! Everything that can go wrong, sorted by whose fault it is, and the one table from fault to close code (RFC 6455,
-//! section 7.4.1).
+//! Everything that can go wrong, sorted by whose fault it is, and the one table from fault to close
+//! code (RFC 6455, section 7.4.1).
 
 use crate::frame::{CloseCode, OpCode};
 use std::error;
@@ -15,12 +15,14 @@ pub enum Error {
     Limit(LimitExceeded),
     /// A deadline passed.
     Timeout(Timeout),
-    /// The transport ended without a Close frame from the peer (section 7.2.1): end of stream, reset, or an error.
+    /// The transport ended without a Close frame from the peer (section 7.2.1): end of stream,
+    /// reset, or an error.
     TransportLost,
-    /// This endpoint's application ended the connection with [`Connection::fail`](crate::Connection::fail), with this
-    /// code.
+    /// This endpoint's application ended the connection with
+    /// [`Connection::fail`](crate::Connection::fail), with this code.
     Failed(CloseCode),
-    /// This endpoint's application dropped the connection with [`Connection::abort`](crate::Connection::abort).
+    /// This endpoint's application dropped the connection with
+    /// [`Connection::abort`](crate::Connection::abort).
     Aborted,
 }
 
@@ -79,14 +81,16 @@ pub enum PeerMisbehaved {
     InterleavedMessage,
     /// A text message that is not UTF-8 (sections 5.6 and 8.1).
     InvalidUtf8,
-    /// RSV1, the "Per-Message Compressed" bit, on a frame that is not the first one of a message (RFC 7692, section 6.1).
+    /// RSV1, the "Per-Message Compressed" bit, on a frame that is not the first one of a message
+    /// (RFC 7692, section 6.1).
     MisplacedRsv1(OpCode),
-    /// A compressed message that is not what DEFLATE makes of any message (RFC 7692, section 7.2.2).
+    /// A compressed message that is not what DEFLATE makes of any message (RFC 7692, section
+    /// 7.2.2).
     InvalidDeflate,
-    /// A compressed message that refers to an earlier one, though its sender has agreed to refer to none
-    /// (`no_context_takeover`; RFC 7692, sections 7.1.1.1 and 7.1.1.2), where what it refers to is not kept: the peer has kept its
-    /// word before, there was no memory, or it was silent for long and others needed the memory
-    /// ([`DeflateMemory`](crate::deflate::DeflateMemory)).
+    /// A compressed message that refers to an earlier one, though its sender has agreed to refer to
+    /// none (`no_context_takeover`; RFC 7692, sections 7.1.1.1 and 7.1.1.2), where what it refers
+    /// to is not kept: the peer has kept its word before, there was no memory, or it was silent for
+    /// long and others needed the memory ([`DeflateMemory`](crate::deflate::DeflateMemory)).
     ForgottenContext,
     /// A Close frame whose body has one octet (section 5.5.1).
     CloseBodyOneOctet,
@@ -97,8 +101,8 @@ pub enum PeerMisbehaved {
 }
 
 impl PeerMisbehaved {
-    /// The code of the Close frame that answers this (section 7.4.1): 1007 for bad text and for compressed data that cannot be
-    /// inflated, 1002 for the rest.
+    /// The code of the Close frame that answers this (section 7.4.1): 1007 for bad text and for
+    /// compressed data that cannot be inflated, 1002 for the rest.
     #[must_use]
     pub const fn close_code(self) -> CloseCode {
         match self {
@@ -200,8 +204,9 @@ pub enum LimitExceeded {
         /// Octets allowed.
         limit: u64,
     },
-    /// The fragments of a message add up to more than [`Config::max_message`](crate::Config::max_message) octets, or a compressed
-    /// message inflates to more.
+    /// The fragments of a message add up to more than
+    /// [`Config::max_message`](crate::Config::max_message) octets, or a compressed message inflates
+    /// to more.
     MessageTooLarge {
         /// Octets received and announced, or inflated until it was too much.
         announced: u64,
@@ -220,16 +225,19 @@ pub enum LimitExceeded {
         /// Octets allowed for each.
         limit: u32,
     },
-    /// There is no memory left for inflating a message while it arrives: too many others are arriving, or so little of it came that
-    /// another one got what it had: see [`DeflateMemory`](crate::deflate::DeflateMemory).
+    /// There is no memory left for inflating a message while it arrives: too many others are
+    /// arriving, or so little of it came that another one got what it had: see
+    /// [`DeflateMemory`](crate::deflate::DeflateMemory).
     DeflateMemory,
-    /// All connections together hold as much as they may, and of those that hold the most this one did the least with it: see
+    /// All connections together hold as much as they may, and of those that hold the most this one
+    /// did the least with it: see
     /// [`Connection::fail_for_memory`](crate::Connection::fail_for_memory).
     Memory,
 }
 
 impl LimitExceeded {
-    /// The code of the Close frame: 1009 for what is too big, 1008 for what is too small too often, 1013 where it may work later.
+    /// The code of the Close frame: 1009 for what is too big, 1008 for what is too small too often,
+    /// 1013 where it may work later.
     #[must_use]
     pub const fn close_code(self) -> CloseCode {
         match self {
@@ -277,20 +285,25 @@ impl error::Error for LimitExceeded {}
 pub enum Timeout {
     /// No frame came for [`Config::idle_timeout`](crate::Config::idle_timeout).
     Idle,
-    /// A keep-alive Ping was not answered: nothing came for [`Config::keep_alive_timeout`](crate::Config::keep_alive_timeout), or
-    /// only other things for 20 times as long.
+    /// A keep-alive Ping was not answered: nothing came for
+    /// [`Config::keep_alive_timeout`](crate::Config::keep_alive_timeout), or only other things for
+    /// 20 times as long.
     KeepAlive,
-    /// The closing handshake was not completed within [`Config::close_timeout`](crate::Config::close_timeout).
+    /// The closing handshake was not completed within
+    /// [`Config::close_timeout`](crate::Config::close_timeout).
     Close,
-    /// The peer took nothing of what waits to be sent for [`Config::write_timeout`](crate::Config::write_timeout).
+    /// The peer took nothing of what waits to be sent for
+    /// [`Config::write_timeout`](crate::Config::write_timeout).
     Write,
-    /// A message that was begun did not grow by [`Config::message_progress`](crate::Config::message_progress) octets within
+    /// A message that was begun did not grow by
+    /// [`Config::message_progress`](crate::Config::message_progress) octets within
     /// [`Config::message_timeout`](crate::Config::message_timeout), nor end.
     Message,
 }
 
 impl Timeout {
-    /// The code of the Close frame, or `None` where none can help: the peer does not read, or had its Close already.
+    /// The code of the Close frame, or `None` where none can help: the peer does not read, or had
+    /// its Close already.
     #[must_use]
     pub const fn close_code(self) -> Option<CloseCode> {
         match self {
@@ -326,9 +339,11 @@ impl error::Error for Timeout {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError {
-    /// A Close frame was sent or the connection has ended (section 5.5.1: nothing may follow a Close).
+    /// A Close frame was sent or the connection has ended (section 5.5.1: nothing may follow a
+    /// Close).
     Closed,
-    /// As much as [`Config::high_water`](crate::Config::high_water) waits to be sent. Wait for `Event::Writable`.
+    /// As much as [`Config::high_water`](crate::Config::high_water) waits to be sent. Wait for
+    /// `Event::Writable`.
     Full,
     /// A message is being sent in fragments; its last fragment comes first (section 5.4).
     FragmentInProgress,

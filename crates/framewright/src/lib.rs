@@ -1,11 +1,12 @@
-//! The WebSocket protocol (RFC 6455) without I/O: frames, the opening handshake, and connections as values.
+//! The WebSocket protocol (RFC 6455) without I/O: frames, the opening handshake, and connections as
+//! values.
 //!
 //! - [`frame`]: the wire format, usable alone.
 //! - [`handshake`]: the opening handshake, an incremental parser for the HTTP head with no framework under it.
 //! - [`connection`]: everything after it, as a state machine that a driver feeds with octets and with the time.
 //!
-//! Nothing here reads a clock, draws randomness, opens a socket or logs: time is an argument, and masking keys come from an
-//! [`Entropy`] that the driver gives.
+//! Nothing here reads a clock, draws randomness, opens a socket or logs: time is an argument, and
+//! masking keys come from an [`Entropy`] that the driver gives.
 
 #![forbid(unsafe_code)]
 

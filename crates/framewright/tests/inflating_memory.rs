@@ -1,4 +1,5 @@
-//! What compressed messages make a receiver allocate, counted by the allocator: a test in a binary of its own.
+//! What compressed messages make a receiver allocate, counted by the allocator: a test in a binary
+//! of its own.
 
 #![cfg(feature = "deflate")]
 
@@ -52,7 +53,8 @@ fn a_bomb_of_128_mib_costs_no_more_than_the_limit() {
         let expected = LimitExceeded::MessageTooLarge { announced, limit: limit as u64 };
         assert_eq!(cause, Some(framewright::Error::Limit(expected)));
     });
-    // The message doubles in size as it is inflated, so that one and a half of it is there when it is moved.
+    // The message doubles in size as it is inflated, so that one and a half of it is there when it
+    // is moved.
     let besides = Decompressor::MAX_SIZE + (64 << 10);
     assert!(most <= limit + limit / 2 + besides, "{most} octets in whole messages");
 

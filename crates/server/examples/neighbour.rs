@@ -1,11 +1,13 @@
-//! How long a neighbour waits for an echo while others flood its server, beside an idle server in the same moments.
+//! How long a neighbour waits for an echo while others flood its server, beside an idle server in
+//! the same moments.
 //!
 //! ```text
 //! cargo run --release -p framewright-server --example neighbour -- [SECONDS] [WORKERS] [SCENARIO...]
 //! ```
 //!
-//! Each scenario has a server of its own in a process of its own, with one worker unless told otherwise. Two clients send 32
-//! octets and wait for them, again and again with a millisecond in between: one to the flooded server, one to the idle one.
+//! Each scenario has a server of its own in a process of its own, with one worker unless told
+//! otherwise. Two clients send 32 octets and wait for them, again and again with a millisecond in
+//! between: one to the flooded server, one to the idle one.
 //!
 //! | scenario | flood |
 //! |---|---|
@@ -83,7 +85,8 @@ impl Drop for Running {
     }
 }
 
-/// Sends everything back; and for `handles`, posts to all connections of `/flood` once there are a thousand.
+/// Sends everything back; and for `handles`, posts to all connections of `/flood` once there are a
+/// thousand.
 struct Echo {
     threads: usize,
     handles: Arc<Mutex<Vec<Handle>>>,
@@ -236,7 +239,8 @@ fn flood(scenario: &str, addr: SocketAddr, over: &AtomicBool, read: &AtomicU64) 
     Ok(())
 }
 
-/// Sends and reads until it is over; or, of peers that do not read, until nothing more is taken from them.
+/// Sends and reads until it is over; or, of peers that do not read, until nothing more is taken
+/// from them.
 fn wave(
     streams: Vec<std::net::TcpStream>,
     octets: &[u8],

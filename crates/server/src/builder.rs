@@ -69,8 +69,9 @@ impl ServerBuilder {
         self
     }
 
-    /// How many event loops to run, each on a thread of its own; at least and by default 1. Connections are
-    /// spread evenly over them: a new one goes to a loop with the fewest, or with up to a sixteenth more.
+    /// How many event loops to run, each on a thread of its own; at least and by default 1.
+    /// Connections are spread evenly over them: a new one goes to a loop with the fewest, or with
+    /// up to a sixteenth more.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> ServerBuilder {
         self.workers = workers.max(1);
@@ -80,9 +81,10 @@ impl ServerBuilder {
     /// Serves `path` with `handler`.
     ///
     /// A segment `{name}` stands for any one segment, and `{*name}` at the end for one or more:
-    /// [`Incoming::param`](crate::Incoming::param) has what it stood for. `{{` and `}}` are braces. Of several patterns the most
-    /// literal one wins. Paths are compared as they stand in the request, without decoding; the query is not part of them. A
-    /// second handler for the same path replaces the first.
+    /// [`Incoming::param`](crate::Incoming::param) has what it stood for. `{{` and `}}` are braces.
+    /// Of several patterns the most literal one wins. Paths are compared as they stand in the
+    /// request, without decoding; the query is not part of them. A second handler for the same path
+    /// replaces the first.
     #[must_use]
     pub fn route(self, path: &str, handler: impl Handler) -> ServerBuilder {
         self.plan(Some(path), Settings::Shared, handler)
@@ -119,9 +121,10 @@ impl ServerBuilder {
 
     /// Listens on every address that `addr` resolves to. May be called several times.
     ///
-    /// An IPv6 address stands for itself alone: to listen everywhere name `0.0.0.0` and `[::]`. Where a name resolves to several
-    /// addresses, such as `localhost`, those of IPv6 are left out on a machine that has none. [`build`](ServerBuilder::build)
-    /// tells of a name that cannot be resolved and of an address that cannot be bound.
+    /// An IPv6 address stands for itself alone: to listen everywhere name `0.0.0.0` and `[::]`.
+    /// Where a name resolves to several addresses, such as `localhost`, those of IPv6 are left out
+    /// on a machine that has none. [`build`](ServerBuilder::build) tells of a name that cannot be
+    /// resolved and of an address that cannot be bound.
     #[must_use]
     pub fn listen(mut self, addr: impl ToSocketAddrs) -> Self {
         self.bindings.push(Binding::Addrs(addr.to_socket_addrs().map(Iterator::collect)));
@@ -130,8 +133,8 @@ impl ServerBuilder {
 
     /// Listens on a Unix socket at `path`, and removes its file at the end.
     ///
-    /// A file left by a server that was killed is replaced. [`build`](ServerBuilder::build) fails if somebody listens there, or
-    /// if the path is too long or not permitted.
+    /// A file left by a server that was killed is replaced. [`build`](ServerBuilder::build) fails
+    /// if somebody listens there, or if the path is too long or not permitted.
     #[cfg(unix)]
     #[must_use]
     pub fn listen_unix(mut self, path: impl AsRef<Path>) -> Self {
@@ -139,18 +142,19 @@ impl ServerBuilder {
         self
     }
 
-    /// Listens on a TCP socket that is bound already, as handed over by a supervisor. The first worker accepts for all.
+    /// Listens on a TCP socket that is bound already, as handed over by a supervisor. The first
+    /// worker accepts for all.
     ///
-    /// Connections that the server has not accepted when it stops are left to whoever has the socket too; without anybody the
-    /// system resets them.
+    /// Connections that the server has not accepted when it stops are left to whoever has the
+    /// socket too; without anybody the system resets them.
     #[must_use]
     pub fn listener(mut self, listener: std::net::TcpListener) -> Self {
         self.bindings.push(Binding::Tcp(listener));
         self
     }
 
-    /// Listens on a Unix socket that is bound already, as handed over by a supervisor. Its file is left alone. The first worker
-    /// accepts for all.
+    /// Listens on a Unix socket that is bound already, as handed over by a supervisor. Its file is
+    /// left alone. The first worker accepts for all.
     #[cfg(unix)]
     #[must_use]
     pub fn unix_listener(mut self, listener: std::os::unix::net::UnixListener) -> Self {
@@ -226,7 +230,8 @@ fn bind_all(bindings: Vec<Binding>) -> io::Result<Vec<Listener>> {
 
 /// Listens on all addresses of one name.
 fn bind_addrs(addrs: &[SocketAddr], listeners: &mut Vec<Listener>) -> io::Result<()> {
-    // With any port the bind fails only where there is no such address family, or no loopback of it.
+    // With any port the bind fails only where there is no such address family, or no loopback of
+    // it.
     let has_v6 = || std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
     let several = addrs.iter().any(SocketAddr::is_ipv4) && addrs.iter().any(SocketAddr::is_ipv6);
     let only_v4 = several && !has_v6();
@@ -240,7 +245,8 @@ fn bind_addrs(addrs: &[SocketAddr], listeners: &mut Vec<Listener>) -> io::Result
     Ok(())
 }
 
-/// What each loop accepts on: a socket of its own for each address where that can be, else the first loop accepts for all.
+/// What each loop accepts on: a socket of its own for each address where that can be, else the
+/// first loop accepts for all.
 fn share_out(listeners: Vec<Listener>, workers: usize) -> Vec<Vec<Listener>> {
     let mut loops: Vec<Vec<Listener>> = (0..workers).map(|_| Vec::new()).collect();
     for listener in listeners {

@@ -1,13 +1,14 @@
-//! With which parameters permessage-deflate (RFC 7692) is negotiated on a route, and how much memory
-//! that reserves.
+//! With which parameters permessage-deflate (RFC 7692) is negotiated on a route, and how much
+//! memory that reserves.
 
 use crate::api::route::Route;
 use framewright::deflate::{DeflateMemory, Reservation};
 use framewright::handshake::{Accept, Request};
 use std::sync::Arc;
 
-/// Adds permessage-deflate to an acceptance: as the handler says, or as the route does. Without context
-/// takeover where `memory` has no room for it. What is reserved for takeover is the connection's.
+/// Adds permessage-deflate to an acceptance: as the handler says, or as the route does. Without
+/// context takeover where `memory` has no room for it. What is reserved for takeover is the
+/// connection's.
 #[cfg(feature = "deflate")]
 pub(crate) fn negotiate(
     memory: &Arc<DeflateMemory>,

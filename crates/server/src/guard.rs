@@ -9,15 +9,16 @@ pub(crate) fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(call)).map_err(discard).ok()
 }
 
-/// What a panic was thrown with is the application's too, and may panic when it is dropped. Should that panic throw the like,
-/// it is left alone.
+/// What a panic was thrown with is the application's too, and may panic when it is dropped. Should
+/// that panic throw the like, it is left alone.
 fn discard(payload: Box<dyn Any + Send>) {
     if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         std::mem::forget(another);
     }
 }
 
-/// Locks, whatever happened to the thread that held the lock before: no invariant spans a panic here.
+/// Locks, whatever happened to the thread that held the lock before: no invariant spans a panic
+/// here.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

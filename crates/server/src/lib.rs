@@ -22,8 +22,9 @@
 //! }
 //! ```
 //!
-//! A [`Handler`] serves all connections of a route, on the thread of their event loop. Other threads send through a
-//! [`Handle`]. Connections are spread over [`workers`](ServerBuilder::workers); one never moves.
+//! A [`Handler`] serves all connections of a route, on the thread of their event loop. Other
+//! threads send through a [`Handle`]. Connections are spread over
+//! [`workers`](ServerBuilder::workers); one never moves.
 
 #![forbid(unsafe_code)]
 

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 /// A WebSocket server that listens, and does not serve yet.
 ///
-/// [`run`](Server::run) serves on this thread, [`spawn`](Server::spawn) on another. Several servers can run in a process.
+/// [`run`](Server::run) serves on this thread, [`spawn`](Server::spawn) on another. Several servers
+/// can run in a process.
 pub struct Server {
     pub(crate) shared: Arc<ServerShared>,
     pub(crate) polls: Vec<Poll>,
@@ -31,7 +32,8 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    /// Where it listens, in the order in which that was asked for, with the ports that the system has chosen.
+    /// Where it listens, in the order in which that was asked for, with the ports that the system
+    /// has chosen.
     #[must_use]
     pub fn local_addrs(&self) -> &[ListenAddr] {
         &self.addrs
@@ -101,7 +103,8 @@ impl Server {
 
 /// A server that runs on a thread of its own, from [`Server::spawn`].
 ///
-/// Dropping it cuts all connections, and waits for its end. [`stop`](RunningServer::stop) ends it gracefully.
+/// Dropping it cuts all connections, and waits for its end. [`stop`](RunningServer::stop) ends it
+/// gracefully.
 #[derive(Debug)]
 pub struct RunningServer {
     handle: ServerHandle,
@@ -181,7 +184,8 @@ fn run_loop(event_loop: EventLoop, handle: &ServerHandle) -> io::Result<()> {
     })
 }
 
-/// A loop that panics must not leave the others accepting for one that is gone, or without one that accepts for them.
+/// A loop that panics must not leave the others accepting for one that is gone, or without one that
+/// accepts for them.
 struct StopOnPanic<'a>(&'a ServerHandle);
 
 impl Drop for StopOnPanic<'_> {
@@ -206,8 +210,9 @@ impl fmt::Debug for ServerHandle {
 }
 
 impl ServerHandle {
-    /// Stops gracefully: no new connections, a Close frame with 1001 to the open ones, and what is left after `grace` is cut.
-    /// Returns at once; [`Server::run`] returns when it is done. A second call can only shorten the time.
+    /// Stops gracefully: no new connections, a Close frame with 1001 to the open ones, and what is
+    /// left after `grace` is cut. Returns at once; [`Server::run`] returns when it is done. A
+    /// second call can only shorten the time.
     pub fn stop(&self, grace: Duration) {
         let now = Instant::now();
         let at = now.checked_add(grace).unwrap_or_else(|| now + Duration::from_secs(365 * 86400));
@@ -248,7 +253,8 @@ pub struct ServerStats {
     pub connections: usize,
     /// Bytes that all connections hold together.
     pub memory: MemoryStats,
-    /// Octets for compression: held, the most that may be, and how often context takeover did not fit.
+    /// Octets for compression: held, the most that may be, and how often context takeover did not
+    /// fit.
     #[cfg(feature = "deflate")]
     pub compression: framewright::deflate::DeflateMemoryStats,
 }

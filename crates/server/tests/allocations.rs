@@ -1,6 +1,7 @@
 //! A server that has warmed up allocates nothing for a message.
 //!
-//! All allocations of the process are counted, those of the client too, which reads and writes buffers that it has.
+//! All allocations of the process are counted, those of the client too, which reads and writes
+//! buffers that it has.
 
 #[path = "common/mod.rs"]
 mod common;
@@ -19,8 +20,8 @@ static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 /// Rounds before counting, and rounds that are counted.
 const ROUNDS: (usize, usize) = (100, 100);
 
-/// What is allocated in so many rounds of messages that come in pieces whose sizes are the kernel's choice: a buffer now and then
-/// for a piece of a size that none had before.
+/// What is allocated in so many rounds of messages that come in pieces whose sizes are the kernel's
+/// choice: a buffer now and then for a piece of a size that none had before.
 const NOW_AND_THEN: u64 = 10;
 
 struct Echo;
@@ -63,8 +64,8 @@ impl Client {
         Client { stream, received: vec![0; 4 << 20] }
     }
 
-    /// Sends `pieces` one after the other, each when the one before is answered: by as many last frames of messages, Pongs
-    /// included, as it says.
+    /// Sends `pieces` one after the other, each when the one before is answered: by as many last
+    /// frames of messages, Pongs included, as it says.
     fn round(&mut self, pieces: &[(Vec<u8>, usize)]) {
         for (piece, answers) in pieces {
             self.stream.write_all(piece).expect("a server that reads");
@@ -109,7 +110,8 @@ fn a_message_allocates_nothing() {
         TestServer::start(|builder| builder.route("/whole", Echo).route_with("/chunks", chunks, Echo));
 
     let one = |opcode, len| vec![(frames(opcode, len, 1), 1)];
-    // The Ping is answered when all that came with it has been decoded: the rest comes in another read.
+    // The Ping is answered when all that came with it has been decoded: the rest comes in another
+    // read.
     let mut first = frames(OpCode::Ping, 4, 1);
     let message = frames(OpCode::Text, 1000, 1);
     first.extend_from_slice(&message[..300]);

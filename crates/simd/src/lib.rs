@@ -1,4 +1,5 @@
-//! The masking of RFC 6455, section 5.3, as fast as the machine moves memory, behind two safe functions.
+//! The masking of RFC 6455, section 5.3, as fast as the machine moves memory, behind two safe
+//! functions.
 //!
 //! > Octet i of the transformed data ("transformed-octet-i") is the XOR of octet i of the original data
 //! > ("original-octet-i") with octet at index i modulo 4 of the masking key ("masking-key-octet-j"):
@@ -8,8 +9,9 @@
 //! > transformed-octet-i = original-octet-i XOR masking-key-octet-j
 //! > ```
 //!
-//! XOR is its own inverse: the same function masks and unmasks. Where a payload comes in pieces, the *phase* says
-//! which octet of the key the first octet of a piece meets; each call returns the phase of the next piece.
+//! XOR is its own inverse: the same function masks and unmasks. Where a payload comes in pieces,
+//! the *phase* says which octet of the key the first octet of a piece meets; each call returns the
+//! phase of the next piece.
 //!
 //! ```
 //! // The masked "Hello" of section 5.7, unmasked in two pieces.
@@ -21,8 +23,9 @@
 //! assert_eq!(&payload, b"Hello");
 //! ```
 //!
-//! This file chooses a backend; how the octets are walked is in `arch`. This crate is the only one of the workspace
-//! with `unsafe` in it: loads and stores of vectors, and calls of functions that need a CPU feature.
+//! This file chooses a backend; how the octets are walked is in `arch`. This crate is the only one
+//! of the workspace with `unsafe` in it: loads and stores of vectors, and calls of functions that
+//! need a CPU feature.
 
 #![deny(unsafe_op_in_unsafe_fn)]
 
@@ -32,11 +35,12 @@ mod tests;
 
 use arch::chosen;
 
-/// Applies (or removes) the masking key of RFC 6455, section 5.3, in place: octet `i` of `payload` is XORed with
-/// `key[(phase + i) % 4]`.
+/// Applies (or removes) the masking key of RFC 6455, section 5.3, in place: octet `i` of `payload`
+/// is XORed with `key[(phase + i) % 4]`.
 ///
-/// Returns the phase for the octet after the last one, 0 to 3, so that a payload that comes in pieces is masked piece
-/// by piece. The phase of a payload's first octet is 0. An empty payload is fine.
+/// Returns the phase for the octet after the last one, 0 to 3, so that a payload that comes in
+/// pieces is masked piece by piece. The phase of a payload's first octet is 0. An empty payload is
+/// fine.
 #[inline]
 pub fn apply_mask(payload: &mut [u8], key: [u8; 4], phase: usize) -> usize {
     let next = next_phase(phase, payload.len());
@@ -50,8 +54,9 @@ pub fn apply_mask(payload: &mut [u8], key: [u8; 4], phase: usize) -> usize {
     next
 }
 
-/// Copies `source` onto `target`, masked in the same pass: octet `i` of `target` becomes
-/// `source[i] ^ key[(phase + i) % 4]`. One read and one write, where a copy and then [`apply_mask`] take two of each.
+/// Copies `source` onto `target`, masked in the same pass: octet `i` of `target` becomes `source[i]
+/// ^ key[(phase + i) % 4]`. One read and one write, where a copy and then [`apply_mask`] take two
+/// of each.
 ///
 /// Returns the phase for the octet after the last one, as [`apply_mask`] does.
 ///
@@ -71,7 +76,8 @@ pub fn copy_masked(target: &mut [u8], source: &[u8], key: [u8; 4], phase: usize)
     next
 }
 
-/// The phase of the octet after a piece of `length` octets: a sum modulo 4, which wrapping does not disturb.
+/// The phase of the octet after a piece of `length` octets: a sum modulo 4, which wrapping does not
+/// disturb.
 #[inline]
 fn next_phase(phase: usize, length: usize) -> usize {
     phase.wrapping_add(length) & 3

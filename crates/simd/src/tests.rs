@@ -1,4 +1,5 @@
-//! Every backend that this machine has, against a naive oracle: the same seeds, lengths, phases and alignments for all.
+//! Every backend that this machine has, against a naive oracle: the same seeds, lengths, phases and
+//! alignments for all.
 
 use proptest::prelude::*;
 
@@ -108,7 +109,8 @@ fn seeded(seed: u64, length: usize) -> Vec<u8> {
     (0..length).map(|_| next()).collect()
 }
 
-/// Memory in which a payload lies `offset` octets after a multiple of 64, with octets around it that must not change.
+/// Memory in which a payload lies `offset` octets after a multiple of 64, with octets around it
+/// that must not change.
 struct Arena {
     octets: Vec<u8>,
     origin: usize,
@@ -131,7 +133,8 @@ impl Arena {
         payload
     }
 
-    /// Compares the payload with `expected` and what is around it with the guard; makes it all guard again.
+    /// Compares the payload with `expected` and what is around it with the guard; makes it all
+    /// guard again.
     fn check(&mut self, offset: usize, expected: &[u8], what: impl Fn() -> String) {
         let begin = self.origin + offset;
         let end = begin + expected.len();

@@ -1,4 +1,5 @@
-//! Compressing (RFC 1951) with another library than the crate under test does, and in all the ways that a peer may.
+//! Compressing (RFC 1951) with another library than the crate under test does, and in all the ways
+//! that a peer may.
 
 use crate::rng::SplitMix64;
 use miniz_oxide::deflate::core::{
@@ -66,7 +67,8 @@ pub fn stored_block(octets: &[u8], last: bool) -> Vec<u8> {
     [&[u8::from(last)][..], &len.to_le_bytes(), &(!len).to_le_bytes(), octets].concat()
 }
 
-/// The payload of a message that refers to nothing before it, in blocks of all kinds, final ones too.
+/// The payload of a message that refers to nothing before it, in blocks of all kinds, final ones
+/// too.
 #[must_use]
 pub fn payload_in_blocks(rng: &mut SplitMix64, message: &[u8]) -> Vec<u8> {
     let mut payload = Vec::new();
@@ -78,7 +80,8 @@ pub fn payload_in_blocks(rng: &mut SplitMix64, message: &[u8]) -> Vec<u8> {
         match rng.below(5) {
             0 => payload.extend(stored_block(piece, rng.one_in(2))),
             1 => payload.extend(Deflater::new(level).last_blocks(piece)),
-            // One that goes on refers to what it has compressed, whatever came in between; so a new one after that.
+            // One that goes on refers to what it has compressed, whatever came in between; so a new
+            // one after that.
             2 | 3 => payload.extend(Deflater::new(level).part(piece)),
             _ => {
                 let mut new = Deflater::new(level);
@@ -97,7 +100,8 @@ pub fn payload_in_blocks(rng: &mut SplitMix64, message: &[u8]) -> Vec<u8> {
         }
     }
     if payload.ends_with(&TAIL) && rng.one_in(2) {
-        // The end of an empty block, or octets of a message that look like one: then the receiver adds them back to it.
+        // The end of an empty block, or octets of a message that look like one: then the receiver
+        // adds them back to it.
         payload.truncate(payload.len() - TAIL.len());
     } else {
         payload.push(0x00);

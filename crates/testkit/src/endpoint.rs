@@ -1,5 +1,5 @@
-//! One connection with all that a driver has: a receive buffer, a clock that is told the time, and a record of what was
-//! sent and seen.
+//! One connection with all that a driver has: a receive buffer, a clock that is told the time, and
+//! a record of what was sent and seen.
 
 use crate::app::{App, Behaviour};
 use crate::naive::inflate::Inflation;
@@ -84,8 +84,8 @@ impl From<Event<'_>> for Seen {
     }
 }
 
-/// Joins the chunks of each message: the message stands where its last chunk stood. Also gives the payload of a message whose
-/// last chunk did not come, and whether it is text.
+/// Joins the chunks of each message: the message stands where its last chunk stood. Also gives the
+/// payload of a message whose last chunk did not come, and whether it is text.
 ///
 /// # Panics
 /// If the marks of the chunks do not fit: a first one inside a message, another one outside, or a change of type.
@@ -137,7 +137,8 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// An endpoint whose transport takes everything. A client's keys come from [`SplitMix64`] with this seed.
+    /// An endpoint whose transport takes everything. A client's keys come from [`SplitMix64`] with
+    /// this seed.
     #[must_use]
     pub fn new(role: Role, config: Config, seed: u64, behaviour: Behaviour) -> Endpoint {
         Endpoint::starting_at(Instant::now(), role, config, seed, behaviour)
@@ -234,7 +235,8 @@ impl Endpoint {
         self.drain();
     }
 
-    /// Takes every event that there is and transmits after each, as far as there is room; in as many turns as it takes.
+    /// Takes every event that there is and transmits after each, as far as there is room; in as
+    /// many turns as it takes.
     pub fn drain(&mut self) {
         loop {
             self.turn();

@@ -1,5 +1,5 @@
-//! A client and a server on a virtual network with a virtual clock. Chance comes from one seed: the same seed gives the same
-//! trace, octet for octet.
+//! A client and a server on a virtual network with a virtual clock. Chance comes from one seed: the
+//! same seed gives the same trace, octet for octet.
 
 use crate::app::Behaviour;
 use crate::endpoint::Endpoint;
@@ -146,7 +146,8 @@ impl Net {
         self.pipes[from as usize].lost = true;
     }
 
-    /// The stream of `from` ends behind what is under way: a half-close that its connection did not ask for.
+    /// The stream of `from` ends behind what is under way: a half-close that its connection did not
+    /// ask for.
     pub fn half_close(&mut self, from: Role) {
         self.note(from, "ends its stream");
         self.end_stream(from);

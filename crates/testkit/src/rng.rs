@@ -2,7 +2,8 @@
 
 use framewright::Entropy;
 
-/// SplitMix64 (Steele, Lea and Flood, 2014). Good enough for tests, and no secret: never a driver's [`Entropy`].
+/// SplitMix64 (Steele, Lea and Flood, 2014). Good enough for tests, and no secret: never a driver's
+/// [`Entropy`].
 #[derive(Clone, Debug)]
 pub struct SplitMix64 {
     state: u64,

@@ -42,7 +42,8 @@ use crate::rng::SplitMix64;
 use crate::wire::masked;
 use framewright::Role;
 
-/// The octets of a script as `sender` would put them on the wire: a client's frames are masked with keys of a fixed seed.
+/// The octets of a script as `sender` would put them on the wire: a client's frames are masked with
+/// keys of a fixed seed.
 ///
 /// # Panics
 /// If there is a fault in the script.

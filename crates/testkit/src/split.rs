@@ -1,5 +1,5 @@
-//! Ways to cut a stream into the pieces that a transport would deliver. What a receiver makes of a stream must not depend
-//! on them.
+//! Ways to cut a stream into the pieces that a transport would deliver. What a receiver makes of a
+//! stream must not depend on them.
 
 use crate::rng::SplitMix64;
 use std::io::{self, Write as _};
@@ -28,8 +28,8 @@ const PAIRS_UP_TO: usize = 20;
 const RANDOM_WAYS: u64 = 4;
 
 impl Split {
-    /// All ways to be tried for a stream of `len` octets: whole, octet by octet, every single split point, every pair of
-    /// them for a short stream, and a few random ones.
+    /// All ways to be tried for a stream of `len` octets: whole, octet by octet, every single split
+    /// point, every pair of them for a short stream, and a few random ones.
     #[must_use]
     pub fn all(len: usize) -> Vec<Split> {
         let mut ways = vec![Split::Whole, Split::Octets];
@@ -80,7 +80,8 @@ pub fn random_pieces<'a>(mut bytes: &'a [u8], rng: &mut SplitMix64, most: usize)
     pieces
 }
 
-/// Calls `check` with the pieces of every way of [`Split::all`]. If it panics, the way is named on the standard error.
+/// Calls `check` with the pieces of every way of [`Split::all`]. If it panics, the way is named on
+/// the standard error.
 pub fn every_split(bytes: &[u8], mut check: impl FnMut(Split, &[&[u8]])) {
     for way in Split::all(bytes.len()) {
         let _named = Named(way);

@@ -1,5 +1,5 @@
-//! What the benches measure with: streams of frames as a client sends them, texts of three kinds, and a driver without sockets
-//! that echoes.
+//! What the benches measure with: streams of frames as a client sends them, texts of three kinds,
+//! and a driver without sockets that echoes.
 
 use crate::rng::SplitMix64;
 use framewright::frame::{OpCode, encode_frame};
@@ -121,7 +121,8 @@ impl Echo {
         Echo { connection, rx: RecvBuffer::with_capacity(READ), now }
     }
 
-    /// Takes `stream` in reads of at most [`READ`] octets, each of which it [answers](Echo::answer).
+    /// Takes `stream` in reads of at most [`READ`] octets, each of which it
+    /// [answers](Echo::answer).
     ///
     /// # Panics
     /// If the connection refuses a reply, or the sink fails.

@@ -1,5 +1,6 @@
-//! An independent reader of frames (RFC 6455, section 5.2): a header taken apart as numbers, a whole stream taken apart as
-//! frames, and a judge of what an endpoint has sent. Shares no code with the crate under test.
+//! An independent reader of frames (RFC 6455, section 5.2): a header taken apart as numbers, a
+//! whole stream taken apart as frames, and a judge of what an endpoint has sent. Shares no code
+//! with the crate under test.
 
 use crate::naive::inflate::Inflation;
 use framewright::Role;
@@ -67,8 +68,9 @@ impl Fields {
     }
 }
 
-/// How many octets at the start of `bytes` prove that a header is malformed, if any do. `masked` is what the MASK bit has to
-/// be, or `None` where both will do. RSV1 may be set on the first frame of a message with `rsv1`.
+/// How many octets at the start of `bytes` prove that a header is malformed, if any do. `masked` is
+/// what the MASK bit has to be, or `None` where both will do. RSV1 may be set on the first frame of
+/// a message with `rsv1`.
 #[must_use]
 pub fn header_fault(bytes: &[u8], masked: Option<bool>, rsv1: bool) -> Option<usize> {
     let &first = bytes.first()?;
@@ -135,7 +137,8 @@ pub fn masked(payload: &[u8], key: [u8; 4]) -> Vec<u8> {
     payload.iter().enumerate().map(|(i, octet)| octet ^ key[i % 4]).collect()
 }
 
-/// The whole frames at the start of `bytes`, whatever they say. The last one's `at.end` tells where the rest begins.
+/// The whole frames at the start of `bytes`, whatever they say. The last one's `at.end` tells where
+/// the rest begins.
 #[must_use]
 pub fn frames(bytes: &[u8]) -> Vec<WireFrame> {
     let mut frames = Vec::new();
@@ -156,8 +159,8 @@ pub fn check_output(sender: Role, bytes: &[u8]) -> Result<Vec<WireFrame>, String
     check_compressed_output(sender, None, bytes)
 }
 
-/// The same for an endpoint whose compressed messages have to come to something with `inflation`, if it has agreed on
-/// permessage-deflate.
+/// The same for an endpoint whose compressed messages have to come to something with `inflation`,
+/// if it has agreed on permessage-deflate.
 ///
 /// # Errors
 /// A sentence that names the rule and the frame.
@@ -169,7 +172,8 @@ pub fn check_compressed_output(
     read_output(sender, inflation, bytes).map(|(frames, _)| frames)
 }
 
-/// The frames of all that an endpoint has sent, and its messages; the last one may be incomplete, and is not among them.
+/// The frames of all that an endpoint has sent, and its messages; the last one may be incomplete,
+/// and is not among them.
 ///
 /// # Errors
 /// A sentence that names the rule of RFC 6455 or RFC 7692 that a frame breaks, and the frame.

@@ -1,4 +1,5 @@
-//! Replays the committed corpora of the fuzz targets, so that what fuzzing found once is tested by every compiler.
+//! Replays the committed corpora of the fuzz targets, so that what fuzzing found once is tested by
+//! every compiler.
 
 use std::fs;
 use std::panic;

@@ -1,8 +1,9 @@
-//! `cargo xtask autobahn`: the Autobahn testsuite against `framewright echo` ([`server`]), and against our client ([`client`]).
+//! `cargo xtask autobahn`: the Autobahn testsuite against `framewright echo` ([`server`]), and
+//! against our client ([`client`]).
 //!
-//! The suite plays 517 cases and writes a report for each. Here the suite is found or installed ([`suite`]), run ([`runner`], [`runs`])
-//! and its report judged ([`report`]), once for each way to compress; a summary can be put into `docs/CONFORMANCE.md`
-//! ([`docs`]).
+//! The suite plays 517 cases and writes a report for each. Here the suite is found or installed
+//! ([`suite`]), run ([`runner`], [`runs`]) and its report judged ([`report`]), once for each way to
+//! compress; a summary can be put into `docs/CONFORMANCE.md` ([`docs`]).
 
 use clap::Subcommand;
 use framewright_testkit::programs::workspace::Workspace;

@@ -1,11 +1,11 @@
 //! `cargo xtask browser`: the echo page in a real browser.
 //!
-//! It starts the echo program and a headless Chromium, drives the page as a person does (clicks, keys) and
-//! reads what the page then shows. It needs `chromium` and `chromedriver`: the Debian packages `chromium` and
-//! `chromium-driver`.
+//! It starts the echo program and a headless Chromium, drives the page as a person does (clicks,
+//! keys) and reads what the page then shows. It needs `chromium` and `chromedriver`: the Debian
+//! packages `chromium` and `chromium-driver`.
 //!
-//! The work is told in scenarios. Each loads the page afresh, and the first check that fails ends its scenario
-//! alone. What a scenario expects comes from the page's description in its own file,
+//! The work is told in scenarios. Each loads the page afresh, and the first check that fails ends
+//! its scenario alone. What a scenario expects comes from the page's description in its own file,
 //! `crates/cli/assets/echo.html`.
 
 mod chrome;
@@ -50,7 +50,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let servers = Servers::start()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (passed, failed) = runtime.block_on(async {
-        // The browser belongs to this block and not to what the deadline cuts short: it ends on every path.
+        // The browser belongs to this block and not to what the deadline cuts short: it ends on
+        // every path.
         let chrome = Chrome::start()?;
         timeout(DEADLINE, scenarios(&chrome, &servers, options))
             .await
@@ -59,7 +60,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     crate::conclusion::conclude(passed, failed)
 }
 
-/// How long the scenarios may take together, the start of the browser included. They need some ten seconds.
+/// How long the scenarios may take together, the start of the browser included. They need some ten
+/// seconds.
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// The echo servers that the page is loaded from, and an address where none is.
@@ -292,8 +294,8 @@ async fn localhost(page: &mut Page, servers: &Servers) -> anyhow::Result<()> {
     page.expect_rows("the page works by the name localhost", echoed("by name")).await
 }
 
-/// Before anything goes wrong on purpose, the browser has nothing to complain about: no script error, and
-/// nothing that the page's own content security policy forbids it.
+/// Before anything goes wrong on purpose, the browser has nothing to complain about: no script
+/// error, and nothing that the page's own content security policy forbids it.
 async fn silence(page: &mut Page) -> anyhow::Result<()> {
     let complaints = page.console().await?;
     page.check("the console is empty", complaints.is_empty(), &complaints)
@@ -355,7 +357,8 @@ async fn expect_refusal(page: &mut Page, url: &str) -> anyhow::Result<()> {
     page.expect("the URL and Connect are usable", USABLE, json!(IDLE)).await
 }
 
-/// Over the whole run, the page was all that the browser loaded, and it connected to where it was told to.
+/// Over the whole run, the page was all that the browser loaded, and it connected to where it was
+/// told to.
 async fn requests(page: &mut Page, servers: &Servers) -> anyhow::Result<()> {
     let Servers { plain, chat, strict, recorded, nobody } = servers;
     let recorded = recorded.each_ref().map(Recorded::addr);

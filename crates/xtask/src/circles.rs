@@ -1,6 +1,7 @@
 //! `cargo xtask circles`: no source files of a crate depend on each other in a circle.
 //!
-//! A file depends on another one if its code names an item that the other one defines, in a `use` or by a path:
+//! A file depends on another one if its code names an item that the other one defines, in a `use`
+//! or by a path:
 //!
 //! | what | counts |
 //! |---|---|
@@ -13,14 +14,15 @@
 //! | a file that `cfg_attr` puts in the place of another one | as well as the other one |
 //! | a child that continues its direct parent | not, see below |
 //!
-//! A type can be defined in a module's own file and continued in the files below: `connection/mod.rs` defines `Connection`,
-//! and each child adds an `impl Connection` and defines the types of some of its fields. Parent and child name each other
-//! then, and can be read one after the other all the same. So what a child with an `impl` block for a type of its direct
-//! parent names of that parent does not count. What the parent names of the child does, and so does all that anyone else names
-//! of either.
+//! A type can be defined in a module's own file and continued in the files below:
+//! `connection/mod.rs` defines `Connection`, and each child adds an `impl Connection` and defines
+//! the types of some of its fields. Parent and child name each other then, and can be read one
+//! after the other all the same. So what a child with an `impl` block for a type of its direct
+//! parent names of that parent does not count. What the parent names of the child does, and so does
+//! all that anyone else names of either.
 //!
-//! `cargo modules dependencies --acyclic` cannot be used for this: it looks at items and not at files, takes a type and its own
-//! constructor for a circle, and stops at the first.
+//! `cargo modules dependencies --acyclic` cannot be used for this: it looks at items and not at
+//! files, takes a type and its own constructor for a circle, and stops at the first.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -38,8 +40,8 @@ mod source;
 
 use graph::Graph;
 
-/// The folders below `crates` that are looked at. One that is missing is an error, and so is one that is not listed: none is
-/// left out unnoticed.
+/// The folders below `crates` that are looked at. One that is missing is an error, and so is one
+/// that is not listed: none is left out unnoticed.
 const CRATES: [&str; 8] = ["simd", "framewright", "driver", "server", "client", "testkit", "cli", "xtask"];
 
 /// What to look at.

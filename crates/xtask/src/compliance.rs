@@ -1,4 +1,5 @@
-//! `cargo xtask compliance`: which sentences of the RFCs the code cites, and which of them a test cites too.
+//! `cargo xtask compliance`: which sentences of the RFCs the code cites, and which of them a test
+//! cites too.
 //!
 //! A citation is a comment of this form, beside the code that obeys the sentence:
 //!
@@ -8,8 +9,8 @@
 //!     //# not masked.
 //! ```
 //!
-//! Beside the test that proves it, the same sentence is cited again. A citation in a file below a folder `tests` is a
-//! test's; elsewhere a line `//= type=test` after the first one makes it so.
+//! Beside the test that proves it, the same sentence is cited again. A citation in a file below a
+//! folder `tests` is a test's; elsewhere a line `//= type=test` after the first one makes it so.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -165,8 +166,8 @@ const TABLE_HEAD: &str = "\
 mod tests {
     use super::*;
 
-    // The texts are single lines with escapes: a line of this file that begins with the marks would be taken for a
-    // citation itself.
+    // The texts are single lines with escapes: a line of this file that begins with the marks would
+    // be taken for a citation itself.
     const CODE: &str = "//= https://www.rfc-editor.org/rfc/rfc6455#section-5.1\n//# Masked.\n";
 
     fn report(files: &[(&str, &str)]) -> Report {

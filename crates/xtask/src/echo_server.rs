@@ -10,8 +10,8 @@ use framewright_testkit::programs::server::ServerProcess;
 
 /// Starts `framewright echo <args>` on a free port of the IPv4 loopback address.
 ///
-/// The program is the release build, which is built first; or, if the environment variable `FRAMEWRIGHT_BIN` is set, the
-/// program that it names.
+/// The program is the release build, which is built first; or, if the environment variable
+/// `FRAMEWRIGHT_BIN` is set, the program that it names.
 ///
 /// # Errors
 /// If the program cannot be built or started, ends early, or does not listen within the deadline.

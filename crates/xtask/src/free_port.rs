@@ -1,7 +1,8 @@
 //! Servers that have to be told their port: on one that was free a moment ago.
 //!
-//! Not on one that the system would choose: the next program that lets it choose may get the same before the server is there, or
-//! even the connection that is to find out whether it is, which is then one to itself.
+//! Not on one that the system would choose: the next program that lets it choose may get the same
+//! before the server is there, or even the connection that is to find out whether it is, which is
+//! then one to itself.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::ops::Range;
@@ -12,10 +13,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use framewright_testkit::programs::process::Running;
 
-/// Starts a server on a free port of the IPv4 loopback address, and waits until it can be connected to.
+/// Starts a server on a free port of the IPv4 loopback address, and waits until it can be connected
+/// to.
 ///
-/// `command` makes the command for an address. Between the choice of a port and the server's start another program may take
-/// it; the server then ends, and is started once more, on another port.
+/// `command` makes the command for an address. Between the choice of a port and the server's start
+/// another program may take it; the server then ends, and is started once more, on another port.
 ///
 /// # Errors
 /// If the server cannot be started, ends whatever the port, or does not listen within the deadline.

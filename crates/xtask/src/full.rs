@@ -1,5 +1,5 @@
-//! `cargo xtask full`: what `.ci/run` leaves out because it takes longer than it usually proves. For before a release, and after a
-//! change to what it is about.
+//! `cargo xtask full`: what `.ci/run` leaves out because it takes longer than it usually proves.
+//! For before a release, and after a change to what it is about.
 //!
 //! | part | why CI leaves it out |
 //! |---|---|

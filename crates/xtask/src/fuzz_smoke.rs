@@ -1,8 +1,9 @@
 //! `cargo xtask fuzz-smoke`: every fuzz target for a short while, under AddressSanitizer.
 //!
-//! The targets are the files of `fuzz/fuzz_targets`. Each starts from its committed corpus, `fuzz/corpus/TARGET`, of
-//! which it gets a copy: what the fuzzer finds on the way is not committed by accident. An input that fails a target
-//! is left in `fuzz/artifacts/TARGET`; reduce it, fix what it shows, and add it to the corpus.
+//! The targets are the files of `fuzz/fuzz_targets`. Each starts from its committed corpus,
+//! `fuzz/corpus/TARGET`, of which it gets a copy: what the fuzzer finds on the way is not committed
+//! by accident. An input that fails a target is left in `fuzz/artifacts/TARGET`; reduce it, fix
+//! what it shows, and add it to the corpus.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -64,8 +65,8 @@ fn is_installed() -> bool {
     status.is_ok_and(|status| status.success())
 }
 
-/// `cargo +nightly fuzz COMMAND`. The plain name `cargo`, not the one in the environment variable: only rustup's
-/// `cargo` understands `+nightly`.
+/// `cargo +nightly fuzz COMMAND`. The plain name `cargo`, not the one in the environment variable:
+/// only rustup's `cargo` understands `+nightly`.
 fn cargo_fuzz(command: &str, folder: &Path) -> Command {
     let mut cargo = Command::new("cargo");
     cargo.args(["+nightly", "fuzz", command]).current_dir(folder);
@@ -143,7 +144,8 @@ fn smoke(fuzz: &Path, scratch: &Path, target: &str, seconds: u64) -> anyhow::Res
     Ok(passed)
 }
 
-/// The part of the fuzzer's output that tells what happened: a stack trace of the fuzzer itself follows it.
+/// The part of the fuzzer's output that tells what happened: a stack trace of the fuzzer itself
+/// follows it.
 fn account(log: &str) -> String {
     let lines: Vec<&str> = log.lines().collect();
     let tells = |line: &&str| line.contains("panicked at") || line.contains("ERROR: ");

@@ -1,14 +1,18 @@
-//! `cargo xtask instructions`: how many instructions the hot paths take, beside a baseline that is checked in.
+//! `cargo xtask instructions`: how many instructions the hot paths take, beside a baseline that is
+//! checked in.
 //!
-//! The paths are those of `benches/benches/instructions.rs`. Each runs alone under callgrind, which counts what one function
-//! of that program executes. The number does not depend on what else the machine does, so that a few percent more of it are
-//! a change of the code; it says nothing about caches and branches, so that a few percent less need not be faster.
+//! The paths are those of `benches/benches/instructions.rs`. Each runs alone under callgrind, which
+//! counts what one function of that program executes. The number does not depend on what else the
+//! machine does, so that a few percent more of it are a change of the code; it says nothing about
+//! caches and branches, so that a few percent less need not be faster.
 //!
-//! The number does depend on the compiler, on the C library (which copies) and on the vectors that valgrind's CPU has. The baseline
-//! names them; see [`baseline::Rigour`] for what follows if they are others here.
+//! The number does depend on the compiler, on the C library (which copies) and on the vectors that
+//! valgrind's CPU has. The baseline names them; see [`baseline::Rigour`] for what follows if they
+//! are others here.
 //!
-//! This is a wrapper around callgrind of our own, in 470 lines. `gungraun` does the same, and needs a second program of the same
-//! version as its library, installed wherever CI runs; what is left to do without it is to run, to add up and to compare.
+//! This is a wrapper around callgrind of our own, in 470 lines. `gungraun` does the same, and needs
+//! a second program of the same version as its library, installed wherever CI runs; what is left to
+//! do without it is to run, to add up and to compare.
 
 use std::env;
 use std::ffi::OsString;
@@ -100,8 +104,8 @@ fn count(program: &Path, path: &str, scratch: &Path) -> anyhow::Result<u64> {
     let mut option = OsString::from("--callgrind-out-file=");
     option.push(&profile);
     let mut valgrind = Command::new("valgrind");
-    // The program's own path lies in its memory, and the environment too: whatever follows would lie elsewhere, and be copied
-    // in other steps, in a folder with a longer name.
+    // The program's own path lies in its memory, and the environment too: whatever follows would
+    // lie elsewhere, and be copied in other steps, in a folder with a longer name.
     let (Some(folder), Some(name)) = (program.parent(), program.file_name()) else {
         bail!("{} is no program", program.display())
     };
@@ -109,7 +113,8 @@ fn count(program: &Path, path: &str, scratch: &Path) -> anyhow::Result<u64> {
     if let Some(search) = env::var_os("PATH") {
         valgrind.env("PATH", search);
     }
-    // `rep movsb` would count as one instruction for each octet that it copies: make the C library use vectors for any length.
+    // `rep movsb` would count as one instruction for each octet that it copies: make the C library
+    // use vectors for any length.
     valgrind.env("GLIBC_TUNABLES", "glibc.cpu.x86_rep_movsb_threshold=0x10000000");
     valgrind.args(["--tool=callgrind", "--toggle-collect=*::counted*"]).arg(option);
     say(valgrind.arg(Path::new(".").join(name)).arg(path))

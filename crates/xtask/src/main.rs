@@ -15,7 +15,8 @@
 //! | `soak` | between bad peers of all kinds a server serves its good ones, and gives back what the others held |
 //! | `tests-anywhere` | the tests pass on a busy machine, and with the smallest and the largest buffers of the kernel |
 //!
-//! Each but `memory` ends with a line `N passed, M failed`, and with exit code 1 if it found a failure.
+//! Each but `memory` ends with a line `N passed, M failed`, and with exit code 1 if it found a
+//! failure.
 
 #![forbid(unsafe_code)]
 // This is a program for a terminal: printing is what it does.
@@ -71,7 +72,8 @@ enum Chore {
     Instructions(instructions::Options),
     /// Measure what a server holds before, during and after crowds, with each allocator.
     Memory(memory::Options),
-    /// Exchange compressed messages with peers of other projects, and look at them on the wire; also through a proxy.
+    /// Exchange compressed messages with peers of other projects, and look at them on the wire;
+    /// also through a proxy.
     Peers(peers::Options),
     /// Run a server between bad peers of all kinds, and look whether the good ones notice.
     Soak(soak::Options),

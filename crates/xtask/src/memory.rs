@@ -1,12 +1,15 @@
-//! `cargo xtask memory`: what a server holds before, during and after crowds, as the system counts it.
+//! `cargo xtask memory`: what a server holds before, during and after crowds, as the system counts
+//! it.
 //!
-//! What the server itself gives back is a test (`crates/server/tests/given_back`). How much of that reaches the system is the
-//! allocator's to decide, and this measures it: the echo program runs with each of [`ALLOCATORS`], meets each of the [`CROWDS`], and
-//! is looked at ten seconds after the last of them has gone. A thousand connections do nothing all the while, and one exchanges small
-//! messages.
+//! What the server itself gives back is a test (`crates/server/tests/given_back`). How much of that
+//! reaches the system is the allocator's to decide, and this measures it: the echo program runs
+//! with each of [`ALLOCATORS`], meets each of the [`CROWDS`], and is looked at ten seconds after
+//! the last of them has gone. A thousand connections do nothing all the while, and one exchanges
+//! small messages.
 //!
-//! Allocators other than the system's are loaded in front of it (`LD_PRELOAD`); one that is not installed is left out, and said so.
-//! Nothing passes or fails here: the figures are for `docs/LIMITS.md`.
+//! Allocators other than the system's are loaded in front of it (`LD_PRELOAD`); one that is not
+//! installed is left out, and said so. Nothing passes or fails here: the figures are for
+//! `docs/LIMITS.md`.
 
 use std::fs;
 use std::net::SocketAddr;

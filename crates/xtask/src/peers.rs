@@ -1,12 +1,15 @@
-//! `cargo xtask peers`: WebSocket clients and servers of other projects exchange messages with ours.
+//! `cargo xtask peers`: WebSocket clients and servers of other projects exchange messages with
+//! ours.
 //!
-//! Node's `ws` and Python's `websockets` are installed under the build folder ([`install`]). Each makes every offer of
-//! permessage-deflate that it can ([`cases`]), sends the same messages ([`messages`]) and compares what comes back with what it
-//! has sent ([`clients`]). Our client does the same with their servers and with the echo program ([`servers`]), through a
-//! proxy ([`tunnels`]), and with servers that compress as they like ([`stubborn`]). Clients that do so break a rule of
-//! RFC 7692, and are served all the same ([`keepers`]). Behind proxies their clients are told that a message is too large
-//! ([`proxies`]). The octets go through another one that records; what was agreed on, which messages were compressed and
-//! what they inflate to is read from them.
+//! Node's `ws` and Python's `websockets` are installed under the build folder ([`install`]). Each
+//! makes every offer of permessage-deflate that it can ([`cases`]), sends the same messages
+//! ([`messages`]) and compares what comes back with what it has sent ([`clients`]). Our client does
+//! the same with their servers and with the echo program ([`servers`]), through a proxy
+//! ([`tunnels`]), and with servers that compress as they like ([`stubborn`]). Clients that do so
+//! break a rule of RFC 7692, and are served all the same ([`keepers`]). Behind proxies their
+//! clients are told that a message is too large ([`proxies`]). The octets go through another one
+//! that records; what was agreed on, which messages were compressed and what they inflate to is
+//! read from them.
 
 use std::fs;
 
@@ -33,7 +36,8 @@ use tally::Tally;
 /// What `cargo xtask peers` takes.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Only this part (without this option: all of them but `proxies`, which needs four more programs).
+    /// Only this part (without this option: all of them but `proxies`, which needs four more
+    /// programs).
     #[arg(long)]
     part: Option<Part>,
     /// Only with this way in which the echo program compresses.
@@ -51,7 +55,8 @@ enum Part {
     Ours,
     /// Our client, through a proxy.
     Tunnels,
-    /// Clients of other projects that send the echo program too much, through haproxy, Apache, Caddy and nginx.
+    /// Clients of other projects that send the echo program too much, through haproxy, Apache,
+    /// Caddy and nginx.
     Proxies,
     /// Our client and servers that compress with context takeover whatever they are asked for.
     Stubborn,

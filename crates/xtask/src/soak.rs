@@ -1,14 +1,16 @@
 //! `cargo xtask soak`: a server between bad peers, for minutes.
 //!
-//! The echo program runs twice. One server meets everything in [`attacks`] at random, is stopped in its tracks now and then
-//! as a laptop's lid does it (SIGSTOP), and has fewer descriptors than some attacks take. The other is the control: nobody
-//! bothers it, though it is paused too. Each has a [`neighbour`], a client that only wants its echoes. Right is:
+//! The echo program runs twice. One server meets everything in [`attacks`] at random, is stopped in
+//! its tracks now and then as a laptop's lid does it (SIGSTOP), and has fewer descriptors than some
+//! attacks take. The other is the control: nobody bothers it, though it is paused too. Each has a
+//! [`neighbour`], a client that only wants its echoes. Right is:
 //!
 //! - no neighbour is cut or waits longer than `--most-ms`, and every peer gets what it is owed;
 //! - when the peers have gone, every descriptor is given back, and memory is what it was after a first quarter of the time;
 //! - a server that is told to end tells each client that is left, with 1001, and ends at once: no slot is held any more.
 //!
-//! How long the neighbours' echoes took is printed for both, and not judged further: that is the machine's as well.
+//! How long the neighbours' echoes took is printed for both, and not judged further: that is the
+//! machine's as well.
 
 mod attacks;
 mod neighbour;
@@ -119,7 +121,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 
 /// A server with small limits and short deadlines.
 ///
-/// What it logs, above all that it has no descriptors left, is in the file `log` of the build folder.
+/// What it logs, above all that it has no descriptors left, is in the file `log` of the build
+/// folder.
 fn start(log: &str) -> anyhow::Result<ServerProcess> {
     let max_message = MAX_MESSAGE.to_string();
     let options = ["--workers", "2", "--max-message", &max_message, "--compress-memory", "4194304"];

@@ -1,8 +1,10 @@
-//! `cargo xtask tests-anywhere`: the tests pass on a busy machine, and whatever the kernel's buffers hold.
+//! `cargo xtask tests-anywhere`: the tests pass on a busy machine, and whatever the kernel's
+//! buffers hold.
 //!
-//! The tests run several times beside one busy thread for each processor. They also run twice in a network namespace of
-//! their own: there the buffers of a TCP socket are first the smallest, then larger than any message of a test.
-//! The chore judges the tests, not the code: a test that fails here depends on the machine.
+//! The tests run several times beside one busy thread for each processor. They also run twice in a
+//! network namespace of their own: there the buffers of a TCP socket are first the smallest, then
+//! larger than any message of a test. The chore judges the tests, not the code: a test that fails
+//! here depends on the machine.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -35,7 +37,8 @@ pub(crate) struct Options {
     /// Leave out the runs with other buffers, which need root.
     #[arg(long)]
     no_buffers: bool,
-    /// Passed on to `cargo test`: `-- -p framewright-server --test system`. Without it: `--workspace`.
+    /// Passed on to `cargo test`: `-- -p framewright-server --test system`. Without it:
+    /// `--workspace`.
     #[arg(last = true)]
     filter: Vec<String>,
 }
@@ -53,8 +56,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
     let filter =
         if options.filter.is_empty() { vec!["--workspace".to_owned()] } else { options.filter.clone() };
-    // Building beside the load, and within the time of a run, would say nothing about the tests. Filters such as names of
-    // tests come after `--` and do not change what is built.
+    // Building beside the load, and within the time of a run, would say nothing about the tests.
+    // Filters such as names of tests come after `--` and do not change what is built.
     let build = filter.split(|argument| argument == "--").next().unwrap_or_default();
     let status = cargo()
         .args(["test", "--locked", "--no-run"])
@@ -149,7 +152,8 @@ fn failures(log: &str, status: Option<ExitStatus>) -> BTreeSet<String> {
         {
             failures.insert(format!("{program}: {name}"));
         } else if let Some(rerun) = line.strip_prefix("error: test failed, to rerun pass ") {
-            // Tests that print have their result on a line of its own, and a program that aborts names none.
+            // Tests that print have their result on a line of its own, and a program that aborts
+            // names none.
             if !failures.iter().any(|failure| failure.starts_with(program)) {
                 failures.insert(format!("{program}: a failure ({rerun})"));
             }
@@ -176,7 +180,8 @@ struct Group(Running);
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // The group outlives its leader while a test program does; without a member there is nothing to end.
+        // The group outlives its leader while a test program does; without a member there is
+        // nothing to end.
         let group = format!("-{}", self.0.0.id());
         let mut kill = Command::new("kill");
         kill.args(["-KILL", "--", &group]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -184,7 +189,8 @@ impl Drop for Group {
     }
 }
 
-/// One busy thread for each processor, until it is dropped. The threads have the priority of the tests.
+/// One busy thread for each processor, until it is dropped. The threads have the priority of the
+/// tests.
 struct Load {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
@@ -223,7 +229,8 @@ struct Buffers {
 }
 
 const BUFFERS: [Buffers; 2] = [
-    // What SO_RCVBUF and SO_SNDBUF can be set to at least. The kernel accepts less here, but then nothing is ever received.
+    // What SO_RCVBUF and SO_SNDBUF can be set to at least. The kernel accepts less here, but then
+    // nothing is ever received.
     Buffers { name: "smallest buffers", receive: "2304 2304 2304", send: "4608 4608 4608" },
     Buffers { name: "largest buffers", receive: "4096 33554432 33554432", send: "4096 33554432 33554432" },
 ];

@@ -1,5 +1,5 @@
-//! permessage-deflate for the libraries that have it: what is asked for on the command line, and the answer to an offer
-//! where a library does not answer by itself.
+//! permessage-deflate for the libraries that have it: what is asked for on the command line, and
+//! the answer to an offer where a library does not answer by itself.
 
 use anyhow::bail;
 
@@ -8,12 +8,14 @@ use anyhow::bail;
 pub enum Compress {
     /// Each message by itself: nothing is kept between messages.
     Shared,
-    /// With context takeover: each connection keeps what its compressor and its decompressor have seen.
+    /// With context takeover: each connection keeps what its compressor and its decompressor have
+    /// seen.
     Takeover,
 }
 
 impl Compress {
-    /// What `--compress shared` or `--compress takeover` asks for; without it nothing is compressed.
+    /// What `--compress shared` or `--compress takeover` asks for; without it nothing is
+    /// compressed.
     ///
     /// # Errors
     /// If it is neither.
@@ -27,7 +29,8 @@ impl Compress {
         }
     }
 
-    /// The answer to an offer of permessage-deflate: what it asks for, and no context takeover where there is none.
+    /// The answer to an offer of permessage-deflate: what it asks for, and no context takeover
+    /// where there is none.
     ///
     /// # Errors
     /// If it offers anything else.

@@ -8,9 +8,9 @@ use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 
 /// Sends back the messages that `is_data` accepts, until the connection ends.
 ///
-/// It takes messages as long as some are ready, then queues all replies, then flushes: a connection with several messages
-/// on the way has them answered in one write, where the library can do that. Replies are not queued between readings,
-/// because some libraries flush before they read.
+/// It takes messages as long as some are ready, then queues all replies, then flushes: a connection
+/// with several messages on the way has them answered in one write, where the library can do that.
+/// Replies are not queued between readings, because some libraries flush before they read.
 pub async fn echo<S, M, E>(mut socket: S, is_data: impl Fn(&M) -> bool)
 where
     S: Stream<Item = Result<M, E>> + Sink<M> + Unpin,

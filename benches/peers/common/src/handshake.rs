@@ -1,5 +1,5 @@
-//! The opening handshake for libraries that have none of their own, or one that leaves another library between them and
-//! the socket.
+//! The opening handshake for libraries that have none of their own, or one that leaves another
+//! library between them and the socket.
 
 use anyhow::{Context as _, bail, ensure};
 use base64::Engine as _;
@@ -23,7 +23,8 @@ pub async fn handshake(stream: &mut TcpStream) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// As [`handshake`], for a library that compresses: returns the extension that was agreed on, none where none is offered.
+/// As [`handshake`], for a library that compresses: returns the extension that was agreed on, none
+/// where none is offered.
 ///
 /// # Errors
 /// Also if what is offered is not what a browser or the generator offers.

@@ -1,7 +1,9 @@
-//! What the echo servers of this workspace have in common: how they start, say where they listen, accept, and end.
+//! What the echo servers of this workspace have in common: how they start, say where they listen,
+//! accept, and end.
 //!
-//! Each server runs on one thread, on a free port of the IPv4 loopback address. It prints `listening on ADDR:PORT`, and
-//! ends when its standard input does, so that none outlives whoever started it.
+//! Each server runs on one thread, on a free port of the IPv4 loopback address. It prints
+//! `listening on ADDR:PORT`, and ends when its standard input does, so that none outlives whoever
+//! started it.
 
 use std::future::Future;
 use std::io::{self, Write};
@@ -19,11 +21,12 @@ pub use compress::Compress;
 pub use echo::echo;
 pub use handshake::{handshake, handshake_with};
 
-/// The largest message that the servers accept, in octets: twice the largest that is measured, so that limits that
-/// count a header, or are exclusive, do not matter.
+/// The largest message that the servers accept, in octets: twice the largest that is measured, so
+/// that limits that count a header, or are exclusive, do not matter.
 pub const MAX_MESSAGE: usize = 128 << 20;
 
-/// Serves TCP connections on a single-threaded runtime, `connection` each, until standard input ends.
+/// Serves TCP connections on a single-threaded runtime, `connection` each, until standard input
+/// ends.
 ///
 /// # Errors
 /// If it cannot listen or accept.

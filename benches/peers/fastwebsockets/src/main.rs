@@ -1,8 +1,8 @@
-//! An echo server on fastwebsockets: `FragmentCollector` on the bare socket, without hyper between them, outside of
-//! tokio's cooperative budget, as its own echo server.
+//! An echo server on fastwebsockets: `FragmentCollector` on the bare socket, without hyper between
+//! them, outside of tokio's cooperative budget, as its own echo server.
 //!
-//! It writes once for each reply: a reading that has begun cannot be given up to flush first, so that nothing tells when
-//! several replies could go together.
+//! It writes once for each reply: a reading that has begun cannot be given up to flush first, so
+//! that nothing tells when several replies could go together.
 
 use fastwebsockets::{FragmentCollector, OpCode, Role, WebSocket, WebSocketError};
 use peer_common::{MAX_MESSAGE, handshake, serve};

@@ -1,7 +1,8 @@
-//! The floor: a raw mio loop that sends back the octets it receives, without looking at them. No server that echoes
-//! messages over the same event queue can do less.
+//! The floor: a raw mio loop that sends back the octets it receives, without looking at them. No
+//! server that echoes messages over the same event queue can do less.
 //!
-//! With `--cycles` it closes a connection behind its second reply, as a server does behind its Close frame.
+//! With `--cycles` it closes a connection behind its second reply, as a server does behind its
+//! Close frame.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};

@@ -1,8 +1,9 @@
-//! Masking beside the masking functions that other crates make public: `cargo bench --bench mask`, or with `-- --sweep`
-//! a table of every length up to 1100 and some above.
+//! Masking beside the masking functions that other crates make public: `cargo bench --bench mask`,
+//! or with `-- --sweep` a table of every length up to 1100 and some above.
 //!
-//! Those of tungstenite and tokio-websockets are private. The one of tungstenite is the one of fastwebsockets, to the
-//! letter; what tokio-websockets makes of it is part of the decoding that is measured beside this.
+//! Those of tungstenite and tokio-websockets are private. The one of tungstenite is the one of
+//! fastwebsockets, to the letter; what tokio-websockets makes of it is part of the decoding that is
+//! measured beside this.
 
 #![forbid(unsafe_code)]
 

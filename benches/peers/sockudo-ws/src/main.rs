@@ -1,8 +1,8 @@
-//! An echo server on sockudo-ws: its own parts of a handshake, its unified stream, replies fed: the stream writes them by
-//! itself before it reads again, as its documentation says of an echo.
+//! An echo server on sockudo-ws: its own parts of a handshake, its unified stream, replies fed: the
+//! stream writes them by itself before it reads again, as its documentation says of an echo.
 //!
-//! With `--compress` in two of its modes: `Shared` and `Dedicated`, level 6 both. The first promises a pool of compressors,
-//! but the stream has its own for each connection in every mode.
+//! With `--compress` in two of its modes: `Shared` and `Dedicated`, level 6 both. The first
+//! promises a pool of compressors, but the stream has its own for each connection in every mode.
 
 use anyhow::ensure;
 use bytes::{Buf as _, BytesMut};

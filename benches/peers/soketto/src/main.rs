@@ -1,8 +1,8 @@
-//! An echo server on soketto: its own handshake, buffered on both sides, as its examples are; it writes a header and its
-//! payload separately, so that the buffer makes one write of them.
+//! An echo server on soketto: its own handshake, buffered on both sides, as its examples are; it
+//! writes a header and its payload separately, so that the buffer makes one write of them.
 //!
-//! It flushes after each reply: a reading that has begun cannot be given up to flush first, so that nothing tells when
-//! several replies could go together.
+//! It flushes after each reply: a reading that has begun cannot be given up to flush first, so that
+//! nothing tells when several replies could go together.
 
 use anyhow::ensure;
 use futures_util::io::{BufReader, BufWriter};

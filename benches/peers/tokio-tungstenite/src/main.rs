@@ -1,4 +1,5 @@
-//! An echo server on tokio-tungstenite: its own handshake, replies written together while more messages are ready.
+//! An echo server on tokio-tungstenite: its own handshake, replies written together while more
+//! messages are ready.
 
 use peer_common::{MAX_MESSAGE, echo, serve};
 use tokio::net::TcpStream;
@@ -6,8 +7,9 @@ use tokio_tungstenite::accept_async_with_config;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
-/// The library writes zeros into all of its read buffer before each reading. With its default of 128 KiB that is most of
-/// the time of a short message, which is three times what it is with 16 KiB; one of 1 MiB takes a tenth longer with these.
+/// The library writes zeros into all of its read buffer before each reading. With its default of
+/// 128 KiB that is most of the time of a short message, which is three times what it is with 16
+/// KiB; one of 1 MiB takes a tenth longer with these.
 const READ_BUFFER: usize = 16 << 10;
 
 fn main() -> anyhow::Result<()> {

@@ -1,5 +1,5 @@
-//! An echo server on tokio-websockets: its own handshake, frames of any size, outside of tokio's cooperative budget, as
-//! its own echo server; replies are fed while more messages are ready.
+//! An echo server on tokio-websockets: its own handshake, frames of any size, outside of tokio's
+//! cooperative budget, as its own echo server; replies are fed while more messages are ready.
 
 use peer_common::{MAX_MESSAGE, echo, serve};
 use tokio::net::TcpStream;

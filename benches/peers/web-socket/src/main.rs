@@ -1,5 +1,6 @@
-//! An echo server on web-socket, which has no handshake of its own. It reads two octets at a time, hence the buffered
-//! reader; replies go into a buffered writer, which is flushed when the reader's buffer holds nothing more.
+//! An echo server on web-socket, which has no handshake of its own. It reads two octets at a time,
+//! hence the buffered reader; replies go into a buffered writer, which is flushed when the reader's
+//! buffer holds nothing more.
 
 use std::io;
 

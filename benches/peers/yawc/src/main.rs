@@ -1,8 +1,9 @@
-//! An echo server on yawc, on the bare socket, without hyper between them, with the buffers of its own benchmark (128 KiB
-//! to read into, 64 KiB until it writes by itself), UTF-8 checked; replies are fed while more messages are ready.
+//! An echo server on yawc, on the bare socket, without hyper between them, with the buffers of its
+//! own benchmark (128 KiB to read into, 64 KiB until it writes by itself), UTF-8 checked; replies
+//! are fed while more messages are ready.
 //!
-//! With `--compress` level 1, which its documentation calls fast; without context takeover from its pool, as there for many
-//! idle connections.
+//! With `--compress` level 1, which its documentation calls fast; without context takeover from its
+//! pool, as there for many idle connections.
 
 use futures_util::StreamExt as _;
 use peer_common::{Compress, MAX_MESSAGE, echo, handshake_with, serve};

@@ -72,7 +72,8 @@ impl Estimates {
         self.0.get(group)?.get(function).copied()
     }
 
-    /// The groups whose names begin like this, by the rest of their names; numbers in these are in the order of numbers.
+    /// The groups whose names begin like this, by the rest of their names; numbers in these are in
+    /// the order of numbers.
     pub(crate) fn below(&self, prefix: &str) -> Vec<(&str, &Functions)> {
         let groups = self.0.iter();
         let mut groups: Vec<_> =

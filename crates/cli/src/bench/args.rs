@@ -11,20 +11,21 @@ use std::time::Duration;
 
 /// Load a WebSocket echo server and measure it.
 ///
-/// Opens connections, keeps messages on the way on each, and reports messages a second and how long replies took. With --rate
-/// messages leave on a fixed schedule, and the time of each counts from when it was due. One thread does all of it: give it a
-/// processor of its own.
+/// Opens connections, keeps messages on the way on each, and reports messages a second and how long
+/// replies took. With --rate messages leave on a fixed schedule, and the time of each counts from
+/// when it was due. One thread does all of it: give it a processor of its own.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = CLIENT_LIMITED)]
 pub(crate) struct Args {
-    /// The server: ws://HOST:PORT/PATH, or tcp://HOST:PORT for an echo without a protocol, the floor: requests have the very
-    /// same bytes, and each reply has as many as its request.
+    /// The server: ws://HOST:PORT/PATH, or tcp://HOST:PORT for an echo without a protocol, the
+    /// floor: requests have the very same bytes, and each reply has as many as its request.
     #[arg(long)]
     pub(super) url: Target,
     /// Connections; with --connect-rate, at a time.
     #[arg(long, value_name = "N", default_value = "100")]
     pub(super) connections: NonZeroUsize,
-    /// Bytes of payload: a size, several (20,125,4K), or several with weights (20:9,16K:1); K is KiB and M is MiB.
+    /// Bytes of payload: a size, several (20,125,4K), or several with weights (20:9,16K:1); K is
+    /// KiB and M is MiB.
     #[arg(long, value_name = "BYTES", default_value = "125")]
     pub(super) size: Mix,
     /// Messages that each connection keeps on the way: a reply lets the next one go.
@@ -33,9 +34,10 @@ pub(crate) struct Args {
     /// What the messages say.
     #[arg(long, value_enum, default_value = "binary")]
     pub(super) kind: Kind,
-    /// Compress messages and have replies compressed (permessage-deflate): each by itself, or with context takeover. The server
-    /// has to agree on exactly that, and to compress replies; those that it does not count as they are. The compressed replies of
-    /// every 64th connection are inflated and compared, with --verify those of all.
+    /// Compress messages and have replies compressed (permessage-deflate): each by itself, or with
+    /// context takeover. The server has to agree on exactly that, and to compress replies; those
+    /// that it does not count as they are. The compressed replies of every 64th connection are
+    /// inflated and compared, with --verify those of all.
     #[arg(long, value_enum, value_name = "MODE", default_value = "off")]
     pub(super) compress: Compress,
     /// Decides content, masking keys and the order of sizes.
@@ -47,7 +49,8 @@ pub(crate) struct Args {
     /// Seconds of load before counting begins.
     #[arg(long, value_name = "SECS", default_value = "1", value_parser = parse_short_time)]
     pub(super) warm_up: Duration,
-    /// Send so many messages a second in all, whether replies come or not, instead of waiting for replies.
+    /// Send so many messages a second in all, whether replies come or not, instead of waiting for
+    /// replies.
     #[arg(long, value_name = "MSGS_PER_S", value_parser = parse_rate, conflicts_with = "in_flight")]
     pub(super) rate: Option<f64>,
     /// Further connections that flood the server, and are not counted.
@@ -59,16 +62,18 @@ pub(crate) struct Args {
     /// Bytes of payload in a flooder's message.
     #[arg(long, value_name = "BYTES", default_value = "16K", value_parser = parse_size)]
     pub(super) flood_size: usize,
-    /// Open the connections, send nothing, and report the server's memory for each: the growth of what it alone has and has
-    /// written to (Private_Dirty and Swap in /proc/PID/smaps_rollup). Start the server anew for it: memory that it kept from
-    /// earlier connections would be used again, and missing in the figure.
+    /// Open the connections, send nothing, and report the server's memory for each: the growth of
+    /// what it alone has and has written to (Private_Dirty and Swap in /proc/PID/smaps_rollup).
+    /// Start the server anew for it: memory that it kept from earlier connections would be used
+    /// again, and missing in the figure.
     #[arg(long, requires = "pid", conflicts_with_all = ["rate", "flooders", "connect_rate", "verify"])]
     pub(super) idle: bool,
-    /// With --idle: so many messages go back and forth on each connection before the memory is read.
+    /// With --idle: so many messages go back and forth on each connection before the memory is
+    /// read.
     #[arg(long, value_name = "N", default_value = "0", requires = "idle")]
     pub(super) idle_messages: u32,
-    /// Connect, do the opening and the closing handshake, and close, again and again. Over tcp:// as many bytes are sent and
-    /// awaited in their place.
+    /// Connect, do the opening and the closing handshake, and close, again and again. Over tcp://
+    /// as many bytes are sent and awaited in their place.
     #[arg(long, conflicts_with_all = ["rate", "flooders", "verify"])]
     pub(super) connect_rate: bool,
     /// Compare every reply with what was sent. Messages then differ from each other.

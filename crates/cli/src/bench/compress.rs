@@ -1,14 +1,16 @@
 //! `--compress`: permessage-deflate (RFC 7692), the client's side of a measurement.
 //!
-//! What is offered has to be agreed on as it is offered, or the run would measure something else than it says; the server may
-//! only want a smaller window, as what is offered lets it. What a first connection has agreed on holds for all. How the messages
-//! of a script are compressed is in `script`, what becomes of replies in `inflated`.
+//! What is offered has to be agreed on as it is offered, or the run would measure something else
+//! than it says; the server may only want a smaller window, as what is offered lets it. What a
+//! first connection has agreed on holds for all. How the messages of a script are compressed is in
+//! `script`, what becomes of replies in `inflated`.
 
 use anyhow::{Context, ensure};
 use framewright::deflate::{Compressor, DeflateOffer, DeflateParams, Level, WindowBits, check_answer};
 use framewright_cli::Compress;
 
-/// The value of Sec-WebSocket-Extensions: what browsers offer, and that nothing is kept where nothing is to be.
+/// The value of Sec-WebSocket-Extensions: what browsers offer, and that nothing is kept where
+/// nothing is to be.
 pub(super) fn offer(mode: Compress) -> Option<String> {
     let mut value = Vec::new();
     params(mode)?.write(&mut value);
@@ -24,8 +26,8 @@ fn params(mode: Compress) -> Option<DeflateOffer> {
     })
 }
 
-/// What the server has agreed on: `None` if that is nothing, as it was to be. `answer` are the values of all
-/// Sec-WebSocket-Extensions lines.
+/// What the server has agreed on: `None` if that is nothing, as it was to be. `answer` are the
+/// values of all Sec-WebSocket-Extensions lines.
 ///
 /// # Errors
 /// If the server has not agreed on what was offered, or on something else.
@@ -49,8 +51,8 @@ pub(super) fn check(mode: Compress, answer: &[&str]) -> anyhow::Result<Option<De
     Ok(Some(agreed))
 }
 
-/// The payloads of the frames that carry these messages. With context takeover they may refer to all messages before, as
-/// if the first followed the last.
+/// The payloads of the frames that carry these messages. With context takeover they may refer to
+/// all messages before, as if the first followed the last.
 pub(super) fn compress(mode: Compress, window: WindowBits, messages: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let mut compressor = Compressor::new(Level::new(LEVEL).unwrap_or_default(), window);
     let mut compressed = |message: &Vec<u8>| {
@@ -64,7 +66,8 @@ pub(super) fn compress(mode: Compress, window: WindowBits, messages: &[Vec<u8>])
     match mode {
         Compress::Off => messages.to_vec(),
         Compress::Shared => messages.iter().map(&mut compressed).collect(),
-        // The first time around gives the messages of the second the window that they have every time from then on.
+        // The first time around gives the messages of the second the window that they have every
+        // time from then on.
         Compress::Takeover => {
             messages.iter().map(&mut compressed).for_each(drop);
             messages.iter().map(&mut compressed).collect()
@@ -137,7 +140,8 @@ mod tests {
             inflated.push(payload);
             assert_eq!(inflated.end(message.len()).unwrap(), message);
         }
-        // Once by themselves, then twice as those that follow the last: the window is the same each time.
+        // Once by themselves, then twice as those that follow the last: the window is the same each
+        // time.
         let mut inflated = Inflated::new(Compress::Takeover);
         for (payload, message) in shared.iter().chain(&takeover).chain(&takeover).zip(messages.iter().cycle())
         {

@@ -1,7 +1,8 @@
 //! `--connect-rate`: connections that are opened and closed as fast as the server takes them.
 //!
-//! A cycle is: connect, opening handshake, closing handshake, close. Its time counts from the call to connect to the server's
-//! Close frame. A new cycle begins when one ends, so that the same number is always on the way.
+//! A cycle is: connect, opening handshake, closing handshake, close. Its time counts from the call
+//! to connect to the server's Close frame. A new cycle begins when one ends, so that the same
+//! number is always on the way.
 
 use super::engine::{Engine, TICK, nanos};
 use super::latency::Latency;

@@ -1,4 +1,5 @@
-//! The event loop under every mode: connections in one poll, opened in parallel, turned as their events come.
+//! The event loop under every mode: connections in one poll, opened in parallel, turned as their
+//! events come.
 
 use super::peer::{Buffers, Endpoint, Peer, Step};
 use super::script::Script;
@@ -11,7 +12,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) script: Script,
-    /// Messages that each connection keeps on the way: a reply lets the next message go. `None` leaves that to a schedule.
+    /// Messages that each connection keeps on the way: a reply lets the next message go. `None`
+    /// leaves that to a schedule.
     pub(super) in_flight: Option<u32>,
 }
 
@@ -25,7 +27,8 @@ pub(super) struct Engine {
     pub(super) peers: Vec<Peer>,
     /// Places of connections that have closed in the last turn.
     pub(super) ended: Vec<usize>,
-    /// Whether all connections are being closed, so that the failure of one is no more than its end.
+    /// Whether all connections are being closed, so that the failure of one is no more than its
+    /// end.
     leaving: bool,
     clock: Clock,
     /// How long the server may let a connection wait.
@@ -102,8 +105,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Waits for events, at most for so long, and does what they ask for. `on` is called for each connection that
-    /// brought something, before it sends. Says whether there were events.
+    /// Waits for events, at most for so long, and does what they ask for. `on` is called for each
+    /// connection that brought something, before it sends. Says whether there were events.
     ///
     /// # Errors
     /// If a connection fails, or waited for the server for too long.
@@ -152,8 +155,8 @@ impl Engine {
         Ok(!self.events.is_empty())
     }
 
-    /// Takes turns until this time: `turn` gets the time and how long is left, and `show` is told now and then. Both get
-    /// what is counted.
+    /// Takes turns until this time: `turn` gets the time and how long is left, and `show` is told
+    /// now and then. Both get what is counted.
     pub(super) fn until<C>(
         &mut self,
         end: u64,
@@ -176,7 +179,8 @@ impl Engine {
         }
     }
 
-    /// Lets the connection at this place send a message that was due at `due`. Returns when it was tried.
+    /// Lets the connection at this place send a message that was due at `due`. Returns when it was
+    /// tried.
     pub(super) fn send(&mut self, place: usize, due: u64) -> io::Result<u64> {
         let peer = &mut self.peers[place];
         let script = &self.lanes[peer.lane].script;
@@ -190,7 +194,8 @@ impl Engine {
         Ok(now)
     }
 
-    /// Gives the connections of all lanes that have a number of messages on the way their first ones.
+    /// Gives the connections of all lanes that have a number of messages on the way their first
+    /// ones.
     pub(super) fn fill(&mut self) -> anyhow::Result<()> {
         let now = self.clock.now();
         for peer in &mut self.peers {
@@ -203,7 +208,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Closes all connections with a closing handshake, as far as the server answers it in time, and forgets them.
+    /// Closes all connections with a closing handshake, as far as the server answers it in time,
+    /// and forgets them.
     pub(super) fn close_all(&mut self) {
         self.leaving = true;
         let now = self.clock.now();

@@ -1,4 +1,5 @@
-//! The opening handshake as a client does it (RFC 6455, section 4.1): the request, and the check of the answer.
+//! The opening handshake as a client does it (RFC 6455, section 4.1): the request, and the check of
+//! the answer.
 
 use super::compress;
 use super::target::Target;
@@ -68,7 +69,8 @@ impl Handshake {
         }
     }
 
-    /// Takes what came: `None` if the answer is not whole, else how many of these octets were part of it.
+    /// Takes what came: `None` if the answer is not whole, else how many of these octets were part
+    /// of it.
     pub(super) fn receive(&mut self, octets: &[u8]) -> anyhow::Result<Option<usize>> {
         let before = self.head.len();
         self.head.extend_from_slice(octets);
@@ -82,8 +84,8 @@ impl Handshake {
     }
 }
 
-/// The rules of section 4.1 for the answer to a request that offered no subprotocols, and this extension or none.
-/// Returns what was agreed on.
+/// The rules of section 4.1 for the answer to a request that offered no subprotocols, and this
+/// extension or none. Returns what was agreed on.
 fn check(
     head: &[u8],
     accept: &[u8; 28],

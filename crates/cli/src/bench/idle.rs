@@ -1,8 +1,9 @@
 //! `--idle`: what a connection costs the server that does nothing.
 //!
-//! First some connections are opened and closed, so that what a server sets up once is not charged to the connections that are
-//! counted; then its memory is read, all connections are opened, and its memory is read again. Both are read when they no
-//! longer change. What a connection holds may depend on whether it has done anything: messages can go back and forth first.
+//! First some connections are opened and closed, so that what a server sets up once is not charged
+//! to the connections that are counted; then its memory is read, all connections are opened, and
+//! its memory is read again. Both are read when they no longer change. What a connection holds may
+//! depend on whether it has done anything: messages can go back and forth first.
 
 use super::engine::{Engine, TICK, nanos};
 use super::inflated;
@@ -28,7 +29,8 @@ impl Idle {
     }
 }
 
-/// Opens so many connections, exchanges so many messages on each, and reads the memory of the server.
+/// Opens so many connections, exchanges so many messages on each, and reads the memory of the
+/// server.
 pub(super) fn run(
     engine: &mut Engine,
     connections: usize,
@@ -67,12 +69,14 @@ fn exchange(engine: &mut Engine, messages: u32) -> anyhow::Result<()> {
     inflated::check(engine.lanes[COUNTED].script.compress, volume)
 }
 
-/// A hundredth of those that are counted: what their ends leave for the next ones to use is lost in the figure.
+/// A hundredth of those that are counted: what their ends leave for the next ones to use is lost in
+/// the figure.
 fn first_connections(connections: usize) -> usize {
     (connections / 100).clamp(1, 64)
 }
 
-/// The server's memory when several readings in a row are the same, or when that has taken too long.
+/// The server's memory when several readings in a row are the same, or when that has taken too
+/// long.
 fn settled(engine: &mut Engine, server: &Process) -> anyhow::Result<u64> {
     let clock = engine.clock();
     let give_up = clock.now() + nanos(SETTLING);

@@ -52,14 +52,16 @@ impl Inflated {
     }
 }
 
-/// Whether a server that has agreed to compress has done so at all. Where it does not pay a server may leave it.
+/// Whether a server that has agreed to compress has done so at all. Where it does not pay a server
+/// may leave it.
 pub(super) fn check(compress: Compress, volume: Volume) -> anyhow::Result<()> {
     let none = compress != Compress::Off && volume.replies > 0 && volume.compressed == 0;
     ensure!(!none, "the server agreed to compress, and compressed none of its {} replies", volume.replies);
     Ok(())
 }
 
-/// The bit that says that a message is compressed (RFC 7692, section 6), as in [`Header::rsv`](framewright::frame::Header::rsv).
+/// The bit that says that a message is compressed (RFC 7692, section 6), as in
+/// [`Header::rsv`](framewright::frame::Header::rsv).
 pub(super) const RSV1: u8 = 0b100;
 
 #[cfg(test)]

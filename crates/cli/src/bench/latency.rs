@@ -1,4 +1,5 @@
-//! Times in a histogram of high dynamic range: three significant digits from a nanosecond to an hour, in fixed memory.
+//! Times in a histogram of high dynamic range: three significant digits from a nanosecond to an
+//! hour, in fixed memory.
 
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
@@ -56,8 +57,8 @@ impl Latency {
         })
     }
 
-    /// A drawing of the distribution: a line for each range of times, its bar as long as the range has messages. Ranges
-    /// grow by a constant factor, so that the tail has its place.
+    /// A drawing of the distribution: a line for each range of times, its bar as long as the range
+    /// has messages. Ranges grow by a constant factor, so that the tail has its place.
     pub(super) fn draw(&self) -> Vec<String> {
         if self.count() == 0 {
             return Vec::new();

@@ -1,7 +1,8 @@
-//! The echo modes: a closed loop, where a reply lets the next message go, and an open loop, where a schedule does.
+//! The echo modes: a closed loop, where a reply lets the next message go, and an open loop, where a
+//! schedule does.
 //!
-//! First messages go and nothing is counted (warm-up); then replies are counted and timed; then, in an open loop, replies are
-//! awaited that belong to messages of the counted time.
+//! First messages go and nothing is counted (warm-up); then replies are counted and timed; then, in
+//! an open loop, replies are awaited that belong to messages of the counted time.
 
 use super::engine::{Engine, Lane, TICK, nanos};
 use super::inflated;
@@ -45,7 +46,8 @@ pub(super) struct Counted {
 pub(super) struct OpenLoop {
     /// How long after its time a message was given to its connection.
     pub(super) late: Latency,
-    /// Messages of the counted time without a reply. They count in the latencies with the time that they have waited.
+    /// Messages of the counted time without a reply. They count in the latencies with the time that
+    /// they have waited.
     pub(super) unanswered: u64,
 }
 
@@ -104,7 +106,8 @@ fn until(
     engine.until(end, tally, turn, show)
 }
 
-/// Sends what was due before `to`, awaits the replies that belong to the counted time, and counts what does not come.
+/// Sends what was due before `to`, awaits the replies that belong to the counted time, and counts
+/// what does not come.
 fn drain(
     engine: &mut Engine,
     mut pace: Pace,
@@ -157,7 +160,8 @@ impl Tally {
         self.timed = timed;
     }
 
-    /// Takes note of what a connection brought, and lets it send the next messages in a closed loop.
+    /// Takes note of what a connection brought, and lets it send the next messages in a closed
+    /// loop.
     #[inline]
     fn on(&mut self, peer: &mut Peer, lane: &Lane, step: &Step, now: u64) {
         if peer.lane == COUNTED {
@@ -222,7 +226,8 @@ impl Pace {
         Ok(())
     }
 
-    /// Sends messages that are due, up to a number after which replies should be looked at. Returns how many.
+    /// Sends messages that are due, up to a number after which replies should be looked at. Returns
+    /// how many.
     fn send(&mut self, engine: &mut Engine, now: u64) -> anyhow::Result<usize> {
         for sent in 0..BURST {
             let Some((number, due)) = self.schedule.take(now) else { return Ok(sent) };

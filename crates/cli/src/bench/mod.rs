@@ -1,4 +1,5 @@
-//! `framewright bench`: loads a WebSocket echo server and measures it, on raw non-blocking sockets and one thread.
+//! `framewright bench`: loads a WebSocket echo server and measures it, on raw non-blocking sockets
+//! and one thread.
 //!
 //! | file | topic |
 //! |---|---|

@@ -44,8 +44,8 @@ impl Kind {
         usize::from(self == Kind::Json)
     }
 
-    /// The content of message `number`: the same for the same arguments, and another for another number where the size
-    /// allows it.
+    /// The content of message `number`: the same for the same arguments, and another for another
+    /// number where the size allows it.
     pub(super) fn content(self, size: usize, seed: u64, number: u64) -> Vec<u8> {
         let first = seed.wrapping_add(number.wrapping_mul(ODD));
         let mut rng = StdRng::seed_from_u64(first);
@@ -82,8 +82,8 @@ fn ascii(size: usize, rng: &mut StdRng) -> Vec<u8> {
     (0..size).map(|_| rng.random_range(b' '..=b'~')).collect()
 }
 
-/// Records as an application's interface sends them, in an array, and a string of words to fill up; what is too small for an
-/// array is a string or a digit.
+/// Records as an application's interface sends them, in an array, and a string of words to fill up;
+/// what is too small for an array is a string or a digit.
 fn json(size: usize, number: u64, rng: &mut StdRng) -> Vec<u8> {
     if size == 1 {
         return (number % 10).to_string().into_bytes();

@@ -1,4 +1,5 @@
-//! One connection of the load: its socket, how far its handshakes are, what it sends and what it has heard.
+//! One connection of the load: its socket, how far its handshakes are, what it sends and what it
+//! has heard.
 //!
 //! ```text
 //!   Connecting --(Opening)--> Open --> Closing --> Closed
@@ -25,8 +26,8 @@ use std::time::Duration;
 pub(super) struct Endpoint {
     pub(super) target: Target,
     pub(super) addr: SocketAddr,
-    /// Whether connections do their handshakes and nothing else. Without a protocol as many octets as handshakes have are
-    /// then sent and awaited in their place.
+    /// Whether connections do their handshakes and nothing else. Without a protocol as many octets
+    /// as handshakes have are then sent and awaited in their place.
     pub(super) cycles: bool,
 }
 
@@ -101,8 +102,9 @@ impl Peer {
         if !endpoint.cycles {
             socket.set_nodelay(true)?;
         }
-        // The port is free again as soon as the socket is dropped. Thousands of connections a second would else leave
-        // no port within the minute that TIME-WAIT takes; the closing handshake has told all that there is to tell.
+        // The port is free again as soon as the socket is dropped. Thousands of connections a
+        // second would else leave no port within the minute that TIME-WAIT takes; the closing
+        // handshake has told all that there is to tell.
         SockRef::from(&socket).set_linger(Some(Duration::ZERO))?;
         let (handshake, request) = Handshake::start(&endpoint.target, script.compress);
         let (opening, urgent) = match endpoint.target.protocol {
@@ -163,7 +165,8 @@ impl Peer {
         self.stamps.push_back((since, count));
     }
 
-    /// The times since which the next `replies` messages were on the way, each with a number of messages.
+    /// The times since which the next `replies` messages were on the way, each with a number of
+    /// messages.
     #[inline]
     pub(super) fn answered(&mut self, mut replies: u64, mut each: impl FnMut(u64, u64)) {
         while replies > 0
@@ -184,7 +187,8 @@ impl Peer {
         self.stamps.iter().copied()
     }
 
-    /// Starts the closing handshake, behind the request that is being sent. Where there is none to do, it is over.
+    /// Starts the closing handshake, behind the request that is being sent. Where there is none to
+    /// do, it is over.
     pub(super) fn close(&mut self, script: &Script) {
         let raw = script.protocol == Protocol::Raw;
         if raw && !self.imitates {
@@ -282,7 +286,8 @@ impl Peer {
         Ok(())
     }
 
-    /// Whether a connection that opens without sending anything is connected. Others are when they can send.
+    /// Whether a connection that opens without sending anything is connected. Others are when they
+    /// can send.
     fn connected(&mut self, step: &mut Step) -> anyhow::Result<bool> {
         if let Some(error) = self.socket.take_error()? {
             return Err(error).context("cannot connect");

@@ -1,8 +1,9 @@
 //! What a process has used: processor time and memory, from Linux's `/proc` (see proc(5)).
 //!
-//! Processor time is the sum over threads of `/proc/PID/task/*/schedstat`, which counts nanoseconds, and also those in which a
-//! thread was ready to run and had no processor; `/proc/PID/stat` counts ticks of a hundredth of a second, but knows user and
-//! system time, and the threads that have ended.
+//! Processor time is the sum over threads of `/proc/PID/task/*/schedstat`, which counts
+//! nanoseconds, and also those in which a thread was ready to run and had no processor;
+//! `/proc/PID/stat` counts ticks of a hundredth of a second, but knows user and system time, and
+//! the threads that have ended.
 
 use anyhow::{Context, bail, ensure};
 use std::collections::HashMap;
@@ -87,8 +88,9 @@ impl Process {
         Ok(Memory { resident: parse_kib(&status, "VmRSS")?, peak: parse_kib(&status, "VmHWM")? })
     }
 
-    /// Octets of memory that this process alone has, and has written to, exact to the page: `smaps_rollup` walks the page
-    /// tables, where the counters behind `VmRSS` lag by up to 64 pages a processor. Pages that were swapped out count.
+    /// Octets of memory that this process alone has, and has written to, exact to the page:
+    /// `smaps_rollup` walks the page tables, where the counters behind `VmRSS` lag by up to 64
+    /// pages a processor. Pages that were swapped out count.
     pub(super) fn private(&self) -> anyhow::Result<u64> {
         let rollup = self.read("smaps_rollup")?;
         Ok(parse_kib(&rollup, "Private_Dirty")? + parse_kib(&rollup, "Swap")?)
@@ -123,7 +125,8 @@ impl Sample {
         let ticks = |now: u64, then: u64| now.saturating_sub(then) as f64 / TICKS;
         let user = ticks(self.user_ticks, earlier.user_ticks);
         let system = ticks(self.system_ticks, earlier.system_ticks);
-        // The time of threads that have ended is in the ticks alone. Those are rounded, each of the two sums on its own.
+        // The time of threads that have ended is in the ticks alone. Those are rounded, each of the
+        // two sums on its own.
         let all = if user + system > exact + 3.0 / TICKS { user + system } else { exact };
         let user_share = if user + system > 0.0 { user / (user + system) } else { 0.0 };
         Cpu { all, user: all * user_share, system: all * (1.0 - user_share), waited, busiest }

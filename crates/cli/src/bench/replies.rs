@@ -1,10 +1,13 @@
-//! What comes back on one connection: replies in the order of the requests, cut wherever the reads were cut.
+//! What comes back on one connection: replies in the order of the requests, cut wherever the reads
+//! were cut.
 //!
-//! A server may fragment its replies, and send Pings, Pongs and a Close between them. The straight path is the reply in
-//! one frame that lies whole in the buffer; the payload is looked at only where content is verified.
+//! A server may fragment its replies, and send Pings, Pongs and a Close between them. The straight
+//! path is the reply in one frame that lies whole in the buffer; the payload is looked at only
+//! where content is verified.
 //!
-//! A server may compress its replies to compressed messages or not, one by one. On some connections, with `--verify` on all,
-//! those that are compressed are inflated, all of them, since one may refer to those before it.
+//! A server may compress its replies to compressed messages or not, one by one. On some
+//! connections, with `--verify` on all, those that are compressed are inflated, all of them, since
+//! one may refer to those before it.
 
 mod raw;
 
@@ -22,7 +25,8 @@ use framewright_cli::Compress;
 pub(super) struct Replies {
     /// The place in the script of the message whose reply is awaited.
     next: usize,
-    /// Octets of that reply that have come: of its payload, or of all of it where there is no protocol.
+    /// Octets of that reply that have come: of its payload, or of all of it where there is no
+    /// protocol.
     got: usize,
     /// A first fragment of the reply has come, and not the last.
     fragmented: bool,
@@ -65,7 +69,8 @@ pub(super) struct Heard {
 }
 
 impl Replies {
-    /// Awaits the replies of connection `number`, which begins with the message at its place in the script.
+    /// Awaits the replies of connection `number`, which begins with the message at its place in the
+    /// script.
     pub(super) fn new(script: &Script, number: usize) -> Replies {
         let looks = script.verify || number.is_multiple_of(LOOKED_AT);
         let inflated = (script.compress != Compress::Off && looks).then(|| Inflated::new(script.compress));
@@ -288,7 +293,8 @@ impl Replies {
     }
 }
 
-/// Whether the header announces the payload of this message. Its first two octets are known to be right.
+/// Whether the header announces the payload of this message. Its first two octets are known to be
+/// right.
 fn is_reply(octets: &[u8], message: Message) -> bool {
     let parsed = Header::parse(octets, RULES);
     matches!(parsed, Ok(Some((header, _))) if header.payload_len == message.payload_len as u64)
@@ -307,7 +313,8 @@ fn compare(sent: &[u8], at: usize, piece: &[u8]) -> anyhow::Result<()> {
 const RULES: Rules = Rules::for_receiver(Role::Client);
 /// One in so many connections has its compressed replies inflated and compared.
 const LOOKED_AT: usize = 64;
-/// From so many octets of payload on it is cheaper to let the kernel drop them than to have them copied.
+/// From so many octets of payload on it is cheaper to let the kernel drop them than to have them
+/// copied.
 const SKIP: usize = 32 << 10;
 /// The longest payload whose length is in the second octet of a header.
 const SHORT: usize = 125;
@@ -323,7 +330,8 @@ pub(super) mod tests {
         Script::new(Recipe { verify, protocol, ..Recipe::simple(&mix, Kind::Binary, Compress::Off) })
     }
 
-    /// The reply to the message at `index`, in frames that carry these numbers of octets and the rest.
+    /// The reply to the message at `index`, in frames that carry these numbers of octets and the
+    /// rest.
     fn reply(script: &Script, index: usize, cuts: &[usize], between: &[u8]) -> Vec<u8> {
         let mut octets = Vec::new();
         let mut payload = script.payload(script.message(index));

@@ -1,7 +1,9 @@
-//! The open loop's schedule: message k is due at k / rate after the start, whatever became of those before it.
+//! The open loop's schedule: message k is due at k / rate after the start, whatever became of those
+//! before it.
 //!
-//! The time of a message counts from when it was due, not from when it was sent: a server that stops for a moment is charged
-//! with all the messages that should have been sent meanwhile (no "coordinated omission").
+//! The time of a message counts from when it was due, not from when it was sent: a server that
+//! stops for a moment is charged with all the messages that should have been sent meanwhile (no
+//! "coordinated omission").
 
 use super::engine::{TICK, nanos};
 use std::time::Duration;
@@ -36,8 +38,8 @@ impl Schedule {
         Some((self.next - 1, due))
     }
 
-    /// How long a loop may sleep: not at all when a message is due so soon that the event queue, which counts in
-    /// milliseconds, could wake it too late.
+    /// How long a loop may sleep: not at all when a message is due so soon that the event queue,
+    /// which counts in milliseconds, could wake it too late.
     pub(super) fn sleep(&self, now: u64) -> Duration {
         let left = Duration::from_nanos(self.due().saturating_sub(now));
         let whole = left.saturating_sub(SPIN).min(TICK);

@@ -1,5 +1,5 @@
-//! What is sent, built before the first connection: a sequence of requests that repeats for ever, masked and in one piece
-//! of memory, so that sending is copying a slice into a socket.
+//! What is sent, built before the first connection: a sequence of requests that repeats for ever,
+//! masked and in one piece of memory, so that sending is copying a slice into a socket.
 //!
 //! ```text
 //!   | request 0 | request 1 | ... | request n-1 | request 0 | re...
@@ -65,7 +65,8 @@ pub(super) struct Message {
     /// Where its frame starts in the octets, and how long that is.
     start: usize,
     pub(super) frame_len: usize,
-    /// Where what it says lies among the payloads, and how long it is: longer than its frame, where that is compressed.
+    /// Where what it says lies among the payloads, and how long it is: longer than its frame, where
+    /// that is compressed.
     payload_start: usize,
     pub(super) payload_len: usize,
     /// The reply in one frame that is not compressed: how long it is, and its first two octets.
@@ -161,8 +162,8 @@ impl Script {
         if index + 1 == self.messages.len() { self.again } else { index + 1 }
     }
 
-    /// A place to begin at for connection `number`: neighbours begin at different ones, so that long messages do not
-    /// come in step, and a reply that went to the wrong connection shows.
+    /// A place to begin at for connection `number`: neighbours begin at different ones, so that
+    /// long messages do not come in step, and a reply that went to the wrong connection shows.
     pub(super) fn place(&self, number: usize) -> usize {
         number.wrapping_mul(STRIDE) % self.beginnings
     }
@@ -199,7 +200,8 @@ impl Script {
         }
     }
 
-    /// How many octets from `at` complete the request that `at` is inside of; 0 between two requests.
+    /// How many octets from `at` complete the request that `at` is inside of; 0 between two
+    /// requests.
     pub(super) fn rest_of_request(&self, at: usize) -> usize {
         let next = self.messages.partition_point(|message| message.start < at);
         self.messages.get(next).map_or(self.end, |message| message.start) - at
@@ -227,8 +229,8 @@ impl Recipe<'_> {
                 payloads.push(kind.content(size, seed, payloads.len() as u64));
                 octets += size;
             }
-            // Replies that are compared have to differ from each other, and so have messages that are compressed; else one
-            // round will do.
+            // Replies that are compared have to differ from each other, and so have messages that
+            // are compressed; else one round will do.
             let varied = payloads.len() >= VARIED || octets >= VARIED_OCTETS;
             let enough = match compress {
                 Compress::Off => !verify || (varied && payloads.len() > order.len()),
@@ -242,8 +244,8 @@ impl Recipe<'_> {
     }
 }
 
-/// How many of the messages have so much behind them, or are so much themselves, that nothing refers to what came before them
-/// when all are through.
+/// How many of the messages have so much behind them, or are so much themselves, that nothing
+/// refers to what came before them when all are through.
 fn with_a_window_behind(payloads: &[Vec<u8>]) -> usize {
     let mut octets = 0;
     let short = payloads.iter().rev().take_while(|payload| {
@@ -259,7 +261,8 @@ const VARIED: usize = 251;
 const VARIED_OCTETS: usize = 1 << 20;
 /// How far back a compressed message can refer at most.
 const WINDOW: usize = WindowBits::MAX.size();
-/// The bit that says that a message is compressed, in the first octet of its first frame (RFC 7692, section 6).
+/// The bit that says that a message is compressed, in the first octet of its first frame (RFC 7692,
+/// section 6).
 const RSV1: u8 = 0x40;
 /// The most octets of requests for one write. More do not make a write cheaper.
 const BURST: usize = 256 << 10;

@@ -48,8 +48,8 @@ impl<'a> Meter<'a> {
         Ok(Meter { server, client })
     }
 
-    /// What was used since the start, `wall` ago. `spun` is the time of it that the generator spent waiting without
-    /// sleeping.
+    /// What was used since the start, `wall` ago. `spun` is the time of it that the generator spent
+    /// waiting without sleeping.
     pub(super) fn stop(self, wall: Duration, spun: Duration) -> anyhow::Result<Usage> {
         let wall = wall.as_secs_f64();
         let server = match self.server {
@@ -82,8 +82,8 @@ impl ServerUsage {
         self.cpu.all / self.wall
     }
 
-    /// Whether it could have done clearly more: no thread of it had something to do nearly all the time, and neither had all
-    /// its processors.
+    /// Whether it could have done clearly more: no thread of it had something to do nearly all the
+    /// time, and neither had all its processors.
     fn had_time_to_spare(&self) -> bool {
         let busiest = self.cpu.busiest / self.wall;
         busiest < SERVER_BUSY && self.busy() < SERVER_BUSY * f64::from(self.processors)
@@ -114,8 +114,9 @@ impl ClientUsage {
     }
 }
 
-/// Whether the generator was the limit: it had something to do nearly all the time, or `late` behind its schedule if it has one, while
-/// the server had time to spare as far as that is known. `None` if nothing is known of the generator.
+/// Whether the generator was the limit: it had something to do nearly all the time, or `late`
+/// behind its schedule if it has one, while the server had time to spare as far as that is known.
+/// `None` if nothing is known of the generator.
 pub(super) fn client_limited(usage: &Usage, late: Option<Duration>) -> Option<bool> {
     let strained = match late {
         Some(late) => late > LATE,

@@ -1,4 +1,5 @@
-//! `framewright bench` against the program's own echo, and against servers that do what no echo should.
+//! `framewright bench` against the program's own echo, and against servers that do what no echo
+//! should.
 
 #![cfg(unix)]
 
@@ -168,7 +169,8 @@ fn fragments_and_control_frames_between_replies_are_taken() {
                     octets.extend(frame(OpCode::Continuation, &payload[payload.len() / 2..]));
                 }
                 OpCode::Close => octets.extend(frame(opcode, payload)),
-                // A Pong must say what the Ping said; other octets would be answered in a way that no echo has.
+                // A Pong must say what the Ping said; other octets would be answered in a way that
+                // no echo has.
                 OpCode::Pong if payload == b"still there?" => octets.clear(),
                 _ => octets = frame(OpCode::Close, b""),
             }

@@ -1,4 +1,5 @@
-//! The program's own echo, servers that do what no echo should, and the generator that is run against them.
+//! The program's own echo, servers that do what no echo should, and the generator that is run
+//! against them.
 
 use framewright::Role;
 use framewright::frame::{Frame, OpCode, Rules, encode_frame};
@@ -105,7 +106,8 @@ pub(crate) fn raw_echo(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// Does the opening handshake, and then answers each frame with what `answer` says: its number, its opcode, its payload.
+/// Does the opening handshake, and then answers each frame with what `answer` says: its number, its
+/// opcode, its payload.
 pub(crate) fn answer_frames(
     stream: TcpStream,
     answer: impl FnMut(usize, OpCode, &mut [u8]) -> Vec<u8>,
@@ -113,7 +115,8 @@ pub(crate) fn answer_frames(
     answer_frames_with(stream, "", answer)
 }
 
-/// As [`answer_frames`], with fields for the 101. Frames may have the bit that permessage-deflate uses.
+/// As [`answer_frames`], with fields for the 101. Frames may have the bit that permessage-deflate
+/// uses.
 pub(crate) fn answer_frames_with(
     mut stream: TcpStream,
     fields: &str,

@@ -1,5 +1,6 @@
-//! The project's client against the project's server: every way to compress, messages whole and in chunks at either end, from
-//! nothing to 64 MiB, with both APIs of the client. What is sent comes back as it was.
+//! The project's client against the project's server: every way to compress, messages whole and in
+//! chunks at either end, from nothing to 64 MiB, with both APIs of the client. What is sent comes
+//! back as it was.
 
 mod blocking;
 mod event_loop;

@@ -2,7 +2,8 @@
 
 use framewright_client::{Chunk, Config, DeflateConfig, Message};
 
-/// Around the forms of a frame's length, the threshold of compression, the sizes of buffers; and the largest.
+/// Around the forms of a frame's length, the threshold of compression, the sizes of buffers; and
+/// the largest.
 const LENGTHS: [usize; 18] = [
     0,
     1,

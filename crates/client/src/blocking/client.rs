@@ -36,7 +36,8 @@ impl Client {
         Client::connect_with(ClientRequest::new(WsUri::parse(url)?), &Options::default())
     }
 
-    /// Connects: resolves the host, connects to one of its addresses, asks for the upgrade, and checks the answer.
+    /// Connects: resolves the host, connects to one of its addresses, asks for the upgrade, and
+    /// checks the answer.
     ///
     /// # Errors
     /// [`ConnectError`]: which step has failed, and why.
@@ -68,8 +69,8 @@ impl Client {
         Ok(Client { sender: Sender::new(shared), receiver })
     }
 
-    /// Waits for the next message: [`Receiver::receive`]. It borrows the client; to send while looking at it, see
-    /// [`halves`](Client::halves).
+    /// Waits for the next message: [`Receiver::receive`]. It borrows the client; to send while
+    /// looking at it, see [`halves`](Client::halves).
     ///
     /// # Errors
     /// Those of [`Receiver::receive`].
@@ -119,13 +120,14 @@ impl Client {
         self.receiver.messages()
     }
 
-    /// Does the whole closing handshake: sends a Close frame behind what waits, drops messages that still come, and waits for the
-    /// server's Close and for the end of the transport, for each at most
-    /// [`Config::close_timeout`](framewright::Config::close_timeout) once the kernel has taken our Close. Where the closing handshake was
-    /// begun before, it is completed. Returns how it ended, which need not be well: see [`Closure::clean`].
+    /// Does the whole closing handshake: sends a Close frame behind what waits, drops messages that
+    /// still come, and waits for the server's Close and for the end of the transport, for each at
+    /// most [`Config::close_timeout`](framewright::Config::close_timeout) once the kernel has taken
+    /// our Close. Where the closing handshake was begun before, it is completed. Returns how it
+    /// ended, which need not be well: see [`Closure::clean`].
     ///
-    /// The kernel takes our Close when the server has read enough: a server that reads slowly can make this last.
-    /// [`close_and_wait_before`](Client::close_and_wait_before) has an end.
+    /// The kernel takes our Close when the server has read enough: a server that reads slowly can
+    /// make this last. [`close_and_wait_before`](Client::close_and_wait_before) has an end.
     ///
     /// # Errors
     /// [`SendError::CloseReason`] if the reason has more than 123 octets, or there is no code to go with it; nothing was sent then.
@@ -137,10 +139,12 @@ impl Client {
         self.close_until(code.into(), reason, None)
     }
 
-    /// Does the whole closing handshake as [`close_and_wait`](Client::close_and_wait) does, until `deadline` at the latest: what has not happened by then
-    /// is not waited for, and the connection is dropped. Where the server's Close has not come by then, [`Closure::cause`] is
-    /// [`Error::Aborted`](framewright::Error::Aborted), or [`Timeout::Write`](framewright::Timeout::Write) if ours was not taken. With a
-    /// deadline that has passed, our Close is sent if the kernel takes it at once.
+    /// Does the whole closing handshake as [`close_and_wait`](Client::close_and_wait) does, until
+    /// `deadline` at the latest: what has not happened by then is not waited for, and the
+    /// connection is dropped. Where the server's Close has not come by then, [`Closure::cause`] is
+    /// [`Error::Aborted`](framewright::Error::Aborted), or
+    /// [`Timeout::Write`](framewright::Timeout::Write) if ours was not taken. With a deadline that
+    /// has passed, our Close is sent if the kernel takes it at once.
     ///
     /// # Errors
     /// Those of [`close_and_wait`](Client::close_and_wait).
@@ -182,22 +186,24 @@ impl Client {
         self.sender.set_send_timeout(timeout);
     }
 
-    /// The two halves, each for a thread of its own. If the sending one is dropped, the other one goes on. If the receiving one is
-    /// dropped, nobody reads: Pings stay unanswered, and a server that sends much will stop reading sooner or later, so that sending
-    /// fails after [`Config::write_timeout`](framewright::Config::write_timeout).
+    /// The two halves, each for a thread of its own. If the sending one is dropped, the other one
+    /// goes on. If the receiving one is dropped, nobody reads: Pings stay unanswered, and a server
+    /// that sends much will stop reading sooner or later, so that sending fails after
+    /// [`Config::write_timeout`](framewright::Config::write_timeout).
     pub fn split(self) -> (Sender, Receiver) {
         (self.sender, self.receiver)
     }
 
     /// The two halves, to send while a received message is looked at.
     ///
-    /// While such a call to send waits for the server to read, nothing is read from the server; [`send`](Client::send) of the
-    /// whole client reads meanwhile.
+    /// While such a call to send waits for the server to read, nothing is read from the server;
+    /// [`send`](Client::send) of the whole client reads meanwhile.
     pub fn halves(&mut self) -> (&mut Sender, &mut Receiver) {
         (&mut self.sender, &mut self.receiver)
     }
 
-    /// Drops the connection: no Close frame, nothing of what is queued. The next call that receives tells its end.
+    /// Drops the connection: no Close frame, nothing of what is queued. The next call that receives
+    /// tells its end.
     pub fn abort(&mut self) {
         self.sender.abort();
     }
@@ -243,7 +249,8 @@ impl Client {
         self.receiver.uri()
     }
 
-    /// Which of the server's addresses, or of the proxy's, it is connected to; `None` once that is gone.
+    /// Which of the server's addresses, or of the proxy's, it is connected to; `None` once that is
+    /// gone.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.receiver.peer_addr()
     }

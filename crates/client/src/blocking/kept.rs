@@ -1,5 +1,5 @@
-//! Events that came while the application was sending: decoded, so that Pings and the server's Close are answered, and kept for
-//! the calls that receive.
+//! Events that came while the application was sending: decoded, so that Pings and the server's
+//! Close are answered, and kept for the calls that receive.
 
 use framewright::{Chunk, CloseCode, Event, OwnedMessage};
 use std::collections::VecDeque;
@@ -31,7 +31,8 @@ struct Numbered {
     event: KeptEvent,
 }
 
-/// An event that borrows nothing. There is none for the end of the connection, which is told by the connection.
+/// An event that borrows nothing. There is none for the end of the connection, which is told by the
+/// connection.
 #[derive(Debug)]
 pub(super) enum KeptEvent {
     Message(OwnedMessage),
@@ -184,7 +185,8 @@ mod tests {
         assert!(messages.into_iter().eq(0..=255));
     }
 
-    /// Each Ping behind these messages costs as much as the first. Looking past them for the oldest Ping would take hours.
+    /// Each Ping behind these messages costs as much as the first. Looking past them for the oldest
+    /// Ping would take hours.
     #[test]
     fn pings_behind_many_messages_are_forgotten_one_by_one() {
         const MESSAGES: usize = 1_000_000;

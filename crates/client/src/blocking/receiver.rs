@@ -1,4 +1,5 @@
-//! The receiving half: waits for what the server sends, answers Pings, and ends the connection's transport.
+//! The receiving half: waits for what the server sends, answers Pings, and ends the connection's
+//! transport.
 
 use super::kept::{Kept, KeptEvent};
 use super::shared::Shared;
@@ -22,16 +23,17 @@ const NEW_RX: usize = 64 << 10;
 const KEEP_RX: usize = 256 << 10;
 const KEEP_FOR: Duration = Duration::from_secs(2);
 
-/// How often a client that sends looks at what has arrived: often enough for any server that waits for a Pong, and seldom enough
-/// to cost nothing beside what is sent.
+/// How often a client that sends looks at what has arrived: often enough for any server that waits
+/// for a Pong, and seldom enough to cost nothing beside what is sent.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// The most octets of messages that are kept, where one message may be longer.
 const KEPT: u64 = 64 << 20;
-/// The most events that are kept in one go: whoever sends does not wait for a server that sends Pings without end.
+/// The most events that are kept in one go: whoever sends does not wait for a server that sends
+/// Pings without end.
 const KEPT_AT_ONCE: usize = 4096;
 
-/// The half of a blocking client that receives. While it is in one of its calls it answers Pings and the server's Close, sends keep-alive
-/// Pings, and ends the transport.
+/// The half of a blocking client that receives. While it is in one of its calls it answers Pings
+/// and the server's Close, sends keep-alive Pings, and ends the transport.
 pub struct Receiver {
     shared: Arc<Shared>,
     poll: Poll,
@@ -42,7 +44,8 @@ pub struct Receiver {
     /// When what has arrived was last looked at; `None` before.
     looked: Option<Instant>,
     progress: EndProgress,
-    /// When the last event was given; `None` once what large messages have needed has been given up.
+    /// When the last event was given; `None` once what large messages have needed has been given
+    /// up.
     used: Option<Instant>,
 }
 
@@ -104,8 +107,8 @@ impl Receiver {
         }
     }
 
-    /// Waits for the next message, however long that takes. `None` once the connection has ended cleanly, or its failure was
-    /// told: [`closure`](Receiver::closure) says how.
+    /// Waits for the next message, however long that takes. `None` once the connection has ended
+    /// cleanly, or its failure was told: [`closure`](Receiver::closure) says how.
     ///
     /// # Errors
     /// [`ReceiveError::Failed`], once, where the connection has ended in any other way than by the closing handshake.
@@ -115,8 +118,8 @@ impl Receiver {
         self.receive_until(None)
     }
 
-    /// Waits for the next message until `deadline` at the most. With one that has passed it takes what has arrived, and does not
-    /// wait.
+    /// Waits for the next message until `deadline` at the most. With one that has passed it takes
+    /// what has arrived, and does not wait.
     ///
     /// # Errors
     /// As [`receive`](Receiver::receive); and [`ReceiveError::TimedOut`] if no message is complete by then. Nothing is lost:
@@ -125,7 +128,8 @@ impl Receiver {
         self.receive_until(Some(deadline))
     }
 
-    /// Waits for the next message, `timeout` at the most. With zero it takes what has arrived, and does not wait.
+    /// Waits for the next message, `timeout` at the most. With zero it takes what has arrived, and
+    /// does not wait.
     ///
     /// # Errors
     /// Those of [`receive_before`](Receiver::receive_before). A `timeout` that is too long for the clock waits however long it
@@ -134,8 +138,8 @@ impl Receiver {
         self.receive_until(Instant::now().checked_add(timeout))
     }
 
-    /// Waits for the next event: a message or a chunk of one, a Ping (which was answered), a Pong, the server's Close frame, and
-    /// last the end of the connection. `None` after that.
+    /// Waits for the next event: a message or a chunk of one, a Ping (which was answered), a Pong,
+    /// the server's Close frame, and last the end of the connection. `None` after that.
     pub fn next_event(&mut self) -> Option<Event<'_>> {
         self.event_until(None).unwrap_or(None)
     }
@@ -161,8 +165,8 @@ impl Receiver {
         Messages { receiver: self }
     }
 
-    /// Starts the closing handshake, as [`Sender::close`](super::Sender::close) does. It is complete when there are no more
-    /// events.
+    /// Starts the closing handshake, as [`Sender::close`](super::Sender::close) does. It is
+    /// complete when there are no more events.
     ///
     /// # Errors
     /// Those of [`Connection::close`](framewright::Connection::close).
@@ -186,7 +190,8 @@ impl Receiver {
         self.progress == EndProgress::Told
     }
 
-    /// Drops the connection: no Close frame, nothing of what is queued. The next call tells its end.
+    /// Drops the connection: no Close frame, nothing of what is queued. The next call tells its
+    /// end.
     pub fn abort(&mut self) {
         self.shared.abort();
     }
@@ -227,7 +232,8 @@ impl Receiver {
         &self.shared.uri
     }
 
-    /// Which of the server's addresses, or of the proxy's, it is connected to; `None` once that is gone.
+    /// Which of the server's addresses, or of the proxy's, it is connected to; `None` once that is
+    /// gone.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.shared.lock().connection.stream().peer_addr().ok()
     }
@@ -253,7 +259,8 @@ impl Receiver {
                 Some(Pulled::Event(event)) if event.is_chunk() => return Err(ReceiveError::Chunked),
                 Some(Pulled::Event(_)) => passed_over = passed_over.wrapping_add(1),
             }
-            // What came before a message is passed over though the time is up; a flood of control frames is not.
+            // What came before a message is passed over though the time is up; a flood of control
+            // frames is not.
             if passed_over == 0 && deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 return Err(ReceiveError::TimedOut);
             }
@@ -347,7 +354,8 @@ impl Receiver {
         }
     }
 
-    /// Waits for readiness; meanwhile what large messages have needed is given up. Whether the poll has told what there is.
+    /// Waits for readiness; meanwhile what large messages have needed is given up. Whether the poll
+    /// has told what there is.
     fn wait(&mut self, deadline: Option<Instant>) -> bool {
         let used = self.used.filter(|_| self.rx.is_empty());
         let is_large =
@@ -364,7 +372,8 @@ impl Receiver {
         asked
     }
 
-    /// Waits for readiness. Whether what the poll has not told has not come: not so after an interruption.
+    /// Waits for readiness. Whether what the poll has not told has not come: not so after an
+    /// interruption.
     fn poll(&mut self, deadline: Option<Instant>) -> bool {
         let polled = self.poll.poll(&mut self.events, until(deadline));
         let mut watched = self.shared.lock();
@@ -380,8 +389,9 @@ impl Receiver {
         false
     }
 
-    /// Looks now and then, without waiting, at what has arrived, for a client that is both halves in one and has just sent: one that
-    /// only sends would leave Pings unanswered, and not see the server's Close.
+    /// Looks now and then, without waiting, at what has arrived, for a client that is both halves
+    /// in one and has just sent: one that only sends would leave Pings unanswered, and not see the
+    /// server's Close.
     pub(super) fn look(&mut self) {
         let now = Instant::now();
         let is_due = |looked: Instant| now.saturating_duration_since(looked) >= LOOK_EVERY;
@@ -392,8 +402,9 @@ impl Receiver {
         }
     }
 
-    /// Waits until the socket may take more, for a client that is both halves in one: meanwhile what comes is read and kept, as
-    /// much as a message may have. A server that waits for us to read, before it reads on, would wait for ever.
+    /// Waits until the socket may take more, for a client that is both halves in one: meanwhile
+    /// what comes is read and kept, as much as a message may have. A server that waits for us to
+    /// read, before it reads on, would wait for ever.
     pub(super) fn wait_to_write(&mut self, deadline: Option<Instant>) {
         let now = Instant::now();
         let more = self.keep(now);
@@ -410,8 +421,9 @@ impl Receiver {
         self.poll(deadline);
     }
 
-    /// Decodes what has arrived, which answers Pings and a Close, and keeps what it is for the calls that receive. Beyond what a
-    /// message may have it is read and not decoded, up to as much again; then nothing is read. Whether there is more to read.
+    /// Decodes what has arrived, which answers Pings and a Close, and keeps what it is for the
+    /// calls that receive. Beyond what a message may have it is read and not decoded, up to as much
+    /// again; then nothing is read. Whether there is more to read.
     fn keep(&mut self, now: Instant) -> bool {
         if self.progress != EndProgress::Open {
             return false;
@@ -470,10 +482,11 @@ impl Iterator for Messages<'_> {
 pub enum ReceiveError {
     /// The caller's deadline passed first. The connection goes on.
     TimedOut,
-    /// The connection has ended otherwise than by the closing handshake: the server broke a rule, went over a limit, let a deadline
-    /// pass, or the transport was lost.
+    /// The connection has ended otherwise than by the closing handshake: the server broke a rule,
+    /// went over a limit, let a deadline pass, or the transport was lost.
     Failed(Error),
-    /// A chunk of a message has come: with [`Delivery::Chunks`](framewright::Delivery::Chunks) they come as events. It is lost.
+    /// A chunk of a message has come: with [`Delivery::Chunks`](framewright::Delivery::Chunks) they
+    /// come as events. It is lost.
     Chunked,
 }
 

@@ -14,11 +14,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The half of a blocking client that sends. Each call returns when the kernel has taken what was sent, and everything before
-/// it; it never waits for the server's answers. While the kernel takes no more it waits, so that no call is refused as
-/// [`Full`](SendError::Full): as long as the server takes something now and then
-/// ([`Config::write_timeout`](framewright::Config::write_timeout)), unless there is a
-/// [send timeout](Sender::set_send_timeout). The order of two calls is the order on the wire.
+/// The half of a blocking client that sends. Each call returns when the kernel has taken what was
+/// sent, and everything before it; it never waits for the server's answers. While the kernel takes
+/// no more it waits, so that no call is refused as [`Full`](SendError::Full): as long as the server
+/// takes something now and then ([`Config::write_timeout`](framewright::Config::write_timeout)),
+/// unless there is a [send timeout](Sender::set_send_timeout). The order of two calls is the order
+/// on the wire.
 pub struct Sender {
     shared: Arc<Shared>,
     waiter: Option<Waiter>,
@@ -31,17 +32,20 @@ impl Sender {
         Sender { shared, waiter: None }
     }
 
-    /// Sets how long a call that sends may take, of either half; [`Options::send_timeout`](crate::Options::send_timeout) is what it is at
-    /// first. `None`: as long as the server takes something now and then. It holds for the calls that follow.
+    /// Sets how long a call that sends may take, of either half;
+    /// [`Options::send_timeout`](crate::Options::send_timeout) is what it is at first. `None`: as
+    /// long as the server takes something now and then. It holds for the calls that follow.
     ///
     /// When it passes, the call returns [`SendError::Closed`], and the connection has failed
-    /// ([`Timeout::Write`](framewright::Timeout::Write)): a frame of which a part was sent cannot be taken back. What the server has
-    /// sent before can still be received. With zero a call sends what the kernel takes at once, or fails.
+    /// ([`Timeout::Write`](framewright::Timeout::Write)): a frame of which a part was sent cannot
+    /// be taken back. What the server has sent before can still be received. With zero a call sends
+    /// what the kernel takes at once, or fails.
     pub fn set_send_timeout(&mut self, timeout: Option<Duration>) {
         self.shared.set_send_timeout(timeout);
     }
 
-    /// Drops the connection: no Close frame, nothing of what is queued. The receiving half is told of its end.
+    /// Drops the connection: no Close frame, nothing of what is queued. The receiving half is told
+    /// of its end.
     pub fn abort(&mut self) {
         self.shared.abort();
     }

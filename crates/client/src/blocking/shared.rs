@@ -1,4 +1,5 @@
-//! What the two halves of a blocking client share: the connection on its socket, behind a lock that nobody holds while waiting.
+//! What the two halves of a blocking client share: the connection on its socket, behind a lock that
+//! nobody holds while waiting.
 
 use crate::connection::{ClientConnection, OpenClient};
 use framewright::handshake::{ServerResponse, WsUri};
@@ -32,7 +33,8 @@ pub(super) struct Watched {
 const AWAY: Duration = Duration::from_secs(1);
 
 impl Watched {
-    /// Somebody looks at what comes. If nobody has for long, the server had nothing to answer either.
+    /// Somebody looks at what comes. If nobody has for long, the server had nothing to answer
+    /// either.
     pub(super) fn look(&mut self, now: Instant) {
         let away = now.saturating_duration_since(self.looked);
         // Whoever has come back once has sent a Ping then, if one was due.
@@ -48,7 +50,8 @@ impl Watched {
         self.excused = false;
     }
 
-    /// Something has come, and nobody was waiting for it: the silence that may be excused begins here.
+    /// Something has come, and nobody was waiting for it: the silence that may be excused begins
+    /// here.
     pub(super) fn note_kept(&mut self, now: Instant) {
         self.excused = false;
         self.looked = now;
@@ -81,9 +84,9 @@ impl Shared {
         self.lock().send_timeout = timeout;
     }
 
-    /// Queues what `command` says, and writes until the kernel has taken everything that waits. While it takes no more, `wait` is
-    /// called with the time when to come back at the latest. After the send timeout, or at `deadline` if that is earlier, writing is
-    /// given up for good.
+    /// Queues what `command` says, and writes until the kernel has taken everything that waits.
+    /// While it takes no more, `wait` is called with the time when to come back at the latest.
+    /// After the send timeout, or at `deadline` if that is earlier, writing is given up for good.
     pub(super) fn transmit(
         &self,
         command: &mut dyn FnMut(&mut Connection) -> Result<(), SendError>,

@@ -5,10 +5,11 @@ use framewright::{CloseCode, SendError};
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-/// Ends the connection of a blocking client from any thread, also while its own threads wait. Cloning is cheap.
+/// Ends the connection of a blocking client from any thread, also while its own threads wait.
+/// Cloning is cheap.
 ///
-/// From [`Client::stopper`](super::Client::stopper) and the like of both halves. None of its calls waits. It does not keep the
-/// connection: that ends with the client, or with the second half.
+/// From [`Client::stopper`](super::Client::stopper) and the like of both halves. None of its calls
+/// waits. It does not keep the connection: that ends with the client, or with the second half.
 #[derive(Clone)]
 pub struct Stopper {
     shared: Weak<Shared>,
@@ -19,8 +20,9 @@ impl Stopper {
         Stopper { shared: Arc::downgrade(shared) }
     }
 
-    /// Starts the closing handshake. A thread that receives goes on until the server has answered, and is told of the end then;
-    /// one that sends gets [`SendError::Closed`] for what it sends from now on.
+    /// Starts the closing handshake. A thread that receives goes on until the server has answered,
+    /// and is told of the end then; one that sends gets [`SendError::Closed`] for what it sends
+    /// from now on.
     ///
     /// # Errors
     /// [`SendError::Closed`] if the closing handshake has begun or the connection has ended. [`SendError::CloseReason`] if the
@@ -30,7 +32,8 @@ impl Stopper {
         shared.start_to_close(code.into(), reason)
     }
 
-    /// Drops the connection: no Close frame, nothing of what is queued. A thread that waits is told of the end.
+    /// Drops the connection: no Close frame, nothing of what is queued. A thread that waits is told
+    /// of the end.
     pub fn abort(&self) {
         if let Some(shared) = self.shared.upgrade() {
             shared.abort();

@@ -9,7 +9,8 @@ use std::sync::Arc;
 /// The most bytes that a read of short frames asks for.
 pub(super) const READ_SIZE: usize = 128 << 10;
 
-/// The buffers, and the compressors and decompressors, that the clients of one event loop share. Make one for each loop.
+/// The buffers, and the compressors and decompressors, that the clients of one event loop share.
+/// Make one for each loop.
 pub struct Buffers {
     pub(super) lent: Lent,
     memory: Arc<DeflateMemory>,
@@ -31,13 +32,16 @@ impl Buffers {
     /// A receive buffer of 136 KiB; the rest is made when it is first needed.
     pub fn new() -> Buffers {
         let memory = DeflateMemory::new(usize::MAX);
-        // Nothing tells when the application's loop is idle, so nothing is kept that would be freed then.
+        // Nothing tells when the application's loop is idle, so nothing is kept that would be freed
+        // then.
         Buffers { lent: Lent::untrimmed(READ_SIZE, Arc::clone(&memory)), memory }
     }
 
-    /// Octets that compression holds for these clients: its compressors and decompressors, and for each connection on which context
-    /// takeover was agreed on as much as that can come to, up to 64 KiB. It has no limit but the number of connections: which servers take
-    /// context over shows in their answers, and a request need not offer it ([`Options::compression`](crate::Options::compression)).
+    /// Octets that compression holds for these clients: its compressors and decompressors, and for
+    /// each connection on which context takeover was agreed on as much as that can come to, up to
+    /// 64 KiB. It has no limit but the number of connections: which servers take context over shows
+    /// in their answers, and a request need not offer it
+    /// ([`Options::compression`](crate::Options::compression)).
     #[cfg(feature = "deflate")]
     #[must_use]
     pub fn compression_held(&self) -> usize {

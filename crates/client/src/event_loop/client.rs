@@ -1,4 +1,5 @@
-//! A client in an event loop: its turns, from the first octet of the opening handshake to the end of the transport.
+//! A client in an event loop: its turns, from the first octet of the opening handshake to the end
+//! of the transport.
 
 use super::buffers::{Buffers, READ_SIZE};
 use super::event::Event;
@@ -51,8 +52,9 @@ pub enum Turn {
 }
 
 impl Client {
-    /// Begins to connect; the first turn goes on. All that this client polls for has this token, and wakes the loop with this
-    /// waker: host names are resolved on a thread of their own. The waker has to be one of the same poll.
+    /// Begins to connect; the first turn goes on. All that this client polls for has this token,
+    /// and wakes the loop with this waker: host names are resolved on a thread of their own. The
+    /// waker has to be one of the same poll.
     ///
     /// # Errors
     /// [`ConnectError`] for what can be seen at once; what shows later comes from [`turn`](Client::turn).
@@ -78,7 +80,8 @@ impl Client {
         }
     }
 
-    /// Does all there is to do without waiting: connects, reads once, hands every event to `handler`, and writes once.
+    /// Does all there is to do without waiting: connects, reads once, hands every event to
+    /// `handler`, and writes once.
     ///
     /// # Errors
     /// [`ConnectError`], once, if the opening handshake has failed. The client is done then.
@@ -125,8 +128,9 @@ impl Client {
         Ok(if self.again { Turn::Again } else { Turn::Wait })
     }
 
-    /// The connection, to send between two turns; the next one writes it, and once something was sent [`timeout`](Client::timeout) is zero
-    /// until then. Drop it before the next turn. `None` unless the connection is open.
+    /// The connection, to send between two turns; the next one writes it, and once something was
+    /// sent [`timeout`](Client::timeout) is zero until then. Drop it before the next turn. `None`
+    /// unless the connection is open.
     pub fn socket<'a>(&'a mut self, now: Instant, buffers: &'a mut Buffers) -> Option<Socket<'a>> {
         match &mut self.phase {
             ClientPhase::Open(open) if open.told && !open.in_turn && !open.client.connection.is_closed() => {
@@ -137,7 +141,8 @@ impl Client {
         }
     }
 
-    /// How long to wait for events at the most before the next turn: zero if there is work left, `None` if there is no deadline.
+    /// How long to wait for events at the most before the next turn: zero if there is work left,
+    /// `None` if there is no deadline.
     pub fn timeout(&self, now: Instant) -> Option<Duration> {
         if self.again {
             return Some(Duration::ZERO);
@@ -174,7 +179,8 @@ impl Client {
         self.open().map(|open| &open.uri)
     }
 
-    /// Which of the server's addresses, or of the proxy's, it is connected to; `None` unless it is open.
+    /// Which of the server's addresses, or of the proxy's, it is connected to; `None` unless it is
+    /// open.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.open()?.connection.stream().peer_addr().ok()
     }

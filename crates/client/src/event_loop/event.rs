@@ -31,7 +31,8 @@ pub enum Event<'a> {
 }
 
 impl<'a> Event<'a> {
-    /// An event of the connection as one of the client; `None` for a kind that it did not have when this was written.
+    /// An event of the connection as one of the client; `None` for a kind that it did not have when
+    /// this was written.
     pub(super) fn of(event: framewright::Event<'a>) -> Option<Event<'a>> {
         Some(match event {
             framewright::Event::Message(message) => Event::Message(message),

@@ -37,10 +37,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The rules: tell a client of each event of its token ([`Client::note`]); give it a turn after that, after the waker's event
-//! while it is opening, and when its [`timeout`](Client::timeout) has passed. A turn too many does no harm. A client that is opening keeps
-//! others of the process from the same address (RFC 6455, section 4.1): give it its turns, or drop it. A handler that panics costs its
-//! connection, if the panic is caught and the client gets another turn.
+//! The rules: tell a client of each event of its token ([`Client::note`]); give it a turn after
+//! that, after the waker's event while it is opening, and when its [`timeout`](Client::timeout) has
+//! passed. A turn too many does no harm. A client that is opening keeps others of the process from
+//! the same address (RFC 6455, section 4.1): give it its turns, or drop it. A handler that panics
+//! costs its connection, if the panic is caught and the client gets another turn.
 
 mod buffers;
 mod client;

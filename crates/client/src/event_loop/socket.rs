@@ -5,9 +5,11 @@ use crate::commands::commands;
 use framewright::{CloseCode, Connection, SendError, State, Stats};
 use std::time::Instant;
 
-/// An open connection, for the length of a callback, or between two turns ([`Client::socket`](super::Client::socket)). Nothing here waits:
-/// what is sent is collected, and written at the end of the turn. Sending is refused, and nothing queued, when [`Config::high_water`](framewright::Config::high_water) octets wait
-/// ([`SendError::Full`], then [`Event::Writable`](super::Event::Writable) follows), or when the connection is closing.
+/// An open connection, for the length of a callback, or between two turns
+/// ([`Client::socket`](super::Client::socket)). Nothing here waits: what is sent is collected, and
+/// written at the end of the turn. Sending is refused, and nothing queued, when
+/// [`Config::high_water`](framewright::Config::high_water) octets wait ([`SendError::Full`], then
+/// [`Event::Writable`](super::Event::Writable) follows), or when the connection is closing.
 #[derive(Debug)]
 pub struct Socket<'a> {
     connection: &'a mut Connection,
@@ -57,7 +59,8 @@ impl<'a> Socket<'a> {
         }
     }
 
-    /// Ends the connection with this code, without waiting for the server: for one that broke the application's rules (1003,
+    /// Ends the connection with this code, without waiting for the server: for one that broke the
+    /// application's rules (1003,
     /// 1008) or when the application cannot go on. A reason over 123 octets is cut between characters.
     pub fn fail(&mut self, code: CloseCode, reason: &str) {
         self.note_use();

@@ -1,4 +1,5 @@
-//! From a host to a TCP connection: its name is resolved, and its addresses are tried as `race` says and `gate` allows.
+//! From a host to a TCP connection: its name is resolved, and its addresses are tried as `race`
+//! says and `gate` allows.
 
 use super::gate::{Host, Ticket};
 use super::race::Race;
@@ -22,8 +23,8 @@ const INTERESTS: Interest = Interest::READABLE.add(Interest::WRITABLE);
 /// Connects to one of the addresses of a host, or of the proxy to it.
 #[derive(Debug)]
 pub(super) struct Connecting {
-    /// The turn for the host where a proxy resolves its name: before anything is begun. Otherwise each attempt has one of its own.
-    /// Without [`Options::one_at_a_time`] there are none.
+    /// The turn for the host where a proxy resolves its name: before anything is begun. Otherwise
+    /// each attempt has one of its own. Without [`Options::one_at_a_time`] there are none.
     ticket: Option<Ticket>,
     one_at_a_time: bool,
     lookup: Option<Lookup>,
@@ -160,8 +161,8 @@ impl Connecting {
     }
 }
 
-/// How long connecting may take, and how long waiting for a turn: who waits for others does not connect, and has not found the
-/// server slow.
+/// How long connecting may take, and how long waiting for a turn: who waits for others does not
+/// connect, and has not found the server slow.
 #[derive(Debug)]
 struct Budget {
     /// What is left of [`Options::connect_timeout`] at `since`.
@@ -243,8 +244,9 @@ fn is_connected(stream: &TcpStream) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(false),
         Err(error) => return Err(error),
     };
-    // A port of this machine that nobody listens on can be the one that the system has just chosen for this end: TCP then
-    // connects the socket with itself (RFC 9293, section 3.5, simultaneous open).
+    // A port of this machine that nobody listens on can be the one that the system has just chosen
+    // for this end: TCP then connects the socket with itself (RFC 9293, section 3.5, simultaneous
+    // open).
     if stream.local_addr()? == peer {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }

@@ -1,4 +1,5 @@
-//! From a TCP connection to a WebSocket connection: the tunnel if there is a proxy, the request, and the answer.
+//! From a TCP connection to a WebSocket connection: the tunnel if there is a proxy, the request,
+//! and the answer.
 
 use super::connecting::Connected;
 use super::gate::Ticket;
@@ -13,10 +14,12 @@ use mio::net::TcpStream;
 use std::io::{self, Read as _, Write as _};
 use std::time::{Duration, Instant};
 
-/// How much one read asks for. An answer is a few hundred octets; what comes with it is the first frames, which are copied once.
+/// How much one read asks for. An answer is a few hundred octets; what comes with it is the first
+/// frames, which are copied once.
 const CHUNK: usize = 4 << 10;
 
-/// The deadlines of the handshakes are not used: there is one for all that happens on this connection.
+/// The deadlines of the handshakes are not used: there is one for all that happens on this
+/// connection.
 const NO_TIMEOUT: Duration = Duration::MAX;
 
 /// What happens on a connection until it is open.
@@ -159,8 +162,9 @@ impl Exchange {
         Ok(ExchangeTurn::Wait(self))
     }
 
-    /// Writes what the connection takes. Whether it is time to read: nothing is left to write, or nothing can be written any more.
-    /// An answer that comes before the whole request was taken waits: whoever refuses so early closes.
+    /// Writes what the connection takes. Whether it is time to read: nothing is left to write, or
+    /// nothing can be written any more. An answer that comes before the whole request was taken
+    /// waits: whoever refuses so early closes.
     fn write(&mut self) -> bool {
         while self.write_error.is_none() && self.sent < self.outgoing.len() {
             match uninterrupted(|| self.stream.write(&self.outgoing[self.sent..])) {
@@ -230,7 +234,8 @@ impl Exchange {
         if complete { self.refused(hop, Ended::Well).map_or(Ok(Taken::More), Err) } else { Ok(Taken::More) }
     }
 
-    /// The refusal, with as much of its body as there is; `None` if the answer is none, or not there.
+    /// The refusal, with as much of its body as there is; `None` if the answer is none, or not
+    /// there.
     fn refused(&mut self, hop: Hop<'_>, ended: Ended) -> Option<ConnectError> {
         let (body, truncated) = self.body.take()?.finish();
         let truncated = truncated || ended == Ended::Cut;
@@ -307,7 +312,8 @@ impl Exchange {
         matches!(self.peer, Speaker::Server(_))
     }
 
-    /// How many octets of the answer's head have come, and whether it is a refusal whose body is being read.
+    /// How many octets of the answer's head have come, and whether it is a refusal whose body is
+    /// being read.
     pub(super) fn progress(&self) -> (usize, bool) {
         (self.received.len(), self.body.is_some())
     }

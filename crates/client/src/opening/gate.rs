@@ -1,8 +1,9 @@
-//! One connection at a time to each remote host while it is being opened (RFC 6455, section 4.1), in the whole process: of those
-//! that have [`Options::one_at_a_time`](crate::Options::one_at_a_time).
+//! One connection at a time to each remote host while it is being opened (RFC 6455, section 4.1),
+//! in the whole process: of those that have
+//! [`Options::one_at_a_time`](crate::Options::one_at_a_time).
 //!
-//! Whoever wants to connect queues for a [`Ticket`] and connects once it has its turn. Dropping the ticket gives the turn to
-//! the next in the queue, whose event loop is woken; nobody else is.
+//! Whoever wants to connect queues for a [`Ticket`] and connects once it has its turn. Dropping the
+//! ticket gives the turn to the next in the queue, whose event loop is woken; nobody else is.
 
 use framewright::handshake::WsUri;
 use mio::Waker;
@@ -80,7 +81,8 @@ impl Drop for Ticket {
         }
         drop(queues);
         if let Some(next) = next {
-            // Only a lack of kernel memory makes this fail; the turn is then seen with the loop's next event.
+            // Only a lack of kernel memory makes this fail; the turn is then seen with the loop's
+            // next event.
             let _ = next.wake();
         }
     }

@@ -1,6 +1,8 @@
-//! From a request to an open connection: addresses, TCP, a proxy's tunnel, the opening handshake, redirects.
+//! From a request to an open connection: addresses, TCP, a proxy's tunnel, the opening handshake,
+//! redirects.
 //!
-//! An [`Opening`] lives in somebody's event loop and never blocks. It uses one token for all its sockets.
+//! An [`Opening`] lives in somebody's event loop and never blocks. It uses one token for all its
+//! sockets.
 //!
 //! ```text
 //!   start ──> Connecting ──────────────> Exchange ──────────> Opened
@@ -53,8 +55,8 @@ enum OpeningPhase {
 }
 
 impl Opening {
-    /// Starts. Sockets are registered with `registry` under `token`; what other threads have to tell wakes `waker`, which has
-    /// to belong to the same event loop.
+    /// Starts. Sockets are registered with `registry` under `token`; what other threads have to
+    /// tell wakes `waker`, which has to belong to the same event loop.
     ///
     /// # Errors
     /// What is known to be in vain at once.
@@ -77,10 +79,11 @@ impl Opening {
         Ok(opening)
     }
 
-    /// Does all that can be done now. To be called after each event of the token or of the waker, and at the
-    /// [`deadline`](Self::deadline).
+    /// Does all that can be done now. To be called after each event of the token or of the waker,
+    /// and at the [`deadline`](Self::deadline).
     ///
-    /// After an `Opened` or an error there is nothing left to do, and nothing registered but the socket that was returned.
+    /// After an `Opened` or an error there is nothing left to do, and nothing registered but the
+    /// socket that was returned.
     pub(crate) fn turn(&mut self, now: Instant, registry: &Registry) -> Result<Option<Opened>, ConnectError> {
         let result = self.advance(now, registry);
         if !matches!(result, Ok(None)) {
@@ -125,7 +128,8 @@ impl Opening {
 
     /// Begins to connect to where the request leads.
     fn connect(&mut self, now: Instant) -> Result<(), ConnectError> {
-        // There is no TLS. It would begin between the connection, or the tunnel through a proxy, and the request.
+        // There is no TLS. It would begin between the connection, or the tunnel through a proxy,
+        // and the request.
         if self.request.uri().is_secure() {
             return Err(ConnectError::TlsNotSupported);
         }

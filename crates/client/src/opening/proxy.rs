@@ -24,8 +24,8 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Reads `http://[user:password@]host[:port]`; the port is 80 if there is none. In the user's name and in the password
-    /// `%` and two hexadecimal digits stand for an octet.
+    /// Reads `http://[user:password@]host[:port]`; the port is 80 if there is none. In the user's
+    /// name and in the password `%` and two hexadecimal digits stand for an octet.
     ///
     /// # Errors
     /// [`ProxyError`].
@@ -54,12 +54,13 @@ impl Proxy {
         self
     }
 
-    /// The proxy that the environment names for `uri`: in `https_proxy` or `HTTPS_PROXY`, and for `ws:` else in `http_proxy` or
-    /// `HTTP_PROXY`; none if `no_proxy` or `NO_PROXY` names the host. The proxy for HTTPS comes first because it is one that makes
-    /// tunnels (RFC 6455, section 4.1). `http://` may be left away. Nobody else looks at the environment.
+    /// The proxy that the environment names for `uri`: in `https_proxy` or `HTTPS_PROXY`, and for
+    /// `ws:` else in `http_proxy` or `HTTP_PROXY`; none if `no_proxy` or `NO_PROXY` names the host.
+    /// The proxy for HTTPS comes first because it is one that makes tunnels (RFC 6455, section
+    /// 4.1). `http://` may be left away. Nobody else looks at the environment.
     ///
-    /// `HTTP_PROXY` is not looked at where `REQUEST_METHOD` is set: in a CGI program it is what a request's `Proxy` field says
-    /// (CVE-2016-5385, "httpoxy").
+    /// `HTTP_PROXY` is not looked at where `REQUEST_METHOD` is set: in a CGI program it is what a
+    /// request's `Proxy` field says (CVE-2016-5385, "httpoxy").
     ///
     /// # Errors
     /// If a variable's value is no proxy.
@@ -123,7 +124,8 @@ fn read_credentials(userinfo: &str) -> Result<BasicCredentials, ProxyError> {
     BasicCredentials::new(&user, &password).map_err(|_| ProxyError::Credentials)
 }
 
-/// Percent-decoding (RFC 3986, section 2.1). `None` if a `%` stands alone, or if the octets are not UTF-8.
+/// Percent-decoding (RFC 3986, section 2.1). `None` if a `%` stands alone, or if the octets are not
+/// UTF-8.
 fn decode(text: &str) -> Option<String> {
     let mut octets = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -151,7 +153,8 @@ pub enum ProxyError {
     Path,
     /// Host and port are not right.
     Authority(UriError),
-    /// The user's name or the password has something in it that basic credentials cannot have (RFC 7617, section 2).
+    /// The user's name or the password has something in it that basic credentials cannot have (RFC
+    /// 7617, section 2).
     Credentials,
 }
 

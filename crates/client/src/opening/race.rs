@@ -1,4 +1,5 @@
-//! In which order, and when, the addresses of a host are tried (RFC 8305, sections 4 and 5, "Happy Eyeballs").
+//! In which order, and when, the addresses of a host are tried (RFC 8305, sections 4 and 5, "Happy
+//! Eyeballs").
 //!
 //! No sockets and no clock: `opening::connecting` does what is decided here.
 
@@ -6,7 +7,8 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// How long an attempt is left alone before the next one begins beside it: the value that RFC 8305, section 8, recommends.
+/// How long an attempt is left alone before the next one begins beside it: the value that RFC 8305,
+/// section 8, recommends.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// The addresses that are still to be tried.
@@ -44,8 +46,9 @@ impl Race {
     }
 }
 
-/// One address of each family in turn, beginning with the family of the first; within a family the order stays. So a family
-/// that leads nowhere costs one delay, and not one for each of its addresses.
+/// One address of each family in turn, beginning with the family of the first; within a family the
+/// order stays. So a family that leads nowhere costs one delay, and not one for each of its
+/// addresses.
 fn interleave(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
     let mut unique = Vec::with_capacity(addresses.len());
     for address in addresses {

@@ -1,8 +1,8 @@
 //! Names to addresses: by the system's resolver, which blocks, and so on threads of their own.
 //!
-//! Such a thread cannot be interrupted, and a name server that does not answer holds it for half a minute. So there are
-//! [`THREADS`] of them in the process at the most, of which one name has [`THREADS_OF_A_NAME`]; lookups beyond that wait, within
-//! the deadline of who wants to connect.
+//! Such a thread cannot be interrupted, and a name server that does not answer holds it for half a
+//! minute. So there are [`THREADS`] of them in the process at the most, of which one name has
+//! [`THREADS_OF_A_NAME`]; lookups beyond that wait, within the deadline of who wants to connect.
 
 use mio::Waker;
 use std::collections::VecDeque;
@@ -13,10 +13,12 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-/// How many names are looked up at a time in the whole process. A thread that waits costs 10 KiB or so.
+/// How many names are looked up at a time in the whole process. A thread that waits costs 10 KiB or
+/// so.
 const THREADS: usize = 64;
 
-/// How many of those one name may have, so that one whose servers do not answer leaves room for others.
+/// How many of those one name may have, so that one whose servers do not answer leaves room for
+/// others.
 const THREADS_OF_A_NAME: usize = 16;
 
 /// The system's resolver.
@@ -32,8 +34,8 @@ type Work = Box<dyn FnOnce() + Send>;
 
 /// A lookup under way.
 ///
-/// Dropping it gives it up. One that waits for a thread is forgotten. A thread that has it ends by itself, and holds nothing of
-/// it until then but the place for its answer, which nobody reads.
+/// Dropping it gives it up. One that waits for a thread is forgotten. A thread that has it ends by
+/// itself, and holds nothing of it until then but the place for its answer, which nobody reads.
 #[derive(Debug)]
 pub(crate) struct Lookup {
     slot: Arc<Mutex<AnswerSlot>>,
@@ -102,8 +104,8 @@ impl Resolver {
         Resolver { most, most_of_a_name, spawn, queue }
     }
 
-    /// Starts to look up `name` by `resolve`, or queues it. Where no thread can be had, and there is none to wait for, that is the
-    /// answer.
+    /// Starts to look up `name` by `resolve`, or queues it. Where no thread can be had, and there
+    /// is none to wait for, that is the answer.
     pub(crate) fn lookup(
         &'static self,
         name: &str,
@@ -135,8 +137,8 @@ impl Resolver {
         }
     }
 
-    /// No thread can be had for this job. It goes back to the front of the queue, which those that there are work off; if there are
-    /// none, nobody in the queue gets another answer than this.
+    /// No thread can be had for this job. It goes back to the front of the queue, which those that
+    /// there are work off; if there are none, nobody in the queue gets another answer than this.
     fn go_without_thread(&self, job: Job, error: &io::Error) {
         let mut queue = lock(&self.queue);
         queue.done(&job.name);
@@ -171,10 +173,12 @@ impl Resolver {
     fn work(&self, first: Job) {
         let mut next = Some(first);
         while let Some(Job { name, slot, resolve }) = next {
-            // A panic ends neither the thread, for which others may wait, nor the wait for this answer.
+            // A panic ends neither the thread, for which others may wait, nor the wait for this
+            // answer.
             let result = panic::catch_unwind(AssertUnwindSafe(resolve));
             let result = result.unwrap_or_else(|_| Err(io::Error::other("the resolver panicked")));
-            // Before anybody hears of the answer: whoever then starts another lookup finds the place free.
+            // Before anybody hears of the answer: whoever then starts another lookup finds the
+            // place free.
             lock(&self.queue).done(&name);
             answer(&slot, result);
             next = self.next();
@@ -187,7 +191,8 @@ fn answer(slot: &Mutex<AnswerSlot>, answer: Answer) {
     let mut slot = lock(slot);
     slot.answer = Some(answer);
     if let Some(waker) = slot.waker.take() {
-        // Only a lack of kernel memory makes this fail; the answer is then seen with the loop's next event.
+        // Only a lack of kernel memory makes this fail; the answer is then seen with the loop's
+        // next event.
         let _ = waker.wake();
     }
 }
@@ -214,7 +219,8 @@ impl fmt::Debug for Job {
     }
 }
 
-/// Locks, whatever happened to the thread that held the lock before: what it guards is whole at any time.
+/// Locks, whatever happened to the thread that held the lock before: what it guards is whole at any
+/// time.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -383,7 +389,8 @@ mod tests {
         assert!(answer(&mut poll, &mut fourth).is_ok());
     }
 
-    /// Whoever comes when a place is free starts a thread for the first in the queue, who has waited longer.
+    /// Whoever comes when a place is free starts a thread for the first in the queue, who has
+    /// waited longer.
     #[test]
     fn a_thread_that_cannot_be_started_loses_nobodys_lookup() {
         static RESOLVER: Resolver = Resolver::new(2, 2, |_| Err(io::ErrorKind::OutOfMemory.into()));

@@ -275,8 +275,8 @@ impl Loop {
         client.turn(Instant::now(), poll.registry(), buffers, handler)
     }
 
-    /// Waits until something has come, and gives the client its turn at `now` as if the poll had not told: as one does not that
-    /// tells of others first.
+    /// Waits until something has come, and gives the client its turn at `now` as if the poll had
+    /// not told: as one does not that tells of others first.
     pub(crate) fn turn_untold(
         &mut self,
         now: Instant,

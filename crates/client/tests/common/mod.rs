@@ -1,4 +1,5 @@
-//! What the tests over real sockets share: a server that plays a script, and one way to drive both APIs of the client.
+//! What the tests over real sockets share: a server that plays a script, and one way to drive both
+//! APIs of the client.
 //!
 //! Every wait has a deadline, so that a test which would hang fails.
 
@@ -24,8 +25,8 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 /// A deadline of an endpoint that a test wants to see.
 pub(crate) const SOON: Duration = Duration::from_millis(60);
 
-/// A deadline of an endpoint that a test wants to see, and that must not pass before others have done their part: on a
-/// machine that is busy with something else, that takes a while.
+/// A deadline of an endpoint that a test wants to see, and that must not pass before others have
+/// done their part: on a machine that is busy with something else, that takes a while.
 pub(crate) const LATER: Duration = Duration::from_secs(1);
 
 /// A request for the root of this server.

@@ -73,7 +73,8 @@ impl Peer {
         )
     }
 
-    /// Sends this answer to an opening handshake: `ACCEPT` stands for the right value of Sec-WebSocket-Accept.
+    /// Sends this answer to an opening handshake: `ACCEPT` stands for the right value of
+    /// Sec-WebSocket-Accept.
     #[track_caller]
     pub(crate) fn answer_with(&mut self, answer: &str) {
         let answer = answer.replace("ACCEPT", &self.accept_value());
@@ -93,8 +94,8 @@ impl Peer {
         self.send(answer);
     }
 
-    /// Accepts the opening handshake with this answer to an offer of compression, whose terms for the client's messages are
-    /// these.
+    /// Accepts the opening handshake with this answer to an offer of compression, whose terms for
+    /// the client's messages are these.
     #[track_caller]
     pub(crate) fn upgrade_deflating(&mut self, extensions: &str, inflation: Inflation) {
         self.inflation = Some(inflation);
@@ -277,7 +278,8 @@ impl Peer {
         SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("an option of the socket");
     }
 
-    /// Answers the client's Close, which has to be the next frame, and ends the transport as a server does.
+    /// Answers the client's Close, which has to be the next frame, and ends the transport as a
+    /// server does.
     #[track_caller]
     pub(crate) fn answer_close(&mut self) {
         let frame = self.frame();
@@ -287,7 +289,8 @@ impl Peer {
         self.expect_end();
     }
 
-    /// Forgets what came: there is too much of it to be kept, or the client has left in the middle of a frame.
+    /// Forgets what came: there is too much of it to be kept, or the client has left in the middle
+    /// of a frame.
     pub(crate) fn forget(&mut self) {
         self.wire.clear();
         self.at = 0;
@@ -299,7 +302,8 @@ impl Peer {
         self.at = 0;
     }
 
-    /// Everything that came is right: masked, in the shortest form, compressed as was agreed on, nothing behind a Close.
+    /// Everything that came is right: masked, in the shortest form, compressed as was agreed on,
+    /// nothing behind a Close.
     #[track_caller]
     pub(super) fn judge(&mut self) {
         let judged = wire::check_compressed_output(Role::Client, self.inflation.take(), &self.wire);

@@ -17,7 +17,8 @@ impl Listener {
         Listener { listener: TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port") }
     }
 
-    /// A listener whose connections have a receive buffer of about this size, so that little fits under way.
+    /// A listener whose connections have a receive buffer of about this size, so that little fits
+    /// under way.
     pub(crate) fn with_receive_buffer(octets: usize) -> Listener {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         socket.set_recv_buffer_size(octets).expect("an option of the socket");
@@ -26,7 +27,8 @@ impl Listener {
         Listener { listener: socket.into() }
     }
 
-    /// A listener whose connections have so small a receive buffer that they take little before they are read.
+    /// A listener whose connections have so small a receive buffer that they take little before
+    /// they are read.
     pub(crate) fn taking_little() -> Listener {
         Listener::with_receive_buffer(4 << 10)
     }
@@ -83,7 +85,8 @@ pub(crate) struct Server<T = ()> {
 }
 
 impl<T: Send + 'static> Server<T> {
-    /// Accepts one client, reads its request, and plays the rest. What the client has sent is judged at the end.
+    /// Accepts one client, reads its request, and plays the rest. What the client has sent is
+    /// judged at the end.
     pub(crate) fn start(play: impl FnOnce(&mut Peer) -> T + Send + 'static) -> Server<T> {
         Listener::bind().run(move |listener| listener.serve(play))
     }

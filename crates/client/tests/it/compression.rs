@@ -132,7 +132,8 @@ fn messages_are_compressed_and_inflated_as_was_agreed_on() {
             client.send_text("short").expect("an open connection");
             client.start_close(1000, "").expect("an open connection");
             client.rest();
-            // What came has to inflate to what was sent, within the window: the server judges it at its end.
+            // What came has to inflate to what was sent, within the window: the server judges it at
+            // its end.
             server.end();
         }
     });
@@ -240,7 +241,8 @@ fn a_server_that_ignores_what_it_is_asked_for_is_understood_by_default() {
     const MESSAGES: usize = 1000;
     through_both_apis(|kind| {
         let server = Server::start(move |peer| {
-            // We compress without takeover, as we have offered: this server does not know the word, and is content.
+            // We compress without takeover, as we have offered: this server does not know the word,
+            // and is content.
             peer.upgrade_deflating("permessage-deflate", Inflation::new(false, 1 << 15));
             let mut deflater = Deflater::new(6);
             for number in 0..MESSAGES {

@@ -1,5 +1,5 @@
-//! Deadlines and what has come: an application that looks rarely, or never waits, gets what has arrived, and is told of a server that is
-//! gone.
+//! Deadlines and what has come: an application that looks rarely, or never waits, gets what has
+//! arrived, and is told of a server that is gone.
 
 use crate::common::{DEADLINE, LATER, SOON, Server, plain, request, through_both_apis};
 use framewright::{CloseCode, Config, Error, Message, Timeout};
@@ -85,8 +85,8 @@ fn a_closing_handshake_that_the_server_has_completed_in_time_is_clean_however_la
     });
 }
 
-/// Looks for a message now and then, with other work in between that takes [`BUSY`], until the connection has ended. Returns why, and
-/// how often it has looked.
+/// Looks for a message now and then, with other work in between that takes [`BUSY`], until the
+/// connection has ended. Returns why, and how often it has looked.
 fn look_now_and_then(client: &mut Client) -> (Error, u32) {
     for looks in 1.. {
         match client.receive_before(Instant::now() + Duration::from_millis(1)) {
@@ -103,7 +103,8 @@ fn look_now_and_then(client: &mut Client) -> (Error, u32) {
 /// Much longer than the millisecond for which the application waits.
 const BUSY: Duration = Duration::from_millis(20);
 
-// The time between two calls was not counted, as if the server could not have sent anything meanwhile.
+// The time between two calls was not counted, as if the server could not have sent anything
+// meanwhile.
 #[test]
 fn a_silent_server_is_found_out_by_an_application_that_looks_now_and_then() {
     let idle = Config { idle_timeout: Some(SOON), ..Config::default() };
@@ -114,7 +115,8 @@ fn a_silent_server_is_found_out_by_an_application_that_looks_now_and_then() {
         let mut client = connect(server.addr(), connection);
         let (error, looks) = look_now_and_then(&mut client);
         assert_eq!(error, Error::Timeout(timeout));
-        // It passes when 2 * SOON have, which is 6 * BUSY; if only the waits counted, this would be 60 looks or more.
+        // It passes when 2 * SOON have, which is 6 * BUSY; if only the waits counted, this would be
+        // 60 looks or more.
         assert!(looks <= 12, "{looks}");
         drop(client);
         server.end();
@@ -178,7 +180,8 @@ fn a_sending_half_does_not_act_on_a_silence_of_which_only_the_receiving_half_can
     server.end();
 }
 
-// Closing for good acted on the deadline of the closing handshake, though the server's answer had come in time.
+// Closing for good acted on the deadline of the closing handshake, though the server's answer had
+// come in time.
 #[test]
 fn a_closing_handshake_that_was_answered_while_the_application_was_away_is_clean() {
     let (answered, is_answered) = mpsc::channel();

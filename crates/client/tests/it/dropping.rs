@@ -1,5 +1,5 @@
-//! A client that is dropped, in every state: its server sees the end of the transport, and never a part of a frame with another one
-//! behind it.
+//! A client that is dropped, in every state: its server sees the end of the transport, and never a
+//! part of a frame with another one behind it.
 
 use crate::common::{
     Command, DEADLINE, Kind, Listener, Loop, SOON, Server, plain, request, through_both_apis, upload,

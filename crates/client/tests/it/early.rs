@@ -1,5 +1,5 @@
-//! Frames around the end of the opening handshake: none of ours before the server's answer, and the server's first ones however
-//! they come (RFC 6455, section 4.1).
+//! Frames around the end of the opening handshake: none of ours before the server's answer, and the
+//! server's first ones however they come (RFC 6455, section 4.1).
 
 use crate::common::{AnyClient, DEADLINE, Listener, Loop, SOON, Server, plain, request, through_both_apis};
 use framewright::Role;
@@ -75,8 +75,8 @@ fn a_whole_conversation_in_the_segment_of_the_answer_is_delivered() {
     });
 }
 
-// The readiness for the end of the stream may be spent while the answer is read: a read that does not fill its buffer says nothing of
-// what is behind it then.
+// The readiness for the end of the stream may be spent while the answer is read: a read that does
+// not fill its buffer says nothing of what is behind it then.
 #[test]
 fn an_end_of_the_stream_that_came_with_the_answer_is_seen_behind_many_frames() {
     const MESSAGES: usize = 30;

@@ -1,4 +1,5 @@
-//! A write that fails ends one direction: what the server has said before is still received, and what was not sent is not told as sent.
+//! A write that fails ends one direction: what the server has said before is still received, and
+//! what was not sent is not told as sent.
 
 use crate::common::{
     AnyClient, DEADLINE, Kind, LATER, Loop, Server, owned, plain, request, through_both_apis, upload,
@@ -70,7 +71,8 @@ fn an_upload_that_the_server_refuses_and_resets_ends_with_what_the_server_has_sa
     });
 }
 
-// The end of the stream was read while the upload went on, before the Close was decoded, and waited for once more behind it.
+// The end of the stream was read while the upload went on, before the Close was decoded, and waited
+// for once more behind it.
 #[test]
 fn an_end_of_the_stream_that_was_read_ahead_is_not_waited_for_again() {
     through_both_apis(|kind| {
@@ -212,7 +214,8 @@ fn a_send_to_a_server_that_closes_and_reads_nothing_fails_and_the_end_is_not_cle
     server.end();
 }
 
-// What the server had said before it took nothing more was dropped with the connection, though the transport stood.
+// What the server had said before it took nothing more was dropped with the connection, though the
+// transport stood.
 #[test]
 fn a_server_that_takes_nothing_any_more_is_heard_all_the_same() {
     through_both_apis(|kind| {
@@ -241,7 +244,8 @@ fn a_server_that_takes_nothing_any_more_is_heard_all_the_same() {
     });
 }
 
-// The kernel announces room when a third of its send buffer is free, which takes such a server longer.
+// The kernel announces room when a third of its send buffer is free, which takes such a server
+// longer.
 #[test]
 fn a_server_that_reads_a_little_all_the_time_outlives_the_write_timeout() {
     const PATIENCE: Duration = Duration::from_secs(1);

@@ -9,8 +9,8 @@ use framewright_client::{Options, blocking, event_loop};
 use framewright_testkit::endpoint::Seen;
 use std::time::{Duration, Instant};
 
-/// Sends this until the client has gone. It ends at last, so that a client which does not leave is told of that, where something else is
-/// expected.
+/// Sends this until the client has gone. It ends at last, so that a client which does not leave is
+/// told of that, where something else is expected.
 fn send_without_end(peer: &mut Peer, octets: &[u8]) {
     let until = Instant::now() + DEADLINE;
     while Instant::now() < until && peer.try_send(octets).is_ok() {}
@@ -59,7 +59,8 @@ fn closing_as_a_whole_ends_too() {
     server.end();
 }
 
-/// A server that begins like this and goes on with Pongs of so many octets, until the client has gone.
+/// A server that begins like this and goes on with Pongs of so many octets, until the client has
+/// gone.
 fn flood_of_pongs(beginning: &'static str, len: u8) -> Server {
     Server::open(move |peer| {
         peer.script(beginning);
@@ -85,7 +86,8 @@ fn a_wait_for_a_message_ends_while_pongs_keep_coming() {
 #[test]
 fn the_message_timeout_ends_a_message_that_is_never_finished_while_pongs_keep_coming() {
     through_both_apis(|kind| {
-        // So small that the client never comes to the end of them, and so large that it soon has read much.
+        // So small that the client never comes to the end of them, and so large that it soon has
+        // read much.
         let server = flood_of_pongs("text !fin \"a\"", 16);
         let connection = Config { message_timeout: Some(SOON), ..Config::default() };
         let options = Options { connection, ..plain() };
@@ -133,7 +135,8 @@ fn an_event_loop_leaves_a_server_that_sends_but_does_not_read_and_does_not_spin_
         });
         turn.expect("an open connection");
         idle += usize::from(messages == before.0 && client.unasked > before.1);
-        // A message has to be read in a few pieces, for some of which no event has to come. How many events come is the kernel's affair.
+        // A message has to be read in a few pieces, for some of which no event has to come. How
+        // many events come is the kernel's affair.
         assert!(idle < 100 + 10 * messages, "it spins: {idle} turns for nothing, {messages} messages");
     }
     assert_eq!(client.closure().expect("an end").cause, Some(Error::Timeout(Timeout::Write)));

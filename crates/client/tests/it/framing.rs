@@ -1,5 +1,5 @@
-//! Frames that a server must not send, or not send that many of (RFC 6455, sections 5, 8.1 and 10.4): the connection fails with
-//! the right code, the server is told, and nothing follows.
+//! Frames that a server must not send, or not send that many of (RFC 6455, sections 5, 8.1 and
+//! 10.4): the connection fails with the right code, the server is told, and nothing follows.
 
 use crate::common::{Kind, Server, plain, request, through_both_apis};
 use framewright::frame::OpCode;

@@ -311,7 +311,8 @@ fn twenty_mib_pass_both_ways_at_once() {
     server.end();
 }
 
-/// Sends the payload of one masked frame back while it comes, and reads nothing while that is not taken.
+/// Sends the payload of one masked frame back while it comes, and reads nothing while that is not
+/// taken.
 fn echo_while_reading(mut stream: &std::net::TcpStream) {
     let mut octets = [0; 14];
     stream.read_exact(&mut octets).expect("a header of a large frame");

@@ -1,12 +1,13 @@
-//! The server's answer to the opening handshake (RFC 6455, section 4.1): what is not right fails it, and nothing is sent behind the
-//! request.
+//! The server's answer to the opening handshake (RFC 6455, section 4.1): what is not right fails
+//! it, and nothing is sent behind the request.
 
 use crate::common::{Kind, LATER, Server, plain, request, through_both_apis};
 use framewright::handshake::HeadLimits;
 use framewright_client::{ClientRequest, ConnectError, Options, ResponseError};
 use std::time::{Duration, Instant};
 
-/// A right answer with other lines than its own in the places of `UPGRADE`, `CONNECTION` and `ACCEPT`.
+/// A right answer with other lines than its own in the places of `UPGRADE`, `CONNECTION` and
+/// `ACCEPT`.
 const RIGHT: [&str; 3] = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Accept: ACCEPT"];
 
 fn switching(lines: &[&str]) -> String {
@@ -17,8 +18,8 @@ fn with(line: &str) -> String {
     switching(&[&RIGHT[..], &[line]].concat())
 }
 
-/// Connects to a server that answers so and keeps the connection open: nothing may come behind the request, and the client has to
-/// leave.
+/// Connects to a server that answers so and keeps the connection open: nothing may come behind the
+/// request, and the client has to leave.
 fn answered(kind: Kind, make: impl Fn(ClientRequest) -> ClientRequest, answer: &str) -> ConnectError {
     let text = answer.to_owned();
     let server = Server::start(move |peer| {

@@ -1,4 +1,5 @@
-//! The client as its server and its application see it: over real sockets, through both of its APIs.
+//! The client as its server and its application see it: over real sockets, through both of its
+//! APIs.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,4 +1,5 @@
-//! A blocking client that only sends: what comes meanwhile is answered, and kept for when it receives.
+//! A blocking client that only sends: what comes meanwhile is answered, and kept for when it
+//! receives.
 
 use crate::common::{DEADLINE, Peer, SOON, Server, plain, request, upload};
 use framewright::{Closure, Config, Delivery, Error, Message, SendError, Timeout};

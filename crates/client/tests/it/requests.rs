@@ -1,4 +1,5 @@
-//! What the client asks for (RFC 6455, section 4.1): the request on the wire, and what is refused before there is one.
+//! What the client asks for (RFC 6455, section 4.1): the request on the wire, and what is refused
+//! before there is one.
 
 use crate::common::{Kind, Listener, Server, plain, request, through_both_apis};
 use framewright::handshake::{FieldName, FieldValue};

@@ -1,4 +1,5 @@
-//! What the client puts on the wire, and what it refuses to (RFC 6455, sections 5.3, 5.5, 6.1 and 10.3).
+//! What the client puts on the wire, and what it refuses to (RFC 6455, sections 5.3, 5.5, 6.1 and
+//! 10.3).
 
 use crate::common::{
     AnyClient, Command, DEADLINE, Kind, Loop, SOON, Server, plain, request, through_both_apis,
@@ -253,7 +254,8 @@ fn a_server_that_reads_on_gets_everything() {
         let reads = Arc::new(AtomicBool::new(false));
         let (its_sent, its_reads) = (Arc::clone(&sent), Arc::clone(&reads));
         let server = Server::taking_little(move |peer| {
-            // Reads when the client has no more room: in an event loop it says so, and blocking it gets no further.
+            // Reads when the client has no more room: in an event loop it says so, and blocking it
+            // gets no further.
             match kind {
                 Kind::EventLoop => is_full.recv_timeout(DEADLINE).expect("a refusal"),
                 Kind::Blocking => wait_until_still(&its_sent),

@@ -10,7 +10,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-// What was received with the message on which the handler panicked was lost, so that the payload that followed was taken for frames.
+// What was received with the message on which the handler panicked was lost, so that the payload
+// that followed was taken for frames.
 #[test]
 fn a_handler_that_panics_costs_its_connection_and_what_follows_is_not_taken_for_something_else() {
     let (panicked, has_panicked) = mpsc::channel();
@@ -129,7 +130,8 @@ fn lingering_reads_what_lies_there_already() {
     assert!(turns.len() == 1 || turns[0] == Turn::Again, "something was left to read: {turns:?}");
 }
 
-// Of 200 clients of a loop that was held up 136 were cut, though what their servers had sent lay in their sockets.
+// Of 200 clients of a loop that was held up 136 were cut, though what their servers had sent lay in
+// their sockets.
 #[test]
 fn a_deadline_is_judged_after_what_has_come_was_read_though_the_poll_has_not_told_yet() {
     let (go, may_send) = mpsc::channel();

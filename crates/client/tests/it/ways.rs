@@ -1,4 +1,5 @@
-//! The ways to a server: several addresses, others that connect there, redirects, proxies (RFC 6455, section 4.1).
+//! The ways to a server: several addresses, others that connect there, redirects, proxies (RFC
+//! 6455, section 4.1).
 
 use crate::common::{
     AnyClient, DEADLINE, Kind, Listener, Loop, Peer, SOON, Server, plain, request, through_both_apis,
@@ -152,7 +153,8 @@ fn the_next_address_is_tried_when_one_refuses() {
     });
 }
 
-/// A listener that takes no more connections: the first octets of others are dropped by Linux, as by a host that is not there.
+/// A listener that takes no more connections: the first octets of others are dropped by Linux, as
+/// by a host that is not there.
 #[cfg(target_os = "linux")]
 fn black_hole() -> (socket2::Socket, Vec<socket2::Socket>) {
     use socket2::{Domain, Socket, Type};

@@ -9,9 +9,9 @@ use std::time::Instant;
 pub trait Application<T> {
     /// Whether the end is told before the last bytes are written, our Close frame among them.
     ///
-    /// Then whoever sees the Close frame finds that the application knows of it: a client that comes
-    /// back finds its place free. Otherwise the end is told with what became of the Close frame:
-    /// [`Closure::clean`](framewright::Closure::clean) says that it has left.
+    /// Then whoever sees the Close frame finds that the application knows of it: a client that
+    /// comes back finds its place free. Otherwise the end is told with what became of the Close
+    /// frame: [`Closure::clean`](framewright::Closure::clean) says that it has left.
     const KNOWS_THE_END_FIRST: bool = false;
 
     /// The most bytes that a read of short frames asks for.
@@ -98,9 +98,9 @@ impl<T> Current<'_, T> {
 }
 
 impl<T: Transport> Current<'_, T> {
-    /// Sends a long message from where it lies: `send` queues it with
-    /// [`Connection::send_through`] or [`Connection::send_fragment_through`], which write what the
-    /// kernel takes at once and copy the rest. All of it is copied once the turn has written its share.
+    /// Sends a long message from where it lies: `send` queues it with [`Connection::send_through`]
+    /// or [`Connection::send_fragment_through`], which write what the kernel takes at once and copy
+    /// the rest. All of it is copied once the turn has written its share.
     ///
     /// # Errors
     /// Those of `send`.

@@ -13,7 +13,8 @@ impl Turn {
     }
 
     /// Sets [`Ready::due`] by the time, for a driver that has no timers: whether a deadline of the
-    /// connection has passed. Returns whether so much was read since that it has to be acted on now.
+    /// connection has passed. Returns whether so much was read since that it has to be acted on
+    /// now.
     pub fn note_time(&mut self, ready: &mut Ready, now: Instant) -> bool {
         ready.due = self.deadline().is_some_and(|deadline| deadline <= now);
         if !ready.due && !self.broken {
@@ -31,15 +32,17 @@ impl Turn {
         }
     }
 
-    /// Whether so much was read since a deadline has passed that it is acted on, whatever else comes.
+    /// Whether so much was read since a deadline has passed that it is acted on, whatever else
+    /// comes.
     pub(super) fn is_overdue(&self, ready: &Ready) -> bool {
         ready.due && self.looked >= LAST_LOOK
     }
 
     /// Acts on deadlines that have passed. What has arrived has been read before.
     ///
-    /// While the send queue was full nothing was read. If it is not any more, or writing is given up,
-    /// the deadlines that depend on what arrives wait for another turn: [`Ready::due`] stays set.
+    /// While the send queue was full nothing was read. If it is not any more, or writing is given
+    /// up, the deadlines that depend on what arrives wait for another turn: [`Ready::due`] stays
+    /// set.
     #[cold]
     pub fn handle_timeout<T: Transport>(&mut self, transport: &mut T, ready: &mut Ready, now: Instant) {
         let was_reading = self.connection.wants_read() && !self.broken;
@@ -59,16 +62,16 @@ impl Turn {
         self.with_drops(|connection| connection.handle_timeout(now));
     }
 
-    /// Acts on deadlines of sending alone: for a thread that only sends, and knows nothing of what has
-    /// arrived.
+    /// Acts on deadlines of sending alone: for a thread that only sends, and knows nothing of what
+    /// has arrived.
     pub fn handle_send_timeout<T: Transport>(&mut self, transport: &mut T, ready: &mut Ready, now: Instant) {
         self.handle_write_timeout(transport, ready, now);
         self.with_drops(|connection| connection.handle_send_timeout(now));
     }
 
     /// Gives up writing to a peer that has taken nothing for
-    /// [`Config::write_timeout`](framewright::Config::write_timeout): not before one more write, since
-    /// a kernel announces room late. The peer may have said why it takes nothing.
+    /// [`Config::write_timeout`](framewright::Config::write_timeout): not before one more write,
+    /// since a kernel announces room late. The peer may have said why it takes nothing.
     fn handle_write_timeout<T: Transport>(&mut self, transport: &mut T, ready: &mut Ready, now: Instant) {
         let has_passed =
             |turn: &Turn| turn.connection.poll_write_timeout().is_some_and(|deadline| deadline <= now);
@@ -82,8 +85,8 @@ impl Turn {
     }
 
     /// Gives up writing to a peer that is too slow, as after
-    /// [`Config::write_timeout`](framewright::Config::write_timeout): for a driver whose caller waits no
-    /// longer. What is queued is dropped; what has arrived is still read.
+    /// [`Config::write_timeout`](framewright::Config::write_timeout): for a driver whose caller
+    /// waits no longer. What is queued is dropped; what has arrived is still read.
     pub fn give_up<T: Transport>(&mut self, transport: &mut T, ready: &mut Ready, now: Instant) {
         self.late = true;
         self.give_up_writing(ready);
@@ -99,6 +102,6 @@ impl Turn {
 }
 
 /// What has arrived is read before a deadline, or a transport that takes nothing more, ends the
-/// connection. This many KiB are read then at the most, more than a socket holds: a peer that goes on
-/// sending does not put the end off for ever.
+/// connection. This many KiB are read then at the most, more than a socket holds: a peer that goes
+/// on sending does not put the end off for ever.
 const LAST_LOOK: u16 = 8 << 10;

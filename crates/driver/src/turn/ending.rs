@@ -41,9 +41,9 @@ impl Turn {
         closure
     }
 
-    /// After the end of the connection: tells it of the transport's end, and as long as a client waits
-    /// for that (section 7.1.1), or our last bytes for a peer that has failed, reads and drops what still
-    /// comes. A bounded piece of that work.
+    /// After the end of the connection: tells it of the transport's end, and as long as a client
+    /// waits for that (section 7.1.1), or our last bytes for a peer that has failed, reads and
+    /// drops what still comes. A bounded piece of that work.
     pub fn await_end<T: Transport>(
         &mut self,
         transport: &mut T,
@@ -87,8 +87,8 @@ impl Turn {
         self.flush(transport, ready, now)
     }
 
-    /// Whether what still comes is read and dropped: the peer is to end the transport, or it has failed,
-    /// and may write to its end before it reads our last bytes.
+    /// Whether what still comes is read and dropped: the peer is to end the transport, or it has
+    /// failed, and may write to its end before it reads our last bytes.
     pub(super) fn drops_what_arrives(&self) -> bool {
         let waits = || self.connection.buffered() > 0 && !self.eof && !self.broken;
         self.awaits_end() || (waits() && self.connection.closure().is_some_and(|closure| !closure.clean))
@@ -102,9 +102,9 @@ impl Turn {
     /// How the transport ends, now that [`flush`](Turn::flush) has said
     /// [`Shutdown`](Flushed::Shutdown).
     ///
-    /// Lingering is for a peer that may still send, and has something to read. It is left out where the
-    /// peer has ended its direction, or is gone, or is given up; and after a clean end, unless a client
-    /// has sent more behind its Close frame: closing on that would reset it.
+    /// Lingering is for a peer that may still send, and has something to read. It is left out where
+    /// the peer has ended its direction, or is gone, or is given up; and after a clean end, unless
+    /// a client has sent more behind its Close frame: closing on that would reset it.
     #[must_use]
     pub fn leave(&self, ready: &Ready) -> Leave {
         let Some(closure) = self.connection.closure() else { return Leave::Close };
@@ -120,11 +120,12 @@ impl Turn {
         if gone || is_clean || self.eof || self.broken { Leave::Close } else { Leave::Linger }
     }
 
-    /// Begins to linger, after [`Leave::Linger`]: for a peer that has failed, until the frame has come in
-    /// which it did.
+    /// Begins to linger, after [`Leave::Linger`]: for a peer that has failed, until the frame has
+    /// come in which it did.
     ///
     /// A client's application waits for the end of the transport: it lingers for
-    /// [`Config::close_timeout`](framewright::Config::close_timeout) at the most, a server for a minute.
+    /// [`Config::close_timeout`](framewright::Config::close_timeout) at the most, a server for a
+    /// minute.
     pub fn linger<T: Transport>(&self, transport: &mut T, ready: &Ready, now: Instant) -> Lingering {
         if self.connection.closure().is_some_and(|closure| closure.clean) {
             return Lingering::briefly(transport, now);
@@ -153,8 +154,8 @@ impl Turn {
         self.connection.fail(now, CloseCode::INTERNAL_ERROR, "internal error");
     }
 
-    /// Tells the application what it has not been told, and writes what can be written: for a driver
-    /// that has failed or aborted the connection outside a turn.
+    /// Tells the application what it has not been told, and writes what can be written: for a
+    /// driver that has failed or aborted the connection outside a turn.
     pub fn finish<T: Transport, A: Application<T>>(
         &mut self,
         transport: &mut T,
@@ -182,6 +183,6 @@ impl Turn {
 /// How many reads of a client that waits for the transport's end one turn makes.
 const READS: usize = 16;
 
-/// What a peer may send behind a frame of twice the largest message, while it lingers: its Close frame,
-/// and what else lay in its queue.
+/// What a peer may send behind a frame of twice the largest message, while it lingers: its Close
+/// frame, and what else lay in its queue.
 const BEHIND_A_FRAME: u64 = 256 << 10;

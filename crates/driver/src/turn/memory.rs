@@ -7,18 +7,19 @@ use framewright::RecvBuffer;
 use std::time::Instant;
 
 impl Turn {
-    /// Bytes of memory that the connection holds between its turns: what has come of an incomplete frame
-    /// or message, what waits to be sent, and the room around both. What compression holds is counted
-    /// elsewhere ([`DeflateMemory`](framewright::deflate::DeflateMemory)).
+    /// Bytes of memory that the connection holds between its turns: what has come of an incomplete
+    /// frame or message, what waits to be sent, and the room around both. What compression holds is
+    /// counted elsewhere ([`DeflateMemory`](framewright::deflate::DeflateMemory)).
     #[inline]
     #[must_use]
     pub fn held(&self) -> usize {
         self.parked.as_ref().map_or(0, |parked| parked.allocated()) + self.connection.allocated()
     }
 
-    /// Bytes that the turn before has moved towards letting go of what is [`held`](Turn::held): payload of
-    /// the message that is being received, or what was written where more is held to be sent. Neither
-    /// Pings nor Pongs count. `lent` is what that turn had, and no other has had since.
+    /// Bytes that the turn before has moved towards letting go of what is [`held`](Turn::held):
+    /// payload of the message that is being received, or what was written where more is held to be
+    /// sent. Neither Pings nor Pongs count. `lent` is what that turn had, and no other has had
+    /// since.
     #[must_use]
     pub fn progress(&self, lent: &Lent) -> usize {
         let received = self.parked.as_ref().map_or(0, |parked| parked.allocated());
@@ -43,9 +44,9 @@ impl Turn {
     }
 
     /// Ends the connection, since others need what it holds: with 1013
-    /// ([`LimitExceeded::Memory`](framewright::LimitExceeded::Memory)). What has come of a message is
-    /// dropped, and what the transport does not take at once of what waits, the Close frame too. The
-    /// application hears of it in the next turn.
+    /// ([`LimitExceeded::Memory`](framewright::LimitExceeded::Memory)). What has come of a message
+    /// is dropped, and what the transport does not take at once of what waits, the Close frame too.
+    /// The application hears of it in the next turn.
     #[cold]
     pub fn give_way<T: Transport>(&mut self, transport: &mut T, ready: &mut Ready, now: Instant) {
         self.connection.fail_for_memory(now);

@@ -1,5 +1,5 @@
-//! The turn of an open connection: read once, hand over every event, write once (RFC 6455, sections 5
-//! to 7, as [`Connection`] keeps them). What holds for every driver is decided here:
+//! The turn of an open connection: read once, hand over every event, write once (RFC 6455, sections
+//! 5 to 7, as [`Connection`] keeps them). What holds for every driver is decided here:
 //!
 //! | question | decision |
 //! |---|---|
@@ -37,8 +37,8 @@ pub struct Turn {
     parked: Option<Box<RecvBuffer>>,
     /// KiB read since a deadline has passed, or since writing has failed; each read is rounded up.
     looked: u16,
-    /// `parked` may hold whole frames: decoding has stopped because the send queue is full, or for the
-    /// sake of other connections.
+    /// `parked` may hold whole frames: decoding has stopped because the send queue is full, or for
+    /// the sake of other connections.
     undecoded: bool,
     /// Nothing more will be read: the end of the stream was, or the transport has failed. What is
     /// undecoded comes before that.
@@ -149,14 +149,15 @@ impl Turn {
         }
         self.may_receive(ready)
             || (self.connection.has_event() && (A::KNOWS_THE_END_FIRST || !self.holds_end()))
-            // What the application has to send may have waited for the room that the write has made.
+            // What the application has to send may have waited for the room that the write has
+            // made.
             || application.has_queued(&self.connection)
     }
 
-    /// Whether the last turn has moved 64 KiB or more, or has left something unsent or a large message
-    /// incomplete: the next one is likely to be a long one, and nobody waits for the answer to a short
-    /// message. Bytes tell, and not the time that a turn took: a thread whose write wakes its peer may
-    /// lose its processor to it.
+    /// Whether the last turn has moved 64 KiB or more, or has left something unsent or a large
+    /// message incomplete: the next one is likely to be a long one, and nobody waits for the answer
+    /// to a short message. Bytes tell, and not the time that a turn took: a thread whose write
+    /// wakes its peer may lose its processor to it.
     #[must_use]
     pub fn is_in_bulk(&self) -> bool {
         self.bulk
@@ -221,7 +222,8 @@ pub enum Flushed {
 
 /// The most bytes that a turn writes: about a millisecond of work, and as much as a socket takes at
 /// once. With a quarter of it messages of 16 MiB cost 3 % more. A long message that is written
-/// through is offered whole, for what is not taken is copied; when the share is used up all of it is.
+/// through is offered whole, for what is not taken is copied; when the share is used up all of it
+/// is.
 const SHARE: usize = 4 << 20;
 
 /// A turn that moves as many bytes takes as long as many small ones.

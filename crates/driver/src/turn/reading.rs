@@ -46,8 +46,8 @@ impl Turn {
             let Turn { connection, broken, .. } = self;
             let mut current = Current { connection, transport, now, broken, share };
             let has_room = current.hand_over(rx, application);
-            // Room is told behind what has arrived: an application that fills it at once would never
-            // hear its peer. There is none where nothing leaves any more.
+            // Room is told behind what has arrived: an application that fills it at once would
+            // never hear its peer. There is none where nothing leaves any more.
             if has_room && current.connection.is_writable() && !*current.broken {
                 application.on_event(&mut current, Event::Writable);
             }
@@ -127,9 +127,9 @@ impl Turn {
 
     /// Whether more may be read ahead where `undecoded` bytes are held already.
     ///
-    /// Only by a client. A server that waits for its client to read, before it reads on itself, would
-    /// keep a client that does the same waiting for ever; so the client reads, as much as a message may
-    /// have. A server has many clients, whom it need not trust: it holds them back.
+    /// Only by a client. A server that waits for its client to read, before it reads on itself,
+    /// would keep a client that does the same waiting for ever; so the client reads, as much as a
+    /// message may have. A server has many clients, whom it need not trust: it holds them back.
     #[inline]
     fn may_read_ahead(&self, ready: &Ready, undecoded: usize) -> bool {
         ready.read
@@ -139,8 +139,8 @@ impl Turn {
             && undecoded as u64 <= self.connection.config().max_message.min(READ_AHEAD)
     }
 
-    /// The next event of what has arrived, reading into `rx` as far as that takes: for a driver that
-    /// hands over one event at a time, from a buffer that the connection keeps.
+    /// The next event of what has arrived, reading into `rx` as far as that takes: for a driver
+    /// that hands over one event at a time, from a buffer that the connection keeps.
     ///
     /// `None`: there is none without waiting; or a mebibyte was read that came to none, others want
     /// their turn, and [`Ready::read`] is still set.
@@ -173,8 +173,8 @@ impl Turn {
         }
     }
 
-    /// Reads ahead into `rx` while a sender waits for the peer to take something. Returns whether there
-    /// is more to read.
+    /// Reads ahead into `rx` while a sender waits for the peer to take something. Returns whether
+    /// there is more to read.
     pub fn read_on<T: Transport>(
         &mut self,
         transport: &mut T,
@@ -187,8 +187,8 @@ impl Turn {
     }
 }
 
-/// What the next read into a buffer of the connection's own needs, and asks for at most: never a few
-/// bytes at the end of the buffer.
+/// What the next read into a buffer of the connection's own needs, and asks for at most: never a
+/// few bytes at the end of the buffer.
 fn own_reach(rx: &RecvBuffer, read_size: usize) -> (usize, usize) {
     let (least, most) = parking::reach(rx, true, read_size);
     (least.max(SHORT_TAIL), most)

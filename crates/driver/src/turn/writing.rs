@@ -8,9 +8,9 @@ use std::io::IoSlice;
 use std::time::Instant;
 
 impl Turn {
-    /// Tells what needs no bytes, and writes what is queued. That there is room again is told before
-    /// the write: the room that this write makes is told in the next turn, so that others have theirs
-    /// in between.
+    /// Tells what needs no bytes, and writes what is queued. That there is room again is told
+    /// before the write: the room that this write makes is told in the next turn, so that others
+    /// have theirs in between.
     pub(super) fn settle<T: Transport, A: Application<T>>(
         &mut self,
         transport: &mut T,
@@ -53,8 +53,8 @@ impl Turn {
         application.on_event(&mut Current { connection, transport, now, broken, share }, event);
     }
 
-    /// Whether the end cannot be told yet: the closing handshake is complete when our Close frame has
-    /// left.
+    /// Whether the end cannot be told yet: the closing handshake is complete when our Close frame
+    /// has left.
     pub(super) fn holds_end(&self) -> bool {
         self.connection.buffered() > 0 && self.closure().is_some_and(|closure| closure.clean)
     }
@@ -65,8 +65,8 @@ impl Turn {
         self.write_share(transport, ready, now, &mut no_bound)
     }
 
-    /// Writes what is queued, up to `share` bytes, which it takes off. [`Ready::write`] says that there
-    /// is more.
+    /// Writes what is queued, up to `share` bytes, which it takes off. [`Ready::write`] says that
+    /// there is more.
     fn write_share<T: Transport>(
         &mut self,
         transport: &mut T,
@@ -82,7 +82,8 @@ impl Turn {
                 Transmit::Bytes { slices, octets } => (slices, octets),
             };
             if self.broken {
-                // Writing may have failed in a callback: what the peer has said is read up to its end.
+                // Writing may have failed in a callback: what the peer has said is read up to its
+                // end.
                 if !std::mem::replace(&mut self.dropped, true) {
                     self.looked = 0;
                 }
@@ -111,7 +112,8 @@ impl Turn {
         }
     }
 
-    /// Nothing will be written any more. What has arrived is worth as much as before: it may say why.
+    /// Nothing will be written any more. What has arrived is worth as much as before: it may say
+    /// why.
     #[cold]
     pub(super) fn give_up_writing(&mut self, ready: &mut Ready) {
         (self.broken, ready.read) = (true, true);

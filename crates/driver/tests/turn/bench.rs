@@ -16,8 +16,8 @@ pub(crate) const READ_SIZE: usize = 128 << 10;
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
-/// A transport that does as it is told: what it is not told to read is not there, and it takes all that it
-/// is not told to refuse.
+/// A transport that does as it is told: what it is not told to read is not there, and it takes all
+/// that it is not told to refuse.
 #[derive(Debug, Default)]
 pub(crate) struct Scripted {
     pub(crate) reads: VecDeque<Read>,

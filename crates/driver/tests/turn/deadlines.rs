@@ -38,7 +38,8 @@ fn a_peer_that_sends_without_end_does_not_put_a_deadline_off_for_ever() {
         assert_eq!(bench.turns(), Next::Wait, "the Ping is sent");
         // Whatever arrives puts the Pong off, but for no longer than this.
         bench.later(20 * SECOND);
-        // Full reads of whole frames: nothing says that the socket is empty, or that a frame goes on.
+        // Full reads of whole frames: nothing says that the socket is empty, or that a frame goes
+        // on.
         let header = if role == Role::Server { 6 } else { 2 };
         let flood = vec![bench.frame(OpCode::Pong, &[7; 64][header..]); READ_SIZE / 64].concat();
         bench.arrive([Read::Endless(flood)]);

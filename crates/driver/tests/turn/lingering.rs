@@ -247,7 +247,8 @@ fn what_a_failed_peer_writes_is_read_while_our_close_frame_waits() {
     }
 }
 
-/// A fault: its settings, the frame that has it as far as that comes at first, what the peer does then, the code.
+/// A fault: its settings, the frame that has it as far as that comes at first, what the peer does
+/// then, the code.
 type Fault = (&'static str, Config, fn(&mut Vec<u8>), fn(&mut Bench), u16);
 
 #[test]

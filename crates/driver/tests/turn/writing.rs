@@ -101,7 +101,8 @@ fn a_server_is_not_told_of_a_clean_end_when_writing_has_failed_before() {
 
 #[test]
 fn writing_that_fails_through_has_its_own_last_look() {
-    // A deadline has passed, almost 8 MiB were read since; then a long message is written through and fails.
+    // A deadline has passed, almost 8 MiB were read since; then a long message is written through
+    // and fails.
     let mut bench = Bench::new(
         Role::Server,
         Config { keep_alive_interval: Some(SECOND), keep_alive_timeout: Some(SECOND), ..Config::default() },

@@ -1,5 +1,5 @@
-//! How a connection closes (RFC 6455, sections 5.5.1 and 7): its states and the one place that changes them, its Close frames,
-//! and when its transport ends.
+//! How a connection closes (RFC 6455, sections 5.5.1 and 7): its states and the one place that
+//! changes them, its Close frames, and when its transport ends.
 
 use super::deadlines::Timer;
 use super::event::Closure;
@@ -42,7 +42,8 @@ impl CurrentState {
     pub(super) const OPEN: CurrentState = CurrentState(State::Open);
 }
 
-/// How the connection ends: made when the first Close frame is queued or received, or the connection fails.
+/// How the connection ends: made when the first Close frame is queued or received, or the
+/// connection fails.
 #[derive(Debug, Default)]
 pub(super) struct Ending {
     sent: Option<CloseFrame>,
@@ -94,8 +95,9 @@ impl Connection {
         self.ending().map(Ending::closure)
     }
 
-    /// Starts the closing handshake: queues a Close frame behind what waits. Messages are still received until the peer's
-    /// Close arrives. `code` is `None` for a frame without a body, which has no reason either.
+    /// Starts the closing handshake: queues a Close frame behind what waits. Messages are still
+    /// received until the peer's Close arrives. `code` is `None` for a frame without a body, which
+    /// has no reason either.
     ///
     /// # Errors
     /// [`SendError::Closed`] if a Close frame was queued before; [`SendError::CloseReason`] if the reason has more than 123
@@ -114,8 +116,9 @@ impl Connection {
         Ok(())
     }
 
-    /// *Fails the connection* (section 7.1.7) for a reason of the application: queues a Close frame with this code, unless
-    /// one was sent before, and waits for nothing. A reason over 123 octets is cut between characters.
+    /// *Fails the connection* (section 7.1.7) for a reason of the application: queues a Close frame
+    /// with this code, unless one was sent before, and waits for nothing. A reason over 123 octets
+    /// is cut between characters.
     pub fn fail(&mut self, now: Instant, code: CloseCode, reason: &str) {
         self.fail_saying(now, Error::Failed(code), reason);
     }
@@ -123,7 +126,8 @@ impl Connection {
     /// *Fails the connection* (section 7.1.7) since it holds what others need: with 1013 and
     /// [`LimitExceeded::Memory`].
     ///
-    /// For a driver that bounds what all its connections hold. What waits is still transmitted before the Close frame.
+    /// For a driver that bounds what all its connections hold. What waits is still transmitted
+    /// before the Close frame.
     pub fn fail_for_memory(&mut self, now: Instant) {
         self.fail_with(now, Error::Limit(LimitExceeded::Memory));
     }
@@ -134,8 +138,9 @@ impl Connection {
         self.give_up_sending(Error::Aborted);
     }
 
-    /// The peer has ended its direction of the transport: no more octets will come. Call it after decoding all that came
-    /// before. What waits is still transmitted, then [`Transmit::Shutdown`](super::Transmit::Shutdown) follows.
+    /// The peer has ended its direction of the transport: no more octets will come. Call it after
+    /// decoding all that came before. What waits is still transmitted, then
+    /// [`Transmit::Shutdown`](super::Transmit::Shutdown) follows.
     pub fn handle_eof(&mut self, now: Instant) {
         //= https://www.rfc-editor.org/rfc/rfc6455#section-7.2.1
         //# If at any point the underlying transport layer connection is
@@ -144,8 +149,8 @@ impl Connection {
         self.ending_mut().eof = true;
     }
 
-    /// The transport has failed for writing, with what waits unsent: drops that, and ends the connection unless it has
-    /// ended.
+    /// The transport has failed for writing, with what waits unsent: drops that, and ends the
+    /// connection unless it has ended.
     pub fn handle_transport_error(&mut self, now: Instant) {
         self.end(now, Some(Error::TransportLost));
         self.give_up_sending(Error::TransportLost);
@@ -189,7 +194,8 @@ impl Connection {
         //# sending a Close frame in response, the endpoint typically echos the
         //# status code it received.)
         if self.is_open() {
-            // The reason goes back too, as from ASP.NET Core's echo: a browser shows its page what comes back.
+            // The reason goes back too, as from ASP.NET Core's echo: a browser shows its page what
+            // comes back.
             self.queue_close(code, reason);
         }
         self.end(now, None);
@@ -206,10 +212,11 @@ impl Connection {
 
     /// The one place where a connection ends.
     ///
-    /// After a clean end, or when the peer has ended only its own direction, what is queued is worth as much as before: only a
-    /// peer that takes nothing of it for [`Config::write_timeout`](super::Config::write_timeout) is given up. After any
-    /// other it has [`Config::close_timeout`](super::Config::close_timeout), and as long has a server to close the
-    /// transport after a clean one.
+    /// After a clean end, or when the peer has ended only its own direction, what is queued is
+    /// worth as much as before: only a peer that takes nothing of it for
+    /// [`Config::write_timeout`](super::Config::write_timeout) is given up. After any other it has
+    /// [`Config::close_timeout`](super::Config::close_timeout), and as long has a server to close
+    /// the transport after a clean one.
     fn end(&mut self, now: Instant, cause: Option<Error>) {
         if self.is_closed() {
             return;
@@ -234,7 +241,8 @@ impl Connection {
         self.give_up_sending(Error::Timeout(timeout));
     }
 
-    /// Drops what is queued, for this reason. A closing handshake whose Close frame is dropped was not completed.
+    /// Drops what is queued, for this reason. A closing handshake whose Close frame is dropped was
+    /// not completed.
     fn give_up_sending(&mut self, reason: Error) {
         if self.buffered() > 0 {
             self.ending_mut().cause.get_or_insert(reason);
@@ -261,9 +269,11 @@ impl Connection {
         self.role() == Role::Server || !clean || ending.eof || ending.hurry
     }
 
-    /// Notes how much of the frame in which the connection has ended has not arrived. `rx` is what the driver is about to drop.
+    /// Notes how much of the frame in which the connection has ended has not arrived. `rx` is what
+    /// the driver is about to drop.
     ///
-    /// For a driver whose connection has ended otherwise than by decoding: by a deadline, or a command.
+    /// For a driver whose connection has ended otherwise than by decoding: by a deadline, or a
+    /// command.
     pub fn note_rest(&mut self, rx: &RecvBuffer) {
         if self.is_closed() {
             let ending = self.ending_mut();
@@ -279,11 +289,12 @@ impl Connection {
         }
     }
 
-    /// Octets of the frame in which the connection has ended that had not arrived by then, as the peer has announced them. 0 if
-    /// it had arrived, or its length had not.
+    /// Octets of the frame in which the connection has ended that had not arrived by then, as the
+    /// peer has announced them. 0 if it had arrived, or its length had not.
     ///
-    /// A driver that closes a transport on which the peer is still sending resets it, and the peer may not get to read our
-    /// Close frame (section 7.1.1). So it reads that much first, and drops it.
+    /// A driver that closes a transport on which the peer is still sending resets it, and the peer
+    /// may not get to read our Close frame (section 7.1.1). So it reads that much first, and drops
+    /// it.
     #[must_use]
     pub fn unreceived(&self) -> u64 {
         self.ending().map_or(0, |ending| ending.unreceived)

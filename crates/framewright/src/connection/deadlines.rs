@@ -1,5 +1,5 @@
-//! Deadlines, keep-alive Pings among them (RFC 6455, section 5.5.2): when they are, and what happens then. Values, since the
-//! connection reads no clock: it is told the time.
+//! Deadlines, keep-alive Pings among them (RFC 6455, section 5.5.2): when they are, and what
+//! happens then. Values, since the connection reads no clock: it is told the time.
 
 use super::Connection;
 use super::config::Config;
@@ -7,7 +7,8 @@ use crate::error::{Error, Timeout};
 use std::time::{Duration, Instant};
 
 impl Connection {
-    /// When to call [`handle_timeout`](Connection::handle_timeout) at the latest; `None` if nothing is waited for.
+    /// When to call [`handle_timeout`](Connection::handle_timeout) at the latest; `None` if nothing
+    /// is waited for.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.timers.next()
@@ -24,15 +25,17 @@ impl Connection {
         self.timers.next_of(&SENDING)
     }
 
-    /// Acts on the deadlines that have to do with sending, and on no other: keep-alive Pings, and what the peer takes. For a
-    /// thread that only writes, beside one that reads and knows whether the peer is silent.
+    /// Acts on the deadlines that have to do with sending, and on no other: keep-alive Pings, and
+    /// what the peer takes. For a thread that only writes, beside one that reads and knows whether
+    /// the peer is silent.
     pub fn handle_send_timeout(&mut self, now: Instant) {
         self.handle_deadlines(now, &SENDING);
     }
 
-    /// When the peer has taken nothing for [`Config::write_timeout`](super::Config::write_timeout): one of the deadlines of
-    /// [`handle_timeout`](Connection::handle_timeout). A driver that would rather read first what the peer has said says instead that
-    /// everything was transmitted, and gives up the transport for writing.
+    /// When the peer has taken nothing for [`Config::write_timeout`](super::Config::write_timeout):
+    /// one of the deadlines of [`handle_timeout`](Connection::handle_timeout). A driver that would
+    /// rather read first what the peer has said says instead that everything was transmitted, and
+    /// gives up the transport for writing.
     #[must_use]
     pub fn poll_write_timeout(&self) -> Option<Instant> {
         self.timers.next_of(&[Timer::Write])
@@ -46,17 +49,19 @@ impl Connection {
         }
     }
 
-    /// Tells that the driver has done nothing for so long, not even sent a Ping: puts off the deadline for an idle peer
-    /// ([`Config::idle_timeout`](super::Config::idle_timeout)), which had nothing to answer. Whole milliseconds count. For a driver
-    /// that works only while its application calls it. The other deadlines stay: whether a Pong or the rest of a message has come
-    /// meanwhile shows when what came is decoded, before the deadlines are looked at.
+    /// Tells that the driver has done nothing for so long, not even sent a Ping: puts off the
+    /// deadline for an idle peer ([`Config::idle_timeout`](super::Config::idle_timeout)), which had
+    /// nothing to answer. Whole milliseconds count. For a driver that works only while its
+    /// application calls it. The other deadlines stay: whether a Pong or the rest of a message has
+    /// come meanwhile shows when what came is decoded, before the deadlines are looked at.
     pub fn excuse(&mut self, away: Duration) {
         self.timers.postpone(Timer::Idle, away);
     }
 
     fn deadline_passed(&mut self, now: Instant, timer: Timer) {
         let config = &self.config;
-        // What the peer has sent is not looked at: its silence proves nothing. Timer::Write watches it, or its turn comes.
+        // What the peer has sent is not looked at: its silence proves nothing. Timer::Write watches
+        // it, or its turn comes.
         let busy = self.congested || self.is_paused();
         let open = self.is_open();
         match timer {
@@ -74,7 +79,8 @@ impl Connection {
         }
     }
 
-    /// Sends the next keep-alive Ping, whatever was received and whatever is queued, and sets its successor's time.
+    /// Sends the next keep-alive Ping, whatever was received and whatever is queued, and sets its
+    /// successor's time.
     fn keep_alive(&mut self, now: Instant) {
         self.timers.arm_again(Timer::KeepAlive, now, self.config.keep_alive_interval);
         // One Ping behind another that has not left either would be answered no sooner.
@@ -94,8 +100,9 @@ impl Connection {
         self.unanswered > 0 && self.transmit_buffer.as_ref().is_some_and(|buffer| buffer.holds_ping())
     }
 
-    /// The driver has tried to transmit while a Ping was unanswered. The deadline for the Pong begins when that Ping has left, and
-    /// anew whenever a transport that was full takes something again: the peer has, and the Ping lies behind what it reads.
+    /// The driver has tried to transmit while a Ping was unanswered. The deadline for the Pong
+    /// begins when that Ping has left, and anew whenever a transport that was full takes something
+    /// again: the peer has, and the Ping lies behind what it reads.
     #[cold]
     pub(super) fn pong_is_due(&mut self, now: Instant, peer_reads: bool) {
         if self.timers.is_armed(Timer::Pong) {
@@ -121,7 +128,8 @@ impl Connection {
         }
     }
 
-    /// Any received frame, and any piece of one, shows that the peer is there. It may answer a Ping only behind what it is sending.
+    /// Any received frame, and any piece of one, shows that the peer is there. It may answer a Ping
+    /// only behind what it is sending.
     #[inline]
     pub(super) fn frame_arrived(&mut self, now: Instant) {
         if self.timers.is_either_armed(Timer::Idle, Timer::Pong) {
@@ -139,7 +147,8 @@ impl Connection {
         }
     }
 
-    /// A Pong answers the Ping with its data and all before it (section 5.5.3). For those behind it the wait begins anew.
+    /// A Pong answers the Ping with its data and all before it (section 5.5.3). For those behind it
+    /// the wait begins anew.
     pub(super) fn pong_arrived(&mut self, now: Instant, data: &[u8]) {
         let Some(serial) = ping_serial(data) else { return };
         let behind = self.ping_serial.wrapping_sub(serial);
@@ -169,8 +178,8 @@ fn ping_serial(data: &[u8]) -> Option<u16> {
     u16::try_from(serial).ok()
 }
 
-/// The deadlines of one connection, each in milliseconds after a common instant, rounded up: a quarter of an
-/// `Option<Instant>`, and the earliest is a `min`.
+/// The deadlines of one connection, each in milliseconds after a common instant, rounded up: a
+/// quarter of an `Option<Instant>`, and the earliest is a `min`.
 #[derive(Debug)]
 pub(super) struct Timers {
     base: Instant,
@@ -190,13 +199,15 @@ pub(super) enum Timer {
     Message,
     /// The peer has to have taken something.
     Write,
-    /// While the connection is open: the Pong has to be here, whatever else is. Once a Close frame is queued no Pong is waited
-    /// for: the closing handshake has to be complete, or our last octets taken.
+    /// While the connection is open: the Pong has to be here, whatever else is. Once a Close frame
+    /// is queued no Pong is waited for: the closing handshake has to be complete, or our last
+    /// octets taken.
     End,
 }
 
 const COUNT: usize = 6;
-/// All of them, in the order in which they are looked at: no Ping is sent to a peer that is failed at the same instant.
+/// All of them, in the order in which they are looked at: no Ping is sent to a peer that is failed
+/// at the same instant.
 pub(super) const ALL: [Timer; COUNT] =
     [Timer::Pong, Timer::Idle, Timer::Message, Timer::Write, Timer::End, Timer::KeepAlive];
 /// Those for which nothing that the peer has sent matters.
@@ -218,7 +229,8 @@ impl Timers {
         self.at[timer as usize] = u32::try_from(at).unwrap_or(NEVER);
     }
 
-    /// Seconds and nanoseconds by themselves: a sum of durations would carry from one to the other first.
+    /// Seconds and nanoseconds by themselves: a sum of durations would carry from one to the other
+    /// first.
     #[inline]
     fn millis_until(&self, now: Instant, delay: Duration) -> u64 {
         let elapsed = now.saturating_duration_since(self.base);
@@ -248,8 +260,9 @@ impl Timers {
         }
     }
 
-    /// As [`arm_if`](Timers::arm_if). Returns until when the same call would come to the same deadline, which is in whole
-    /// milliseconds: whoever arms it again and again need not, up to then.
+    /// As [`arm_if`](Timers::arm_if). Returns until when the same call would come to the same
+    /// deadline, which is in whole milliseconds: whoever arms it again and again need not, up to
+    /// then.
     #[inline(never)]
     pub(super) fn arm_settled(
         &mut self,
@@ -261,8 +274,8 @@ impl Timers {
         self.next_of(&[timer])?.checked_sub(delay?)
     }
 
-    /// The same for a deadline that has just passed. It never passes at once again, so that whoever asks until none has passed
-    /// comes to an end.
+    /// The same for a deadline that has just passed. It never passes at once again, so that whoever
+    /// asks until none has passed comes to an end.
     pub(super) fn arm_again(&mut self, timer: Timer, now: Instant, delay: Option<Duration>) {
         self.arm_if(timer, now, delay.map(|delay| delay.max(Duration::from_nanos(1))));
     }
@@ -287,7 +300,8 @@ impl Timers {
         self.at[one as usize] & self.at[other as usize] != NEVER
     }
 
-    /// Puts the deadline off by whole milliseconds of `delay`, if there is one. One that comes to lie too far away is none.
+    /// Puts the deadline off by whole milliseconds of `delay`, if there is one. One that comes to
+    /// lie too far away is none.
     pub(super) fn postpone(&mut self, timer: Timer, delay: Duration) {
         let at = &mut self.at[timer as usize];
         if *at != NEVER {

@@ -1,7 +1,8 @@
-//! permessage-deflate on a connection (RFC 7692, sections 6 and 7): what its driver lends it, and which frames are sent
-//! compressed. Inflating is in `inflate`.
+//! permessage-deflate on a connection (RFC 7692, sections 6 and 7): what its driver lends it, and
+//! which frames are sent compressed. Inflating is in `inflate`.
 //!
-//! In a build without the feature `deflate` there is no [`DeflateState`](crate::deflate), so that none of this ever happens.
+//! In a build without the feature `deflate` there is no [`DeflateState`](crate::deflate), so that
+//! none of this ever happens.
 
 use super::event::Message;
 use super::send::opcode;
@@ -23,10 +24,12 @@ impl Connection {
         self.deflate.is_some()
     }
 
-    /// Lends the compressors and decompressors that the connections of an event loop share, for one turn: until
-    /// [`reclaim_codec`](Connection::reclaim_codec). It comes back at once if this connection does not compress, or was lent one.
+    /// Lends the compressors and decompressors that the connections of an event loop share, for one
+    /// turn: until [`reclaim_codec`](Connection::reclaim_codec). It comes back at once if this
+    /// connection does not compress, or was lent one.
     ///
-    /// A connection that is lent none makes its own when it needs it, and keeps it until it is lent one.
+    /// A connection that is lent none makes its own when it needs it, and keeps it until it is lent
+    /// one.
     pub fn lend_codec(&mut self, codec: Box<Codec>) -> Option<Box<Codec>> {
         match &mut self.deflate {
             Some(deflate) => deflate.lend(codec),
@@ -39,24 +42,26 @@ impl Connection {
         self.deflate.as_mut()?.reclaim()
     }
 
-    /// Frees the compressor and the decompressor that the connection has made for itself, if it has: the next message that needs them
-    /// makes them anew. Not in the middle of a message that is being received.
+    /// Frees the compressor and the decompressor that the connection has made for itself, if it
+    /// has: the next message that needs them makes them anew. Not in the middle of a message that
+    /// is being received.
     pub fn free_codec(&mut self) {
         if let Some(deflate) = &mut self.deflate {
             deflate.free_own();
         }
     }
 
-    /// Keeps the reservation of what context takeover may cost (`DeflateParams::takeover_size`) as long as the connection lives.
-    /// Dropped at once if permessage-deflate was not agreed on.
+    /// Keeps the reservation of what context takeover may cost (`DeflateParams::takeover_size`) as
+    /// long as the connection lives. Dropped at once if permessage-deflate was not agreed on.
     pub fn hold_reservation(&mut self, reservation: Reservation) {
         if let Some(deflate) = &mut self.deflate {
             deflate.hold_reservation(reservation);
         }
     }
 
-    /// Whether decoding has stopped in the middle of a compressed message for the sake of the other connections of the event loop:
-    /// it goes on when it is called in the next turn, though nothing has arrived. Only with a codec that was lent.
+    /// Whether decoding has stopped in the middle of a compressed message for the sake of the other
+    /// connections of the event loop: it goes on when it is called in the next turn, though nothing
+    /// has arrived. Only with a codec that was lent.
     #[inline]
     #[must_use]
     pub fn is_paused(&self) -> bool {
@@ -96,7 +101,8 @@ impl Connection {
         true
     }
 
-    /// Queues a fragment of a compressed message, if it is one of such a message: whether it is. The first one decides.
+    /// Queues a fragment of a compressed message, if it is one of such a message: whether it is.
+    /// The first one decides.
     pub(super) fn push_compressed_fragment(&mut self, opcode: OpCode, data: Message<'_>, last: bool) -> bool {
         let Connection { deflate: Some(deflate), transmit_buffer, extra, config, role, .. } = self else {
             return false;

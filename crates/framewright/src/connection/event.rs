@@ -1,5 +1,5 @@
-//! What a connection tells its application. Events borrow the [`RecvBuffer`], never the connection, so an answer can be
-//! sent while a payload is looked at.
+//! What a connection tells its application. Events borrow the [`RecvBuffer`], never the connection,
+//! so an answer can be sent while a payload is looked at.
 
 use super::RecvBuffer;
 use super::recv_buffer::PayloadRange;
@@ -47,8 +47,8 @@ impl<'a> Message<'a> {
     }
 }
 
-/// A piece of a message, in [`Delivery::Chunks`](super::Delivery::Chunks). Pieces follow the arrival of octets, not the
-/// sender's fragments; a piece of text never ends inside a character.
+/// A piece of a message, in [`Delivery::Chunks`](super::Delivery::Chunks). Pieces follow the
+/// arrival of octets, not the sender's fragments; a piece of text never ends inside a character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "a piece and its place")]
 pub struct Chunk<'a> {
@@ -68,7 +68,8 @@ pub enum Event<'a> {
     Message(Message<'a>),
     /// A piece of a message arrived.
     Chunk(Chunk<'a>),
-    /// A Ping arrived, with this application data. Its Pong is queued already, unless a Close frame was queued before.
+    /// A Ping arrived, with this application data. Its Pong is queued already, unless a Close frame
+    /// was queued before.
     Ping(&'a [u8]),
     /// A Pong arrived: an answer to a keep-alive Ping, to a Ping of the application, or to none.
     Pong(&'a [u8]),
@@ -81,8 +82,8 @@ pub enum Event<'a> {
     },
     /// What waits to be sent fell to the low-water mark after it had reached the high-water mark.
     Writable,
-    /// The connection's fate is decided: comes exactly once and last. What is still queued (the Close frame) has yet to be
-    /// transmitted.
+    /// The connection's fate is decided: comes exactly once and last. What is still queued (the
+    /// Close frame) has yet to be transmitted.
     Closed(Closure),
 }
 
@@ -94,15 +95,16 @@ pub struct Closure {
     pub sent: Option<CloseFrame>,
     /// The Close frame that came from the peer, if any.
     pub received: Option<CloseFrame>,
-    /// Whether the closing handshake was completed: both Close frames exist and nothing went wrong before.
+    /// Whether the closing handshake was completed: both Close frames exist and nothing went wrong
+    /// before.
     pub clean: bool,
     /// What went wrong; `None` if `clean`.
     pub cause: Option<Error>,
 }
 
 impl Closure {
-    /// *The WebSocket connection close code* (section 7.1.5): the peer's code, 1005 if its Close frame had none, 1006 if no
-    /// Close frame came.
+    /// *The WebSocket connection close code* (section 7.1.5): the peer's code, 1005 if its Close
+    /// frame had none, 1006 if no Close frame came.
     #[must_use]
     pub fn code(&self) -> u16 {
         match &self.received {
@@ -111,7 +113,8 @@ impl Closure {
         }
     }
 
-    /// *The WebSocket connection close reason* (section 7.1.6): the peer's reason, empty if there was none.
+    /// *The WebSocket connection close reason* (section 7.1.6): the peer's reason, empty if there
+    /// was none.
     #[must_use]
     pub fn reason(&self) -> &str {
         self.received.as_ref().map_or("", |frame| &frame.reason)
@@ -152,7 +155,8 @@ impl Decoded {
         matches!(self.event, UnresolvedEvent::Chunk { .. })
     }
 
-    /// The event, its payload borrowed from the buffer that [`Connection::decode`](super::Connection::decode) was given.
+    /// The event, its payload borrowed from the buffer that
+    /// [`Connection::decode`](super::Connection::decode) was given.
     ///
     /// Text is looked at a second time here, to prove that the buffer still holds UTF-8;
     /// [`Connection::next_event`](super::Connection::next_event) does without.

@@ -1,4 +1,5 @@
-//! Fragmentation (RFC 6455, section 5.4): which data frame may come now, and the limits that add up over a message.
+//! Fragmentation (RFC 6455, section 5.4): which data frame may come now, and the limits that add up
+//! over a message.
 
 use super::config::{Config, Delivery};
 use super::utf8::Utf8Stream;
@@ -94,7 +95,8 @@ impl ReceivingMessage {
         self.phase = 0;
     }
 
-    /// Notes octets of payload that have come: whether it is so many since that was the case before that its deadline is set anew.
+    /// Notes octets of payload that have come: whether it is so many since that was the case before
+    /// that its deadline is set anew.
     pub(super) fn progresses(&mut self, count: usize, config: &Config) -> bool {
         self.progress = self.progress.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
         let enough = self.progress >= config.message_progress.max(1);
@@ -110,11 +112,12 @@ impl ReceivingMessage {
     }
 }
 
-/// What the end of a fragment takes that can be inflated without the next, and the start of a block behind it.
+/// What the end of a fragment takes that can be inflated without the next, and the start of a block
+/// behind it.
 const FLUSH: u64 = 16;
 
-/// How many octets of payload a message in so many frames may announce. What does not compress gets longer: by an eighth with the
-/// fixed codes of DEFLATE, and a little for each fragment.
+/// How many octets of payload a message in so many frames may announce. What does not compress gets
+/// longer: by an eighth with the fixed codes of DEFLATE, and a little for each fragment.
 fn most_announced(max_message: u64, compressed: bool, frames: u32) -> u64 {
     if !compressed {
         return max_message;

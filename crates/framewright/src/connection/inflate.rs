@@ -1,7 +1,8 @@
-//! Receiving compressed messages (RFC 7692, sections 6.2 and 7.2.2): inflated as they arrive, never beyond the limits, and never
-//! more in one turn than leaves the others theirs.
+//! Receiving compressed messages (RFC 7692, sections 6.2 and 7.2.2): inflated as they arrive, never
+//! beyond the limits, and never more in one turn than leaves the others theirs.
 //!
-//! What has come of the compressed payload is held as that of any message in parts, and taken from there.
+//! What has come of the compressed payload is held as that of any message in parts, and taken from
+//! there.
 
 use super::config::Delivery;
 use super::event::UnresolvedEvent;
@@ -12,14 +13,16 @@ use crate::deflate::{DeflateState, Need};
 use crate::error::{Error, LimitExceeded, PeerMisbehaved};
 use std::time::Instant;
 
-/// How many octets a whole message is inflated to while others are, too: so many, and so many for each octet that has arrived of
-/// it. Beyond, one message of an event loop is inflated at a time, once it is there as a whole. Otherwise many peers could each
-/// have a message held that is a thousand times what they sent.
+/// How many octets a whole message is inflated to while others are, too: so many, and so many for
+/// each octet that has arrived of it. Beyond, one message of an event loop is inflated at a time,
+/// once it is there as a whole. Otherwise many peers could each have a message held that is a
+/// thousand times what they sent.
 const AHEAD: u64 = 64 << 10;
 const AHEAD_RATIO: u64 = 32;
 
-/// The most octets of compressed payload that are held in chunk delivery while there is no memory to inflate them: a message that
-/// has come in two reads is no reason to give up, one that goes on is.
+/// The most octets of compressed payload that are held in chunk delivery while there is no memory
+/// to inflate them: a message that has come in two reads is no reason to give up, one that goes on
+/// is.
 const HELD: usize = 64 << 10;
 
 impl Connection {
@@ -70,11 +73,13 @@ impl Connection {
             let Some(Piece { progress, range, more, full }) =
                 rx.inflate(self.config.delivery, arrived, limit, most, now)
             else {
-                // Somebody else needed the memory, and nothing had come of this message for a while.
+                // Somebody else needed the memory, and nothing had come of this message for a
+                // while.
                 return Err(Error::Limit(LimitExceeded::DeflateMemory));
             };
             self.deflate_state().note_inflated(&progress);
-            // In the order of the octets, so that it is the same fault whatever they came in: first the text within the limit.
+            // In the order of the octets, so that it is the same fault whatever they came in: first
+            // the text within the limit.
             if rx.incoming.text {
                 let within =
                     range.start..range.end.min(range.start.saturating_add(self.within_limit(before)));
@@ -133,8 +138,9 @@ impl Connection {
         usize::try_from(self.config.max_message.saturating_sub(inflated)).unwrap_or(usize::MAX)
     }
 
-    /// Checks what the message has come to against the limits. The ratio only where it does not depend on how the octets have
-    /// arrived: at its end, and where all is known that so many pieces of payload come to.
+    /// Checks what the message has come to against the limits. The ratio only where it does not
+    /// depend on how the octets have arrived: at its end, and where all is known that so many
+    /// pieces of payload come to.
     fn check_inflated(&self, inflated: u64, consumed: u64, known: bool) -> Result<(), Error> {
         let limit = self.config.max_message;
         if inflated > limit {
@@ -193,9 +199,10 @@ impl Connection {
         self.deflate_state().put_inflater(inflater, role, now);
     }
 
-    /// Says that decoding has stopped with something left in `rx`, until the peer has read: [`wants_read`](Connection::wants_read) is
-    /// false. A message that is being inflated must not keep the decompressor that others wait for then; where there is no memory for
-    /// one of its own, the connection is failed with 1013. Whether it was.
+    /// Says that decoding has stopped with something left in `rx`, until the peer has read:
+    /// [`wants_read`](Connection::wants_read) is false. A message that is being inflated must not
+    /// keep the decompressor that others wait for then; where there is no memory for one of its
+    /// own, the connection is failed with 1013. Whether it was.
     ///
     /// For drivers that lend a codec.
     pub fn give_way(&mut self, now: Instant, rx: &mut RecvBuffer) -> bool {

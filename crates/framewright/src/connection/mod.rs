@@ -1,6 +1,8 @@
-//! A WebSocket connection after its opening handshake (RFC 6455, sections 5 to 7): state and outgoing octets, nothing else.
+//! A WebSocket connection after its opening handshake (RFC 6455, sections 5 to 7): state and
+//! outgoing octets, nothing else.
 //!
-//! A driver owns the socket, the clock and the [`RecvBuffer`]; `docs/SANS-IO.md` walks through writing one. The rules:
+//! A driver owns the socket, the clock and the [`RecvBuffer`]; `docs/SANS-IO.md` walks through
+//! writing one. The rules:
 //!
 //! 1. After any input (octets decoded, [`handle_eof`](Connection::handle_eof),
 //!    [`handle_timeout`](Connection::handle_timeout)) or command: drain the events, transmit, and ask for
@@ -30,8 +32,9 @@
 //! # Ok::<(), framewright::SendError>(())
 //! ```
 
-// The files that add methods to `Connection` import it from here, and this file imports the types of its fields from them. That is
-// the only way round: otherwise no file imports, through others, from one that imports from it.
+// The files that add methods to `Connection` import it from here, and this file imports the types
+// of its fields from them. That is the only way round: otherwise no file imports, through others,
+// from one that imports from it.
 mod closing;
 mod config;
 mod deadlines;
@@ -105,8 +108,8 @@ struct Extra {
 }
 
 impl Connection {
-    /// The server's end of a connection whose opening handshake came to `negotiated`. Octets that arrived behind the
-    /// request's head go into the [`RecvBuffer`] first.
+    /// The server's end of a connection whose opening handshake came to `negotiated`. Octets that
+    /// arrived behind the request's head go into the [`RecvBuffer`] first.
     #[must_use]
     pub fn server(config: Arc<Config>, negotiated: Negotiated, now: Instant) -> Connection {
         Connection::new(config, negotiated, None, now)
@@ -181,8 +184,8 @@ impl Connection {
         self.outgoing_text.is_some()
     }
 
-    /// Whether the driver should read and decode: false once the connection has ended, and from when what waits to be sent
-    /// reaches the high-water mark until it falls to the low one.
+    /// Whether the driver should read and decode: false once the connection has ended, and from
+    /// when what waits to be sent reaches the high-water mark until it falls to the low one.
     #[inline]
     #[must_use]
     pub fn wants_read(&self) -> bool {
@@ -228,7 +231,8 @@ impl Connection {
         Connection::mask_from(&mut self.extra)
     }
 
-    /// See [`next_mask`](Connection::next_mask); for where another part of the connection is borrowed.
+    /// See [`next_mask`](Connection::next_mask); for where another part of the connection is
+    /// borrowed.
     #[inline]
     fn mask_from(extra: &mut Option<Box<Extra>>) -> Option<[u8; 4]> {
         extra.as_mut()?.masker.as_mut().map(Masker::next_key)

@@ -1,7 +1,8 @@
 //! Receiving (RFC 6455, section 6.2): from octets in a [`RecvBuffer`] to events.
 //!
-//! The whole, unfragmented message that lies in the buffer is the first and straight path. Everything else goes piece by
-//! piece: each piece is unmasked and checked while it is in cache, and joined to what is held of its message.
+//! The whole, unfragmented message that lies in the buffer is the first and straight path.
+//! Everything else goes piece by piece: each piece is unmasked and checked while it is in cache,
+//! and joined to what is held of its message.
 
 use super::closing::parse_close_body;
 use super::config::Delivery;
@@ -27,10 +28,11 @@ pub(super) enum DecodeOutcome {
 }
 
 impl Connection {
-    /// Decodes the next event, its payload borrowed from `rx`. `None` means that more octets are needed, or that the
-    /// connection has ended and `Event::Closed` was given.
+    /// Decodes the next event, its payload borrowed from `rx`. `None` means that more octets are
+    /// needed, or that the connection has ended and `Event::Closed` was given.
     ///
-    /// Call it until it gives `None`, after any input. Octets behind the end of a connection are dropped.
+    /// Call it until it gives `None`, after any input. Octets behind the end of a connection are
+    /// dropped.
     //
     // The text of a whole frame is checked and borrowed in the same pass.
     #[inline]
@@ -56,8 +58,9 @@ impl Connection {
         Some(Event::Message(message))
     }
 
-    /// Takes the next event, as [`next_event`](Connection::next_event) does, naming payloads by their place: for a caller that needs `rx`
-    /// for something else before it looks at the event with [`Decoded::resolve`].
+    /// Takes the next event, as [`next_event`](Connection::next_event) does, naming payloads by
+    /// their place: for a caller that needs `rx` for something else before it looks at the event
+    /// with [`Decoded::resolve`].
     pub fn decode(&mut self, now: Instant, rx: &mut RecvBuffer) -> Option<Decoded> {
         let event = match self.whole_message(now, rx) {
             None => self.next_unresolved(now, rx)?,
@@ -78,9 +81,9 @@ impl Connection {
         Some(Decoded { event, stamp: rx.stamp() })
     }
 
-    /// The straight path: a message in one frame that lies whole in the buffer. Its type, and its payload, unmasked and not
-    /// looked at further. `None` for everything else, a fault too: nothing is changed then, and
-    /// [`next_unresolved`](Connection::next_unresolved) goes on.
+    /// The straight path: a message in one frame that lies whole in the buffer. Its type, and its
+    /// payload, unmasked and not looked at further. `None` for everything else, a fault too:
+    /// nothing is changed then, and [`next_unresolved`](Connection::next_unresolved) goes on.
     #[inline]
     fn whole_message(&mut self, now: Instant, rx: &mut RecvBuffer) -> Option<(OpCode, Range<usize>)> {
         let config = &*self.config;
@@ -119,8 +122,9 @@ impl Connection {
         self.writable || self.is_closure_due()
     }
 
-    /// The next event that needs no octets, as [`next_event`](Connection::next_event) gives it from an empty buffer:
-    /// [`Event::Writable`] or [`Event::Closed`]. `None` when [`has_event`](Connection::has_event) is false.
+    /// The next event that needs no octets, as [`next_event`](Connection::next_event) gives it from
+    /// an empty buffer: [`Event::Writable`] or [`Event::Closed`]. `None` when
+    /// [`has_event`](Connection::has_event) is false.
     #[inline(never)]
     pub fn pending_event(&mut self) -> Option<Event<'static>> {
         if std::mem::take(&mut self.writable) {
@@ -200,7 +204,8 @@ impl Connection {
         let piece = rx.hold(count);
         let incoming = &mut rx.incoming;
         incoming.remaining -= count as u64;
-        // Of large messages many pieces come within the millisecond in which the deadline stays where it is.
+        // Of large messages many pieces come within the millisecond in which the deadline stays
+        // where it is.
         if incoming.progresses(count, &self.config) && incoming.settled < Some(now) {
             incoming.settled = self.timers.arm_settled(Timer::Message, now, self.config.message_timeout);
         }
@@ -297,8 +302,9 @@ impl Connection {
         })
     }
 
-    // After our own Close nothing but the answer to the peer's is sent. The sentence excuses that only once the peer's Close
-    // has arrived; a peer that was told of the end does not need the Pong.
+    // After our own Close nothing but the answer to the peer's is sent. The sentence excuses that
+    // only once the peer's Close has arrived; a peer that was told of the end does not need the
+    // Pong.
     //= https://www.rfc-editor.org/rfc/rfc6455#section-5.5.2
     //# Upon receipt of a Ping frame, an endpoint MUST send a Pong frame in
     //# response, unless it already received a Close frame.

@@ -1,6 +1,6 @@
-//! Where received octets lie until they are decoded, with how far decoding has come. Owned by the driver, so that one buffer
-//! can serve many connections, and that a connection at rest holds nothing of it. And where inflated octets lie until their
-//! event has been looked at.
+//! Where received octets lie until they are decoded, with how far decoding has come. Owned by the
+//! driver, so that one buffer can serve many connections, and that a connection at rest holds
+//! nothing of it. And where inflated octets lie until their event has been looked at.
 
 use super::config::Delivery;
 use super::fragment::ReceivingMessage;
@@ -22,9 +22,10 @@ use std::time::Instant;
 /// `held` is the payload of a message whose end has not come, contiguous: fragments are moved down over the headers between
 /// them, the first one is never moved. Between messages `held`, `held_end` and `read` are the same.
 ///
-/// A driver reads into [`spare`](RecvBuffer::spare), says how much with [`filled`](RecvBuffer::filled), decodes, and then
-/// keeps what [`is_empty`](RecvBuffer::is_empty) denies: with [`park`](RecvBuffer::park) in a buffer of exactly that size,
-/// to be brought back with [`absorb`](RecvBuffer::absorb).
+/// A driver reads into [`spare`](RecvBuffer::spare), says how much with
+/// [`filled`](RecvBuffer::filled), decodes, and then keeps what [`is_empty`](RecvBuffer::is_empty)
+/// denies: with [`park`](RecvBuffer::park) in a buffer of exactly that size, to be brought back
+/// with [`absorb`](RecvBuffer::absorb).
 #[derive(Debug, Default)]
 pub struct RecvBuffer {
     octets: Vec<u8>,
@@ -78,8 +79,8 @@ impl RecvBuffer {
         RecvBuffer { octets: vec![0; capacity], ..RecvBuffer::default() }
     }
 
-    /// Whether nothing is left here that has to be kept: neither undecoded octets nor a message in parts, even if all that has
-    /// come of it was delivered.
+    /// Whether nothing is left here that has to be kept: neither undecoded octets nor a message in
+    /// parts, even if all that has come of it was delivered.
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -99,21 +100,24 @@ impl RecvBuffer {
     }
 
     /// Whether decoding on could give an event without more octets: after
-    /// [`wants_read`](super::Connection::wants_read) had been false, or [`is_paused`](super::Connection::is_paused) true.
+    /// [`wants_read`](super::Connection::wants_read) had been false, or
+    /// [`is_paused`](super::Connection::is_paused) true.
     #[inline]
     #[must_use]
     pub fn has_undecoded(&self) -> bool {
         self.unread() > 0 || self.incoming.unfinished
     }
 
-    /// Octets that are kept: undecoded ones and the payload of a message in parts. Can be 0 in the middle of a message of which
-    /// all that came was delivered, when [`is_empty`](RecvBuffer::is_empty) is false.
+    /// Octets that are kept: undecoded ones and the payload of a message in parts. Can be 0 in the
+    /// middle of a message of which all that came was delivered, when
+    /// [`is_empty`](RecvBuffer::is_empty) is false.
     #[must_use]
     pub fn len(&self) -> usize {
         self.held_end - self.held + self.unread()
     }
 
-    /// Octets of payload that have come of the message in progress, compressed if it is; 0 between messages.
+    /// Octets of payload that have come of the message in progress, compressed if it is; 0 between
+    /// messages.
     #[must_use]
     pub fn message_arrived(&self) -> u64 {
         self.incoming.announced - self.incoming.remaining
@@ -125,16 +129,16 @@ impl RecvBuffer {
         self.octets.len()
     }
 
-    /// Octets of memory that this buffer holds: its room, and that of what is inflated. What inflates is counted elsewhere
-    /// ([`DeflateMemory`](crate::deflate::DeflateMemory)).
+    /// Octets of memory that this buffer holds: its room, and that of what is inflated. What
+    /// inflates is counted elsewhere ([`DeflateMemory`](crate::deflate::DeflateMemory)).
     #[inline]
     #[must_use]
     pub fn allocated(&self) -> usize {
         self.octets.len() + self.inflated.octets.len()
     }
 
-    /// Room to read into: at least `least` octets, as many as there are. Moves what is kept to the front if that makes the
-    /// room, and grows if it does not.
+    /// Room to read into: at least `least` octets, as many as there are. Moves what is kept to the
+    /// front if that makes the room, and grows if it does not.
     pub fn spare(&mut self, least: usize) -> &mut [u8] {
         self.changed();
         if self.holds_nothing() {
@@ -165,15 +169,16 @@ impl RecvBuffer {
         self.filled(octets.len());
     }
 
-    /// How many payload octets of the frame in progress have not arrived yet; 0 between frames. A driver can use it to make
-    /// room for a large frame, growing with what arrives: it is the peer's word, up to
-    /// [`Config::max_frame`](super::Config::max_frame).
+    /// How many payload octets of the frame in progress have not arrived yet; 0 between frames. A
+    /// driver can use it to make room for a large frame, growing with what arrives: it is the
+    /// peer's word, up to [`Config::max_frame`](super::Config::max_frame).
     #[must_use]
     pub fn frame_remaining(&self) -> u64 {
         self.incoming.remaining
     }
 
-    /// How many octets of the frame that is being decoded, or comes next, have not arrived, as far as that is known.
+    /// How many octets of the frame that is being decoded, or comes next, have not arrived, as far
+    /// as that is known.
     pub(super) fn unreceived(&self) -> u64 {
         let len = if self.incoming.in_frame {
             self.incoming.remaining
@@ -183,7 +188,8 @@ impl RecvBuffer {
         len.saturating_sub(self.unread() as u64)
     }
 
-    /// Moves what is kept into a buffer of its own, which has room for exactly that, and empties this one.
+    /// Moves what is kept into a buffer of its own, which has room for exactly that, and empties
+    /// this one.
     #[must_use]
     pub fn park(&mut self) -> RecvBuffer {
         let mut parked = RecvBuffer::with_capacity(self.len());
@@ -191,7 +197,8 @@ impl RecvBuffer {
         parked
     }
 
-    /// Moves what `other` keeps into this buffer, which is empty, and empties the other. Copies those octets.
+    /// Moves what `other` keeps into this buffer, which is empty, and empties the other. Copies
+    /// those octets.
     ///
     /// # Panics
     /// If this buffer is not empty.
@@ -220,7 +227,8 @@ impl RecvBuffer {
         self.changed();
     }
 
-    /// Frees the room that only a large compressed message has needed. For the end of a turn: what the last event named is gone.
+    /// Frees the room that only a large compressed message has needed. For the end of a turn: what
+    /// the last event named is gone.
     #[inline]
     pub fn shrink(&mut self) {
         if self.incoming.inflater.is_none() {
@@ -273,8 +281,8 @@ impl RecvBuffer {
         &mut self.octets[self.read..self.read + count]
     }
 
-    /// Passes over `count` undecoded octets: a header, or a control frame. Between messages nothing is held, and the place
-    /// where the next message begins moves along.
+    /// Passes over `count` undecoded octets: a header, or a control frame. Between messages nothing
+    /// is held, and the place where the next message begins moves along.
     #[inline]
     pub(super) fn skip(&mut self, count: usize) {
         let nothing_held = self.held == self.held_end;
@@ -305,7 +313,8 @@ impl RecvBuffer {
         start..end
     }
 
-    /// Appends the next `count` undecoded octets, unmasked already, to the held payload: the range where they lie now.
+    /// Appends the next `count` undecoded octets, unmasked already, to the held payload: the range
+    /// where they lie now.
     pub(super) fn hold(&mut self, count: usize) -> Range<usize> {
         let from = self.read..self.read + count;
         let to = self.held_end;
@@ -340,7 +349,8 @@ impl RecvBuffer {
         self.held..self.held_end
     }
 
-    /// Gives up the first `count` held octets: their range, which stays readable until octets are added.
+    /// Gives up the first `count` held octets: their range, which stays readable until octets are
+    /// added.
     pub(super) fn release(&mut self, count: usize) -> Range<usize> {
         let range = self.held..self.held + count;
         self.held += count;
@@ -353,8 +363,8 @@ impl RecvBuffer {
     }
 }
 
-/// Payload is inflated in pieces of so many octets, counted from its first one, with a look at what each took: they can come to
-/// nothing, and to a thousand times as much.
+/// Payload is inflated in pieces of so many octets, counted from its first one, with a look at what
+/// each took: they can come to nothing, and to a thousand times as much.
 pub(super) const INPUT: usize = 4 << 10;
 
 /// What one call of [`RecvBuffer::inflate`] came to.
@@ -376,9 +386,9 @@ impl RecvBuffer {
         self.incoming.inflater = Some(inflater);
     }
 
-    /// Inflates some of what is held, and the end of the message if all of it has `arrived`, to no more than `most` octets: how far
-    /// that came, where it lies, whether there is more to be had, and whether there was no room for that. `None` if what inflates it
-    /// was taken back.
+    /// Inflates some of what is held, and the end of the message if all of it has `arrived`, to no
+    /// more than `most` octets: how far that came, where it lies, whether there is more to be had,
+    /// and whether there was no room for that. `None` if what inflates it was taken back.
     pub(super) fn inflate(
         &mut self,
         delivery: Delivery,
@@ -463,8 +473,9 @@ impl Inflated {
         &self.octets[range]
     }
 
-    /// Room for what is inflated next: at least one octet, and at most `most`, which is not 0. Of a whole message no more than
-    /// `limit` octets and one are ever held, of chunks one step and what the last one has left over.
+    /// Room for what is inflated next: at least one octet, and at most `most`, which is not 0. Of a
+    /// whole message no more than `limit` octets and one are ever held, of chunks one step and what
+    /// the last one has left over.
     fn room(&mut self, delivery: Delivery, payload: usize, limit: usize, most: usize) -> &mut [u8] {
         if self.end == self.octets.len() || (delivery == Delivery::Chunks && self.start > 0) {
             self.make_room(delivery, payload, limit);
@@ -496,7 +507,8 @@ impl Inflated {
         self.end - count..self.end
     }
 
-    /// Gives out the first `count` octets: their range, which stays readable until the next room is made.
+    /// Gives out the first `count` octets: their range, which stays readable until the next room is
+    /// made.
     fn release(&mut self, count: usize) -> Range<usize> {
         self.start += count;
         self.start - count..self.start

@@ -1,6 +1,8 @@
-//! Commands: what an application sends (RFC 6455, section 6.1). Checked first, so that a refused one has queued nothing.
+//! Commands: what an application sends (RFC 6455, section 6.1). Checked first, so that a refused
+//! one has queued nothing.
 //!
-//! After them the messages that are handed over, and those that are encoded once and sent on many connections.
+//! After them the messages that are handed over, and those that are encoded once and sent on many
+//! connections.
 
 use super::event::Message;
 use super::{Connection, TransmitBuffer};
@@ -30,8 +32,9 @@ impl Connection {
         self.send(Message::Binary(payload))
     }
 
-    /// Queues a message as a single frame. The payload is copied once, and masked in that pass by a client. Where
-    /// permessage-deflate was agreed on and it pays, it is compressed: see `DeflateConfig`.
+    /// Queues a message as a single frame. The payload is copied once, and masked in that pass by a
+    /// client. Where permessage-deflate was agreed on and it pays, it is compressed: see
+    /// `DeflateConfig`.
     ///
     /// # Errors
     /// [`SendError::Closed`], [`SendError::Full`], or [`SendError::FragmentInProgress`]: nothing was queued.
@@ -46,8 +49,9 @@ impl Connection {
         Ok(())
     }
 
-    /// Queues a message uncompressed, whatever was agreed on: for what does not compress, and for secrets next to what a stranger chose, of
-    /// which the length of a compressed message would tell (RFC 7692, section 8).
+    /// Queues a message uncompressed, whatever was agreed on: for what does not compress, and for
+    /// secrets next to what a stranger chose, of which the length of a compressed message would
+    /// tell (RFC 7692, section 8).
     ///
     /// # Errors
     /// Those of [`send`](Connection::send).
@@ -67,12 +71,13 @@ impl Connection {
         }
     }
 
-    /// Sends a message whose payload is worth not copying: a server shows everything that waits, and the payload behind it, to
-    /// `write`, and copies only what that does not take. `write` returns how many octets it took, 0 if none. A client,
-    /// which has to mask, copies and does not call `write`; a message that is compressed is shorter, and copied too.
+    /// Sends a message whose payload is worth not copying: a server shows everything that waits,
+    /// and the payload behind it, to `write`, and copies only what that does not take. `write`
+    /// returns how many octets it took, 0 if none. A client, which has to mask, copies and does not
+    /// call `write`; a message that is compressed is shorter, and copied too.
     ///
-    /// After it the driver calls [`transmitted`](Connection::transmitted) with 0 octets, as after any write that took less
-    /// than it was offered.
+    /// After it the driver calls [`transmitted`](Connection::transmitted) with 0 octets, as after
+    /// any write that took less than it was offered.
     ///
     /// # Errors
     /// Those of [`send`](Connection::send); `write` was not called then.
@@ -94,8 +99,9 @@ impl Connection {
         Ok(())
     }
 
-    /// Queues one fragment of a message (section 5.4), the last one with `last`. All fragments of a message are of one type,
-    /// so a text is cut between characters. Control frames may be sent in between, other messages may not.
+    /// Queues one fragment of a message (section 5.4), the last one with `last`. All fragments of a
+    /// message are of one type, so a text is cut between characters. Control frames may be sent in
+    /// between, other messages may not.
     ///
     /// # Errors
     /// [`SendError::Closed`], [`SendError::Full`], or [`SendError::FragmentType`]: nothing was queued.
@@ -150,7 +156,8 @@ impl Connection {
         self.note_queued();
     }
 
-    /// Checks that this fragment may be sent now. Should queueing it panic, it is as if nobody had asked.
+    /// Checks that this fragment may be sent now. Should queueing it panic, it is as if nobody had
+    /// asked.
     fn fragment_opcode(&self, data: Message<'_>) -> Result<OpCode, SendError> {
         self.check_room()?;
         //= https://www.rfc-editor.org/rfc/rfc6455#section-5.4
@@ -173,7 +180,8 @@ impl Connection {
         self.control(OpCode::Ping, data)
     }
 
-    /// Queues an unsolicited Pong (section 5.5.3), at most 125 octets. Pings are answered without this.
+    /// Queues an unsolicited Pong (section 5.5.3), at most 125 octets. Pings are answered without
+    /// this.
     ///
     /// # Errors
     /// Those of [`ping`](Connection::ping).
@@ -218,13 +226,15 @@ impl Connection {
         }
     }
 
-    /// Notes that a frame was queued in `Open`: whoever finds no room from now on is owed an `Event::Writable`.
+    /// Notes that a frame was queued in `Open`: whoever finds no room from now on is owed an
+    /// `Event::Writable`.
     #[inline]
     pub(super) fn note_queued(&mut self) {
         self.congested |= self.is_full();
     }
 
-    /// Whether as much waits as may. With a mark of zero nothing could ever be sent, so it counts as one.
+    /// Whether as much waits as may. With a mark of zero nothing could ever be sent, so it counts
+    /// as one.
     #[inline]
     pub(super) fn is_full(&self) -> bool {
         self.buffered() >= self.config.high_water.max(1)
@@ -313,8 +323,9 @@ impl std::error::Error for Unsent {
 }
 
 impl Connection {
-    /// Queues a message that is handed over: a long payload is not copied, but masked where it lies by a client (section 5.3),
-    /// and freed when it is sent. Compressed, or shorter than 4 KiB, it is copied as by [`send`](Connection::send).
+    /// Queues a message that is handed over: a long payload is not copied, but masked where it lies
+    /// by a client (section 5.3), and freed when it is sent. Compressed, or shorter than 4 KiB, it
+    /// is copied as by [`send`](Connection::send).
     ///
     /// # Errors
     /// Those of [`send`](Connection::send). The message comes back unchanged.
@@ -346,9 +357,9 @@ impl Connection {
 
 /// A message encoded once, to be sent on many connections. Cloning shares it.
 ///
-/// A server sends its octets as they are, without a copy where they are many; a client has to mask them anew each time. For
-/// connections with permessage-deflate it holds the compressed form too, for each level and size of window in use: made by the
-/// first connection that needs it.
+/// A server sends its octets as they are, without a copy where they are many; a client has to mask
+/// them anew each time. For connections with permessage-deflate it holds the compressed form too,
+/// for each level and size of window in use: made by the first connection that needs it.
 #[derive(Clone, Debug)]
 pub struct Prepared {
     plain: Encoded,
@@ -392,8 +403,8 @@ impl Prepared {
         self.plain.payload().len()
     }
 
-    /// This holder's share of the octets that the message holds: as many go to each clone, and to each connection that has it
-    /// queued as it is.
+    /// This holder's share of the octets that the message holds: as many go to each clone, and to
+    /// each connection that has it queued as it is.
     #[must_use]
     pub fn allocated_share(&self) -> usize {
         self.plain.frame.len() / Arc::strong_count(&self.plain.frame)
@@ -453,8 +464,8 @@ struct Compressed {
 }
 
 impl Forms {
-    /// The message in this form, made now if nobody has asked for it; `None` if it is no shorter. Others that need it wait
-    /// meanwhile.
+    /// The message in this form, made now if nobody has asked for it; `None` if it is no shorter.
+    /// Others that need it wait meanwhile.
     fn get(&self, prepared: &Prepared, form: Form, deflate: &mut DeflateState) -> Option<Encoded> {
         // A form is added whole, so that one panicking elsewhere leaves nothing half done.
         let mut forms = self.0.lock().unwrap_or_else(PoisonError::into_inner);

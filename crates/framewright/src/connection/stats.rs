@@ -14,7 +14,8 @@ pub struct Stats {
     pub bytes_sent: u64,
 }
 
-/// Counts up to 2^32, at half the size; what does not fit is carried to a [`Stats`] that few connections need.
+/// Counts up to 2^32, at half the size; what does not fit is carried to a [`Stats`] that few
+/// connections need.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
     messages_received: u32,
@@ -24,8 +25,8 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// Counts payload that was received, and the message that it ended if it did. False if it does not fit: nothing is
-    /// counted then.
+    /// Counts payload that was received, and the message that it ended if it did. False if it does
+    /// not fit: nothing is counted then.
     #[inline]
     #[must_use]
     pub(super) fn received(&mut self, octets: usize, whole: bool) -> bool {

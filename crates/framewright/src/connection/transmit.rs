@@ -19,14 +19,15 @@ pub enum Transmit {
         /// How many slices were filled. With 1, a plain `send` will do.
         slices: usize,
     },
-    /// Everything was written: the transport is to be ended. A server whose closing handshake was clean closes it at once (section
-    /// 7.1.1). After a fault the driver reads and drops what still comes, within bounds, so that the peer can read the Close frame
-    /// before a reset reaches it.
+    /// Everything was written: the transport is to be ended. A server whose closing handshake was
+    /// clean closes it at once (section 7.1.1). After a fault the driver reads and drops what still
+    /// comes, within bounds, so that the peer can read the Close frame before a reset reaches it.
     Shutdown,
 }
 
 impl Connection {
-    /// What to do with the transport now. Fills `slices` from the front; it should have room for at least two.
+    /// What to do with the transport now. Fills `slices` from the front; it should have room for at
+    /// least two.
     #[inline]
     pub fn poll_transmit<'a>(&'a mut self, slices: &mut [IoSlice<'a>]) -> Transmit {
         if let Some(buffer) = &mut self.transmit_buffer
@@ -46,8 +47,8 @@ impl Connection {
         }
     }
 
-    /// Notes that the transport took this many octets at `now`. Call it with 0 too, when it took none: the deadline for a
-    /// peer that does not read starts here.
+    /// Notes that the transport took this many octets at `now`. Call it with 0 too, when it took
+    /// none: the deadline for a peer that does not read starts here.
     ///
     /// # Panics
     /// If that is more than waits.
@@ -83,8 +84,8 @@ impl Connection {
         }
     }
 
-    /// Lends a buffer for outgoing octets, so that a connection at rest holds none: it is used unless the connection has one,
-    /// in which case it comes back.
+    /// Lends a buffer for outgoing octets, so that a connection at rest holds none: it is used
+    /// unless the connection has one, in which case it comes back.
     #[inline]
     pub fn lend_transmit_buffer(&mut self, buffer: Box<TransmitBuffer>) -> Option<Box<TransmitBuffer>> {
         if self.transmit_buffer.is_some() {
@@ -94,7 +95,8 @@ impl Connection {
         None
     }
 
-    /// Takes the buffer for outgoing octets back, lent or not; `None` while something waits in it, or if there is none.
+    /// Takes the buffer for outgoing octets back, lent or not; `None` while something waits in it,
+    /// or if there is none.
     #[inline]
     pub fn reclaim_transmit_buffer(&mut self) -> Option<Box<TransmitBuffer>> {
         self.transmit_buffer.take_if(|buffer| buffer.is_empty())
@@ -107,8 +109,9 @@ impl Connection {
         self.transmit_buffer.as_ref().map_or(0, |buffer| buffer.len())
     }
 
-    /// Octets of memory that hold what waits to be sent, with the room for more. A frame that several connections send
-    /// ([`Prepared`](super::Prepared)) is shared out among those that still hold it.
+    /// Octets of memory that hold what waits to be sent, with the room for more. A frame that
+    /// several connections send ([`Prepared`](super::Prepared)) is shared out among those that
+    /// still hold it.
     #[inline]
     #[must_use]
     pub fn allocated(&self) -> usize {

@@ -1,5 +1,5 @@
-//! What waits to be sent: one contiguous vector of encoded frames, and in between what lies elsewhere: shared frames, and payloads that
-//! were handed over.
+//! What waits to be sent: one contiguous vector of encoded frames, and in between what lies
+//! elsewhere: shared frames, and payloads that were handed over.
 
 use crate::frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, OpCode, SHORT_FRAME, encode_short};
 use framewright_simd::copy_masked;
@@ -8,19 +8,21 @@ use std::io::IoSlice;
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// What lies elsewhere and is shorter than this is copied: a copy is cheaper than one more slice to write.
+/// What lies elsewhere and is shorter than this is copied: a copy is cheaper than one more slice to
+/// write.
 const SHARE_FROM: usize = 4096;
 
 /// How many blocks keep their room once all are sent.
 const KEPT_BLOCKS: usize = 32;
 
-/// Pongs are queued behind each other as long as no more octets of them wait than this; beyond, one slot holds the answer
-/// to the newest Ping.
+/// Pongs are queued behind each other as long as no more octets of them wait than this; beyond, one
+/// slot holds the answer to the newest Ping.
 const PONGS_QUEUED: u64 = 1024;
 
 /// The outgoing octets of one connection. A driver can lend one to each connection in turn
-/// ([`Connection::lend_transmit_buffer`](super::Connection::lend_transmit_buffer)), so that a connection at rest holds none;
-/// without that a connection makes its own when it first sends, and keeps it.
+/// ([`Connection::lend_transmit_buffer`](super::Connection::lend_transmit_buffer)), so that a
+/// connection at rest holds none; without that a connection makes its own when it first sends, and
+/// keeps it.
 ///
 /// ```text
 ///   octets:  | sent | frame frame |        | frame frame | room (initialised) |
@@ -110,7 +112,8 @@ impl TransmitBuffer {
         self.octets.capacity()
     }
 
-    /// Octets of memory that this buffer holds. A frame that several connections send is shared out among those that still hold it.
+    /// Octets of memory that this buffer holds. A frame that several connections send is shared out
+    /// among those that still hold it.
     pub(super) fn allocated(&self) -> usize {
         let elsewhere = self.blocks.iter().map(|block| match &block.octets {
             Elsewhere::Shared(octets) => octets.len() / Arc::strong_count(octets),
@@ -233,8 +236,8 @@ impl TransmitBuffer {
         self.blocks.push_back(Block { before: self.end, octets, sent: 0 });
     }
 
-    /// Appends a frame whose payload `write` is shown first, behind everything that waits: only what it does not take is
-    /// copied. It returns how many octets it took.
+    /// Appends a frame whose payload `write` is shown first, behind everything that waits: only
+    /// what it does not take is copied. It returns how many octets it took.
     pub(super) fn push_through(
         &mut self,
         header: &Header,
@@ -253,7 +256,8 @@ impl TransmitBuffer {
             used += 2;
             shown += header_len + payload.len();
         }
-        // Nothing is queued before: should `write` panic, no header stays behind without its payload.
+        // Nothing is queued before: should `write` panic, no header stays behind without its
+        // payload.
         let taken = write(&slices[..used]);
         assert!(taken <= shown, "more octets taken than were shown");
         let of_frame = taken.saturating_sub(waiting);
@@ -277,8 +281,8 @@ impl TransmitBuffer {
         !self.has_sent(self.ping_end)
     }
 
-    /// Answers a Ping: behind what waits while few Pongs do, else in the slot, where a newer one replaces it. While the slot
-    /// is taken none goes past it.
+    /// Answers a Ping: behind what waits while few Pongs do, else in the slot, where a newer one
+    /// replaces it. While the slot is taken none goes past it.
     pub(super) fn push_pong(&mut self, data: &[u8], mask: impl FnOnce() -> Option<[u8; 4]>) {
         let few_wait = self.pongs_end.saturating_sub(self.sent_total) < PONGS_QUEUED;
         if few_wait && !self.holds_pong() {
@@ -317,7 +321,8 @@ impl TransmitBuffer {
         self.pong.is_some()
     }
 
-    /// Fills `slices` with what waits, in order: how many were used, and how many octets they cover.
+    /// Fills `slices` with what waits, in order: how many were used, and how many octets they
+    /// cover.
     #[inline]
     pub(super) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> (usize, usize) {
         let (mut used, mut covered, mut from) = (0, 0, self.sent);
@@ -356,7 +361,8 @@ impl TransmitBuffer {
         }
     }
 
-    /// Notes that `count` octets have been transmitted, up to the last block: what is left for those behind it.
+    /// Notes that `count` octets have been transmitted, up to the last block: what is left for
+    /// those behind it.
     fn advance_blocks(&mut self, mut count: usize) -> usize {
         while let Some(item) = self.blocks.front_mut() {
             let of_octets = count.min(item.before - self.sent);

@@ -1,9 +1,10 @@
-//! permessage-deflate in a build without the feature `deflate`: the types that a [`Connection`](crate::Connection) and its
-//! driver name, so that their code is the same in both builds.
+//! permessage-deflate in a build without the feature `deflate`: the types that a
+//! [`Connection`](crate::Connection) and its driver name, so that their code is the same in both
+//! builds.
 //!
-//! Nothing negotiates it in such a build. So there are no [`DeflateParams`], no [`Reservation`] and no [`DeflateState`]:
-//! they have no values, and the compiler removes what would be done with one. A [`Codec`] can be made, and holds nothing: a
-//! connection always gives it back.
+//! Nothing negotiates it in such a build. So there are no [`DeflateParams`], no [`Reservation`] and
+//! no [`DeflateState`]: they have no values, and the compiler removes what would be done with one.
+//! A [`Codec`] can be made, and holds nothing: a connection always gives it back.
 
 use crate::connection::Config;
 use crate::role::Role;
@@ -20,7 +21,8 @@ pub enum DeflateParams {}
 #[allow(clippy::exhaustive_enums, reason = "it has no values, and no variant to come")]
 pub enum Reservation {}
 
-/// What the connections of an event loop share for compression: nothing, without the feature `deflate`.
+/// What the connections of an event loop share for compression: nothing, without the feature
+/// `deflate`.
 #[derive(Debug)]
 pub struct Codec(());
 

@@ -1,5 +1,5 @@
-//! The negotiation of permessage-deflate (RFC 7692, section 7.1), the client's side: whether an answer is one to what
-//! was offered, and what it comes to.
+//! The negotiation of permessage-deflate (RFC 7692, section 7.1), the client's side: whether an
+//! answer is one to what was offered, and what it comes to.
 
 use std::fmt;
 
@@ -9,9 +9,9 @@ use crate::handshake::ExtensionList;
 
 /// Checks what a server has answered to `offers`.
 ///
-/// `answer` are the values of all Sec-WebSocket-Extensions lines of the response, in order. `Ok(None)`: the server has
-/// declined. An answer to any of the offers will do, since it does not say to which of them it is one; where it could be
-/// one to several, it counts for the first.
+/// `answer` are the values of all Sec-WebSocket-Extensions lines of the response, in order.
+/// `Ok(None)`: the server has declined. An answer to any of the offers will do, since it does not
+/// say to which of them it is one; where it could be one to several, it counts for the first.
 ///
 /// ```
 /// use framewright::deflate::{AnswerError, DeflateOffer, check_answer};
@@ -106,8 +106,8 @@ pub enum AnswerError {
     RepeatedParameter,
     /// A value where there may be none, none where there must be one, or one that is not 8 to 15.
     InvalidValue,
-    /// The answer takes more than any of the offers gives: it lacks what was asked for, or limits the client's window
-    /// where that was not offered.
+    /// The answer takes more than any of the offers gives: it lacks what was asked for, or limits
+    /// the client's window where that was not offered.
     Mismatch,
 }
 

@@ -1,4 +1,5 @@
-//! What the connections of one event loop share for compression: lent to one after another, for the length of a turn.
+//! What the connections of one event loop share for compression: lent to one after another, for the
+//! length of a turn.
 
 use super::compressors::Compressors;
 use super::history::{History, Stamp};
@@ -8,10 +9,11 @@ use super::{Decompressor, Level, Progress, WindowBits};
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-/// The work that one connection may do while a codec is lent to it, before it has to give the others their turn: about two
-/// milliseconds of it, counted in octets of messages, each of which takes about a nanosecond to write. An octet of payload takes
-/// longer: the codes of a block are made of few. To begin a message, or to go on behind a final block, costs something, and so
-/// does the history that it is begun with.
+/// The work that one connection may do while a codec is lent to it, before it has to give the
+/// others their turn: about two milliseconds of it, counted in octets of messages, each of which
+/// takes about a nanosecond to write. An octet of payload takes longer: the codes of a block are
+/// made of few. To begin a message, or to go on behind a final block, costs something, and so does
+/// the history that it is begun with.
 const INFLATE: usize = 2 << 20;
 /// The same in a short turn.
 const INFLATE_SHORT: usize = 32 << 10;
@@ -19,8 +21,8 @@ const INFLATE_READ: usize = 16;
 const INFLATE_BEGIN: usize = 256;
 const INFLATE_HISTORY: usize = 16;
 
-/// The same for compressing, where an octet takes twice as long; what is sent beyond goes as it is. To clear the table of hashes
-/// takes as long as to compress one KiB.
+/// The same for compressing, where an octet takes twice as long; what is sent beyond goes as it is.
+/// To clear the table of hashes takes as long as to compress one KiB.
 const COMPRESS: usize = 2 << 20;
 const COMPRESS_BEGIN: usize = 1 << 10;
 const COMPRESS_HISTORY: usize = 2;
@@ -30,8 +32,9 @@ const SPARE: usize = 4;
 
 /// The compressors and decompressors that the connections of one event loop share.
 ///
-/// A driver lends it to a connection for a turn, with [`Connection::lend_codec`](crate::Connection::lend_codec), and takes it
-/// back with [`Connection::reclaim_codec`](crate::Connection::reclaim_codec). No message refers to one of
+/// A driver lends it to a connection for a turn, with
+/// [`Connection::lend_codec`](crate::Connection::lend_codec), and takes it back with
+/// [`Connection::reclaim_codec`](crate::Connection::reclaim_codec). No message refers to one of
 /// another connection: each begins with no window, or with that of its own.
 pub struct Codec {
     memory: Arc<DeflateMemory>,
@@ -60,7 +63,8 @@ pub struct Codec {
 pub(crate) enum Need {
     /// All of it has arrived.
     Arrived,
-    /// The rest has yet to arrive, for as long as the peer likes: what has come can be held until then.
+    /// The rest has yet to arrive, for as long as the peer likes: what has come can be held until
+    /// then.
     Waits,
     /// The same, and no more of it can be held.
     Urgent,
@@ -96,14 +100,16 @@ impl Codec {
         self.own
     }
 
-    /// Whether the turns to come may take as long as a turn ever may, about two milliseconds for what is inflated; so from the
-    /// start. Otherwise they take a sixtieth of that: for connections that nobody knows to need more, of which there may be many.
+    /// Whether the turns to come may take as long as a turn ever may, about two milliseconds for
+    /// what is inflated; so from the start. Otherwise they take a sixtieth of that: for connections
+    /// that nobody knows to need more, of which there may be many.
     pub fn allow_long_turns(&mut self, allow: bool) {
         self.inflate = if allow { INFLATE } else { INFLATE_SHORT };
     }
 
-    /// Frees what nothing has used since the last call: compressors that followed connections which are silent or gone, and
-    /// decompressors that wait for their next use. For a driver that calls this now and then, and drops a codec that nothing uses.
+    /// Frees what nothing has used since the last call: compressors that followed connections which
+    /// are silent or gone, and decompressors that wait for their next use. For a driver that calls
+    /// this now and then, and drops a codec that nothing uses.
     pub fn trim(&mut self) {
         self.compressors.trim();
         self.spare = Vec::new();
@@ -137,9 +143,9 @@ impl Codec {
         self.own || self.to_compress > 0
     }
 
-    /// A decompressor for a message. One of which some has yet to arrive gets one only if there is memory for it, and may lose it to
-    /// one that needs it urgently. Messages that have arrived share the one of this codec besides; while that is out they wait for
-    /// each other.
+    /// A decompressor for a message. One of which some has yet to arrive gets one only if there is
+    /// memory for it, and may lose it to one that needs it urgently. Messages that have arrived
+    /// share the one of this codec besides; while that is out they wait for each other.
     pub(crate) fn take_inflater(&mut self, need: Need) -> Option<Box<Inflater>> {
         while let Some(inflater) = self.spare.pop() {
             if inflater.is_there() {
@@ -172,15 +178,16 @@ impl Codec {
         }
     }
 
-    /// Whether this decompressor may stay with a message that goes on when its peer has read: one that was reserved may, and the one
-    /// of this codec if there is memory to make it one that is.
+    /// Whether this decompressor may stay with a message that goes on when its peer has read: one
+    /// that was reserved may, and the one of this codec if there is memory to make it one that is.
     pub(crate) fn lets_go(&self, inflater: &mut Inflater) -> bool {
         inflater.runs = None;
         inflater.note_arrived(false);
         inflater.leave_home(&self.memory)
     }
 
-    /// Whether this message may be inflated to more than others: one at a time may, until it is complete.
+    /// Whether this message may be inflated to more than others: one at a time may, until it is
+    /// complete.
     pub(crate) fn lets_run(&mut self, inflater: &mut Inflater) -> bool {
         if inflater.runs.is_none() && self.runs.strong_count() == 0 {
             let runs = Arc::new(());
@@ -190,8 +197,9 @@ impl Codec {
         inflater.runs.is_some()
     }
 
-    /// Compresses a message, or a fragment of one, so that it refers to nothing before it but these octets, and nowhere to what is
-    /// further back than this window. The octets of the message are added to the history by the caller, if it is sent so.
+    /// Compresses a message, or a fragment of one, so that it refers to nothing before it but these
+    /// octets, and nowhere to what is further back than this window. The octets of the message are
+    /// added to the history by the caller, if it is sent so.
     pub(crate) fn compress(
         &mut self,
         data: &[u8],
@@ -207,7 +215,8 @@ impl Codec {
         self.compressors.compress(data, last, level, window, history)
     }
 
-    /// The state that the last call of [`compress`](Codec::compress) has left: for the history that has got what was compressed.
+    /// The state that the last call of [`compress`](Codec::compress) has left: for the history that
+    /// has got what was compressed.
     pub(crate) fn stamp(&self) -> Stamp {
         self.compressors.stamp()
     }

@@ -1,18 +1,21 @@
-//! Compressing (RFC 7692, section 7.2.1): from a message, or a fragment of one, to the payload of its frame.
+//! Compressing (RFC 7692, section 7.2.1): from a message, or a fragment of one, to the payload of
+//! its frame.
 
 use super::{Level, TAIL, WindowBits};
 use std::fmt;
 use zlib_rs::{Deflate, DeflateConfig as ZlibConfig, DeflateFlush, Status};
 
-/// The base-2 logarithm of how many symbols a block holds, less 6. 4 costs 7 KiB, and what zlib has by default, 8, costs
-/// 112 KiB, for messages that are 0.5 % shorter at the most, and longer to compress up to 1 KiB.
+/// The base-2 logarithm of how many symbols a block holds, less 6. 4 costs 7 KiB, and what zlib has
+/// by default, 8, costs 112 KiB, for messages that are 0.5 % shorter at the most, and longer to
+/// compress up to 1 KiB.
 const MEM_LEVEL: i32 = 4;
 
-/// What a compressor holds besides its window and the chains through it: the table of hashes, the symbols and codes of a
-/// block, and its own state.
+/// What a compressor holds besides its window and the chains through it: the table of hashes, the
+/// symbols and codes of a block, and its own state.
 const FIXED_SIZE: usize = (128 + 7 + 6) << 10;
 
-/// A DEFLATE compressor whose LZ77 window goes from message to message until [`reset`](Compressor::reset).
+/// A DEFLATE compressor whose LZ77 window goes from message to message until
+/// [`reset`](Compressor::reset).
 ///
 /// ```
 /// use framewright::deflate::{Compressor, Decompressor, Level, WindowBits};
@@ -30,7 +33,8 @@ pub struct Compressor {
     deflate: Deflate,
     window: WindowBits,
     level: Level,
-    /// What was compressed so far is to be forgotten before anything else is. Not done at once: it clears 128 KiB.
+    /// What was compressed so far is to be forgotten before anything else is. Not done at once: it
+    /// clears 128 KiB.
     stale: bool,
 }
 
@@ -75,11 +79,12 @@ impl Compressor {
         self.compress_part(message, true, out);
     }
 
-    /// Appends the payload of one fragment of a compressed message, the last one with `last`. With the ones before, it can be
-    /// inflated without those that follow.
+    /// Appends the payload of one fragment of a compressed message, the last one with `last`. With
+    /// the ones before, it can be inflated without those that follow.
     pub fn compress_part(&mut self, data: &[u8], last: bool, out: &mut Vec<u8>) {
         if data.is_empty() {
-            // What came before ends at the boundary of an octet, behind a block. zlib would not write another empty block.
+            // What came before ends at the boundary of an octet, behind a block. zlib would not
+            // write another empty block.
             //= https://www.rfc-editor.org/rfc/rfc7692#section-7.2.3.6
             //# The single octet 0x00 contains the header bits with "BFINAL" set to 0 and "BTYPE" set to 00, and 5 padding bits of 0.
             if last {

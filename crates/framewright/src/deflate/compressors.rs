@@ -1,20 +1,23 @@
-//! The compressors of a codec: one for whatever comes, and some that stay with connections which send again and again.
+//! The compressors of a codec: one for whatever comes, and some that stay with connections which
+//! send again and again.
 //!
-//! To go on where a connection was takes no more than the last octets that it sent: any compressor can be given those. It costs
-//! clearing its table of hashes and filling it anew, though, which a compressor that has compressed nothing else since can do
-//! without; and that one knows the whole window. So with context takeover a busy connection is followed by a compressor, as long
-//! as there is memory, and loses nothing but that if it is followed no more.
+//! To go on where a connection was takes no more than the last octets that it sent: any compressor
+//! can be given those. It costs clearing its table of hashes and filling it anew, though, which a
+//! compressor that has compressed nothing else since can do without; and that one knows the whole
+//! window. So with context takeover a busy connection is followed by a compressor, as long as there
+//! is memory, and loses nothing but that if it is followed no more.
 
 use super::history::{History, Stamp, newest};
 use super::memory::{DeflateMemory, Reservation};
 use super::{Compressor, Level, WindowBits};
 use std::sync::Arc;
 
-/// How many compressors follow connections at most. Beyond, in no cache, they are no faster than the one for whatever comes.
+/// How many compressors follow connections at most. Beyond, in no cache, they are no faster than
+/// the one for whatever comes.
 const FOLLOWERS: usize = 64;
 
-/// A connection is busy if no more messages than these were compressed since its last one. It is followed no more, if another
-/// one wants to be, once it is not.
+/// A connection is busy if no more messages than these were compressed since its last one. It is
+/// followed no more, if another one wants to be, once it is not.
 const BUSY: u64 = 4 * FOLLOWERS as u64;
 
 /// See the [module's documentation](self).
@@ -66,8 +69,9 @@ impl Compressors {
         }
     }
 
-    /// Compresses a message, or a fragment of one, so that it refers to nothing before it but this history, and nowhere to what is
-    /// further back than this window. The octets are added to the history by the caller, if they are sent so.
+    /// Compresses a message, or a fragment of one, so that it refers to nothing before it but this
+    /// history, and nowhere to what is further back than this window. The octets are added to the
+    /// history by the caller, if they are sent so.
     pub(super) fn compress(
         &mut self,
         data: &[u8],
@@ -103,8 +107,8 @@ impl Compressors {
         &self.payload
     }
 
-    /// The state that the last call of [`compress`](Compressors::compress) has left: for the history that has got what was
-    /// compressed.
+    /// The state that the last call of [`compress`](Compressors::compress) has left: for the
+    /// history that has got what was compressed.
     pub(super) fn stamp(&self) -> Stamp {
         self.stamp
     }
@@ -129,7 +133,8 @@ impl Compressors {
         &mut self.any[index]
     }
 
-    /// The place of the compressor that follows the connection with this history, from now on if it is busy and one can be had.
+    /// The place of the compressor that follows the connection with this history, from now on if it
+    /// is busy and one can be had.
     fn follower(&mut self, level: Level, history: &History) -> Option<usize> {
         let follows = |held: &Held| history.is_in(held.stamp) || history.is_in(held.before);
         if let Some(index) = self.followers.iter().position(follows) {
@@ -153,7 +158,8 @@ impl Compressors {
         self.followers.iter().position(idle)
     }
 
-    /// The place of the compressor with this level for whatever comes; of another one if there is no memory for it.
+    /// The place of the compressor with this level for whatever comes; of another one if there is
+    /// no memory for it.
     fn any(&mut self, level: Level) -> usize {
         if let Some(index) = self.any.iter().position(|held| held.compressor.level() == level) {
             return index;
@@ -172,8 +178,9 @@ impl Compressors {
     }
 }
 
-/// Compresses in parts of so many octets, none of which refers to anything before the last so many of what precedes it: no
-/// distance is greater than twice that number. So one compressor serves whatever window was agreed on.
+/// Compresses in parts of so many octets, none of which refers to anything before the last so many
+/// of what precedes it: no distance is greater than twice that number. So one compressor serves
+/// whatever window was agreed on.
 fn in_parts(
     compressor: &mut Compressor,
     data: &[u8],

@@ -1,4 +1,5 @@
-//! Inflating (RFC 7692, section 7.2.2): from the payload of a compressed message to the message, as far as there is room.
+//! Inflating (RFC 7692, section 7.2.2): from the payload of a compressed message to the message, as
+//! far as there is room.
 
 use super::compress::step;
 use super::history::History;
@@ -6,13 +7,15 @@ use super::{TAIL, WindowBits};
 use std::fmt;
 use zlib_rs::{Inflate, InflateFlush, Status};
 
-/// What follows the payload: the octets that the sender has removed, and an empty final block. Where the payload ended with a
-/// whole block, as it must, that ends the stream; zlib tells in no other way.
+/// What follows the payload: the octets that the sender has removed, and an empty final block.
+/// Where the payload ended with a whole block, as it must, that ends the stream; zlib tells in no
+/// other way.
 const END: [u8; 9] = [TAIL[0], TAIL[1], TAIL[2], TAIL[3], 0x01, 0x00, 0x00, 0xff, 0xff];
 
-/// The same behind a payload that ends with the octets which its sender should have removed. If they end a block there, the first
-/// five octets are the header of a block without compression, which has the rest for its data; if that block has them for its own,
-/// another empty one follows, and the final one.
+/// The same behind a payload that ends with the octets which its sender should have removed. If
+/// they end a block there, the first five octets are the header of a block without compression,
+/// which has the rest for its data; if that block has them for its own, another empty one follows,
+/// and the final one.
 const END_BEHIND_TAIL: [u8; 14] = [
     TAIL[0], TAIL[1], TAIL[2], TAIL[3], 0x00, TAIL[0], TAIL[1], TAIL[2], TAIL[3], 0x01, 0x00, 0x00, 0xff,
     0xff,
@@ -20,16 +23,17 @@ const END_BEHIND_TAIL: [u8; 14] = [
 /// Where that data begins.
 const DATA_BEHIND_TAIL: usize = TAIL.len() + 1;
 
-/// The octets of a decompressor without what it keeps of what it inflated last: zlib's window of 32 KiB, which is made whatever
-/// size is asked for, and 14.4 KiB of its state.
+/// The octets of a decompressor without what it keeps of what it inflated last: zlib's window of 32
+/// KiB, which is made whatever size is asked for, and 14.4 KiB of its state.
 const FIXED_SIZE: usize = 47 << 10;
 
-/// A payload is not what DEFLATE (RFC 1951) makes of any message, or it inflates to more than it may.
+/// A payload is not what DEFLATE (RFC 1951) makes of any message, or it inflates to more than it
+/// may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InflateError {
-    /// It breaks RFC 1951: an invalid block or code, a distance beyond the start of what the peer may refer to, or no end
-    /// where the message ends.
+    /// It breaks RFC 1951: an invalid block or code, a distance beyond the start of what the peer
+    /// may refer to, or no end where the message ends.
     Corrupt,
     /// The message is longer than the limit.
     TooLong {
@@ -49,14 +53,17 @@ impl fmt::Display for InflateError {
 
 impl std::error::Error for InflateError {}
 
-/// A DEFLATE decompressor whose LZ77 window goes from message to message until [`reset`](Decompressor::reset).
+/// A DEFLATE decompressor whose LZ77 window goes from message to message until
+/// [`reset`](Decompressor::reset).
 pub struct Decompressor {
     inflate: Inflate,
-    /// What was inflated last; of this message, and of those before it where they may be referred to.
+    /// What was inflated last; of this message, and of those before it where they may be referred
+    /// to.
     history: History,
     /// How much of what follows the payload was taken.
     of_end: usize,
-    /// Faults are overlooked that can do no harm, since the message stands by itself: no octets, and a tail that was left on.
+    /// Faults are overlooked that can do no harm, since the message stands by itself: no octets,
+    /// and a tail that was left on.
     lenient: bool,
     /// The last four octets of payload, the newest the lowest; `None` if there was none.
     newest: Option<u32>,
@@ -68,8 +75,8 @@ pub struct Decompressor {
     begun: Begun,
 }
 
-/// zlib's words for a distance beyond the start of what was inflated, and for a fault of whatever kind that it finds where it has much
-/// to read and to write.
+/// zlib's words for a distance beyond the start of what was inflated, and for a fault of whatever
+/// kind that it finds where it has much to read and to write.
 const TOO_FAR: &str = "invalid distance too far back";
 const UNSAID: &str = "repeated call with bad state";
 
@@ -84,7 +91,8 @@ pub(crate) struct Begun {
     pub(crate) history: usize,
 }
 
-/// How many final blocks one call goes past: an empty one takes an octet or two of payload, and a history to go on behind it.
+/// How many final blocks one call goes past: an empty one takes an octet or two of payload, and a
+/// history to go on behind it.
 const BEGINS: usize = 16;
 
 /// How far inflating has come in one call.
@@ -113,8 +121,8 @@ impl Default for Decompressor {
 }
 
 impl Decompressor {
-    /// The most octets that a decompressor holds, rounded up: zlib's state with its window, and the window that is kept
-    /// outside of it.
+    /// The most octets that a decompressor holds, rounded up: zlib's state with its window, and the
+    /// window that is kept outside of it.
     pub const MAX_SIZE: usize = FIXED_SIZE + WindowBits::MAX.size();
 
     /// A decompressor for windows of any size.
@@ -181,7 +189,8 @@ impl Decompressor {
         std::mem::swap(&mut self.history, history);
     }
 
-    /// Begins a message. `lenient`: one without octets is taken for an empty one, and the tail may be left on.
+    /// Begins a message. `lenient`: one without octets is taken for an empty one, and the tail may
+    /// be left on.
     pub(crate) fn begin(&mut self, lenient: bool) {
         self.of_end = 0;
         (self.lenient, self.newest) = (lenient, None);
@@ -202,11 +211,11 @@ impl Decompressor {
         }
     }
 
-    /// Inflates what is next of a message's payload, and its end if this is the `last` of it, as far as there is room in `out`, and
-    /// not past many final blocks.
+    /// Inflates what is next of a message's payload, and its end if this is the `last` of it, as
+    /// far as there is room in `out`, and not past many final blocks.
     ///
-    /// Where the room was filled there may be more to come, of no more payload; to see that a message is complete can take
-    /// room for an octet that it does not have.
+    /// Where the room was filled there may be more to come, of no more payload; to see that a
+    /// message is complete can take room for an octet that it does not have.
     pub(crate) fn inflate(&mut self, payload: &[u8], last: bool, out: &mut [u8]) -> Progress {
         let mut progress = Progress::default();
         while self.step(payload, last, out, &mut progress) {}
@@ -214,7 +223,8 @@ impl Decompressor {
         progress
     }
 
-    /// Whether a message whose payload begins so refers to what is not there, since there is a fault in it. It stands by itself.
+    /// Whether a message whose payload begins so refers to what is not there, since there is a
+    /// fault in it. It stands by itself.
     #[cold]
     pub(super) fn is_too_far(&mut self, parts: [&[u8]; 2], last: bool) -> bool {
         self.reset();
@@ -241,7 +251,8 @@ impl Decompressor {
         let rest = &payload[progress.read..];
         let within = !rest.is_empty();
         if self.ended && !within {
-            // With the end of the message's payload, with what its sender has removed, or with the block behind it.
+            // With the end of the message's payload, with what its sender has removed, or with the
+            // block behind it.
             progress.done = last;
             progress.corrupt = ![0, TAIL.len(), self.end().len()].contains(&self.of_end);
             return false;
@@ -272,7 +283,8 @@ impl Decompressor {
             progress.corrupt = !progress.done;
             return false;
         }
-        // Not before: the data of the block behind a tail that was left on are none of the message's, to which later ones may refer.
+        // Not before: the data of the block behind a tail that was left on are none of the
+        // message's, to which later ones may refer.
         self.history.push(&room[..written]);
         progress.written += written;
         if within {
@@ -380,7 +392,8 @@ mod tests {
 
     #[test]
     fn a_payload_that_takes_what_is_appended_for_its_own_is_refused() {
-        // Blocks without compression that lack 1 to 12 octets. Four are what every sender has removed.
+        // Blocks without compression that lack 1 to 12 octets. Four are what every sender has
+        // removed.
         for missing in 1..=12_u8 {
             for last in [0, 1] {
                 let payload = [last, missing + 1, 0, !(missing + 1), 0xff, b'a'];
@@ -427,7 +440,8 @@ mod tests {
     #[test]
     fn however_little_room_there_is_a_tail_that_was_left_on_is_told_from_data() {
         let kept = b"\xf2\x48\xcd\xc9\xc9\x07\x00\x00\x00\xff\xff";
-        // Blocks of 8, 9 and 20 octets, of which the tail is the first: only what lacks four is complete.
+        // Blocks of 8, 9 and 20 octets, of which the tail is the first: only what lacks four is
+        // complete.
         let own = |len: u8| [&[0, len, 0, !len, 0xff][..], &TAIL].concat();
         for room in [1, 2, 3, 4, 5, 9, 64] {
             assert_eq!(inflated_in_steps(kept, room).as_deref(), Some(&b"Hello"[..]), "{room}");

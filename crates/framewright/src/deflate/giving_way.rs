@@ -1,5 +1,5 @@
-//! Who is asked first where memory of a kind is used up: by whom messages in parts are asked for their decompressors, and by whom
-//! silent peers for what is kept of them.
+//! Who is asked first where memory of a kind is used up: by whom messages in parts are asked for
+//! their decompressors, and by whom silent peers for what is kept of them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Weak;
@@ -11,8 +11,8 @@ pub(super) trait Revocable: Send + Sync {
     fn revoke(&self) -> bool;
 }
 
-/// Holders that are asked in turn. Each is asked once, and then waits behind all others: it costs no more than what has come
-/// meanwhile from those who are passed over.
+/// Holders that are asked in turn. Each is asked once, and then waits behind all others: it costs
+/// no more than what has come meanwhile from those who are passed over.
 #[derive(Default)]
 pub(super) struct Turns(VecDeque<Weak<dyn Revocable>>);
 
@@ -20,7 +20,8 @@ impl Turns {
     /// Notes a holder, until it is dropped.
     pub(super) fn add(&mut self, holder: Weak<dyn Revocable>) {
         if self.0.len() == self.0.capacity() {
-            // Half of the room is free afterwards: so it is done once for as many holders as there are.
+            // Half of the room is free afterwards: so it is done once for as many holders as there
+            // are.
             self.0.retain(|holder| holder.strong_count() > 0);
             let len = self.0.len();
             self.0.reserve(len + 1);
@@ -55,12 +56,14 @@ impl Turns {
     }
 }
 
-/// How many give way for one at most: to ask takes little time, and nobody costs many others what little they hold.
+/// How many give way for one at most: to ask takes little time, and nobody costs many others what
+/// little they hold.
 const MOST: usize = 64;
 
 /// What a peer has sent lately, and when the last of it.
 ///
-/// An eighth of it is forgotten each minute: what was sent once counts half as much after five minutes of messages, be they empty.
+/// An eighth of it is forgotten each minute: what was sent once counts half as much after five
+/// minutes of messages, be they empty.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sender {
     last: Instant,
@@ -93,10 +96,11 @@ impl Sender {
 
 /// How good a right a peer has to what is kept of it: the lower one gives way to the higher.
 ///
-/// It is the time of the peer's last message, and what its messages have cost it: of two that are silent for as long, the one that has
-/// sent less for each octet that is kept gives way. To have sent half as much counts as a minute of silence. So neither a message of
-/// zeros, of which a few octets make as much as is ever kept, takes anything from peers that send what others do; nor does anybody
-/// keep for ever what it has sent once, whether it is silent or sends empty messages.
+/// It is the time of the peer's last message, and what its messages have cost it: of two that are
+/// silent for as long, the one that has sent less for each octet that is kept gives way. To have
+/// sent half as much counts as a minute of silence. So neither a message of zeros, of which a few
+/// octets make as much as is ever kept, takes anything from peers that send what others do; nor
+/// does anybody keep for ever what it has sent once, whether it is silent or sends empty messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank(i64);
 
@@ -104,7 +108,8 @@ struct Rank(i64);
 const HALF: i64 = 60;
 /// Octets that are kept of anybody for nothing: what a conversation begins with.
 const FREE: u64 = 256;
-/// What was sent counts down to this part of what is kept, as a power of two: one octet of a window.
+/// What was sent counts down to this part of what is kept, as a power of two: one octet of a
+/// window.
 const LEAST: u32 = 15;
 
 /// Where a holder is in the order of ranks: two of the same rank have other numbers.
@@ -115,8 +120,8 @@ pub(super) struct Place {
     class: usize,
 }
 
-/// Holders in the order of their rank, apart by how much they hold: so those that hold little are not in the way of those who look
-/// for much.
+/// Holders in the order of their rank, apart by how much they hold: so those that hold little are
+/// not in the way of those who look for much.
 #[derive(Default)]
 pub(super) struct Ranks {
     /// What time is counted from.
@@ -158,8 +163,8 @@ impl Ranks {
         place
     }
 
-    /// Ranks a holder anew, of which so much is kept and which holds so many octets for that now; `None` if it was taken off since they
-    /// were taken back.
+    /// Ranks a holder anew, of which so much is kept and which holds so many octets for that now;
+    /// `None` if it was taken off since they were taken back.
     pub(super) fn change(
         &mut self,
         place: Place,
@@ -181,9 +186,9 @@ impl Ranks {
         self.classes[place.class].remove(&place);
     }
 
-    /// Takes back what those have that rank lower than a peer would of which so much is `kept`, the lowest first, until it `fits`: whether
-    /// it does. Nobody loses anything where those that are asked have less than is `wanted`: no more than [`MOST`], each of which has
-    /// its part of it.
+    /// Takes back what those have that rank lower than a peer would of which so much is `kept`, the
+    /// lowest first, until it `fits`: whether it does. Nobody loses anything where those that are
+    /// asked have less than is `wanted`: no more than [`MOST`], each of which has its part of it.
     pub(super) fn revoke_below(
         &mut self,
         sender: Sender,
@@ -197,7 +202,8 @@ impl Ranks {
             return false;
         }
         for place in places {
-            // One that is just being used is passed over; and what is taken back may be taken by somebody else before it is here.
+            // One that is just being used is passed over; and what is taken back may be taken by
+            // somebody else before it is here.
             let order = &mut self.classes[place.class];
             let holder = order.get(&place).and_then(|ranked| ranked.holder.upgrade());
             if holder.is_none_or(|holder| holder.revoke()) {
@@ -210,7 +216,8 @@ impl Ranks {
         false
     }
 
-    /// The [`MOST`] lowest holders below this rank that have so much that as many have what is `wanted`; and what they have.
+    /// The [`MOST`] lowest holders below this rank that have so much that as many have what is
+    /// `wanted`; and what they have.
     fn lowest(&self, rank: Rank, wanted: usize) -> (Vec<Place>, usize) {
         let below = Place { rank, number: 0, class: 0 };
         let least = class(wanted.div_ceil(MOST).next_power_of_two());

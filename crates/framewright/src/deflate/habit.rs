@@ -1,7 +1,8 @@
-//! What a peer does that has agreed to compress each message on its own (RFC 7692, sections 7.1.1.1 and 7.1.1.2).
+//! What a peer does that has agreed to compress each message on its own (RFC 7692, sections 7.1.1.1
+//! and 7.1.1.2).
 //!
-//! Tornado and Mojolicious agree to it, and refer to earlier messages all the same. So the last octets of a peer's first compressed
-//! messages are kept until it is seen what it does:
+//! Tornado and Mojolicious agree to it, and refer to earlier messages all the same. So the last
+//! octets of a peer's first compressed messages are kept until it is seen what it does:
 //!
 //! ```text
 //!              messages that could have referred to others, and did not
@@ -14,11 +15,13 @@
 //!      a message refers to what came before it
 //! ```
 //!
-//! A message is inflated as was agreed first. One that refers to what is not there is inflated once more from its start, with the
-//! messages before it. For that its payload is kept, too, as far as such a reference can come: no distance is longer than 32 KiB.
+//! A message is inflated as was agreed first. One that refers to what is not there is inflated once
+//! more from its start, with the messages before it. For that its payload is kept, too, as far as
+//! such a reference can come: no distance is longer than 32 KiB.
 //!
-//! How exactly a message ends does not matter as long as each is taken to stand by itself, nor for the one that is inflated once
-//! more. It matters for those behind: a peer that refers to earlier messages is held to what holds with context takeover.
+//! How exactly a message ends does not matter as long as each is taken to stand by itself, nor for
+//! the one that is inflated once more. It matters for those behind: a peer that refers to earlier
+//! messages is held to what holds with context takeover.
 
 use super::history::History;
 use super::kept::{Kept, Taken};
@@ -42,8 +45,9 @@ pub(super) enum Habit {
 
 /// So many messages that could have referred to earlier ones are no accident.
 const FORGETS: u8 = 2;
-/// How many octets of a message's start are looked for in what came before, and of a shorter message the least: all of it. A match
-/// of three octets is the shortest there is, and some compressors find none of less than four.
+/// How many octets of a message's start are looked for in what came before, and of a shorter
+/// message the least: all of it. A match of three octets is the shortest there is, and some
+/// compressors find none of less than four.
 const START: usize = 8;
 const SHORT_START: usize = 4;
 
@@ -63,9 +67,9 @@ pub(super) struct Alone<'a> {
 impl Alone<'_> {
     /// Whether a compressor that remembers what is kept would have referred to it.
     ///
-    /// At the start of a message it has no other match, and takes the one that there is: unless it has made a block without compression,
-    /// since the rest was longer otherwise, or a longer match began behind the first octets, in the message itself. So those must not
-    /// repeat each other.
+    /// At the start of a message it has no other match, and takes the one that there is: unless it
+    /// has made a block without compression, since the rest was longer otherwise, or a longer match
+    /// began behind the first octets, in the message itself. So those must not repeat each other.
     fn could_have_referred_to(&self, kept: &Kept) -> bool {
         let [first, _] = self.octets.parts();
         let start = &first[..first.len().min(START)];
@@ -80,8 +84,9 @@ impl Alone<'_> {
 }
 
 impl Habit {
-    /// What is known once another message has been inflated that refers to none before it: and what is kept of it and of those
-    /// before. Of the peer's messages it can refer to the last `most` octets.
+    /// What is known once another message has been inflated that refers to none before it: and what
+    /// is kept of it and of those before. Of the peer's messages it can refer to the last `most`
+    /// octets.
     pub(super) fn after(
         self,
         kept: Option<Kept>,
@@ -124,11 +129,13 @@ pub(super) struct Trial {
     is_new: bool,
 }
 
-/// The most octets of payload that are kept of a message: what 32 KiB that do not compress come to in many small fragments.
+/// The most octets of payload that are kept of a message: what 32 KiB that do not compress come to
+/// in many small fragments.
 const MOST_INPUT: usize = 40 << 10;
 
 impl Trial {
-    /// Begins a message behind these, to which it may refer if the peer is known to do so. `None` if they were taken away.
+    /// Begins a message behind these, to which it may refer if the peer is known to do so. `None`
+    /// if they were taken away.
     pub(super) fn begin(mut kept: Kept, refers: bool, decompressor: &mut Decompressor) -> Option<Box<Trial>> {
         let mut is_complete = false;
         if refers {
@@ -141,7 +148,8 @@ impl Trial {
         Some(Box::new(Trial { kept, has_input: !refers, refers, is_complete, is_new: true }))
     }
 
-    /// What is kept of earlier messages, unless it was taken away; and whether this one has referred to them, of which it is a part then.
+    /// What is kept of earlier messages, unless it was taken away; and whether this one has
+    /// referred to them, of which it is a part then.
     pub(super) fn end(mut self, decompressor: &mut Decompressor) -> (Option<Kept>, bool) {
         let is_there = if self.refers {
             let mut history = History::new(WindowBits::MAX.size());
@@ -154,7 +162,8 @@ impl Trial {
         (is_there.then_some(self.kept), self.refers)
     }
 
-    /// Inflates the next piece, as [`Decompressor::inflate`]; `before` octets of the message were inflated before.
+    /// Inflates the next piece, as [`Decompressor::inflate`]; `before` octets of the message were
+    /// inflated before.
     pub(super) fn inflate(
         &mut self,
         decompressor: &mut Decompressor,
@@ -174,7 +183,8 @@ impl Trial {
             return progress;
         }
         let Some(Taken { mut history, input, is_complete }) = self.kept.take() else {
-            // Of a longer message the beginning is gone with it, and nothing else than a reference to it is likely.
+            // Of a longer message the beginning is gone with it, and nothing else than a reference
+            // to it is likely.
             let too_far = progress.too_far || !is_new || decompressor.is_too_far([&[], payload], last);
             return Progress { too_far, ..progress };
         };
@@ -190,12 +200,14 @@ impl Trial {
         self.beyond(progress)
     }
 
-    /// What a distance refers to that is too far even so was never sent, if nothing is lost of what was.
+    /// What a distance refers to that is too far even so was never sent, if nothing is lost of what
+    /// was.
     fn beyond(&self, progress: Progress) -> Progress {
         Progress { too_far: progress.too_far && !self.is_complete, ..progress }
     }
 
-    /// Keeps payload that was inflated, unless there cannot be a reference to an earlier message behind it.
+    /// Keeps payload that was inflated, unless there cannot be a reference to an earlier message
+    /// behind it.
     fn keep(&mut self, payload: &[u8], inflated: u64) {
         if self.has_input {
             self.has_input =
@@ -207,7 +219,8 @@ impl Trial {
     }
 }
 
-/// Inflates `input` once more, of which `before` octets have been taken already, and then the next piece.
+/// Inflates `input` once more, of which `before` octets have been taken already, and then the next
+/// piece.
 #[cold]
 fn again(
     decompressor: &mut Decompressor,
@@ -271,7 +284,8 @@ mod tests {
         assert_eq!(memory.stats().held, 0);
     }
 
-    /// Once any 32 messages counted: those that are too short to refer to anything, and those that are like none before them.
+    /// Once any 32 messages counted: those that are too short to refer to anything, and those that
+    /// are like none before them.
     #[test]
     fn messages_that_would_refer_to_nothing_even_if_it_remembered_prove_nothing() {
         let memory = DeflateMemory::new(1 << 20);
@@ -305,8 +319,8 @@ mod tests {
         assert_eq!(after(&[b"abc", &long, b"abc"], false, &memory), (Habit::Unknown(0), 3, 6));
     }
 
-    /// A compressed message with fixed codes (RFC 1951, section 3.2.6): so many octets, a match of three at a distance with this code,
-    /// and more of them behind it.
+    /// A compressed message with fixed codes (RFC 1951, section 3.2.6): so many octets, a match of
+    /// three at a distance with this code, and more of them behind it.
     fn with_distance(octets: usize, code: u32) -> Vec<u8> {
         let mut bits = vec![false, true, false];
         let mut put = |code: u32, len: u32| bits.extend((0..len).rev().map(|bit| code >> bit & 1 == 1));
@@ -320,8 +334,9 @@ mod tests {
             .collect()
     }
 
-    /// Whether a message with such a distance is said to refer to what is not there: inflated in two pieces or one, with so much room
-    /// each time, of a peer of which all was kept that it has sent; and that others have taken before the last piece if it is `lost`.
+    /// Whether a message with such a distance is said to refer to what is not there: inflated in
+    /// two pieces or one, with so much room each time, of a peer of which all was kept that it has
+    /// sent; and that others have taken before the last piece if it is `lost`.
     fn is_too_far(code: u32, pieces: usize, room: usize, lost: bool, refers: bool) -> bool {
         let (memory, now) = (DeflateMemory::new(1 << 20), Instant::now());
         let mut decompressor = Decompressor::new();

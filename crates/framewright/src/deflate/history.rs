@@ -1,7 +1,9 @@
-//! The last octets of the messages of one direction: what the next one may refer to, with context takeover.
+//! The last octets of the messages of one direction: what the next one may refer to, with context
+//! takeover.
 //!
-//! zlib has a window of its own and gives it to nobody. Here it is kept outside, in as many octets as there were, so that one
-//! compressor and one decompressor serve all connections in turn, and that a final block in the middle of a message loses nothing.
+//! zlib has a window of its own and gives it to nobody. Here it is kept outside, in as many octets
+//! as there were, so that one compressor and one decompressor serve all connections in turn, and
+//! that a final block in the middle of a message loses nothing.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,7 +20,8 @@ pub(crate) struct History {
     /// Where the next octet goes once there are as many as are kept.
     next: usize,
     most: usize,
-    /// The state of the compressor that has compressed all of this, and nothing since; none if there is no such.
+    /// The state of the compressor that has compressed all of this, and nothing since; none if
+    /// there is no such.
     stamp: Stamp,
 }
 
@@ -39,7 +42,8 @@ impl Stamp {
         }
     }
 
-    /// How many messages its codec has compressed from then until `now`; `None` if it was another codec, or too long ago to tell.
+    /// How many messages its codec has compressed from then until `now`; `None` if it was another
+    /// codec, or too long ago to tell.
     pub(super) fn age(self, now: Stamp) -> Option<u64> {
         if self.0 >> 32 == now.0 >> 32 && self != Stamp::default() { now.0.checked_sub(self.0) } else { None }
     }
@@ -72,12 +76,14 @@ impl History {
         self.stamp == state && state != Stamp::default()
     }
 
-    /// The state of the compressor that has compressed all of this, and nothing since; the default if there is no such.
+    /// The state of the compressor that has compressed all of this, and nothing since; the default
+    /// if there is no such.
     pub(super) fn stamp(&self) -> Stamp {
         self.stamp
     }
 
-    /// How many messages a codec that is in the state `now` has compressed since the last of this; `None` if that cannot be told.
+    /// How many messages a codec that is in the state `now` has compressed since the last of this;
+    /// `None` if that cannot be told.
     pub(super) fn age(&self, now: Stamp) -> Option<u64> {
         self.stamp.age(now)
     }

@@ -1,4 +1,5 @@
-//! What inflates one message, wherever that goes in between its pieces, and what becomes of it when others need it more.
+//! What inflates one message, wherever that goes in between its pieces, and what becomes of it when
+//! others need it more.
 
 use super::giving_way::Revocable;
 use super::habit::{Alone, Trial};
@@ -37,8 +38,8 @@ struct Home {
     _out: Arc<()>,
 }
 
-/// A decompressor that was reserved. Another message can get what it holds, in whichever event loop that is; the one that has lost it
-/// finds that out when more of it comes.
+/// A decompressor that was reserved. Another message can get what it holds, in whichever event loop
+/// that is; the one that has lost it finds that out when more of it comes.
 struct Seat(Mutex<Option<Occupied>>);
 
 struct Occupied {
@@ -51,8 +52,9 @@ struct Occupied {
     arrived: bool,
 }
 
-/// A message of which so many octets of payload were inflated since others were in need the last time keeps what inflates it. To be
-/// in need takes four times as many: who sends little takes nothing from those who send.
+/// A message of which so many octets of payload were inflated since others were in need the last
+/// time keeps what inflates it. To be in need takes four times as many: who sends little takes
+/// nothing from those who send.
 const BUSY: usize = 16 << 10;
 
 impl Revocable for Seat {
@@ -92,13 +94,15 @@ impl Seat {
 }
 
 impl Inflater {
-    /// The one of a codec, whatever was reserved. Whoever waits for it sees from `out` whether it is still there.
+    /// The one of a codec, whatever was reserved. Whoever waits for it sees from `out` whether it
+    /// is still there.
     pub(super) fn home(held: Reservation, out: Arc<()>) -> Box<Inflater> {
         let home = Home { decompressor: Decompressor::new(), _held: held, _out: out };
         Inflater::new(Some(home), None)
     }
 
-    /// One that is taken back where others need it more. With `urgent` it is taken from somebody else where there is no memory.
+    /// One that is taken back where others need it more. With `urgent` it is taken from somebody
+    /// else where there is no memory.
     pub(super) fn reserved(memory: &Arc<DeflateMemory>, urgent: bool) -> Option<Box<Inflater>> {
         let held = memory.reserve_in_parts(Decompressor::MAX_SIZE, urgent)?;
         let seat = Some(Seat::new(memory, Decompressor::new(), held));
@@ -119,8 +123,8 @@ impl Inflater {
         self.is_home() || self.seat.as_ref().is_some_and(|seat| seat.with(|_| ()).is_some())
     }
 
-    /// Makes the one of a codec one that was reserved, if there is memory: whether it is one now. Nobody else gives way to a peer that
-    /// does not read.
+    /// Makes the one of a codec one that was reserved, if there is memory: whether it is one now.
+    /// Nobody else gives way to a peer that does not read.
     pub(super) fn leave_home(&mut self, memory: &Arc<DeflateMemory>) -> bool {
         if let Some(home) = self.home.take() {
             let Some(held) = memory.reserve_in_parts(Decompressor::MAX_SIZE, false) else {
@@ -141,7 +145,8 @@ impl Inflater {
         }
     }
 
-    /// Begins a message that may refer to this history, which goes along until [`end`](Inflater::end).
+    /// Begins a message that may refer to this history, which goes along until
+    /// [`end`](Inflater::end).
     pub(super) fn begin(&mut self, history: &mut History) {
         self.begin_with(|decompressor| {
             decompressor.swap_history(history);
@@ -149,10 +154,11 @@ impl Inflater {
         });
     }
 
-    /// Begins a message that may refer to nothing; what is `kept` of earlier ones is there in case it does, or since the peer is known to
-    /// do so, until [`end_trial`](Inflater::end_trial).
+    /// Begins a message that may refer to nothing; what is `kept` of earlier ones is there in case
+    /// it does, or since the peer is known to do so, until [`end_trial`](Inflater::end_trial).
     ///
-    /// Unless it is, the message stands by itself, and nothing depends on how exactly its sender has ended it.
+    /// Unless it is, the message stands by itself, and nothing depends on how exactly its sender
+    /// has ended it.
     pub(super) fn begin_trial(&mut self, kept: Option<Kept>, refers: bool) {
         let begun = self.begin_with(|decompressor| {
             let trial = kept.and_then(|kept| Trial::begin(kept, refers, decompressor));
@@ -171,8 +177,8 @@ impl Inflater {
         self.with(begin)
     }
 
-    /// Notes whether all of the message has arrived, and its connection has it inflated as its turns come: then nobody takes away
-    /// what inflates it.
+    /// Notes whether all of the message has arrived, and its connection has it inflated as its
+    /// turns come: then nobody takes away what inflates it.
     pub(crate) fn note_arrived(&self, arrived: bool) {
         if let Some(seat) = &self.seat {
             seat.with(|occupied| occupied.arrived = arrived);
@@ -231,8 +237,8 @@ impl Inflater {
         self.with(|decompressor| decompressor.swap_history(history));
     }
 
-    /// Ends a message that was begun so: gives back what is kept of earlier ones, and whether it has referred to them; and has the
-    /// message looked at. `None` if the decompressor is gone.
+    /// Ends a message that was begun so: gives back what is kept of earlier ones, and whether it
+    /// has referred to them; and has the message looked at. `None` if the decompressor is gone.
     pub(super) fn end_trial<R>(
         &mut self,
         look: impl FnOnce(Option<Kept>, bool, Alone<'_>) -> R,

@@ -1,7 +1,9 @@
-//! What is kept of a peer that has agreed to refer to none of its earlier messages, for the case that it does.
+//! What is kept of a peer that has agreed to refer to none of its earlier messages, for the case
+//! that it does.
 //!
-//! It lies where other peers can take it from: in whichever event loop they are, and whether a message is being inflated or not. The peer
-//! that has lost it is not told. If it refers to nothing that is lost, what comes then is kept as before.
+//! It lies where other peers can take it from: in whichever event loop they are, and whether a
+//! message is being inflated or not. The peer that has lost it is not told. If it refers to nothing
+//! that is lost, what comes then is kept as before.
 
 use super::giving_way::{Place, Revocable, Sender};
 use super::history::{History, newest};
@@ -62,7 +64,8 @@ impl Shelf {
 }
 
 impl Kept {
-    /// Nothing yet, and at most so many octets, of a peer that has just sent so many octets of payload.
+    /// Nothing yet, and at most so many octets, of a peer that has just sent so many octets of
+    /// payload.
     pub(super) fn new(memory: &Arc<DeflateMemory>, most: usize, now: Instant, sent: u64) -> Kept {
         let (history, held) = (History::new(most), memory.reserve_kept());
         let stored = Stored { history, input: Vec::new(), kept: 0, held };
@@ -95,8 +98,8 @@ impl Kept {
         self.place = self.place.and_then(|place| self.memory.change(place, self.sender, kept, octets));
     }
 
-    /// Reserves what the history takes with `len` octets, and as many of `input` in so much `room`, and gives back what is above that.
-    /// Whether it fits.
+    /// Reserves what the history takes with `len` octets, and as many of `input` in so much `room`,
+    /// and gives back what is above that. Whether it fits.
     fn fit(&mut self, len: usize, input: usize, room: usize) -> bool {
         let (sender, kept) = (self.sender, len + input);
         let fits = self.with(|stored| {
@@ -112,7 +115,8 @@ impl Kept {
         fits == Some(true)
     }
 
-    /// Adds a message to it. Whether there was room; else all is to be given up, for what follows may refer to that.
+    /// Adds a message to it. Whether there was room; else all is to be given up, for what follows
+    /// may refer to that.
     pub(super) fn push(&mut self, message: &History) -> bool {
         let (len, most) = self.with(|stored| (stored.history.len(), stored.history.most())).unwrap_or((0, 0));
         self.fit((len + message.len()).min(most), 0, 0)
@@ -121,8 +125,8 @@ impl Kept {
                 .is_some()
     }
 
-    /// Keeps a piece of the payload of the message that is being inflated, of which all before is kept, and no more than `most` octets.
-    /// Whether it is.
+    /// Keeps a piece of the payload of the message that is being inflated, of which all before is
+    /// kept, and no more than `most` octets. Whether it is.
     pub(super) fn push_input(&mut self, payload: &[u8], most: usize) -> bool {
         let Some((history, len, room)) =
             self.with(|stored| (stored.history.len(), stored.input.len(), stored.input.capacity()))
@@ -143,7 +147,8 @@ impl Kept {
                 .is_some()
     }
 
-    /// Takes all of it for a message that refers to what came before it. What that takes stays reserved.
+    /// Takes all of it for a message that refers to what came before it. What that takes stays
+    /// reserved.
     pub(super) fn take(&mut self) -> Option<Taken> {
         let is_complete = self.is_complete;
         self.with(|stored| {
@@ -153,7 +158,8 @@ impl Kept {
         })
     }
 
-    /// Puts the history back, longer by that message. Whether there was room; else all is to be given up.
+    /// Puts the history back, longer by that message. Whether there was room; else all is to be
+    /// given up.
     pub(super) fn put_history(&mut self, history: History) -> bool {
         self.fit(history.len(), 0, 0) && self.with(|stored| stored.history = history).is_some()
     }
@@ -167,7 +173,8 @@ impl Kept {
         self.fit(len.unwrap_or(0), 0, 0);
     }
 
-    /// Whether it has these octets, and close enough to what comes next that any compressor with this window finds them.
+    /// Whether it has these octets, and close enough to what comes next that any compressor with
+    /// this window finds them.
     pub(super) fn has_lately(&self, octets: &[u8]) -> bool {
         let has = |stored: &Stored| {
             let near = NEAR.min(stored.history.most().saturating_sub(LOOKAHEAD));
@@ -194,7 +201,8 @@ impl Kept {
     }
 }
 
-/// How far back a match is found by whichever compressor, with few places of its table and few tries for each.
+/// How far back a match is found by whichever compressor, with few places of its table and few
+/// tries for each.
 const NEAR: usize = 1 << 10;
 /// zlib refers to nothing that is closer to the end of its window than this.
 const LOOKAHEAD: usize = 262;

@@ -1,22 +1,26 @@
-//! An allowance of octets for the states of compression: what context takeover costs is bounded, and can be told. And who has to
-//! give way where it is used up: whoever waits with the least to show for it.
+//! An allowance of octets for the states of compression: what context takeover costs is bounded,
+//! and can be told. And who has to give way where it is used up: whoever waits with the least to
+//! show for it.
 
 use super::giving_way::{Place, Ranks, Revocable, Sender, Turns};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// How many octets the compressors, decompressors and windows of a server, or of any other group of connections, may hold.
+/// How many octets the compressors, decompressors and windows of a server, or of any other group of
+/// connections, may hold.
 ///
-/// What is agreed on with context takeover is reserved in the opening handshake; where it does not fit, the answer is the same
-/// without takeover. What every event loop needs, one compressor and one decompressor, is counted and never refused, and leaves the
-/// others what they may have.
+/// What is agreed on with context takeover is reserved in the opening handshake; where it does not
+/// fit, the answer is the same without takeover. What every event loop needs, one compressor and
+/// one decompressor, is counted and never refused, and leaves the others what they may have.
 ///
-/// A message of which some is still to come may have a decompressor of its own, as long as there is memory. Where there is none
-/// left for another one that needs it, a message of which little has come lately loses its own.
+/// A message of which some is still to come may have a decompressor of its own, as long as there is
+/// memory. Where there is none left for another one that needs it, a message of which little has
+/// come lately loses its own.
 ///
-/// What a peer has sent that was to forget it, and may refer to it all the same, is kept until others of its kind need the memory: it
-/// is taken from those that have been silent for long, and have sent little for what is kept of them.
+/// What a peer has sent that was to forget it, and may refer to it all the same, is kept until
+/// others of its kind need the memory: it is taken from those that have been silent for long, and
+/// have sent little for what is kept of them.
 ///
 /// None of the three takes anything from the others, and an eighth of it is left for each.
 pub struct DeflateMemory {
@@ -58,7 +62,8 @@ impl Held {
         &mut self.0[kind as usize]
     }
 
-    /// How many octets of this kind there may be, if each other one has its eighth, or as much as it holds.
+    /// How many octets of this kind there may be, if each other one has its eighth, or as much as
+    /// it holds.
     fn most(&self, kind: Kind, cap: usize) -> usize {
         let others = self.0[..SHARING].iter().enumerate().filter(|(index, _)| *index != kind as usize);
         others.fold(cap, |left, (_, octets)| left.saturating_sub((cap / 8).max(*octets)))
@@ -73,13 +78,15 @@ pub struct DeflateMemoryStats {
     pub cap: usize,
     /// Octets that are reserved or held now.
     pub held: usize,
-    /// How often [`DeflateMemory::reserve`] was refused: how many connections had to do without context takeover.
+    /// How often [`DeflateMemory::reserve`] was refused: how many connections had to do without
+    /// context takeover.
     pub declined: u64,
 }
 
 impl DeflateMemory {
-    /// An allowance of so many octets. Less than eight times [`Decompressor::MAX_SIZE`](super::Decompressor::MAX_SIZE) is of little use:
-    /// an eighth of it has no room for a decompressor.
+    /// An allowance of so many octets. Less than eight times
+    /// [`Decompressor::MAX_SIZE`](super::Decompressor::MAX_SIZE) is of little use: an eighth of it
+    /// has no room for a decompressor.
     #[must_use]
     pub fn new(cap: usize) -> Arc<DeflateMemory> {
         Arc::new(DeflateMemory {
@@ -106,13 +113,14 @@ impl DeflateMemory {
         self.add(octets, Kind::Steady, self.cap).then(|| self.reservation(octets, Kind::Steady))
     }
 
-    /// The same for what is a gain and no need: as long as what stays is no more than half of the memory.
+    /// The same for what is a gain and no need: as long as what stays is no more than half of the
+    /// memory.
     pub(crate) fn reserve_spare(self: &Arc<Self>, octets: usize) -> Option<Reservation> {
         self.add(octets, Kind::Steady, self.cap / 2).then(|| self.reservation(octets, Kind::Steady))
     }
 
-    /// The same for a message in parts: [`register`](DeflateMemory::register) has to be told who holds it. With `urgent` another message
-    /// gives way where it does not fit.
+    /// The same for a message in parts: [`register`](DeflateMemory::register) has to be told who
+    /// holds it. With `urgent` another message gives way where it does not fit.
     pub(super) fn reserve_in_parts(self: &Arc<Self>, octets: usize, urgent: bool) -> Option<Reservation> {
         while !self.add(octets, Kind::InParts, self.cap) {
             if !urgent || !self.has_room_without_others(octets) || !lock(&self.in_parts).revoke_one() {
@@ -137,7 +145,8 @@ impl DeflateMemory {
         lock(&self.kept).add(sender, holder)
     }
 
-    /// Notes what the peer has sent, how much is kept of it now, and how many octets that holds; `None` if they were taken back.
+    /// Notes what the peer has sent, how much is kept of it now, and how many octets that holds;
+    /// `None` if they were taken back.
     pub(super) fn change(&self, place: Place, sender: Sender, kept: usize, octets: usize) -> Option<Place> {
         lock(&self.kept).change(place, sender, kept, octets)
     }
@@ -157,7 +166,8 @@ impl DeflateMemory {
         Reservation { memory: Arc::clone(self), octets, kind }
     }
 
-    /// Adds to what is held, if that comes to no more than `most` of this kind, and leaves the others theirs: whether it does.
+    /// Adds to what is held, if that comes to no more than `most` of this kind, and leaves the
+    /// others theirs: whether it does.
     fn add(&self, octets: usize, kind: Kind, most: usize) -> bool {
         let mut held = self.held();
         let most = most.min(held.most(kind, self.cap));
@@ -228,8 +238,9 @@ impl Reservation {
         *self.memory.held().of(self.kind) -= surplus;
     }
 
-    /// Reserves more of what is kept of a peer, so many octets in all, for as much as is `kept`; where they do not fit, others give way
-    /// that have been silent for long or have sent little. Whether they fit.
+    /// Reserves more of what is kept of a peer, so many octets in all, for as much as is `kept`;
+    /// where they do not fit, others give way that have been silent for long or have sent little.
+    /// Whether they fit.
     pub(super) fn grow_to(&mut self, octets: usize, kept: usize, sender: Sender) -> bool {
         let more = octets.saturating_sub(self.octets);
         let memory = &self.memory;
@@ -251,7 +262,8 @@ impl Drop for Reservation {
     }
 }
 
-/// What holds with the lock of any of these holds without it, too: none is left in the middle of a change.
+/// What holds with the lock of any of these holds without it, too: none is left in the middle of a
+/// change.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -289,10 +301,12 @@ mod tests {
         },
     ];
 
-    /// Messages in parts could once fill the half in which peers were kept, and both could take the compressors' from them.
+    /// Messages in parts could once fill the half in which peers were kept, and both could take the
+    /// compressors' from them.
     #[test]
     fn whatever_one_kind_holds_an_eighth_is_left_for_each_other() {
-        // How much of each there may be, alone and where each is there as far as it may be. Compressors are no need, and leave half.
+        // How much of each there may be, alone and where each is there as far as it may be.
+        // Compressors are no need, and leave half.
         let table =
             [(60, [0, 0, 10, 10]), (40, [20, 0, 30, 30]), (60, [10, 10, 0, 10]), (60, [10, 10, 10, 0])];
         for (first, (alone, beside)) in EACH.iter().zip(table) {

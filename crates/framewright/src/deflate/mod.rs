@@ -1,8 +1,10 @@
 //! permessage-deflate (RFC 7692): messages compressed one by one with DEFLATE.
 //!
-//! A server agrees on it in the opening handshake with [`Accept::with_deflate`](crate::handshake::Accept::with_deflate). A
-//! [`Connection`](crate::Connection) with such a [`Negotiated`](crate::Negotiated) then compresses what pays and inflates what
-//! comes; what it needs for that it is lent by its driver, in a [`Codec`].
+//! A server agrees on it in the opening handshake with
+//! [`Accept::with_deflate`](crate::handshake::Accept::with_deflate). A
+//! [`Connection`](crate::Connection) with such a [`Negotiated`](crate::Negotiated) then compresses
+//! what pays and inflates what comes; what it needs for that it is lent by its driver, in a
+//! [`Codec`].
 //!
 //! | file | decides |
 //! |---|---|
@@ -51,5 +53,6 @@ pub use offer::{ClientWindow, DeflateOffer};
 pub use policy::{DeflateAnswer, DeflatePolicy};
 pub(crate) use state::{DeflateState, Form};
 
-/// What the sender removes from the end of each message, and the receiver appends (sections 7.2.1 and 7.2.2).
+/// What the sender removes from the end of each message, and the receiver appends (sections 7.2.1
+/// and 7.2.2).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];

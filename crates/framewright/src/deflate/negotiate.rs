@@ -1,7 +1,8 @@
-//! What permessage-deflate is negotiated with (RFC 7692, sections 5 and 7.1): the values, and how they come about.
+//! What permessage-deflate is negotiated with (RFC 7692, sections 5 and 7.1): the values, and how
+//! they come about.
 //!
-//! `offer` reads and writes an element of `Sec-WebSocket-Extensions`, `policy` is the server's side of the
-//! negotiation, `answer` the client's.
+//! `offer` reads and writes an element of `Sec-WebSocket-Extensions`, `policy` is the server's side
+//! of the negotiation, `answer` the client's.
 //!
 //! | parameter | in an offer | in the answer | agreed |
 //! |---|---|---|---|
@@ -13,7 +14,8 @@
 use super::DeflateConfig;
 use crate::role::Role;
 
-/// The name under which the extension is offered. Like every extension token it is compared octet for octet.
+/// The name under which the extension is offered. Like every extension token it is compared octet
+/// for octet.
 pub(super) const NAME: &str = "permessage-deflate";
 
 /// The base-2 logarithm of the size of an LZ77 sliding window (RFC 7692, section 7.1.2): 8 to 15.
@@ -34,13 +36,14 @@ impl WindowBits {
     /// A window of 32,768 octets: what holds where nothing else is agreed.
     pub const MAX: WindowBits = WindowBits(15);
 
-    /// The least that messages can be compressed with. zlib, and what is made after it, refuses 8 for raw DEFLATE; before
-    /// that it took 9 instead and said nothing, so that matches reached back further than a receiver with a window of
-    /// 256 octets remembers. Inflating with 8 is no trouble.
+    /// The least that messages can be compressed with. zlib, and what is made after it, refuses 8
+    /// for raw DEFLATE; before that it took 9 instead and said nothing, so that matches reached
+    /// back further than a receiver with a window of 256 octets remembers. Inflating with 8 is no
+    /// trouble.
     pub(crate) const MIN_COMPRESS: WindowBits = WindowBits(9);
 
-    /// 4 KiB: what a server asks of a client whose window it has to keep. Of what 32 KiB save over none, in messages of JSON of
-    /// 1 KiB, it is nine tenths.
+    /// 4 KiB: what a server asks of a client whose window it has to keep. Of what 32 KiB save over
+    /// none, in messages of JSON of 1 KiB, it is nine tenths.
     pub(super) const TAKEOVER: WindowBits = WindowBits(12);
 
     /// `None` unless `bits` is 8 to 15.
@@ -68,8 +71,8 @@ impl Default for WindowBits {
 
 /// What an opening handshake has agreed on for permessage-deflate.
 ///
-/// The RFC defines these four parameters and no way to add to them. By default none is in force: both sides take
-/// their windows over from message to message, and use the largest.
+/// The RFC defines these four parameters and no way to add to them. By default none is in force:
+/// both sides take their windows over from message to message, and use the largest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct DeflateParams {
     /// The server compresses each message on its own (section 7.1.1.1).
@@ -80,14 +83,14 @@ pub struct DeflateParams {
     pub server_max_window_bits: WindowBits,
     /// The largest window that the client compresses with (section 7.1.2.2).
     ///
-    /// 8 may be agreed: a client then compresses each message in parts of 128 octets, each of which refers to no more than the
-    /// 128 before it.
+    /// 8 may be agreed: a client then compresses each message in parts of 128 octets, each of which
+    /// refers to no more than the 128 before it.
     pub client_max_window_bits: WindowBits,
 }
 
 impl DeflateParams {
-    /// The most octets that the end in this role holds for a connection because of context takeover: the last of what it sent,
-    /// and of what it got. 0 without.
+    /// The most octets that the end in this role holds for a connection because of context
+    /// takeover: the last of what it sent, and of what it got. 0 without.
     #[must_use]
     pub fn takeover_size(&self, role: Role, config: &DeflateConfig) -> usize {
         let (own, peer) = (self.sent_by(role), self.sent_by(role.peer()));

@@ -1,8 +1,8 @@
-//! One element of `Sec-WebSocket-Extensions` that names permessage-deflate: its parameters as values, read and written
-//! (RFC 7692, section 7.1).
+//! One element of `Sec-WebSocket-Extensions` that names permessage-deflate: its parameters as
+//! values, read and written (RFC 7692, section 7.1).
 //!
-//! Offers and answers have the same syntax, except that `client_max_window_bits` has a value in every answer. What the
-//! parameters come to is decided in `policy` and in `answer`.
+//! Offers and answers have the same syntax, except that `client_max_window_bits` has a value in
+//! every answer. What the parameters come to is decided in `policy` and in `answer`.
 
 use super::negotiate::{NAME, WindowBits};
 use crate::handshake::Extension;
@@ -14,7 +14,8 @@ const CLIENT_MAX_WINDOW_BITS: &str = "client_max_window_bits";
 
 /// What a client offers. It may make several offers, the most wanted first.
 ///
-/// By default the server may limit the client's window, and nothing is asked of the server: what browsers offer.
+/// By default the server may limit the client's window, and nothing is asked of the server: what
+/// browsers offer.
 ///
 /// ```
 /// use framewright::deflate::DeflateOffer;
@@ -25,18 +26,20 @@ const CLIENT_MAX_WINDOW_BITS: &str = "client_max_window_bits";
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DeflateOffer {
-    /// The server has to compress each message on its own: the client keeps no window for it (section 7.1.1.1).
+    /// The server has to compress each message on its own: the client keeps no window for it
+    /// (section 7.1.1.1).
     pub server_no_context_takeover: bool,
     /// The client will compress each message on its own, whatever is answered (section 7.1.1.2).
     pub client_no_context_takeover: bool,
     /// The largest window that the server may compress with (section 7.1.2.1). `None`: any.
     pub server_max_window_bits: Option<WindowBits>,
-    /// The largest window that the client will compress with (section 7.1.2.2). `None`: any, and the server cannot
-    /// limit it further.
+    /// The largest window that the client will compress with (section 7.1.2.2). `None`: any, and
+    /// the server cannot limit it further.
     pub client_max_window_bits: Option<ClientWindow>,
 }
 
-/// The value of `client_max_window_bits` in an offer (RFC 7692, section 7.1.2.2). There is no third kind of it.
+/// The value of `client_max_window_bits` in an offer (RFC 7692, section 7.1.2.2). There is no third
+/// kind of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ClientWindow {
     /// No value: the client uses whichever window the server allows.
@@ -70,7 +73,8 @@ impl DeflateOffer {
         client_max_window_bits: None,
     };
 
-    /// Appends the element of `Sec-WebSocket-Extensions`. Between two offers the caller puts a comma.
+    /// Appends the element of `Sec-WebSocket-Extensions`. Between two offers the caller puts a
+    /// comma.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(NAME.as_bytes());
         if self.server_no_context_takeover {

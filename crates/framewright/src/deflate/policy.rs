@@ -1,5 +1,5 @@
-//! The negotiation of permessage-deflate (RFC 7692, sections 5 and 7.1), the server's side: which offer is accepted,
-//! and what is answered.
+//! The negotiation of permessage-deflate (RFC 7692, sections 5 and 7.1), the server's side: which
+//! offer is accepted, and what is answered.
 
 use super::negotiate::{DeflateParams, NAME, WindowBits};
 use super::offer::{ClientWindow, DeflateOffer};
@@ -7,8 +7,8 @@ use crate::handshake::Extension;
 
 /// What a server is willing to agree on.
 ///
-/// By default neither side takes its window over to the next message, so that a connection needs no memory for
-/// compression between two of them; windows may be of any size.
+/// By default neither side takes its window over to the next message, so that a connection needs no
+/// memory for compression between two of them; windows may be of any size.
 ///
 /// ```
 /// use framewright::deflate::{DeflatePolicy, WindowBits};
@@ -22,19 +22,20 @@ use crate::handshake::Extension;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeflatePolicy {
-    /// `true`: the server compresses each message on its own, and says so even if the client does not ask for it.
-    /// `false`: only if the client asks for it. It costs ratio, most with short messages that are alike, and saves the
-    /// compressor's state between messages. Default: `true`.
+    /// `true`: the server compresses each message on its own, and says so even if the client does
+    /// not ask for it. `false`: only if the client asks for it. It costs ratio, most with short
+    /// messages that are alike, and saves the compressor's state between messages. Default: `true`.
     pub server_no_context_takeover: bool,
-    /// `true`: the client has to compress each message on its own, whether it offers to or not. `false`: it does if it
-    /// offers to. It saves the server the window of each client. A client that refers to earlier messages all the same is served as
-    /// long as there is memory ([`DeflateMemory`](super::DeflateMemory)). Default: `true`.
+    /// `true`: the client has to compress each message on its own, whether it offers to or not.
+    /// `false`: it does if it offers to. It saves the server the window of each client. A client
+    /// that refers to earlier messages all the same is served as long as there is memory
+    /// ([`DeflateMemory`](super::DeflateMemory)). Default: `true`.
     pub client_no_context_takeover: bool,
-    /// The largest window that the server compresses with. 8 counts as 9: the compressor has no smaller one.
-    /// Default: 15.
+    /// The largest window that the server compresses with. 8 counts as 9: the compressor has no
+    /// smaller one. Default: 15.
     pub server_max_window_bits: WindowBits,
-    /// The largest window that the client may compress with, so far as it lets itself be told: one that does not offer
-    /// `client_max_window_bits` may use 15. Default: 15.
+    /// The largest window that the client may compress with, so far as it lets itself be told: one
+    /// that does not offer `client_max_window_bits` may use 15. Default: 15.
     pub client_max_window_bits: WindowBits,
 }
 
@@ -50,15 +51,17 @@ impl Default for DeflatePolicy {
 }
 
 impl DeflatePolicy {
-    /// The policy without context takeover by either side: what is agreed on where there is no memory for more.
+    /// The policy without context takeover by either side: what is agreed on where there is no
+    /// memory for more.
     #[must_use]
     pub fn without_takeover(self) -> DeflatePolicy {
         DeflatePolicy { server_no_context_takeover: true, client_no_context_takeover: true, ..self }
     }
 
-    /// The policy with context takeover by both sides, if the client has nothing against it, and a client's window of at most 4 KiB,
-    /// if it lets itself be told. Short messages that are alike come out shorter, and each connection holds some of what was sent
-    /// and received: see [`DeflateParams::takeover_size`].
+    /// The policy with context takeover by both sides, if the client has nothing against it, and a
+    /// client's window of at most 4 KiB, if it lets itself be told. Short messages that are alike
+    /// come out shorter, and each connection holds some of what was sent and received: see
+    /// [`DeflateParams::takeover_size`].
     #[must_use]
     pub fn with_takeover(self) -> DeflatePolicy {
         DeflatePolicy {
@@ -69,8 +72,9 @@ impl DeflatePolicy {
         }
     }
 
-    /// Accepts the first offer that can be accepted, in the client's order; `None` if none can. Other extensions are
-    /// passed over, and so are offers that have to be declined: they are no error.
+    /// Accepts the first offer that can be accepted, in the client's order; `None` if none can.
+    /// Other extensions are passed over, and so are offers that have to be declined: they are no
+    /// error.
     ///
     /// ```
     /// use framewright::deflate::DeflatePolicy;

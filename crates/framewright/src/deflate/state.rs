@@ -1,5 +1,5 @@
-//! What a connection holds where permessage-deflate was negotiated (RFC 7692, section 7), and which of its messages are
-//! compressed.
+//! What a connection holds where permessage-deflate was negotiated (RFC 7692, section 7), and which
+//! of its messages are compressed.
 
 use super::habit::Habit;
 use super::kept::Kept;
@@ -12,7 +12,8 @@ use crate::role::Role;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The state of permessage-deflate on one connection. At rest, without context takeover, one small allocation.
+/// The state of permessage-deflate on one connection. At rest, without context takeover, one small
+/// allocation.
 #[derive(Debug)]
 pub(crate) struct DeflateState(Box<DeflateFields>);
 
@@ -20,7 +21,8 @@ pub(crate) struct DeflateState(Box<DeflateFields>);
 struct DeflateFields {
     /// What the driver has lent; its own if it never does.
     codec: Option<Box<Codec>>,
-    /// With context takeover: the last octets of the compressed messages that were sent, from the first one on.
+    /// With context takeover: the last octets of the compressed messages that were sent, from the
+    /// first one on.
     sent: Option<Box<History>>,
     /// What there is of the peer's compressed messages between them.
     received: Option<Box<Received>>,
@@ -116,8 +118,8 @@ impl DeflateState {
         (payload.len() < data.len()).then_some(payload)
     }
 
-    /// The payload of a fragment, the `first` or the `last` of its message maybe; `None` if it is sent as it is. The first one
-    /// decides for all.
+    /// The payload of a fragment, the `first` or the `last` of its message maybe; `None` if it is
+    /// sent as it is. The first one decides for all.
     pub(crate) fn compress_fragment(
         &mut self,
         data: &[u8],
@@ -143,7 +145,8 @@ impl DeflateState {
         Some(payload)
     }
 
-    /// The peer gets these octets compressed, as the last call has compressed them: what follows may refer to them.
+    /// The peer gets these octets compressed, as the last call has compressed them: what follows
+    /// may refer to them.
     pub(crate) fn remember(&mut self, data: &[u8], role: Role, config: &Config) {
         let stamp = self.0.codec.as_ref().map_or_else(Stamp::default, |codec| codec.stamp());
         self.0.remember(data, stamp, role, &config.deflate);
@@ -158,7 +161,8 @@ impl DeflateState {
     pub(crate) fn prepared_form(&self, len: usize, role: Role, config: &Config) -> Option<Form> {
         let settings = &config.deflate;
         let window = self.0.params.sent_by(role).window;
-        // No distance goes back further than the message is long: the form for one window does for another.
+        // No distance goes back further than the message is long: the form for one window does for
+        // another.
         let window = if len <= window.size() { WindowBits::MAX } else { window };
         let worth = len >= settings.threshold.max(1) && len <= settings.largest;
         worth.then_some(Form { level: settings.level, window })
@@ -173,7 +177,8 @@ impl DeflateState {
         self.0.codec.as_ref().is_none_or(|codec| codec.may_compress())
     }
 
-    /// A decompressor for a message, which has begun with what the message may refer to. See [`Codec::take_inflater`].
+    /// A decompressor for a message, which has begun with what the message may refer to. See
+    /// [`Codec::take_inflater`].
     pub(crate) fn take_inflater(&mut self, need: Need, role: Role) -> Option<Box<Inflater>> {
         let agreed = self.0.agreed(role);
         let mut inflater = self.0.codec_mut().take_inflater(need)?;
@@ -235,7 +240,8 @@ impl DeflateFields {
         self.codec.get_or_insert_with(Codec::own)
     }
 
-    /// How many octets of the peer's messages the next one may refer to, as was agreed; `None` if to none.
+    /// How many octets of the peer's messages the next one may refer to, as was agreed; `None` if
+    /// to none.
     fn agreed(&self, role: Role) -> Option<usize> {
         let peer = self.params.sent_by(role.peer());
         peer.takeover.then(|| peer.window.size())
@@ -263,7 +269,8 @@ impl DeflateFields {
         self.received = kept.map(|kept| Box::new(Received::Kept(kept)));
     }
 
-    /// The payload that this message, or fragment of one, is compressed to; and where it is noted whether that has paid.
+    /// The payload that this message, or fragment of one, is compressed to; and where it is noted
+    /// whether that has paid.
     fn compress(
         &mut self,
         data: &[u8],
@@ -286,8 +293,8 @@ impl DeflateFields {
     }
 }
 
-/// How compression has paid of late. After a run of messages on which it did not, the next ones are sent as they are, and then
-/// one is tried again; each time in vain, more of them.
+/// How compression has paid of late. After a run of messages on which it did not, the next ones are
+/// sent as they are, and then one is tried again; each time in vain, more of them.
 #[derive(Clone, Copy, Debug, Default)]
 struct Payoff {
     /// Messages in a row on which it did not pay.

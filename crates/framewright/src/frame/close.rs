@@ -1,4 +1,5 @@
-//! What a Close frame says (RFC 6455, sections 5.5.1 and 7.4): a code that may travel, and a reason.
+//! What a Close frame says (RFC 6455, sections 5.5.1 and 7.4): a code that may travel, and a
+//! reason.
 
 use std::fmt;
 
@@ -7,8 +8,9 @@ pub const MAX_CLOSE_REASON: usize = super::MAX_CONTROL_PAYLOAD - 2;
 
 /// A status code that may be on the wire (section 7.4): 1000 to 1003, 1007 to 1014, 3000 to 4999.
 ///
-/// 1005 (no code), 1006 (no Close frame) and 1015 (TLS) are never sent, so no value of this type is one of them;
-/// [`Closure::code`](crate::Closure::code) gives them to those who ask what a connection ended with.
+/// 1005 (no code), 1006 (no Close frame) and 1015 (TLS) are never sent, so no value of this type is
+/// one of them; [`Closure::code`](crate::Closure::code) gives them to those who ask what a
+/// connection ended with.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CloseCode(u16);
 
@@ -85,9 +87,11 @@ impl From<CloseCode> for u16 {
     }
 }
 
-/// What a Close frame said: its code, if it had a body, and its reason (empty where there was none).
+/// What a Close frame said: its code, if it had a body, and its reason (empty where there was
+/// none).
 ///
-/// The reason is for logs and programs; section 5.5.1 forbids a client to show it to its users as it stands.
+/// The reason is for logs and programs; section 5.5.1 forbids a client to show it to its users as
+/// it stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CloseFrame {

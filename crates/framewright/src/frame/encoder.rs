@@ -1,4 +1,5 @@
-//! Appends whole frames to a byte vector (RFC 6455, section 5.2): one reservation, one pass over the payload.
+//! Appends whole frames to a byte vector (RFC 6455, section 5.2): one reservation, one pass over
+//! the payload.
 
 use super::header::FIN;
 use super::{Header, MAX_HEADER_LEN, OpCode};
@@ -17,8 +18,8 @@ pub const fn encoded_len(payload_len: usize, masked: bool) -> usize {
 
 /// Appends one frame to `out`, masked where a key is given. The caller's payload is not changed.
 ///
-/// Whether such a frame may be sent now (fragmentation, the 125 octets of a control frame, the role's masking) is the
-/// caller's to know; [`Connection`](crate::Connection) does.
+/// Whether such a frame may be sent now (fragmentation, the 125 octets of a control frame, the
+/// role's masking) is the caller's to know; [`Connection`](crate::Connection) does.
 ///
 /// ```
 /// use framewright::frame::{OpCode, encode_frame};
@@ -50,8 +51,9 @@ pub(crate) const SHORT_PAYLOAD: usize = 64;
 /// What [`encode_short`] fills at most.
 pub(crate) const SHORT_FRAME: usize = 2 + SHORT_PAYLOAD;
 
-/// Writes a whole message of up to [`SHORT_PAYLOAD`] octets, unmasked, to the start of `target`: by copies of fixed lengths,
-/// which need no call. The last two may overlap. Returns the length of the frame; `None` if the payload is longer.
+/// Writes a whole message of up to [`SHORT_PAYLOAD`] octets, unmasked, to the start of `target`: by
+/// copies of fixed lengths, which need no call. The last two may overlap. Returns the length of the
+/// frame; `None` if the payload is longer.
 #[inline]
 pub(crate) fn encode_short(target: &mut [u8; SHORT_FRAME], opcode: OpCode, payload: &[u8]) -> Option<usize> {
     let len = payload.len();

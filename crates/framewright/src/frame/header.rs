@@ -1,7 +1,7 @@
 //! The frame header (RFC 6455, section 5.2): parsed as soon as bytes prove anything, and encoded.
 //!
-//! Decides whether a header is well formed and allowed for the receiver's role. Does not decide whether the frame fits
-//! what came before it; that is [`crate::connection`]'s.
+//! Decides whether a header is well formed and allowed for the receiver's role. Does not decide
+//! whether the frame fits what came before it; that is [`crate::connection`]'s.
 
 use super::{MAX_CONTROL_PAYLOAD, OpCode};
 use crate::error::PeerMisbehaved;
@@ -62,8 +62,8 @@ pub enum MaskRule {
 pub struct Rules {
     /// Who has to mask.
     pub mask: MaskRule,
-    /// The RSV bits that a negotiated extension uses, as in [`Header::rsv`]. 0 without extensions. [`RSV1`] is the "Per-Message
-    /// Compressed" bit: only a Text or Binary frame may have it.
+    /// The RSV bits that a negotiated extension uses, as in [`Header::rsv`]. 0 without extensions.
+    /// [`RSV1`] is the "Per-Message Compressed" bit: only a Text or Binary frame may have it.
     pub rsv: u8,
 }
 
@@ -78,8 +78,8 @@ impl Rules {
     }
 }
 
-/// RSV1 in [`Header::rsv`]: the first frame of a compressed message, where permessage-deflate was agreed on (RFC 7692,
-/// section 6).
+/// RSV1 in [`Header::rsv`]: the first frame of a compressed message, where permessage-deflate was
+/// agreed on (RFC 7692, section 6).
 pub const RSV1: u8 = 0b100;
 
 pub(super) const FIN: u8 = 0x80;
@@ -96,8 +96,9 @@ pub(crate) const SHORT_MASKED_LEN: usize = 6;
 impl Header {
     /// Reads the header at the start of `bytes`: the header and its length in octets (2 to 14).
     ///
-    /// `Ok(None)` means that more octets are needed. A fault in the first two octets is reported without the rest, one in the
-    /// extended length when all of that is there; so the answer does not depend on how the stream is split.
+    /// `Ok(None)` means that more octets are needed. A fault in the first two octets is reported
+    /// without the rest, one in the extended length when all of that is there; so the answer does
+    /// not depend on how the stream is split.
     ///
     /// # Errors
     /// The rule that the peer broke; see [`PeerMisbehaved`].
@@ -140,8 +141,8 @@ impl Header {
         Ok(Some((Header { fin, rsv, opcode, mask: Some(key), payload_len }, at + 4)))
     }
 
-    /// How many octets the frame that starts here has, its header included, whatever rules it breaks; `None` if its length
-    /// has not come.
+    /// How many octets the frame that starts here has, its header included, whatever rules it
+    /// breaks; `None` if its length has not come.
     pub(crate) fn frame_len(bytes: &[u8]) -> Option<u64> {
         let second = *bytes.get(1)?;
         let (payload_len, at) = match second & !MASK {
@@ -153,9 +154,10 @@ impl Header {
         Some(payload_len.saturating_add(at + key_len))
     }
 
-    /// The header that most frames have, seen in one look: a whole message, masked, of at most 125 octets. Its opcode, masking
-    /// key and payload length; the header is [`SHORT_MASKED_LEN`] octets long. `None` for every other header, valid or not,
-    /// and for an incomplete one: [`parse`](Header::parse) is for those.
+    /// The header that most frames have, seen in one look: a whole message, masked, of at most 125
+    /// octets. Its opcode, masking key and payload length; the header is [`SHORT_MASKED_LEN`]
+    /// octets long. `None` for every other header, valid or not, and for an incomplete one:
+    /// [`parse`](Header::parse) is for those.
     #[inline]
     pub(crate) fn parse_short_masked(bytes: &[u8]) -> Option<(OpCode, [u8; 4], usize)> {
         let [first, second, key @ ..] = *bytes.first_chunk::<SHORT_MASKED_LEN>()?;
@@ -168,8 +170,8 @@ impl Header {
         if len < LEN_16 { Some((opcode, key, usize::from(len))) } else { None }
     }
 
-    /// Writes the header to the start of `target` and returns its length in octets (2 to 14). The shortest length form
-    /// is used.
+    /// Writes the header to the start of `target` and returns its length in octets (2 to 14). The
+    /// shortest length form is used.
     ///
     /// # Panics
     /// If `payload_len` has its most significant bit set, or `rsv` more than three bits: neither can be on the wire.
@@ -289,10 +291,11 @@ pub struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    /// Decodes the frame at the start of `bytes` and unmasks it in place: the frame, and what lies behind it.
+    /// Decodes the frame at the start of `bytes` and unmasks it in place: the frame, and what lies
+    /// behind it.
     ///
-    /// `Ok(None)` means that the frame is not whole yet; nothing was changed. A caller that limits the length of frames
-    /// looks at [`Header::parse`] first.
+    /// `Ok(None)` means that the frame is not whole yet; nothing was changed. A caller that limits
+    /// the length of frames looks at [`Header::parse`] first.
     ///
     /// ```
     /// use framewright::Role;

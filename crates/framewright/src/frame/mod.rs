@@ -1,8 +1,8 @@
 //! The base framing protocol (RFC 6455, section 5): headers, whole frames, close codes.
 //!
-//! Usable alone: [`Header::parse`] and [`Header::encode`] know nothing of a connection, and [`Frame::decode`] is a
-//! zero-copy frame codec over a slice. What needs memory of earlier frames (fragmentation, text split over frames,
-//! the closing handshake) lives in [`crate::connection`].
+//! Usable alone: [`Header::parse`] and [`Header::encode`] know nothing of a connection, and
+//! [`Frame::decode`] is a zero-copy frame codec over a slice. What needs memory of earlier frames
+//! (fragmentation, text split over frames, the closing handshake) lives in [`crate::connection`].
 
 mod close;
 mod encoder;

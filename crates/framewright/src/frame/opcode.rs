@@ -40,7 +40,8 @@ impl OpCode {
         self as u8
     }
 
-    /// Whether this is a control frame: "opcodes where the most significant bit of the opcode is 1" (section 5.5).
+    /// Whether this is a control frame: "opcodes where the most significant bit of the opcode is 1"
+    /// (section 5.5).
     #[must_use]
     pub const fn is_control(self) -> bool {
         self.bits() & 0x8 != 0

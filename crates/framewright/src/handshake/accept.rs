@@ -1,4 +1,5 @@
-//! The two keys of the opening handshake: is `Sec-WebSocket-Key` one, and what answers it (RFC 6455, section 4.2.2).
+//! The two keys of the opening handshake: is `Sec-WebSocket-Key` one, and what answers it (RFC
+//! 6455, section 4.2.2).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,10 +11,11 @@ use crate::http::bytes::{BASE64, is};
 /// The string that a server appends to the client's key (RFC 6455, section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// The value of `Sec-WebSocket-Accept` that answers the `Sec-WebSocket-Key` value `key`: 28 octets of base64.
+/// The value of `Sec-WebSocket-Accept` that answers the `Sec-WebSocket-Key` value `key`: 28 octets
+/// of base64.
 ///
-/// `key` is the field value as it was received, without the whitespace around it; it is hashed as it is, whether or
-/// not it [is a valid key](is_valid_key).
+/// `key` is the field value as it was received, without the whitespace around it; it is hashed as
+/// it is, whether or not it [is a valid key](is_valid_key).
 ///
 /// ```
 /// let accept = framewright::handshake::accept_key(b"dGhlIHNhbXBsZSBub25jZQ==");
@@ -33,11 +35,13 @@ pub fn accept_key(key: &[u8]) -> [u8; 28] {
     accept
 }
 
-/// Whether `key` is a `Sec-WebSocket-Key`: base64 that decodes to exactly 16 octets, in 22 characters and `==`.
+/// Whether `key` is a `Sec-WebSocket-Key`: base64 that decodes to exactly 16 octets, in 22
+/// characters and `==`.
 ///
-/// The low four bits of the 22nd character belong to no octet. Standard encoders leave them zero, so that the character
-/// is `A`, `Q`, `g` or `w`. Here they may be anything (RFC 4648, section 3.5, leaves that to the decoder): the example of
-/// RFC 6455, section 4.1, has them set, as erratum 3150 tells, and so have clients that draw 22 random characters.
+/// The low four bits of the 22nd character belong to no octet. Standard encoders leave them zero,
+/// so that the character is `A`, `Q`, `g` or `w`. Here they may be anything (RFC 4648, section 3.5,
+/// leaves that to the decoder): the example of RFC 6455, section 4.1, has them set, as erratum 3150
+/// tells, and so have clients that draw 22 random characters.
 //= https://www.rfc-editor.org/rfc/rfc6455#section-4.2.1
 //# A |Sec-WebSocket-Key| header field with a base64-encoded (see
 //# Section 4 of [RFC4648]) value that, when decoded, is 16 bytes in

@@ -1,5 +1,5 @@
-//! The grammar of `Sec-WebSocket-Extensions` (RFC 6455, section 9.1), for offers and for answers; what is accepted is
-//! decided elsewhere.
+//! The grammar of `Sec-WebSocket-Extensions` (RFC 6455, section 9.1), for offers and for answers;
+//! what is accepted is decided elsewhere.
 //!
 //! ```text
 //! extension-list  = 1#extension
@@ -20,7 +20,8 @@ use crate::http::scan;
 //# senders that merge values, but not so much that they could be used as a denial-of-service mechanism.
 pub(super) const MAX_EMPTY_ELEMENTS: usize = 16;
 
-/// One extension of a `Sec-WebSocket-Extensions` list: a name and its parameters, in the order sent.
+/// One extension of a `Sec-WebSocket-Extensions` list: a name and its parameters, in the order
+/// sent.
 ///
 /// ```
 /// # use framewright::handshake::{HeadLimits, ServerHandshake};
@@ -48,7 +49,8 @@ impl<'a> Extension<'a> {
         self.name
     }
 
-    /// The parameters, in order, repeated ones included: the name, and the value if there is one, without its quotes.
+    /// The parameters, in order, repeated ones included: the name, and the value if there is one,
+    /// without its quotes.
     pub fn params(&self) -> impl Iterator<Item = (&'a str, Option<Cow<'a, str>>)> + use<'a> {
         let mut scanner = Scanner { bytes: self.params, pos: 0 };
         std::iter::from_fn(move || scanner.param().expect("the grammar was checked"))
@@ -143,7 +145,8 @@ impl<'a> Scanner<'a> {
         if token.is_empty() { Err(Malformed) } else { Ok(ascii(token)) }
     }
 
-    /// `OWS ";" OWS token [ OWS "=" OWS (token | quoted-string) ]`, or `None` and nothing read if no `;` follows.
+    /// `OWS ";" OWS token [ OWS "=" OWS (token | quoted-string) ]`, or `None` and nothing read if
+    /// no `;` follows.
     fn param(&mut self) -> Result<Option<Param<'a>>, Malformed> {
         let start = self.pos;
         self.skip_ows();

@@ -1,8 +1,9 @@
-//! The opening handshake (RFC 6455, section 4), both sides: a server's from octets to a checked request, and from a
-//! decision to the 101 or to another HTTP answer; a client's from a URI to a request, and from octets to a checked answer.
+//! The opening handshake (RFC 6455, section 4), both sides: a server's from octets to a checked
+//! request, and from a decision to the 101 or to another HTTP answer; a client's from a URI to a
+//! request, and from octets to a checked answer.
 //!
-//! There is no HTTP framework in it. A server that has one already (hyper, axum, ...) reads the request there,
-//! answers with [`accept_key`], and goes on with a [`Negotiated`] made by hand.
+//! There is no HTTP framework in it. A server that has one already (hyper, axum, ...) reads the
+//! request there, answers with [`accept_key`], and goes on with a [`Negotiated`] made by hand.
 //!
 //! | file | decides |
 //! |---|---|
@@ -39,13 +40,14 @@ pub use server::{
     Request, Response, ServerHandshake, StatusCode, Upgrade, choose_subprotocol,
 };
 
-/// The most subprotocols that a request may offer. They are compared with each other, so the work grows with the
-/// square of their number; applications offer a handful.
+/// The most subprotocols that a request may offer. They are compared with each other, so the work
+/// grows with the square of their number; applications offer a handful.
 const MAX_SUBPROTOCOLS: usize = 64;
 
 /// What an opening handshake has agreed on: all that a connection has to know of it.
 ///
-/// [`Upgrade::accept`] returns one, and [`ClientHandshake::parse`] does. Whoever did the handshake elsewhere makes one:
+/// [`Upgrade::accept`] returns one, and [`ClientHandshake::parse`] does. Whoever did the handshake
+/// elsewhere makes one:
 ///
 /// ```
 /// use framewright::handshake::Negotiated;
@@ -66,7 +68,8 @@ impl Negotiated {
         Negotiated::default()
     }
 
-    /// The subprotocol that both sides speak. It is taken as it is: that it was offered is the caller's to know.
+    /// The subprotocol that both sides speak. It is taken as it is: that it was offered is the
+    /// caller's to know.
     #[must_use]
     pub fn with_subprotocol(mut self, subprotocol: impl Into<Arc<str>>) -> Self {
         self.subprotocol = Some(subprotocol.into());
@@ -78,8 +81,8 @@ impl Negotiated {
         self.subprotocol.as_deref()
     }
 
-    /// permessage-deflate with these parameters. They are taken as they are: that both sides agreed on them is the
-    /// caller's to know.
+    /// permessage-deflate with these parameters. They are taken as they are: that both sides agreed
+    /// on them is the caller's to know.
     #[cfg(feature = "deflate")]
     #[must_use]
     pub fn with_deflate(mut self, params: DeflateParams) -> Self {

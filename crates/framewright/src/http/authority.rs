@@ -1,4 +1,5 @@
-//! `uri-host [ ":" port ]` (RFC 3986, section 3.2), as it stands in Host, in absolute-form targets and in origins.
+//! `uri-host [ ":" port ]` (RFC 3986, section 3.2), as it stands in Host, in absolute-form targets
+//! and in origins.
 
 use std::net::Ipv6Addr;
 
@@ -16,8 +17,8 @@ pub(crate) struct Authority<'a> {
 impl<'a> Authority<'a> {
     /// Parses all of `bytes`; `None` if that is no authority.
     ///
-    /// Userinfo is refused (RFC 9110, section 4.2.4), so are IPvFuture and scoped IPv6 addresses, which no peer
-    /// sends, and ports above 65535.
+    /// Userinfo is refused (RFC 9110, section 4.2.4), so are IPvFuture and scoped IPv6 addresses,
+    /// which no peer sends, and ports above 65535.
     pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
         let host_len = match bytes.first()? {
             b'[' => bytes.iter().position(|&byte| byte == b']')? + 1,

@@ -9,14 +9,15 @@ use super::status_line::Status;
 /// How much of a body is kept, in octets: enough of an error page to see what is wrong.
 pub(crate) const MAX_BODY: usize = 64 * 1024;
 
-/// How many octets may frame the content of a body in chunks: four for each octet that is kept. Without a limit, chunk extensions and
-/// trailer fields could go on for ever without anything to show for it.
+/// How many octets may frame the content of a body in chunks: four for each octet that is kept.
+/// Without a limit, chunk extensions and trailer fields could go on for ever without anything to
+/// show for it.
 const MAX_OVERHEAD: usize = 4 * MAX_BODY;
 
 /// Reads the body of a response as far as it is kept: the first 64 KiB of content.
 ///
-/// Give it the octets behind the head, then what arrives, until [`push`](Self::push) returns `true` or the stream ends; then
-/// [`finish`](Self::finish) it. A deadline is the caller's.
+/// Give it the octets behind the head, then what arrives, until [`push`](Self::push) returns `true`
+/// or the stream ends; then [`finish`](Self::finish) it. A deadline is the caller's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BodyReader {
     body: Vec<u8>,
@@ -85,8 +86,8 @@ impl BodyReader {
         }
     }
 
-    /// Takes the next octets, if any. `true` once there is nothing more to wait for: the body is complete, or longer than what is
-    /// kept, or framed in a way that cannot be read on.
+    /// Takes the next octets, if any. `true` once there is nothing more to wait for: the body is
+    /// complete, or longer than what is kept, or framed in a way that cannot be read on.
     pub fn push(&mut self, mut bytes: &[u8]) -> bool {
         while self.framing != Framing::Done {
             let Some(&byte) = bytes.first() else { return false };
@@ -106,14 +107,16 @@ impl BodyReader {
         true
     }
 
-    /// What was read of the body, and whether that is not all of it. The stream has ended, or `push` has returned `true`; a caller
-    /// that gives up before either knows more than this can tell where the body goes on until the stream ends.
+    /// What was read of the body, and whether that is not all of it. The stream has ended, or
+    /// `push` has returned `true`; a caller that gives up before either knows more than this can
+    /// tell where the body goes on until the stream ends.
     pub fn finish(self) -> (Vec<u8>, bool) {
         let is_complete = matches!(self.framing, Framing::UntilEof | Framing::Done);
         (self.body, self.truncated || !is_complete)
     }
 
-    /// Keeps what `bytes` have of `left` octets of content, and says how much that was. `None` if there is no room for it all.
+    /// Keeps what `bytes` have of `left` octets of content, and says how much that was. `None` if
+    /// there is no room for it all.
     fn keep(&mut self, bytes: &[u8], left: u64) -> Option<usize> {
         let content = &bytes[..usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len())];
         let room = MAX_BODY - self.body.len();

@@ -1,7 +1,7 @@
 //! Byte classes of the HTTP grammar (RFC 9110, section 5.6) and the small helpers built on them.
 //!
-//! One table answers every "may this octet stand here?" of the handshake, so that the scanning loops are a load and
-//! a test for each octet.
+//! One table answers every "may this octet stand here?" of the handshake, so that the scanning
+//! loops are a load and a test for each octet.
 
 /// `tchar`: an octet of a token (RFC 9110, section 5.6.2).
 pub(crate) const TOKEN: u8 = 1 << 0;
@@ -9,7 +9,8 @@ pub(crate) const TOKEN: u8 = 1 << 0;
 pub(crate) const VISIBLE: u8 = 1 << 1;
 /// An octet of a field value: `VCHAR`, SP, HTAB or `obs-text` (RFC 9110, section 5.5).
 pub(crate) const VALUE: u8 = 1 << 2;
-/// `unreserved` or `sub-delims`: an octet of a registered name (RFC 3986, section 3.2.2), `%` aside.
+/// `unreserved` or `sub-delims`: an octet of a registered name (RFC 3986, section 3.2.2), `%`
+/// aside.
 pub(crate) const REG_NAME: u8 = 1 << 3;
 /// A digit of base64 (RFC 4648, section 4).
 pub(crate) const BASE64: u8 = 1 << 4;
@@ -127,7 +128,8 @@ pub(crate) fn trim_end(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// The elements of a comma-separated list (RFC 9110, section 5.6.1), trimmed, the empty ones included.
+/// The elements of a comma-separated list (RFC 9110, section 5.6.1), trimmed, the empty ones
+/// included.
 ///
 /// For lists whose elements hold no quoted string.
 pub(crate) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {

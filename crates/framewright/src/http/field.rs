@@ -1,13 +1,14 @@
-//! Field names and values that an application puts into an answer or into a request: checked when they are made, so that nothing an
-//! application was fed can split a message or contradict the handshake.
+//! Field names and values that an application puts into an answer or into a request: checked when
+//! they are made, so that nothing an application was fed can split a message or contradict the
+//! handshake.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use super::bytes::{VALUE, is, is_ows, is_token};
 
-/// The names that an application may not set: the ones that frame the message or carry the handshake itself.
-/// `Sec-WebSocket-*` is reserved as a whole.
+/// The names that an application may not set: the ones that frame the message or carry the
+/// handshake itself. `Sec-WebSocket-*` is reserved as a whole.
 const RESERVED: [&str; 10] = [
     "Connection",
     "Content-Length",
@@ -22,7 +23,8 @@ const RESERVED: [&str; 10] = [
 ];
 const RESERVED_PREFIX: &str = "Sec-WebSocket-";
 
-/// The name of a field that an application may set: a token (RFC 9110, section 5.1) that is not reserved.
+/// The name of a field that an application may set: a token (RFC 9110, section 5.1) that is not
+/// reserved.
 ///
 /// ```
 /// use framewright::handshake::{FieldError, FieldName};
@@ -81,7 +83,8 @@ impl PartialEq for FieldName {
 
 impl Eq for FieldName {}
 
-/// The value of a field: visible US-ASCII, `obs-text`, and SP or HTAB between them (RFC 9110, section 5.5).
+/// The value of a field: visible US-ASCII, `obs-text`, and SP or HTAB between them (RFC 9110,
+/// section 5.5).
 ///
 /// ```
 /// use framewright::handshake::{FieldError, FieldValue};

@@ -1,7 +1,8 @@
-//! The field lines of a head (RFC 9112, section 5): `name ":" OWS value OWS CRLF`, until an empty line.
+//! The field lines of a head (RFC 9112, section 5): `name ":" OWS value OWS CRLF`, until an empty
+//! line.
 //!
-//! This is the part that requests and responses share. It knows nothing of the line before it; what was wrong is a
-//! [`FieldLineError`], which the owner turns into its own answer.
+//! This is the part that requests and responses share. It knows nothing of the line before it; what
+//! was wrong is a [`FieldLineError`], which the owner turns into its own answer.
 //!
 //! ```text
 //!            +-- CR -> EndLf -- LF -> (done)
@@ -79,10 +80,12 @@ impl FieldLines {
         &self.known
     }
 
-    /// Reads on at `*pos`, and moves it past what was understood. `true` once the empty line has been read.
+    /// Reads on at `*pos`, and moves it past what was understood. `true` once the empty line has
+    /// been read.
     ///
-    /// The phases stand in the order in which a line has them, so that a line that is here as a whole is read straight
-    /// through; whoever comes back in the middle of a line skips those that are over.
+    /// The phases stand in the order in which a line has them, so that a line that is here as a
+    /// whole is read straight through; whoever comes back in the middle of a line skips those that
+    /// are over.
     pub(crate) fn parse(&mut self, bytes: &[u8], pos: &mut usize) -> Result<bool, FieldLineError> {
         let mut at = *pos;
         let complete = self.advance(bytes, &mut at);

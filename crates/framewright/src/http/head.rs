@@ -1,19 +1,21 @@
-//! The head of an HTTP/1.1 message: request line or status line, field lines, empty line (RFC 9112, section 2.1).
+//! The head of an HTTP/1.1 message: request line or status line, field lines, empty line (RFC 9112,
+//! section 2.1).
 //!
-//! The parser is incremental: it is given the whole head as far as it has arrived, remembers where it stopped and
-//! never scans an octet twice, so that a message that trickles in octet by octet costs no more than one that
-//! arrives at once. It copies nothing and allocates nothing; what it keeps are
-//! [`Span`](super::span::Span)s, of the fields that there are rules for.
+//! The parser is incremental: it is given the whole head as far as it has arrived, remembers where
+//! it stopped and never scans an octet twice, so that a message that trickles in octet by octet
+//! costs no more than one that arrives at once. It copies nothing and allocates nothing; what it
+//! keeps are [`Span`](super::span::Span)s, of the fields that there are rules for.
 //!
-//! Only syntax is decided here. Requests and responses differ in their first lines alone: each is a [`StartLine`] in front of the
-//! same [`FieldLines`].
+//! Only syntax is decided here. Requests and responses differ in their first lines alone: each is a
+//! [`StartLine`] in front of the same [`FieldLines`].
 
 use super::field_lines::{FieldLineError, FieldLines};
 use super::known::KnownFields;
 use super::section::FieldSection;
 use super::span::MAX_HEAD;
 
-/// What a head may cost before it is refused: that of a request, or that of the response that a client waits for.
+/// What a head may cost before it is refused: that of a request, or that of the response that a
+/// client waits for.
 ///
 /// ```
 /// use framewright::handshake::HeadLimits;
@@ -23,17 +25,20 @@ use super::span::MAX_HEAD;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadLimits {
-    /// The longest request line, in octets, without its CRLF. Default 8192: RFC 9112, section 3, recommends at least
+    /// The longest request line, in octets, without its CRLF. Default 8192: RFC 9112, section 3,
+    /// recommends at least
     /// 8000. Raise it for applications that put tokens into the query; the cost is memory for each handshake.
     /// A longer one is refused with 414 (URI Too Long). A status line has no limit of its own but `head`.
     pub request_line: usize,
-    /// The longest head, in octets, from the first octet to the empty line that ends it. Default 16384, what common
-    /// servers take: room for a request line, cookies and a token. Twice as much is what a peer
-    /// can make a server hold that keeps the head in a vector which doubles. A longer one is refused with 431 (Request Header Fields Too Large).
-    /// For a client it is the limit of everything up to the end of the final response's head: interim responses count.
+    /// The longest head, in octets, from the first octet to the empty line that ends it. Default
+    /// 16384, what common servers take: room for a request line, cookies and a token. Twice as much
+    /// is what a peer can make a server hold that keeps the head in a vector which doubles. A
+    /// longer one is refused with 431 (Request Header Fields Too Large). For a client it is the
+    /// limit of everything up to the end of the final response's head: interim responses count.
     pub head: usize,
-    /// The largest number of field lines. Default 100: browsers send about 15. They are not kept apart, so a
-    /// higher number costs no memory, only the time to read them. More are refused with 431.
+    /// The largest number of field lines. Default 100: browsers send about 15. They are not kept
+    /// apart, so a higher number costs no memory, only the time to read them. More are refused with
+    /// 431.
     pub fields: usize,
 }
 
@@ -48,7 +53,8 @@ pub(crate) trait StartLine {
     /// What is wrong with a line of this kind.
     type Error;
 
-    /// Reads on at `*pos`, and moves it past what was understood. `true` once the line's LF has been read.
+    /// Reads on at `*pos`, and moves it past what was understood. `true` once the line's LF has
+    /// been read.
     fn parse(&mut self, bytes: &[u8], pos: &mut usize) -> Result<bool, Self::Error>;
 
     /// Where the next line starts, once this one is complete.
@@ -96,9 +102,11 @@ impl<L: StartLine> HeadParser<L> {
         }
     }
 
-    /// Reads on in `bytes`, which start where they always did and hold at least what they held before.
+    /// Reads on in `bytes`, which start where they always did and hold at least what they held
+    /// before.
     ///
-    /// `Ok(None)` until the head is complete, then where it ends. Whatever follows it is not looked at.
+    /// `Ok(None)` until the head is complete, then where it ends. Whatever follows it is not looked
+    /// at.
     pub(crate) fn parse(&mut self, bytes: &[u8]) -> Result<Option<usize>, HeadError<L::Error>> {
         let window = &bytes[..bytes.len().min(self.limit)];
         if self.phase == HeadPhase::StartLine
@@ -157,8 +165,8 @@ mod tests {
         assert_eq!(parser.head().section(&bytes).iter().count(), 2);
     }
 
-    /// What makes a trickling request linear: octets that were seen are not scanned again, so wiping them is harmless. (Only
-    /// which of the known fields a line is, is decided at its end.)
+    /// What makes a trickling request linear: octets that were seen are not scanned again, so
+    /// wiping them is harmless. (Only which of the known fields a line is, is decided at its end.)
     #[test]
     fn octets_seen_are_never_read_again() {
         let mut parser = HeadParser::request(HeadLimits::default());

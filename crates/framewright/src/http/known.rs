@@ -1,7 +1,7 @@
 //! The fields that a rule of the opening handshake is about, and where in a head they are.
 //!
-//! A line is sorted once, when it has been read. The checks then go straight to what they ask for; that a field is
-//! absent, as most of them are in most requests, costs a look at one number.
+//! A line is sorted once, when it has been read. The checks then go straight to what they ask for;
+//! that a field is absent, as most of them are in most requests, costs a look at one number.
 
 use super::span::Span;
 
@@ -54,8 +54,9 @@ impl Known {
 
 /// Whether `name`, which is a token of `N` octets, is `lower`, which is all letters and hyphens.
 ///
-/// Four octets at a time; the last four overlap others where `N` is no multiple. The bit that makes a letter small makes no octet
-/// of a token a letter or a hyphen that was none before. (It would make a hyphen of CR.)
+/// Four octets at a time; the last four overlap others where `N` is no multiple. The bit that makes
+/// a letter small makes no octet of a token a letter or a hyphen that was none before. (It would
+/// make a hyphen of CR.)
 #[inline]
 fn is<const N: usize>(name: &[u8], lower: &[u8; N]) -> bool {
     let four = |bytes: &[u8], at| u32::from_ne_bytes(*bytes[at..].first_chunk().expect("no name is shorter"));

@@ -1,5 +1,5 @@
-//! HTTP/1.1 (RFC 9110, RFC 9112), as far as an opening handshake needs it: the syntax of a head, and
-//! what servers and clients read alike. Nothing in here depends on a side of the handshake.
+//! HTTP/1.1 (RFC 9110, RFC 9112), as far as an opening handshake needs it: the syntax of a head,
+//! and what servers and clients read alike. Nothing in here depends on a side of the handshake.
 //!
 //! | file | decides |
 //! |---|---|

@@ -1,7 +1,7 @@
 //! The request line (RFC 9112, section 3): `method SP request-target SP HTTP-version CRLF`.
 //!
-//! Strict: one SP where the grammar has one, CRLF at the end, nothing corrected. What kind of target it is, is
-//! judged later, when the whole head is here.
+//! Strict: one SP where the grammar has one, CRLF at the end, nothing corrected. What kind of
+//! target it is, is judged later, when the whole head is here.
 //!
 //! ```text
 //!   Before -- CR -> EmptyLineLf -- LF --+
@@ -96,19 +96,22 @@ impl RequestLine {
         self.phase = RequestLinePhase::Method;
     }
 
-    /// The octets to scan so that a scan which reads them all stops at the line's octet number `limit`, counted from 0.
+    /// The octets to scan so that a scan which reads them all stops at the line's octet number
+    /// `limit`, counted from 0.
     fn until<'a>(&self, bytes: &'a [u8], limit: usize) -> &'a [u8] {
         &bytes[..bytes.len().min(self.start.saturating_add(limit))]
     }
 
-    /// Whether the whole version and the end of the line are here at once, and as they nearly always are.
+    /// Whether the whole version and the end of the line are here at once, and as they nearly
+    /// always are.
     fn ends_as_usual(&self, bytes: &[u8], pos: usize) -> bool {
         pos == self.mark
             && bytes[pos..].starts_with(USUAL_END)
             && pos + VERSION.len() - self.start <= self.limit
     }
 
-    /// Whether an octet at `pos` is one more than the line may have. Its CR is not part of the line.
+    /// Whether an octet at `pos` is one more than the line may have. Its CR is not part of the
+    /// line.
     fn is_too_long(&self, byte: u8, pos: usize) -> bool {
         pos - self.start >= self.limit && byte != b'\r'
     }
@@ -164,7 +167,8 @@ impl RequestLine {
         self.check_length(byte, pos)?;
         match (pos - self.mark, byte) {
             (5, b'1') => {}
-            // Whatever HTTP/0.9, HTTP/2.0 or HTTP/3 would go on to say, it is another major version.
+            // Whatever HTTP/0.9, HTTP/2.0 or HTTP/3 would go on to say, it is another major
+            // version.
             (5, b'0' | b'2'..=b'9') => return Err(RequestLineError::VersionNotSupported),
             (7, b'0'..=b'9') => self.minor = byte - b'0',
             (8, b'\r') => self.phase = RequestLinePhase::Lf,

@@ -1,9 +1,10 @@
 //! How far a name, a target or a field value goes: the loops that look at every octet of a head.
 //!
-//! Eight octets at a time, in ordinary registers. In each word the high bit of an octet says whether the octet may be an
-//! end, by arithmetic that carries nothing from one octet to the next; so the first such bit is the first such octet. From
-//! there on (behind a digit in a name, for one), and behind the last whole word, octets are looked up in the table of
-//! `bytes.rs`, which alone decides.
+//! Eight octets at a time, in ordinary registers. In each word the high bit of an octet says
+//! whether the octet may be an end, by arithmetic that carries nothing from one octet to the next;
+//! so the first such bit is the first such octet. From there on (behind a digit in a name, for
+//! one), and behind the last whole word, octets are looked up in the table of `bytes.rs`, which
+//! alone decides.
 
 use super::bytes::{TOKEN, VALUE, VISIBLE, is};
 
@@ -25,7 +26,8 @@ pub(crate) fn visible(bytes: &[u8], from: usize) -> usize {
 /// The first position at or after `from` whose octet may not stand in a field value, or the length.
 #[inline(always)]
 pub(crate) fn value(bytes: &[u8], from: usize) -> usize {
-    // Values are the longest parts: blocks of text are passed over first, with vectors where the compiler has them.
+    // Values are the longest parts: blocks of text are passed over first, with vectors where the
+    // compiler has them.
     let mut at = from;
     while let Some(block) = bytes.get(at..).and_then(<[u8]>::first_chunk)
         && is_text(block)
@@ -45,7 +47,8 @@ fn is_text(block: &[u8; BLOCK]) -> bool {
     block.iter().fold(true, |text, &byte| text & (byte >= b' ') & (byte != 0x7f))
 }
 
-/// The first position at or after `from` whose octet is not of `class`, or the length; `from` where that is not less.
+/// The first position at or after `from` whose octet is not of `class`, or the length; `from` where
+/// that is not less.
 ///
 /// `ends` sets the high bit of at least each octet of a word that is not of `class`.
 #[inline(always)]
@@ -75,14 +78,15 @@ const fn each(byte: u8) -> u64 {
     u64::from_ne_bytes([byte; 8])
 }
 
-/// Sets the high bit of each octet whose lower seven bits are at least `least`, which is 1 to 127. The other bits mean
-/// nothing.
+/// Sets the high bit of each octet whose lower seven bits are at least `least`, which is 1 to 127.
+/// The other bits mean nothing.
 #[inline]
 fn reaches(word: u64, least: u8) -> u64 {
     (word & LOW) + each(0x80 - least)
 }
 
-/// Sets the high bit of each octet whose lower seven bits are `byte`, which is US-ASCII. The other bits mean nothing.
+/// Sets the high bit of each octet whose lower seven bits are `byte`, which is US-ASCII. The other
+/// bits mean nothing.
 #[inline]
 fn equals(word: u64, byte: u8) -> u64 {
     !(((word ^ each(byte)) & LOW) + LOW)
@@ -96,7 +100,8 @@ mod tests {
 
     const SCANS: [(Scan, u8, u8); 3] = [(token, TOKEN, b'a'), (visible, VISIBLE, b'/'), (value, VALUE, b' ')];
 
-    /// Every octet at every place of texts of every length around words and blocks, from every start.
+    /// Every octet at every place of texts of every length around words and blocks, from every
+    /// start.
     #[test]
     fn scans_end_where_the_table_says() {
         for (scan, class, filler) in SCANS {

@@ -39,7 +39,8 @@ impl<'a> FieldSection<'a> {
             .map(move |field| field.value.of(bytes))
     }
 
-    /// The values of all lines of a field that there are rules for, in the order received, and where they are.
+    /// The values of all lines of a field that there are rules for, in the order received, and
+    /// where they are.
     pub(crate) fn spans(&self, known: Known) -> Values<'a> {
         let repeated = self.known.is_repeated(known);
         let single = if repeated { None } else { self.known.first(known) };
@@ -51,13 +52,14 @@ impl<'a> FieldSection<'a> {
         self.spans(known).map(|(_, value)| value)
     }
 
-    /// The elements of the comma-separated list that all lines of a field make together, empty ones left out (RFC 9110,
-    /// section 5.6.1).
+    /// The elements of the comma-separated list that all lines of a field make together, empty ones
+    /// left out (RFC 9110, section 5.6.1).
     pub(crate) fn list(&self, known: Known) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         self.values(known).flat_map(elements).filter(|element| !element.is_empty())
     }
 
-    /// Whether Connection has this option, in any case, and follows the grammar (RFC 9110, section 7.6.1).
+    /// Whether Connection has this option, in any case, and follows the grammar (RFC 9110, section
+    /// 7.6.1).
     pub(crate) fn has_connection_option(&self, name: &[u8]) -> bool {
         let mut found = false;
         let mut well_formed = true;
@@ -68,7 +70,8 @@ impl<'a> FieldSection<'a> {
         found && well_formed
     }
 
-    /// Where the first field line starts, and the fields that there are rules for: what an owned copy keeps.
+    /// Where the first field line starts, and the fields that there are rules for: what an owned
+    /// copy keeps.
     pub(crate) fn parts(&self) -> (usize, &'a KnownFields) {
         (self.start, self.known)
     }
@@ -100,8 +103,8 @@ impl<'a> Iterator for Values<'a> {
     }
 }
 
-/// The field lines of a section that was parsed: they are read anew when somebody asks for them, which few do for long, and
-/// not kept in a table, which would cost each handshake an allocation.
+/// The field lines of a section that was parsed: they are read anew when somebody asks for them,
+/// which few do for long, and not kept in a table, which would cost each handshake an allocation.
 #[derive(Clone, Debug)]
 pub(crate) struct Fields<'a> {
     bytes: &'a [u8],

@@ -1,6 +1,7 @@
 //! The status line (RFC 9112, section 4): `HTTP-version SP status-code SP [ reason-phrase ] CRLF`.
 //!
-//! Strict, with one exception: many servers leave out the SP in front of a reason phrase that is not there.
+//! Strict, with one exception: many servers leave out the SP in front of a reason phrase that is
+//! not there.
 //!
 //! ```text
 //!   Code -- "HTTP/1.x 101" -- SP -> Reason -- CR -> Lf -- LF -> (done)
@@ -134,7 +135,8 @@ impl StartLine for StatusLine {
 }
 
 impl HeadParser<StatusLine> {
-    /// A parser of the response whose first octet is at `pos`: behind an interim response, if not at 0.
+    /// A parser of the response whose first octet is at `pos`: behind an interim response, if not
+    /// at 0.
     pub(crate) fn response(pos: usize, limits: HeadLimits) -> Self {
         HeadParser::at(pos, StatusLine::new(pos), limits)
     }

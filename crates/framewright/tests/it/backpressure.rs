@@ -250,7 +250,8 @@ fn a_long_queue_of_shared_and_own_messages_leaves_in_order() {
     }
 }
 
-/// Both ends send without reading: each waits for the other one to read. The write timeout frees them.
+/// Both ends send without reading: each waits for the other one to read. The write timeout frees
+/// them.
 #[test]
 fn two_ends_that_both_stop_reading_are_freed_by_the_write_timeout() {
     let config = Config { high_water: 1000, low_water: 100, ..Config::default() };

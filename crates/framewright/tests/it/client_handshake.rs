@@ -1,6 +1,7 @@
-//! RFC 6455, sections 4.1 and 11.3: what a client sends, and what it makes of a 101. Every answer arrives whole, in two parts cut
-//! at every place, and octet by octet; the outcome has to be the same. What HTTP alone demands is in `client_handshake_http`, what
-//! extensions come to in `client_handshake_deflate`.
+//! RFC 6455, sections 4.1 and 11.3: what a client sends, and what it makes of a 101. Every answer
+//! arrives whole, in two parts cut at every place, and octet by octet; the outcome has to be the
+//! same. What HTTP alone demands is in `client_handshake_http`, what extensions come to in
+//! `client_handshake_deflate`.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -17,7 +18,8 @@ pub(crate) const STATUS_LINE: &str = "HTTP/1.1 101 Switching Protocols";
 const FIELDS: [&str; 3] =
     ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="];
 
-/// A correct answer to the example of the RFC with the fields called as one of `more` replaced by all of `more`.
+/// A correct answer to the example of the RFC with the fields called as one of `more` replaced by
+/// all of `more`.
 pub(crate) fn answer(status_line: &str, more: &[&str]) -> Vec<u8> {
     head(status_line, &FIELDS, more)
 }

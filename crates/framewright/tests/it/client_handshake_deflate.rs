@@ -1,4 +1,5 @@
-//! RFC 6455, section 9.1, and RFC 7692, section 7.1: what a client offers, and which answers to it fail the handshake.
+//! RFC 6455, section 9.1, and RFC 7692, section 7.1: what a client offers, and which answers to it
+//! fail the handshake.
 
 use framewright::deflate::{AnswerError, ClientWindow, DeflateOffer, DeflateParams, WindowBits};
 use framewright::handshake::{ClientRequest, HeadLimits, ResponseError};

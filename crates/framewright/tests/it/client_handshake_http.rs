@@ -1,4 +1,5 @@
-//! RFC 9110 and RFC 9112: what a client makes of any answer to its opening handshake, be it no 101, no HTTP, or no answer at all.
+//! RFC 9110 and RFC 9112: what a client makes of any answer to its opening handshake, be it no 101,
+//! no HTTP, or no answer at all.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,8 @@ fn plain() -> ClientRequest {
     request("ws://server.example.com/chat")
 }
 
-/// What the client keeps of a refusal, of which it is given `octets` until it wants no more; then the stream ends.
+/// What the client keeps of a refusal, of which it is given `octets` until it wants no more; then
+/// the stream ends.
 fn refused(octets: &[u8]) -> ServerResponse {
     let (mut client, _) = start(&plain(), HeadLimits::default());
     let result = client.parse(octets);

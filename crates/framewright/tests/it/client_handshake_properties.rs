@@ -1,4 +1,5 @@
-//! What a client makes of an answer against a reference, on correct answers that were damaged at random.
+//! What a client makes of an answer against a reference, on correct answers that were damaged at
+//! random.
 
 use framewright::handshake::HeadLimits;
 use framewright_testkit::fuzz::{self, response::asked};

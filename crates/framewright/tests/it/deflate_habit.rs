@@ -1,5 +1,5 @@
-//! RFC 7692, sections 7.1.1.1 and 7.1.1.2: a peer that has agreed to `no_context_takeover` and refers to earlier messages all the
-//! same, as Tornado and Mojolicious do.
+//! RFC 7692, sections 7.1.1.1 and 7.1.1.2: a peer that has agreed to `no_context_takeover` and
+//! refers to earlier messages all the same, as Tornado and Mojolicious do.
 
 use crate::deflate_support::{NO_TAKEOVER, codec, deflating, deflating_with, eager, eager_chunks, frame};
 use crate::support::{ROLES, binary, fails_by, from_peer, misbehaved, receive_by, text};
@@ -95,8 +95,9 @@ fn wherever_its_octets_are_cut_a_message_that_refers_back_is_inflated_once_more(
     }
 }
 
-/// As long as each message is taken to stand by itself it may lack its octet of zero, or keep its tail: so may the one that shows
-/// that it does not. What is kept of them is what they came to, and nothing of how they ended.
+/// As long as each message is taken to stand by itself it may lack its octet of zero, or keep its
+/// tail: so may the one that shows that it does not. What is kept of them is what they came to, and
+/// nothing of how they ended.
 #[test]
 fn until_a_peer_refers_back_it_may_end_its_messages_as_if_it_did_not() {
     let tail_left_on = "text rsv1 hex \"f2 48 cd c9 c9 07 00 00 00 ff ff\"";

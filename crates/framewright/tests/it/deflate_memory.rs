@@ -1,4 +1,5 @@
-//! Who gives way where the memory of compression is used up: whoever holds some of it and sends nothing.
+//! Who gives way where the memory of compression is used up: whoever holds some of it and sends
+//! nothing.
 
 use crate::deflate_support::{NO_TAKEOVER, TAKEOVER, deflating_with, eager, eager_chunks, frame};
 use crate::support::{ROLES, binary, limit, misbehaved};
@@ -32,7 +33,8 @@ impl Crowd {
         self.codec = endpoint.codec.take();
     }
 
-    /// A connection that has sent so many octets of a message of 200 KB that does not compress; and the rest of it.
+    /// A connection that has sent so many octets of a message of 200 KB that does not compress; and
+    /// the rest of it.
     fn sender(&mut self, sent: usize) -> (Endpoint, Sending) {
         let mut endpoint = deflating_with(self.role, eager_chunks(), self.params);
         let message = SplitMix64::new(9).octets(200_000);
@@ -65,8 +67,8 @@ impl Sending {
     }
 }
 
-/// Nothing but a few octets of a message that never goes on. Once as many as there was memory for had every large compressed message
-/// of everybody else refused.
+/// Nothing but a few octets of a message that never goes on. Once as many as there was memory for
+/// had every large compressed message of everybody else refused.
 #[test]
 fn who_sends_a_little_of_a_message_and_no_more_takes_nothing_from_others() {
     for role in ROLES {
@@ -147,7 +149,8 @@ impl Crowd {
         self.sender(20).0
     }
 
-    /// A connection to which all of a message has come that takes many turns to inflate, after its first turn; and the message.
+    /// A connection to which all of a message has come that takes many turns to inflate, after its
+    /// first turn; and the message.
     fn arrived(&mut self) -> (Endpoint, Vec<u8>) {
         let message = vec![0; 12 << 20];
         let mut endpoint = deflating_with(self.role, eager_chunks(), self.params);
@@ -168,7 +171,8 @@ impl Crowd {
         fails
     }
 
-    /// So many large messages, of which each needs a decompressor while others hold all that there are. Whether one got it.
+    /// So many large messages, of which each needs a decompressor while others hold all that there
+    /// are. Whether one got it.
     fn needs(&mut self, times: usize) -> bool {
         (0..times).all(|_| {
             let idle: Vec<_> = (0..PLACES).map(|_| self.idle()).collect();
@@ -212,8 +216,8 @@ fn a_message_that_has_arrived_gives_way_when_its_peer_does_not_read() {
     }
 }
 
-/// Who does not read must not keep the decompressor that there is for all, nor get another one from those who send. Its peer is told
-/// when it reads, so what it still sends is known.
+/// Who does not read must not keep the decompressor that there is for all, nor get another one from
+/// those who send. Its peer is told when it reads, so what it still sends is known.
 #[test]
 fn a_peer_that_does_not_read_takes_nothing_from_others() {
     for role in ROLES {
@@ -232,7 +236,8 @@ fn a_peer_that_does_not_read_takes_nothing_from_others() {
     }
 }
 
-/// A peer that is still sending reads the Close frame only then: what its frame has announced is read and dropped.
+/// A peer that is still sending reads the Close frame only then: what its frame has announced is
+/// read and dropped.
 #[test]
 fn what_is_left_of_a_compressed_frame_is_known_when_it_is_not_deflate() {
     for role in ROLES {

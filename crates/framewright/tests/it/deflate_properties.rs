@@ -1,4 +1,5 @@
-//! Laws that hold for any compressed message: the round trip, and that another library and a naive inflater agree.
+//! Laws that hold for any compressed message: the round trip, and that another library and a naive
+//! inflater agree.
 
 use crate::deflate_support::{codec, frame};
 use crate::support::ROLES;

@@ -1,4 +1,5 @@
-//! Which messages are compressed, by whom, and how often: thresholds, runs that do not pay, prepared messages.
+//! Which messages are compressed, by whom, and how often: thresholds, runs that do not pay,
+//! prepared messages.
 
 use crate::deflate_support::{NO_TAKEOVER, TAKEOVER, codec, deflating, deflating_with, eager, every_kind};
 use crate::support::ROLES;
@@ -173,7 +174,8 @@ fn a_prepared_message_is_compressed_once_for_all_connections() {
     for params in [NO_TAKEOVER, TAKEOVER] {
         assert_eq!(send(params), (first.clone(), 0), "the others send its octets, and compress nothing");
     }
-    // A window that is smaller than the message needs a form of its own, once; one that is not does not.
+    // A window that is smaller than the message needs a form of its own, once; one that is not does
+    // not.
     let limited = |bits| DeflateParams { server_max_window_bits: WindowBits::new(bits).unwrap(), ..TAKEOVER };
     assert_eq!(send(limited(11)), (first.clone(), 0));
     let (small, held) = send(limited(10));

@@ -1,5 +1,5 @@
-//! Peers that refer to earlier messages though they have agreed not to, beside strangers that hold as much of the memory of
-//! compression as they can get.
+//! Peers that refer to earlier messages though they have agreed not to, beside strangers that hold
+//! as much of the memory of compression as they can get.
 
 use crate::deflate_support::{NO_TAKEOVER, deflating_with, eager, eager_chunks, frame};
 use crate::support::{ROLES, binary, misbehaved};
@@ -56,8 +56,8 @@ impl Place {
         stranger
     }
 
-    /// As many as there can be, and more, each with one message of zeros: a few octets that come to 32 KiB. And as many with less, for
-    /// what is left.
+    /// As many as there can be, and more, each with one message of zeros: a few octets that come to
+    /// 32 KiB. And as many with less, for what is left.
     fn strangers_with_zeros(&mut self) -> Vec<Keeper> {
         let lens = [32 << 10, 4 << 10, 1 << 10, 128, 64];
         lens.iter().flat_map(|len| [*len; 40]).map(|len| self.stranger(&vec![0; len])).collect()
@@ -78,7 +78,8 @@ impl Keeper {
         place.feed(&mut self.endpoint, &octets);
     }
 
-    /// Sends so many messages of 240 octets, each of which refers to the one before it: they arrive.
+    /// Sends so many messages of 240 octets, each of which refers to the one before it: they
+    /// arrive.
     fn talks(&mut self, place: &mut Place, messages: usize) {
         for _ in 0..messages {
             self.sent += 1;
@@ -102,7 +103,8 @@ impl Keeper {
     }
 }
 
-/// 1,024 peers with one message of zeros held all that may be kept, and the second message of the next peer ended its connection.
+/// 1,024 peers with one message of zeros held all that may be kept, and the second message of the
+/// next peer ended its connection.
 #[test]
 fn strangers_with_a_message_of_zeros_take_nothing_from_who_refers_back() {
     for role in ROLES {
@@ -153,7 +155,8 @@ fn messages_that_were_begun_take_nothing_from_who_refers_back() {
         assert!(held >= MEMORY / 8 * 6 - Decompressor::MAX_SIZE, "they hold all that they can: {held}");
         let mut keeper = Keeper::new(&place);
         keeper.talks(&mut place, 200);
-        // Nor does what is kept, of however many, keep a large message from being inflated as it arrives.
+        // Nor does what is kept, of however many, keep a large message from being inflated as it
+        // arrives.
         strangers.clear();
         let kept = place.strangers_with_zeros();
         place.config = eager_chunks();
@@ -184,7 +187,8 @@ fn promised_takeover_takes_nothing_from_who_refers_back_nor_the_other_way_round(
     }
 }
 
-/// Who has sent as much as can be kept and then is silent holds it until others need it: what it has lost is told if it refers to it.
+/// Who has sent as much as can be kept and then is silent holds it until others need it: what it
+/// has lost is told if it refers to it.
 #[test]
 fn who_has_been_silent_for_minutes_gives_way_and_is_told_why_it_fails() {
     for role in ROLES {
@@ -213,7 +217,8 @@ fn who_has_been_silent_for_minutes_gives_way_and_is_told_why_it_fails() {
     }
 }
 
-/// 64 peers with an empty message, or with next to nothing, kept all that others held from everybody: no more than so many were asked.
+/// 64 peers with an empty message, or with next to nothing, kept all that others held from
+/// everybody: no more than so many were asked.
 #[test]
 fn who_holds_nothing_or_little_keeps_nobody_from_what_others_hold() {
     for role in ROLES {

@@ -1,4 +1,5 @@
-//! What the tests of permessage-deflate share: endpoints that have agreed on it, in all ways there are.
+//! What the tests of permessage-deflate share: endpoints that have agreed on it, in all ways there
+//! are.
 
 use crate::support::from_peer;
 use framewright::deflate::{Codec, DeflateMemory, DeflateParams, WindowBits};
@@ -46,7 +47,8 @@ pub(crate) fn codec() -> Codec {
     Codec::new(DeflateMemory::new(usize::MAX))
 }
 
-/// Silent endpoints under these settings, with and without takeover, with a codec of their own and a lent one.
+/// Silent endpoints under these settings, with and without takeover, with a codec of their own and
+/// a lent one.
 pub(crate) fn every_kind(role: Role, config: &Config) -> Vec<impl Fn() -> Endpoint> {
     let kinds = [(TAKEOVER, false), (TAKEOVER, true), (NO_TAKEOVER, false), (NO_TAKEOVER, true)];
     let make = move |(params, lent)| {

@@ -1,5 +1,6 @@
-//! RFC 6455, section 4.2: what a server makes of an opening handshake. Every request arrives whole, in two parts cut
-//! at every place, and octet by octet; the answer has to be the same. What HTTP alone demands is in `handshake_http`.
+//! RFC 6455, section 4.2: what a server makes of an opening handshake. Every request arrives whole,
+//! in two parts cut at every place, and octet by octet; the answer has to be the same. What HTTP
+//! alone demands is in `handshake_http`.
 
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
@@ -38,7 +39,8 @@ pub(crate) fn head(first_line: &str, fields: &[&str], more: &[&str]) -> Vec<u8> 
     head.into_bytes()
 }
 
-/// What `run` comes to for octets that have arrived up to each of the places that it is given: the same, wherever those are.
+/// What `run` comes to for octets that have arrived up to each of the places that it is given: the
+/// same, wherever those are.
 pub(crate) fn however_they_arrive<T: PartialEq + Debug>(
     octets: &[u8],
     run: impl Fn(&mut dyn Iterator<Item = usize>) -> T,

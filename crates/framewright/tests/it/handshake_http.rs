@@ -1,5 +1,5 @@
-//! RFC 9110 and RFC 9112: what a server demands of any request before it looks for an opening handshake. The requests
-//! arrive in every split, as in `handshake`.
+//! RFC 9110 and RFC 9112: what a server demands of any request before it looks for an opening
+//! handshake. The requests arrive in every split, as in `handshake`.
 
 use framewright::handshake::Refusal;
 

@@ -1,4 +1,5 @@
-//! The opening handshake's parser against a reference, on correct requests that were damaged at random.
+//! The opening handshake's parser against a reference, on correct requests that were damaged at
+//! random.
 
 use framewright::handshake::HeadLimits;
 use framewright_testkit::fuzz;
@@ -85,7 +86,8 @@ pub(crate) fn octet() -> impl Strategy<Value = u8> {
     ]
 }
 
-/// One change to the octets: insert, overwrite, delete or repeat a part, at a place given as a fraction.
+/// One change to the octets: insert, overwrite, delete or repeat a part, at a place given as a
+/// fraction.
 #[derive(Clone, Debug)]
 pub(crate) enum Damage {
     Insert(prop::sample::Index, u8),
@@ -120,7 +122,8 @@ pub(crate) fn damage() -> impl Strategy<Value = Damage> {
     ]
 }
 
-/// Field lines: mostly the correct ones with some of `others` added, or in place of those of the same name.
+/// Field lines: mostly the correct ones with some of `others` added, or in place of those of the
+/// same name.
 pub(crate) fn field_lines(
     correct: &'static [&'static str],
     others: &'static [&'static str],

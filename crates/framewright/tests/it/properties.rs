@@ -1,4 +1,5 @@
-//! Laws that hold for any stream: the round trip, and that every way to decode and to split comes to the same.
+//! Laws that hold for any stream: the round trip, and that every way to decode and to split comes
+//! to the same.
 
 use crate::support::ROLES;
 use framewright::frame::{Frame, Rules, encode_frame};

@@ -232,9 +232,10 @@ fn a_buffer_that_keeps_something_takes_over_nothing() {
     rx.absorb(&mut RecvBuffer::with_capacity(10));
 }
 
-/// Bytes for each idle connection count when there are 100,000 of them: less than two cache lines, of which the deadlines are
-/// the largest part. What few connections have (masking keys, a subprotocol, a close) is boxed, what waits to be sent lies in
-/// the buffer that is lent, and how far decoding has come stands in the other one.
+/// Bytes for each idle connection count when there are 100,000 of them: less than two cache lines,
+/// of which the deadlines are the largest part. What few connections have (masking keys, a
+/// subprotocol, a close) is boxed, what waits to be sent lies in the buffer that is lent, and how
+/// far decoding has come stands in the other one.
 #[test]
 fn a_connection_is_small() {
     assert!(size_of::<Connection>() <= 96, "{} bytes", size_of::<Connection>());

@@ -388,7 +388,8 @@ fn the_closure_tells_nothing_before_the_end() {
 
 #[test]
 fn a_failed_connection_tells_how_much_of_its_frame_has_not_arrived() {
-    // A message of 1,000 octets where 500 are allowed, a reserved bit, a fragment that is not UTF-8, and a whole one.
+    // A message of 1,000 octets where 500 are allowed, a reserved bit, a fragment that is not
+    // UTF-8, and a whole one.
     let cases: [(&[u8], usize, u64, u16); 4] = [
         (&[0x82, 0xfe, 0x03, 0xe8, 0, 0, 0, 0], 100, 900, 1009),
         (&[0xc2, 0x85, 0, 0, 0, 0], 1, 4, 1002),

@@ -133,7 +133,8 @@ fn text_is_validated_after_inflating_and_a_fragment_may_cut_a_character() {
 
 #[test]
 fn invalid_text_fails_the_connection_as_soon_as_it_is_inflated() {
-    // The inflated octets come one by one, in a block without compression, and all at once, in a compressed one.
+    // The inflated octets come one by one, in a block without compression, and all at once, in a
+    // compressed one.
     let stored = |octets: &str| format!("text rsv1 !fin hex \"00 40 00 bf ff {octets}\"; cont \"rest\"");
     for role in ROLES {
         for make in every_kind(role, &eager()) {
@@ -194,7 +195,8 @@ fn what_is_inflated_of_a_chunked_message_is_delivered_without_waiting_for_more()
     for role in ROLES {
         for make in every_kind(role, &eager_chunks()) {
             let mut endpoint = make();
-            // "Hello" with a block behind it that ends at an octet: all of it is there, though the message goes on.
+            // "Hello" with a block behind it that ends at an octet: all of it is there, though the
+            // message goes on.
             endpoint.feed(&from_peer(role, "text rsv1 !fin hex \"f2 48 cd c9 c9 07 00 00 00 ff ff\""));
             let hello = |last| Seen::Chunk { text: true, data: b"Hello".to_vec(), first: true, last };
             assert_eq!(endpoint.events, [hello(false)]);

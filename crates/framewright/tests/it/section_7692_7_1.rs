@@ -1,5 +1,5 @@
-//! RFC 7692, sections 5 and 7.1: permessage-deflate in the opening handshake, from the octets of a request to those of
-//! the 101. Single offers and answers are in tables beside the code.
+//! RFC 7692, sections 5 and 7.1: permessage-deflate in the opening handshake, from the octets of a
+//! request to those of the 101. Single offers and answers are in tables beside the code.
 
 use std::time::{Duration, Instant};
 

@@ -28,7 +28,8 @@ fn section_7_2_3_1_a_message_in_one_compressed_block() {
     receives(HELLO, &["Hello"]);
     receives(r#"text rsv1 !fin hex "f2 48 cd"; cont hex "c9 c9 07 00""#, &["Hello"]);
     for role in ROLES {
-        // It is no shorter than "Hello", so that it is sent only where the length is not known beforehand.
+        // It is no shorter than "Hello", so that it is sent only where the length is not known
+        // beforehand.
         let mut endpoint = deflating(role, TAKEOVER);
         endpoint.connection.send_fragment(Message::Text("Hello"), true).unwrap();
         endpoint.drain();
@@ -112,7 +113,8 @@ fn section_7_2_3_6_an_empty_message() {
     );
     receives(r#"text rsv1 !fin; cont !fin; cont hex "00" !fin; cont"#, &[""]);
     for role in ROLES {
-        // An empty message is sent as it is: that is shorter. The last fragment of one that is compressed cannot be.
+        // An empty message is sent as it is: that is shorter. The last fragment of one that is
+        // compressed cannot be.
         let mut endpoint = deflating(role, TAKEOVER);
         endpoint.connection.send(Message::Text("")).unwrap();
         endpoint.connection.send_fragment(Message::Text("Hello"), false).unwrap();
@@ -123,7 +125,8 @@ fn section_7_2_3_6_an_empty_message() {
     }
 }
 
-/// Endpoints for which each message of the peer stands by itself, and endpoints for which it does not.
+/// Endpoints for which each message of the peer stands by itself, and endpoints for which it does
+/// not.
 fn by_takeover(role: Role, config: &Config) -> [Vec<impl Fn() -> Endpoint + use<>>; 2] {
     let own = |no_takeover| match role {
         Role::Server => DeflateParams { client_no_context_takeover: no_takeover, ..TAKEOVER },
@@ -214,7 +217,8 @@ fn in_chunks_they_are_taken_too() {
     }
 }
 
-/// A message may end so that the four octets are part of its last block, though it ends with four like them already.
+/// A message may end so that the four octets are part of its last block, though it ends with four
+/// like them already.
 #[test]
 fn what_a_block_has_for_its_own_is_no_tail_that_was_left_on() {
     let data = b"\x00\x00\xff\xff\x00\x00\xff\xff";
@@ -282,7 +286,8 @@ fn what_ends_like_a_tail_within_a_block_is_cut_off() {
 fn a_message_that_is_cut_off_after_any_octet_fails_the_connection() {
     let mut rng = SplitMix64::new(2);
     let message = compressible(&mut rng, 300);
-    // Its last octet alone may be missing where only the header of the empty block behind it is in there.
+    // Its last octet alone may be missing where only the header of the empty block behind it is in
+    // there.
     let payload = Deflater::new(9).message(&message);
     for role in ROLES {
         for cut in 1..payload.len() - 1 {
@@ -409,8 +414,8 @@ fn no_distance_beyond_the_agreed_window_is_sent() {
                 endpoint.connection.send_fragment(Message::Binary(&message), false).unwrap();
                 endpoint.connection.send_fragment(Message::Binary(&message), true).unwrap();
                 endpoint.drain();
-                // `frames` refuses distances beyond the window; and that of 3,000 octets is used where the window has room for
-                // two such messages.
+                // `frames` refuses distances beyond the window; and that of 3,000 octets is used
+                // where the window has room for two such messages.
                 let frames = endpoint.frames();
                 let (sent, _) = endpoint.messages();
                 assert!(sent.iter().all(|sent| sent.compressed && sent.payload.starts_with(&message)));
@@ -424,7 +429,8 @@ fn no_distance_beyond_the_agreed_window_is_sent() {
 #[test]
 fn a_message_may_refer_to_those_before_as_far_as_the_agreed_window() {
     let before = SplitMix64::new(5).octets(300);
-    // Three octets from 256 and from 257 octets before: symbols 15 with 63 and 16 with 0, the codes bit by bit.
+    // Three octets from 256 and from 257 octets before: symbols 15 with 63 and 16 with 0, the codes
+    // bit by bit.
     let copy = |symbol: [(usize, usize); 5], extra| {
         packed(&[&[(0, 1), (1, 2), (0b100_0000, 7)][..], &symbol, &[extra, (0, 7), (0, 3)]].concat())
     };

@@ -1,4 +1,5 @@
-//! RFC 7692, section 8, and RFC 6455, section 10.4: what a compressed message may cost its receiver. Limits, turns, memory.
+//! RFC 7692, section 8, and RFC 6455, section 10.4: what a compressed message may cost its
+//! receiver. Limits, turns, memory.
 
 use crate::deflate_support::{
     NO_TAKEOVER, TAKEOVER, codec, deflating, deflating_with, eager, eager_chunks, every_kind, frame,

@@ -1,4 +1,5 @@
-//! Sections 5.6 and 8.1: text is UTF-8 as a whole, and is refused at the octet that proves it is not.
+//! Sections 5.6 and 8.1: text is UTF-8 as a whole, and is refused at the octet that proves it is
+//! not.
 
 use crate::support::{ROLES, endpoint, fails, fails_with, from_peer, misbehaved, receive, sent_close, text};
 use framewright::{Config, Delivery, PeerMisbehaved, State};
@@ -48,7 +49,8 @@ fn text_that_is_not_utf_8_fails_the_connection_with_1007() {
             fails(role, &format!("text \"a\" hex \"{octets}\""), invalid());
             fails(role, &format!("text hex \"{octets}\" !fin; cont \"a\""), invalid());
             fails(role, &format!("text hex \"{octets}\" !fin; ping; cont !fin; cont"), invalid());
-            // In chunk delivery the valid start is delivered first, so runs differ; the end does not.
+            // In chunk delivery the valid start is delivered first, so runs differ; the end does
+            // not.
             let mut endpoint = Endpoint::new(role, chunks.clone(), 1, Behaviour::Silent);
             endpoint.feed(&from_peer(role, &format!("text \"a\" hex \"{octets}\" !fin; cont")));
             assert_eq!(endpoint.closure().cause, Some(invalid()));

@@ -1,4 +1,5 @@
-//! Many connections that share codecs in any order: what each sends is what its own peer can inflate.
+//! Many connections that share codecs in any order: what each sends is what its own peer can
+//! inflate.
 
 use framewright::deflate::{Codec, DeflateMemory, DeflateParams, Level, WindowBits};
 use framewright::{Config, Connection, Message, Negotiated, Prepared, Role, Transmit};

@@ -1,4 +1,5 @@
-//! What the section tests share: a stream of the peer goes through every split, and the outcome has to be the same.
+//! What the section tests share: a stream of the peer goes through every split, and the outcome has
+//! to be the same.
 
 use framewright::{CloseCode, Config, Error, LimitExceeded, PeerMisbehaved, Role, State};
 use framewright_testkit::app::Behaviour;
@@ -19,7 +20,8 @@ pub(crate) fn from_peer(role: Role, source: &str) -> Vec<u8> {
     script::bytes(role.peer(), source)
 }
 
-/// Receives the script of the peer in every split. Every run has to see, send and become the same; the last one is returned.
+/// Receives the script of the peer in every split. Every run has to see, send and become the same;
+/// the last one is returned.
 pub(crate) fn receive(role: Role, source: &str) -> Endpoint {
     receive_with(role, &Config::default(), Behaviour::Silent, source)
 }
@@ -48,8 +50,8 @@ pub(crate) fn receive_by(make: impl Fn() -> Endpoint, bytes: &[u8]) -> Endpoint 
     last.expect("there is at least one split")
 }
 
-/// The script has to fail the connection: with this cause, at the octet that proves it, with one Close frame of its code and
-/// nothing behind it, and with the end of the transport after it.
+/// The script has to fail the connection: with this cause, at the octet that proves it, with one
+/// Close frame of its code and nothing behind it, and with the end of the transport after it.
 pub(crate) fn fails(role: Role, source: &str, cause: impl Into<Error>) -> Endpoint {
     fails_with(role, &Config::default(), source, cause)
 }

@@ -1,4 +1,5 @@
-//! Deadlines on a virtual clock: the instants that `poll_timeout` names, and what happens at them and not before.
+//! Deadlines on a virtual clock: the instants that `poll_timeout` names, and what happens at them
+//! and not before.
 
 use crate::support::{ROLES, from_peer, sent, sent_close};
 use framewright::{
@@ -25,7 +26,8 @@ fn silent(role: Role, config: Config) -> Endpoint {
     Endpoint::new(role, config, 1, Behaviour::Silent)
 }
 
-/// Lets the next deadline come: nothing happens one nanosecond before it. It has to be this far away.
+/// Lets the next deadline come: nothing happens one nanosecond before it. It has to be this far
+/// away.
 fn expect_deadline(endpoint: &mut Endpoint, away: Duration) {
     assert_eq!(endpoint.deadline(), Some(away));
     let before = (endpoint.events.len(), endpoint.sent.len(), endpoint.connection.state());
@@ -79,7 +81,8 @@ fn no_ping_storm_follows_a_pause() {
     }
 }
 
-/// A feed to a peer that only listens: its Pongs are all that a proxy sees of it, so that what is sent puts no Ping off.
+/// A feed to a peer that only listens: its Pongs are all that a proxy sees of it, so that what is
+/// sent puts no Ping off.
 #[test]
 fn a_ping_is_sent_each_interval_though_something_is_always_queued() {
     for role in ROLES {
@@ -272,7 +275,8 @@ fn a_slow_reader_is_not_cut_while_it_takes_what_waits() {
                 assert_eq!(endpoint.deadline(), Some(secs(10)));
             }
             endpoint.advance(secs(9));
-            // All that is left: the transport was full until now. Without a deadline for writing that is not known.
+            // All that is left: the transport was full until now. Without a deadline for writing
+            // that is not known.
             endpoint.make_room(usize::MAX);
             assert_eq!(endpoint.deadline(), Some(secs(if write_timeout.is_some() { 10 } else { 1 })));
             // What the transport takes at once shows nothing.
@@ -663,7 +667,8 @@ fn a_kibibyte_a_minute_is_progress_by_default() {
             endpoint.advance(secs(59));
             endpoint.feed(&[0; 1024]);
         }
-        // Within one frame no Ping can be answered: the first one was sent after two minutes, and 20 times four is the bound.
+        // Within one frame no Ping can be answered: the first one was sent after two minutes, and
+        // 20 times four is the bound.
         assert_eq!(endpoint.closure().cause, Some(Error::Timeout(Timeout::KeepAlive)));
         let elapsed = endpoint.now - start;
         assert!((secs(120 + 4800)..secs(120 + 4800 + 59 + 60)).contains(&elapsed), "{elapsed:?}");

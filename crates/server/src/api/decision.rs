@@ -30,15 +30,17 @@ impl<S> fmt::Debug for Decision<S> {
 }
 
 impl<S> Decision<S> {
-    /// Accepts the opening handshake without a subprotocol or fields. The connection carries `state`.
+    /// Accepts the opening handshake without a subprotocol or fields. The connection carries
+    /// `state`.
     pub fn accept(state: S) -> Self {
         Decision::accept_with(Accept::new(), state)
     }
 
-    /// Accepts the opening handshake with a subprotocol or with fields. The connection carries `state`.
+    /// Accepts the opening handshake with a subprotocol or with fields. The connection carries
+    /// `state`.
     ///
-    /// An ordinary HTTP request cannot be accepted, nor a subprotocol that the client did not offer: such a request is answered
-    /// with 500.
+    /// An ordinary HTTP request cannot be accepted, nor a subprotocol that the client did not
+    /// offer: such a request is answered with 500.
     pub fn accept_with(accept: Accept, state: S) -> Self {
         Decision { kind: Kind::Accept(accept, state) }
     }
@@ -50,11 +52,12 @@ impl<S> Decision<S> {
 }
 
 impl<S: Send + 'static> Decision<S> {
-    /// Puts the decision off: return the `Decision` from the callback, and make it with the [`Deferred`] later, from any thread.
+    /// Puts the decision off: return the `Decision` from the callback, and make it with the
+    /// [`Deferred`] later, from any thread.
     ///
     /// Until it is made nothing is read from the peer. The deadline of the opening handshake
-    /// ([`ServerLimits::handshake_timeout`](crate::ServerLimits::handshake_timeout)) stands: when it passes the request is
-    /// answered with 503.
+    /// ([`ServerLimits::handshake_timeout`](crate::ServerLimits::handshake_timeout)) stands: when
+    /// it passes the request is answered with 503.
     ///
     /// ```
     /// use framewright_server::{Decision, Handler, Incoming};
@@ -110,15 +113,16 @@ impl<S: Send + 'static> fmt::Debug for Deferred<S> {
 }
 
 impl<S: Send + 'static> Deferred<S> {
-    /// Whether the request still waited for the decision a moment ago: false once the peer has left, the deadline has passed, or
-    /// the callback has returned another decision.
+    /// Whether the request still waited for the decision a moment ago: false once the peer has
+    /// left, the deadline has passed, or the callback has returned another decision.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         !matches!(*lock(&self.deferral.step), Step::Over)
     }
 
-    /// Makes the decision. If the request no longer waits for one, the decision is dropped, and its state with it. A decision
-    /// that is made before the loop has seen the deadline pass counts, however late the loop hears of it.
+    /// Makes the decision. If the request no longer waits for one, the decision is dropped, and its
+    /// state with it. A decision that is made before the loop has seen the deadline pass counts,
+    /// however late the loop hears of it.
     ///
     /// A decision that is itself put off puts this one off further.
     pub fn decide(mut self, decision: Decision<S>) {
@@ -142,7 +146,8 @@ pub(crate) enum ErasedDecision {
     Deferred(AwaitedDecision),
 }
 
-/// The request's side of a decision that was put off. When it is dropped, the request waits no longer.
+/// The request's side of a decision that was put off. When it is dropped, the request waits no
+/// longer.
 pub(crate) struct AwaitedDecision(Arc<Deferral>);
 
 /// What both sides of a decision share that was put off.
@@ -178,7 +183,8 @@ impl Deferral {
 }
 
 impl AwaitedDecision {
-    /// The request waits from now on, for the decision to be sent with `send`. Returns it if it was made already.
+    /// The request waits from now on, for the decision to be sent with `send`. Returns it if it was
+    /// made already.
     pub(crate) fn wait(&self, send: impl FnOnce(ErasedDecision) + Send + 'static) -> Option<ErasedDecision> {
         let mut step = lock(&self.0.step);
         match std::mem::replace(&mut *step, Step::Over) {
@@ -193,7 +199,8 @@ impl AwaitedDecision {
 }
 
 impl AwaitedDecision {
-    /// The request waits no longer. Returns false if the decision is made already: then it comes, however late.
+    /// The request waits no longer. Returns false if the decision is made already: then it comes,
+    /// however late.
     pub(crate) fn give_up(&self) -> bool {
         !matches!(self.end(), Step::Over)
     }

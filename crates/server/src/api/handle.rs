@@ -15,12 +15,12 @@ use std::time::Instant;
 
 /// Reaches one connection from any thread. Cloning is cheap; a clone reaches the same connection.
 ///
-/// What is sent goes through a queue that the event loop empties, in order. When the connection has ended, every call
-/// returns [`HandleError::Closed`]; a handle never reaches another connection.
+/// What is sent goes through a queue that the event loop empties, in order. When the connection has
+/// ended, every call returns [`HandleError::Closed`]; a handle never reaches another connection.
 ///
-/// What one thread sends to a connection arrives in the order of its calls, through whichever handles. In a callback that holds
-/// for the [`Socket`](crate::Socket) too, which says what happens where there is no room. Between threads there is no order but
-/// that in which their calls return.
+/// What one thread sends to a connection arrives in the order of its calls, through whichever
+/// handles. In a callback that holds for the [`Socket`](crate::Socket) too, which says what happens
+/// where there is no room. Between threads there is no order but that in which their calls return.
 #[derive(Clone)]
 pub struct Handle {
     remote: Arc<Remote>,
@@ -32,9 +32,10 @@ pub struct Handle {
 pub enum HandleError {
     /// The connection has ended, or its closing handshake has begun or is queued.
     Closed,
-    /// As much as [`Config::high_water`](framewright::Config::high_water) waits in the handle's queue; or all connections
-    /// together hold as much as [`ServerLimits::memory`](crate::ServerLimits::memory) allows, and the queue would hold more than 64 KiB,
-    /// or only such are left that hold less.
+    /// As much as [`Config::high_water`](framewright::Config::high_water) waits in the handle's
+    /// queue; or all connections together hold as much as
+    /// [`ServerLimits::memory`](crate::ServerLimits::memory) allows, and the queue would hold more
+    /// than 64 KiB, or only such are left that hold less.
     Full,
     /// A Ping with more than 125 octets (RFC 6455, section 5.5).
     ControlTooLong,
@@ -91,8 +92,8 @@ impl Handle {
         self.queue(Outgoing::Binary(payload.into()))
     }
 
-    /// Queues a message that was encoded once for many connections; its octets are shared, not copied. What is never to be
-    /// compressed is sent so too: see [`Prepared::uncompressed`].
+    /// Queues a message that was encoded once for many connections; its octets are shared, not
+    /// copied. What is never to be compressed is sent so too: see [`Prepared::uncompressed`].
     ///
     /// # Errors
     /// [`HandleError::Closed`] or [`HandleError::Full`].
@@ -114,8 +115,9 @@ impl Handle {
         self.queue(Outgoing::Ping(data))
     }
 
-    /// Starts the closing handshake behind what is queued. A message that the handler is sending in fragments is left incomplete
-    /// if nothing but this and Pings are queued. `code` is `None` for a Close frame without a body.
+    /// Starts the closing handshake behind what is queued. A message that the handler is sending in
+    /// fragments is left incomplete if nothing but this and Pings are queued. `code` is `None` for
+    /// a Close frame without a body.
     ///
     /// # Errors
     /// [`HandleError::Closed`], or [`HandleError::CloseReason`] if the reason has more than 123 octets or no code to go
@@ -149,9 +151,9 @@ impl Handle {
         lock(&self.remote.queue).octets
     }
 
-    /// A guard that keeps the connection from being ended: when the last one of this connection is dropped, whichever handle it
-    /// came from, the connection is closed with 1000. For an application whose background work decides how long a
-    /// connection lives.
+    /// A guard that keeps the connection from being ended: when the last one of this connection is
+    /// dropped, whichever handle it came from, the connection is closed with 1000. For an
+    /// application whose background work decides how long a connection lives.
     #[must_use = "dropping the last guard ends the connection"]
     pub fn keep_open(&self) -> KeepOpen {
         lock(&self.remote.queue).guards += 1;
@@ -169,8 +171,8 @@ impl Handle {
     }
 }
 
-/// Keeps its connection open: when the last one is dropped, the connection is closed with 1000. From [`Handle::keep_open`];
-/// a clone is one more.
+/// Keeps its connection open: when the last one is dropped, the connection is closed with 1000.
+/// From [`Handle::keep_open`]; a clone is one more.
 #[derive(Debug)]
 pub struct KeepOpen {
     handle: Handle,
@@ -220,7 +222,8 @@ impl Outgoing {
         }
     }
 
-    /// What the item costs: its octets, and something for itself, so that an empty message is not free. No frame is longer.
+    /// What the item costs: its octets, and something for itself, so that an empty message is not
+    /// free. No frame is longer.
     fn cost(&self) -> usize {
         self.octets() + ITEM_COST
     }
@@ -246,15 +249,17 @@ impl Outgoing {
     }
 }
 
-/// The loop's and the handles' shared view of one connection. Made when the first handle is asked for.
+/// The loop's and the handles' shared view of one connection. Made when the first handle is asked
+/// for.
 pub(crate) struct Remote {
     key: Key,
     id: u64,
     mailbox: Arc<Mailbox>,
     ledger: Arc<Ledger>,
     most: usize,
-    /// How many items from the front of the queue on reach to the last one that the loop's own thread has queued; at least 1
-    /// while it has asked for an abort. Only that thread uses this: what it sends past the queue must not overtake them.
+    /// How many items from the front of the queue on reach to the last one that the loop's own
+    /// thread has queued; at least 1 while it has asked for an abort. Only that thread uses this:
+    /// what it sends past the queue must not overtake them.
     own: AtomicUsize,
     /// The connection is to be dropped. Not in the queue, whose lock the loop does not wait for.
     abort: AtomicBool,
@@ -370,8 +375,8 @@ impl Remote {
         Ok(())
     }
 
-    /// Whether the queue may grow to so many bytes. One that holds little may as soon as others were told to go for it; where none
-    /// are left but such as hold little too, it waits.
+    /// Whether the queue may grow to so many bytes. One that holds little may as soon as others
+    /// were told to go for it; where none are left but such as hold little too, it waits.
     fn may_hold(&self, held: usize, charged: u32) -> bool {
         let more = kib(held).saturating_sub(charged);
         if more == 0 {
@@ -399,7 +404,8 @@ impl Remote {
         lock(&self.queue).holder.as_ref().is_some_and(Holder::is_told)
     }
 
-    /// The loop may know of this queue and wait for the peer to take something: an abort does not wait for that.
+    /// The loop may know of this queue and wait for the peer to take something: an abort does not
+    /// wait for that.
     fn abort(&self) -> Result<(), HandleError> {
         let again = {
             let queue = lock(&self.queue);
@@ -422,7 +428,8 @@ impl Remote {
     pub(crate) fn send(&self, connection: &mut Connection, most: usize) -> Left {
         let mut left = most;
         while left > 0 && connection.is_writable() {
-            // A thread that holds the lock may have lost its processor: others need not wait for it.
+            // A thread that holds the lock may have lost its processor: others need not wait for
+            // it.
             let queue = match self.queue.try_lock() {
                 Ok(queue) => queue,
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -448,7 +455,8 @@ impl Remote {
         self.own.load(Ordering::Relaxed) > 0
     }
 
-    /// Sends what this thread, the loop's, has queued, and what is queued before it, as far as the connection takes it.
+    /// Sends what this thread, the loop's, has queued, and what is queued before it, as far as the
+    /// connection takes it.
     pub(crate) fn send_own(&self, connection: &mut Connection, now: Instant) {
         if self.aborts() {
             connection.abort(now);
@@ -471,9 +479,9 @@ impl Remote {
         }
     }
 
-    /// Takes at most `count` items that cost `most`, the last one aside. For each there is room when those before it are sent; a
-    /// message has to wait while the connection is sending another in fragments. When the queue is empty the next push announces
-    /// itself.
+    /// Takes at most `count` items that cost `most`, the last one aside. For each there is room
+    /// when those before it are sent; a message has to wait while the connection is sending another
+    /// in fragments. When the queue is empty the next push announces itself.
     fn take(
         &self,
         mut queue: MutexGuard<'_, Queue>,
@@ -499,8 +507,8 @@ impl Remote {
         taken.emptied = queue.items.is_empty();
         if taken.emptied {
             queue.announced = false;
-            // A connection at rest holds no queue. One more allocation for the next message, or less, is little beside the
-            // message's own.
+            // A connection at rest holds no queue. One more allocation for the next message, or
+            // less, is little beside the message's own.
             queue.items = VecDeque::new();
         }
         let own = if taken.emptied { 0 } else { self.own.load(Ordering::Relaxed).saturating_sub(used) };
@@ -528,7 +536,8 @@ impl Taken {
     fn send(self, connection: &mut Connection) {
         for item in self.items.into_iter().flatten() {
             if let Err(error) = item.send(connection) {
-                // Checked before: open, room, and no fragments. Kept as a message in case a check is forgotten.
+                // Checked before: open, room, and no fragments. Kept as a message in case a check
+                // is forgotten.
                 tracing::error!(%error, "a queued message could not be sent");
             }
         }
@@ -545,7 +554,8 @@ mod tests {
     use std::thread;
     use std::time::Duration;
 
-    /// Little in each of many queues is much: who waits for room is whoever queues, and nobody is ended for it who is not told.
+    /// Little in each of many queues is much: who waits for room is whoever queues, and nobody is
+    /// ended for it who is not told.
     #[test]
     fn small_queues_are_full_where_there_is_no_room_for_all() {
         let (_poll, mailbox) = prepare().expect("a poll");

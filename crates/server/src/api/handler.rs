@@ -13,20 +13,23 @@ use std::ops::Deref;
 
 /// The application behind a route.
 ///
-/// One value serves all connections of the route, on all event loops. What belongs to one connection is its
-/// [`State`](Handler::State), which each callback gets beside the [`Socket`].
+/// One value serves all connections of the route, on all event loops. What belongs to one
+/// connection is its [`State`](Handler::State), which each callback gets beside the [`Socket`].
 ///
-/// All callbacks run on the connection's event loop and must not block it; nothing in the API that they are given blocks.
-/// Work that takes long goes to another thread, which sends through a [`Handle`](crate::Handle). A callback that returns does
-/// not close the connection. One that panics costs its own connection (1011), not the loop.
+/// All callbacks run on the connection's event loop and must not block it; nothing in the API that
+/// they are given blocks. Work that takes long goes to another thread, which sends through a
+/// [`Handle`](crate::Handle). A callback that returns does not close the connection. One that
+/// panics costs its own connection (1011), not the loop.
 pub trait Handler: Send + Sync + 'static {
     /// What each connection carries.
     type State: Send + 'static;
 
-    /// A request has arrived: an opening handshake ([`Incoming::is_websocket`]) or an ordinary HTTP request.
+    /// A request has arrived: an opening handshake ([`Incoming::is_websocket`]) or an ordinary HTTP
+    /// request.
     ///
-    /// An opening handshake has been checked (RFC 6455, section 4.2.1), its `Origin` too. Answer with
-    /// [`Incoming::accept`], [`Decision::accept`] or [`Decision::respond`], or decide later with [`Decision::defer`].
+    /// An opening handshake has been checked (RFC 6455, section 4.2.1), its `Origin` too. Answer
+    /// with [`Incoming::accept`], [`Decision::accept`] or [`Decision::respond`], or decide later
+    /// with [`Decision::defer`].
     fn on_request(&self, request: &Incoming<'_>) -> Decision<Self::State>;
 
     /// The connection is open.
@@ -39,7 +42,8 @@ pub trait Handler: Send + Sync + 'static {
         let _ = (socket, state, message);
     }
 
-    /// A piece of a message has arrived, on a route with [`Delivery::Chunks`](framewright::Delivery::Chunks).
+    /// A piece of a message has arrived, on a route with
+    /// [`Delivery::Chunks`](framewright::Delivery::Chunks).
     fn on_chunk(&self, socket: &mut Socket<'_>, state: &mut Self::State, chunk: Chunk<'_>) {
         let _ = (socket, state, chunk);
     }
@@ -54,18 +58,21 @@ pub trait Handler: Send + Sync + 'static {
         let _ = (socket, state, data);
     }
 
-    /// The bytes queued for the peer fell to the low-water mark after they had reached the high-water mark.
+    /// The bytes queued for the peer fell to the low-water mark after they had reached the
+    /// high-water mark.
     fn on_writable(&self, socket: &mut Socket<'_>, state: &mut Self::State) {
         let _ = (socket, state);
     }
 
-    /// The connection has ended. Called last, and exactly once for each connection that was opened, however it ended.
+    /// The connection has ended. Called last, and exactly once for each connection that was opened,
+    /// however it ended.
     fn on_close(&self, closed: &Closed<'_>, state: &mut Self::State) {
         let _ = (closed, state);
     }
 }
 
-/// A request, and where it came from. Dereferences to the [`Request`]: method, path, query, fields, subprotocols.
+/// A request, and where it came from. Dereferences to the [`Request`]: method, path, query, fields,
+/// subprotocols.
 pub struct Incoming<'a> {
     request: Request<'a>,
     params: Params<'a>,
@@ -122,15 +129,18 @@ impl<'a> Incoming<'a> {
         self.peer
     }
 
-    /// The part of the path that the route's pattern calls `name`, percent-decoded; `None` if the pattern has no such part.
+    /// The part of the path that the route's pattern calls `name`, percent-decoded; `None` if the
+    /// pattern has no such part.
     ///
-    /// What is not UTF-8 after decoding is replaced by U+FFFD. [`path`](Request::path) has the path as it was sent.
+    /// What is not UTF-8 after decoding is replaced by U+FFFD. [`path`](Request::path) has the path
+    /// as it was sent.
     #[must_use]
     pub fn param(&self, name: &str) -> Option<Cow<'_, str>> {
         self.params.get(name).map(|value| percent_decode_str(value).decode_utf8_lossy())
     }
 
-    /// The names and values of the query, decoded as HTML forms encode them, in their order. Empty without a query.
+    /// The names and values of the query, decoded as HTML forms encode them, in their order. Empty
+    /// without a query.
     ///
     /// ```text
     /// /ws?room=a%20b&quiet    ("room", "a b"), ("quiet", "")
@@ -146,7 +156,8 @@ impl<'a> Incoming<'a> {
         self.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
-    /// The names and values of all cookies, percent-decoded, in their order (RFC 6265, section 4.2.1).
+    /// The names and values of all cookies, percent-decoded, in their order (RFC 6265, section
+    /// 4.2.1).
     ///
     /// What is no cookie, or not UTF-8, is left out.
     pub fn cookies(&self) -> impl Iterator<Item = (String, String)> + use<'a> {
@@ -163,14 +174,14 @@ impl<'a> Incoming<'a> {
         self.cookies().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
-    /// The decision of a route that serves everybody: accepts an opening handshake, and answers an ordinary request with
-    /// [`not_a_websocket_request`](Incoming::not_a_websocket_request).
+    /// The decision of a route that serves everybody: accepts an opening handshake, and answers an
+    /// ordinary request with [`not_a_websocket_request`](Incoming::not_a_websocket_request).
     pub fn accept<S>(&self, state: S) -> Decision<S> {
         if self.websocket { Decision::accept(state) } else { self.not_a_websocket_request().into() }
     }
 
-    /// The answer to an ordinary request on a route that only speaks WebSocket: 405 with `Allow: GET` for another method, else
-    /// 400.
+    /// The answer to an ordinary request on a route that only speaks WebSocket: 405 with `Allow:
+    /// GET` for another method, else 400.
     #[must_use]
     pub fn not_a_websocket_request(&self) -> Response {
         let refusal = if self.request.method() == "GET" {

@@ -12,20 +12,21 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// From this many octets on a message is written from where it lies, behind what waits, instead of being copied first: below,
-/// one contiguous write is cheaper than a vectored one.
+/// From this many octets on a message is written from where it lies, behind what waits, instead of
+/// being copied first: below, one contiguous write is cheaper than a vectored one.
 pub(crate) const WRITE_THROUGH: usize = 16 << 10;
 
 /// The connection that a callback is called for. Nothing here blocks.
 ///
-/// What is sent is collected and written when all that has arrived is handled. Sending is refused, and nothing queued, when
-/// [`Config::high_water`] octets wait, or when the connection is closing.
+/// What is sent is collected and written when all that has arrived is handled. Sending is refused,
+/// and nothing queued, when [`Config::high_water`] octets wait, or when the connection is closing.
 ///
-/// What this thread has sent through handles of the connection comes before what it sends here. Where there is no room for all of
-/// that, sending here is refused with [`SendError::Full`], though [`is_writable`](Socket::is_writable) may have said that there
-/// is room; [`close`](Socket::close) takes its place behind it; [`fail`](Socket::fail) and [`abort`](Socket::abort) do not wait.
-/// While a message is being sent in fragments, a handle's messages wait for its end, and fragments, Pings and a Close frame go
-/// past them.
+/// What this thread has sent through handles of the connection comes before what it sends here.
+/// Where there is no room for all of that, sending here is refused with [`SendError::Full`], though
+/// [`is_writable`](Socket::is_writable) may have said that there is room; [`close`](Socket::close)
+/// takes its place behind it; [`fail`](Socket::fail) and [`abort`](Socket::abort) do not wait.
+/// While a message is being sent in fragments, a handle's messages wait for its end, and fragments,
+/// Pings and a Close frame go past them.
 pub struct Socket<'a> {
     current: Current<'a, Stream>,
     own: &'a OwnParts<'a>,
@@ -108,8 +109,8 @@ impl<'a> Socket<'a> {
         self.send(Message::Binary(payload))
     }
 
-    /// Sends a message as it is, though permessage-deflate was agreed on: for what does not compress, and for secrets beside what a
-    /// stranger chose.
+    /// Sends a message as it is, though permessage-deflate was agreed on: for what does not
+    /// compress, and for secrets beside what a stranger chose.
     ///
     /// # Errors
     /// As for [`send`](Socket::send).
@@ -150,8 +151,8 @@ impl<'a> Socket<'a> {
         self.current.connection.ping(data)
     }
 
-    /// Starts the closing handshake. Messages still arrive until the peer has answered. If there is no room for what this thread
-    /// has sent through handles, it starts behind that.
+    /// Starts the closing handshake. Messages still arrive until the peer has answered. If there is
+    /// no room for what this thread has sent through handles, it starts behind that.
     ///
     /// # Errors
     /// Those of [`Connection::close`](framewright::Connection::close).
@@ -175,7 +176,8 @@ impl<'a> Socket<'a> {
         self.own.catch_up(self.current.connection, self.current.now);
     }
 
-    /// Ends the connection with this code, without waiting for the peer: for a peer that broke the application's rules (1003,
+    /// Ends the connection with this code, without waiting for the peer: for a peer that broke the
+    /// application's rules (1003,
     /// 1008) or when the application cannot go on (1011).
     pub fn fail(&mut self, code: CloseCode, reason: &str) {
         self.catch_up();

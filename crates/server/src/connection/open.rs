@@ -91,7 +91,8 @@ impl Open {
         let _ = self.turn.connection.close(Some(CloseCode::GOING_AWAY), "server shutting down");
     }
 
-    /// Does all there is to do. In the `first` turn the handler is told that the connection is open.
+    /// Does all there is to do. In the `first` turn the handler is told that the connection is
+    /// open.
     pub(crate) fn turn(&mut self, mut slot: SlotParts<'_>, first: bool, context: &mut LoopContext) -> Next {
         if first {
             tracing::debug!(connection = self.id, peer = ?slot.stream.peer_addr(), "open");

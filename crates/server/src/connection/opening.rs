@@ -1,4 +1,5 @@
-//! A connection before it is one: reads a request, finds its route, asks the handler, and writes the answer.
+//! A connection before it is one: reads a request, finds its route, asks the handler, and writes
+//! the answer.
 
 use crate::api::decision::{AwaitedDecision, ErasedDecision};
 use crate::api::handler::Incoming;
@@ -29,15 +30,16 @@ const REFUSED_CONTENT: u64 = 32 << 20;
 
 pub(crate) struct Opening {
     handshake: ServerHandshake,
-    /// What has come, from the first octet on, in `head[..len]`. Not used for a head that comes in one piece.
+    /// What has come, from the first octet on, in `head[..len]`. Not used for a head that comes in
+    /// one piece.
     head: Vec<u8>,
     len: usize,
     head_limit: usize,
     peer: Option<PeerAddr>,
     /// See [`Socket::id`](crate::Socket::id); 0 before a handler is asked.
     id: u64,
-    /// For the whole of it: the request, the decision, the answer. An answer that is long has it anew whenever the peer takes
-    /// something.
+    /// For the whole of it: the request, the decision, the answer. An answer that is long has it
+    /// anew whenever the peer takes something.
     deadline: Option<Instant>,
     timeout: Duration,
     /// The request was a HEAD: its answer has no body.
@@ -159,12 +161,14 @@ impl Opening {
         self.head.capacity() + answer
     }
 
-    /// Bytes that its last turn has moved of that: of a request nothing counts, which is little and has its deadline.
+    /// Bytes that its last turn has moved of that: of a request nothing counts, which is little and
+    /// has its deadline.
     pub(crate) fn progress(&self) -> usize {
         self.written
     }
 
-    /// Others need what is held: refuses who has not been answered yet. False if there is nothing to be said any more.
+    /// Others need what is held: refuses who has not been answered yet. False if there is nothing
+    /// to be said any more.
     pub(crate) fn give_way(&mut self, retry_after: Duration) -> bool {
         let answers = matches!(self.step, OpeningStep::Answering(_));
         if !answers {
@@ -220,8 +224,8 @@ impl Opening {
                 let next = self.write(stream, context.now);
                 if self.written == 0 && due && was_answering { OpeningNext::Remove } else { next }
             }
-            // Whoever leaves while the decision is pending is not waited for. Who has only ended its own direction can still read
-            // a page, but not speak WebSocket.
+            // Whoever leaves while the decision is pending is not waited for. Who has only ended
+            // its own direction can still read a page, but not speak WebSocket.
             OpeningStep::Waiting(waiting) if self.lost || (self.ended && waiting.asked.upgrade.is_some()) => {
                 OpeningNext::Remove
             }
@@ -241,8 +245,8 @@ impl Opening {
         next
     }
 
-    /// The deadline has passed, and what has arrived has been read: a request that lay in the socket while the loop could not
-    /// look is in time.
+    /// The deadline has passed, and what has arrived has been read: a request that lay in the
+    /// socket while the loop could not look is in time.
     #[cold]
     fn time_is_up(&mut self, now: Instant, was_reading: bool) {
         match &self.step {
@@ -352,7 +356,8 @@ impl Opening {
             let send = move |made| drop(mailbox.post(Command::Decide(key, made)));
             match awaited.wait(send) {
                 Some(made) => decision = made,
-                // Until then what came with the request is kept, for as long as the application likes.
+                // Until then what came with the request is kept, for as long as the application
+                // likes.
                 None if matches!(self.step, OpeningStep::Reading)
                     && !context.server.ledger.has_room(kib(octets.len())) =>
                 {
@@ -393,7 +398,8 @@ impl Opening {
         }
     }
 
-    /// An answer other than a 101 has been sent: the peer may still be sending what it was refused with.
+    /// An answer other than a 101 has been sent: the peer may still be sending what it was refused
+    /// with.
     pub(crate) fn linger(&self, stream: &mut Stream, ready: &Ready, now: Instant) -> Lingering {
         let rest = Rest { announced: self.content, most: REFUSED_CONTENT, time: Rest::TIME };
         Lingering::begin(stream, ready, rest, now)

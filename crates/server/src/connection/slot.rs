@@ -39,8 +39,8 @@ pub(crate) struct Slot {
 /// When a connection has its next turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// With its next event, unless many others have theirs: it has had no turn since it is open, and nobody knows how much it
-    /// needs.
+    /// With its next event, unless many others have theirs: it has had no turn since it is open,
+    /// and nobody knows how much it needs.
     New,
     /// With its next event.
     First,
@@ -95,7 +95,8 @@ impl Slot {
     pub(crate) fn turn(&mut self, key: Key, context: &mut LoopContext) -> SlotNext {
         let mut is_new = false;
         loop {
-            // A callback may take long: the deadlines of the phase behind it count from when it begins.
+            // A callback may take long: the deadlines of the phase behind it count from when it
+            // begins.
             let Slot { stream, phase, ready, route, attend, counted, .. } = self;
             let entered = match phase {
                 Phase::Open(open) => {
@@ -204,7 +205,8 @@ impl Slot {
         matches!(&self.phase, Phase::Open(open) if open.is_told())
     }
 
-    /// Others need what the connection holds. Returns whether a turn follows; else it is to be removed.
+    /// Others need what the connection holds. Returns whether a turn follows; else it is to be
+    /// removed.
     pub(crate) fn give_way(&mut self, context: &LoopContext) -> bool {
         match &mut self.phase {
             Phase::Open(open) => {

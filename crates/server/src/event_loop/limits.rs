@@ -1,4 +1,5 @@
-//! How many connections there are, in the whole server and from each address, and how many of them may linger for long.
+//! How many connections there are, in the whole server and from each address, and how many of them
+//! may linger for long.
 
 use crate::api::options::ServerLimits;
 use crate::guard::lock;
@@ -34,7 +35,8 @@ struct ByIp {
 /// How many addresses keep their room.
 const FEW: usize = 32;
 
-/// One counted connection: uncounted when it is dropped. As small as can be, since each connection has one.
+/// One counted connection: uncounted when it is dropped. As small as can be, since each connection
+/// has one.
 #[derive(Debug)]
 pub(crate) struct Counted(Arc<CountedBy>);
 
@@ -89,8 +91,8 @@ impl Counters {
     }
 }
 
-/// Whom a connection from `ip` is counted with. A peer has a whole subnet of IPv6 to come from (RFC 4291, section 2.5.1:
-/// 2^64 addresses).
+/// Whom a connection from `ip` is counted with. A peer has a whole subnet of IPv6 to come from (RFC
+/// 4291, section 2.5.1: 2^64 addresses).
 fn counted_as(ip: IpAddr, ipv6_prefix: u8) -> IpAddr {
     // A socket for both families shows peers of IPv4 as ::ffff:a.b.c.d.
     match ip.to_canonical() {
@@ -112,7 +114,8 @@ impl Drop for Counted {
                 *count -= 1;
                 if *count == 0 {
                     open.remove(ip);
-                    // Half of the room is free afterwards: so it is done once for as many as have gone.
+                    // Half of the room is free afterwards: so it is done once for as many as have
+                    // gone.
                     if open.capacity() > FEW && open.len() < open.capacity() / 8 {
                         let len = open.len();
                         open.shrink_to(2 * len);
@@ -123,7 +126,8 @@ impl Drop for Counted {
     }
 }
 
-/// Places for connections that linger for more than a moment: each costs a descriptor while its peer sends what nobody wants.
+/// Places for connections that linger for more than a moment: each costs a descriptor while its
+/// peer sends what nobody wants.
 #[derive(Debug, Default)]
 pub(crate) struct LingerPlaces(Arc<AtomicUsize>);
 

@@ -14,22 +14,25 @@ use std::time::{Duration, Instant};
 /// How long accepting pauses after the system had nothing to give: descriptors, memory.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How many connections one round of the loop accepts, so that a flood of them does not keep it from the others.
+/// How many connections one round of the loop accepts, so that a flood of them does not keep it
+/// from the others.
 pub(crate) const ACCEPT_AT_ONCE: usize = 64;
 
 /// How often that many are accepted until the longest queue is empty.
 pub(crate) const LONGEST_QUEUE: usize = 1 + BACKLOG as usize / ACCEPT_AT_ONCE;
 
-/// How many connections the system may hold that are not accepted yet; it may hold fewer by its own limit. With the 128 that
-/// mio asks for, a burst makes it drop the peers' handshakes, which then take seconds, or leave them with half a connection.
+/// How many connections the system may hold that are not accepted yet; it may hold fewer by its own
+/// limit. With the 128 that mio asks for, a burst makes it drop the peers' handshakes, which then
+/// take seconds, or leave them with half a connection.
 const BACKLOG: i32 = 4096;
 
-/// A frame should leave when it is written. Where accepted sockets have the option `TCP_NODELAY` from the one that listens,
-/// setting it there saves a system call for each connection.
+/// A frame should leave when it is written. Where accepted sockets have the option `TCP_NODELAY`
+/// from the one that listens, setting it there saves a system call for each connection.
 const INHERITS_NODELAY: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
-/// A filter that lets all segments of TCP pass but those that ask for a new connection: all others have the flag ACK, except
-/// for a reset of one that is not established. The flags are the octet 13 of the header (RFC 9293, section 3.1).
+/// A filter that lets all segments of TCP pass but those that ask for a new connection: all others
+/// have the flag ACK, except for a reset of one that is not established. The flags are the octet 13
+/// of the header (RFC 9293, section 3.1).
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const WITHOUT_SYN: [socket2::SockFilter; 4] = {
     use socket2::SockFilter;
@@ -79,7 +82,8 @@ enum ListenSocket {
 pub(crate) struct Listener {
     socket: ListenSocket,
     addr: ListenAddr,
-    /// Bound here, so that its queue is ours; else somebody else may have the socket too, and go on with it.
+    /// Bound here, so that its queue is ours; else somebody else may have the socket too, and go on
+    /// with it.
     is_ours: bool,
     /// The socket's file, which is ours to remove.
     #[cfg(unix)]
@@ -125,7 +129,8 @@ impl Listener {
         })
     }
 
-    /// Binds a socket at `path`. A file there that nobody listens on any more, left by a server that was killed, is replaced.
+    /// Binds a socket at `path`. A file there that nobody listens on any more, left by a server
+    /// that was killed, is replaced.
     #[cfg(unix)]
     pub(crate) fn bind_unix(path: &Path) -> io::Result<Listener> {
         Listener::bind_path(path).map_err(|error| {
@@ -178,11 +183,13 @@ impl Listener {
         registry.register(self.source(), token, Interest::READABLE)
     }
 
-    /// So many more sockets on this one's port, among which the system shares out the connections: none where the system does
-    /// not, nor for a Unix socket, nor for one that is not ours, whose connections may be for somebody else.
+    /// So many more sockets on this one's port, among which the system shares out the connections:
+    /// none where the system does not, nor for a Unix socket, nor for one that is not ours, whose
+    /// connections may be for somebody else.
     ///
-    /// Nobody shares a port by mistake: this socket was bound and listens without the option `SO_REUSEPORT`, which fails
-    /// where anybody else listens, with the option or not. The option is set only now.
+    /// Nobody shares a port by mistake: this socket was bound and listens without the option
+    /// `SO_REUSEPORT`, which fails where anybody else listens, with the option or not. The option
+    /// is set only now.
     pub(crate) fn siblings(&self, count: usize) -> Vec<Listener> {
         let ListenAddr::Ip(addr) = self.addr else { return Vec::new() };
         if count == 0 || !self.is_ours || self.set_shared(true).is_err() {
@@ -208,8 +215,9 @@ impl Listener {
         self.is_ours
     }
 
-    /// Lets nobody new in; those who are already in the queue, or have begun to connect, can still be accepted. Returns whether
-    /// it could be done. Only for sockets that are ours: whoever else has the socket would get nobody any more.
+    /// Lets nobody new in; those who are already in the queue, or have begun to connect, can still
+    /// be accepted. Returns whether it could be done. Only for sockets that are ours: whoever else
+    /// has the socket would get nobody any more.
     pub(crate) fn refuse_new(&mut self) -> bool {
         match &self.socket {
             #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -245,7 +253,8 @@ impl Listener {
         self.ready.then_some(pause)
     }
 
-    /// Accepts what there is, up to a number, and hands it to `admit`: nothing during the pause behind a failure.
+    /// Accepts what there is, up to a number, and hands it to `admit`: nothing during the pause
+    /// behind a failure.
     pub(crate) fn accept(&mut self, now: Instant, mut admit: impl FnMut(Stream, Option<PeerAddr>)) {
         if self.paused_until.is_some_and(|until| now < until) {
             return;
@@ -300,8 +309,8 @@ impl Listener {
 
 fn bind_tcp(addr: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener> {
     let socket = socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-    // Connections of a server that has just ended must not keep its successor from the port. Elsewhere the option would let
-    // two servers share it.
+    // Connections of a server that has just ended must not keep its successor from the port.
+    // Elsewhere the option would let two servers share it.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     if addr.is_ipv6() {
@@ -316,20 +325,22 @@ fn bind_tcp(addr: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener>
     Ok(socket.into())
 }
 
-/// Lets sockets that have the option listen on one port, where each then gets its share of the connections.
+/// Lets sockets that have the option listen on one port, where each then gets its share of the
+/// connections.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn set_shared(socket: &socket2::Socket, shared: bool) -> io::Result<()> {
     socket.set_reuse_port(shared)
 }
 
-/// FreeBSD shares evenly too, but its option has to be set before binding, so that nobody would notice a second server. Others
-/// have the option and give all connections to one socket.
+/// FreeBSD shares evenly too, but its option has to be set before binding, so that nobody would
+/// notice a second server. Others have the option and give all connections to one socket.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn set_shared(_: &socket2::Socket, _: bool) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Whether this is a socket that nobody listens on. A file that is no socket refuses connections too, and is not ours.
+/// Whether this is a socket that nobody listens on. A file that is no socket refuses connections
+/// too, and is not ours.
 #[cfg(unix)]
 fn is_stale(path: &Path) -> bool {
     use std::os::unix::fs::FileTypeExt;
@@ -397,7 +408,8 @@ mod tests {
             let _clients: Vec<_> = (0..400).map(|_| std::net::TcpStream::connect(addr).unwrap()).collect();
             let counts: Vec<_> = all.iter_mut().map(waiting).collect();
             assert_eq!(counts.iter().sum::<usize>(), 400);
-            // By a hash over both addresses: less than half of an even share is less likely than one in 10^8.
+            // By a hash over both addresses: less than half of an even share is less likely than
+            // one in 10^8.
             assert!(counts.iter().all(|&count| count > 50), "{counts:?}");
         }
     }
@@ -411,7 +423,8 @@ mod tests {
         assert_eq!(second.kind(), io::ErrorKind::AddrInUse);
         let without = std::net::TcpListener::bind(ip(&first)).unwrap_err();
         assert_eq!(without.kind(), io::ErrorKind::AddrInUse);
-        // One of a group that goes leaves the port to the others, and all of them leave it to anybody.
+        // One of a group that goes leaves the port to the others, and all of them leave it to
+        // anybody.
         let addr = ip(&first);
         drop(first);
         assert_eq!(Listener::bind(addr).is_ok(), siblings.is_empty());

@@ -61,8 +61,8 @@ thread_local! {
 }
 
 impl Mailbox {
-    /// This thread runs the loop of this mailbox, as long as what is returned lives: longer than the loop, whose end calls the
-    /// application too.
+    /// This thread runs the loop of this mailbox, as long as what is returned lives: longer than
+    /// the loop, whose end calls the application too.
     #[must_use]
     pub(crate) fn enter(self: &Arc<Self>) -> Here {
         HERE.set(Arc::as_ptr(self));
@@ -91,7 +91,8 @@ impl Mailbox {
             commands.len() == 1
         };
         if first && let Err(error) = self.waker.wake() {
-            // Only a lack of kernel memory does this; the command is seen with the loop's next event.
+            // Only a lack of kernel memory does this; the command is seen with the loop's next
+            // event.
             tracing::error!(%error, "an event loop could not be woken");
         }
         Ok(())

@@ -8,9 +8,10 @@
 //! | with work left | from the list of long turns |
 //! | with something queued by a handle, or with a deadline that has passed | from the list of short turns, or from the other as above |
 //!
-//! A round does a [`SLICE`] of the lists, short turns first, and then asks the poll: whoever needs little waits for that, and for
-//! others that need little, however much the others need. Each list has one turn a round at least, in its order: whoever is
-//! behind `n` others in it waits for `n` rounds at the most.
+//! A round does a [`SLICE`] of the lists, short turns first, and then asks the poll: whoever needs
+//! little waits for that, and for others that need little, however much the others need. Each list
+//! has one turn a round at least, in its order: whoever is behind `n` others in it waits for `n`
+//! rounds at the most.
 
 pub(crate) mod limits;
 pub(crate) mod listener;
@@ -44,10 +45,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 const WAKER: Token = Token(usize::MAX);
-/// Listener `n` has the token `FIRST_LISTENER - n`. No connection's token is that large: the last index is never used.
+/// Listener `n` has the token `FIRST_LISTENER - n`. No connection's token is that large: the last
+/// index is never used.
 const FIRST_LISTENER: usize = usize::MAX - 1;
 
-/// What a connection's socket is watched for: TCP's urgent mark too, where it can be ([`Ready::more_behind`](framewright_driver::Ready::more_behind)).
+/// What a connection's socket is watched for: TCP's urgent mark too, where it can be
+/// ([`Ready::more_behind`](framewright_driver::Ready::more_behind)).
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const INTERESTS: Interest = Interest::READABLE.add(Interest::WRITABLE).add(Interest::PRIORITY);
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -59,23 +62,26 @@ const EVENTS: usize = 1024;
 /// How many commands are handled between two looks at the clock: many take no time.
 const COMMANDS: usize = 16;
 
-/// After this much time in turns of listed connections, or in commands, sockets are polled; or after as much as the turns of this
-/// round took that events have brought. A poll takes a thousandth of it.
+/// After this much time in turns of listed connections, or in commands, sockets are polled; or
+/// after as much as the turns of this round took that events have brought. A poll takes a
+/// thousandth of it.
 const SLICE: Duration = Duration::from_millis(1);
 
-/// A loop keeps what it accepts unless another one has fewer connections by more than one in so many: so few are spread evenly,
-/// and of many the most stay where they are accepted. Handing one over costs a wake-up.
+/// A loop keeps what it accepts unless another one has fewer connections by more than one in so
+/// many: so few are spread evenly, and of many the most stay where they are accepted. Handing one
+/// over costs a wake-up.
 const UNEVEN: usize = 16;
 
-/// How many connections over a limit the loop keeps for a moment after they were told so, for their peers to read it. The
-/// oldest goes for one more.
+/// How many connections over a limit the loop keeps for a moment after they were told so, for their
+/// peers to read it. The oldest goes for one more.
 const REFUSED_AT_ONCE: usize = 512;
 
 /// Lists of more than so many connections or commands are worth to be made smaller.
 const FEW: usize = 32;
 
-/// How long those that had begun to connect when the server stops have to get in. More than a network's round trip inside of a
-/// data centre; whoever begins meanwhile is not answered, and asks again after a second.
+/// How long those that had begun to connect when the server stops have to get in. More than a
+/// network's round trip inside of a data centre; whoever begins meanwhile is not answered, and asks
+/// again after a second.
 const HANDSHAKE_OF_TCP: Duration = Duration::from_millis(10);
 
 pub(crate) struct EventLoop {
@@ -109,7 +115,8 @@ pub(crate) struct EventLoop {
     trim_at: Option<Instant>,
 }
 
-/// Makes the poll of a loop and its mailbox, before the loop itself: the mailboxes have to know each other first.
+/// Makes the poll of a loop and its mailbox, before the loop itself: the mailboxes have to know
+/// each other first.
 pub(crate) fn prepare() -> io::Result<(Poll, Arc<Mailbox>)> {
     let poll = Poll::new()?;
     let waker = mio::Waker::new(poll.registry(), WAKER)?;
@@ -177,7 +184,8 @@ impl EventLoop {
         }
     }
 
-    /// A wait has ended: what is waited for next counts from now. Returns false if a signal has ended it.
+    /// A wait has ended: what is waited for next counts from now. Returns false if a signal has
+    /// ended it.
     fn note_woken(&mut self, polled: io::Result<()>, now: Instant) -> io::Result<bool> {
         self.context.now = now;
         match polled {
@@ -195,7 +203,8 @@ impl EventLoop {
         self.closing.is_none() && (self.context.now >= stop_at || self.is_done())
     }
 
-    /// Whether a loop that stops has nothing left, and will get nothing more: its mailbox is closed then.
+    /// Whether a loop that stops has nothing left, and will get nothing more: its mailbox is closed
+    /// then.
     fn is_done(&self) -> bool {
         let is_idle = self.slots.len() == 0 && self.listeners.is_empty() && self.commands.is_empty();
         is_idle && self.context.mailbox.close_if_empty()
@@ -223,7 +232,8 @@ impl EventLoop {
         self.trim_at.get_or_insert(self.context.now + KEEP_FOR);
     }
 
-    /// Gives back, now and then, what only a crowd has needed. Returns how long until it has something to do.
+    /// Gives back, now and then, what only a crowd has needed. Returns how long until it has
+    /// something to do.
     fn trim(&mut self) -> Option<Duration> {
         let wait = self.trim_at?.saturating_duration_since(self.context.now);
         if !wait.is_zero() {
@@ -293,7 +303,8 @@ impl EventLoop {
         }
     }
 
-    /// Turns of listed connections, for a slice of time and of each list one at least. Who is listed again comes last.
+    /// Turns of listed connections, for a slice of time and of each list one at least. Who is
+    /// listed again comes last.
     fn handle_listed(&mut self, slice: Duration) {
         let end = self.context.now + slice;
         if self.short_turns.len() + self.long_turns.len() > FEW {
@@ -318,7 +329,8 @@ impl EventLoop {
         }
     }
 
-    /// One turn of a connection, and what follows from it. The time is read behind it: it is that of the next turn.
+    /// One turn of a connection, and what follows from it. The time is read behind it: it is that
+    /// of the next turn.
     #[inline]
     fn take_turn(&mut self, key: Key) {
         let Some((slot, charged)) = self.slots.get_charged(key) else { return };
@@ -381,7 +393,8 @@ impl EventLoop {
         }
     }
 
-    /// Takes a new connection in, or hands it to the loop with the fewest. Which socket gets it is chance.
+    /// Takes a new connection in, or hands it to the loop with the fewest. Which socket gets it is
+    /// chance.
     fn admit(&mut self, stream: Stream, peer: Option<PeerAddr>) {
         let ip = match peer {
             Some(PeerAddr::Ip(addr)) => Some(addr.ip()),
@@ -428,7 +441,8 @@ impl EventLoop {
         self.insert(stream, opening, Some(counted));
     }
 
-    /// Answers with 503. The answer fits into the empty buffer of a new socket, so it is on its way at once.
+    /// Answers with 503. The answer fits into the empty buffer of a new socket, so it is on its way
+    /// at once.
     fn refuse(&mut self, stream: Stream, peer: Option<PeerAddr>, refused: Refused) {
         tracing::debug!(
             ?peer,
@@ -448,7 +462,8 @@ impl EventLoop {
         self.refused.extend(inserted);
     }
 
-    /// Gives a connection its place and its first turn. Returns its key, if there was a place; the turn may have been its last.
+    /// Gives a connection its place and its first turn. Returns its key, if there was a place; the
+    /// turn may have been its last.
     fn insert(&mut self, stream: Stream, opening: Opening, counted: Option<Counted>) -> Option<Key> {
         let slot = Slot::new(stream, opening, counted);
         let is_counted = slot.is_counted();
@@ -518,7 +533,8 @@ impl EventLoop {
         }
     }
 
-    /// Where all connections hold too much since a turn, those that were told to go have gone before the next one.
+    /// Where all connections hold too much since a turn, those that were told to go have gone
+    /// before the next one.
     #[inline]
     fn heed_alarm(&mut self) {
         if std::mem::take(&mut self.context.holders.alarm) {
@@ -576,7 +592,8 @@ impl EventLoop {
             }
             slot.armed = None;
             if slot.deadline().is_some_and(|deadline| deadline <= self.context.now) {
-                // One poll tells of a bounded number of sockets: what lies in this one counts before its deadline.
+                // One poll tells of a bounded number of sockets: what lies in this one counts
+                // before its deadline.
                 (slot.ready.due, slot.ready.read) = (true, true);
                 self.list(key);
             } else if let Some(deadline) = slot.deadline() {
@@ -603,8 +620,9 @@ impl EventLoop {
         }
     }
 
-    /// Closes the listening sockets. That resets who is in their queues, so they are emptied before, and once more when those
-    /// that had begun to connect are in. One whose queue cannot be emptied, for want of descriptors, stays until it can.
+    /// Closes the listening sockets. That resets who is in their queues, so they are emptied
+    /// before, and once more when those that had begun to connect are in. One whose queue cannot be
+    /// emptied, for want of descriptors, stays until it can.
     fn refuse_new(&mut self) {
         let mut closing = Vec::new();
         for mut listener in std::mem::take(&mut self.listeners) {
@@ -632,8 +650,8 @@ impl EventLoop {
         }
     }
 
-    /// Accepts all that the system's queue holds, and no more than it can hold, should it be filled at the same time. Returns
-    /// whether it is empty: not where there are no descriptors.
+    /// Accepts all that the system's queue holds, and no more than it can hold, should it be filled
+    /// at the same time. Returns whether it is empty: not where there are no descriptors.
     fn accept_queue(&mut self, listener: &mut Listener) -> bool {
         listener.try_now();
         for _ in 0..LONGEST_QUEUE {
@@ -674,7 +692,8 @@ impl EventLoop {
 
 impl Drop for EventLoop {
     fn drop(&mut self) {
-        // Others may still know the mailbox: loops that accept, handles, decisions that were put off.
+        // Others may still know the mailbox: loops that accept, handles, decisions that were put
+        // off.
         let left = self.context.mailbox.close();
         for command in self.commands.drain(..).chain(left) {
             if matches!(command, Command::MakeRoom) {

@@ -1,4 +1,5 @@
-//! Connections by number. A number is an index and a generation, so that a stale one never reaches another connection.
+//! Connections by number. A number is an index and a generation, so that a stale one never reaches
+//! another connection.
 
 use mio::Token;
 use std::collections::BTreeSet;
@@ -10,7 +11,8 @@ pub(crate) struct Key {
     generation: u32,
 }
 
-/// How many bits of a token hold the index: half of them where a token has 64, more than half where it has 32.
+/// How many bits of a token hold the index: half of them where a token has 64, more than half where
+/// it has 32.
 const INDEX_BITS: u32 = if usize::BITS >= 64 { 32 } else { 22 };
 const INDEX_MASK: usize = (1 << INDEX_BITS) - 1;
 /// The last index is never given away: tokens with it belong to the waker and the listeners.
@@ -39,8 +41,8 @@ impl Key {
 #[derive(Debug)]
 struct Entry<T> {
     generation: u32,
-    /// What the value has charged: see [`Holders`](crate::memory::ledger::Holders). It lies here since the generation leaves the
-    /// room.
+    /// What the value has charged: see [`Holders`](crate::memory::ledger::Holders). It lies here
+    /// since the generation leaves the room.
     charged: u32,
     value: Option<T>,
 }
@@ -53,13 +55,15 @@ const PAGE: usize = u64::BITS as usize;
 struct Page<T> {
     /// A bit for each place that is free.
     free: u64,
-    /// That of its places when they were allocated last, or are next, without an end: theirs begin anew.
+    /// That of its places when they were allocated last, or are next, without an end: theirs begin
+    /// anew.
     generation: u64,
     /// Empty before the first is taken, and once the page was given back.
     entries: Box<[Entry<T>]>,
 }
 
-/// Places in pages. The first free place is taken next, so that after a crowd the last pages are free, and can be given back.
+/// Places in pages. The first free place is taken next, so that after a crowd the last pages are
+/// free, and can be given back.
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
     pages: Vec<Page<T>>,
@@ -92,8 +96,8 @@ impl<T> Page<T> {
         self.entries = (0..PAGE).map(|_| Entry { generation, charged: 0, value: None }).collect();
     }
 
-    /// Gives the places back, in which nobody is. Those that come next have a generation that none of these has had: the one whose
-    /// uses are the most decides.
+    /// Gives the places back, in which nobody is. Those that come next have a generation that none
+    /// of these has had: the one whose uses are the most decides.
     fn give_back(&mut self) {
         let first = wrapped(self.generation);
         let uses = |entry: &Entry<T>| entry.generation.wrapping_sub(first) & GENERATION_MASK;
@@ -202,8 +206,8 @@ impl<T> Slab<T> {
         if pages < self.pages.len() {
             let cut = self.pages[pages..].iter().map(|page| page.generation);
             self.generation = cut.fold(self.generation, u64::max);
-            // Anew, and not shrunk where it lies: an allocator that gives back only what lies behind all that is in use would keep
-            // what the crowd has had before it.
+            // Anew, and not shrunk where it lies: an allocator that gives back only what lies
+            // behind all that is in use would keep what the crowd has had before it.
             self.pages = self.pages.drain(..pages).collect();
             self.roomy.split_off(&pages);
         }

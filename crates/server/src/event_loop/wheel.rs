@@ -1,14 +1,15 @@
 //! Deadlines of many connections: a coarse hashed wheel.
 //!
-//! A connection has one entry at most. When its deadline moves away the entry stays where it is, and is looked at again when
-//! its time comes; so nothing is done here for a message. Entries further away than a turn of the wheel are looked at once a
-//! turn.
+//! A connection has one entry at most. When its deadline moves away the entry stays where it is,
+//! and is looked at again when its time comes; so nothing is done here for a message. Entries
+//! further away than a turn of the wheel are looked at once a turn.
 
 use crate::event_loop::slab::Key;
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
-/// How late a deadline may be seen, in binary digits of nanoseconds: 16.8 ms. A power of two needs no division.
+/// How late a deadline may be seen, in binary digits of nanoseconds: 16.8 ms. A power of two needs
+/// no division.
 const TICK_BITS: u32 = 24;
 /// A turn of the wheel takes 17 seconds.
 const SLOTS: usize = 1024;
@@ -21,10 +22,11 @@ pub(crate) struct Wheel {
     start: Instant,
     /// The first tick that has not been looked at.
     next: u64,
-    /// The first entry of each slot, or [`NONE`]. All entries of a slot are for the same tick, the one of its turn.
+    /// The first entry of each slot, or [`NONE`]. All entries of a slot are for the same tick, the
+    /// one of its turn.
     slots: Vec<u32>,
-    /// All entries, in one piece: small ones here and there, made while others come and go, would keep an allocator from giving back
-    /// what lies before them.
+    /// All entries, in one piece: small ones here and there, made while others come and go, would
+    /// keep an allocator from giving back what lies before them.
     entries: Vec<Entry>,
     /// The first of those that are free, or [`NONE`].
     free: u32,
@@ -32,8 +34,8 @@ pub(crate) struct Wheel {
     occupied: [u64; SLOTS / 64],
 }
 
-/// The place of a connection to be looked at, and the next entry of the same slot. Whoever has the place when its time comes is looked
-/// at: that is for nothing now and then, and an entry is small.
+/// The place of a connection to be looked at, and the next entry of the same slot. Whoever has the
+/// place when its time comes is looked at: that is for nothing now and then, and an entry is small.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     place: u32,
@@ -62,8 +64,8 @@ impl Wheel {
         Tick::MIN.max(Tick::new(nanos.div_ceil(1 << TICK_BITS)).unwrap_or(Tick::MIN))
     }
 
-    /// Makes sure that `key` is looked at soon after `deadline`, given the tick it is armed for now. Returns the tick that
-    /// it is armed for afterwards.
+    /// Makes sure that `key` is looked at soon after `deadline`, given the tick it is armed for
+    /// now. Returns the tick that it is armed for afterwards.
     #[inline]
     pub(crate) fn arm(&mut self, key: Key, armed: Option<Tick>, deadline: Instant) -> Tick {
         let tick = self.tick_of(deadline);
@@ -123,7 +125,8 @@ impl Wheel {
         self.next = self.next.max(reached + 1);
     }
 
-    /// Forgets the entries of those that have gone, if the most have, and gives their room back: `live` are left.
+    /// Forgets the entries of those that have gone, if the most have, and gives their room back:
+    /// `live` are left.
     pub(crate) fn trim(&mut self, live: usize, mut is_live: impl FnMut(u32) -> bool) {
         if self.entries.capacity() / 4 <= live {
             return;

@@ -5,9 +5,10 @@
 //! | a connection: what has come of a message, what waits to be sent, a request that is incomplete or whose decision is put off, an answer that is not taken yet | with the end of its turn | it ends: with 1013, 503, or in the middle of its answer |
 //! | a handle's queue | when something is queued, and when it is taken | whoever queues, who is told `Full`; then its connection |
 //!
-//! Who holds more than [`LARGE`] is known to all threads: whoever charges what does not fit picks those that have held the most
-//! for the longest, and tells their loops, as long as they hold more than their share together. Others are looked for where
-//! that is not enough, each loop among its own.
+//! Who holds more than [`LARGE`] is known to all threads: whoever charges what does not fit picks
+//! those that have held the most for the longest, and tells their loops, as long as they hold more
+//! than their share together. Others are looked for where that is not enough, each loop among its
+//! own.
 
 use crate::event_loop::mailbox::{Command, Mailbox};
 use crate::event_loop::slab::Key;
@@ -20,8 +21,8 @@ use std::time::Instant;
 /// From more than this many KiB on a holder is large. A turn of short messages ends with less.
 pub(crate) const LARGE: u32 = 64;
 
-/// Set in what a small holder has charged: it was looked at, and has made no progress since. How much it has moved stands behind
-/// its KiB then, in steps of so many bytes.
+/// Set in what a small holder has charged: it was looked at, and has made no progress since. How
+/// much it has moved stands behind its KiB then, in steps of so many bytes.
 const SEEN: u32 = 1 << 31;
 const MOVED_SHIFT: u32 = 8;
 const MOVED_STEP: usize = 64;
@@ -29,19 +30,23 @@ const MOVED_STEP: usize = 64;
 /// A small holder that has moved this part of what it holds since it was seen has made progress.
 const PROGRESS_OF_SMALL: usize = 4;
 
-/// A holder that has moved this many bytes has made progress: the same as for decompressors in the framewright crate.
+/// A holder that has moved this many bytes has made progress: the same as for decompressors in the
+/// framewright crate.
 const PROGRESS: usize = 16 << 10;
 
-/// Where too much is held, so much of the limit is made free (one part of this many), so that not every charge looks at all.
+/// Where too much is held, so much of the limit is made free (one part of this many), so that not
+/// every charge looks at all.
 const SLACK: isize = 64;
 
-/// How far beyond the limit the connections may be while those that were told have not gone, since their loops are busy: one part
-/// of this many, and so many KiB at the least, for large turns where the limit is small. Whoever grows then goes itself.
+/// How far beyond the limit the connections may be while those that were told have not gone, since
+/// their loops are busy: one part of this many, and so many KiB at the least, for large turns where
+/// the limit is small. Whoever grows then goes itself.
 const OVERRUN: isize = 8;
 const LEAST_OVERRUN: isize = 2 << 10;
 
-/// What large holders may have of the limit though small ones need it (one part of this many): else strangers with little each
-/// would end everybody's large messages, and none of their own. It is one of the largest messages at the least by the default.
+/// What large holders may have of the limit though small ones need it (one part of this many): else
+/// strangers with little each would end everybody's large messages, and none of their own. It is
+/// one of the largest messages at the least by the default.
 const SHARE: isize = 4;
 
 /// What all connections of a server hold, in KiB.
@@ -63,19 +68,20 @@ pub(crate) struct Ledger {
     began: Instant,
 }
 
-/// What a server's connections hold together: see [`ServerLimits::memory`](crate::ServerLimits::memory).
+/// What a server's connections hold together: see
+/// [`ServerLimits::memory`](crate::ServerLimits::memory).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemoryStats {
-    /// Bytes that are held now, to a KiB for each holder. What is beyond the limit will have been given back when those
-    /// connections have ended that were told to.
+    /// Bytes that are held now, to a KiB for each holder. What is beyond the limit will have been
+    /// given back when those connections have ended that were told to.
     pub held: usize,
     /// The most bytes that may be held, in whole KiB. `None`: there is no bound.
     pub limit: Option<usize>,
     /// Connections that were ended for the sake of others.
     pub ended: u64,
-    /// What was refused: messages of handles ([`HandleError::Full`](crate::HandleError::Full)), and requests whose decision was put
-    /// off (503).
+    /// What was refused: messages of handles ([`HandleError::Full`](crate::HandleError::Full)), and
+    /// requests whose decision was put off (503).
     pub refused: u64,
 }
 
@@ -83,7 +89,8 @@ pub struct MemoryStats {
 #[derive(Debug, Default)]
 struct Large {
     entries: Vec<Arc<Entry>>,
-    /// Entries of those that hold little again, for their next use: a message in parts allocates none.
+    /// Entries of those that hold little again, for their next use: a message in parts allocates
+    /// none.
     spare: Vec<Arc<Entry>>,
 }
 
@@ -125,7 +132,8 @@ fn kib_of(charged: u32) -> u32 {
     if charged & SEEN == 0 { charged } else { charged & ((1 << MOVED_SHIFT) - 1) }
 }
 
-/// What is charged with so many KiB by one that has charged this before, and has moved so many bytes since.
+/// What is charged with so many KiB by one that has charged this before, and has moved so many
+/// bytes since.
 #[inline]
 fn charge(before: u32, kib: u32, moved: usize) -> u32 {
     if before & SEEN == 0 || kib == 0 || kib > LARGE { kib } else { charge_seen(before, kib, moved) }
@@ -152,7 +160,8 @@ enum Settled {
     Fits,
     /// It has grown, and all hold too much: some have been told to go.
     Told,
-    /// It has grown, and those that were told to go have not gone for so long that it has to go itself.
+    /// It has grown, and those that were told to go have not gone for so long that it has to go
+    /// itself.
     Overrun,
 }
 
@@ -193,7 +202,8 @@ impl Ledger {
         self.held.load(Ordering::Relaxed) - self.promised.load(Ordering::Relaxed)
     }
 
-    /// Whether so many more KiB may be held: if not at once, others are told to go. It is counted if not.
+    /// Whether so many more KiB may be held: if not at once, others are told to go. It is counted
+    /// if not.
     pub(crate) fn has_room(&self, more: u32) -> bool {
         let more = signed(more);
         let fits = self.lasting() <= self.most.saturating_sub(more) || self.make_room(more);
@@ -204,8 +214,8 @@ impl Ledger {
         fits
     }
 
-    /// Whether so many more KiB may be held at once. If not, it is counted, and others are told to go, so that they may be soon: whoever
-    /// asks is not the one who waits for that.
+    /// Whether so many more KiB may be held at once. If not, it is counted, and others are told to
+    /// go, so that they may be soon: whoever asks is not the one who waits for that.
     pub(crate) fn has_room_now(&self, more: u32) -> bool {
         let fits = self.held.load(Ordering::Relaxed) <= self.most.saturating_sub(signed(more));
         if !fits {
@@ -215,12 +225,14 @@ impl Ledger {
         fits
     }
 
-    /// The most that is held while those that were told to go have not gone, but for what one turn of each loop brings.
+    /// The most that is held while those that were told to go have not gone, but for what one turn
+    /// of each loop brings.
     fn overrun(&self) -> isize {
         self.most.saturating_add((self.most / OVERRUN).max(LEAST_OVERRUN))
     }
 
-    /// What a queue of a handle holds has changed, by so much as there was [room](Ledger::has_room) for.
+    /// What a queue of a handle holds has changed, by so much as there was [room](Ledger::has_room)
+    /// for.
     pub(crate) fn settle_queue(
         self: &Arc<Self>,
         charged: &mut u32,
@@ -232,7 +244,8 @@ impl Ledger {
         self.settle(charged, holder, who, kib, moved);
     }
 
-    /// Sets what a holder has charged to so many KiB. `moved`: bytes it has moved since the last time.
+    /// Sets what a holder has charged to so many KiB. `moved`: bytes it has moved since the last
+    /// time.
     fn settle(
         self: &Arc<Self>,
         charged: &mut u32,
@@ -302,9 +315,9 @@ impl Ledger {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Tells large holders to go until `more` KiB fit, and a part of the limit beyond, or until they are within their share: first
-    /// those with the most KiB times the time without progress. Returns whether they fit then. If not, each loop looks for small
-    /// ones.
+    /// Tells large holders to go until `more` KiB fit, and a part of the limit beyond, or until
+    /// they are within their share: first those with the most KiB times the time without progress.
+    /// Returns whether they fit then. If not, each loop looks for small ones.
     #[cold]
     fn make_room(&self, more: isize) -> bool {
         if more > self.most {
@@ -462,8 +475,8 @@ impl Holders {
         Holders { ledger, mailbox, large: HashMap::new(), alarm: false }
     }
 
-    /// Sets what a connection has charged to what it holds. `moved`: bytes that it has moved since the last time. Returns whether
-    /// it has to go, at once.
+    /// Sets what a connection has charged to what it holds. `moved`: bytes that it has moved since
+    /// the last time. Returns whether it has to go, at once.
     #[must_use]
     pub(crate) fn settle(&mut self, key: Key, charged: &mut u32, held: usize, moved: usize) -> bool {
         let kib = kib(held);
@@ -490,8 +503,9 @@ pub(crate) struct Small<'a> {
     pub(crate) queued: u32,
 }
 
-/// Orders small holders for their end, worst first: by what they hold, up to the next power of two, then those that have made no
-/// progress since they were seen last. All are seen now. Who holds a tenth of what others do stays, whatever they do to seem busy.
+/// Orders small holders for their end, worst first: by what they hold, up to the next power of two,
+/// then those that have made no progress since they were seen last. All are seen now. Who holds a
+/// tenth of what others do stays, whatever they do to seem busy.
 pub(crate) fn order_small<'a>(all: impl Iterator<Item = Small<'a>>) -> Vec<Key> {
     let mut keys: Vec<((u32, bool, u32), Key)> = Vec::new();
     for Small { key, charged, queued } in all {
@@ -680,7 +694,8 @@ mod tests {
         );
     }
 
-    /// Strangers that hold little each have filled almost all of it: whoever needs much for a moment is not the one to pay for that.
+    /// Strangers that hold little each have filled almost all of it: whoever needs much for a
+    /// moment is not the one to pay for that.
     #[test]
     fn a_crowd_of_small_ones_does_not_end_who_holds_much() {
         for count in 16..=18 {

@@ -1,27 +1,33 @@
-//! How much the connections of a server may hold by default: a part of what the system, or a container, has.
+//! How much the connections of a server may hold by default: a part of what the system, or a
+//! container, has.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// How many bytes the connections of a server may hold together: see [`ServerLimits::memory`](crate::ServerLimits::memory).
+/// How many bytes the connections of a server may hold together: see
+/// [`ServerLimits::memory`](crate::ServerLimits::memory).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "a bound is there, or not, or by the rule")]
 pub enum MemoryLimit {
-    /// A quarter of the system's memory, or of what the control group of the process may have if that is less; at least 256 MiB, and
-    /// four times the largest [`Config::max_message`](crate::Config::max_message) of the routes whose messages are delivered whole:
-    /// chunks are not held. Looked up when the server is built. Where neither can be read (elsewhere than on Linux), 1 GiB in place
-    /// of the quarter.
+    /// A quarter of the system's memory, or of what the control group of the process may have if
+    /// that is less; at least 256 MiB, and four times the largest
+    /// [`Config::max_message`](crate::Config::max_message) of the routes whose messages are
+    /// delivered whole: chunks are not held. Looked up when the server is built. Where neither can
+    /// be read (elsewhere than on Linux), 1 GiB in place of the quarter.
     ///
-    /// A container of 256 MiB or less has more in this than it may have at all: give it [`Bytes`](MemoryLimit::Bytes).
+    /// A container of 256 MiB or less has more in this than it may have at all: give it
+    /// [`Bytes`](MemoryLimit::Bytes).
     #[default]
     Auto,
-    /// So many, in whole KiB. Less than a few times `max_message` ends peers that send long messages all the time.
+    /// So many, in whole KiB. Less than a few times `max_message` ends peers that send long
+    /// messages all the time.
     Bytes(usize),
     /// No bound over all connections: only those of each.
     None,
 }
 
-/// Values from here on are no limit: a group of the first version says 2^63 less a page where it has none.
+/// Values from here on are no limit: a group of the first version says 2^63 less a page where it
+/// has none.
 const NONE_FROM: u64 = 1 << 62;
 
 /// The least of the default.
@@ -47,8 +53,8 @@ fn by_rule(available: Option<u64>, max_message: u64) -> usize {
     usize::try_from(part.max(LEAST).max(max_message.saturating_mul(4))).unwrap_or(usize::MAX)
 }
 
-/// Bytes of memory that the process may have: the least of the system's and of the control groups' it is in. `root`: where the
-/// system's files lie.
+/// Bytes of memory that the process may have: the least of the system's and of the control groups'
+/// it is in. `root`: where the system's files lie.
 fn available(root: &Path) -> Option<u64> {
     let system = fs::read_to_string(root.join("proc/meminfo")).ok().and_then(|text| mem_total(&text));
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
@@ -64,8 +70,9 @@ fn mem_total(meminfo: &str) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
-/// The files that may hold a limit, given what `/proc/self/cgroup` says: those of each group that the process is in, of the groups
-/// around it, and of the root, which in a container is its own group. `max` in place of a number is no limit.
+/// The files that may hold a limit, given what `/proc/self/cgroup` says: those of each group that
+/// the process is in, of the groups around it, and of the root, which in a container is its own
+/// group. `max` in place of a number is no limit.
 fn limit_files(root: &Path, groups: &str) -> impl Iterator<Item = PathBuf> {
     groups.lines().flat_map(move |line| {
         // hierarchy:controllers:path (cgroups(7)); version 2 has no controllers.

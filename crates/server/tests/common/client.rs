@@ -118,7 +118,8 @@ impl Client {
         Client { stream, received: Vec::new(), rsv: 0 }
     }
 
-    /// A second client on the same socket, to write while this one reads. What was received stays here.
+    /// A second client on the same socket, to write while this one reads. What was received stays
+    /// here.
     pub(crate) fn try_clone(&self) -> Client {
         Client::from_tcp(self.stream.try_clone().expect("another descriptor"))
     }
@@ -155,7 +156,8 @@ impl<S: Read + Write> Client<S> {
         self.stream.write_all(octets.as_ref())
     }
 
-    /// Reads once, past everything that [`received`](Self::received) holds. 0 at the end of the stream.
+    /// Reads once, past everything that [`received`](Self::received) holds. 0 at the end of the
+    /// stream.
     pub(crate) fn read_some(&mut self, target: &mut [u8]) -> io::Result<usize> {
         self.stream.read(target)
     }

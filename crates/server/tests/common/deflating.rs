@@ -1,4 +1,5 @@
-//! A client that offers permessage-deflate, with a compressor and an inflater that share no code with the server's.
+//! A client that offers permessage-deflate, with a compressor and an inflater that share no code
+//! with the server's.
 
 use super::client::{Answer, Client, Frame, frame_with_rsv1, upgrade_request};
 use framewright::frame::{OpCode, encode_frame};
@@ -9,7 +10,8 @@ use std::net::SocketAddr;
 /// The longest message that is inflated here.
 const MOST: usize = 32 << 20;
 
-/// The payload of a message of so many mebibytes of zeros: about a kibibyte for each. Refers to nothing before it.
+/// The payload of a message of so many mebibytes of zeros: about a kibibyte for each. Refers to
+/// nothing before it.
 pub(crate) fn zeros(mebibytes: usize) -> Vec<u8> {
     let mut payload = Deflater::new(6).part(&vec![0; 1 << 20]).repeat(mebibytes);
     payload.truncate(payload.len() - 4);
@@ -98,7 +100,8 @@ impl Deflating {
         if first && !self.terms.client_takeover {
             self.forget();
         }
-        // The compressor's window is the largest: where a smaller one was agreed on it begins anew before that shows.
+        // The compressor's window is the largest: where a smaller one was agreed on it begins anew
+        // before that shows.
         for piece in data.chunks(self.terms.client_window) {
             if self.terms.client_window < 32 << 10 && self.deflated + piece.len() > self.terms.client_window {
                 self.forget();
@@ -132,7 +135,8 @@ impl Deflating {
         frame_with_rsv1(true, opcode, &payload)
     }
 
-    /// The frames of a compressed message whose payload is cut at these places, and what is in between.
+    /// The frames of a compressed message whose payload is cut at these places, and what is in
+    /// between.
     pub(crate) fn fragments_of(
         &mut self,
         opcode: OpCode,

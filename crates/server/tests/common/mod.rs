@@ -1,4 +1,5 @@
-//! What the tests over real sockets share: a server on a thread of its own, and a blocking client that can break any rule.
+//! What the tests over real sockets share: a server on a thread of its own, and a blocking client
+//! that can break any rule.
 //!
 //! Every wait has a deadline, so that a test which would hang fails.
 
@@ -15,7 +16,8 @@ pub(crate) use server::TestServer;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-/// The longest that any one wait of a test may take: it ends a test that hangs, and is never near on a busy machine.
+/// The longest that any one wait of a test may take: it ends a test that hangs, and is never near
+/// on a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The next value of a channel.

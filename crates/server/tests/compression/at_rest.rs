@@ -5,11 +5,13 @@ use crate::process::ServerProcess;
 use framewright::frame::OpCode;
 use framewright_testkit::deflate::Deflater;
 
-/// What the project promises for a connection on which permessage-deflate was agreed on, in octets, beyond one without.
+/// What the project promises for a connection on which permessage-deflate was agreed on, in octets,
+/// beyond one without.
 const MORE: usize = 64;
 
-/// Octets of the heap for each of ten thousand connections that offer permessage-deflate on this path: at rest, and after each
-/// of them has exchanged three messages that are alike. Of the first something is kept, until it is seen that the client forgets it.
+/// Octets of the heap for each of ten thousand connections that offer permessage-deflate on this
+/// path: at rest, and after each of them has exchanged three messages that are alike. Of the first
+/// something is kept, until it is seen that the client forgets it.
 fn each(path: &str) -> [usize; 2] {
     let mut server = ServerProcess::start();
     let descriptors = rlimit::increase_nofile_limit(u64::MAX).expect("a limit");

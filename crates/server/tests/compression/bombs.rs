@@ -34,7 +34,8 @@ fn in_fragments(payload: &[u8], len: usize) -> Vec<u8> {
     octets
 }
 
-/// Sends 1 MiB that inflates to 1 GiB, which has to be refused. Returns how much the heap has grown for it at the most.
+/// Sends 1 MiB that inflates to 1 GiB, which has to be refused. Returns how much the heap has grown
+/// for it at the most.
 fn cost_of_a_bomb(settings: &str, fragment: usize) -> usize {
     let bomb = zeros(KIB);
     assert!(bomb.len() < MIB + MIB / 16, "{} octets", bomb.len());
@@ -62,7 +63,8 @@ fn a_bomb_costs_the_limit_of_a_message_and_a_step() {
         let cost = cost_of_a_bomb(settings, fragment);
         assert!(cost <= LIMIT + STEP + Decompressor::MAX_SIZE + RECEIVED, "{cost} octets");
     }
-    // Without memory to inflate it while it comes, what has come is held until its end, in a vector that doubles.
+    // Without memory to inflate it while it comes, what has come is held until its end, in a vector
+    // that doubles.
     let cost = cost_of_a_bomb("max_message=4194304 memory=0", 2 * MIB);
     assert!(cost <= LIMIT + STEP + Decompressor::MAX_SIZE + RECEIVED + 2 * MIB, "{cost} octets");
 }

@@ -12,7 +12,8 @@ const COUNT: usize = 1000;
 const WORKERS: usize = 2;
 const CAP: usize = 3 << 20;
 
-/// What takeover costs a connection whose client limits its window as asked: the last of what was sent, and of what was received.
+/// What takeover costs a connection whose client limits its window as asked: the last of what was
+/// sent, and of what was received.
 fn takeover() -> usize {
     DeflateConfig::default().history + (4 << 10)
 }
@@ -22,7 +23,8 @@ fn home() -> usize {
     Compressor::size(WindowBits::MAX) + Decompressor::MAX_SIZE
 }
 
-/// What a connection holds besides: small allocations, and in the middle of a message what has come of it.
+/// What a connection holds besides: small allocations, and in the middle of a message what has come
+/// of it.
 const SMALL: usize = 400;
 const MESSAGE: usize = 12 << 10;
 
@@ -130,7 +132,8 @@ fn a_thousand_clients_that_stop_in_the_middle_of_a_message_hold_no_more_than_the
         println!("{path}, {settings}: held {most} at most, {now} octets more than without compression");
         assert!(most <= CAP + WORKERS * home(), "{most} octets held");
         assert!(now <= CAP + WORKERS * home() + COUNT * MESSAGE, "{now} octets more");
-        // Those who have something to inflate with go on, and what the others have sent is held compressed until its end has come.
+        // Those who have something to inflate with go on, and what the others have sent is held
+        // compressed until its end has come.
         for client in &mut clients {
             client.send(&octets[octets.len() / 2..]);
             let mut frame = client.frame();
@@ -147,7 +150,8 @@ fn a_thousand_clients_that_stop_in_the_middle_of_a_message_hold_no_more_than_the
     }
 }
 
-/// Each takes several turns of its own. Such messages once had a decompressor each, whatever was left of the cap.
+/// Each takes several turns of its own. Such messages once had a decompressor each, whatever was
+/// left of the cap.
 #[test]
 fn messages_that_take_several_turns_share_a_decompressor_where_there_is_no_memory() {
     const SENDERS: usize = 40;
@@ -169,8 +173,8 @@ fn messages_that_take_several_turns_share_a_decompressor_where_there_is_no_memor
     assert!(cost <= ((2 * MEBIBYTES) << 20) + SENDERS * (octets.len() + MESSAGE) + home(), "{cost} octets");
 }
 
-/// A thousand clients that send a few octets of a message in parts and nothing more once had everybody's large messages refused with
-/// 1013, from then on and for ever.
+/// A thousand clients that send a few octets of a message in parts and nothing more once had
+/// everybody's large messages refused with 1013, from then on and for ever.
 #[test]
 fn strangers_that_begin_messages_and_send_no_more_have_nobody_refused() {
     const SENDERS: usize = 30;

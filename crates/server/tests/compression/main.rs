@@ -1,7 +1,8 @@
-//! What compression holds, octet for octet: at rest, against bombs, with a crowd that sends at once.
+//! What compression holds, octet for octet: at rest, against bombs, with a crowd that sends at
+//! once.
 //!
-//! Each test has a server in a process of its own, which is this program started again, and whose allocations are counted. The
-//! tests print what they measure: see it with `--nocapture`.
+//! Each test has a server in a process of its own, which is this program started again, and whose
+//! allocations are counted. The tests print what they measure: see it with `--nocapture`.
 #![cfg(all(target_os = "linux", feature = "deflate"))]
 #![allow(clippy::print_stdout, reason = "what is measured is worth seeing")]
 

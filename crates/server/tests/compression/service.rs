@@ -11,7 +11,8 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-/// Set for the process that is a server, to its settings: `key=value` each, with a blank between two.
+/// Set for the process that is a server, to its settings: `key=value` each, with a blank between
+/// two.
 pub(crate) const IS_SERVER: &str = "FRAMEWRIGHT_TEST_COMPRESSION";
 
 /// No test of its own: started by the tests as a process.
@@ -23,7 +24,8 @@ fn server_process() {
     }
 }
 
-/// Serves `/off`, `/shared` and `/takeover`, which send back what comes, and `/sink`, which sends back how much came.
+/// Serves `/off`, `/shared` and `/takeover`, which send back what comes, and `/sink`, which sends
+/// back how much came.
 fn serve(settings: &str) -> io::Result<()> {
     let _profiler = dhat::Profiler::builder().testing().trim_backtraces(Some(4)).build();
     let value = |name: &str| {

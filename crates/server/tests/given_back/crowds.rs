@@ -102,7 +102,8 @@ fn talk([compressed, plain]: &mut [Client; 2]) {
     assert_eq!(plain.frame().payload.len(), 4 * KIB);
 }
 
-/// All kinds at once, all of whom are sent messages that they do not read, and then leave, the most by a reset.
+/// All kinds at once, all of whom are sent messages that they do not read, and then leave, the most
+/// by a reset.
 fn be_attacked(server: &mut ServerProcess) {
     let peers: Vec<_> = KINDS.iter().map(|(_, kind)| kind(server)).collect();
     let taken: usize = server.tell("push 20").parse().expect("a number");

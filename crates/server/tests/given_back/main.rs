@@ -1,8 +1,10 @@
-//! Memory that was used goes back: after crowds and floods the server holds what it held before, and at most a tenth more.
+//! Memory that was used goes back: after crowds and floods the server holds what it held before,
+//! and at most a tenth more.
 //!
-//! The server runs in a process of its own, which is this program started again, and its allocations are counted: this is about what
-//! it holds itself, whatever an allocator keeps of it. What each allocator gives back to the system is measured by the example
-//! `given_back`. The tests print what they measure: see it with `--nocapture`.
+//! The server runs in a process of its own, which is this program started again, and its
+//! allocations are counted: this is about what it holds itself, whatever an allocator keeps of it.
+//! What each allocator gives back to the system is measured by the example `given_back`. The tests
+//! print what they measure: see it with `--nocapture`.
 #![cfg(all(target_os = "linux", feature = "deflate"))]
 #![allow(clippy::print_stdout, reason = "what is measured is worth seeing")]
 

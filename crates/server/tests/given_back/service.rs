@@ -26,8 +26,8 @@ fn server_process() {
     }
 }
 
-/// Serves `/whole`, `/chunks` and `/takeover`, which send back what comes, and to whose connections `push` sends; and `/talk`, which only
-/// sends back what comes.
+/// Serves `/whole`, `/chunks` and `/takeover`, which send back what comes, and to whose connections
+/// `push` sends; and `/talk`, which only sends back what comes.
 fn serve() -> io::Result<()> {
     let _profiler = dhat::Profiler::builder().testing().trim_backtraces(Some(4)).build();
     let handles = Handles::default();

@@ -1,4 +1,5 @@
-//! permessage-deflate (RFC 7692): what is agreed on, and messages compressed in both directions, inflated by another library.
+//! permessage-deflate (RFC 7692): what is agreed on, and messages compressed in both directions,
+//! inflated by another library.
 
 use crate::common::{Client, Deflating, TestServer, next, upgrade_request, wait_until};
 use crate::scripted::{Scripted, accept};
@@ -458,7 +459,8 @@ fn a_prepared_message_is_compressed_once_for_all_event_loops() {
 
 #[test]
 fn beyond_the_cap_connections_are_accepted_without_takeover_and_get_it_when_others_have_left() {
-    // The last of what is sent, and what a client's window holds: the largest, or as much as the server asks for.
+    // The last of what is sent, and what a client's window holds: the largest, or as much as the
+    // server asks for.
     let history = DeflateConfig::default().history;
     let (largest, asked_for) = (history + (32 << 10), history + (4 << 10));
     // A quarter is left for messages in parts.
@@ -507,8 +509,8 @@ fn a_deferred_decision_agrees_as_an_immediate_one_does() {
     client.echo(OpCode::Text, &text(1000));
 }
 
-/// Tornado and Mojolicious agree to `client_no_context_takeover`, and keep their compressor all the same. They were ended with 1007 at
-/// their second message.
+/// Tornado and Mojolicious agree to `client_no_context_takeover`, and keep their compressor all the
+/// same. They were ended with 1007 at their second message.
 #[test]
 fn clients_that_refer_to_earlier_messages_though_they_have_agreed_not_to_are_served() {
     let chunks = Config { delivery: Delivery::Chunks, ..Config::default() };

@@ -1,4 +1,5 @@
-//! Compressed conversations that are cut, mixed, stopped or broken in the middle: none harms another.
+//! Compressed conversations that are cut, mixed, stopped or broken in the middle: none harms
+//! another.
 
 use crate::common::{
     Client, DEADLINE, Deflating, TestServer, frame_with_rsv1, next, upgrade_request, wait_until, zeros,
@@ -160,7 +161,8 @@ fn peers_that_vanish_after_any_octet_leave_nothing_behind() {
         let ends = || seen.try_iter().filter(|saw| matches!(saw, Saw::Close(_))).count();
         assert_eq!(ends(), len + 2, "the end of each, once");
         other.echo(OpCode::Text, &text(1000));
-        // A worker's compressor, its decompressor and those that wait, and what the other one may hold.
+        // A worker's compressor, its decompressor and those that wait, and what the other one may
+        // hold.
         let held = server.handle().stats().compression.held;
         assert!(held <= 1 << 20, "{held} octets");
     }
@@ -260,7 +262,8 @@ fn a_server_that_is_stopped_cuts_a_message_that_is_being_inflated() {
     }
 }
 
-/// Opens a connection, sends this behind a good message, and returns the code and the reason that it is closed with, and the cause.
+/// Opens a connection, sends this behind a good message, and returns the code and the reason that
+/// it is closed with, and the cause.
 fn end_of(options: Options, limits: ServerLimits, octets: &[u8]) -> (u16, String, Option<Error>) {
     let (scripted, seen) = patient_echo();
     let server = TestServer::start(|builder| builder.limits(limits).route_with("/ws", options, scripted));
@@ -292,7 +295,8 @@ fn what_breaks_the_rules_or_a_limit_is_answered_with_its_code() {
         (one(&[0x06]), 1007, PeerMisbehaved::InvalidDeflate),
         // Within the header of a block.
         (one(&stored_block(b"Hello", false)[..2]), 1007, PeerMisbehaved::InvalidDeflate),
-        // A block that has not ended: what its sender has removed is taken for its last octets, which are no text.
+        // A block that has not ended: what its sender has removed is taken for its last octets,
+        // which are no text.
         (one(&stored_block(b"Hello", false)[..7]), 1007, PeerMisbehaved::InvalidUtf8),
         (one(&two(stored_block(b"a\xff", false), vec![0])), 1007, PeerMisbehaved::InvalidUtf8),
         (one(&two(stored_block(b"\xe2\x82", false), vec![0])), 1007, PeerMisbehaved::InvalidUtf8),
@@ -335,7 +339,8 @@ fn what_breaks_the_rules_or_a_limit_is_answered_with_its_code() {
     }
 }
 
-/// Such a peer once waited for ever: nothing announces that there is room, and nothing more is read.
+/// Such a peer once waited for ever: nothing announces that there is room, and nothing more is
+/// read.
 #[test]
 fn what_was_not_inflated_since_the_peer_did_not_read_is_when_it_does() {
     let deflate = DeflateConfig { threshold: usize::MAX, ..DeflateConfig::default() };
@@ -352,7 +357,8 @@ fn what_was_not_inflated_since_the_peer_did_not_read_is_when_it_does() {
     }
 }
 
-/// One that waits for room holds no more than its own: the others' messages are inflated meanwhile, without any memory to spare.
+/// One that waits for room holds no more than its own: the others' messages are inflated meanwhile,
+/// without any memory to spare.
 #[test]
 fn a_peer_that_does_not_read_keeps_nobody_else_from_being_inflated() {
     let deflate = DeflateConfig { threshold: usize::MAX, ..DeflateConfig::default() };
@@ -374,7 +380,8 @@ fn a_peer_that_does_not_read_keeps_nobody_else_from_being_inflated() {
     }
 }
 
-/// A message that is not here yet is not inflated without memory for it. In chunks it cannot wait for long.
+/// A message that is not here yet is not inflated without memory for it. In chunks it cannot wait
+/// for long.
 #[test]
 fn without_memory_a_message_in_parts_waits_for_its_end_and_a_long_one_in_chunks_is_refused_with_1013() {
     let limits = ServerLimits { compression_memory: 0, ..ServerLimits::default() };
@@ -405,7 +412,8 @@ fn without_memory_a_message_in_parts_waits_for_its_end_and_a_long_one_in_chunks_
     }
 }
 
-/// The request of a client that offers what browsers offer, and the octets behind it, however they arrive.
+/// The request of a client that offers what browsers offer, and the octets behind it, however they
+/// arrive.
 #[test]
 fn a_compressed_conversation_arrives_octet_by_octet() {
     for options in all_options(&Config::default()) {

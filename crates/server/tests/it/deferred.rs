@@ -11,7 +11,8 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
-/// A handler that puts every decision off, what it sees, and what the decisions are to be made with.
+/// A handler that puts every decision off, what it sees, and what the decisions are to be made
+/// with.
 fn deferring() -> (Scripted, Receiver<Saw>, Receiver<Deferred<()>>) {
     let (sender, deferred) = mpsc::channel();
     let (scripted, seen) = Scripted::echo();
@@ -27,7 +28,8 @@ fn with_timeout(handshake_timeout: Duration) -> ServerLimits {
     ServerLimits { handshake_timeout, ..ServerLimits::default() }
 }
 
-/// Looks tokens up on a thread of its own: the query of the request goes out, the state of the connection comes back.
+/// Looks tokens up on a thread of its own: the query of the request goes out, the state of the
+/// connection comes back.
 struct Tokens(Sender<(Option<String>, Deferred<String>)>);
 
 impl Handler for Tokens {
@@ -258,7 +260,8 @@ fn a_decision_that_does_not_come_in_time_is_answered_with_503_and_harmless_later
     assert!(!decision.is_waiting());
     decision.decide(Decision::accept(()));
     client.expect_end();
-    // One that comes when the connection is gone altogether, and one for a request without a body in its answer.
+    // One that comes when the connection is gone altogether, and one for a request without a body
+    // in its answer.
     let mut client = server.connect();
     client.send("HEAD /ws HTTP/1.1\r\nHost: h\r\n\r\n");
     let decision = next(&deferred);

@@ -1,4 +1,5 @@
-//! Handles: what other threads send to a connection, in order, within bounds, and never to another one.
+//! Handles: what other threads send to a connection, in order, within bounds, and never to another
+//! one.
 
 use crate::common::{DEADLINE, TestServer, next, wait_until};
 use crate::scripted::{Saw, Scripted};
@@ -107,7 +108,8 @@ fn small_marks() -> Options {
 
 const LARGE: usize = 10_000;
 
-/// Sends messages with the numbers from `first` on until the queue is full. Returns the first number that was not sent.
+/// Sends messages with the numbers from `first` on until the queue is full. Returns the first
+/// number that was not sent.
 #[track_caller]
 fn fill(handle: &Handle, first: u32) -> u32 {
     for number in first..first + 100_000 {
@@ -148,7 +150,8 @@ fn a_handle_is_full_when_the_peer_does_not_read_and_goes_on_when_it_does() {
     let server = TestServer::start(|builder| builder.route_with("/ws", small_marks(), scripted));
     let mut client = server.open("/ws");
     let handle = next(&handles);
-    // The loop takes from the queue while the kernel takes from the loop: it can be full several times.
+    // The loop takes from the queue while the kernel takes from the loop: it can be full several
+    // times.
     let sent = (0..5).fold(0, |sent, _| fill(&handle, sent));
     assert!(handle.queued() <= 100_000 + LARGE + 1000, "{}", handle.queued());
     for number in 0..sent {
@@ -245,7 +248,8 @@ fn a_stale_handle_never_reaches_the_connection_in_its_place() {
     let stale = Arc::new(Mutex::new(Vec::<(u32, Handle)>::new()));
     let over = Arc::new(AtomicBool::new(false));
     let (pestering, until) = (Arc::clone(&stale), Arc::clone(&over));
-    // Sends through every handle there ever was, whether its connection is coming, there, going or gone.
+    // Sends through every handle there ever was, whether its connection is coming, there, going or
+    // gone.
     let pest = thread::spawn(move || {
         let mut closed = 0;
         while !until.load(Ordering::Relaxed) {
@@ -578,7 +582,8 @@ fn what_finds_no_room_behind_a_handles_messages_is_refused_and_a_close_waits_for
     assert_eq!(cause(&seen), None);
 }
 
-/// In a room everybody's messages go to everybody, through handles; whoever speaks gets an answer too, for which there is room.
+/// In a room everybody's messages go to everybody, through handles; whoever speaks gets an answer
+/// too, for which there is room.
 #[test]
 fn a_message_is_answered_though_its_loop_has_filled_the_queue_of_its_handle() {
     let room = Arc::new(Mutex::new(Vec::<Handle>::new()));
@@ -614,7 +619,8 @@ fn a_message_is_answered_though_its_loop_has_filled_the_queue_of_its_handle() {
     other.leave();
 }
 
-/// A queue is emptied a share at a time, so that one connection does not keep the loop from the others.
+/// A queue is emptied a share at a time, so that one connection does not keep the loop from the
+/// others.
 #[test]
 fn handles_that_are_fed_without_end_leave_others_their_turns() {
     let (scripted, _seen, handles) = handing();

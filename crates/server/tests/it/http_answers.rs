@@ -1,4 +1,5 @@
-//! Requests that are not upgraded: what is answered, octet for octet, and that nothing comes after it.
+//! Requests that are not upgraded: what is answered, octet for octet, and that nothing comes after
+//! it.
 
 use crate::common::{Answer, Client, KEY, TestServer, next, upgrade_request, wait_until};
 use crate::scripted::{Saw, Scripted, expect_saw};
@@ -150,7 +151,8 @@ fn a_request_that_comes_octet_by_octet_gets_the_same_answer() {
     for row in refused_requests() {
         let mut client = server.connect();
         for octet in &row.request {
-            // The answer comes as soon as the fault shows, so the server may have left before the last octet.
+            // The answer comes as soon as the fault shows, so the server may have left before the
+            // last octet.
             if client.try_send([*octet]).is_err() {
                 break;
             }

@@ -1,4 +1,5 @@
-//! The server as its clients and its application see it: over real sockets, what is on the wire and what the handler saw.
+//! The server as its clients and its application see it: over real sockets, what is on the wire and
+//! what the handler saw.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,4 +1,5 @@
-//! Open connections: what is received comes to the handler, what it sends comes to the peer, and each end is told once.
+//! Open connections: what is received comes to the handler, what it sends comes to the peer, and
+//! each end is told once.
 
 use crate::common::{Client, DEADLINE, TestServer, next};
 use crate::scripted::{Saw, Scripted, expect_closed, expect_saw};
@@ -209,8 +210,8 @@ fn a_full_connection_refuses_and_says_when_there_is_room() {
     expect_saw(&seen, &expected);
 }
 
-/// Opens one connection, lets the client end it, and returns what the handler saw behind `Open`: the end once and last,
-/// even when the server has gone.
+/// Opens one connection, lets the client end it, and returns what the handler saw behind `Open`:
+/// the end once and last, even when the server has gone.
 #[track_caller]
 fn seen_until_the_end(
     (scripted, seen): (Scripted, Receiver<Saw>),

@@ -1,4 +1,5 @@
-//! Which handler a request comes to, what it can decide by, and with which settings the connection goes on.
+//! Which handler a request comes to, what it can decide by, and with which settings the connection
+//! goes on.
 
 use crate::common::{TestServer, next, upgrade_request};
 use crate::scripted::{Saw, Scripted, accept, expect_saw};

@@ -8,11 +8,12 @@ use std::net::TcpStream;
 
 const MIB: usize = 1 << 20;
 
-/// What the project promises for a connection at rest, in octets. In builds with debug assertions mio keeps 16 octets more of
-/// each socket.
+/// What the project promises for a connection at rest, in octets. In builds with debug assertions
+/// mio keeps 16 octets more of each socket.
 const AT_REST: usize = if cfg!(debug_assertions) { 216 } else { 200 };
 
-/// What the allocator may keep of a large message, for each connection, when the server has freed it.
+/// What the allocator may keep of a large message, for each connection, when the server has freed
+/// it.
 const ALLOCATORS: usize = 24;
 
 #[test]
@@ -131,7 +132,8 @@ fn the_largest_message_costs_little_more_than_its_length_however_it_is_cut() {
     }
 }
 
-/// What the account says is what the process takes: here of 300 MiB that strangers have sent and left.
+/// What the account says is what the process takes: here of 300 MiB that strangers have sent and
+/// left.
 #[test]
 fn what_all_connections_hold_together_is_bounded() {
     const LIMIT: usize = 32 * MIB;

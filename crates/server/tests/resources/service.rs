@@ -1,4 +1,5 @@
-//! The server's side: a process that serves until its input ends, and does what it is told line by line.
+//! The server's side: a process that serves until its input ends, and does what it is told line by
+//! line.
 
 use framewright_server::{
     Decision, Handle, Handler, Incoming, MemoryLimit, Message, Prepared, Server, ServerHandle, ServerLimits,
@@ -10,7 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// Set for the process that is a server, to its settings: how many bytes all connections may hold, if not the default.
+/// Set for the process that is a server, to its settings: how many bytes all connections may hold,
+/// if not the default.
 pub(crate) const IS_SERVER: &str = "FRAMEWRIGHT_TEST_SERVER";
 
 /// No test of its own: started by the tests as a process.
@@ -22,7 +24,8 @@ fn server_process() {
     }
 }
 
-/// Serves `/echo`, `/sink`, which answers nothing, and `/push`, whose peers get what `push` is told to send.
+/// Serves `/echo`, `/sink`, which answers nothing, and `/push`, whose peers get what `push` is told
+/// to send.
 fn serve() -> io::Result<()> {
     let pushed = Arc::new(Mutex::new(Vec::new()));
     let settings = std::env::var(IS_SERVER).unwrap_or_default();

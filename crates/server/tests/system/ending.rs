@@ -137,8 +137,9 @@ fn a_request_with_messages_and_the_end_behind_it_is_answered_in_full() {
     assert_eq!(next(&watch.closures).cause, Some(Error::TransportLost));
 }
 
-/// Whether a peer that has read the end can go on sending for a while without a reset: slowly, so that it is not just faster
-/// than the server, and if this machine was too busy for a second, once more.
+/// Whether a peer that has read the end can go on sending for a while without a reset: slowly, so
+/// that it is not just faster than the server, and if this machine was too busy for a second, once
+/// more.
 fn goes_on_reading(mut at_the_end: impl FnMut() -> Client) -> bool {
     (0..3).any(|_| {
         let mut client = at_the_end();

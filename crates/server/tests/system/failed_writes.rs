@@ -18,7 +18,8 @@ fn a_failed_write_loses_nothing_of_what_the_peer_has_said() {
     let (go_on, goes_on) = mpsc::channel::<()>();
     let (heard, hears) = mpsc::channel();
     let goes_on = Mutex::new(goes_on);
-    // Holds its event loop until the peer has said everything and is gone; then answers each message.
+    // Holds its event loop until the peer has said everything and is gone; then answers each
+    // message.
     let (probe, watch) = Probe::new(move |socket, message| {
         let Message::Text(text) = message else { panic!("text is sent") };
         if text == "hold" {

@@ -14,7 +14,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Everything is there at once, then the loop goes on, and what it does in which order tells how fair it is.
+/// Everything is there at once, then the loop goes on, and what it does in which order tells how
+/// fair it is.
 #[test]
 fn a_peer_that_floods_gets_a_turn_or_two_while_a_hundred_others_get_theirs() {
     const BUDGET: usize = 16 << 10;
@@ -38,8 +39,8 @@ fn a_peer_that_floods_gets_a_turn_or_two_while_a_hundred_others_get_theirs() {
     next(&keeper.reached);
     let flooded = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&flooded);
-    // More than the loop can take before the others, and it goes on until the server is gone. The socket takes many turns'
-    // worth whatever the kernel's default is.
+    // More than the loop can take before the others, and it goes on until the server is gone. The
+    // socket takes many turns' worth whatever the kernel's default is.
     SockRef::from(flooder.stream()).set_send_buffer_size(400_000).expect("an option of the socket");
     let flood = thread::spawn(move || {
         let burst = frame(true, OpCode::Binary, &[1; 100]).repeat(100);
@@ -105,8 +106,8 @@ impl Handler for Ordered {
 #[cfg(feature = "deflate")]
 #[test]
 fn a_peer_that_sends_bombs_gets_a_turn_or_two_while_others_get_theirs() {
-    // What a turn inflates at most, and how often the flooder may have had one: first in line, and again in the list of those
-    // with work left.
+    // What a turn inflates at most, and how often the flooder may have had one: first in line, and
+    // again in the list of those with work left.
     const TURN: usize = 2 << 20;
     const TURNS: usize = 3;
     for delivery in [Delivery::Whole, Delivery::Chunks] {
@@ -226,7 +227,8 @@ fn frame_from_server(text: &[u8]) -> Vec<u8> {
     [&[0x81, u8::try_from(text.len()).expect("a short one")], text].concat()
 }
 
-/// What a turn costs does not grow with what the connection holds already, however the octets are cut.
+/// What a turn costs does not grow with what the connection holds already, however the octets are
+/// cut.
 #[test]
 fn a_large_message_arrives_through_a_small_buffer_and_in_small_fragments() {
     let payload: Vec<u8> = (0..1 << 20).map(|i: u32| i.to_le_bytes()[1]).collect();

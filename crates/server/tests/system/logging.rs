@@ -12,7 +12,8 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-/// Writes every event down as a line with its fields, escaping nothing: what is escaped, the server has escaped.
+/// Writes every event down as a line with its fields, escaping nothing: what is escaped, the server
+/// has escaped.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<String>>>);
 

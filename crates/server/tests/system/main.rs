@@ -1,5 +1,6 @@
-//! What a hostile peer and a bad day must not do to a server: many connections, floods, peers that do not read, that vanish,
-//! that never end. Over real sockets: each test waits for what must come, up to a deadline.
+//! What a hostile peer and a bad day must not do to a server: many connections, floods, peers that
+//! do not read, that vanish, that never end. Over real sockets: each test waits for what must come,
+//! up to a deadline.
 #![allow(clippy::print_stdout, reason = "a seed is worth seeing when its test fails")]
 
 #[path = "../common/mod.rs"]

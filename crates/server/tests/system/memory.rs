@@ -16,7 +16,8 @@ const MIB: usize = 1 << 20;
 /// What the server may hold.
 const LIMIT: usize = 4 * MIB;
 
-/// By how much it may be beyond that for the moment between a turn and the end of those that were told to go.
+/// By how much it may be beyond that for the moment between a turn and the end of those that were
+/// told to go.
 const A_TURN_EACH: usize = 2 * MIB;
 
 fn limited(builder: ServerBuilder, limit: usize, workers: usize) -> ServerBuilder {
@@ -114,7 +115,8 @@ fn many_small_halves_are_bounded_too() {
     }
 }
 
-/// Strangers with little each leave no room for more: they go, and not whoever needs it for a moment.
+/// Strangers with little each leave no room for more: they go, and not whoever needs it for a
+/// moment.
 #[test]
 fn a_crowd_of_small_halves_does_not_end_a_large_message() {
     for workers in [1, 2] {

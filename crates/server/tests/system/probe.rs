@@ -158,8 +158,8 @@ pub(crate) fn ws(probe: Probe) -> impl FnOnce(ServerBuilder) -> ServerBuilder {
     |builder| builder.route("/ws", probe)
 }
 
-/// A place where a handler holds its event loop up until the test lets it go on, so that everything that arrives in between
-/// is there at once.
+/// A place where a handler holds its event loop up until the test lets it go on, so that everything
+/// that arrives in between is there at once.
 pub(crate) struct Gate {
     reached: Sender<()>,
     opened: Mutex<Receiver<()>>,

@@ -36,7 +36,8 @@ fn a_handle_takes_no_more_than_the_high_water_mark_while_its_loop_is_busy() {
     client.expect_close(1005);
 }
 
-/// A thread that never lets the queue of one connection run empty does not keep the loop from the others.
+/// A thread that never lets the queue of one connection run empty does not keep the loop from the
+/// others.
 #[test]
 fn a_busy_handle_does_not_starve_other_connections() {
     let (probe, _watch, handles) = Probe::handles();

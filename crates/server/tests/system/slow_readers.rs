@@ -25,7 +25,8 @@ fn options(write_timeout: Duration) -> Options {
     Options { connection, ..Options::default() }
 }
 
-/// A message that tells its place, of one of four sizes: some are copied before they are written, some are not.
+/// A message that tells its place, of one of four sizes: some are copied before they are written,
+/// some are not.
 fn message(index: u32) -> Vec<u8> {
     let len = [10, 900, 20_000, 200_000][index as usize % 4];
     let mut payload = vec![index.to_le_bytes()[0]; len];
@@ -65,7 +66,8 @@ fn a_peer_that_does_not_read_is_not_read_from_and_gets_everything_when_it_does()
         assert!(frame.payload == message(index), "message {index}");
     }
     writing.join().unwrap();
-    // Below the mark one message of any size is taken; above it nothing is delivered that could be answered.
+    // Below the mark one message of any size is taken; above it nothing is delivered that could be
+    // answered.
     let most = watch.tally.most_buffered();
     assert!(most < HIGH_WATER + 200_000 + 14, "{most} octets waited");
     assert!(watch.tally.writable.load(SeqCst) > 0);
@@ -91,7 +93,8 @@ fn a_peer_that_takes_nothing_is_dropped_after_the_write_timeout() {
     drop(client);
 }
 
-/// Reads a little now and then for four times `patience`. False if this machine was too busy for that.
+/// Reads a little now and then for four times `patience`. False if this machine was too busy for
+/// that.
 fn read_slowly(client: &mut Client, patience: Duration) -> bool {
     let (began, mut last) = (Instant::now(), Instant::now());
     while began.elapsed() < 4 * patience {
@@ -105,7 +108,8 @@ fn read_slowly(client: &mut Client, patience: Duration) -> bool {
     true
 }
 
-// The kernel announces room when a third of its send buffer is free, which takes such a peer longer.
+// The kernel announces room when a third of its send buffer is free, which takes such a peer
+// longer.
 #[test]
 fn a_peer_that_reads_a_little_all_the_time_outlives_the_write_timeout() {
     const PATIENCE: Duration = Duration::from_secs(1);

@@ -194,8 +194,8 @@ mod crowd {
     use std::net::SocketAddr;
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-    /// Connections in every place that there is at that moment: the system's queue, a loop's mailbox, a loop that has stopped
-    /// already or has not heard of it yet.
+    /// Connections in every place that there is at that moment: the system's queue, a loop's
+    /// mailbox, a loop that has stopped already or has not heard of it yet.
     #[test]
     fn whoever_connects_while_the_server_stops_is_told_so_or_not_let_in() {
         for (workers, grace) in
@@ -224,8 +224,8 @@ mod crowd {
         }
     }
 
-    /// Connects until the server does not let it in, and returns the last clients. Every second one asks for a WebSocket at once,
-    /// the others say nothing.
+    /// Connects until the server does not let it in, and returns the last clients. Every second one
+    /// asks for a WebSocket at once, the others say nothing.
     fn connect_until_refused(addr: SocketAddr, connected: &AtomicUsize) -> Vec<Client> {
         let mut clients: Vec<Client> = Vec::new();
         while let Ok(stream) = TcpStream::connect(addr) {
@@ -245,7 +245,8 @@ mod crowd {
         clients
     }
 
-    /// The client hears of the stop, as an answer to its request or by a Close frame, before its connection ends.
+    /// The client hears of the stop, as an answer to its request or by a Close frame, before its
+    /// connection ends.
     fn expect_told(mut client: Client) {
         match client.answer().status {
             101 => {

@@ -99,7 +99,8 @@ fn a_pause_of_the_loop_is_followed_by_one_ping_and_not_by_all_that_were_missed()
     while client.frame().opcode == OpCode::Ping {
         pings += 1;
     }
-    // Those before the pause, and those after it: one each, and what a slow machine adds while this test waits.
+    // Those before the pause, and those after it: one each, and what a slow machine adds while this
+    // test waits.
     let most = began.elapsed().as_millis() / INTERVAL.as_millis();
     assert!(pings <= 2 || pings <= most.saturating_sub(8), "{pings} pings around a pause of ten intervals");
     drop(keeper);

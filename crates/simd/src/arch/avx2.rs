@@ -30,13 +30,15 @@ fn xor(vector: Vector, mask: Vector) -> Vector {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn load(octets: &[u8; WIDTH]) -> Vector {
-    // SAFETY: the array is as long as the vector and readable; the instruction asks for no alignment.
+    // SAFETY: the array is as long as the vector and readable; the instruction asks for no
+    // alignment.
     unsafe { _mm256_loadu_si256(octets.as_ptr().cast()) }
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
 fn store(octets: &mut [u8; WIDTH], vector: Vector) {
-    // SAFETY: the array is as long as the vector and writable; the instruction asks for no alignment.
+    // SAFETY: the array is as long as the vector and writable; the instruction asks for no
+    // alignment.
     unsafe { _mm256_storeu_si256(octets.as_mut_ptr().cast(), vector) }
 }

@@ -1,5 +1,5 @@
-//! Masking in words of 64 bits, without `unsafe`: for targets that have no backend of their own, and for what is too
-//! short for a vector on those that have one.
+//! Masking in words of 64 bits, without `unsafe`: for targets that have no backend of their own,
+//! and for what is too short for a vector on those that have one.
 
 use super::advance;
 

@@ -1,11 +1,11 @@
 //! The four functions of a backend with vectors, written once for all of them.
 //!
-//! A backend is its vector's width and four primitives, `splat`, `load`, `store` and `xor`; everything else, here, is
-//! safe code over slices and arrays, whose lengths the compiler knows.
+//! A backend is its vector's width and four primitives, `splat`, `load`, `store` and `xor`;
+//! everything else, here, is safe code over slices and arrays, whose lengths the compiler knows.
 
-/// Defines `apply_mask`, `copy_masked`, `apply_mask_short` and `copy_masked_short` for the target feature `$feature`,
-/// out of what the invoking module defines: `WIDTH`, `Vector`, `splat`, `load`, `store` and `xor`. What is shorter than
-/// one vector goes to the module `$narrower`.
+/// Defines `apply_mask`, `copy_masked`, `apply_mask_short` and `copy_masked_short` for the target
+/// feature `$feature`, out of what the invoking module defines: `WIDTH`, `Vector`, `splat`, `load`,
+/// `store` and `xor`. What is shorter than one vector goes to the module `$narrower`.
 macro_rules! masking_functions {
     ($feature:literal, narrower = $narrower:path) => {
         use $narrower as narrower;
@@ -86,7 +86,8 @@ macro_rules! masking_functions {
             }
         }
 
-        /// Copies at most [`SHORT`] octets of `source` onto `target`, of the same length, and masks them.
+        /// Copies at most [`SHORT`] octets of `source` onto `target`, of the same length, and masks
+        /// them.
         #[inline]
         #[target_feature(enable = $feature)]
         pub(crate) fn copy_masked_short(target: &mut [u8], source: &[u8], key: u32) {
@@ -103,8 +104,9 @@ macro_rules! masking_functions {
             }
         }
 
-        /// What lies between the first and the last vector of more than [`PAIR`] octets: begins at the first aligned
-        /// octet after the very first octet; the whole vectors in it end before the last octet, but reach the last vector.
+        /// What lies between the first and the last vector of more than [`PAIR`] octets: begins at
+        /// the first aligned octet after the very first octet; the whole vectors in it end before
+        /// the last octet, but reach the last vector.
         #[inline]
         #[target_feature(enable = $feature)]
         fn between_ends(octets: &[u8]) -> core::ops::Range<usize> {
@@ -127,7 +129,8 @@ macro_rules! masking_functions {
             }
         }
 
-        /// The first and the last `N` vectors of `source`, masked; `None` if it is shorter than that.
+        /// The first and the last `N` vectors of `source`, masked; `None` if it is shorter than
+        /// that.
         #[inline]
         #[target_feature(enable = $feature)]
         fn masked_ends<const N: usize, const OCTETS: usize>(

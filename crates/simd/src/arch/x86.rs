@@ -1,8 +1,9 @@
-//! The choice among the backends of x86-64: SSE2, which is part of the architecture, for what is short; the widest
-//! vectors that the CPU has for what is long.
+//! The choice among the backends of x86-64: SSE2, which is part of the architecture, for what is
+//! short; the widest vectors that the CPU has for what is long.
 //!
-//! The standard library's detection remembers its answers too, but a call of it that may have to ask the CPU first
-//! makes the caller save registers. Here, what is left of it is a load, a compare and a jump.
+//! The standard library's detection remembers its answers too, but a call of it that may have to
+//! ask the CPU first makes the caller save registers. Here, what is left of it is a load, a compare
+//! and a jump.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -10,8 +11,9 @@ use super::{avx2, avx512, sse2};
 
 pub(crate) use super::sse2::SHORT;
 
-/// The widest vectors of this CPU: [`UNKNOWN`], [`WIDTH_128`], [`WIDTH_256`] or [`WIDTH_512`]. A value is stored only
-/// where the CPU was found to have what it stands for, and it is the only fact told, so `Relaxed` is enough.
+/// The widest vectors of this CPU: [`UNKNOWN`], [`WIDTH_128`], [`WIDTH_256`] or [`WIDTH_512`]. A
+/// value is stored only where the CPU was found to have what it stands for, and it is the only fact
+/// told, so `Relaxed` is enough.
 static WIDEST: AtomicU8 = AtomicU8::new(UNKNOWN);
 
 const UNKNOWN: u8 = 0;

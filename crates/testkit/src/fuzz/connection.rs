@@ -1,7 +1,9 @@
-//! A connection against any stream, in any pieces: the law that events and answers depend on the octets alone.
+//! A connection against any stream, in any pieces: the law that events and answers depend on the
+//! octets alone.
 //!
-//! The stream is read whole, octet by octet, in random pieces, through parked buffers, and over a transport that takes little
-//! at a time. All of these, and the [naive decoder](crate::naive), have to agree.
+//! The stream is read whole, octet by octet, in random pieces, through parked buffers, and over a
+//! transport that takes little at a time. All of these, and the [naive decoder](crate::naive), have
+//! to agree.
 
 use crate::app::Behaviour;
 use crate::endpoint::{Endpoint, Seen, join_chunks};
@@ -13,8 +15,8 @@ use crate::wire::{Message, WireFrame};
 use framewright::deflate::DeflateParams;
 use framewright::{Closure, Config, Delivery, Error, RecvBuffer, Role, State};
 
-/// Checks the whole of `data` as the stream of a client under default settings, and then what follows its first four octets
-/// under the settings that these pick.
+/// Checks the whole of `data` as the stream of a client under default settings, and then what
+/// follows its first four octets under the settings that these pick.
 ///
 /// # Panics
 /// If anything is wrong.
@@ -142,7 +144,8 @@ impl Plan {
         endpoint
     }
 
-    /// Octet by octet: the connection ends with the octet that the naive decoder names, and the buffer stays small.
+    /// Octet by octet: the connection ends with the octet that the naive decoder names, and the
+    /// buffer stays small.
     fn run_octets(&self, octets: &[&[u8]], reading: &Reading) -> Endpoint {
         let mut endpoint = self.endpoint();
         let end = match reading.verdict {
@@ -231,7 +234,8 @@ impl Plan {
         }
     }
 
-    /// The transport takes a few octets at a time: the same is sent in the end, though not every Pong.
+    /// The transport takes a few octets at a time: the same is sent in the end, though not every
+    /// Pong.
     fn check_blocked(&self, stream: &[u8], reading: &Reading, whole: &Endpoint) {
         let mut rng = SplitMix64::new(self.seed ^ 0xB10C);
         let mut endpoint = self.endpoint();

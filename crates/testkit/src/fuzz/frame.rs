@@ -1,5 +1,5 @@
-//! The frame codec against the independent reader of [`wire`](crate::wire): the same frames, a fault at the same octet, and
-//! what was decoded encodes to the same octets again.
+//! The frame codec against the independent reader of [`wire`](crate::wire): the same frames, a
+//! fault at the same octet, and what was decoded encodes to the same octets again.
 
 use crate::wire::{Fields, WireFrame, header_fault};
 use framewright::Role;
@@ -39,7 +39,8 @@ fn check_under(data: &[u8], rules: Rules, masked: Option<bool>) {
     }
 }
 
-/// Parses every prefix of the header: a fault and the header are there as soon as their octets are, and not before.
+/// Parses every prefix of the header: a fault and the header are there as soon as their octets are,
+/// and not before.
 fn check_header(bytes: &[u8], rules: Rules, fault: Option<usize>) {
     for end in 0..=bytes.len().min(MAX_HEADER_LEN) {
         let parsed = Header::parse(&bytes[..end], rules);

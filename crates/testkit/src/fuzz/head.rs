@@ -1,5 +1,5 @@
-//! The law of the opening handshake's parser, for any octets: whole, split and octet by octet it says the same as
-//! [`naive::head`], and nothing that can be asked of a request panics.
+//! The law of the opening handshake's parser, for any octets: whole, split and octet by octet it
+//! says the same as [`naive::head`], and nothing that can be asked of a request panics.
 
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,8 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// What the parser makes of `data` when it arrives in the parts that end at `splits` (ascending), then the rest.
+/// What the parser makes of `data` when it arrives in the parts that end at `splits` (ascending),
+/// then the rest.
 ///
 /// # Panics
 /// If the parser's answers contradict each other.

@@ -1,8 +1,9 @@
-//! Compressed messages against the law of connections: what is inflated depends on the octets alone, in whatever pieces they
-//! come, and it is what the [naive inflater](crate::naive::inflate) makes of them.
+//! Compressed messages against the law of connections: what is inflated depends on the octets
+//! alone, in whatever pieces they come, and it is what the [naive inflater](crate::naive::inflate)
+//! makes of them.
 //!
-//! The first five octets pick the settings and what was agreed on; the rest are frames, most of them of one compressed message
-//! after the other:
+//! The first five octets pick the settings and what was agreed on; the rest are frames, most of
+//! them of one compressed message after the other:
 //!
 //! ```text
 //!   | opcode, FIN, RSV1 | length | payload ... | the next frame ...
@@ -14,10 +15,12 @@ use crate::wire::masked;
 use framewright::Role;
 use framewright::deflate::{Decompressor, DeflateParams, InflateError, WindowBits};
 
-/// Octets of a payload, at most: the naive inflater reads all that came of a message for each frame of it.
+/// Octets of a payload, at most: the naive inflater reads all that came of a message for each frame
+/// of it.
 const MOST: usize = 4096;
 
-/// Checks a connection that receives what the octets say, and a decompressor that is given all of them as one payload.
+/// Checks a connection that receives what the octets say, and a decompressor that is given all of
+/// them as one payload.
 ///
 /// # Panics
 /// If anything is wrong.
@@ -45,7 +48,8 @@ fn params(pick: u8) -> DeflateParams {
 /// The least that a server compresses with.
 const NINE: WindowBits = WindowBits::new(9).expect("8 to 15");
 
-/// The frames that the octets say, as `sender` sends them: with a masking key that follows from the payload.
+/// The frames that the octets say, as `sender` sends them: with a masking key that follows from the
+/// payload.
 fn stream(sender: Role, mut octets: &[u8]) -> Vec<u8> {
     let mut stream = Vec::new();
     while let [first, len, rest @ ..] = octets {
@@ -55,7 +59,8 @@ fn stream(sender: Role, mut octets: &[u8]) -> Vec<u8> {
             even if even % 2 == 0 => 0,
             odd => 1 + odd / 2 % 2,
         };
-        // FIN as it is; RSV1 where the bit is not set, on the first frames of messages, and else seldom.
+        // FIN as it is; RSV1 where the bit is not set, on the first frames of messages, and else
+        // seldom.
         let rsv1 = first & 0x40 == 0 && (matches!(opcode, 1 | 2) || first & 0x30 == 0x30);
         let (payload, behind) = rest.split_at(usize::from(*len).min(rest.len()));
         let most = if opcode >= 8 { 125 } else { 255 };
@@ -79,7 +84,8 @@ fn stream(sender: Role, mut octets: &[u8]) -> Vec<u8> {
     stream
 }
 
-/// The decompressor and the naive inflater make the same of a payload, with and without one before it.
+/// The decompressor and the naive inflater make the same of a payload, with and without one before
+/// it.
 fn check_decompressor(octets: &[u8], limit: usize) {
     let mut decompressor = Decompressor::new();
     let mut inflation = Inflation::new(true, 1 << 15);

@@ -1,4 +1,5 @@
-//! The bodies of the fuzz targets: each has a `check` that takes any bytes, and panics where a law does not hold.
+//! The bodies of the fuzz targets: each has a `check` that takes any bytes, and panics where a law
+//! does not hold.
 //!
 //! | module | target in `fuzz/` | what it checks |
 //! |---|---|---|

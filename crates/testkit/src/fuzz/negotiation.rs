@@ -1,5 +1,5 @@
-//! The negotiation of permessage-deflate, for any octets as field values: neither side is upset by them, and what a server
-//! answers is what a client agrees to that has offered it.
+//! The negotiation of permessage-deflate, for any octets as field values: neither side is upset by
+//! them, and what a server answers is what a client agrees to that has offered it.
 
 use framewright::deflate::{
     ClientWindow, DeflateOffer, DeflateParams, DeflatePolicy, WindowBits, check_answer,
@@ -7,8 +7,8 @@ use framewright::deflate::{
 use framewright::handshake::{Accept, HeadLimits, ServerHandshake};
 use std::time::{Duration, Instant};
 
-/// Checks both sides. The first octets pick the server's policy and the client's offers, the rest is the value of
-/// `Sec-WebSocket-Extensions` in a request, and in an answer.
+/// Checks both sides. The first octets pick the server's policy and the client's offers, the rest
+/// is the value of `Sec-WebSocket-Extensions` in a request, and in an answer.
 ///
 /// # Panics
 /// If anything is wrong.

@@ -1,5 +1,6 @@
-//! The law of the client's half of the opening handshake, for any octets as an answer: whole, split and octet by octet it says the same
-//! as [`naive::response`], and nothing that can be asked of an answer panics.
+//! The law of the client's half of the opening handshake, for any octets as an answer: whole, split
+//! and octet by octet it says the same as [`naive::response`], and nothing that can be asked of an
+//! answer panics.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,8 @@ use crate::naive::{
 /// Limits that short inputs reach.
 pub const TIGHT: HeadLimits = HeadLimits { request_line: 1, head: 320, fields: 7 };
 
-/// Checks the law. The first octet picks what the client has asked for, the rest is what it receives.
+/// Checks the law. The first octet picks what the client has asked for, the rest is what it
+/// receives.
 ///
 /// # Panics
 /// If the law is broken.
@@ -71,7 +73,8 @@ fn offers(pick: u8) -> Vec<DeflateOffer> {
     }
 }
 
-/// What a client makes of `data` when it arrives in the parts that end at `splits` (ascending), then the rest, then the end of the stream.
+/// What a client makes of `data` when it arrives in the parts that end at `splits` (ascending),
+/// then the rest, then the end of the stream.
 ///
 /// # Panics
 /// If the parser's answers contradict each other.

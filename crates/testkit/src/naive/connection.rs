@@ -1,6 +1,7 @@
-//! What a receiver has to make of a stream (RFC 6455, sections 5 to 8), decided the slow and obvious way: with the whole
-//! stream at hand, one pass, `std::str::from_utf8`, and no state that survives a call. Compressed messages (RFC 7692) are
-//! inflated by [`naive::inflate`](crate::naive::inflate).
+//! What a receiver has to make of a stream (RFC 6455, sections 5 to 8), decided the slow and
+//! obvious way: with the whole stream at hand, one pass, `std::str::from_utf8`, and no state that
+//! survives a call. Compressed messages (RFC 7692) are inflated by
+//! [`naive::inflate`](crate::naive::inflate).
 
 use crate::endpoint::Seen;
 use crate::naive::inflate::{End, Inflated, Inflation};
@@ -61,8 +62,8 @@ pub fn read(receiver: Role, config: &Config, bytes: &[u8]) -> Reading {
     read_compressed(receiver, config, None, bytes)
 }
 
-/// The same where permessage-deflate was agreed on, if it was: `inflation` is that of the peer's messages. A limit of the
-/// ratio is none of this decoder's.
+/// The same where permessage-deflate was agreed on, if it was: `inflation` is that of the peer's
+/// messages. A limit of the ratio is none of this decoder's.
 #[must_use]
 pub fn read_compressed(
     receiver: Role,
@@ -152,7 +153,8 @@ fn read_frames(
 }
 
 impl Partial {
-    /// The code with which what has come of the payload fails the connection, and how many octets of it prove that.
+    /// The code with which what has come of the payload fails the connection, and how many octets
+    /// of it prove that.
     fn fault(&self, inflation: Option<&Inflation>, config: &Config) -> Option<(u16, usize)> {
         let Some(inflation) = inflation.filter(|_| self.compressed) else {
             let index = if self.text { first_invalid(&self.payload) } else { None };
@@ -217,8 +219,8 @@ fn most(config: &Config) -> usize {
     usize::try_from(config.max_message).unwrap_or(usize::MAX)
 }
 
-/// How many octets of a message are inflated when so many of its payload have come, and more is to come: a receiver that holds it
-/// looks no further.
+/// How many octets of a message are inflated when so many of its payload have come, and more is to
+/// come: a receiver that holds it looks no further.
 fn ahead(config: &Config, come: usize) -> usize {
     match config.delivery {
         Delivery::Whole => (64 << 10) + 32 * come,
@@ -313,7 +315,8 @@ mod tests {
         assert_eq!(read(true).events, [hello.clone(), Seen::Ping(vec![]), hello.clone()]);
         assert_eq!(read(true).verdict, Verdict::Open);
         assert_eq!(read(false).events, [hello, Seen::Ping(vec![])]);
-        // "H", and a distance that reaches too far: it ends with the first octet of the second fragment.
+        // "H", and a distance that reaches too far: it ends with the first octet of the second
+        // fragment.
         assert_eq!(read(false).verdict, Verdict::Failed { code: 1007, at: 13 + 8 + 6 + 7 });
     }
 

@@ -1,5 +1,6 @@
-//! The syntax of a head, as plainly as possible: lines cut at their CR, field lines, lists, tokens. A line is judged by listing
-//! all its faults with the octet at which each shows; the first octet decides.
+//! The syntax of a head, as plainly as possible: lines cut at their CR, field lines, lists, tokens.
+//! A line is judged by listing all its faults with the octet at which each shows; the first octet
+//! decides.
 
 /// A name and a value.
 pub type Field = (String, Vec<u8>);
@@ -32,8 +33,8 @@ impl<'a> Line<'a> {
         self.cr() + 2
     }
 
-    /// `Ok(true)` if the line is whole, `Ok(false)` if more is needed. Of several faults at one octet the first named
-    /// counts.
+    /// `Ok(true)` if the line is whole, `Ok(false)` if more is needed. Of several faults at one
+    /// octet the first named counts.
     pub(crate) fn verdict(&self, mut faults: Vec<Fault>) -> Result<bool, u16> {
         if self.after_cr.is_some_and(|byte| byte != b'\n') {
             faults.push((self.cr() + 1, 400));

@@ -1,4 +1,5 @@
-//! The second half of [`naive::head`](crate::naive::head): what RFC 6455 demands of an opening handshake, in its own words.
+//! The second half of [`naive::head`](crate::naive::head): what RFC 6455 demands of an opening
+//! handshake, in its own words.
 
 use crate::naive::fields::{Field, elements, is_tchar, is_token, string, values};
 
@@ -20,7 +21,8 @@ pub enum Handshake {
     },
 }
 
-/// What RFC 6455 demands of an opening handshake: a request with this method, version (`HTTP/1.minor`) and fields.
+/// What RFC 6455 demands of an opening handshake: a request with this method, version
+/// (`HTTP/1.minor`) and fields.
 pub(crate) fn handshake(method: &str, minor: u8, fields: &[Field], has_body: bool) -> Handshake {
     let lower = |name: &str| -> Vec<Vec<u8>> {
         let all = elements(fields, name);
@@ -95,7 +97,8 @@ enum Lexeme {
     Separator(char),
 }
 
-/// The extensions of all lines, each as `name;param;param=value`; `None` if there is a line, but not one that follows the grammar.
+/// The extensions of all lines, each as `name;param;param=value`; `None` if there is a line, but
+/// not one that follows the grammar.
 pub(crate) fn extensions(fields: &[Field]) -> Option<Vec<String>> {
     let lines = values(fields, "sec-websocket-extensions");
     let mut found = Vec::new();

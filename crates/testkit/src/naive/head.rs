@@ -1,7 +1,9 @@
-//! A reference for the opening handshake's parser: the same law, written down as plainly as possible.
+//! A reference for the opening handshake's parser: the same law, written down as plainly as
+//! possible.
 //!
-//! It is given everything at once, cuts lines at their CR, copies what it finds, and knows nothing of the parser that
-//! it checks: own character classes, own grammar, both in [`fields`](crate::naive::fields).
+//! It is given everything at once, cuts lines at their CR, copies what it finds, and knows nothing
+//! of the parser that it checks: own character classes, own grammar, both in
+//! [`fields`](crate::naive::fields).
 
 use framewright::handshake::HeadLimits;
 

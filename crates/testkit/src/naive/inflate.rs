@@ -1,7 +1,9 @@
-//! Inflating (RFC 1951, and RFC 7692, section 7.2.2) the slow and obvious way: bit by bit, with the whole payload at hand.
+//! Inflating (RFC 1951, and RFC 7692, section 7.2.2) the slow and obvious way: bit by bit, with the
+//! whole payload at hand.
 //!
-//! It tells what no library does: which octet proves a fault, whether the payload ends where a block does, and how far back
-//! the farthest distance reaches. Shares no code with the crate under test.
+//! It tells what no library does: which octet proves a fault, whether the payload ends where a
+//! block does, and how far back the farthest distance reaches. Shares no code with the crate under
+//! test.
 
 #[cfg(feature = "deflate")]
 use framewright::{Role, deflate::DeflateParams};
@@ -18,7 +20,8 @@ pub struct Inflation {
     takeover: bool,
     window: usize,
     history: Vec<u8>,
-    /// Where none may be referred to, and it is not known yet that none is: the points that speak for it. `history` is kept then.
+    /// Where none may be referred to, and it is not known yet that none is: the points that speak
+    /// for it. `history` is kept then.
     doubt: Option<u32>,
 }
 
@@ -75,9 +78,10 @@ impl Inflation {
         }
     }
 
-    /// The same for a receiver that does not rely on what was agreed: of a sender that refers to earlier messages all the same the last
-    /// octets are kept from its first compressed message on. They are dropped after 32 messages that refer to none, or three of which
-    /// two begin as one before them has.
+    /// The same for a receiver that does not rely on what was agreed: of a sender that refers to
+    /// earlier messages all the same the last octets are kept from its first compressed message on.
+    /// They are dropped after 32 messages that refer to none, or three of which two begin as one
+    /// before them has.
     #[must_use]
     pub fn doubting(self) -> Inflation {
         Inflation { doubt: Some(0), ..self }
@@ -91,8 +95,8 @@ impl Inflation {
 
     /// The beginning of a message's payload, up to one octet of message more than `most`.
     ///
-    /// A distance may reach back to the start of the message, or of what follows its last final block, and from there as far as
-    /// the window that is taken over.
+    /// A distance may reach back to the start of the message, or of what follows its last final
+    /// block, and from there as far as the window that is taken over.
     #[must_use]
     pub fn begun(&self, payload: &[u8], most: usize) -> Inflated {
         if self.takeover {
@@ -137,16 +141,17 @@ impl Inflation {
         Inflated { octets, end, farthest: reader.farthest, too_far: reader.too_far, refers: false }
     }
 
-    /// The whole payload of a message: good if it ends behind a final block, or if with the four octets that its sender has
-    /// removed it ends between two blocks.
+    /// The whole payload of a message: good if it ends behind a final block, or if with the four
+    /// octets that its sender has removed it ends between two blocks.
     #[must_use]
     pub fn complete(&self, payload: &[u8], most: usize) -> Inflated {
         let begun = self.begun(payload, most);
         if begun.end == End::Final { begun } else { self.begun(&[payload, &TAIL].concat(), most) }
     }
 
-    /// The same as a receiver takes it. Where each message stands by itself, one without octets is empty, and the four octets may be
-    /// left on behind a block. That is so up to the message that is the first to refer to another.
+    /// The same as a receiver takes it. Where each message stands by itself, one without octets is
+    /// empty, and the four octets may be left on behind a block. That is so up to the message that
+    /// is the first to refer to another.
     #[must_use]
     pub fn received(&self, payload: &[u8], most: usize) -> Inflated {
         let complete = self.complete(payload, most);
@@ -253,7 +258,8 @@ impl Reader<'_> {
         }
         let code = Code::new(&lengths);
         if code.symbols.is_empty() {
-            // As zlib has it: all lengths are 0, in a bit each, and there is no end of block among them.
+            // As zlib has it: all lengths are 0, in a bit each, and there is no end of block among
+            // them.
             self.bits(literals + distances)?;
         }
         if code.unused != 0 {
@@ -349,7 +355,8 @@ struct Code {
     counts: [usize; 15],
     /// In the order of their codes.
     symbols: Vec<usize>,
-    /// Of 2^15: how many codes of 15 bits belong to no symbol. Negative if there are too few codes for the symbols.
+    /// Of 2^15: how many codes of 15 bits belong to no symbol. Negative if there are too few codes
+    /// for the symbols.
     unused: isize,
 }
 
@@ -366,14 +373,15 @@ impl Code {
         code
     }
 
-    /// Whether each code belongs to one symbol. A single symbol has a code of one bit, with the other one unused, and of
-    /// distances there may be none.
+    /// Whether each code belongs to one symbol. A single symbol has a code of one bit, with the
+    /// other one unused, and of distances there may be none.
     fn is_usable(&self) -> bool {
         self.unused == 0 || self.symbols.is_empty() || (self.symbols.len() == 1 && self.counts[0] == 1)
     }
 }
 
-/// The least length of each symbol from 257 on, and how many bits are added (RFC 1951, section 3.2.5).
+/// The least length of each symbol from 257 on, and how many bits are added (RFC 1951, section
+/// 3.2.5).
 const LENGTHS: [(usize, usize); 29] = [
     (3, 0),
     (4, 0),

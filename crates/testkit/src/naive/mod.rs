@@ -1,6 +1,7 @@
 //! What the crate under test should do, written down the slow and obvious way.
 //!
-//! A reference is given everything at once, copies what it finds, and shares no code with what it checks.
+//! A reference is given everything at once, copies what it finds, and shares no code with what it
+//! checks.
 //!
 //! | module | what it judges |
 //! |---|---|

@@ -1,7 +1,8 @@
-//! A reference for the client's half of the opening handshake: the same law, written down as plainly as possible.
+//! A reference for the client's half of the opening handshake: the same law, written down as
+//! plainly as possible.
 //!
-//! As [`naive::head`](crate::naive::head), with which it shares the field lines, it is given everything at once. A response that refuses
-//! is read to its end: the stream ends with the data.
+//! As [`naive::head`](crate::naive::head), with which it shares the field lines, it is given
+//! everything at once. A response that refuses is read to its end: the stream ends with the data.
 
 #[cfg(feature = "deflate")]
 use framewright::deflate::{ClientWindow, DeflateOffer, DeflateParams, WindowBits};
@@ -11,7 +12,8 @@ use crate::naive::fields::{Fault, Field, Line, elements, field_section, is_token
 #[cfg(feature = "deflate")]
 use crate::naive::handshake::extensions;
 
-/// The value of Sec-WebSocket-Accept that is right here: the one of the example in RFC 6455, section 1.3.
+/// The value of Sec-WebSocket-Accept that is right here: the one of the example in RFC 6455,
+/// section 1.3.
 const ACCEPT: &[u8] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// How much of a body is kept.
@@ -196,7 +198,8 @@ fn open(head: &Refusal, asked: &Asked) -> Option<Outcome> {
     })
 }
 
-/// What the fields of a 101 agree on for these offers of permessage-deflate; the outer `None` is an answer to none of them.
+/// What the fields of a 101 agree on for these offers of permessage-deflate; the outer `None` is an
+/// answer to none of them.
 #[cfg(feature = "deflate")]
 #[must_use]
 pub fn deflate(fields: &[Field], offers: &[DeflateOffer]) -> Option<Option<DeflateParams>> {
@@ -207,7 +210,8 @@ pub fn deflate(fields: &[Field], offers: &[DeflateOffer]) -> Option<Option<Defla
     }
 }
 
-/// What `answer`, which is written `name;param;param=value`, comes to for the first offer that it is an answer to.
+/// What `answer`, which is written `name;param;param=value`, comes to for the first offer that it
+/// is an answer to.
 #[cfg(feature = "deflate")]
 fn agree(offers: &[DeflateOffer], answer: &str) -> Option<DeflateParams> {
     let mut parts = answer.split(';');

@@ -40,14 +40,15 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Both fail only if the process has already been waited for, and then there is nothing to do.
+        // Both fail only if the process has already been waited for, and then there is nothing to
+        // do.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Reads a program's output to its end, so that it never blocks on a full pipe, and sends on what `find`
-/// sees in each line.
+/// Reads a program's output to its end, so that it never blocks on a full pipe, and sends on what
+/// `find` sees in each line.
 pub fn found_in<T: Send + 'static>(stdout: ChildStdout, find: fn(&str) -> Option<T>) -> mpsc::Receiver<T> {
     let (found, receiver) = mpsc::channel();
     thread::spawn(move || {

@@ -1,4 +1,5 @@
-//! A server in a process of its own: started, asked where it listens, and gone again when its value is dropped.
+//! A server in a process of its own: started, asked where it listens, and gone again when its value
+//! is dropped.
 
 use super::process::{Running, found_in};
 use anyhow::bail;
@@ -11,7 +12,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct ServerProcess {
     process: Running,
-    /// The peers end when this is closed, so that they do not outlive this program even if it is killed.
+    /// The peers end when this is closed, so that they do not outlive this program even if it is
+    /// killed.
     _stdin: Option<ChildStdin>,
     addr: SocketAddr,
 }

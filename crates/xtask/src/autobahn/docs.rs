@@ -1,4 +1,5 @@
-//! Generated regions of a Markdown page: what lies between `<!-- NAME:begin -->` and `<!-- NAME:end -->`.
+//! Generated regions of a Markdown page: what lies between `<!-- NAME:begin -->` and `<!-- NAME:end
+//! -->`.
 
 use anyhow::{Context as _, ensure};
 

@@ -1,7 +1,8 @@
 //! The suite's report, and what it takes to pass.
 //!
-//! `index.json` gives two verdicts a case: `behavior`, on the messages, and `behaviorClose`, on how the connection
-//! ended. Each case also has a file of its own, which says what was expected and what came.
+//! `index.json` gives two verdicts a case: `behavior`, on the messages, and `behaviorClose`, on how
+//! the connection ended. Each case also has a file of its own, which says what was expected and
+//! what came.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +13,8 @@ use std::path::Path;
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
-/// The number of cases in the suite. Fewer in a report of all of them mean that the run was cut short.
+/// The number of cases in the suite. Fewer in a report of all of them mean that the run was cut
+/// short.
 pub(super) const ALL_CASES: usize = 517;
 
 /// The name of the file with all verdicts, in the report's folder.
@@ -30,7 +32,8 @@ struct Case {
     id: CaseId,
     behavior: String,
     close: String,
-    /// The case's own file: `description`, `result`, `resultClose` and more; null if it could not be read.
+    /// The case's own file: `description`, `result`, `resultClose` and more; null if it could not
+    /// be read.
     details: Value,
 }
 
@@ -51,7 +54,8 @@ impl Report {
         for case in &mut report.cases {
             let file = case.details["reportfile"].as_str().map(|name| folder.join(name));
             let text = file.and_then(|file| fs::read(file).ok()).unwrap_or_default();
-            // The reports hold raw peer data; a file that does not parse costs the description, not the verdict.
+            // The reports hold raw peer data; a file that does not parse costs the description, not
+            // the verdict.
             case.details = serde_json::from_str(&String::from_utf8_lossy(&text)).unwrap_or_default();
         }
         Ok(report)
@@ -77,8 +81,8 @@ impl Report {
         Ok(Self { cases })
     }
 
-    /// Judges every case, and that there are as many as expected. `compresses`: whether whom the suite tested offers or takes
-    /// permessage-deflate.
+    /// Judges every case, and that there are as many as expected. `compresses`: whether whom the
+    /// suite tested offers or takes permessage-deflate.
     pub(super) fn judge(&self, expected: usize, compresses: bool) -> Judgement {
         let mut judgement = Judgement { cases: self.cases.len(), ..Judgement::default() };
         for case in &self.cases {
@@ -113,9 +117,9 @@ enum Outcome {
 }
 
 impl Case {
-    /// `OK` twice, with two exceptions. In particular `NON-STRICT` is a failure, and so is `UNIMPLEMENTED` of whoever
-    /// compresses. Without permessage-deflate that is the only verdict that its cases can have: an `OK` would mean that it was
-    /// used all the same.
+    /// `OK` twice, with two exceptions. In particular `NON-STRICT` is a failure, and so is
+    /// `UNIMPLEMENTED` of whoever compresses. Without permessage-deflate that is the only verdict
+    /// that its cases can have: an `OK` would mean that it was used all the same.
     fn outcome(&self, compresses: bool) -> Outcome {
         if !compresses && self.id.is_about_compression() {
             return match (self.behavior.as_str(), self.close.as_str()) {
@@ -187,7 +191,8 @@ pub(super) struct Judgement {
     pub(super) cases: usize,
     /// How many of them are as they must be.
     pub(super) passed: usize,
-    /// A text for each of the others, and one more if the report has not as many cases as it should.
+    /// A text for each of the others, and one more if the report has not as many cases as it
+    /// should.
     pub(super) failures: Vec<String>,
     groups: BTreeMap<u32, Group>,
 }
@@ -202,7 +207,8 @@ struct Group {
 }
 
 impl Judgement {
-    /// A Markdown table: a row for each group, and one for the sum. It has the column UNIMPLEMENTED if anything is.
+    /// A Markdown table: a row for each group, and one for the sum. It has the column UNIMPLEMENTED
+    /// if anything is.
     pub(super) fn table(&self) -> String {
         let mut sum = Group::default();
         for group in self.groups.values() {

@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 
 use crate::commands::python_command;
 
-/// How long a run of all cases may take. Those with compression, each with 1000 messages of up to 128 KiB, need most of it.
+/// How long a run of all cases may take. Those with compression, each with 1000 messages of up to
+/// 128 KiB, need most of it.
 const DEADLINE: Duration = Duration::from_secs(40 * 60);
 
 /// What a run said about itself.
@@ -57,7 +58,8 @@ pub(super) fn command(wstest: &Path, mode: &str, spec: &Path) -> anyhow::Result<
         // As a server it would serve pages, too, on a port that it does not choose.
         .args(["--webport", "0"])
         .current_dir(folder)
-        // Python holds back what it writes to a pipe otherwise, and there would be no progress to show.
+        // Python holds back what it writes to a pipe otherwise, and there would be no progress to
+        // show.
         .env("PYTHONUNBUFFERED", "1")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -65,8 +67,9 @@ pub(super) fn command(wstest: &Path, mode: &str, spec: &Path) -> anyhow::Result<
     Ok(command)
 }
 
-/// Follows a run to its end: that of the suite, or, where the suite is a server, that of its client. `name` stands before
-/// what is shown of the progress: another run may go on at the same time.
+/// Follows a run to its end: that of the suite, or, where the suite is a server, that of its
+/// client. `name` stands before what is shown of the progress: another run may go on at the same
+/// time.
 ///
 /// # Errors
 /// If either fails, the suite ends before its client, or the run takes longer than the deadline. Both are ended then.

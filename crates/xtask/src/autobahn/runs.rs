@@ -19,7 +19,8 @@ use crate::conclusion::conclude;
 /// How to test, whichever side.
 #[derive(Debug, Args)]
 pub(super) struct Common {
-    /// Only with these ways to compress (without this option: all that the side is tested with, one run for each).
+    /// Only with these ways to compress (without this option: all that the side is tested with, one
+    /// run for each).
     #[arg(long, value_name = "MODE", num_args = 1..)]
     pub(super) compress: Vec<Compress>,
     /// Only these cases, such as `6.4.*` (without this option: all of them).
@@ -39,7 +40,8 @@ pub(super) const AGENT: &str = "Framewright";
 /// A run of the suite that is about to begin.
 #[derive(Debug)]
 pub(super) struct Run {
-    /// What tells it from the others: stands before its progress, and is the name of its folder below `--keep`.
+    /// What tells it from the others: stands before its progress, and is the name of its folder
+    /// below `--keep`.
     pub(super) name: String,
     pub(super) reports: PathBuf,
     pub(super) scratch: TempDir,
@@ -93,7 +95,8 @@ impl Common {
         Ok(Outcome { suite, tested, judgement })
     }
 
-    /// Prints what has come of the runs, and writes it into the region of `docs/CONFORMANCE.md` if that is asked for.
+    /// Prints what has come of the runs, and writes it into the region of `docs/CONFORMANCE.md` if
+    /// that is asked for.
     pub(super) fn conclude(
         &self,
         results: Vec<anyhow::Result<Outcome>>,
@@ -133,8 +136,8 @@ impl Run {
     }
 }
 
-/// Plays the runs, as many at a time as there are processors: the suite is one thread, and takes most of the time for itself.
-/// The results are in the order of the runs.
+/// Plays the runs, as many at a time as there are processors: the suite is one thread, and takes
+/// most of the time for itself. The results are in the order of the runs.
 pub(super) fn play_all<R: Send>(
     runs: Vec<R>,
     play: impl Fn(R) -> anyhow::Result<Outcome> + Sync,
@@ -179,8 +182,8 @@ fn summary(outcomes: &[Outcome]) -> String {
     summary
 }
 
-/// A folder without the reports of an earlier run, which would be taken for this one's. The suite overwrites each
-/// case's files; the index is what is read, so the index must go.
+/// A folder without the reports of an earlier run, which would be taken for this one's. The suite
+/// overwrites each case's files; the index is what is read, so the index must go.
 fn emptied_of_reports(folder: &Path) -> anyhow::Result<PathBuf> {
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let folder = folder.canonicalize()?;
@@ -191,7 +194,8 @@ fn emptied_of_reports(folder: &Path) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-/// Writes the summary of complete runs into a region of `docs/CONFORMANCE.md`. What failed is told there too.
+/// Writes the summary of complete runs into a region of `docs/CONFORMANCE.md`. What failed is told
+/// there too.
 fn update_docs(workspace: &Workspace, region: &str, summary: &str) -> anyhow::Result<()> {
     let file = workspace.root.join("docs/CONFORMANCE.md");
     let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;

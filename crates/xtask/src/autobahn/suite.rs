@@ -1,9 +1,9 @@
 //! Finds the testsuite's program, `wstest`, or installs it.
 //!
-//! The suite is a Python 2.7 program, and few systems still have that Python. Whoever has `wstest` on the search
-//! path is done. Otherwise a Python 2.7 is looked for, a virtual environment made with it under the build folder,
-//! and the suite installed there, from the Python package index. Nothing outside the build folder changes, and the
-//! next run finds the environment ready.
+//! The suite is a Python 2.7 program, and few systems still have that Python. Whoever has `wstest`
+//! on the search path is done. Otherwise a Python 2.7 is looked for, a virtual environment made
+//! with it under the build folder, and the suite installed there, from the Python package index.
+//! Nothing outside the build folder changes, and the next run finds the environment ready.
 
 use std::env;
 use std::fs;
@@ -17,13 +17,15 @@ use crate::commands::{python_command, run_logged};
 /// The suite, as the Python package index names it.
 const SUITE: &str = "autobahntestsuite==25.10.1";
 
-/// What masks and validates UTF-8 for the suite in C. In Python that takes hours: the cases with compression send 11 GB.
+/// What masks and validates UTF-8 for the suite in C. In Python that takes hours: the cases with
+/// compression send 11 GB.
 const ACCELERATOR: &str = "wsaccel==0.6.2";
 
 /// The tool that makes environments for Python 2.7; its later versions no longer do.
 const VIRTUALENV: &str = "virtualenv<20.22";
 
-/// The program to run: from the search path, or from an environment in `folder`, made if it is not there yet.
+/// The program to run: from the search path, or from an environment in `folder`, made if it is not
+/// there yet.
 ///
 /// # Errors
 /// If there is no Python 2.7, or the installation fails.

@@ -57,8 +57,8 @@ impl Chrome {
         if let Some(id) = browser {
             self.browser.get_or_init(|| id);
         }
-        // The end of the driver is the end of the session; a session that ends itself would block this thread
-        // while it is dropped, for as long as a driver that hangs lets it wait.
+        // The end of the driver is the end of the session; a session that ends itself would block
+        // this thread while it is dropped, for as long as a driver that hangs lets it wait.
         session.clone().leak().context("the session has ended")?;
         Ok(session)
     }
@@ -67,8 +67,8 @@ impl Chrome {
         let profile = format!("--user-data-dir={}", self.profile.path().display());
         let args = [
             "--headless",
-            // Chromium's sandbox refuses to run as root, which is what a container often is; the browser
-            // loads this project's own page and nothing else.
+            // Chromium's sandbox refuses to run as root, which is what a container often is; the
+            // browser loads this project's own page and nothing else.
             "--no-sandbox",
             "--disable-gpu",
             "--disable-dev-shm-usage",

@@ -1,4 +1,5 @@
-//! Messages of the page, compressed both ways: told by the octets between the browser and the server, not by what either says.
+//! Messages of the page, compressed both ways: told by the octets between the browser and the
+//! server, not by what either says.
 
 use std::net::SocketAddr;
 

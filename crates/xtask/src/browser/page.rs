@@ -123,8 +123,8 @@ impl Page {
         Ok(entries.into_iter().map(|entry| format!("{}: {}", entry.level, entry.message)).collect())
     }
 
-    /// Every URL that a page has requested or connected to since the last call. The browser's own pages, such
-    /// as the one in its first tab, do not count.
+    /// Every URL that a page has requested or connected to since the last call. The browser's own
+    /// pages, such as the one in its first tab, do not count.
     pub(super) async fn requests(&self) -> anyhow::Result<BTreeSet<String>> {
         let mut urls = BTreeSet::new();
         for entry in self.driver.get_log("performance").await? {
@@ -173,8 +173,8 @@ impl Page {
         Ok(self.element(id).await?.click().await?)
     }
 
-    /// Types a text into a field, over what it holds. For the characters that the driver can type: those of
-    /// the Basic Multilingual Plane.
+    /// Types a text into a field, over what it holds. For the characters that the driver can type:
+    /// those of the Basic Multilingual Plane.
     pub(super) async fn fill(&self, id: &str, text: &str) -> anyhow::Result<()> {
         let field = self.element(id).await?;
         field.clear().await?;
@@ -211,7 +211,8 @@ impl Page {
         Ok(self.driver.execute(script, Vec::new()).await?.json().clone())
     }
 
-    /// Waits until the browser has drawn the page, which is when it tells the page that it was scrolled.
+    /// Waits until the browser has drawn the page, which is when it tells the page that it was
+    /// scrolled.
     pub(super) async fn next_picture(&self) -> anyhow::Result<()> {
         let script =
             "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => done()))";

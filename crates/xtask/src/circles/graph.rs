@@ -22,8 +22,8 @@ impl Graph {
         items.into_iter().flatten().map(String::as_str)
     }
 
-    /// For each dependency that is part of a circle the shortest circle that it is part of; each once, the shortest first,
-    /// and each beginning with its lowest number.
+    /// For each dependency that is part of a circle the shortest circle that it is part of; each
+    /// once, the shortest first, and each beginning with its lowest number.
     ///
     /// All circles can be too many to print, and these are enough: when they are gone, so are all.
     pub(super) fn circles(&self) -> Vec<Vec<usize>> {

@@ -51,7 +51,8 @@ type Definition = (usize, String);
 /// The names of a crate.
 struct Names<'a> {
     modules: &'a [Module],
-    /// For each module: its names. One can have two meanings: a type's and a function's, or one in each build.
+    /// For each module: its names. One can have two meanings: a type's and a function's, or one in
+    /// each build.
     meanings: Vec<BTreeMap<String, Vec<Meaning>>>,
     /// For each module: the paths behind which it takes all names.
     globs: Vec<Vec<Vec<String>>>,
@@ -114,7 +115,8 @@ impl<'a> Names<'a> {
         self.add(module, &name.to_string(), Meaning::Item);
     }
 
-    /// The items of this crate that a path in a module names. Another crate's are none, and neither is a module by itself.
+    /// The items of this crate that a path in a module names. Another crate's are none, and neither
+    /// is a module by itself.
     fn defined(&self, module: usize, path: &[String]) -> BTreeSet<Definition> {
         let targets = self.resolve(module, path, &mut BTreeSet::new());
         targets
@@ -145,7 +147,8 @@ impl<'a> Names<'a> {
             let mut unknown = Vec::new();
             for target in targets {
                 match target {
-                    // The rest of the path is something of this item: a variant, a constant, a function.
+                    // The rest of the path is something of this item: a variant, a constant, a
+                    // function.
                     Target::Item(_) => {
                         next.insert(target);
                     }
@@ -169,7 +172,8 @@ impl<'a> Names<'a> {
         targets
     }
 
-    /// What a name stands for in a module. Names that are brought in one by one go before those that come with `*`.
+    /// What a name stands for in a module. Names that are brought in one by one go before those
+    /// that come with `*`.
     fn look_up(&self, module: usize, name: &str, seen: &mut BTreeSet<(usize, String)>) -> BTreeSet<Target> {
         if !seen.insert((module, name.to_owned())) {
             return BTreeSet::new();
@@ -199,7 +203,8 @@ impl<'a> Names<'a> {
         targets
     }
 
-    /// `use name::Other` or `use name` in a module that has nothing else of that name is about another crate.
+    /// `use name::Other` or `use name` in a module that has nothing else of that name is about
+    /// another crate.
     fn resolve_import(
         &self,
         module: usize,
@@ -217,14 +222,16 @@ impl<'a> Names<'a> {
         self.resolve(module, path, seen)
     }
 
-    /// A path leads into a module that has no item of this name: a macro makes it there, or it is an exported macro.
+    /// A path leads into a module that has no item of this name: a macro makes it there, or it is
+    /// an exported macro.
     fn made_by_macros(&self, module: usize, name: &str) -> Vec<Target> {
         let exported = self.macros.get(name).filter(|_| module == 0);
         let files = exported.cloned().unwrap_or_else(|| vec![self.modules[module].file]);
         files.into_iter().map(|file| Target::Item((file, name.to_owned()))).collect()
     }
 
-    /// The file of the direct parent of a module's file, if the module has an `impl` block for a type that is defined there.
+    /// The file of the direct parent of a module's file, if the module has an `impl` block for a
+    /// type that is defined there.
     fn continued_parent(&self, module: usize) -> Option<usize> {
         let file = self.modules[module].file;
         let in_file = self.modules.iter().enumerate().filter(|(_, other)| other.file == file);
@@ -301,8 +308,8 @@ impl Walk<'_> {
         self.found.extend(self.names.defined(self.module, path));
     }
 
-    /// The paths in what a macro or an attribute is given. What it makes of them is not known: all that looks like a path
-    /// is taken for one.
+    /// The paths in what a macro or an attribute is given. What it makes of them is not known: all
+    /// that looks like a path is taken for one.
     fn tokens(&mut self, tokens: TokenStream) {
         let mut path: Vec<String> = Vec::new();
         let mut colons = 0;

@@ -30,7 +30,8 @@ pub(super) struct Module {
 }
 
 impl Sources {
-    /// Reads the crates whose roots are `lib.rs` and `main.rs` in this folder: a package can have both.
+    /// Reads the crates whose roots are `lib.rs` and `main.rs` in this folder: a package can have
+    /// both.
     ///
     /// # Errors
     /// If a file cannot be read or parsed, and if there is one that no `mod` leads to.
@@ -77,7 +78,8 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Reads a file and those below it. What is for tests only is followed, so that it counts as reached, and forgotten.
+    /// Reads a file and those below it. What is for tests only is followed, so that it counts as
+    /// reached, and forgotten.
     fn file(&mut self, path: &Path, name: String, parent: Option<usize>, counts: bool) -> anyhow::Result<()> {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let parsed = syn::parse_file(&text).with_context(|| format!("cannot parse {}", path.display()))?;

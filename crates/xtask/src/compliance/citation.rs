@@ -74,7 +74,8 @@ pub(super) fn find(text: &str, file: &Path) -> Found {
     found
 }
 
-/// Reads a citation whose first line has been taken. Whether it is well-formed or not, all of its lines are taken.
+/// Reads a citation whose first line has been taken. Whether it is well-formed or not, all of its
+/// lines are taken.
 fn citation(head: &str, lines: &mut Numbered<'_>) -> anyhow::Result<(Source, String, bool)> {
     let source = Source::parse(head.trim());
     let kind = lines.next_with(HEAD);

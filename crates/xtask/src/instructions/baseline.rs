@@ -32,7 +32,8 @@ pub(crate) struct Tools {
 pub(crate) enum Rigour {
     /// Everything is the same: a count repeats to the last few instructions.
     Strict,
-    /// Another compiler, valgrind or C library: the same code may come to other counts, but not to quite other ones.
+    /// Another compiler, valgrind or C library: the same code may come to other counts, but not to
+    /// quite other ones.
     Loose,
     /// Another architecture or other vectors: other code runs.
     Blind,

@@ -1,5 +1,5 @@
-//! The offers of permessage-deflate, and what is answered to each: by the echo program ([`CASES`]), and by the servers of other
-//! projects ([`SERVERS`]).
+//! The offers of permessage-deflate, and what is answered to each: by the echo program ([`CASES`]),
+//! and by the servers of other projects ([`SERVERS`]).
 
 use framewright::deflate::{ClientWindow, DeflateOffer, WindowBits};
 use framewright_cli::Compress;
@@ -38,8 +38,8 @@ pub(super) const BARE: DeflateOffer = DeflateOffer {
     client_max_window_bits: None,
 };
 
-/// No offer with a value is answered with a larger one, and none without `client_max_window_bits` with that parameter. With
-/// `takeover` a client that lets itself be told keeps to 4 KiB.
+/// No offer with a value is answered with a larger one, and none without `client_max_window_bits`
+/// with that parameter. With `takeover` a client that lets itself be told keeps to 4 KiB.
 pub(super) const CASES: &[Case] = &[
     Case {
         offers: &[BROWSER],
@@ -94,7 +94,8 @@ pub(super) const CASES: &[Case] = &[
         ),
         takeover: Some("permessage-deflate; server_max_window_bits=15; client_max_window_bits=12"),
     },
-    // Only a peer that can compress with 8, or with 9 and matches that do not go back further than 8 allows.
+    // Only a peer that can compress with 8, or with 9 and matches that do not go back further than
+    // 8 allows.
     Case {
         offers: &[windows(10, 8)],
         shared: Some(
@@ -197,7 +198,8 @@ pub(super) const SERVERS: &[ServerCase] = &[
         &[windows(10, 8)],
         Some("permessage-deflate; server_max_window_bits=10; client_max_window_bits=8"),
     ),
-    // Python's zlib does not compress with 8. Node's does with 9, and goes no further back than 250 octets.
+    // Python's zlib does not compress with 8. Node's does with 9, and goes no further back than 250
+    // octets.
     ServerCase {
         agrees: Agrees::AsOffered,
         offers: &[windows(8, 15)],

@@ -12,7 +12,8 @@ use super::cases::CASES;
 use super::install::Peer;
 use super::tally::{Tally, saved};
 
-/// Has every peer make every offer that it can to a server of each of these kinds. `file` has the messages.
+/// Has every peer make every offer that it can to a server of each of these kinds. `file` has the
+/// messages.
 ///
 /// # Errors
 /// If the echo program cannot be started.

@@ -1,5 +1,5 @@
-//! What our client and the servers of other projects do beside sending messages: Pings, closing from either side, subprotocols,
-//! and answers other than a 101.
+//! What our client and the servers of other projects do beside sending messages: Pings, closing
+//! from either side, subprotocols, and answers other than a 101.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
-//! The peers: which version of each is used, where it is installed, and how it is told what to offer, or to agree to.
+//! The peers: which version of each is used, where it is installed, and how it is told what to
+//! offer, or to agree to.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -75,7 +76,8 @@ pub(super) fn websockets(folder: &Path) -> anyhow::Result<Peer> {
     Ok(Peer { name, version: WEBSOCKETS, library, program: python, client, server })
 }
 
-/// Installs Tornado into an environment under `folder`, if it is not there yet. Returns the environment's Python.
+/// Installs Tornado into an environment under `folder`, if it is not there yet. Returns the
+/// environment's Python.
 ///
 /// # Errors
 /// As [`websockets`].
@@ -93,7 +95,8 @@ pub(super) fn mojolicious() -> anyhow::Result<String> {
     Ok(version.trim().to_owned())
 }
 
-/// Installs this version of a package into an environment in `folder`, if it is not there yet. Returns the environment's Python.
+/// Installs this version of a package into an environment in `folder`, if it is not there yet.
+/// Returns the environment's Python.
 ///
 /// # Errors
 /// As [`websockets`].
@@ -165,7 +168,8 @@ impl Peer {
         command
     }
 
-    /// Whether it can make these offers in one handshake: `ws` makes one, and Python's zlib does not compress with 8.
+    /// Whether it can make these offers in one handshake: `ws` makes one, and Python's zlib does
+    /// not compress with 8.
     pub(super) fn can_offer(&self, offers: &[DeflateOffer]) -> bool {
         let smallest = Some(ClientWindow::AtMost(WindowBits::MIN));
         match self.library {
@@ -211,7 +215,8 @@ const LESS: DeflateOffer = DeflateOffer {
 };
 
 impl Library {
-    /// The parameters, by the names that the library has for them: the client's that it offers, the server's that it wants.
+    /// The parameters, by the names that the library has for them: the client's that it offers, the
+    /// server's that it wants.
     fn settings(self, offer: &DeflateOffer) -> Value {
         let server = offer.server_max_window_bits.map(WindowBits::get);
         let client = match offer.client_max_window_bits {

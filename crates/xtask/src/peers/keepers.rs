@@ -1,5 +1,5 @@
-//! Clients of other projects that keep their compressor, though they have agreed to `client_no_context_takeover`: Tornado's and
-//! Mojolicious's (RFC 7692, section 7.1.1.2).
+//! Clients of other projects that keep their compressor, though they have agreed to
+//! `client_no_context_takeover`: Tornado's and Mojolicious's (RFC 7692, section 7.1.1.2).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,8 @@ struct Keeper {
     offers: &'static [DeflateOffer],
 }
 
-/// Lets each exchange messages with the echo program in each of these ways of compressing. `folder` is for what is installed.
+/// Lets each exchange messages with the echo program in each of these ways of compressing. `folder`
+/// is for what is installed.
 ///
 /// # Errors
 /// If a client cannot be installed, or the echo program not started.

@@ -7,8 +7,9 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use crate::wire::Message;
 
-/// Texts and octets of every length that has a form of its own on the wire, such that compress and such that do not, in one
-/// fragment and in several; then many that are alike, as a server sends them all day.
+/// Texts and octets of every length that has a form of its own on the wire, such that compress and
+/// such that do not, in one fragment and in several; then many that are alike, as a server sends
+/// them all day.
 pub(super) fn all() -> Vec<Message> {
     let mut random = StdRng::seed_from_u64(SEED);
     let fragments = [1, 2, 1, 3, 1, 7];
@@ -31,8 +32,8 @@ pub(super) fn all() -> Vec<Message> {
     messages
 }
 
-/// Two texts of 240 octets that are alike, and a thousand more of many lengths, which refer to each other wherever a compressor
-/// remembers them.
+/// Two texts of 240 octets that are alike, and a thousand more of many lengths, which refer to each
+/// other wherever a compressor remembers them.
 pub(super) fn alike() -> Vec<Message> {
     let of_len = |number: usize, len: usize| {
         let mut data = format!("{{\"number\":{number},\"text\":\"");
@@ -48,7 +49,8 @@ pub(super) fn alike() -> Vec<Message> {
     (0..2).map(|number| of_len(number, 240)).chain(more).collect()
 }
 
-/// The form in which the peers read them: 1 for a text or 2, the number of fragments, the length in 4 octets, the data.
+/// The form in which the peers read them: 1 for a text or 2, the number of fragments, the length in
+/// 4 octets, the data.
 pub(super) fn encode(messages: &[Message]) -> Vec<u8> {
     let mut octets = Vec::new();
     for Message { text, fragments, data, .. } in messages {
@@ -61,7 +63,8 @@ pub(super) fn encode(messages: &[Message]) -> Vec<u8> {
 
 const SEED: u64 = 7692;
 
-/// Around the threshold of compression, the forms of a frame's length, the largest window; and the longest that is compressed.
+/// Around the threshold of compression, the forms of a frame's length, the largest window; and the
+/// longest that is compressed.
 const LENGTHS: [usize; 11] = [0, 1, 125, 126, 127, 128, 1000, 32_769, 65_535, 65_536, 1 << 20];
 
 /// How many messages are alike.
@@ -84,8 +87,8 @@ fn pattern(len: usize) -> Vec<u8> {
     (0u8..50).cycle().take(len).collect()
 }
 
-/// A JSON text of about 400 octets, alone shorter by more than an eighth when compressed: one that is not makes the server give up
-/// on compressing for a while.
+/// A JSON text of about 400 octets, alone shorter by more than an eighth when compressed: one that
+/// is not makes the server give up on compressing for a while.
 fn similar(number: usize) -> Message {
     let level = |depth: usize| {
         let cents = number * (37 + depth) % 100;

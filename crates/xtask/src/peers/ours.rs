@@ -1,4 +1,5 @@
-//! Our client, with either of its APIs: sends the messages one by one, and compares what comes back.
+//! Our client, with either of its APIs: sends the messages one by one, and compares what comes
+//! back.
 
 use std::time::{Duration, Instant};
 use std::{fmt, io};

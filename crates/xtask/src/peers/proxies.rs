@@ -1,8 +1,9 @@
-//! Clients that send a message too large, at full speed: each has to be told 1009, directly and through haproxy, Apache, Caddy and
-//! nginx.
+//! Clients that send a message too large, at full speed: each has to be told 1009, directly and
+//! through haproxy, Apache, Caddy and nginx.
 //!
-//! A proxy closes the connection of its client as soon as it has seen the end of the server's. What the client still sends then
-//! resets it, and it may not get to read why. So this is about when our server ends its connections.
+//! A proxy closes the connection of its client as soon as it has seen the end of the server's. What
+//! the client still sends then resets it, and it may not get to read why. So this is about when our
+//! server ends its connections.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -29,10 +30,11 @@ struct Kind {
     program: &'static str,
     /// What makes the program tell its version.
     version: &'static str,
-    /// The settings with which it listens on the first address, and forwards to the second; the folder is for its files.
+    /// The settings with which it listens on the first address, and forwards to the second; the
+    /// folder is for its files.
     settings: fn(SocketAddr, SocketAddr, &Path) -> String,
-    /// What it is started with, in front of the file of its settings: it stays in the foreground, and is one process. `FOLDER` is the
-    /// folder for its files.
+    /// What it is started with, in front of the file of its settings: it stays in the foreground,
+    /// and is one process. `FOLDER` is the folder for its files.
     arguments: &'static [&'static str],
 }
 

@@ -14,8 +14,8 @@ use super::tally::{Tally, saved};
 use crate::echo_server;
 use crate::wire::{Compresses, Exchange, Expected, Message, Proxy};
 
-/// Makes each offer to the server of each peer, which sends the messages back in one frame and in three; then tries what does
-/// not depend on compression.
+/// Makes each offer to the server of each peer, which sends the messages back in one frame and in
+/// three; then tries what does not depend on compression.
 ///
 /// # Errors
 /// If a server cannot be started.

@@ -1,6 +1,7 @@
-//! Our client, with what it offers by default, at servers that compress with context takeover whatever they are asked for:
-//! Python's `tornado` and Perl's Mojolicious. Both accept an offer with `server_no_context_takeover` without that parameter, which
-//! RFC 7692, section 7.1.1.1, does not allow; the client takes it for an answer to its second offer.
+//! Our client, with what it offers by default, at servers that compress with context takeover
+//! whatever they are asked for: Python's `tornado` and Perl's Mojolicious. Both accept an offer
+//! with `server_no_context_takeover` without that parameter, which RFC 7692, section 7.1.1.1, does
+//! not allow; the client takes it for an answer to its second offer.
 
 use std::path::Path;
 use std::process::Command;
@@ -56,7 +57,8 @@ fn exchange(form: Form, server: &ServerProcess) -> anyhow::Result<String> {
     Ok(saved(&exchange))
 }
 
-/// Two texts of 240 octets that are the same, and a thousand of as many that are like them: the second refers to the first.
+/// Two texts of 240 octets that are the same, and a thousand of as many that are like them: the
+/// second refers to the first.
 fn messages() -> Vec<Message> {
     let message = |number: usize| {
         let mut data = format!("{{\"number\":{number},\"text\":\"{}", "as always, ".repeat(30)).into_bytes();

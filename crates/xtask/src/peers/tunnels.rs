@@ -1,5 +1,5 @@
-//! Our client through `tinyproxy`: tunnels by CONNECT, with credentials, without, with wrong ones, and to where it does not
-//! let anybody go.
+//! Our client through `tinyproxy`: tunnels by CONNECT, with credentials, without, with wrong ones,
+//! and to where it does not let anybody go.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -126,7 +126,8 @@ struct Tinyproxy {
 }
 
 impl Tinyproxy {
-    /// Starts one that makes tunnels to this port only, and for whoever knows the password if it is guarded.
+    /// Starts one that makes tunnels to this port only, and for whoever knows the password if it is
+    /// guarded.
     fn start(port: u16, guarded: bool) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("framewright-tinyproxy-").tempdir()?;
         let (file, log) = (folder.path().join("tinyproxy.conf"), folder.path().join("log"));

@@ -33,7 +33,8 @@ impl Seen {
     }
 }
 
-/// Sends and receives until `over`. Times in which the server was paused, an odd number of `pauses`, do not count.
+/// Sends and receives until `over`. Times in which the server was paused, an odd number of
+/// `pauses`, do not count.
 ///
 /// # Errors
 /// What went wrong: nothing may.

@@ -1,4 +1,5 @@
-//! A client on a blocking socket that does what no library would let it. It shares no code with the server.
+//! A client on a blocking socket that does what no library would let it. It shares no code with the
+//! server.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -113,7 +114,8 @@ impl Peer {
         }
     }
 
-    /// Reads and drops until the server has ended its direction. Returns the code of its Close frame, if one came.
+    /// Reads and drops until the server has ended its direction. Returns the code of its Close
+    /// frame, if one came.
     pub(crate) fn read_to_end(&mut self) -> io::Result<Option<u16>> {
         loop {
             match self.read() {
@@ -152,7 +154,8 @@ impl Peer {
         SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))
     }
 
-    /// Ends the connection as RFC 6455, section 7.1.2 has it, and checks that the server does its part.
+    /// Ends the connection as RFC 6455, section 7.1.2 has it, and checks that the server does its
+    /// part.
     pub(crate) fn close(mut self) -> Result<(), String> {
         let said = |error: io::Error| format!("closing: {error}");
         self.send(FIN | CLOSE, &1000u16.to_be_bytes()).map_err(said)?;

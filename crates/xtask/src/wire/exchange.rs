@@ -1,7 +1,9 @@
-//! A recorded connection taken apart: the opening handshake, what it has agreed on, and the messages of both directions.
+//! A recorded connection taken apart: the opening handshake, what it has agreed on, and the
+//! messages of both directions.
 //!
-//! The readers are those of the test kit, which share no code with the crate under test: a frame that our encoder writes wrongly
-//! and our decoder reads back is seen here. Of the crate there are only the values: offers, parameters and roles.
+//! The readers are those of the test kit, which share no code with the crate under test: a frame
+//! that our encoder writes wrongly and our decoder reads back is seen here. Of the crate there are
+//! only the values: offers, parameters and roles.
 
 use anyhow::{Context as _, anyhow, ensure};
 use framewright::Role;
@@ -133,8 +135,8 @@ mod tests {
 
     #[test]
     fn messages_are_joined_and_inflated_with_what_came_before() {
-        // RFC 7692, sections 7.2.3.1 and 7.2.3.2: "Hello" in two frames, then once more, as a reference to the first; then a
-        // message that is not compressed, and the Close frame.
+        // RFC 7692, sections 7.2.3.1 and 7.2.3.2: "Hello" in two frames, then once more, as a
+        // reference to the first; then a message that is not compressed, and the Close frame.
         let sent = read(
             b"\x41\x03\xf2\x48\xcd\x80\x04\xc9\xc9\x07\x00\xc1\x05\xf2\x00\x11\x00\x00\x82\x01x\x88\x02\x03\xe8",
         )

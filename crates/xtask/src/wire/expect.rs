@@ -1,4 +1,5 @@
-//! What an exchange between a client that sends messages and a server that sends them back must look like on the wire.
+//! What an exchange between a client that sends messages and a server that sends them back must
+//! look like on the wire.
 
 use anyhow::ensure;
 use framewright::deflate::{DeflateConfig, DeflateOffer};
@@ -35,8 +36,8 @@ pub(crate) struct Expected<'a> {
 pub(crate) enum Compresses {
     /// Every one.
     All,
-    /// As both ends of ours do: those that are long enough and get shorter. What is sent in several frames is not looked at,
-    /// since the first decides then, before it is known what comes.
+    /// As both ends of ours do: those that are long enough and get shorter. What is sent in several
+    /// frames is not looked at, since the first decides then, before it is known what comes.
     WherePays,
     /// Some: what is sent on as it arrives is cut as the octets happen to come.
     Some,

@@ -34,7 +34,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const PIECE: usize = 64 << 10;
 
 impl Proxy {
-    /// Listens on a free port of the IPv4 loopback address, and forwards whoever connects to `server`.
+    /// Listens on a free port of the IPv4 loopback address, and forwards whoever connects to
+    /// `server`.
     ///
     /// # Errors
     /// If it cannot listen.
@@ -52,7 +53,8 @@ impl Proxy {
                 let Ok(client) = client else { continue };
                 let sender = sender.clone();
                 thread::spawn(move || {
-                    // A server that cannot be reached closes the connection: the peer sees that. Nobody may want the recording.
+                    // A server that cannot be reached closes the connection: the peer sees that.
+                    // Nobody may want the recording.
                     let _ = relay(&client, server).map(|recording| sender.send(recording));
                 });
             }
@@ -65,7 +67,8 @@ impl Proxy {
         self.addr
     }
 
-    /// The next connection that has ended and was a WebSocket connection; requests of pages are passed over.
+    /// The next connection that has ended and was a WebSocket connection; requests of pages are
+    /// passed over.
     ///
     /// # Errors
     /// If none has ended within the deadline.
@@ -102,7 +105,8 @@ fn relay(client: &TcpStream, server: SocketAddr) -> io::Result<Recording> {
     }))
 }
 
-/// Forwards one direction until it ends. What was read, of which the other side may have refused the end.
+/// Forwards one direction until it ends. What was read, of which the other side may have refused
+/// the end.
 fn forward(mut from: &TcpStream, mut to: &TcpStream) -> Vec<u8> {
     let mut octets = Vec::new();
     let mut piece = vec![0; PIECE];

@@ -7,8 +7,9 @@
 //! | fastwebsockets | 8 KiB at first, not to be set | one write for each, from 1 KiB on without a copy |
 //! | tokio-websockets | 8 KiB at first, not to be set | flushed before the next message is read, without a copy |
 //!
-//! All check text. The handshake is over, and none of them splits or compresses messages. A write to memory costs next to nothing:
-//! on a socket each would be a system call, which makes one write for many replies worth a copy of each.
+//! All check text. The handshake is over, and none of them splits or compresses messages. A write
+//! to memory costs next to nothing: on a socket each would be a system call, which makes one write
+//! for many replies worth a copy of each.
 
 use crate::pipe::Pipe;
 use fastwebsockets::{FragmentCollector, WebSocket as FastWebSocket};

@@ -1,8 +1,9 @@
-//! Decoding and echoing without sockets, beside other crates: `cargo bench -p peer-micro --bench echo` in `benches/peers`.
+//! Decoding and echoing without sockets, beside other crates: `cargo bench -p peer-micro --bench
+//! echo` in `benches/peers`.
 //!
-//! Each crate reads the same octets from memory, masked frames of a client, and sends every message back to a writer that drops
-//! it. Each is used in the way that its documentation shows, buffers replies where it can, and has had its opening handshake
-//! before. A time is that of one message.
+//! Each crate reads the same octets from memory, masked frames of a client, and sends every message
+//! back to a writer that drops it. Each is used in the way that its documentation shows, buffers
+//! replies where it can, and has had its opening handshake before. A time is that of one message.
 
 mod contestants;
 mod pipe;
@@ -51,7 +52,8 @@ fn echo(criterion: &mut Criterion) {
     }
 }
 
-/// Looks at the replies of two turns first: a contestant that does less than it should is no contestant.
+/// Looks at the replies of two turns first: a contestant that does less than it should is no
+/// contestant.
 fn measure<C: Contestant>(group: &mut BenchmarkGroup<'_, WallTime>, workload: &Workload) {
     let Workload { stream, replies, count } = workload;
     let (pipe, seen) = Pipe::watched(stream);

@@ -1,4 +1,5 @@
-//! A stream in memory that is always ready: it gives the same octets again and again, and drops what is written.
+//! A stream in memory that is always ready: it gives the same octets again and again, and drops
+//! what is written.
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice, Read, Write};

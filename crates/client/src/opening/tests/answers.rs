@@ -109,7 +109,8 @@ fn an_answer_that_is_no_101_is_returned_with_its_body() {
     }
 }
 
-/// A server that keeps the connection does not keep the client: the length says where the body ends.
+/// A server that keeps the connection does not keep the client: the length says where the body
+/// ends.
 #[test]
 fn a_refusal_is_returned_as_soon_as_its_body_is_complete() {
     let server = Server::once(|mut stream| {

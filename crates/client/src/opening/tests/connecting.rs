@@ -126,7 +126,8 @@ fn resolving_a_name_counts_to_the_connect_timeout() {
     answer.send(Ok(Vec::new())).unwrap(); // which nobody waits for any more
 }
 
-/// An address whose SYNs are dropped, as if nobody were there: the queue of connections to be accepted is full.
+/// An address whose SYNs are dropped, as if nobody were there: the queue of connections to be
+/// accepted is full.
 #[cfg(target_os = "linux")]
 pub(super) struct BlackHole {
     pub(super) address: SocketAddr,

@@ -7,7 +7,8 @@ use super::{Driver, Opening, has_asked, progress};
 use std::io::Write as _;
 use std::sync::Arc;
 
-/// Drops the opening: nothing holds its event loop any more, its sockets are closed, and it is nobody's turn that waits for it.
+/// Drops the opening: nothing holds its event loop any more, its sockets are closed, and it is
+/// nobody's turn that waits for it.
 fn give_up(driver: &Driver, opening: Opening) {
     let sockets = sockets(&opening);
     assert!(Arc::strong_count(&driver.waker) > 1);

@@ -1,4 +1,5 @@
-//! Openings against scripted servers on sockets of this machine. Time is an argument: no test waits for a deadline.
+//! Openings against scripted servers on sockets of this machine. Time is an argument: no test waits
+//! for a deadline.
 
 mod answers;
 mod connecting;
@@ -98,7 +99,8 @@ fn has_asked(opening: &Opening) -> bool {
     matches!(&opening.phase, OpeningPhase::Exchange(exchange) if exchange.has_asked())
 }
 
-/// How many octets of the answer's head have come, and whether it is a refusal whose body is being read.
+/// How many octets of the answer's head have come, and whether it is a refusal whose body is being
+/// read.
 fn progress(opening: &Opening) -> (usize, bool) {
     match &opening.phase {
         OpeningPhase::Exchange(exchange) => exchange.progress(),

@@ -1,5 +1,6 @@
-//! A complete answer to a client's opening handshake: what RFC 6455, section 4.1, demands of it, and
-//! how an application reads it: a view on the head's bytes, or a copy that owns them, with the body.
+//! A complete answer to a client's opening handshake: what RFC 6455, section 4.1, demands of it,
+//! and how an application reads it: a view on the head's bytes, or a copy that owns them, with the
+//! body.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -120,7 +121,8 @@ impl Offered {
         found.map(Some).ok_or(ResponseError::SubprotocolNotOffered)
     }
 
-    /// What the extensions of the answer come to. They may come on several lines, as in a request: erratum 3433.
+    /// What the extensions of the answer come to. They may come on several lines, as in a request:
+    /// erratum 3433.
     #[cfg(feature = "deflate")]
     fn extensions(&self, response: &ResponseHead<'_>) -> Result<Negotiated, ResponseError> {
         let mut lines = response.values(Known::Extensions).peekable();
@@ -160,7 +162,8 @@ fn check_upgrade(response: &ResponseHead<'_>) -> Result<(), ResponseError> {
 
 /// The head of a response that follows the syntax of HTTP/1.x: a view on its octets, cheap to copy.
 ///
-/// It comes from [`ClientHandshake::response`](crate::handshake::ClientHandshake::response). Nothing in it is decoded or changed.
+/// It comes from [`ClientHandshake::response`](crate::handshake::ClientHandshake::response).
+/// Nothing in it is decoded or changed.
 #[derive(Clone, Copy)]
 pub struct ResponseHead<'a> {
     bytes: &'a [u8],
@@ -190,8 +193,9 @@ impl<'a> ResponseHead<'a> {
         self.status.reason.of(self.bytes)
     }
 
-    /// All field lines in the order received: the name as it was sent, and the value without the whitespace around
-    /// it. A value may hold any octet but control characters; it need not be UTF-8.
+    /// All field lines in the order received: the name as it was sent, and the value without the
+    /// whitespace around it. A value may hold any octet but control characters; it need not be
+    /// UTF-8.
     pub fn fields(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
         self.section.iter()
     }
@@ -226,7 +230,8 @@ impl<'a> ResponseHead<'a> {
         self.section.values(known)
     }
 
-    /// A copy that borrows nothing, with the body that [`BodyReader::finish`](crate::handshake::BodyReader::finish) has returned.
+    /// A copy that borrows nothing, with the body that
+    /// [`BodyReader::finish`](crate::handshake::BodyReader::finish) has returned.
     pub fn to_response(&self, body: Vec<u8>, truncated: bool) -> ServerResponse {
         let (fields, known) = self.section.parts();
         ServerResponse {
@@ -303,13 +308,14 @@ impl ServerResponse {
         self.head().field_all(name)
     }
 
-    /// The content, chunks put together: at most the first 64 KiB. What a content coding has done to it is not undone. Empty for a
-    /// 101.
+    /// The content, chunks put together: at most the first 64 KiB. What a content coding has done
+    /// to it is not undone. Empty for a 101.
     pub fn body(&self) -> &[u8] {
         &self.body
     }
 
-    /// Whether there was more content than [`body`](Self::body) holds, or the framing of it was broken.
+    /// Whether there was more content than [`body`](Self::body) holds, or the framing of it was
+    /// broken.
     pub fn is_truncated(&self) -> bool {
         self.truncated
     }

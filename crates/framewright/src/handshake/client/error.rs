@@ -1,5 +1,5 @@
-//! Why a client gives up over what a server, or a proxy, has answered to its request: one variant for each rule that can be
-//! broken.
+//! Why a client gives up over what a server, or a proxy, has answered to its request: one variant
+//! for each rule that can be broken.
 
 use std::fmt;
 
@@ -9,9 +9,11 @@ use crate::http::field_lines::FieldLineError;
 use crate::http::head::HeadError;
 use crate::http::status_line::StatusLineError;
 
-/// Why the answer to a client's opening handshake fails it. Nothing is sent in reply: the transport is closed.
+/// Why the answer to a client's opening handshake fails it. Nothing is sent in reply: the transport
+/// is closed.
 ///
-/// An answer that says no in well-formed HTTP is no error: see [`Answer::Refused`](crate::handshake::Answer::Refused).
+/// An answer that says no in well-formed HTTP is no error: see
+/// [`Answer::Refused`](crate::handshake::Answer::Refused).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ResponseError {
@@ -23,12 +25,14 @@ pub enum ResponseError {
     InvalidStatusLine,
     /// A 101 in HTTP/1.0.
     UpgradeInHttp10,
-    /// The head, with the interim responses before it, is longer than [`HeadLimits::head`](crate::handshake::HeadLimits::head).
+    /// The head, with the interim responses before it, is longer than
+    /// [`HeadLimits::head`](crate::handshake::HeadLimits::head).
     HeadTooLong {
         /// The limit, in octets.
         limit: usize,
     },
-    /// There are more field lines than [`HeadLimits::fields`](crate::handshake::HeadLimits::fields).
+    /// There are more field lines than
+    /// [`HeadLimits::fields`](crate::handshake::HeadLimits::fields).
     TooManyFields {
         /// The limit.
         limit: usize,
@@ -186,8 +190,8 @@ impl From<FieldLineError> for ResponseError {
             FieldLineError::Name => ResponseError::InvalidFieldName,
             FieldLineError::SpaceBeforeColon => ResponseError::SpaceBeforeColon,
             FieldLineError::SpaceBeforeFirstField => ResponseError::SpaceBeforeFirstField,
-            // A user agent would have to mend it. No server folds the lines of a 101, and no field of ours has a use for
-            // SP inside, so that there is nothing to gain.
+            // A user agent would have to mend it. No server folds the lines of a 101, and no field
+            // of ours has a use for SP inside, so that there is nothing to gain.
             FieldLineError::ObsoleteFolding => ResponseError::ObsoleteFolding,
             FieldLineError::Value => ResponseError::InvalidFieldValue,
             FieldLineError::BareCr => ResponseError::BareCr,

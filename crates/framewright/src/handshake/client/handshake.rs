@@ -16,8 +16,8 @@ use crate::http::status_line::StatusLine;
 
 /// A client that waits for the answer to its opening handshake.
 ///
-/// It holds no octets: the caller sends those of the request, keeps the ones that come back, and gives all of them each time more
-/// have arrived.
+/// It holds no octets: the caller sends those of the request, keeps the ones that come back, and
+/// gives all of them each time more have arrived.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -47,8 +47,9 @@ pub struct ClientHandshake {
 }
 
 impl ClientHandshake {
-    /// Appends the octets of the request to `out`, with a fresh key from `entropy`, and starts to wait at `now`; the head of the answer
-    /// has to be complete `timeout` later. `Duration::MAX` is no deadline.
+    /// Appends the octets of the request to `out`, with a fresh key from `entropy`, and starts to
+    /// wait at `now`; the head of the answer has to be complete `timeout` later. `Duration::MAX` is
+    /// no deadline.
     //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
     //# Once a connection to the server has been established (including a
     //# connection via a proxy or over a TLS-encrypted tunnel), the client
@@ -74,11 +75,11 @@ impl ClientHandshake {
         }
     }
 
-    /// Reads on in `bytes`: everything received, from the first octet on. Octets seen before must still be there, the
-    /// same as before; they are not read again.
+    /// Reads on in `bytes`: everything received, from the first octet on. Octets seen before must
+    /// still be there, the same as before; they are not read again.
     ///
-    /// `Ok(None)` until the head is complete. Then the answer, which from then on stays as it is. Interim responses (100, 103) are
-    /// skipped, five at most.
+    /// `Ok(None)` until the head is complete. Then the answer, which from then on stays as it is.
+    /// Interim responses (100, 103) are skipped, five at most.
     ///
     /// # Errors
     /// The first rule that the answer breaks, as soon as that shows, and the same one ever after: close the transport.
@@ -86,7 +87,8 @@ impl ClientHandshake {
         self.reader.parse(bytes, |response| self.offered.judge(&response))
     }
 
-    /// The answer's head, once [`parse`](Self::parse) has returned an answer; `bytes` as they were given to it.
+    /// The answer's head, once [`parse`](Self::parse) has returned an answer; `bytes` as they were
+    /// given to it.
     ///
     /// # Panics
     /// If `parse` has not returned an answer, or if `bytes` are fewer than its head has.
@@ -94,22 +96,25 @@ impl ClientHandshake {
         self.reader.response(bytes)
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout); `None` if there is no deadline, or nothing left to wait for because the
-    /// answer is complete or has failed.
+    /// When to call [`handle_timeout`](Self::handle_timeout); `None` if there is no deadline, or
+    /// nothing left to wait for because the answer is complete or has failed.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.reader.poll_timeout()
     }
 
-    /// Tells that it is `now`. After the deadline, [`ResponseError::Timeout`]: the handshake has failed.
+    /// Tells that it is `now`. After the deadline, [`ResponseError::Timeout`]: the handshake has
+    /// failed.
     ///
-    /// The deadline is the one set at the start, whatever has arrived since: a server that sends an octet a second gains nothing.
-    /// `None` before it, and once the answer is complete or has failed.
+    /// The deadline is the one set at the start, whatever has arrived since: a server that sends an
+    /// octet a second gains nothing. `None` before it, and once the answer is complete or has
+    /// failed.
     pub fn handle_timeout(&mut self, now: Instant) -> Option<ResponseError> {
         self.reader.handle_timeout(now)
     }
 
-    /// Tells that the stream has ended before [`parse`](Self::parse) returned an answer. The handshake has failed:
-    /// [`ResponseError::Closed`] if nothing had arrived, [`ResponseError::Truncated`] otherwise.
+    /// Tells that the stream has ended before [`parse`](Self::parse) returned an answer. The
+    /// handshake has failed: [`ResponseError::Closed`] if nothing had arrived,
+    /// [`ResponseError::Truncated`] otherwise.
     pub fn handle_eof(&mut self) -> ResponseError {
         self.reader.handle_eof()
     }
@@ -149,7 +154,8 @@ impl<A: Clone> ResponseReader<A> {
         }
     }
 
-    /// Reads on in `bytes`, which are all octets received. `judge` is asked about the head of the final response, once.
+    /// Reads on in `bytes`, which are all octets received. `judge` is asked about the head of the
+    /// final response, once.
     pub(super) fn parse(
         &mut self,
         bytes: &[u8],

@@ -1,4 +1,5 @@
-//! How a client asks an HTTP proxy for a tunnel to the server: `CONNECT` (RFC 9110, section 9.3.6; RFC 6455, section 4.1).
+//! How a client asks an HTTP proxy for a tunnel to the server: `CONNECT` (RFC 9110, section 9.3.6;
+//! RFC 6455, section 4.1).
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -14,7 +15,8 @@ use crate::http::body::BodyReader;
 use crate::http::field::{FieldValue, write_line};
 use crate::http::head::HeadLimits;
 
-/// A client that waits for a proxy's answer. It is used as a [`ClientHandshake`](crate::handshake::ClientHandshake) is, and before it.
+/// A client that waits for a proxy's answer. It is used as a
+/// [`ClientHandshake`](crate::handshake::ClientHandshake) is, and before it.
 #[derive(Debug)]
 pub struct ProxyHandshake {
     reader: ResponseReader<ProxyAnswer>,
@@ -27,8 +29,8 @@ pub struct ProxyHandshake {
 pub enum ProxyAnswer {
     /// A status of 200 to 299: what follows is between the client and the server.
     Tunnel {
-        /// Where the head ends, counted from the first octet received. A WebSocket server sends nothing before it was asked, so that
-        /// octets behind it are the proxy's, and a fault.
+        /// Where the head ends, counted from the first octet received. A WebSocket server sends
+        /// nothing before it was asked, so that octets behind it are the proxy's, and a fault.
         head_len: usize,
     },
     /// Any other status: 407 if the proxy wants to know who is asking.
@@ -41,8 +43,8 @@ pub enum ProxyAnswer {
 }
 
 impl ProxyHandshake {
-    /// Appends the octets of the request to `out`, and starts to wait at `now`; the head of the answer has to be complete `timeout`
-    /// later. `Duration::MAX` is no deadline.
+    /// Appends the octets of the request to `out`, and starts to wait at `now`; the head of the
+    /// answer has to be complete `timeout` later. `Duration::MAX` is no deadline.
     pub fn new(
         target: &WsUri,
         credentials: Option<&BasicCredentials>,

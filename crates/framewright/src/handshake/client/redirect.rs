@@ -1,5 +1,5 @@
-//! Where a redirect leads, and what goes there (RFC 6455, section 4.1; RFC 9110, section 15.4). How many are followed is the
-//! driver's to say.
+//! Where a redirect leads, and what goes there (RFC 6455, section 4.1; RFC 9110, section 15.4). How
+//! many are followed is the driver's to say.
 
 use std::fmt;
 
@@ -12,11 +12,13 @@ use crate::http::authority::Authority;
 use crate::http::field::FieldName;
 
 impl ClientRequest {
-    /// The request to make next, if `response` is a redirect: 301, 302, 303, 307 or 308 with a Location. `None` if it is none.
+    /// The request to make next, if `response` is a redirect: 301, 302, 303, 307 or 308 with a
+    /// Location. `None` if it is none.
     ///
-    /// The new request is this one for another URI. Where that is of another origin, what is meant for this one alone is left
-    /// out: Authorization, Cookie, Proxy-Authorization, X-Api-Key, and the fields that were added with
-    /// [`with_secret_field`](ClientRequest::with_secret_field). They stay out, wherever later redirects lead.
+    /// The new request is this one for another URI. Where that is of another origin, what is meant
+    /// for this one alone is left out: Authorization, Cookie, Proxy-Authorization, X-Api-Key, and
+    /// the fields that were added with [`with_secret_field`](ClientRequest::with_secret_field).
+    /// They stay out, wherever later redirects lead.
     ///
     /// # Errors
     /// [`RedirectError`] if the redirect cannot be followed; never is one from `wss` to `ws`.
@@ -60,8 +62,8 @@ impl WsUri {
         same && self.as_authority().same_host(&other.as_authority())
     }
 
-    /// Where a redirect leads: `location` is the value of Location, absolute or relative to this URI. `http` there means `ws`, and
-    /// `https` means `wss`.
+    /// Where a redirect leads: `location` is the value of Location, absolute or relative to this
+    /// URI. `http` there means `ws`, and `https` means `wss`.
     ///
     /// # Errors
     /// [`RedirectError`] if it is no URI reference, none for a WebSocket, or if it leads from `wss` to `ws`.

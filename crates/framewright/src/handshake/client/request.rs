@@ -1,7 +1,8 @@
-//! The client's opening handshake as an application puts it together (RFC 6455, section 4.1): what is asked of which server.
+//! The client's opening handshake as an application puts it together (RFC 6455, section 4.1): what
+//! is asked of which server.
 //!
-//! Everything is checked when it is put in, so that writing it cannot fail and nothing that an application was fed can end a line
-//! early.
+//! Everything is checked when it is put in, so that writing it cannot fail and nothing that an
+//! application was fed can end a line early.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -45,7 +46,8 @@ pub(super) struct RequestField {
 }
 
 impl ClientRequest {
-    /// A request for this URI: no subprotocols, no extensions and no fields but those of the handshake.
+    /// A request for this URI: no subprotocols, no extensions and no fields but those of the
+    /// handshake.
     pub fn new(uri: WsUri) -> Self {
         ClientRequest {
             uri,
@@ -95,16 +97,17 @@ impl ClientRequest {
         Ok(self)
     }
 
-    /// Adds a field line after those already there; a name may be given several times. None is set by default but those of the
-    /// handshake: no User-Agent, no Origin.
+    /// Adds a field line after those already there; a name may be given several times. None is set
+    /// by default but those of the handshake: no User-Agent, no Origin.
     #[must_use]
     pub fn with_field(mut self, name: FieldName, value: FieldValue) -> Self {
         self.fields.push(RequestField { name, value, secret: false });
         self
     }
 
-    /// Adds a field line with a secret, such as a token: it does not follow a redirect to another origin. Authorization, Cookie,
-    /// Proxy-Authorization and X-Api-Key never do, whichever way they were added.
+    /// Adds a field line with a secret, such as a token: it does not follow a redirect to another
+    /// origin. Authorization, Cookie, Proxy-Authorization and X-Api-Key never do, whichever way
+    /// they were added.
     ///
     /// ```
     /// use framewright::handshake::{ClientRequest, FieldName, FieldValue};
@@ -119,7 +122,8 @@ impl ClientRequest {
         self
     }
 
-    /// Offers permessage-deflate, after the offers already there: the most wanted first (RFC 7692, section 5.1).
+    /// Offers permessage-deflate, after the offers already there: the most wanted first (RFC 7692,
+    /// section 5.1).
     #[cfg(feature = "deflate")]
     #[must_use]
     pub fn with_deflate(mut self, offer: DeflateOffer) -> Self {

@@ -72,8 +72,8 @@ impl WsUri {
         if host.is_empty() {
             return Err(UriError::EmptyHost);
         }
-        // Encoded, a host could be one name to a resolver and another one to whoever compares it. The rest are the versions of IP that
-        // nobody has.
+        // Encoded, a host could be one name to a resolver and another one to whoever compares it.
+        // The rest are the versions of IP that nobody has.
         if host.contains('%') || Authority::parse(host.as_bytes()).is_none() {
             return Err(UriError::InvalidHost);
         }
@@ -115,7 +115,8 @@ impl WsUri {
         self.secure
     }
 
-    /// The host as it was given: a registered name, an IPv4 address, or an IPv6 address in brackets.
+    /// The host as it was given: a registered name, an IPv4 address, or an IPv6 address in
+    /// brackets.
     pub fn host(&self) -> &str {
         &self.text[self.host.0..self.host.1]
     }
@@ -142,7 +143,8 @@ impl WsUri {
     //# o  "?" if the query component is non-empty
     //#
     //# o  the query component
-    // A "?" with nothing behind it is kept: it is part of what was given, and servers see the difference.
+    // A "?" with nothing behind it is kept: it is part of what was given, and servers see the
+    // difference.
     pub fn resource_name(&self) -> Cow<'_, str> {
         let given = &self.text[self.resource..];
         if given.starts_with('/') { Cow::Borrowed(given) } else { Cow::Owned(format!("/{given}")) }
@@ -153,7 +155,8 @@ impl WsUri {
         if self.port == default_port(self.secure) { self.host().to_owned() } else { self.host_and_port() }
     }
 
-    /// The host and the port, with a colon between them, whatever the port is: what CONNECT asks a proxy for.
+    /// The host and the port, with a colon between them, whatever the port is: what CONNECT asks a
+    /// proxy for.
     pub fn host_and_port(&self) -> String {
         format!("{}:{}", self.host(), self.port)
     }
@@ -190,8 +193,8 @@ fn ip(host: &str) -> Option<IpAddr> {
     ipv6(host.as_bytes()).map(IpAddr::V6).or_else(ipv4)
 }
 
-/// Whether resolvers may take a name for an IPv4 address in one of its other forms, `127.1` or `0x7f000001`: whoever compares names would
-/// not see that.
+/// Whether resolvers may take a name for an IPv4 address in one of its other forms, `127.1` or
+/// `0x7f000001`: whoever compares names would not see that.
 fn ends_in_a_number(host: &str) -> bool {
     let last = host.strip_suffix('.').unwrap_or(host).rsplit('.').next().unwrap_or_default();
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
@@ -221,8 +224,8 @@ pub enum UriError {
     Userinfo,
     /// There is no host.
     EmptyHost,
-    /// The host is percent-encoded, an address of another kind than IPv4 and IPv6, or a name that ends in a number, which resolvers may
-    /// take for an address.
+    /// The host is percent-encoded, an address of another kind than IPv4 and IPv6, or a name that
+    /// ends in a number, which resolvers may take for an address.
     InvalidHost,
     /// The port is 0 or above 65535.
     Port,

@@ -1,7 +1,8 @@
-//! What HTTP demands of any request, whatever it asks for: the form of its target, Host, and how long its body is.
+//! What HTTP demands of any request, whatever it asks for: the form of its target, Host, and how
+//! long its body is.
 //!
-//! Done once, when the head is complete; what was found is kept in [`RequestFacts`]. The rules of the upgrade are in
-//! `upgrade.rs`.
+//! Done once, when the head is complete; what was found is kept in [`RequestFacts`]. The rules of
+//! the upgrade are in `upgrade.rs`.
 
 use super::refusal::Refusal;
 use crate::http::authority::Authority;
@@ -100,8 +101,8 @@ fn host(head: &RequestHead<'_>, bytes: &[u8], authority: Option<Span>) -> Result
     let field = match first {
         None if head.minor > 0 => return Err(Refusal::MissingHost),
         None => Span::default(),
-        // An empty value says that the target has no authority. No http target is without one, except that an
-        // absolute-form target carries its own.
+        // An empty value says that the target has no authority. No http target is without one,
+        // except that an absolute-form target carries its own.
         Some((span, [])) if authority.is_some() => span,
         Some((span, value)) if Authority::parse(value).is_some() => span,
         Some(_) => return Err(Refusal::InvalidHost),
@@ -136,7 +137,8 @@ fn has_body(head: &RequestHead<'_>, bytes: &[u8]) -> Result<bool, Refusal> {
     Ok(true)
 }
 
-/// Nothing here decodes a body, so the one coding that passes is the one that says where the body ends.
+/// Nothing here decodes a body, so the one coding that passes is the one that says where the body
+/// ends.
 fn check_transfer_encoding(fields: FieldSection<'_>) -> Result<(), Refusal> {
     let mut others = 0;
     let mut chunked = 0;

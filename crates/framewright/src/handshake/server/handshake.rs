@@ -1,5 +1,5 @@
-//! The server's side of the opening handshake: read a request, before a deadline, and accept it (RFC 6455,
-//! section 4.2).
+//! The server's side of the opening handshake: read a request, before a deadline, and accept it
+//! (RFC 6455, section 4.2).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -20,9 +20,10 @@ use crate::http::request_line::RequestLine;
 
 /// A server that reads one request.
 ///
-/// It holds no octets: the caller keeps them, and gives all of them each time more have arrived. The order of
-/// calls is [`parse`](Self::parse) until it returns a length, [`request`](Self::request), [`Request::upgrade`],
-/// [`Upgrade::accept`]; any [`Refusal`] on the way is the answer to send before closing.
+/// It holds no octets: the caller keeps them, and gives all of them each time more have arrived.
+/// The order of calls is [`parse`](Self::parse) until it returns a length,
+/// [`request`](Self::request), [`Request::upgrade`], [`Upgrade::accept`]; any [`Refusal`] on the
+/// way is the answer to send before closing.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -65,7 +66,8 @@ enum RequestState {
 }
 
 impl ServerHandshake {
-    /// Starts at `now`; the request has to be complete `timeout` later. `Duration::MAX` is no deadline.
+    /// Starts at `now`; the request has to be complete `timeout` later. `Duration::MAX` is no
+    /// deadline.
     pub fn new(limits: HeadLimits, now: Instant, timeout: Duration) -> Self {
         ServerHandshake {
             parser: HeadParser::request(limits),
@@ -74,11 +76,11 @@ impl ServerHandshake {
         }
     }
 
-    /// Reads on in `bytes`: everything received, from the first octet on. Octets seen before must still be there, the
-    /// same as before; they are not read again.
+    /// Reads on in `bytes`: everything received, from the first octet on. Octets seen before must
+    /// still be there, the same as before; they are not read again.
     ///
-    /// `Ok(None)` until the head is complete. Then its length in octets: what follows in `bytes` belongs to the
-    /// connection. From then on the result stays as it is.
+    /// `Ok(None)` until the head is complete. Then its length in octets: what follows in `bytes`
+    /// belongs to the connection. From then on the result stays as it is.
     ///
     /// # Errors
     /// The first rule of HTTP that the request breaks, as soon as that shows, and the same one ever after.
@@ -106,7 +108,8 @@ impl ServerHandshake {
         Ok(Some((length, RequestFacts::of(&self.parser.head(), bytes)?)))
     }
 
-    /// The request, once [`parse`](Self::parse) has returned a length; `bytes` as they were given to it.
+    /// The request, once [`parse`](Self::parse) has returned a length; `bytes` as they were given
+    /// to it.
     ///
     /// # Panics
     /// If `parse` has not returned a length, or if `bytes` are fewer than that.
@@ -115,8 +118,8 @@ impl ServerHandshake {
         Request::new(bytes, self.parser.head(), facts)
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout); `None` if there is no deadline, or nothing left to wait
-    /// for because the request is complete or refused.
+    /// When to call [`handle_timeout`](Self::handle_timeout); `None` if there is no deadline, or
+    /// nothing left to wait for because the request is complete or refused.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
             RequestState::Reading => self.deadline,
@@ -124,10 +127,11 @@ impl ServerHandshake {
         }
     }
 
-    /// Tells that it is `now`. After the deadline, the refusal to answer with: [`Refusal::HandshakeTimeout`].
+    /// Tells that it is `now`. After the deadline, the refusal to answer with:
+    /// [`Refusal::HandshakeTimeout`].
     ///
-    /// The deadline is the one set at the start, whatever has arrived since: a peer that sends an octet a second gains
-    /// nothing. `None` before it, and once the request is complete or refused.
+    /// The deadline is the one set at the start, whatever has arrived since: a peer that sends an
+    /// octet a second gains nothing. `None` before it, and once the request is complete or refused.
     pub fn handle_timeout(&mut self, now: Instant) -> Option<Refusal> {
         if self.poll_timeout()? > now {
             return None;
@@ -160,7 +164,8 @@ impl Accept {
         Accept::default()
     }
 
-    /// Speaks this subprotocol, which has to be one that the client offered: see [`choose_subprotocol`].
+    /// Speaks this subprotocol, which has to be one that the client offered: see
+    /// [`choose_subprotocol`].
     #[must_use]
     pub fn with_subprotocol(mut self, subprotocol: impl Into<Cow<'static, str>>) -> Self {
         self.subprotocol = Some(subprotocol.into());
@@ -203,7 +208,8 @@ impl Upgrade {
 
     /// Accepts the opening handshake: appends the 101 to `out` and returns what was agreed.
     ///
-    /// `request` is the one that this value came from. Once the octets are on their way the connection is open.
+    /// `request` is the one that this value came from. Once the octets are on their way the
+    /// connection is open.
     ///
     /// # Errors
     /// [`AcceptError`] if `accept` names a subprotocol that may not be answered; nothing is written then.
@@ -258,7 +264,8 @@ fn check_subprotocol<'a>(request: &Request<'_>, accept: &'a Accept) -> Result<Op
     Ok(Some(subprotocol))
 }
 
-/// Appends the line that says which extension was accepted, if one was, and returns what was agreed.
+/// Appends the line that says which extension was accepted, if one was, and returns what was
+/// agreed.
 ///
 /// There is one extension to accept, so nothing else can claim the bit RSV1 that it uses.
 #[cfg(feature = "deflate")]
@@ -279,7 +286,8 @@ fn answer_extensions(_: &Request<'_>, _: &Accept, _: &mut Vec<u8>) -> Negotiated
     Negotiated::new()
 }
 
-/// Why an opening handshake cannot be accepted as the application asked: its mistake, not the peer's.
+/// Why an opening handshake cannot be accepted as the application asked: its mistake, not the
+/// peer's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AcceptError {
@@ -302,8 +310,9 @@ impl fmt::Display for AcceptError {
 
 impl std::error::Error for AcceptError {}
 
-/// The subprotocol to speak: the first of `supported`, which lists the server's most wanted first, that the client
-/// offers. `None` if they have none in common; the 101 then has no Sec-WebSocket-Protocol.
+/// The subprotocol to speak: the first of `supported`, which lists the server's most wanted first,
+/// that the client offers. `None` if they have none in common; the 101 then has no
+/// Sec-WebSocket-Protocol.
 ///
 /// Names are compared octet for octet: subprotocols are case-sensitive.
 pub fn choose_subprotocol<'s, S: AsRef<str>>(request: &Request<'_>, supported: &'s [S]) -> Option<&'s str> {

@@ -1,7 +1,8 @@
-//! Whom to serve: web pages of which origins (RFC 6455, section 10.2; RFC 6454), and requests for which hosts.
+//! Whom to serve: web pages of which origins (RFC 6455, section 10.2; RFC 6454), and requests for
+//! which hosts.
 //!
-//! Both compare scheme, host and port as wholes. Nothing is matched by prefix or suffix, which is how
-//! `https://good.example.evil` gets in.
+//! Both compare scheme, host and port as wholes. Nothing is matched by prefix or suffix, which is
+//! how `https://good.example.evil` gets in.
 
 use std::fmt;
 
@@ -12,8 +13,9 @@ use crate::http::known::Known;
 
 /// The origins that may open a connection; the empty list allows any.
 ///
-/// A request without Origin is always allowed: browsers send one, and other programs could send what they like.
-/// This keeps strange web pages from using a visitor's browser, and with it the visitor's cookies.
+/// A request without Origin is always allowed: browsers send one, and other programs could send
+/// what they like. This keeps strange web pages from using a visitor's browser, and with it the
+/// visitor's cookies.
 ///
 /// ```
 /// use framewright::handshake::AllowedOrigins;
@@ -33,8 +35,9 @@ pub struct AllowedOrigins {
 }
 
 impl AllowedOrigins {
-    /// Each origin is written as browsers send it: `scheme://host`, with `:port` unless it is the scheme's default, and
-    /// nothing after it; or `null`, which is what a page without an origin sends (a sandboxed one, or a file).
+    /// Each origin is written as browsers send it: `scheme://host`, with `:port` unless it is the
+    /// scheme's default, and nothing after it; or `null`, which is what a page without an origin
+    /// sends (a sandboxed one, or a file).
     ///
     /// # Errors
     /// The first text that is no such origin.
@@ -59,11 +62,12 @@ impl AllowedOrigins {
         self.list.is_empty()
     }
 
-    /// Whether the request may go on; if not, answer [`Refusal::OriginNotAllowed`](crate::handshake::Refusal::OriginNotAllowed).
+    /// Whether the request may go on; if not, answer
+    /// [`Refusal::OriginNotAllowed`](crate::handshake::Refusal::OriginNotAllowed).
     ///
-    /// Scheme and host are compared without regard to case, IPv6 addresses by value, a missing port is the default of
-    /// http, https, ws or wss. A host with a trailing dot is another host. More than one Origin line, and an Origin
-    /// that does not parse, is not allowed.
+    /// Scheme and host are compared without regard to case, IPv6 addresses by value, a missing port
+    /// is the default of http, https, ws or wss. A host with a trailing dot is another host. More
+    /// than one Origin line, and an Origin that does not parse, is not allowed.
     pub fn allows(&self, request: &Request<'_>) -> bool {
         if self.is_any() {
             return true;
@@ -148,8 +152,8 @@ impl std::error::Error for OriginError {}
 
 /// The hosts that requests may be for; the empty list allows any.
 ///
-/// A server on a private network or on localhost that checks the host is safe from DNS rebinding, where a strange web
-/// page makes its own name point to the server's address.
+/// A server on a private network or on localhost that checks the host is safe from DNS rebinding,
+/// where a strange web page makes its own name point to the server's address.
 ///
 /// ```
 /// use framewright::handshake::AllowedHosts;
@@ -165,8 +169,8 @@ pub struct AllowedHosts {
 }
 
 impl AllowedHosts {
-    /// Each host is a name, an IPv4 address or an IPv6 address in brackets; with `:port` it is meant on that port
-    /// only, without one on any.
+    /// Each host is a name, an IPv4 address or an IPv6 address in brackets; with `:port` it is
+    /// meant on that port only, without one on any.
     ///
     /// # Errors
     /// The first text that is no such host.
@@ -191,11 +195,12 @@ impl AllowedHosts {
         self.list.is_empty()
     }
 
-    /// Whether the request may go on; if not, answer [`Refusal::HostNotAllowed`](crate::handshake::Refusal::HostNotAllowed).
+    /// Whether the request may go on; if not, answer
+    /// [`Refusal::HostNotAllowed`](crate::handshake::Refusal::HostNotAllowed).
     ///
-    /// Looks at [`Request::host`]. Names are compared without regard to case, IPv6 addresses by value. A request that
-    /// names no port matches a listed port 80 or 443, the defaults of http and https. A request without a host is
-    /// not allowed.
+    /// Looks at [`Request::host`]. Names are compared without regard to case, IPv6 addresses by
+    /// value. A request that names no port matches a listed port 80 or 443, the defaults of http
+    /// and https. A request without a host is not allowed.
     pub fn allows(&self, request: &Request<'_>) -> bool {
         if self.is_any() {
             return true;

@@ -1,4 +1,5 @@
-//! Why a request is refused, and the HTTP answer that says so: one variant for each rule, one table for each question.
+//! Why a request is refused, and the HTTP answer that says so: one variant for each rule, one table
+//! for each question.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,10 +12,11 @@ use crate::http::request_line::RequestLineError;
 
 /// Why a request was refused: what a server answers instead of switching protocols.
 ///
-/// The `Display` text is one line that names the rule and where it stands, or the limit. It holds nothing of the
-/// request, so it is safe to log and to send.
+/// The `Display` text is one line that names the rule and where it stands, or the limit. It holds
+/// nothing of the request, so it is safe to log and to send.
 ///
-/// The connection is to be closed after the answer: what follows a refused request is never read as frames.
+/// The connection is to be closed after the answer: what follows a refused request is never read as
+/// frames.
 //= https://www.rfc-editor.org/rfc/rfc6455#section-4.2.1
 //# If
 //# the server, while reading the handshake, finds that the client did
@@ -30,8 +32,8 @@ pub enum Refusal {
     // The syntax of the head.
     /// 400: the method is not a token followed by one space.
     InvalidMethod,
-    /// 400: the target is not visible US-ASCII followed by one space, holds a `#`, or is neither a path nor an http
-    /// or https URI.
+    /// 400: the target is not visible US-ASCII followed by one space, holds a `#`, or is neither a
+    /// path nor an http or https URI.
     InvalidTarget,
     /// 400: the request line does not end in an HTTP-version.
     InvalidHttpVersion,
@@ -189,8 +191,8 @@ impl Refusal {
         }
     }
 
-    /// The answer: the status, the fields that belong to it (Allow, Retry-After, Upgrade, Sec-WebSocket-Version), and
-    /// this value's `Display` text as a `text/plain` body.
+    /// The answer: the status, the fields that belong to it (Allow, Retry-After, Upgrade,
+    /// Sec-WebSocket-Version), and this value's `Display` text as a `text/plain` body.
     pub fn to_response(&self) -> Response {
         let response = Response::text(self.status(), format!("{self}\n"));
         match self {

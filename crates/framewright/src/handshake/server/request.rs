@@ -1,4 +1,5 @@
-//! A complete request, as an application reads it: a view on the head's octets, and an owned copy of one.
+//! A complete request, as an application reads it: a view on the head's octets, and an owned copy
+//! of one.
 
 use std::fmt;
 
@@ -13,8 +14,9 @@ use crate::http::span::Span;
 
 /// A complete request head that satisfies HTTP: a view on its octets, cheap to copy.
 ///
-/// It comes from [`ServerHandshake::request`](crate::handshake::ServerHandshake::request). Nothing in it is decoded or changed:
-/// percent-encoding, letter case and repeated fields are as the peer sent them.
+/// It comes from [`ServerHandshake::request`](crate::handshake::ServerHandshake::request). Nothing
+/// in it is decoded or changed: percent-encoding, letter case and repeated fields are as the peer
+/// sent them.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
     bytes: &'a [u8],
@@ -46,7 +48,8 @@ impl<'a> Request<'a> {
         self.text(self.head.target)
     }
 
-    /// The path of the target, not decoded; `/` where an absolute URI has none, `*` for `OPTIONS *`.
+    /// The path of the target, not decoded; `/` where an absolute URI has none, `*` for `OPTIONS
+    /// *`.
     ///
     /// With [`query`](Request::query) this is the resource name of RFC 6455, section 3.
     pub fn path(&self) -> &'a str {
@@ -66,9 +69,9 @@ impl<'a> Request<'a> {
         self.head.minor
     }
 
-    /// The host that the request is for, with its port if one was sent: a registered name, an IPv4 address or an IPv6
-    /// address in brackets. From the target if that is an absolute URI, otherwise from Host (RFC 9112,
-    /// section 3.2.2).
+    /// The host that the request is for, with its port if one was sent: a registered name, an IPv4
+    /// address or an IPv6 address in brackets. From the target if that is an absolute URI,
+    /// otherwise from Host (RFC 9112, section 3.2.2).
     ///
     /// Empty only for an HTTP/1.0 request that does not say.
     pub fn host(&self) -> &'a str {
@@ -80,13 +83,15 @@ impl<'a> Request<'a> {
         self.facts.has_body
     }
 
-    /// How many octets of content follow the head, as Content-Length says; `None` where it does not.
+    /// How many octets of content follow the head, as Content-Length says; `None` where it does
+    /// not.
     pub fn content_length(&self) -> Option<u64> {
         content_length(self.section()).ok().flatten()
     }
 
-    /// All field lines in the order received: the name as it was sent, and the value without the whitespace around
-    /// it. A value may hold any octet but control characters; it need not be UTF-8.
+    /// All field lines in the order received: the name as it was sent, and the value without the
+    /// whitespace around it. A value may hold any octet but control characters; it need not be
+    /// UTF-8.
     pub fn fields(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
         self.section().iter()
     }
@@ -111,9 +116,11 @@ impl<'a> Request<'a> {
         self.section().values(known)
     }
 
-    /// The value of the first Origin: the web page that a browser acts for. Programs send none, or anything.
+    /// The value of the first Origin: the web page that a browser acts for. Programs send none, or
+    /// anything.
     ///
-    /// To decide whom to serve use [`AllowedOrigins`](crate::handshake::AllowedOrigins), which also sees a second one.
+    /// To decide whom to serve use [`AllowedOrigins`](crate::handshake::AllowedOrigins), which also
+    /// sees a second one.
     //= https://www.rfc-editor.org/rfc/rfc6455#section-4.2.1
     //# Optionally, an |Origin| header field.  This header field is sent
     //# by all browser clients.  A connection attempt lacking this
@@ -123,9 +130,11 @@ impl<'a> Request<'a> {
         self.values(Known::Origin).next()
     }
 
-    /// The subprotocols that the client offers, most wanted first, over all Sec-WebSocket-Protocol lines.
+    /// The subprotocols that the client offers, most wanted first, over all Sec-WebSocket-Protocol
+    /// lines.
     ///
-    /// Of a request that [`upgrade`](Request::upgrade) refuses, the elements that are no tokens are left out.
+    /// Of a request that [`upgrade`](Request::upgrade) refuses, the elements that are no tokens are
+    /// left out.
     //= https://www.rfc-editor.org/rfc/rfc6455#section-11.3.4
     //# The |Sec-WebSocket-Protocol| header field MAY appear multiple times
     //# in an HTTP request (which is logically the same as a single
@@ -134,9 +143,11 @@ impl<'a> Request<'a> {
         self.section().list(Known::Subprotocols).filter(|element| is_token(element)).map(ascii)
     }
 
-    /// The extensions that the client offers, most wanted first, over all Sec-WebSocket-Extensions lines.
+    /// The extensions that the client offers, most wanted first, over all Sec-WebSocket-Extensions
+    /// lines.
     ///
-    /// Of a request that [`upgrade`](Request::upgrade) refuses, a line is read up to its first fault.
+    /// Of a request that [`upgrade`](Request::upgrade) refuses, a line is read up to its first
+    /// fault.
     //= https://www.rfc-editor.org/rfc/rfc6455#section-9.1
     //# Note that like other HTTP header fields, this header field MAY be
     //# split or combined across multiple lines.

@@ -1,6 +1,7 @@
 //! An HTTP answer other than the 101: what a server says to a request that it does not upgrade.
 //!
-//! Always the last thing on its connection: `Connection: close`, and a body whose length is stated exactly.
+//! Always the last thing on its connection: `Connection: close`, and a body whose length is stated
+//! exactly.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -63,8 +64,8 @@ status_codes! {
 }
 
 impl StatusCode {
-    /// Any code from 200 to 599; `None` for others. The informational codes are not among them: an application
-    /// cannot answer 101 by itself.
+    /// Any code from 200 to 599; `None` for others. The informational codes are not among them: an
+    /// application cannot answer 101 by itself.
     pub const fn new(code: u16) -> Option<StatusCode> {
         if code >= 200 && code <= 599 { Some(StatusCode(code)) } else { None }
     }
@@ -74,7 +75,8 @@ impl StatusCode {
         self.0
     }
 
-    /// Whether a response with this code never has content, so that it states no length (RFC 9110, section 8.6).
+    /// Whether a response with this code never has content, so that it states no length (RFC 9110,
+    /// section 8.6).
     fn is_without_content(self) -> bool {
         matches!(self, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
     }
@@ -156,9 +158,9 @@ impl Response {
 
     /// Appends the response's octets to `out`.
     ///
-    /// `date` is the time as an IMF-fixdate (RFC 9110, section 5.6.7), which the caller's clock gives; empty for a
-    /// caller without a clock, then there is no Date. `head_only` leaves out the body: the answer to HEAD. A 204 and
-    /// a 304 have none in any case.
+    /// `date` is the time as an IMF-fixdate (RFC 9110, section 5.6.7), which the caller's clock
+    /// gives; empty for a caller without a clock, then there is no Date. `head_only` leaves out the
+    /// body: the answer to HEAD. A 204 and a 304 have none in any case.
     ///
     /// # Panics
     /// If `date` holds control characters.

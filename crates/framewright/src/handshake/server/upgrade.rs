@@ -1,4 +1,5 @@
-//! Is a request an opening handshake, and a correct one? The rules of RFC 6455, section 4.2.1, in one place.
+//! Is a request an opening handshake, and a correct one? The rules of RFC 6455, section 4.2.1, in
+//! one place.
 
 use super::refusal::Refusal;
 use super::request::Request;
@@ -21,8 +22,8 @@ pub struct Upgrade {
 impl Request<'_> {
     /// Whether this is an opening handshake.
     ///
-    /// `Ok(None)`: an ordinary HTTP request, whose Upgrade does not name `websocket`. `Ok(Some)`: a correct opening
-    /// handshake, to be [accepted](Upgrade::accept) or refused.
+    /// `Ok(None)`: an ordinary HTTP request, whose Upgrade does not name `websocket`. `Ok(Some)`: a
+    /// correct opening handshake, to be [accepted](Upgrade::accept) or refused.
     ///
     /// # Errors
     /// The first rule of RFC 6455, section 4.2.1, that the opening handshake breaks.
@@ -31,7 +32,8 @@ impl Request<'_> {
     }
 }
 
-/// The checks, in the order in which they matter: is it for us, can we go on at all, then the handshake's fields.
+/// The checks, in the order in which they matter: is it for us, can we go on at all, then the
+/// handshake's fields.
 fn check(request: &Request<'_>) -> Result<Option<Upgrade>, Refusal> {
     //= https://www.rfc-editor.org/rfc/rfc9110#section-7.8
     //# A server that receives an Upgrade header field in an HTTP/1.0 request MUST ignore that Upgrade field.
@@ -78,7 +80,8 @@ fn names_websocket(fields: FieldSection<'_>) -> Option<bool> {
         if protocol.eq_ignore_ascii_case(b"websocket") {
             found = true;
         } else {
-            // `Upgrade = #protocol`, `protocol = protocol-name [ "/" protocol-version ]`, both tokens.
+            // `Upgrade = #protocol`, `protocol = protocol-name [ "/" protocol-version ]`, both
+            // tokens.
             well_formed &= protocol.splitn(2, |&byte| byte == b'/').all(is_token);
         }
     });
@@ -102,7 +105,8 @@ fn check_version(request: &Request<'_>) -> Result<(), Refusal> {
     //# as 426 Upgrade Required) and a |Sec-WebSocket-Version| header
     //# field indicating the version(s) the server is capable of
     //# understanding.
-    // A value that is no version at all (section 4.3) is not one that the server understands either.
+    // A value that is no version at all (section 4.3) is not one that the server understands
+    // either.
     if version == b"13" { Ok(()) } else { Err(Refusal::UnsupportedVersion) }
 }
 
@@ -118,7 +122,8 @@ fn key<'a>(request: &Request<'a>) -> Result<&'a [u8], Refusal> {
     if is_valid_key(key) { Ok(key) } else { Err(Refusal::InvalidKey) }
 }
 
-/// `Sec-WebSocket-Protocol-Client = 1#token` (RFC 6455, section 4.3), all unique (section 4.1, item 10).
+/// `Sec-WebSocket-Protocol-Client = 1#token` (RFC 6455, section 4.3), all unique (section 4.1, item
+/// 10).
 fn check_subprotocols(request: &Request<'_>) -> Result<(), Refusal> {
     let mut lines = request.values(Known::Subprotocols).peekable();
     if lines.peek().is_none() {

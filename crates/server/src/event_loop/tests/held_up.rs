@@ -1,4 +1,5 @@
-//! A loop that was held up: deadlines of more connections than one poll tells of, and of those behind a callback that took long.
+//! A loop that was held up: deadlines of more connections than one poll tells of, and of those
+//! behind a callback that took long.
 
 use crate::event_loop::{EVENTS, EventLoop, Events};
 use crate::{
@@ -146,7 +147,8 @@ impl Peer {
     }
 }
 
-/// Tries with longer and longer deadlines until the machine is fast enough to be held up within one.
+/// Tries with longer and longer deadlines until the machine is fast enough to be held up within
+/// one.
 fn on_any_machine(test: impl Fn(Duration) -> bool) {
     let timeouts = [300, 3_000, 20_000].map(Duration::from_millis);
     assert!(timeouts.into_iter().any(test), "a machine that needs ten seconds for some connections");
@@ -182,7 +184,8 @@ fn a_peer_whose_bytes_lie_in_its_socket_is_not_idle_however_many_are_ready() {
     });
 }
 
-/// RFC 6455 knows no such deadline; the answer to one that has passed is 408 (RFC 9110, section 15.5.9).
+/// RFC 6455 knows no such deadline; the answer to one that has passed is 408 (RFC 9110, section
+/// 15.5.9).
 #[test]
 fn a_request_that_lies_in_its_socket_is_in_time_however_many_are_ready() {
     on_any_machine(|timeout| {

@@ -1,4 +1,5 @@
-//! A loop that stands still: its turns one by one, at the time that a test says, over sockets that carry at once what is written.
+//! A loop that stands still: its turns one by one, at the time that a test says, over sockets that
+//! carry at once what is written.
 
 use crate::connection::slot::SlotNext;
 use crate::event_loop::mailbox::Command;
@@ -53,7 +54,8 @@ impl EventLoop {
         (key, peer)
     }
 
-    /// One turn, at the loop's time, with all that lies in the socket. `due`: the deadline's tick has come.
+    /// One turn, at the loop's time, with all that lies in the socket. `due`: the deadline's tick
+    /// has come.
     fn turn_alone(&mut self, key: Key, due: bool) -> SlotNext {
         let slot = self.slots.get_mut(key).expect("a connection");
         (slot.ready.read, slot.ready.due) = (true, due);
