@@ -40,6 +40,8 @@ pub struct Lent {
     pub(crate) stood: Option<(u64, u64)>,
     /// Bytes that it may still write.
     pub(crate) share: usize,
+    /// Bytes of messages that it has inflated and compressed, as [`Codec::work`] counts them.
+    pub(crate) work: usize,
     long_turns: bool,
     /// A turn has what is lent. Before one: the last turn has panicked.
     out: bool,
@@ -95,6 +97,7 @@ impl Lent {
             read: 0,
             stood: None,
             share: 0,
+            work: 0,
             long_turns: true,
             out: false,
         }
@@ -137,12 +140,19 @@ impl Lent {
         self.long_turns = allow;
     }
 
+    /// Whether the last turn has read anything.
+    #[must_use]
+    pub fn has_read(&self) -> bool {
+        self.read > 0
+    }
+
     /// Takes back what [`lend`](Lent::lend) has lent, but for a transmit buffer in which something
     /// is queued.
     #[inline]
     pub fn reclaim(&mut self, connection: &mut Connection, now: Instant) {
         self.out = false;
         if let Some(codec) = connection.reclaim_codec() {
+            self.work = codec.work();
             self.codec = Some(codec);
             self.codec_used = Some(now);
         }

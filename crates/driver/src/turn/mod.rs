@@ -49,8 +49,17 @@ pub struct Turn {
     late: bool,
     /// Queued bytes were dropped.
     dropped: bool,
-    /// The last turn has moved [`BULK`] bytes or more.
-    bulk: bool,
+    moved: Moved,
+}
+
+/// What a connection has moved since it last waited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Moved {
+    Little,
+    /// A turn has moved [`BULK`] bytes or more.
+    Much,
+    /// The same, and it has not waited since.
+    MuchSoFar,
 }
 
 impl Turn {
@@ -72,7 +81,7 @@ impl Turn {
             broken: false,
             late: false,
             dropped: false,
-            bulk: false,
+            moved: Moved::Little,
         }
     }
 
@@ -91,13 +100,18 @@ impl Turn {
         lent.lend(&mut self.connection, self.parked.as_deref(), now);
         let flushed = self.work(transport, ready, lent, now, application);
         lent.reclaim(&mut self.connection, now);
-        self.bulk = lent.read + (SHARE - lent.share) >= BULK;
-        match flushed {
-            Flushed::Shutdown => Next::Leave(self.leave(ready)),
-            Flushed::Paused => Next::Again,
-            Flushed::All | Flushed::Blocked if self.has_work(ready, application) => Next::Again,
-            Flushed::All | Flushed::Blocked => Next::Wait,
-        }
+        let goes_on = match flushed {
+            Flushed::Shutdown => return Next::Leave(self.leave(ready)),
+            Flushed::Paused => true,
+            Flushed::All | Flushed::Blocked => self.has_work(ready, application),
+        };
+        let much = lent.read + (SHARE - lent.share) + lent.work >= BULK;
+        self.moved = match (much || self.moved == Moved::MuchSoFar, goes_on) {
+            (false, _) => Moved::Little,
+            (true, false) => Moved::Much,
+            (true, true) => Moved::MuchSoFar,
+        };
+        if goes_on { Next::Again } else { Next::Wait }
     }
 
     #[inline]
@@ -109,7 +123,7 @@ impl Turn {
         now: Instant,
         application: &mut A,
     ) -> Flushed {
-        (lent.read, lent.share, lent.stood) = (0, SHARE, None);
+        (lent.read, lent.share, lent.work, lent.stood) = (0, SHARE, 0, None);
         let Turn { connection, broken, .. } = self;
         application.on_turn(&mut Current { connection, transport, now, broken, share: &mut lent.share });
         if std::mem::take(&mut ready.write) && self.connection.buffered() > 0 {
@@ -154,13 +168,14 @@ impl Turn {
             || application.has_queued(&self.connection)
     }
 
-    /// Whether the last turn has moved 64 KiB or more, or has left something unsent or a large
-    /// message incomplete: the next one is likely to be a long one, and nobody waits for the answer
-    /// to a short message. Bytes tell, and not the time that a turn took: a thread whose write
-    /// wakes its peer may lose its processor to it.
+    /// Whether a turn since the last wait has moved 64 KiB or more, inflated and compressed bytes
+    /// among them, or the last one has left something unsent or a large message incomplete: the next
+    /// one is likely to be a long one, and nobody waits for the answer to a short message. Bytes
+    /// tell, and not the time that a turn took: a thread whose write wakes its peer may lose its
+    /// processor to it.
     #[must_use]
     pub fn is_in_bulk(&self) -> bool {
-        self.bulk
+        self.moved != Moved::Little
             || self.connection.buffered() > 0
             || self.parked.as_ref().is_some_and(|parked| parked.len() > SHORT_TAIL)
     }
@@ -226,5 +241,5 @@ pub enum Flushed {
 /// is.
 const SHARE: usize = 4 << 20;
 
-/// A turn that moves as many bytes takes as long as many small ones.
+/// A turn that moves so many bytes takes as long as many small ones.
 const BULK: usize = 64 << 10;

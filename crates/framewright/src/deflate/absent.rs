@@ -36,6 +36,12 @@ impl Codec {
     /// Nothing is inflated in any turn.
     pub fn allow_long_turns(&mut self, _: bool) {}
 
+    /// No connection works with it.
+    #[must_use]
+    pub fn work(&self) -> usize {
+        0
+    }
+
     /// There is nothing to free.
     pub fn trim(&mut self) {}
 }

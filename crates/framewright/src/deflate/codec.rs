@@ -82,8 +82,8 @@ impl Codec {
             home_is_out: Weak::new(),
             runs: Weak::new(),
             inflate: INFLATE,
-            to_inflate: usize::MAX,
-            to_compress: usize::MAX,
+            to_inflate: INFLATE,
+            to_compress: COMPRESS,
             own: false,
         }
     }
@@ -105,6 +105,12 @@ impl Codec {
     /// that nobody knows to need more, of which there may be many.
     pub fn allow_long_turns(&mut self, allow: bool) {
         self.inflate = if allow { INFLATE } else { INFLATE_SHORT };
+    }
+
+    /// The work that the last connection has done with it, counted in octets of messages.
+    #[must_use]
+    pub fn work(&self) -> usize {
+        (self.inflate.saturating_sub(self.to_inflate)) + (COMPRESS - self.to_compress)
     }
 
     /// Frees what nothing has used since the last call: compressors that followed connections which

@@ -39,10 +39,10 @@ pub(crate) struct Slot {
 /// When a connection has its next turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// With its next event, unless many others have theirs: it has had no turn since it is open,
-    /// and nobody knows how much it needs.
+    /// With its next event, unless many others have theirs: nothing has been read from it since
+    /// it is open, and nobody knows how much it needs.
     New,
-    /// With its next event.
+    /// With its next event, unless many others have had theirs for long.
     First,
     /// From the list of long turns, when an event has come: it moves much.
     Last,

@@ -67,6 +67,11 @@ const COMMANDS: usize = 16;
 /// thousandth of it.
 const SLICE: Duration = Duration::from_millis(1);
 
+/// After this much time in turns that events have brought, those that are left have theirs from a
+/// list: sockets are polled in between, and whoever needs little waits for a part of a crowd that
+/// has come at once. A thousand echoes of short messages take less.
+const TURNS_OF_EVENTS: Duration = Duration::from_millis(8);
+
 /// A loop keeps what it accepts unless another one has fewer connections by more than one in so
 /// many: so few are spread evenly, and of many the most stay where they are accepted. Handing one
 /// over costs a wake-up.
@@ -103,8 +108,8 @@ pub(crate) struct EventLoop {
     /// Emptied vectors, for their next use.
     batch: Vec<Command>,
     due: Vec<(Tick, u32)>,
-    /// From then on connections that are new have their turns from the list, in this round.
-    new_until: Instant,
+    /// When the poll of this round has ended.
+    woken: Instant,
     /// When the server stops at the latest, once it does.
     stop_at: Option<Instant>,
     /// Listening sockets that let nobody new in, and when they are closed.
@@ -140,7 +145,7 @@ impl EventLoop {
             events: Events::with_capacity(EVENTS),
             slots: Slab::new(),
             wheel: Wheel::new(context.now),
-            new_until: context.now,
+            woken: context.now,
             context,
             listeners,
             loops,
@@ -255,7 +260,7 @@ impl EventLoop {
 
     fn handle_events(&mut self) {
         let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
-        self.new_until = self.context.now + SLICE;
+        self.woken = self.context.now;
         for event in &events {
             match event.token() {
                 WAKER => {}
@@ -281,12 +286,19 @@ impl EventLoop {
             opening.lost |= event.is_error() || event.is_write_closed();
             opening.ended |= read_closed;
         }
+        self.give_turn(key);
+    }
+
+    /// Now, for what an event has told, or from a list.
+    fn give_turn(&mut self, key: Key) {
+        let Some(slot) = self.slots.get_mut(key) else { return };
         match slot.place {
             // How much it needs nobody knows yet.
-            Place::New if self.context.now >= self.new_until => {
+            Place::New if self.context.now >= self.woken + SLICE => {
                 slot.place = Place::Listed;
                 self.long_turns.push_back(key);
             }
+            Place::First if self.context.now >= self.woken + TURNS_OF_EVENTS => self.list(key),
             Place::New | Place::First => self.take_turn(key),
             Place::Last => self.list(key),
             Place::Listed => {}
@@ -334,7 +346,7 @@ impl EventLoop {
     #[inline]
     fn take_turn(&mut self, key: Key) {
         let Some((slot, charged)) = self.slots.get_charged(key) else { return };
-        let was_new = slot.place == Place::New && !slot.is_open();
+        let was_open = slot.is_open();
         let next = slot.turn(key, &mut self.context);
         self.context.now = Instant::now();
         match (slot.place, next) {
@@ -345,8 +357,9 @@ impl EventLoop {
                 self.long_turns.push_back(key);
             }
             (_, SlotNext::Wait) if slot.is_in_bulk() => slot.place = Place::Last,
-            (_, SlotNext::Wait) if !was_new => slot.place = Place::First,
-            (_, SlotNext::Wait) => {}
+            // The first event of a socket says only that it is there.
+            (Place::New, SlotNext::Wait) if !was_open || !self.context.lent.has_read() => {}
+            (_, SlotNext::Wait) => slot.place = Place::First,
         }
         let held = slot.held();
         if held > 0 || *charged > 0 {

@@ -1,11 +1,11 @@
 //! A loop that stands still: its turns one by one, at the time that a test says, over sockets that
 //! carry at once what is written.
 
-use crate::connection::slot::SlotNext;
+use crate::connection::slot::{Place, SlotNext};
 use crate::event_loop::mailbox::Command;
 use crate::event_loop::slab::{Key, Slab};
 use crate::event_loop::stream::Stream;
-use crate::event_loop::{COMMANDS, EventLoop, SLICE};
+use crate::event_loop::{COMMANDS, EventLoop, SLICE, TURNS_OF_EVENTS};
 use crate::{
     Config, Decision, Deferred, Handle, Handler, Incoming, Message, Options, Server, ServerBuilder,
     ServerLimits, Socket,
@@ -48,7 +48,11 @@ impl EventLoop {
     }
 
     fn open(&mut self) -> (Key, Peer) {
-        let (key, mut peer) = self.connect(REQUEST);
+        self.open_by(REQUEST)
+    }
+
+    fn open_by(&mut self, request: &[u8]) -> (Key, Peer) {
+        let (key, mut peer) = self.connect(request);
         assert!(self.slots.get_mut(key).expect("a connection").is_open());
         peer.expect_status("101");
         (key, peer)
@@ -70,6 +74,18 @@ impl EventLoop {
     fn announce(&mut self, key: Key) {
         self.slots.get_mut(key).expect("a connection").ready.read = true;
         self.take_turn(key);
+    }
+
+    /// What an event does that tells of bytes, when those before it have taken this much time.
+    fn announce_after(&mut self, events: Duration, key: Key) {
+        self.slots.get_mut(key).expect("a connection").ready.read = true;
+        self.woken = self.context.now;
+        self.context.now += events;
+        self.give_turn(key);
+    }
+
+    fn place(&mut self, key: Key) -> Place {
+        self.slots.get_mut(key).expect("a connection").place
     }
 
     /// The lists of a round that has no time for more than a turn of each.
@@ -127,22 +143,43 @@ impl Handler for Noting {
 
 /// A loop, the handles of its connections, and whose messages it has read.
 fn noting() -> (EventLoop, Receiver<Handle>, Arc<Mutex<Vec<u64>>>) {
+    noting_with(Options { receive_buffer_size: MESSAGE, ..Options::default() })
+}
+
+fn noting_with(options: Options) -> (EventLoop, Receiver<Handle>, Arc<Mutex<Vec<u64>>>) {
     let (sender, handles) = mpsc::channel();
     let order = Arc::new(Mutex::new(Vec::new()));
     let handler = Noting { handles: sender, order: Arc::clone(&order) };
-    let options = Options { receive_buffer_size: MESSAGE, ..Options::default() };
     (stand_still(|builder| builder.route_with("/ws", options, handler)), handles, order)
 }
 
 /// The length of a frame, and of a read.
 const MESSAGE: usize = 106;
 
+/// A frame of this length.
+fn frame(len: usize) -> Vec<u8> {
+    let mut frame = Vec::new();
+    encode_frame(&mut frame, true, OpCode::Binary, &vec![1; len - 6], Some([1, 2, 3, 4]));
+    frame
+}
+
+/// The frame of a compressed message.
+#[cfg(feature = "deflate")]
+fn compressed(message: &[u8]) -> Vec<u8> {
+    use framewright::frame::{Header, MAX_HEADER_LEN, RSV1};
+
+    let payload = framewright_testkit::deflate::Deflater::new(6).message(message);
+    let (mask, payload_len) = (Some([0; 4]), payload.len() as u64);
+    let header = Header { fin: true, rsv: RSV1, opcode: OpCode::Binary, mask, payload_len };
+    let mut head = [0; MAX_HEADER_LEN];
+    let head_len = header.encode(&mut head);
+    [&head[..head_len], &payload].concat()
+}
+
 /// A connection with more to read than its turns come to, and its number.
 fn flooder(event_loop: &mut EventLoop, handles: &Receiver<Handle>) -> (u64, Peer) {
     let (key, mut peer) = event_loop.open();
-    let mut frame = Vec::new();
-    encode_frame(&mut frame, true, OpCode::Binary, &[1; MESSAGE - 6], Some([1, 2, 3, 4]));
-    peer.write(&frame.repeat(100));
+    peer.write(&frame(MESSAGE).repeat(100));
     event_loop.announce(key);
     (handles.recv().expect("a handle").id(), peer)
 }
@@ -193,6 +230,77 @@ fn whoever_is_behind_others_in_a_list_waits_for_as_many_rounds_however_long_the_
         assert!(!quiet[round].0.take().is_empty(), "round {round}");
     }
     assert_eq!(order.lock().expect("no panic").len(), 5);
+}
+
+/// A thousand connections that sent a compressed bomb at once kept a neighbour for 150 ms: each of
+/// them was taken for one that needs little since its socket had been announced before.
+#[test]
+fn the_event_of_a_socket_without_bytes_does_not_say_that_it_needs_little() {
+    let (mut event_loop, _handles, order) = noting();
+    let (key, mut peer) = event_loop.open();
+    event_loop.announce_after(Duration::ZERO, key);
+    assert_eq!(event_loop.place(key), Place::New);
+    peer.write(&frame(MESSAGE / 2));
+    event_loop.announce_after(SLICE, key);
+    assert_eq!((event_loop.place(key), event_loop.long_turns.len()), (Place::Listed, 1));
+    event_loop.short_round();
+    assert_eq!((event_loop.place(key), order.lock().expect("no panic").len()), (Place::First, 1));
+}
+
+#[test]
+fn who_needs_little_has_its_turn_from_a_list_where_those_of_events_have_taken_long() {
+    let (mut event_loop, _handles, order) = noting();
+    let (key, mut peer) = event_loop.open();
+    let just_before = TURNS_OF_EVENTS - Duration::from_nanos(1);
+    for (turns, events, place) in [
+        (1, Duration::ZERO, Place::First),
+        (2, just_before, Place::First),
+        (2, TURNS_OF_EVENTS, Place::Listed),
+    ] {
+        peer.write(&frame(MESSAGE / 2));
+        event_loop.announce_after(events, key);
+        assert_eq!((order.lock().expect("no panic").len(), event_loop.place(key)), (turns, place));
+    }
+    assert_eq!((event_loop.short_turns.len(), event_loop.long_turns.len()), (1, 0));
+    event_loop.short_round();
+    assert_eq!((order.lock().expect("no panic").len(), event_loop.place(key)), (3, Place::First));
+}
+
+/// The bytes on the wire are few: it was taken for one that needs little each time that a message
+/// was done, and a thousand of them sent the next one at once.
+#[test]
+#[cfg(feature = "deflate")]
+fn a_connection_whose_messages_take_long_to_inflate_moves_much() {
+    let (mut event_loop, _handles, order) = noting_with(Options::default());
+    let request = String::from_utf8(REQUEST.to_vec()).expect("ASCII");
+    let offer = "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+    let (key, mut peer) = event_loop.open_by([request.trim_end(), "\r\n", offer].concat().as_bytes());
+    peer.write(&compressed(&vec![0; 1 << 20]));
+    event_loop.announce(key);
+    for _ in 0..100 {
+        event_loop.short_round();
+    }
+    assert_eq!(order.lock().expect("no panic").len(), 1);
+    assert_eq!(event_loop.place(key), Place::Last);
+    peer.write(&compressed(&[0; 100]));
+    event_loop.announce_after(Duration::ZERO, key);
+    event_loop.short_round();
+    assert_eq!((order.lock().expect("no panic").len(), event_loop.place(key)), (2, Place::First));
+}
+
+#[test]
+fn what_a_connection_moves_counts_until_it_waits_though_the_last_turn_moves_little() {
+    let (mut event_loop, _handles, order) = noting_with(Options::default());
+    let (key, mut peer) = event_loop.open();
+    let frames = Options::default().receive_buffer_size / MESSAGE + 1;
+    peer.write(&frame(MESSAGE).repeat(frames));
+    event_loop.announce(key);
+    assert_eq!((event_loop.place(key), event_loop.long_turns.len()), (Place::Listed, 1), "more has come");
+    event_loop.short_round();
+    assert_eq!((event_loop.place(key), order.lock().expect("no panic").len()), (Place::Last, frames));
+    peer.write(&frame(MESSAGE));
+    event_loop.announce(key);
+    assert_eq!((event_loop.place(key), order.lock().expect("no panic").len()), (Place::First, frames + 1));
 }
 
 #[test]
