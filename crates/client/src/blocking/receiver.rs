@@ -310,14 +310,15 @@ impl Receiver {
             if self.progress == EndProgress::Open
                 && let Some(decoded) = client.next_event(&mut self.rx, NEW_RX, now)
             {
-                client.flush(now);
+                watched.flush(now);
                 self.used = Some(now);
-                if !client.turn.is_over() {
+                if !watched.connection.turn.is_over() {
                     watched.note_event();
                     return Ok(Some(Pulled::Event(Undelivered::Decoded(decoded))));
                 }
                 self.progress = EndProgress::Ending;
             }
+            let client = &mut watched.connection;
             let timeout = client.deadline().into_iter().chain(deadline).min();
             let is_due = timeout.is_some_and(|timeout| timeout <= now);
             if is_due && !asked && !client.is_done() {
@@ -332,8 +333,9 @@ impl Receiver {
             if self.progress == EndProgress::Ending {
                 client.finish(&mut self.rx, now);
             } else {
-                client.flush(now);
+                watched.flush(now);
             }
+            let client = &mut watched.connection;
             if client.is_done()
                 && let Some(closure) = client.closure()
             {

@@ -2,11 +2,11 @@
 
 use super::shared::Shared;
 use super::stopper::Stopper;
-use super::{SOCKET, until};
+use super::{SOCKET, WAKE, until};
 use crate::commands::commands;
 use framewright::{Closure, Connection, SendError, State, Stats};
 use mio::net::TcpStream;
-use mio::{Events, Interest, Poll};
+use mio::{Events, Interest, Poll, Waker};
 use socket2::SockRef;
 use std::fmt;
 use std::io;
@@ -83,6 +83,8 @@ impl Sender {
 struct Waiter {
     poll: Poll,
     events: Events,
+    /// Ends the wait when the other half has written what waited.
+    waker: Arc<Waker>,
     /// A poll can tell of a socket that another one has only by another name of it.
     _stream: TcpStream,
 }
@@ -92,7 +94,8 @@ impl Waiter {
         let mut stream = TcpStream::from_std(SockRef::from(stream).try_clone()?.into());
         let poll = Poll::new()?;
         poll.registry().register(&mut stream, SOCKET, Interest::WRITABLE)?;
-        Ok(Waiter { poll, events: Events::with_capacity(4), _stream: stream })
+        let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
+        Ok(Waiter { poll, events: Events::with_capacity(4), waker, _stream: stream })
     }
 }
 
@@ -104,6 +107,10 @@ fn wait(shared: &Shared, waiter: &mut Option<Waiter>, deadline: Option<Instant>)
     if waiter.is_none() {
         *waiter = Waiter::new(shared.lock().connection.stream()).ok();
     }
+    let waker = waiter.as_ref().map(|waiter| Arc::clone(&waiter.waker));
+    if !shared.lock().wait_for_room(waker) {
+        return;
+    }
     // After an interruption, or any other error, whoever waits looks again.
     let waited = waiter.as_mut().map(|Waiter { poll, events, .. }| poll.poll(events, until(deadline)));
     if !matches!(waited, Some(Ok(()))) {
@@ -114,5 +121,112 @@ fn wait(shared: &Shared, waiter: &mut Option<Waiter>, deadline: Option<Instant>)
 impl fmt::Debug for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sender").field("uri", &self.shared.uri.as_str()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Options;
+    use crate::blocking::{Client, ReceiveError};
+    use framewright::Config;
+    use framewright::handshake::accept_key;
+    use socket2::{Domain, Socket, Type};
+    use std::io::{Read, Write};
+    use std::net::SocketAddr;
+    use std::sync::mpsc;
+
+    const TIMEOUT: Duration = Duration::from_secs(60);
+    /// More than a kernel takes where the peer does not read.
+    const MESSAGE: usize = 48 << 20;
+
+    /// Listens with as little room for what arrives as there can be.
+    fn listen() -> std::net::TcpListener {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("an option of the socket");
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a free port");
+        socket.listen(1).expect("a listening socket");
+        socket.into()
+    }
+
+    /// Answers the opening handshake.
+    fn accept(listener: &std::net::TcpListener) -> std::net::TcpStream {
+        let (mut stream, _) = listener.accept().expect("a client");
+        stream.set_read_timeout(Some(TIMEOUT)).expect("an option of the socket");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).expect("a request");
+            head.extend(byte);
+        }
+        let head = String::from_utf8(head).expect("ASCII");
+        let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).expect("a key");
+        let accept = accept_key(key.trim().as_bytes());
+        let accept = std::str::from_utf8(&accept).expect("ASCII");
+        write!(
+            stream,
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {accept}\r\n\r\n"
+        )
+        .expect("the client reads");
+        stream
+    }
+
+    /// A socket that never has room, and what keeps it so.
+    fn full() -> (TcpStream, std::net::TcpStream) {
+        let listener = listen();
+        let addr = listener.local_addr().expect("an address");
+        let mut ours = std::net::TcpStream::connect(addr).expect("it listens");
+        ours.set_nonblocking(true).expect("an option of the socket");
+        let (theirs, _) = listener.accept().expect("a client");
+        while ours.write(&[0; 64 << 10]).is_ok() {}
+        (TcpStream::from_std(ours), theirs)
+    }
+
+    /// The kernel announces room once. If the other half has taken it, nothing is left to announce:
+    /// the sending half waited until a deadline, if there was one.
+    #[test]
+    fn the_sending_half_does_not_wait_on_when_the_other_half_has_written_the_rest() {
+        let listener = listen();
+        let addr = listener.local_addr().expect("an address");
+        let server = thread::spawn(move || accept(&listener));
+        let request = format!("ws://{addr}/").parse().expect("a URI");
+        let endless = Config { write_timeout: None, ..Config::default() };
+        let options = Options { connection: endless, ..Options::default() };
+        let client = Client::connect_with(request, &options).expect("a connection");
+        let (mut sender, mut receiver) = client.split();
+        let mut server = server.join().expect("no panic");
+
+        let (full, _reader) = full();
+        sender.waiter = Some(Waiter::new(&full).expect("a poll"));
+        let shared = Arc::clone(&sender.shared);
+        let (done, is_done) = mpsc::channel();
+        let sending = thread::spawn(move || done.send(sender.send_binary(&vec![7; MESSAGE])));
+        let begun = Instant::now();
+        while !shared.lock().is_awaited() {
+            assert!(begun.elapsed() < TIMEOUT, "it does not wait");
+            thread::yield_now();
+        }
+        let reading = thread::spawn(move || {
+            let mut target = vec![0; 1 << 20];
+            let mut left = MESSAGE;
+            while left > 0 {
+                left = left.saturating_sub(server.read(&mut target).expect("octets of the client"));
+            }
+            server
+        });
+        let sent = loop {
+            assert_eq!(
+                receiver.receive_timeout(Duration::from_millis(20)).err(),
+                Some(ReceiveError::TimedOut)
+            );
+            match is_done.try_recv() {
+                Ok(sent) => break sent,
+                Err(_) => assert!(begun.elapsed() < TIMEOUT, "it waits on"),
+            }
+        };
+        assert_eq!(sent, Ok(()));
+        sending.join().expect("no panic").expect("the test listens");
+        reading.join().expect("no panic");
     }
 }

@@ -27,6 +27,8 @@ pub(super) struct Watched {
     excused: bool,
     /// How long a call may take that sends.
     send_timeout: Option<Duration>,
+    /// Wakes the sending half where it waits for room in the socket.
+    sender: Option<Arc<Waker>>,
 }
 
 /// An application that comes back within this time has not been away: the server's silence counts.
@@ -61,6 +63,35 @@ impl Watched {
     pub(super) fn wait(&mut self) {
         self.waiting = true;
     }
+
+    /// Writes what the kernel takes. The sending half may wait for room that it took: no poll tells
+    /// of that any more.
+    pub(super) fn flush(&mut self, now: Instant) {
+        self.connection.flush(now);
+        if !self.has_to_write()
+            && let Some(sender) = self.sender.take()
+        {
+            // Without it that half comes back at its own deadline.
+            let _ = sender.wake();
+        }
+    }
+
+    /// The sending half goes on to wait for room. Returns false if there is nothing to wait for any
+    /// more.
+    pub(super) fn wait_for_room(&mut self, waker: Option<Arc<Waker>>) -> bool {
+        self.sender = waker;
+        self.has_to_write()
+    }
+
+    /// Whether the sending half waits for room.
+    #[cfg(test)]
+    pub(super) fn is_awaited(&self) -> bool {
+        self.sender.is_some()
+    }
+
+    fn has_to_write(&self) -> bool {
+        self.connection.turn.connection.buffered() > 0 && !self.connection.turn.is_broken()
+    }
 }
 
 impl Shared {
@@ -72,7 +103,8 @@ impl Shared {
     ) -> Arc<Shared> {
         let OpenClient { connection, uri, response } = client;
         let subprotocol = connection.turn.connection.subprotocol().map(Box::from);
-        let watched = Watched { connection, looked: now, waiting: false, excused: false, send_timeout };
+        let watched =
+            Watched { connection, looked: now, waiting: false, excused: false, send_timeout, sender: None };
         Arc::new(Shared { watched: Mutex::new(watched), waker, uri, response, subprotocol })
     }
 
@@ -114,7 +146,8 @@ impl Shared {
                         Err(error) => return Err(error),
                     }
                 }
-                client.flush(now);
+                watched.flush(now);
+                let client = &mut watched.connection;
                 if before != state(client) {
                     // There is more to do, or other deadlines, than what the other half waits for.
                     self.wake();
