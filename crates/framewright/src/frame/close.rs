@@ -87,6 +87,26 @@ impl From<CloseCode> for u16 {
     }
 }
 
+/// Compares with [`Closure::code`](crate::Closure::code), which may also be a code that is never
+/// sent.
+impl PartialEq<u16> for CloseCode {
+    fn eq(&self, code: &u16) -> bool {
+        self.0 == *code
+    }
+}
+
+/// Compares [`Closure::code`](crate::Closure::code), which may also be a code that is never sent.
+///
+/// ```
+/// use framewright::CloseCode;
+/// assert!(1000 == CloseCode::NORMAL && 1006 != CloseCode::NORMAL);
+/// ```
+impl PartialEq<CloseCode> for u16 {
+    fn eq(&self, code: &CloseCode) -> bool {
+        *self == code.0
+    }
+}
+
 /// What a Close frame said: its code, if it had a body, and its reason (empty where there was
 /// none).
 ///
