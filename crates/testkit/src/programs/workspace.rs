@@ -2,7 +2,8 @@
 
 use super::cargo::cargo;
 use super::process::say;
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
+use std::env;
 use std::path::PathBuf;
 
 /// The folders that the chores read from and write to.
@@ -31,4 +32,17 @@ impl Workspace {
             target: folder("target_directory").context("cargo metadata names no build folder")?,
         })
     }
+}
+
+/// The program of an example of the package whose test this is. `cargo test` builds it, unless told
+/// to build one test alone.
+///
+/// # Errors
+/// If it is not there.
+pub fn example(name: &str) -> anyhow::Result<PathBuf> {
+    let test = env::current_exe().context("cannot tell which program this is")?;
+    let folder = test.ancestors().nth(2).context("the test lies in no build folder")?;
+    let program = folder.join("examples").join(name).with_extension(env::consts::EXE_EXTENSION);
+    ensure!(program.exists(), "{} is not there: `cargo build --examples` makes it", program.display());
+    Ok(program)
 }
