@@ -55,14 +55,16 @@ const fn glibc(name: &'static str, settings: &'static [(&'static str, &'static s
 const TUNABLES: &str = "GLIBC_TUNABLES";
 const TRIM: (&str, &str) = ("MALLOC_TRIM_THRESHOLD_", "131072");
 const NO_CACHE: (&str, &str) = (TUNABLES, "glibc.malloc.tcache_count=0");
+const MMAP_NO_CACHE: &str = "glibc.malloc.tcache_count=0:glibc.malloc.mmap_threshold=8192";
 
-const ALLOCATORS: [Allocator; 9] = [
+const ALLOCATORS: [Allocator; 10] = [
     glibc("glibc", &[]),
     glibc("glibc, trim", &[TRIM]),
     glibc("glibc, no thread cache", &[NO_CACHE]),
     glibc("glibc, no thread cache, trim", &[NO_CACHE, TRIM]),
     glibc("glibc, the same, one arena", &[NO_CACHE, TRIM, ("MALLOC_ARENA_MAX", "1")]),
     glibc("glibc, mmap from 8 KiB", &[("MALLOC_MMAP_THRESHOLD_", "8192")]),
+    glibc("glibc, mmap from 8 KiB, no thread cache", &[(TUNABLES, MMAP_NO_CACHE)]),
     Allocator { name: "jemalloc", library: Some("libjemalloc.so.2"), settings: &[] },
     Allocator {
         name: "jemalloc, decay in 1 s",
@@ -113,11 +115,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     rlimit::increase_nofile_limit(u64::MAX).context("cannot raise the limit of descriptors")?;
     let program = echo_server::program()?;
     let chosen = |name: &str| options.only.is_empty() || options.only.iter().any(|only| name.contains(only));
-    println!("{:<30} {:<15} {:>9} {:>9} {:>9} {:>8}", "MiB", "", "before", "peak", "after", "more");
+    println!("{:<40} {:<15} {:>9} {:>9} {:>9} {:>8}", "MiB", "", "before", "peak", "after", "more");
     for allocator in ALLOCATORS.iter().filter(|allocator| chosen(allocator.name)) {
         let library = match allocator.library.map(|name| (name, find_library(name))) {
             Some((name, None)) => {
-                println!("{:<30} not measured: there is no {name}", allocator.name);
+                println!("{:<40} not measured: there is no {name}", allocator.name);
                 continue;
             }
             Some((_, library)) => library,
@@ -127,7 +129,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             for _ in 0..options.runs {
                 let server = start(&program, allocator, library.as_deref())?;
                 let held = measure(&server, crowd, Duration::from_secs(options.after))?;
-                println!("{:<30} {crowd_name:<15} {held}", allocator.name);
+                println!("{:<40} {crowd_name:<15} {held}", allocator.name);
             }
         }
     }
