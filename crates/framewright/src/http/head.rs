@@ -17,6 +17,8 @@ use super::span::MAX_HEAD;
 /// What a head may cost before it is refused: that of a request, or that of the response that a
 /// client waits for.
 ///
+/// A release may add fields: end a literal with `..HeadLimits::default()`.
+///
 /// ```
 /// use framewright::handshake::HeadLimits;
 ///
@@ -24,6 +26,7 @@ use super::span::MAX_HEAD;
 /// assert_eq!(limits.head, 16 * 1024);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "built with struct update syntax")]
 pub struct HeadLimits {
     /// The longest request line, in octets, without its CRLF. Default 8192: RFC 9112, section 3,
     /// recommends at least

@@ -12,6 +12,7 @@
 //! | `body` | how long a body is, and how one is read |
 //! | `field` | which fields an application may set |
 //! | `authority` | what a host with a port is |
+//! | `reference` | what a URI is, and what stands for one beside another |
 
 pub(crate) mod authority;
 pub(crate) mod body;
@@ -20,6 +21,7 @@ pub(crate) mod field;
 pub(crate) mod field_lines;
 pub(crate) mod head;
 pub(crate) mod known;
+pub(crate) mod reference;
 pub(crate) mod request_line;
 pub(crate) mod scan;
 pub(crate) mod section;

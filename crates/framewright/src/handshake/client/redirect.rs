@@ -3,13 +3,12 @@
 
 use std::fmt;
 
-use fluent_uri::{Uri, UriRef};
-
 use super::answer::ResponseHead;
 use super::request::ClientRequest;
 use super::uri::{UriError, WsUri};
 use crate::http::authority::Authority;
 use crate::http::field::FieldName;
+use crate::http::reference::Reference;
 
 impl ClientRequest {
     /// The request to make next, if `response` is a redirect: 301, 302, 303, 307 or 308 with a
@@ -72,20 +71,19 @@ impl WsUri {
     //# against the target URI ([URI], Section 5).
     pub fn redirect(&self, location: &[u8]) -> Result<WsUri, RedirectError> {
         let location = std::str::from_utf8(location).map_err(|_| RedirectError::InvalidLocation)?;
-        let reference = UriRef::parse(location).map_err(|_| RedirectError::InvalidLocation)?;
-        let target = match reference.scheme() {
+        let reference = Reference::parse(location).map_err(|_| RedirectError::InvalidLocation)?;
+        let target = match reference.scheme {
             None => {
-                let base = Uri::parse(self.as_str()).expect("it was parsed before");
-                let resolved = reference.resolve_against(&base);
-                resolved.map_err(|_| RedirectError::InvalidLocation)?.into_string()
+                let base = Reference::parse(self.as_str()).expect("it was parsed before");
+                reference.resolved(&base)
             }
             Some(scheme) => {
-                let name = match scheme.as_str().to_ascii_lowercase().as_str() {
+                let name = match scheme.to_ascii_lowercase().as_str() {
                     "http" => "ws",
                     "https" => "wss",
-                    _ => scheme.as_str(),
+                    _ => scheme,
                 };
-                format!("{name}{}", &location[scheme.as_str().len()..])
+                format!("{name}{}", &location[scheme.len()..])
             }
         };
         let target = WsUri::parse(&target).map_err(RedirectError::Uri)?;

@@ -5,17 +5,16 @@
 //!   scheme    host        port resource name
 //!        refused                          refused
 //! ```
-//! The grammar is RFC 3986's, by the crate `fluent-uri`, which changes no octet. On top of it stand the rules of RFC 6455, and
-//! those that keep a host from being understood in two ways.
+//! The grammar is RFC 3986's (`http/reference.rs`). On top of it stand the rules of RFC 6455, and those
+//! that keep a host from being understood in two ways.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
-use fluent_uri::UriRef;
-
 use crate::http::authority::{Authority, ipv6};
+use crate::http::reference::Reference;
 
 /// A `ws` or `wss` URI.
 ///
@@ -55,8 +54,8 @@ impl WsUri {
         if let Some(at) = text.bytes().position(|byte| !byte.is_ascii()) {
             return Err(UriError::NotAscii { at });
         }
-        let uri = UriRef::parse(text).map_err(|error| UriError::Syntax { at: error.index() })?;
-        let scheme = uri.scheme().map_or("", |scheme| scheme.as_str());
+        let uri = Reference::parse(text).map_err(|at| UriError::Syntax { at })?;
+        let scheme = uri.scheme.unwrap_or_default();
         //= https://www.rfc-editor.org/rfc/rfc6455#section-3
         //# The URI is called "secure" (and it is said that "the secure flag is
         //# set") if the scheme component matches "wss" case-insensitively.
@@ -64,11 +63,11 @@ impl WsUri {
         if !secure && !scheme.eq_ignore_ascii_case("ws") {
             return Err(UriError::Scheme);
         }
-        let authority = uri.authority().ok_or(UriError::NoAuthority)?;
-        if authority.has_userinfo() {
+        let authority = uri.authority.ok_or(UriError::NoAuthority)?;
+        if authority.userinfo.is_some() {
             return Err(UriError::Userinfo);
         }
-        let host = authority.host();
+        let host = authority.host;
         if host.is_empty() {
             return Err(UriError::EmptyHost);
         }
@@ -84,14 +83,14 @@ impl WsUri {
         //= https://www.rfc-editor.org/rfc/rfc6455#section-3
         //# The port component is OPTIONAL; the default for "ws" is port 80,
         //# while the default for "wss" is port 443.
-        let port = match authority.port().map_or("", |port| port.as_str()) {
+        let port = match authority.port {
             "" => default_port(secure),
             digits => digits.parse().ok().filter(|&port| port != 0).ok_or(UriError::Port)?,
         };
         //= https://www.rfc-editor.org/rfc/rfc6455#section-3
         //# Fragment identifiers are meaningless in the context of WebSocket URIs
         //# and MUST NOT be used on these URIs.
-        if uri.has_fragment() {
+        if uri.fragment.is_some() {
             return Err(UriError::Fragment);
         }
         let start = scheme.len() + "://".len();
@@ -100,7 +99,7 @@ impl WsUri {
             host: (start, start + host.len()),
             ip,
             port,
-            resource: start + authority.as_str().len(),
+            resource: start + authority.text.len(),
             text: text.to_owned(),
         })
     }
