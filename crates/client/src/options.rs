@@ -2,13 +2,14 @@
 
 use crate::Proxy;
 use framewright::Config;
-#[cfg(feature = "deflate")]
 use framewright::deflate::DeflateOffer;
 use framewright::handshake::HeadLimits;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 /// The settings of a connection, from the name of its host to its last frame.
+///
+/// A release may add fields: end a literal with `..Options::default()`.
 ///
 /// ```
 /// use framewright_client::Options;
@@ -79,7 +80,8 @@ pub struct Options {
     /// A blocking client makes a compressor and a decompressor of its own (348 KiB) when it needs
     /// them, and frees them when nothing has come for 2 seconds; in an event loop all clients share
     /// those of [`Buffers`](crate::event_loop::Buffers).
-    #[cfg(feature = "deflate")]
+    ///
+    /// Without the feature `deflate` of this crate nothing is offered, and this is empty.
     pub compression: Vec<DeflateOffer>,
     /// Where to connect to instead of resolving the name of the host, or of the proxy where there
     /// is one. Default `None`: names are resolved by the system, on a thread that goes on until the
@@ -100,7 +102,6 @@ impl Default for Options {
             head: HeadLimits::default(),
             redirects: 0,
             proxy: None,
-            #[cfg(feature = "deflate")]
             compression: default_offers(),
             addresses: None,
         }
@@ -113,4 +114,10 @@ impl Default for Options {
 fn default_offers() -> Vec<DeflateOffer> {
     let second = DeflateOffer { client_no_context_takeover: true, ..DeflateOffer::default() };
     vec![DeflateOffer { server_no_context_takeover: true, ..second }, second]
+}
+
+/// This build can offer nothing.
+#[cfg(not(feature = "deflate"))]
+fn default_offers() -> Vec<DeflateOffer> {
+    Vec::new()
 }

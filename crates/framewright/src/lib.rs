@@ -13,13 +13,18 @@
 pub mod connection;
 #[cfg(feature = "deflate")]
 pub mod deflate;
-/// permessage-deflate (RFC 7692), which this build is without: what a driver names of it in both.
+/// permessage-deflate (RFC 7692), which this build is without: what settings, errors and drivers
+/// name of it in both.
 #[cfg(not(feature = "deflate"))]
 pub mod deflate {
     mod absent;
+    mod config;
 
-    pub use absent::{Codec, DeflateMemory, DeflateParams, Reservation};
+    pub use absent::{
+        AnswerError, Codec, DeflateMemory, DeflateOffer, DeflateParams, DeflatePolicy, Reservation,
+    };
     pub(crate) use absent::{DeflateState, Form, Inflater, Need, Progress};
+    pub use config::{DeflateConfig, Level};
 }
 mod entropy;
 mod error;

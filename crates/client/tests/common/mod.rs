@@ -37,9 +37,5 @@ pub(crate) fn request(addr: SocketAddr) -> ClientRequest {
 
 /// The default settings but for compression, which is not offered.
 pub(crate) fn plain() -> Options {
-    Options {
-        #[cfg(feature = "deflate")]
-        compression: Vec::new(),
-        ..Options::default()
-    }
+    Options { compression: Vec::new(), ..Options::default() }
 }

@@ -1,6 +1,5 @@
 //! What an application can set, each with a name, a default and a reason.
 
-#[cfg(feature = "deflate")]
 use crate::deflate::DeflateConfig;
 use std::time::Duration;
 
@@ -19,6 +18,8 @@ pub enum Delivery {
 
 /// The settings of a connection. Shared by all connections that use the same: it is held in an
 /// `Arc`.
+///
+/// A release may add fields: end a literal with `..Config::default()`.
 ///
 /// Deadlines are kept in milliseconds, rounded up. A `Duration` of 2^32 of them (49.7 days) or more
 /// sets none.
@@ -97,7 +98,6 @@ pub struct Config {
     /// limits the time of a whole message.
     pub message_progress: u32,
     /// When and how messages are compressed, where permessage-deflate was agreed on.
-    #[cfg(feature = "deflate")]
     pub deflate: DeflateConfig,
 }
 
@@ -117,7 +117,6 @@ impl Default for Config {
             idle_timeout: None,
             message_timeout: Some(Duration::from_secs(60)),
             message_progress: 1 << 10,
-            #[cfg(feature = "deflate")]
             deflate: DeflateConfig::default(),
         }
     }

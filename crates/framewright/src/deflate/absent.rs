@@ -1,13 +1,16 @@
 //! permessage-deflate in a build without the feature `deflate`: the types that a
-//! [`Connection`](crate::Connection) and its driver name, so that their code is the same in both
-//! builds.
+//! [`Connection`](crate::Connection), its driver and the settings of both sides name, so that their
+//! code is the same in both builds. A struct or an enum whose members came and went with a feature
+//! would break whoever names them all as soon as another crate turns the feature on.
 //!
-//! Nothing negotiates it in such a build. So there are no [`DeflateParams`], no [`Reservation`] and
-//! no [`DeflateState`]: they have no values, and the compiler removes what would be done with one.
-//! A [`Codec`] can be made, and holds nothing: a connection always gives it back.
+//! Nothing negotiates it in such a build. So there are no [`DeflatePolicy`], no [`DeflateOffer`], no
+//! [`DeflateParams`], no [`Reservation`] and no [`DeflateState`]: they have no values, and the
+//! compiler removes what would be done with one. A [`Codec`] can be made, and holds nothing: a
+//! connection always gives it back.
 
 use crate::connection::Config;
 use crate::role::Role;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,6 +18,34 @@ use std::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_enums, reason = "it has no values, and no variant to come")]
 pub enum DeflateParams {}
+
+/// What a server agrees on with clients that offer it: without the feature `deflate` there is no such
+/// value, so that an `Option` of it is `None`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "it has no values, and no variant to come")]
+pub enum DeflatePolicy {}
+
+/// What a client offers: without the feature `deflate` there is no such value, so that a list of them
+/// is empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(clippy::exhaustive_enums, reason = "it has no values, and no variant to come")]
+pub enum DeflateOffer {}
+
+/// Why a client fails the connection over the server's answer: the server's fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AnswerError {
+    /// An extension, of which none was offered.
+    NotOffered,
+}
+
+impl fmt::Display for AnswerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the server accepted an extension that was not offered (RFC 6455, section 4.1)")
+    }
+}
+
+impl std::error::Error for AnswerError {}
 
 /// Octets of a [`DeflateMemory`]: without the feature `deflate` there is no such value.
 #[derive(Debug)]

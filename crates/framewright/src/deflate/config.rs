@@ -4,7 +4,9 @@
 use std::num::NonZeroU32;
 
 /// When and how a connection compresses, and what it inflates, where permessage-deflate was agreed
-/// on.
+/// on. Without the feature `deflate` it never is, and nothing looks at this.
+///
+/// A release may add fields: end a literal with `..DeflateConfig::default()`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "built with struct update syntax")]
 pub struct DeflateConfig {
@@ -32,6 +34,7 @@ pub struct DeflateConfig {
 }
 
 /// Up to here the ratio does not count.
+#[cfg(feature = "deflate")]
 const RATIO_FROM: u64 = 64 << 10;
 
 impl Default for DeflateConfig {
@@ -46,6 +49,7 @@ impl Default for DeflateConfig {
     }
 }
 
+#[cfg(feature = "deflate")]
 impl DeflateConfig {
     /// Whether a message that inflates to at least so many octets, from so many, is within the
     /// limit; else the limit.

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use crate::handshake::{head, however_they_arrive};
 use framewright::Negotiated;
+#[cfg(not(feature = "deflate"))]
+use framewright::deflate::AnswerError;
 use framewright::handshake::{
     Answer, ClientHandshake, ClientRequest, FieldError, FieldName, FieldValue, HeadLimits, RequestError,
     ResponseError, is_valid_key,
@@ -370,7 +372,7 @@ fn client_fails_on_a_subprotocol_that_it_did_not_offer() {
 fn client_fails_on_any_extension_for_want_of_one() {
     for value in ["permessage-deflate", "x", "", "a b"] {
         let line = format!("Sec-WebSocket-Extensions: {value}");
-        fails(&plain(), &[&line], ResponseError::ExtensionNotOffered);
+        fails(&plain(), &[&line], AnswerError::NotOffered.into());
     }
 }
 

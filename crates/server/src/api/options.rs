@@ -2,7 +2,6 @@
 
 use crate::memory::limit::MemoryLimit;
 use framewright::Config;
-#[cfg(feature = "deflate")]
 use framewright::deflate::DeflatePolicy;
 use framewright::handshake::{AllowedHosts, AllowedOrigins, HeadLimits};
 use std::time::Duration;
@@ -15,6 +14,8 @@ use std::time::Duration;
 /// minutes, any origin, upgrades allowed. Beyond those, a peer is gone that lets two Pings pass
 /// ([`Config::keep_alive_timeout`]) or does not go on with a message that it has begun
 /// ([`Config::message_timeout`]).
+///
+/// A release may add fields: end a literal with `..Options::default()`.
 ///
 /// ```
 /// use framewright_server::{Config, Options};
@@ -48,7 +49,8 @@ pub struct Options {
     /// state, as long as there is room in [`ServerLimits::compression_memory`]. Which messages are
     /// compressed, and how, is in [`Config::deflate`]. Where answers hold secrets beside what a
     /// stranger chose, send those uncompressed: their length would tell of the secret.
-    #[cfg(feature = "deflate")]
+    ///
+    /// Without the feature `deflate` of this crate every offer is declined, and this is `None`.
     pub compression: Option<DeflatePolicy>,
     /// Whether opening handshakes are recognised. Default true. If false, an upgrade is an ordinary
     /// request.
@@ -64,12 +66,15 @@ impl Default for Options {
             allowed_hosts: AllowedHosts::default(),
             #[cfg(feature = "deflate")]
             compression: Some(DeflatePolicy::default()),
+            #[cfg(not(feature = "deflate"))]
+            compression: None,
             websocket_enabled: true,
         }
     }
 }
 
-/// The settings of a whole server.
+/// The settings of a whole server. A release may add fields: end a literal with
+/// `..ServerLimits::default()`.
 #[derive(Clone, Debug)]
 #[allow(clippy::exhaustive_structs, reason = "built with struct update syntax")]
 pub struct ServerLimits {
@@ -116,7 +121,8 @@ pub struct ServerLimits {
     /// connection fails with 1013. The compressor and the decompressor that every worker has are
     /// counted, not refused, and beside it. Less than 632 KiB is of little use: an eighth is left
     /// for messages in parts, and has no room for what inflates one.
-    #[cfg(feature = "deflate")]
+    ///
+    /// Without the feature `deflate` there is nothing to hold.
     pub compression_memory: usize,
 }
 
@@ -130,7 +136,6 @@ impl Default for ServerLimits {
             ipv6_prefix: 64,
             retry_after: Duration::from_secs(5),
             memory: MemoryLimit::default(),
-            #[cfg(feature = "deflate")]
             compression_memory: 64 << 20,
         }
     }

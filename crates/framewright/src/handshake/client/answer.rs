@@ -7,8 +7,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::error::ResponseError;
+use crate::deflate::AnswerError;
 #[cfg(feature = "deflate")]
-use crate::deflate::{AnswerError, DeflateOffer, check_answer};
+use crate::deflate::{DeflateOffer, check_answer};
 use crate::handshake::Negotiated;
 use crate::http::body::BodyReader;
 use crate::http::bytes::is_token;
@@ -21,6 +22,7 @@ use crate::http::status_line::{Status, StatusLine};
 ///
 /// These are the only two: anything else is a [`ResponseError`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "there is a connection, or there is none")]
 pub enum Answer {
     /// A correct 101: the connection is open.
     Accepted {
@@ -140,7 +142,7 @@ impl Offered {
     fn extensions(&self, response: &ResponseHead<'_>) -> Result<Negotiated, ResponseError> {
         match response.values(Known::Extensions).next() {
             None => Ok(Negotiated::new()),
-            Some(_) => Err(ResponseError::ExtensionNotOffered),
+            Some(_) => Err(AnswerError::NotOffered.into()),
         }
     }
 }

@@ -3,7 +3,6 @@
 
 use std::fmt;
 
-#[cfg(feature = "deflate")]
 use crate::deflate::AnswerError;
 use crate::http::field_lines::FieldLineError;
 use crate::http::head::HeadError;
@@ -75,11 +74,7 @@ pub enum ResponseError {
     /// The subprotocol is not one of those that were offered.
     SubprotocolNotOffered,
     /// Sec-WebSocket-Extensions says what the client cannot agree to.
-    #[cfg(feature = "deflate")]
     Extensions(AnswerError),
-    /// An extension, of which none was offered.
-    #[cfg(not(feature = "deflate"))]
-    ExtensionNotOffered,
     /// The stream ended before the first octet of an answer.
     Closed,
     /// The stream ended inside the answer's head.
@@ -140,12 +135,7 @@ impl fmt::Display for ResponseError {
             ResponseError::SubprotocolNotOffered => {
                 "the subprotocol is not one that was offered (RFC 6455, section 4.1)"
             }
-            #[cfg(feature = "deflate")]
             ResponseError::Extensions(error) => return error.fmt(f),
-            #[cfg(not(feature = "deflate"))]
-            ResponseError::ExtensionNotOffered => {
-                "the server accepted an extension that was not offered (RFC 6455, section 4.1)"
-            }
             ResponseError::Closed => "the connection was closed without an answer (RFC 6455, section 4.1)",
             ResponseError::Truncated => "the connection was closed inside the answer (RFC 9112, section 8)",
             ResponseError::Timeout => "no complete answer in time (RFC 6455, section 4.1)",
@@ -155,7 +145,6 @@ impl fmt::Display for ResponseError {
 
 impl std::error::Error for ResponseError {}
 
-#[cfg(feature = "deflate")]
 impl From<AnswerError> for ResponseError {
     fn from(error: AnswerError) -> Self {
         ResponseError::Extensions(error)
@@ -231,10 +220,7 @@ mod tests {
             ResponseError::RepeatedSubprotocol,
             ResponseError::InvalidSubprotocol,
             ResponseError::SubprotocolNotOffered,
-            #[cfg(feature = "deflate")]
             ResponseError::Extensions(AnswerError::NotOffered),
-            #[cfg(not(feature = "deflate"))]
-            ResponseError::ExtensionNotOffered,
             ResponseError::Closed,
             ResponseError::Truncated,
             ResponseError::Timeout,
