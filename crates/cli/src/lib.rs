@@ -8,6 +8,7 @@ use std::fmt;
 /// How messages are compressed: the values of `--compress`, of `framewright echo` and of
 /// `framewright bench`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+#[allow(clippy::exhaustive_enums, reason = "for the tools of this repository, which name each")]
 pub enum Compress {
     /// Not at all: permessage-deflate is not offered, or declined.
     Off,

@@ -113,7 +113,6 @@ pub fn join_chunks(events: &[Seen]) -> (Vec<Seen>, Option<(bool, Vec<u8>)>) {
 
 /// A connection and its driver.
 #[derive(Debug)]
-#[allow(clippy::exhaustive_structs, reason = "tests reach into every part")]
 pub struct Endpoint {
     /// The connection.
     pub connection: Connection,

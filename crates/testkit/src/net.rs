@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 /// What the network and its two ends are like.
 #[derive(Clone, Debug)]
-#[allow(clippy::exhaustive_structs, reason = "built with struct update syntax")]
 pub struct Settings {
     /// Where all chance comes from.
     pub seed: u64,

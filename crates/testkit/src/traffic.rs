@@ -30,7 +30,6 @@ pub fn masked_frames(opcode: OpCode, payload: &[u8], count: usize) -> Vec<u8> {
 
 /// What the characters of a text are like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(clippy::exhaustive_enums, reason = "each bench names them all")]
 pub enum Script {
     /// One octet each.
     Ascii,

@@ -9,7 +9,6 @@ use std::str;
 
 /// The fields of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(clippy::exhaustive_structs, reason = "the fields of section 5.2")]
 pub struct Fields {
     /// FIN.
     pub fin: bool,
@@ -95,7 +94,6 @@ pub fn header_fault(bytes: &[u8], masked: Option<bool>, rsv1: bool) -> Option<us
 
 /// A whole frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(clippy::exhaustive_structs, reason = "a frame and its place")]
 pub struct WireFrame {
     /// Its header.
     pub header: Fields,
@@ -217,7 +215,6 @@ pub fn read_output(
 
 /// A message as it was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(clippy::exhaustive_structs, reason = "made here only")]
 pub struct Message {
     /// Whether it is text.
     pub text: bool,

@@ -74,6 +74,7 @@ impl Default for WindowBits {
 /// The RFC defines these four parameters and no way to add to them. By default none is in force:
 /// both sides take their windows over from message to message, and use the largest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[allow(clippy::exhaustive_structs, reason = "the four parameters that RFC 7692 has")]
 pub struct DeflateParams {
     /// The server compresses each message on its own (section 7.1.1.1).
     pub server_no_context_takeover: bool,

@@ -25,6 +25,7 @@ const CLIENT_MAX_WINDOW_BITS: &str = "client_max_window_bits";
 /// assert_eq!(value, b"permessage-deflate; client_max_window_bits");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(clippy::exhaustive_structs, reason = "the four parameters that RFC 7692 has")]
 pub struct DeflateOffer {
     /// The server has to compress each message on its own: the client keeps no window for it
     /// (section 7.1.1.1).
@@ -41,6 +42,7 @@ pub struct DeflateOffer {
 /// The value of `client_max_window_bits` in an offer (RFC 7692, section 7.1.2.2). There is no third
 /// kind of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(clippy::exhaustive_enums, reason = "RFC 7692 has no third")]
 pub enum ClientWindow {
     /// No value: the client uses whichever window the server allows.
     Any,

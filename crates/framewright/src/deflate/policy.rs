@@ -21,6 +21,7 @@ use crate::handshake::Extension;
 /// };
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "built with struct update syntax")]
 pub struct DeflatePolicy {
     /// `true`: the server compresses each message on its own, and says so even if the client does
     /// not ask for it. `false`: only if the client asks for it. It costs ratio, most with short

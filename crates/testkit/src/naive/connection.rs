@@ -12,7 +12,6 @@ use std::str;
 
 /// What came of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(clippy::exhaustive_enums, reason = "there is no fourth")]
 pub enum Verdict {
     /// The stream ended, and all of it was legal so far.
     Open,
@@ -32,7 +31,6 @@ pub enum Verdict {
 
 /// The events of a stream, whole messages only, and its verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(clippy::exhaustive_structs, reason = "made by `read` only")]
 pub struct Reading {
     /// Messages and control frames in the order in which they were complete.
     pub events: Vec<Seen>,

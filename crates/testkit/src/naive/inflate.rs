@@ -27,7 +27,6 @@ pub struct Inflation {
 
 /// What a payload, or the beginning of one, comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(clippy::exhaustive_structs, reason = "made here only")]
 pub struct Inflated {
     /// The octets of the message.
     pub octets: Vec<u8>,
@@ -43,7 +42,6 @@ pub struct Inflated {
 
 /// Where reading has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(clippy::exhaustive_enums, reason = "there are no others")]
 pub enum End {
     /// At the end, between two blocks.
     Between,

@@ -26,6 +26,7 @@ pub struct ProxyHandshake {
 ///
 /// These are the only two: anything else is a [`ResponseError`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "there is a tunnel, or there is none")]
 pub enum ProxyAnswer {
     /// A status of 200 to 299: what follows is between the client and the server.
     Tunnel {
