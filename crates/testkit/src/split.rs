@@ -21,6 +21,13 @@ pub enum Split {
     Random(u64),
 }
 
+/// The last place at or before `at` that is inside of no character of `text`. (`str` has it from
+/// Rust 1.91 on.)
+#[must_use]
+pub fn before_character(text: &str, at: usize) -> usize {
+    (0..=at.min(text.len())).rev().find(|&place| text.is_char_boundary(place)).unwrap_or(0)
+}
+
 /// Up to this length every pair of split points is tried.
 const PAIRS_UP_TO: usize = 20;
 

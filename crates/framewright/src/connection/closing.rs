@@ -180,7 +180,9 @@ impl Connection {
         if self.is_open()
             && let Some(code) = error.close_code()
         {
-            self.queue_close(Some(code), &reason[..reason.floor_char_boundary(MAX_CLOSE_REASON)]);
+            let fits = |&end: &usize| reason.is_char_boundary(end);
+            let end = (0..=reason.len().min(MAX_CLOSE_REASON)).rev().find(fits).unwrap_or(0);
+            self.queue_close(Some(code), &reason[..end]);
         }
         self.end(now, Some(error));
     }

@@ -11,7 +11,7 @@ use framewright_testkit::endpoint::{Endpoint, Seen, join_chunks};
 use framewright_testkit::naive::inflate::{End, Inflation};
 use framewright_testkit::naive::{self, connection::Verdict};
 use framewright_testkit::rng::SplitMix64;
-use framewright_testkit::split::random_pieces;
+use framewright_testkit::split::{before_character, random_pieces};
 use proptest::prelude::*;
 
 /// What was agreed on; a server has no window of 8.
@@ -53,7 +53,7 @@ fn send(sender: &mut Endpoint, message: &Seen, rng: &mut SplitMix64) {
     let mut from = 0;
     while rng.one_in(2) {
         let mut to = from + rng.below(octets.len() - from + 1);
-        to = text.map_or(to, |text| text.floor_char_boundary(to));
+        to = text.map_or(to, |text| before_character(text, to));
         sender.connection.send_fragment(part(from, to), false).unwrap();
         sender.drain();
         from = to;

@@ -9,7 +9,7 @@ use framewright_testkit::endpoint::{Endpoint, Seen, join_chunks};
 use framewright_testkit::fuzz;
 use framewright_testkit::naive::{self, connection::Verdict};
 use framewright_testkit::rng::SplitMix64;
-use framewright_testkit::split::random_pieces;
+use framewright_testkit::split::{before_character, random_pieces};
 use proptest::prelude::*;
 
 /// A message, and after how many octets of it each fragment ends.
@@ -35,7 +35,7 @@ fn sample() -> impl Strategy<Value = Sample> {
         };
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(len + 1)).collect();
         if let Seen::Text(text) = &message {
-            cuts.iter_mut().for_each(|cut| *cut = text.floor_char_boundary(*cut));
+            cuts.iter_mut().for_each(|cut| *cut = before_character(text, *cut));
         }
         cuts.sort_unstable();
         Sample { message, cuts, ping_between }

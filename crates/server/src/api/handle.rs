@@ -495,8 +495,11 @@ impl Remote {
         let mut taken = Taken { items: [const { None }; BATCH], cost: 0, emptied: false };
         let (mut used, mut held) = (0, queue.held);
         for slot in taken.items.iter_mut().take(count) {
-            let next = |item: &mut Outgoing| taken.cost < most && (messages || !item.is_message());
-            let Some(item) = queue.items.pop_front_if(next) else { break };
+            let may_go = |item: &Outgoing| taken.cost < most && (messages || !item.is_message());
+            if !queue.items.front().is_some_and(may_go) {
+                break;
+            }
+            let Some(item) = queue.items.pop_front() else { break };
             queue.octets -= item.octets();
             held -= item.held();
             taken.cost += item.cost();

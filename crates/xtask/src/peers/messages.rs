@@ -2,6 +2,7 @@
 
 use std::iter;
 
+use framewright_testkit::split::before_character;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
@@ -78,7 +79,7 @@ fn text(len: usize) -> Vec<u8> {
         line += 1;
         text += &format!("Zeile {line}: Grüße, 漢字, 🎉 und {}. ", line * line % 997);
     }
-    text.truncate(text.floor_char_boundary(len));
+    text.truncate(before_character(&text, len));
     text.extend(iter::repeat_n('.', len - text.len()));
     text.into_bytes()
 }

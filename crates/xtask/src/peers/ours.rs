@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail, ensure};
 use framewright::deflate::DeflateOffer;
 use framewright_client::event_loop::{self, Buffers, Event, Turn};
 use framewright_client::{ClientRequest, CloseCode, Closure, Delivery, Options, SendError, blocking};
+use framewright_testkit::split::before_character;
 use mio::{Events, Poll, Token, Waker};
 
 use crate::wire::Message;
@@ -216,7 +217,7 @@ fn sent<'a>(message: &Message, octets: &'a [u8]) -> anyhow::Result<framewright_c
 
 /// Where a fragment of about this length ends: in a text between two characters.
 fn cut(message: &Message, octets: &[u8], len: usize) -> anyhow::Result<usize> {
-    Ok(if message.text { std::str::from_utf8(octets)?.floor_char_boundary(len) } else { len })
+    Ok(if message.text { before_character(std::str::from_utf8(octets)?, len) } else { len })
 }
 
 #[cfg(test)]
