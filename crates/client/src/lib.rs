@@ -24,6 +24,8 @@
 //! `wss:` URIs are refused: there is no TLS yet.
 
 #![forbid(unsafe_code)]
+// Says at each item which feature it needs, where docs.rs builds the pages.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backoff;
 pub mod blocking;
@@ -35,6 +37,11 @@ mod error;
 pub mod event_loop;
 mod opening;
 mod options;
+
+/// The program of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 pub use backoff::Backoff;
 pub use client_error::ClientError;

@@ -21,6 +21,8 @@
 //! drivers' needs and changes with them.
 
 #![forbid(unsafe_code)]
+// Says at each item which feature it needs, where docs.rs builds the pages.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod lent;
 mod linger;
@@ -35,3 +37,8 @@ pub use parking::SHORT_TAIL;
 pub use pool::KEEP_FOR;
 pub use transport::{Io, Ready, Transport, moved, uninterrupted};
 pub use turn::{Application, Current, Flushed, Leave, Next, Turn};
+
+/// The program of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -9,6 +9,8 @@
 //! masking keys come from an [`Entropy`] that the driver gives.
 
 #![forbid(unsafe_code)]
+// Says at each item which feature it needs, where docs.rs builds the pages.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod connection;
 #[cfg(feature = "deflate")]
@@ -45,5 +47,10 @@ pub use role::Role;
 
 /// The examples of the page about drivers, some of which compress.
 #[cfg(all(doctest, feature = "deflate"))]
-#[doc = include_str!("../../../docs/SANS-IO.md")]
+#[doc = include_str!("../SANS-IO.md")]
 struct SansIo;
+
+/// The program of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

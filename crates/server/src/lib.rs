@@ -27,6 +27,8 @@
 //! [`workers`](ServerBuilder::workers); one never moves.
 
 #![forbid(unsafe_code)]
+// Says at each item which feature it needs, where docs.rs builds the pages.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod api;
 mod builder;
@@ -37,6 +39,11 @@ mod event_loop;
 mod guard;
 mod memory;
 mod server;
+
+/// The program of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 pub use api::decision::{Decision, Deferred};
 pub use api::handle::{Handle, HandleError, KeepOpen};

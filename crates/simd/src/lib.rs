@@ -28,12 +28,19 @@
 //! need a CPU feature.
 
 #![deny(unsafe_op_in_unsafe_fn)]
+// Says at each item which feature it needs, where docs.rs builds the pages.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod arch;
 #[cfg(test)]
 mod tests;
 
 use arch::chosen;
+
+/// The program of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 /// Applies (or removes) the masking key of RFC 6455, section 5.3, in place: octet `i` of `payload`
 /// is XORed with `key[(phase + i) % 4]`.

@@ -11,6 +11,7 @@
 //! | `fuzz-smoke` | a short run of each fuzz target finds nothing |
 //! | `instructions` | the hot paths take no more instructions than before |
 //! | `memory` | nothing: it measures how much memory a server has given back to the system after crowds, with each allocator |
+//! | `packages` | each crate that is published has what a registry wants, and needs nothing outside of its package |
 //! | `peers` | WebSocket clients and servers of other projects exchange compressed messages with ours, also through a proxy, and where they keep what they agreed to forget |
 //! | `soak` | between bad peers of all kinds a server serves its good ones, and gives back what the others held |
 //! | `tests-anywhere` | the tests pass on a busy machine, and with the smallest and the largest buffers of the kernel |
@@ -38,6 +39,7 @@ mod full;
 mod fuzz_smoke;
 mod instructions;
 mod memory;
+mod packages;
 mod peers;
 mod soak;
 mod tests_anywhere;
@@ -72,6 +74,8 @@ enum Chore {
     Instructions(instructions::Options),
     /// Measure what a server holds before, during and after crowds, with each allocator.
     Memory(memory::Options),
+    /// Look whether each crate that is published is ready for it.
+    Packages(packages::Options),
     /// Exchange compressed messages with peers of other projects, and look at them on the wire;
     /// also through a proxy.
     Peers(peers::Options),
@@ -91,6 +95,7 @@ fn main() -> ExitCode {
         Chore::FuzzSmoke(options) => fuzz_smoke::run(&options),
         Chore::Instructions(options) => instructions::run(&options),
         Chore::Memory(options) => memory::run(&options),
+        Chore::Packages(options) => packages::run(&options),
         Chore::Peers(options) => peers::run(&options),
         Chore::Soak(options) => soak::run(&options),
         Chore::TestsAnywhere(options) => tests_anywhere::run(&options),
