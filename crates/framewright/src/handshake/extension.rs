@@ -10,6 +10,7 @@
 //! `,`. A quoted string has to unquote to a token, so no quoted `,`, `;` or space survives.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use crate::http::bytes::{TOKEN, ascii, is, is_ows, is_token};
 use crate::http::scan;
@@ -44,6 +45,28 @@ pub struct Extension<'a> {
 }
 
 impl<'a> Extension<'a> {
+    /// Reads the value of one `Sec-WebSocket-Extensions` line, for a server that reads requests with
+    /// another HTTP stack: its extensions in order, and after an error nothing more.
+    ///
+    /// A request may have several such lines, which together are one list (RFC 6455, section 9.1).
+    /// One that has an error, or lines without any extension, is to be refused with 400.
+    ///
+    /// ```
+    /// use framewright::handshake::Extension;
+    ///
+    /// let names: Result<Vec<_>, _> =
+    ///     Extension::list(b"foo, permessage-deflate; client_max_window_bits").map(|it| Ok(it?.name())).collect();
+    /// assert_eq!(names?, ["foo", "permessage-deflate"]);
+    /// assert!(Extension::list(b"foo;;").next().unwrap().is_err());
+    /// # Ok::<(), framewright::handshake::ExtensionError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Each item: [`ExtensionError`] where the value does not follow the grammar.
+    pub fn list(value: &'a [u8]) -> impl Iterator<Item = Result<Extension<'a>, ExtensionError>> + use<'a> {
+        ExtensionList::new(value)
+    }
+
     /// The extension token, as it was sent.
     pub fn name(&self) -> &'a str {
         self.name
@@ -57,9 +80,19 @@ impl<'a> Extension<'a> {
     }
 }
 
-/// The value does not follow the grammar.
+/// A value of `Sec-WebSocket-Extensions` that does not follow its grammar (RFC 6455, section 9.1),
+/// or has too many empty elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Malformed;
+#[non_exhaustive]
+pub struct ExtensionError;
+
+impl fmt::Display for ExtensionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sec-WebSocket-Extensions is malformed (RFC 6455, section 9.1)")
+    }
+}
+
+impl std::error::Error for ExtensionError {}
 
 /// The extensions of one field value, in order; after an error nothing more.
 pub(crate) struct ExtensionList<'a> {
@@ -73,7 +106,7 @@ impl<'a> ExtensionList<'a> {
         ExtensionList { scanner: Scanner { bytes: value, pos: 0 }, empty: 0, done: false }
     }
 
-    fn read(&mut self) -> Result<Option<Extension<'a>>, Malformed> {
+    fn read(&mut self) -> Result<Option<Extension<'a>>, ExtensionError> {
         loop {
             self.scanner.skip_ows();
             match self.scanner.peek() {
@@ -82,7 +115,7 @@ impl<'a> ExtensionList<'a> {
                     self.scanner.pos += 1;
                     self.empty += 1;
                     if self.empty > MAX_EMPTY_ELEMENTS {
-                        return Err(Malformed);
+                        return Err(ExtensionError);
                     }
                 }
                 Some(_) => return self.extension().map(Some),
@@ -90,7 +123,7 @@ impl<'a> ExtensionList<'a> {
         }
     }
 
-    fn extension(&mut self) -> Result<Extension<'a>, Malformed> {
+    fn extension(&mut self) -> Result<Extension<'a>, ExtensionError> {
         let name = self.scanner.token()?;
         let start = self.scanner.pos;
         while self.scanner.param()?.is_some() {}
@@ -99,14 +132,14 @@ impl<'a> ExtensionList<'a> {
         match self.scanner.peek() {
             None => {}
             Some(b',') => self.scanner.pos += 1,
-            Some(_) => return Err(Malformed),
+            Some(_) => return Err(ExtensionError),
         }
         Ok(Extension { name, params })
     }
 }
 
 impl<'a> Iterator for ExtensionList<'a> {
-    type Item = Result<Extension<'a>, Malformed>;
+    type Item = Result<Extension<'a>, ExtensionError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.done {
@@ -138,16 +171,16 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn token(&mut self) -> Result<&'a str, Malformed> {
+    fn token(&mut self) -> Result<&'a str, ExtensionError> {
         let end = scan::token(self.bytes, self.pos);
         let token = &self.bytes[self.pos..end];
         self.pos = end;
-        if token.is_empty() { Err(Malformed) } else { Ok(ascii(token)) }
+        if token.is_empty() { Err(ExtensionError) } else { Ok(ascii(token)) }
     }
 
     /// `OWS ";" OWS token [ OWS "=" OWS (token | quoted-string) ]`, or `None` and nothing read if
     /// no `;` follows.
-    fn param(&mut self) -> Result<Option<Param<'a>>, Malformed> {
+    fn param(&mut self) -> Result<Option<Param<'a>>, ExtensionError> {
         let start = self.pos;
         self.skip_ows();
         if self.peek() != Some(b';') {
@@ -176,7 +209,7 @@ impl<'a> Scanner<'a> {
     //# When using the quoted-string syntax variant, the value
     //# after quoted-string unescaping MUST conform to the
     //# 'token' ABNF.
-    fn quoted_token(&mut self) -> Result<Cow<'a, str>, Malformed> {
+    fn quoted_token(&mut self) -> Result<Cow<'a, str>, ExtensionError> {
         let start = self.pos + 1;
         let end = scan::token(self.bytes, start);
         if self.bytes.get(end) == Some(&b'"') && end > start {
@@ -189,24 +222,24 @@ impl<'a> Scanner<'a> {
 
     /// The rest of a quoted string in which something is escaped: `"1\5"` is 15.
     #[cold]
-    fn escaped_token(&mut self) -> Result<String, Malformed> {
+    fn escaped_token(&mut self) -> Result<String, ExtensionError> {
         let mut token = String::new();
         loop {
-            let mut byte = self.peek().ok_or(Malformed)?;
+            let mut byte = self.peek().ok_or(ExtensionError)?;
             self.pos += 1;
             if byte == b'"' {
                 break;
             }
             if byte == b'\\' {
-                byte = self.peek().ok_or(Malformed)?;
+                byte = self.peek().ok_or(ExtensionError)?;
                 self.pos += 1;
             }
             if !is(byte, TOKEN) {
-                return Err(Malformed);
+                return Err(ExtensionError);
             }
             token.push(char::from(byte));
         }
-        if is_token(token.as_bytes()) { Ok(token) } else { Err(Malformed) }
+        if is_token(token.as_bytes()) { Ok(token) } else { Err(ExtensionError) }
     }
 }
 
@@ -215,7 +248,7 @@ mod tests {
     use super::*;
 
     /// `name;param;param=value,name`
-    fn parse(value: &str) -> Result<String, Malformed> {
+    fn parse(value: &str) -> Result<String, ExtensionError> {
         let mut out = Vec::new();
         for extension in ExtensionList::new(value.as_bytes()) {
             let extension = extension?;
@@ -281,7 +314,7 @@ mod tests {
             "a;b=\"c\\ d\"",
             "a, @",
         ] {
-            assert_eq!(parse(value), Err(Malformed), "{value}");
+            assert_eq!(parse(value), Err(ExtensionError), "{value}");
         }
     }
 
@@ -292,6 +325,6 @@ mod tests {
         //# A recipient MUST parse and ignore a reasonable number of empty list elements: enough to handle common mistakes by
         //# senders that merge values, but not so much that they could be used as a denial-of-service mechanism.
         assert_eq!(parse(&format!("{}a", ",".repeat(MAX_EMPTY_ELEMENTS))).as_deref(), Ok("a"));
-        assert_eq!(parse(&format!("{}a", ",".repeat(MAX_EMPTY_ELEMENTS + 1))), Err(Malformed));
+        assert_eq!(parse(&format!("{}a", ",".repeat(MAX_EMPTY_ELEMENTS + 1))), Err(ExtensionError));
     }
 }

@@ -3,7 +3,8 @@
 //! request, and from octets to a checked answer.
 //!
 //! There is no HTTP framework in it. A server that has one already (hyper, axum, ...) reads the
-//! request there, answers with [`accept_key`], and goes on with a [`Negotiated`] made by hand.
+//! request there, answers with [`accept_key`], and goes on with a [`Negotiated`] made by hand: see
+//! [below](#with-another-http-stack).
 //!
 //! | file | decides |
 //! |---|---|
@@ -13,6 +14,94 @@
 //! | `extension` | the grammar of Sec-WebSocket-Extensions, of both sides |
 //!
 //! The HTTP under both, which knows neither, is in `http/`.
+//!
+//! # With another HTTP stack
+//!
+//! This is all of an upgrade, from the method and the fields of a request to the fields of the 101:
+//!
+#![cfg_attr(feature = "deflate", doc = "```")]
+#![cfg_attr(not(feature = "deflate"), doc = "```ignore")]
+//! use framewright::deflate::DeflatePolicy;
+//! use framewright::handshake::{AllowedOrigins, Extension, Negotiated, accept_key, is_valid_key};
+//!
+//! /// The fields of the 101, and what was agreed on.
+//! type Accepted = (Vec<(&'static str, String)>, Negotiated);
+//!
+//! /// `fields` are all lines of the request. An error is the status of the answer.
+//! fn upgrade(method: &str, fields: &[(&str, &str)], origins: &AllowedOrigins) -> Result<Accepted, u16> {
+//!     let all = |name: &'static str| {
+//!         let lines = fields.iter().filter(move |(found, _)| found.eq_ignore_ascii_case(name));
+//!         lines.map(|(_, value)| *value)
+//!     };
+//!     let list = |name| all(name).flat_map(|value| value.split(',')).map(str::trim);
+//!     let names = |name, token: &str| list(name).any(|element| element.eq_ignore_ascii_case(token));
+//!     let only = |name| match all(name).collect::<Vec<_>>()[..] {
+//!         [value] => Ok(value),
+//!         _ => Err(400_u16),
+//!     };
+//!     // RFC 6455, section 4.2.1.
+//!     if method != "GET" {
+//!         return Err(405); // with `Allow: GET`
+//!     }
+//!     if !names("Upgrade", "websocket") || !names("Connection", "upgrade") {
+//!         return Err(400);
+//!     }
+//!     if only("Sec-WebSocket-Version")? != "13" {
+//!         return Err(426); // with `Sec-WebSocket-Version: 13`
+//!     }
+//!     let key = only("Sec-WebSocket-Key")?;
+//!     if !is_valid_key(key.as_bytes()) {
+//!         return Err(400);
+//!     }
+//!     // Section 10.2: a page that is not ours must not use a visitor's cookies.
+//!     if all("Origin").count() > 1 || !all("Origin").all(|origin| origins.allows(origin)) {
+//!         return Err(403);
+//!     }
+//!     let lines = all("Sec-WebSocket-Extensions");
+//!     let offers: Result<Vec<_>, _> = lines.flat_map(|value| Extension::list(value.as_bytes())).collect();
+//!     let offers = offers.map_err(|_| 400_u16)?;
+//!
+//!     // Section 4.2.2.
+//!     let accept = String::from_utf8(accept_key(key.as_bytes()).to_vec()).expect("base64");
+//!     let mut answer = vec![
+//!         ("Upgrade", "websocket".to_owned()),
+//!         ("Connection", "Upgrade".to_owned()),
+//!         ("Sec-WebSocket-Accept", accept),
+//!     ];
+//!     let mut negotiated = Negotiated::new();
+//!     if list("Sec-WebSocket-Protocol").any(|offered| offered == "chat") {
+//!         answer.push(("Sec-WebSocket-Protocol", "chat".to_owned()));
+//!         negotiated = negotiated.with_subprotocol("chat");
+//!     }
+//!     if let Some(agreed) = DeflatePolicy::default().accept(offers) {
+//!         let mut value = Vec::new();
+//!         agreed.write(&mut value);
+//!         answer.push(("Sec-WebSocket-Extensions", String::from_utf8(value).expect("tokens")));
+//!         negotiated = negotiated.with_deflate(agreed.params());
+//!     }
+//!     Ok((answer, negotiated))
+//! }
+//!
+//! let request = [
+//!     ("host", "example.com"),
+//!     ("upgrade", "websocket"),
+//!     ("connection", "keep-alive, Upgrade"),
+//!     ("origin", "https://example.com"),
+//!     ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+//!     ("sec-websocket-version", "13"),
+//!     ("sec-websocket-protocol", "superchat, chat"),
+//!     ("sec-websocket-extensions", "permessage-deflate; client_max_window_bits"),
+//! ];
+//! let origins = AllowedOrigins::new(["https://example.com"])?;
+//! let (answer, negotiated) = upgrade("GET", &request, &origins).expect("it is accepted");
+//! assert_eq!(answer[2], ("Sec-WebSocket-Accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".to_owned()));
+//! assert_eq!(negotiated.subprotocol(), Some("chat"));
+//! assert!(negotiated.deflate().is_some());
+//! // Once the 101 has been sent: Connection::server(config, negotiated, now).
+//! # let without_key: Vec<_> = request.into_iter().filter(|(name, _)| *name != "sec-websocket-key").collect();
+//! # assert_eq!(upgrade("GET", &without_key, &origins).unwrap_err(), 400);
+//! # Ok::<(), framewright::handshake::OriginError>(())
+//! ```
 
 use std::sync::Arc;
 
@@ -32,9 +121,9 @@ pub use client::{
     Answer, BasicCredentials, ClientHandshake, ClientRequest, CredentialsError, ProxyAnswer, ProxyHandshake,
     RedirectError, RequestError, ResponseError, ResponseHead, ServerResponse, UriError, WsUri,
 };
-pub use extension::Extension;
 #[cfg(feature = "deflate")]
 pub(crate) use extension::ExtensionList;
+pub use extension::{Extension, ExtensionError};
 pub use server::{
     Accept, AcceptError, AllowedHosts, AllowedOrigins, HostError, OriginError, OwnedRequest, Refusal,
     Request, Response, ServerHandshake, StatusCode, Upgrade, choose_subprotocol,

@@ -427,7 +427,7 @@ fn find<'a>(
     }
     let found = context.server.routes.find(request.path()).ok_or(Refusal::NotFound)?;
     let route = found.route;
-    if !route.options.allowed_hosts.allows(request) {
+    if !route.options.allowed_hosts.allows_request(request) {
         return Err(Refusal::HostNotAllowed);
     }
     let upgrade = if route.options.websocket_enabled { request.upgrade()? } else { None };
@@ -435,7 +435,7 @@ fn find<'a>(
     //# If the server does not wish to accept this connection, it MUST return an
     //# appropriate HTTP error code (e.g., 403 Forbidden) and abort the
     //# WebSocket handshake described in this section.
-    if upgrade.is_some() && !route.options.allowed_origins.allows(request) {
+    if upgrade.is_some() && !route.options.allowed_origins.allows_request(request) {
         return Err(Refusal::OriginNotAllowed);
     }
     Ok((found, upgrade))

@@ -84,8 +84,8 @@ fn describe(request: &Request<'_>, head_len: usize) -> Parsed {
         assert!(request.field(name).is_some());
     }
     assert_eq!(request.origin(), request.field("origin"));
-    let _ = AllowedOrigins::new(["https://example.com", "null"]).expect("origins").allows(request);
-    let _ = AllowedHosts::new(["example.com"]).expect("hosts").allows(request);
+    let _ = AllowedOrigins::new(["https://example.com", "null"]).expect("origins").allows_request(request);
+    let _ = AllowedHosts::new(["example.com"]).expect("hosts").allows_request(request);
     let _ = (request.subprotocols().count(), request.extensions().count(), format!("{request:?}"));
     Parsed {
         head_len,

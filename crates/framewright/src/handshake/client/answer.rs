@@ -198,16 +198,19 @@ impl<'a> ResponseHead<'a> {
     /// All field lines in the order received: the name as it was sent, and the value without the
     /// whitespace around it. A value may hold any octet but control characters; it need not be
     /// UTF-8.
+    #[doc(alias = "headers")]
     pub fn fields(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
         self.section.iter()
     }
 
     /// The value of the first field line with that name, without regard to case.
+    #[doc(alias = "header")]
     pub fn field(&self, name: &str) -> Option<&'a [u8]> {
         self.field_all(name).next()
     }
 
     /// The values of all field lines with that name, without regard to case, in the order received.
+    #[doc(alias = "header")]
     pub fn field_all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         self.section.all(name)
     }
@@ -296,16 +299,19 @@ impl ServerResponse {
     }
 
     /// As [`ResponseHead::fields`].
+    #[doc(alias = "headers")]
     pub fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.head().fields()
     }
 
     /// As [`ResponseHead::field`].
+    #[doc(alias = "header")]
     pub fn field(&self, name: &str) -> Option<&[u8]> {
         self.head().field(name)
     }
 
     /// As [`ResponseHead::field_all`].
+    #[doc(alias = "header")]
     pub fn field_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         self.head().field_all(name)
     }

@@ -65,18 +65,37 @@ impl AllowedOrigins {
     /// Whether the request may go on; if not, answer
     /// [`Refusal::OriginNotAllowed`](crate::handshake::Refusal::OriginNotAllowed).
     ///
-    /// Scheme and host are compared without regard to case, IPv6 addresses by value, a missing port
-    /// is the default of http, https, ws or wss. A host with a trailing dot is another host. More
-    /// than one Origin line, and an Origin that does not parse, is not allowed.
-    pub fn allows(&self, request: &Request<'_>) -> bool {
+    /// A request without Origin may, one with more than one Origin line may not; else see
+    /// [`allows`](Self::allows).
+    pub fn allows_request(&self, request: &Request<'_>) -> bool {
         if self.is_any() {
             return true;
         }
         let mut lines = request.values(Known::Origin);
         let Some(value) = lines.next() else { return true };
-        if lines.next().is_some() {
-            return false;
-        }
+        lines.next().is_none() && self.allows_value(value)
+    }
+
+    /// Whether pages of this origin may connect: `origin` is the value of the request's Origin, for
+    /// a server that reads requests with another HTTP stack.
+    ///
+    /// Scheme and host are compared without regard to case, IPv6 addresses by value, a missing port
+    /// is the default of http, https, ws or wss. A host with a trailing dot is another host. What
+    /// does not parse as an origin is not allowed.
+    ///
+    /// ```
+    /// use framewright::handshake::AllowedOrigins;
+    ///
+    /// let origins = AllowedOrigins::new(["https://example.com"])?;
+    /// assert!(origins.allows("https://example.com:443"));
+    /// assert!(!origins.allows("https://example.com.evil"));
+    /// # Ok::<(), framewright::handshake::OriginError>(())
+    /// ```
+    pub fn allows(&self, origin: &str) -> bool {
+        self.is_any() || self.allows_value(origin.as_bytes())
+    }
+
+    fn allows_value(&self, value: &[u8]) -> bool {
         // Browsers send what is usually written in a list, octet for octet.
         if self.list.iter().any(|text| text.as_bytes() == value) {
             return true;
@@ -198,14 +217,22 @@ impl AllowedHosts {
     /// Whether the request may go on; if not, answer
     /// [`Refusal::HostNotAllowed`](crate::handshake::Refusal::HostNotAllowed).
     ///
-    /// Looks at [`Request::host`]. Names are compared without regard to case, IPv6 addresses by
-    /// value. A request that names no port matches a listed port 80 or 443, the defaults of http
-    /// and https. A request without a host is not allowed.
-    pub fn allows(&self, request: &Request<'_>) -> bool {
+    /// Looks at [`Request::host`] as [`allows`](Self::allows) does.
+    pub fn allows_request(&self, request: &Request<'_>) -> bool {
+        self.allows(request.host())
+    }
+
+    /// Whether this host is served: `host` is the value of the request's Host, for a server that
+    /// reads requests with another HTTP stack.
+    ///
+    /// Names are compared without regard to case, IPv6 addresses by value. A request that names no
+    /// port matches a listed port 80 or 443, the defaults of http and https. The empty host, which
+    /// a request has that does not say, is not allowed.
+    pub fn allows(&self, host: &str) -> bool {
         if self.is_any() {
             return true;
         }
-        let Some(host) = Authority::parse(request.host().as_bytes()) else { return false };
+        let Some(host) = Authority::parse(host.as_bytes()) else { return false };
         self.list.iter().filter_map(|text| Authority::parse(text.as_bytes())).any(|allowed| {
             let same_port = match (allowed.port, host.port) {
                 (None, _) | (Some(80 | 443), None) => true,
@@ -244,7 +271,7 @@ mod tests {
 
     fn origin_allowed(allowed: &[&str], origin: &str) -> bool {
         let origins = AllowedOrigins::new(allowed).unwrap();
-        with(&format!("Host: h\r\nOrigin: {origin}\r\n"), |request| origins.allows(request))
+        with(&format!("Host: h\r\nOrigin: {origin}\r\n"), |request| origins.allows_request(request))
     }
 
     #[test]
@@ -282,6 +309,23 @@ mod tests {
     }
 
     #[test]
+    fn an_origin_from_elsewhere_is_judged_as_one_of_a_request() {
+        let origins = AllowedOrigins::new(["https://good.example", "null"]).unwrap();
+        for origin in ["https://good.example", "HTTPS://Good.Example:443", "null"] {
+            assert!(origins.allows(origin), "{origin}");
+        }
+        for origin in
+            ["", "https://good.example.evil", "http://good.example", "https://good.example/", "\u{e9}"]
+        {
+            assert!(!origins.allows(origin), "{origin}");
+        }
+        assert!(AllowedOrigins::any().allows("junk"));
+        let hosts = AllowedHosts::new(["good.example"]).unwrap();
+        assert!(hosts.allows("Good.Example:81") && !hosts.allows("") && !hosts.allows("evil"));
+        assert!(AllowedHosts::any().allows(""));
+    }
+
+    #[test]
     fn origins_with_ports_addresses_and_other_schemes_match() {
         assert!(origin_allowed(&["http://localhost:8080"], "http://localhost:8080"));
         assert!(!origin_allowed(&["http://localhost:8080"], "http://localhost"));
@@ -300,11 +344,10 @@ mod tests {
         //# header field SHOULD NOT be interpreted as coming from a browser
         //# client.
         let origins = AllowedOrigins::new(["https://a"]).unwrap();
-        assert!(
-            !with("Host: h\r\nOrigin: https://a\r\nOrigin: https://a\r\n", |request| origins.allows(request))
-        );
-        assert!(with("Host: h\r\n", |request| origins.allows(request)));
-        assert!(with("Host: h\r\nOrigin: junk\r\n", |request| AllowedOrigins::any().allows(request)));
+        assert!(!with("Host: h\r\nOrigin: https://a\r\nOrigin: https://a\r\n", |request| origins
+            .allows_request(request)));
+        assert!(with("Host: h\r\n", |request| origins.allows_request(request)));
+        assert!(with("Host: h\r\nOrigin: junk\r\n", |request| AllowedOrigins::any().allows_request(request)));
     }
 
     #[test]
@@ -320,7 +363,7 @@ mod tests {
     fn host_matches_by_name_and_port() {
         let allowed = |list: &[&str], host: &str| {
             let hosts = AllowedHosts::new(list).unwrap();
-            with(&format!("Host: {host}\r\n"), |request| hosts.allows(request))
+            with(&format!("Host: {host}\r\n"), |request| hosts.allows_request(request))
         };
         assert!(allowed(&["example.com"], "Example.com"));
         assert!(allowed(&["example.com"], "example.com:9000"));

@@ -92,16 +92,19 @@ impl<'a> Request<'a> {
     /// All field lines in the order received: the name as it was sent, and the value without the
     /// whitespace around it. A value may hold any octet but control characters; it need not be
     /// UTF-8.
+    #[doc(alias = "headers")]
     pub fn fields(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
         self.section().iter()
     }
 
     /// The value of the first field line with that name, without regard to case.
+    #[doc(alias = "header")]
     pub fn field(&self, name: &str) -> Option<&'a [u8]> {
         self.field_all(name).next()
     }
 
     /// The values of all field lines with that name, without regard to case, in the order received.
+    #[doc(alias = "header")]
     pub fn field_all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         self.section().all(name)
     }
@@ -128,6 +131,14 @@ impl<'a> Request<'a> {
     //# client.
     pub fn origin(&self) -> Option<&'a [u8]> {
         self.values(Known::Origin).next()
+    }
+
+    /// The value of the first User-Agent, by which the client names itself and its version (RFC 9110,
+    /// section 10.1.5); `None` without one, and for one that is not UTF-8.
+    ///
+    /// Programs send what they like there: it is for statistics and for logs, escaped.
+    pub fn user_agent(&self) -> Option<&'a str> {
+        std::str::from_utf8(self.field("User-Agent")?).ok()
     }
 
     /// The subprotocols that the client offers, most wanted first, over all Sec-WebSocket-Protocol
@@ -254,11 +265,25 @@ mod tests {
             assert_eq!(request.field_all("x-A").collect::<Vec<_>>(), [b"1", b"2"]);
             assert_eq!(request.field("x"), None);
             assert_eq!(request.origin(), Some(&b"o"[..]));
+            assert_eq!(request.user_agent(), None);
             assert_eq!(
                 request.fields().map(|(name, _)| name).collect::<Vec<_>>(),
                 ["HOST", "x-a", "X-A", "Origin"]
             );
         });
+    }
+
+    #[test]
+    fn a_user_agent_is_text() {
+        let sent = |value: &[u8]| {
+            let head = [b"GET / HTTP/1.1\r\nHost: a\r\nuser-agent: ", value, b"\r\n\r\n"].concat();
+            let mut handshake = ServerHandshake::new(HeadLimits::default(), Instant::now(), Duration::MAX);
+            handshake.parse(&head).unwrap().unwrap();
+            handshake.request(&head).user_agent().map(str::to_owned)
+        };
+        assert_eq!(sent(b"curl/8.5.0").as_deref(), Some("curl/8.5.0"));
+        assert_eq!(sent("Fähre/1".as_bytes()).as_deref(), Some("Fähre/1"));
+        assert_eq!(sent(b"\xff"), None);
     }
 
     #[test]
