@@ -125,7 +125,7 @@ pub use client::{
 pub(crate) use extension::ExtensionList;
 pub use extension::{Extension, ExtensionError};
 pub use server::{
-    Accept, AcceptError, AllowedHosts, AllowedOrigins, HostError, OriginError, OwnedRequest, Refusal,
+    Accept, AcceptError, AllowedHosts, AllowedOrigins, Body, HostError, OriginError, OwnedRequest, Refusal,
     Request, Response, ServerHandshake, StatusCode, Upgrade, choose_subprotocol,
 };
 

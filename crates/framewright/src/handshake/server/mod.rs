@@ -21,5 +21,5 @@ pub use handshake::{Accept, AcceptError, ServerHandshake, choose_subprotocol};
 pub use origin::{AllowedHosts, AllowedOrigins, HostError, OriginError};
 pub use refusal::Refusal;
 pub use request::{OwnedRequest, Request};
-pub use response::{Response, StatusCode};
+pub use response::{Body, Response, StatusCode};
 pub use upgrade::Upgrade;

@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use crate::http::bytes::VALUE;
 use crate::http::bytes::is;
@@ -50,6 +52,7 @@ status_codes! {
     408 REQUEST_TIMEOUT "Request Timeout";
     409 CONFLICT "Conflict";
     410 GONE "Gone";
+    412 PRECONDITION_FAILED "Precondition Failed";
     414 URI_TOO_LONG "URI Too Long";
     417 EXPECTATION_FAILED "Expectation Failed";
     421 MISDIRECTED_REQUEST "Misdirected Request";
@@ -88,6 +91,110 @@ impl fmt::Display for StatusCode {
     }
 }
 
+/// The octets of a body: part of the program, or shared by all clones of it.
+///
+/// Many connections can be sent one body, which is in memory once.
+#[derive(Clone)]
+pub struct Body(Octets);
+
+#[derive(Clone)]
+enum Octets {
+    Static(&'static [u8]),
+    Shared(Arc<Vec<u8>>),
+}
+
+impl Body {
+    /// The bytes that were allocated for it, shared out among the clones that there are; 0 for what
+    /// is part of the program.
+    pub fn allocated_share(&self) -> usize {
+        match &self.0 {
+            Octets::Static(_) => 0,
+            Octets::Shared(octets) => octets.capacity() / Arc::strong_count(octets),
+        }
+    }
+}
+
+impl Default for Body {
+    /// No octets.
+    fn default() -> Self {
+        Body(Octets::Static(&[]))
+    }
+}
+
+impl Deref for Body {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Octets::Static(octets) => octets,
+            Octets::Shared(octets) => octets,
+        }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Body({} octets)", self.len())
+    }
+}
+
+/// Bodies are the same whose octets are.
+impl PartialEq for Body {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Body {}
+
+impl From<&'static [u8]> for Body {
+    fn from(octets: &'static [u8]) -> Self {
+        Body(Octets::Static(octets))
+    }
+}
+
+impl<const N: usize> From<&'static [u8; N]> for Body {
+    fn from(octets: &'static [u8; N]) -> Self {
+        Body(Octets::Static(octets))
+    }
+}
+
+impl From<&'static str> for Body {
+    fn from(text: &'static str) -> Self {
+        Body(Octets::Static(text.as_bytes()))
+    }
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(octets: Vec<u8>) -> Self {
+        Body(Octets::Shared(Arc::new(octets)))
+    }
+}
+
+impl From<String> for Body {
+    fn from(text: String) -> Self {
+        text.into_bytes().into()
+    }
+}
+
+impl From<Cow<'static, [u8]>> for Body {
+    fn from(octets: Cow<'static, [u8]>) -> Self {
+        match octets {
+            Cow::Borrowed(octets) => octets.into(),
+            Cow::Owned(octets) => octets.into(),
+        }
+    }
+}
+
+impl From<Cow<'static, str>> for Body {
+    fn from(text: Cow<'static, str>) -> Self {
+        match text {
+            Cow::Borrowed(text) => text.into(),
+            Cow::Owned(text) => text.into(),
+        }
+    }
+}
+
 /// An HTTP response that ends its connection.
 ///
 /// ```
@@ -106,7 +213,7 @@ pub struct Response {
     /// Whether Sec-WebSocket-Version says what is supported.
     supported_versions: bool,
     content_type: Option<FieldValue>,
-    body: Cow<'static, [u8]>,
+    body: Body,
 }
 
 impl Response {
@@ -117,17 +224,14 @@ impl Response {
             fields: Vec::new(),
             supported_versions: false,
             content_type: None,
-            body: Cow::Borrowed(&[]),
+            body: Body::default(),
         }
     }
 
     /// A response with a `text/plain` body in UTF-8.
     pub fn text(status: StatusCode, text: impl Into<Cow<'static, str>>) -> Self {
-        let body = match text.into() {
-            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
-            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-        };
-        Response::new(status).with_body(FieldValue::from_static("text/plain; charset=utf-8"), body)
+        let text: Cow<'static, str> = text.into();
+        Response::new(status).with_body(FieldValue::from_static("text/plain; charset=utf-8"), text)
     }
 
     /// Adds a field line after those already there; a name may be given several times.
@@ -139,7 +243,7 @@ impl Response {
 
     /// Sets the body and its Content-Type, in place of an earlier one.
     #[must_use]
-    pub fn with_body(mut self, content_type: FieldValue, body: impl Into<Cow<'static, [u8]>>) -> Self {
+    pub fn with_body(mut self, content_type: FieldValue, body: impl Into<Body>) -> Self {
         self.content_type = Some(content_type);
         self.body = body.into();
         self
@@ -165,11 +269,19 @@ impl Response {
     /// # Panics
     /// If `date` holds control characters.
     pub fn encode(&self, date: &str, head_only: bool, out: &mut Vec<u8>) {
+        let body = if head_only { &[] } else { &**self.content() };
+        out.reserve(256 + body.len());
+        self.encode_head(date, out);
+        out.extend_from_slice(body);
+    }
+
+    /// Appends the response's octets up to the empty line to `out`; [`content`](Self::content)
+    /// follows, which need not be copied. `date` as for [`encode`](Self::encode).
+    ///
+    /// # Panics
+    /// If `date` holds control characters.
+    pub fn encode_head(&self, date: &str, out: &mut Vec<u8>) {
         assert!(date.bytes().all(|byte| is(byte, VALUE)), "the date is an IMF-fixdate");
-        let content = !self.status.is_without_content();
-        // A 205 has content by its framing, but none may be sent (RFC 9110, section 15.3.6).
-        let body = if self.status.as_u16() == 205 { &[] } else { &*self.body };
-        out.reserve(256 + if head_only { 0 } else { body.len() });
         out.extend_from_slice(format!("HTTP/1.1 {}\r\n", self.status).as_bytes());
         if !date.is_empty() {
             write_line(out, "Date", date.as_bytes());
@@ -188,16 +300,20 @@ impl Response {
         for (name, value) in &self.fields {
             write_line(out, name.as_str(), value.as_bytes());
         }
-        if content {
+        if !self.status.is_without_content() {
             if let Some(content_type) = &self.content_type {
                 write_line(out, "Content-Type", content_type.as_bytes());
             }
-            write_line(out, "Content-Length", body.len().to_string().as_bytes());
+            write_line(out, "Content-Length", self.content().len().to_string().as_bytes());
         }
         out.extend_from_slice(b"\r\n");
-        if content && !head_only {
-            out.extend_from_slice(body);
-        }
+    }
+
+    /// The body, as it is sent with this status: a 204, a 205 and a 304 have none.
+    pub fn content(&self) -> &Body {
+        const NONE: &Body = &Body(Octets::Static(&[]));
+        // A 205 has content by its framing, but none may be sent (RFC 9110, section 15.3.6).
+        if self.status.is_without_content() || self.status.as_u16() == 205 { NONE } else { &self.body }
     }
 }
 
@@ -243,6 +359,28 @@ mod tests {
         let answer = encode(&Response::text(StatusCode::NO_CONTENT, "lost"), false);
         assert!(!answer.contains("Content-"), "{answer}");
         assert!(answer.ends_with("\r\n\r\n"));
+    }
+
+    #[test]
+    fn a_body_is_in_memory_once() {
+        let response = Response::text(StatusCode::OK, "page".repeat(250));
+        assert_eq!(response.content().allocated_share(), 1000);
+        let clones = [response.clone(), response.clone(), response.clone()];
+        assert!(clones.iter().all(|clone| clone.content().as_ptr() == response.content().as_ptr()));
+        assert_eq!(clones[0].content().allocated_share(), 250);
+        assert_eq!(Response::text(StatusCode::OK, "page").content().allocated_share(), 0);
+    }
+
+    #[test]
+    fn head_and_content_are_the_whole_response() {
+        for code in [200, 204, 205, 304, 404] {
+            let response = Response::text(StatusCode::new(code).unwrap(), "page");
+            let mut parts = Vec::new();
+            response.encode_head(DATE, &mut parts);
+            assert_eq!(String::from_utf8(parts.clone()).unwrap(), encode(&response, true));
+            parts.extend_from_slice(response.content());
+            assert_eq!(String::from_utf8(parts).unwrap(), encode(&response, false));
+        }
     }
 
     #[test]
