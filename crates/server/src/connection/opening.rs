@@ -14,7 +14,9 @@ use crate::guard::guarded;
 use crate::memory::ledger::kib;
 use framewright::Connection;
 use framewright::deflate::Reservation;
-use framewright::handshake::{HeadLimits, Negotiated, Refusal, Request, Response, ServerHandshake, Upgrade};
+use framewright::handshake::{
+    Body, HeadLimits, Negotiated, Refusal, Request, Response, ServerHandshake, Upgrade,
+};
 use framewright_driver::{Io, Lingering, Ready, Rest, Transport as _};
 use std::any::Any;
 use std::io::IoSlice;
@@ -27,6 +29,9 @@ const HEAD_STEP: usize = 1 << 10;
 
 /// How many octets of content are read and dropped at the most behind an answer that is no 101.
 const REFUSED_CONTENT: u64 = 32 << 20;
+
+/// How many octets of an answer one turn writes: then others have theirs.
+const ANSWER_AT_ONCE: usize = 1 << 20;
 
 pub(crate) struct Opening {
     handshake: ServerHandshake,
@@ -59,6 +64,8 @@ pub(crate) struct Opening {
 pub(crate) enum OpeningNext {
     /// Wait for readiness or for the deadline.
     Wait,
+    /// There is more to write, after others.
+    Again,
     /// The 101 has been sent.
     Open(Opens),
     /// Another answer has been sent: drop what still comes, and end the transport.
@@ -90,7 +97,11 @@ struct PendingRequest {
 }
 
 struct OutgoingAnswer {
+    /// A 101, or the head of another answer.
     octets: Vec<u8>,
+    /// What follows it.
+    body: Body,
+    /// Octets of both that have been sent.
     sent: usize,
     /// What a 101 opens; none after any other answer.
     opens: Option<Opens>,
@@ -382,7 +393,9 @@ impl Opening {
                     Ok(negotiated) => {
                         let (route, early) = (Arc::clone(&asked.route), octets[asked.head_len..].to_vec());
                         let opens = Some(Opens { id: self.id, negotiated, route, state, early, reservation });
-                        self.step = OpeningStep::Answering(OutgoingAnswer { octets: out, sent: 0, opens });
+                        let body = Body::default();
+                        self.step =
+                            OpeningStep::Answering(OutgoingAnswer { octets: out, body, sent: 0, opens });
                     }
                     Err(error) => {
                         tracing::error!(%error, "a handler accepted what the client did not offer");
@@ -412,8 +425,9 @@ impl Opening {
 
     fn answer(&mut self, response: &Response) {
         let mut octets = Vec::with_capacity(512);
-        response.encode(&httpdate::fmt_http_date(SystemTime::now()), self.head_only, &mut octets);
-        self.step = OpeningStep::Answering(OutgoingAnswer { octets, sent: 0, opens: None });
+        response.encode_head(&httpdate::fmt_http_date(SystemTime::now()), &mut octets);
+        let body = if self.head_only { Body::default() } else { response.content().clone() };
+        self.step = OpeningStep::Answering(OutgoingAnswer { octets, body, sent: 0, opens: None });
     }
 }
 
@@ -444,12 +458,29 @@ fn find<'a>(
 impl OutgoingAnswer {
     /// Bytes that it holds, and what came behind the request.
     fn held(&self) -> usize {
-        self.octets.capacity() + self.opens.as_ref().map_or(0, |opens| opens.early.capacity())
+        let early = self.opens.as_ref().map_or(0, |opens| opens.early.capacity());
+        self.octets.capacity() + self.body.allocated_share() + early
     }
 
     fn write(&mut self, stream: &mut Stream) -> OpeningNext {
-        while self.sent < self.octets.len() {
-            match stream.write(&[IoSlice::new(&self.octets[self.sent..])]) {
+        let until = self.sent + ANSWER_AT_ONCE;
+        while self.sent < self.octets.len() + self.body.len() {
+            if self.sent >= until {
+                return OpeningNext::Again;
+            }
+            let in_body = self.sent.saturating_sub(self.octets.len());
+            let body = &self.body[in_body..];
+            let slices = [
+                IoSlice::new(self.octets.get(self.sent..).unwrap_or_default()),
+                IoSlice::new(&body[..body.len().min(until - self.sent)]),
+            ];
+            // One of them alone costs the kernel less.
+            let slices = match (slices[0].is_empty(), slices[1].is_empty()) {
+                (true, _) => &slices[1..],
+                (_, true) => &slices[..1],
+                _ => &slices[..],
+            };
+            match stream.write(slices) {
                 Io::Moved(count) => self.sent += count,
                 Io::Blocked => return OpeningNext::Wait,
                 Io::Lost => return OpeningNext::Remove,
@@ -492,17 +523,23 @@ mod tests {
         let (own, mut peer) = mio::net::UnixStream::pair().expect("a pair");
         let (mut stream, now) = (Stream::Unix(own), Instant::now());
         let mut opening = Opening::refused(Refusal::NotFound, Duration::from_secs(1), now);
-        let octets = vec![7; 8 << 20];
-        opening.step = OpeningStep::Answering(OutgoingAnswer { octets, sent: 0, opens: None });
+        let body = Body::from(vec![7; 8 << 20]);
+        opening.step =
+            OpeningStep::Answering(OutgoingAnswer { octets: Vec::new(), body, sent: 0, opens: None });
         assert_eq!(opening.progress(), 0);
         let mut left = 8 << 20;
         while left > 0 {
             let next = opening.write(&mut stream, now);
             assert!(opening.progress() > 0, "{left} octets are left");
             left -= opening.progress();
-            assert_eq!(matches!(next, OpeningNext::Wait), left > 0);
-            opening.write(&mut stream, now);
-            assert_eq!(opening.progress(), 0, "nothing was taken in between");
+            match next {
+                OpeningNext::Again => assert!(opening.progress() >= ANSWER_AT_ONCE && left > 0),
+                OpeningNext::Wait => {
+                    opening.write(&mut stream, now);
+                    assert_eq!(opening.progress(), 0, "nothing was taken in between");
+                }
+                _ => assert_eq!(left, 0),
+            }
             while peer.read(&mut [0; 64 << 10]).is_ok() {}
         }
     }

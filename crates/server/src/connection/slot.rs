@@ -119,6 +119,7 @@ impl Slot {
                     });
                     match next {
                         OpeningNext::Wait => return SlotNext::Wait,
+                        OpeningNext::Again => return SlotNext::Again,
                         OpeningNext::Remove => return SlotNext::Remove,
                         // Whoever is here only to be refused is soon forgotten.
                         OpeningNext::Linger if counted.is_none() => {
