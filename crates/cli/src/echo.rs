@@ -5,7 +5,7 @@ use crate::seconds::parse_seconds;
 use anyhow::Context;
 use framewright_server::{
     Accept, AllowedOrigins, Chunk, Config, Decision, Delivery, Handler, Incoming, MemoryLimit, Message,
-    Options, Refusal, Response, Server, ServerBuilder, ServerLimits, Socket, choose_subprotocol, is_token,
+    Options, Page, Server, ServerBuilder, ServerLimits, Socket, choose_subprotocol, is_token,
 };
 use std::fmt;
 use std::io::{self, Write};
@@ -172,8 +172,8 @@ fn configure(args: &Args) -> anyhow::Result<ServerBuilder> {
         compression_memory: args.compression.memory(),
         ..ServerLimits::default()
     };
-    let echo = |page: Option<Response>| Echo { subprotocols: args.subprotocol.clone(), page };
-    let page = page::response(&args.path);
+    let echo = |page: Option<Page>| Echo { subprotocols: args.subprotocol.clone(), page };
+    let page = page::page(&args.path);
     let mut builder = Server::builder().options(options).limits(limits);
     if args.any_path {
         builder = builder.route("/", echo(Some(page))).fallback(echo(None));
@@ -289,7 +289,7 @@ fn drain_on_signal(server: &Server) -> anyhow::Result<()> {
 struct Echo {
     subprotocols: Vec<String>,
     /// What an ordinary request is answered with, where it is not an error.
-    page: Option<Response>,
+    page: Option<Page>,
 }
 
 impl Handler for Echo {
@@ -297,10 +297,9 @@ impl Handler for Echo {
 
     fn on_request(&self, request: &Incoming<'_>) -> Decision<()> {
         if !request.is_websocket() {
-            return match (&self.page, request.method()) {
-                (Some(page), "GET" | "HEAD") => page.clone().into(),
-                (Some(_), _) => Refusal::MethodNotAllowed { allow: "GET, HEAD" }.to_response().into(),
-                (None, _) => request.not_a_websocket_request().into(),
+            return match &self.page {
+                Some(page) => page.answer(request).into(),
+                None => request.not_a_websocket_request().into(),
             };
         }
         let accept = match choose_subprotocol(request, &self.subprotocols) {

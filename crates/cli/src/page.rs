@@ -3,29 +3,30 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use framewright_server::{FieldName, FieldValue, Response, StatusCode};
+use framewright_server::{FieldName, FieldValue, Page};
 use sha2::{Digest, Sha256};
 
 const PAGE: &str = include_str!("../assets/echo.html");
 
-/// The answer to a GET of the page. Its form connects to `path` by default.
-pub(crate) fn response(path: &str) -> Response {
-    let page = PAGE.replace("data-path=\"/ws\"", &format!("data-path=\"{}\"", escape(path)));
+/// The page. Its form connects to `path` by default.
+pub(crate) fn page(path: &str) -> Page {
     let policy = format!(
         "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; connect-src ws: wss:; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
         hash_of(PAGE, "<style>", "</style>"),
         hash_of(PAGE, "<script>", "</script>"),
     );
-    Response::new(StatusCode::OK)
+    Page::html(text(path))
         .with_field(
             FieldName::from_static("Content-Security-Policy"),
             FieldValue::new(policy).expect("base64 and fixed text"),
         )
-        .with_field(FieldName::from_static("X-Content-Type-Options"), FieldValue::from_static("nosniff"))
         .with_field(FieldName::from_static("Referrer-Policy"), FieldValue::from_static("no-referrer"))
-        .with_field(FieldName::from_static("Cache-Control"), FieldValue::from_static("no-cache"))
-        .with_body(FieldValue::from_static("text/html; charset=utf-8"), page.into_bytes())
+}
+
+/// The text of the page.
+fn text(path: &str) -> String {
+    PAGE.replace("data-path=\"/ws\"", &format!("data-path=\"{}\"", escape(path)))
 }
 
 /// The SHA-256 of what stands between two tags, as a Content-Security-Policy names it.
@@ -55,9 +56,7 @@ mod tests {
 
     #[test]
     fn a_path_cannot_leave_its_attribute() {
-        let mut octets = Vec::new();
-        response("/a\"><script>alert(1)</script>").encode("now", false, &mut octets);
-        let text = String::from_utf8(octets).unwrap();
+        let text = text("/a\"><script>alert(1)</script>");
         assert!(text.contains("data-path=\"/a&quot;>&lt;script>"));
     }
 }

@@ -642,6 +642,19 @@ fn the_page_comes_with_a_policy_that_allows_what_is_in_it_and_no_more() {
 }
 
 #[test]
+fn who_has_the_page_is_not_sent_it_again() {
+    for args in [&[][..], &["--any-path"], &["--path", "/"]] {
+        let program = Program::echo(args);
+        let tag = program.request("GET", "/").field("ETag").expect("a tag").to_owned();
+        let mut client = program.connect();
+        client.send(format!("GET / HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: {tag}\r\n\r\n"));
+        let answer = client.answer_head();
+        assert_eq!((answer.status, answer.field("ETag")), (304, Some(&tag[..])), "{args:?}");
+        client.expect_end();
+    }
+}
+
+#[test]
 fn a_page_beside_the_echo_allows_what_it_answers() {
     for args in [&["--any-path"][..], &["--path", "/"]] {
         let answer = Program::echo(args).request("POST", "/");

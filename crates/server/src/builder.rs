@@ -3,15 +3,16 @@
 use crate::api::erased::ErasedHandler;
 use crate::api::handler::Handler;
 use crate::api::options::{Options, ServerLimits};
-use crate::api::route::{MAX_ROUTES, Page, Route, Routes};
+use crate::api::route::{MAX_ROUTES, Route, Routes};
 use crate::context::ServerShared;
 use crate::event_loop::limits::{Counters, LingerPlaces};
 use crate::event_loop::listener::Listener;
 use crate::event_loop::prepare;
 use crate::memory::ledger::Ledger;
+use crate::pages::files::Files;
+use crate::pages::page::{Page, Pages};
 use crate::server::Server;
 use framewright::deflate::DeflateMemory;
-use framewright::handshake::Response;
 use std::collections::HashSet;
 use std::fmt;
 use std::io;
@@ -108,14 +109,39 @@ impl ServerBuilder {
         self.plan(None, Settings::Own(Box::new(options)), handler)
     }
 
-    /// Answers GET and HEAD on `path` with this response, and other methods with 405.
+    /// Answers GET and HEAD on `path` with this page, or with this response, and other methods with
+    /// 405. What has not changed for who asks is answered with 304: see [`Page`].
+    ///
+    /// ```
+    /// use framewright_server::{Page, Server};
+    ///
+    /// let builder = Server::builder().page("/", Page::html("<h1>hello</h1>"));
+    /// ```
     #[must_use]
-    pub fn page(self, path: &str, response: Response) -> ServerBuilder {
-        self.plan(Some(path), Settings::SharedWithoutWebSocket, Page(response))
+    pub fn page(self, path: &str, page: impl Into<Page>) -> ServerBuilder {
+        self.plan(Some(path), Settings::SharedWithoutWebSocket, Pages(page.into()))
+    }
+
+    /// Serves the files of a folder under `prefix`: see [`Files`], for which the path of a folder
+    /// stands, too.
+    ///
+    /// ```no_run
+    /// use framewright_server::Server;
+    ///
+    /// let builder = Server::builder().files("/", "public"); // /app.js is public/app.js
+    /// ```
+    ///
+    /// Routes with a more literal path go before it, whatever the order: `/ws` is the route of that
+    /// path. The folder is read by [`build`](ServerBuilder::build).
+    #[must_use]
+    pub fn files(mut self, prefix: &str, files: impl Into<Files>) -> ServerBuilder {
+        self.routes.push(Planned::Files(prefix.into(), files.into()));
+        self
     }
 
     fn plan(mut self, path: Option<&str>, settings: Settings, handler: impl Handler) -> ServerBuilder {
-        self.routes.push(Planned { path: path.map(Into::into), settings, handler: Box::new(handler) });
+        let (path, handler) = (path.map(Into::into), Box::new(handler));
+        self.routes.push(Planned::Route(PlannedRoute { path, settings, handler }));
         self
     }
 
@@ -166,17 +192,18 @@ impl ServerBuilder {
     ///
     /// # Errors
     /// `InvalidInput` if it listens nowhere, if there are more than 65,536 routes, or if a route's path does not begin with `/`,
-    /// so that no request has it, is no pattern, or cannot be told from another route's. Those of resolving and of binding, with the address in the message: it is in use, not of this
+    /// so that no request has it, is no pattern, or cannot be told from another route's. Those of reading a folder of files, with the path in the message: see [`Files`]. Those of resolving and of binding, with the address in the message: it is in use, not of this
     /// machine, or not permitted. Those of the system, if it has no event queue to give.
     pub fn build(self) -> io::Result<Server> {
         if self.bindings.is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the server listens nowhere"));
         }
-        if self.routes.len() > MAX_ROUTES {
-            let message = format!("{} routes: a server has at most {MAX_ROUTES}", self.routes.len());
+        let planned = with_files(self.routes)?;
+        if planned.len() > MAX_ROUTES {
+            let message = format!("{} routes: a server has at most {MAX_ROUTES}", planned.len());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        let routes = plan_routes(self.routes, &self.options)?;
+        let routes = plan_routes(planned, &self.options)?;
         let listeners = bind_all(self.bindings)?;
         let loops = (0..self.workers).map(|_| prepare()).collect::<io::Result<Vec<_>>>()?;
         let mailboxes: Vec<_> = loops.iter().map(|(_, mailbox)| Arc::clone(mailbox)).collect();
@@ -258,8 +285,15 @@ fn share_out(listeners: Vec<Listener>, workers: usize) -> Vec<Vec<Listener>> {
     loops
 }
 
+/// What was asked for.
+enum Planned {
+    Route(PlannedRoute),
+    /// Files under a prefix.
+    Files(Box<str>, Files),
+}
+
 /// A route that was asked for.
-struct Planned {
+struct PlannedRoute {
     /// `None` for every other path.
     path: Option<Box<str>>,
     settings: Settings,
@@ -275,8 +309,35 @@ enum Settings {
     SharedWithoutWebSocket,
 }
 
+/// Reads the files that were asked for, and has a route for each path that they have: the prefix
+/// itself, with a slash, and what is below.
+fn with_files(planned: Vec<Planned>) -> io::Result<Vec<PlannedRoute>> {
+    let mut routes = Vec::with_capacity(planned.len());
+    for planned in planned {
+        let (prefix, files) = match planned {
+            Planned::Route(route) => {
+                routes.push(route);
+                continue;
+            }
+            Planned::Files(prefix, files) => (prefix, files),
+        };
+        if prefix.contains(['{', '}']) {
+            let message = format!("the files at {prefix:?}: their path cannot be a pattern");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        let folder = files.load(&prefix)?;
+        let prefix = prefix.trim_end_matches('/');
+        let paths = [prefix.to_owned(), format!("{prefix}/"), format!("{prefix}/{{*file}}")];
+        for path in paths.into_iter().filter(|path| !path.is_empty()) {
+            let (path, settings) = (Some(path.into()), Settings::SharedWithoutWebSocket);
+            routes.push(PlannedRoute { path, settings, handler: Box::new(folder.clone()) });
+        }
+    }
+    Ok(routes)
+}
+
 /// The last handler for each path.
-fn without_replaced(planned: Vec<Planned>) -> Vec<Planned> {
+fn without_replaced(planned: Vec<PlannedRoute>) -> Vec<PlannedRoute> {
     let mut seen = HashSet::new();
     let mut kept: Vec<_> =
         planned.into_iter().rev().filter(|route| seen.insert(route.path.clone())).collect();
@@ -284,9 +345,9 @@ fn without_replaced(planned: Vec<Planned>) -> Vec<Planned> {
     kept
 }
 
-fn plan_routes(planned: Vec<Planned>, shared: &Options) -> io::Result<Routes> {
+fn plan_routes(planned: Vec<PlannedRoute>, shared: &Options) -> io::Result<Routes> {
     let mut routes = Routes::default();
-    for Planned { path, settings, handler } in without_replaced(planned) {
+    for PlannedRoute { path, settings, handler } in without_replaced(planned) {
         let options = match settings {
             Settings::Own(options) => *options,
             Settings::Shared => shared.clone(),

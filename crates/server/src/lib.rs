@@ -38,6 +38,7 @@ mod context;
 mod event_loop;
 mod guard;
 mod memory;
+mod pages;
 mod server;
 
 /// The program of the README.
@@ -58,7 +59,7 @@ pub use framewright::deflate::{
     DeflateConfig, DeflateMemoryStats, DeflateParams, DeflatePolicy, Level, WindowBits,
 };
 pub use framewright::handshake::{
-    Accept, AllowedHosts, AllowedOrigins, FieldError, FieldName, FieldValue, HeadLimits, HostError,
+    Accept, AllowedHosts, AllowedOrigins, Body, FieldError, FieldName, FieldValue, HeadLimits, HostError,
     OriginError, OwnedRequest, Refusal, Request, Response, StatusCode, choose_subprotocol, is_token,
 };
 pub use framewright::{
@@ -67,4 +68,6 @@ pub use framewright::{
 };
 pub use memory::ledger::MemoryStats;
 pub use memory::limit::MemoryLimit;
+pub use pages::files::Files;
+pub use pages::page::Page;
 pub use server::{RunningServer, Server, ServerHandle, ServerStats};

@@ -1,10 +1,8 @@
 //! Which handler answers which path.
 
-use crate::api::decision::Decision;
 use crate::api::erased::ErasedHandler;
-use crate::api::handler::{Handler, Incoming, Params};
+use crate::api::handler::Params;
 use crate::api::options::Options;
-use framewright::handshake::{Refusal, Response};
 use framewright::{Config, Delivery};
 use std::sync::Arc;
 
@@ -87,19 +85,5 @@ impl Routes {
     pub(crate) fn largest_message(&self) -> u64 {
         let whole = self.iter().filter(|route| route.config.delivery == Delivery::Whole);
         whole.map(|route| route.config.max_message).max().unwrap_or(0)
-    }
-}
-
-/// A fixed answer to GET and HEAD; other methods get 405.
-pub(crate) struct Page(pub(crate) Response);
-
-impl Handler for Page {
-    type State = ();
-
-    fn on_request(&self, request: &Incoming<'_>) -> Decision<()> {
-        match request.method() {
-            "GET" | "HEAD" => Decision::respond(self.0.clone()),
-            _ => Decision::respond(Refusal::MethodNotAllowed { allow: "GET, HEAD" }.to_response()),
-        }
     }
 }

@@ -14,5 +14,6 @@ mod http_answers;
 mod keep_alive;
 mod listeners;
 mod messages;
+mod pages;
 mod routes_and_options;
 mod scripted;

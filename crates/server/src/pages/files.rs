@@ -1,0 +1,301 @@
+//! A folder of static files: read when the server is built, and then served from memory.
+
+use super::page::Page;
+use super::types;
+use crate::api::decision::Decision;
+use crate::api::handler::{Handler, Incoming};
+use framewright::handshake::{FieldName, FieldValue, Refusal, Request, Response, StatusCode};
+use percent_encoding::percent_decode_str;
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A folder of static files, for [`ServerBuilder::files`](crate::ServerBuilder::files).
+///
+/// All of it is read into memory when the server is built, so that no event loop waits for a disk,
+/// and no request can lead to a file outside of the folder. What changes there later is seen by the
+/// next server that is built.
+///
+/// | in the folder | served |
+/// |---|---|
+/// | a file | as a [`Page`] with the type that the end of its name stands for, and Last-Modified; a type that is not known is `application/octet-stream` |
+/// | a folder with an `index.html` | as that file, under its path with a slash; without the slash the answer is a redirect there |
+/// | another folder | 404, never a list |
+/// | a name that begins with a dot | 404, except for `.well-known` (RFC 8615) |
+/// | a symbolic link | what it leads to, which has to be in the folder, too |
+///
+/// ```no_run
+/// use framewright_server::{FieldName, FieldValue, Files, Server};
+///
+/// let year = FieldValue::from_static("max-age=31536000, immutable");
+/// let builder = Server::builder()
+///     .files("/", "public")
+///     .files("/assets", Files::new("dist").with_field(FieldName::from_static("Cache-Control"), year));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Files {
+    folder: PathBuf,
+    most: u64,
+    types: HashMap<String, FieldValue>,
+    fields: Vec<(FieldName, FieldValue)>,
+}
+
+impl Files {
+    /// The files of `folder` and of the folders in it.
+    #[must_use]
+    pub fn new(folder: impl Into<PathBuf>) -> Files {
+        Files { folder: folder.into(), most: 64 << 20, types: HashMap::new(), fields: Vec::new() }
+    }
+
+    /// How many bytes all files may have together. Default 64 MiB, all of which is held in memory;
+    /// with more the server is not built. Of files and folders there can be 16,384.
+    #[must_use]
+    pub fn with_limit(mut self, bytes: u64) -> Files {
+        self.most = bytes;
+        self
+    }
+
+    /// Files whose names end in `.` and `extension`, in any case, are of this type.
+    #[must_use]
+    pub fn with_type(mut self, extension: &str, content_type: FieldValue) -> Files {
+        self.types.insert(extension.to_ascii_lowercase(), content_type);
+        self
+    }
+
+    /// Adds a field line to the answers: see [`Page::with_field`].
+    #[must_use]
+    pub fn with_field(mut self, name: FieldName, value: FieldValue) -> Files {
+        self.fields.push((name, value));
+        self
+    }
+
+    /// Reads all of it. `prefix` is the path that it is served under.
+    ///
+    /// # Errors
+    /// If something cannot be read, is neither a file nor a folder, leads out of the folder or into itself, or is more
+    /// than the limits allow.
+    pub(crate) fn load(&self, prefix: &str) -> io::Result<Folder> {
+        let root = fs::canonicalize(&self.folder).map_err(|error| at(&self.folder, &error))?;
+        let mut loader = Loader { files: self, root, left: self.most, entries: 0, served: HashMap::new() };
+        loader.folder(&self.folder, "".as_ref(), &mut Vec::new())?;
+        Ok(Folder { prefix: prefix.trim_end_matches('/').len(), served: Arc::new(loader.served) })
+    }
+}
+
+impl From<&str> for Files {
+    fn from(folder: &str) -> Self {
+        Files::new(folder)
+    }
+}
+
+impl From<String> for Files {
+    fn from(folder: String) -> Self {
+        Files::new(folder)
+    }
+}
+
+impl From<&Path> for Files {
+    fn from(folder: &Path) -> Self {
+        Files::new(folder)
+    }
+}
+
+impl From<PathBuf> for Files {
+    fn from(folder: PathBuf) -> Self {
+        Files::new(folder)
+    }
+}
+
+/// What is served under a path, which is relative to the folder, decoded, and without a slash at
+/// its beginning.
+type Served = HashMap<Box<[u8]>, Entry>;
+
+#[derive(Debug)]
+enum Entry {
+    Page(Page),
+    /// A folder that is to be asked for with a slash behind it.
+    Folder,
+}
+
+/// How many files and folders there may be.
+const MAX_ENTRIES: usize = 1 << 14;
+
+/// Reads a folder.
+struct Loader<'a> {
+    files: &'a Files,
+    /// Where the folder really is.
+    root: PathBuf,
+    /// Bytes that may still be read.
+    left: u64,
+    entries: usize,
+    served: Served,
+}
+
+impl Loader<'_> {
+    /// Reads the folder at `path`, which is served under `key`: empty, or with a slash at its end.
+    /// `above` are the folders that it is in.
+    fn folder(&mut self, path: &Path, key: &[u8], above: &mut Vec<PathBuf>) -> io::Result<()> {
+        let real = self.real(path)?;
+        if above.contains(&real) {
+            return Err(unfit(path, "the folder is in itself"));
+        }
+        above.push(real);
+        for entry in fs::read_dir(path).map_err(|error| at(path, &error))? {
+            let name = entry.map_err(|error| at(path, &error))?.file_name();
+            let octets = name.as_encoded_bytes();
+            if octets.starts_with(b".") && octets != b".well-known" {
+                continue;
+            }
+            self.count()?;
+            let (path, key) = (path.join(&name), [key, octets].concat());
+            // Of what a link leads to.
+            let metadata = fs::metadata(&path).map_err(|error| at(&path, &error))?;
+            if metadata.is_dir() {
+                self.folder(&path, &[&key, &b"/"[..]].concat(), above)?;
+            } else if metadata.is_file() {
+                self.file(&path, key, metadata.modified().ok())?;
+            } else {
+                return Err(unfit(&path, "neither a file nor a folder"));
+            }
+        }
+        above.pop();
+        Ok(())
+    }
+
+    fn file(&mut self, path: &Path, key: Vec<u8>, modified: Option<std::time::SystemTime>) -> io::Result<()> {
+        let real = self.real(path)?;
+        let mut octets = Vec::new();
+        let opened = File::open(real).and_then(|file| file.take(self.left + 1).read_to_end(&mut octets));
+        opened.map_err(|error| at(path, &error))?;
+        self.left = self.left.checked_sub(octets.len() as u64).ok_or_else(|| {
+            let why = format!("the files have more than {} bytes together", self.files.most);
+            unfit(&self.files.folder, &why)
+        })?;
+        octets.shrink_to_fit();
+        let mut page = Page::new(self.type_of(path), octets);
+        page = modified.into_iter().fold(page, Page::with_modified);
+        for (name, value) in &self.files.fields {
+            page = page.with_field(name.clone(), value.clone());
+        }
+        if let Some(folder) = key.strip_suffix(b"index.html")
+            && (folder.is_empty() || folder.ends_with(b"/"))
+        {
+            self.served.insert(folder.into(), Entry::Page(page.clone()));
+            if let Some(without_slash) = folder.strip_suffix(b"/") {
+                self.served.insert(without_slash.into(), Entry::Folder);
+            }
+        }
+        self.served.insert(key.into(), Entry::Page(page));
+        Ok(())
+    }
+
+    /// Where something really is, which has to be in the folder.
+    fn real(&self, path: &Path) -> io::Result<PathBuf> {
+        let real = fs::canonicalize(path).map_err(|error| at(path, &error))?;
+        if real.starts_with(&self.root) {
+            return Ok(real);
+        }
+        Err(unfit(path, "a link that leads out of the folder"))
+    }
+
+    fn count(&mut self) -> io::Result<()> {
+        self.entries += 1;
+        if self.entries <= MAX_ENTRIES {
+            return Ok(());
+        }
+        Err(unfit(&self.files.folder, &format!("more than {MAX_ENTRIES} files and folders")))
+    }
+
+    fn type_of(&self, path: &Path) -> FieldValue {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        let extension = extension.unwrap_or_default().to_ascii_lowercase();
+        let own = self.files.types.get(&extension).cloned();
+        own.or_else(|| types::of(&extension)).unwrap_or_else(types::unknown)
+    }
+}
+
+/// An error, with where it happened.
+fn at(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+/// What cannot be served.
+fn unfit(path: &Path, why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, format!("{}: {why}", path.display()))
+}
+
+/// A folder that has been read.
+#[derive(Clone)]
+pub(crate) struct Folder {
+    /// The length of the path that it is served under, without a slash at its end.
+    prefix: usize,
+    served: Arc<Served>,
+}
+
+impl Folder {
+    fn answer(&self, request: &Request<'_>) -> Response {
+        let path = request.path();
+        let entry = match path.get(self.prefix..).unwrap_or_default().strip_prefix('/') {
+            None => self.served.contains_key(&b""[..]).then_some(&Entry::Folder),
+            Some(relative) => decoded(relative).and_then(|key| self.served.get(&key[..])),
+        };
+        match entry {
+            None => Refusal::NotFound.to_response(),
+            Some(Entry::Page(page)) => page.answer(request),
+            Some(Entry::Folder) => Page::from(with_slash(path, request.query())).answer(request),
+        }
+    }
+}
+
+/// The path as a key of the table. `None` for one with a coded slash, which is in no name.
+///
+/// Nothing else needs a look: `..` is no name either, and what is no name is not in the table.
+fn decoded(path: &str) -> Option<Vec<u8>> {
+    let mut key = Vec::with_capacity(path.len());
+    for (index, segment) in path.split('/').enumerate() {
+        if index > 0 {
+            key.push(b'/');
+        }
+        let start = key.len();
+        key.extend(percent_decode_str(segment));
+        if key[start..].contains(&b'/') {
+            return None;
+        }
+    }
+    Some(key)
+}
+
+/// A redirect to the same path with a slash at its end. Relative, so that it names no host: a path
+/// may begin with two slashes.
+fn with_slash(path: &str, query: Option<&str>) -> Response {
+    let last = path.rsplit('/').next().unwrap_or_default();
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    let location = FieldValue::new(format!("./{last}/{query}")).expect("a target is visible US-ASCII");
+    Response::text(StatusCode::MOVED_PERMANENTLY, "moved to the same path with a slash at its end\n")
+        .with_field(FieldName::from_static("Location"), location)
+}
+
+impl Handler for Folder {
+    type State = ();
+
+    fn on_request(&self, request: &Incoming<'_>) -> Decision<()> {
+        self.answer(request).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_path_of_names_is_a_key() {
+        assert_eq!(decoded("").as_deref(), Some(&b""[..]));
+        assert_eq!(decoded("a/b%20c/").as_deref(), Some(&b"a/b c/"[..]));
+        assert_eq!(decoded("%2e%2e/%00").as_deref(), Some(&b"../\0"[..]));
+        for path in ["a%2fb", "%2F", "%2e%2e%2f", "a/..%2f"] {
+            assert_eq!(decoded(path), None, "{path}");
+        }
+    }
+}
