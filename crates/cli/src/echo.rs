@@ -4,8 +4,9 @@ use crate::page;
 use crate::seconds::parse_seconds;
 use anyhow::Context;
 use framewright_server::{
-    Accept, AllowedOrigins, Chunk, Config, Decision, Delivery, Handler, Incoming, MemoryLimit, Message,
-    Options, Page, Server, ServerBuilder, ServerLimits, Socket, choose_subprotocol, is_token,
+    Accept, AllowedOrigins, Chunk, Config, Decision, Delivery, Endpoint, ForwardedField, Handler, Incoming,
+    MemoryLimit, Message, Options, Page, Server, ServerBuilder, ServerLimits, Socket, TrustedProxies,
+    choose_subprotocol, is_token,
 };
 use std::fmt;
 use std::io::{self, Write};
@@ -39,6 +40,17 @@ pub(crate) struct Args {
     /// [default: any]
     #[arg(long, value_name = "ORIGIN", value_parser = parse_origin)]
     allowed_origin: Vec<String>,
+    /// A proxy that is believed whom a request is from: an IP address, a network such as 10.0.0.0/8,
+    /// or unix for whoever connects to a Unix socket; may be repeated. [default: none]
+    #[arg(long, value_name = "ADDR", value_parser = parse_proxy)]
+    trusted_proxy: Vec<String>,
+    /// The field in which trusted proxies say it.
+    #[arg(long, value_name = "FIELD", default_value = "x-forwarded-for")]
+    forwarded_field: Field,
+    /// Expect the PROXY protocol, version 1 or 2, wherever the server listens; only trusted proxies
+    /// can connect.
+    #[arg(long, requires = "trusted_proxy")]
+    proxy_protocol: bool,
     /// Seconds between keep-alive Pings; 0 sends none.
     #[arg(long, value_name = "SECS", default_value = "120", value_parser = parse_optional_seconds)]
     keep_alive_interval: Seconds,
@@ -80,6 +92,27 @@ pub(crate) struct Args {
     compression: crate::compress::Args,
 }
 
+/// A field in which proxies say whom a request is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Field {
+    /// X-Forwarded-For.
+    XForwardedFor,
+    /// Forwarded (RFC 7239).
+    Forwarded,
+    /// None of them.
+    None,
+}
+
+impl From<Field> for ForwardedField {
+    fn from(field: Field) -> Self {
+        match field {
+            Field::XForwardedFor => ForwardedField::XForwardedFor,
+            Field::Forwarded => ForwardedField::Forwarded,
+            Field::None => ForwardedField::None,
+        }
+    }
+}
+
 /// A duration of which zero means none.
 #[derive(Clone, Copy, Debug)]
 struct Seconds(Duration);
@@ -115,6 +148,10 @@ fn parse_path(text: &str) -> Result<String, String> {
 
 fn parse_origin(text: &str) -> Result<String, String> {
     AllowedOrigins::new([text]).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+fn parse_proxy(text: &str) -> Result<String, String> {
+    TrustedProxies::new([text]).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 fn parse_subprotocol(text: &str) -> Result<String, String> {
@@ -156,7 +193,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     // the system means.
     let descriptors = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(0);
     let workers = args.workers.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
-    let server = listen(configure(args)?.workers(workers), &args.listen)?.build()?;
+    let server = listen(configure(args)?.workers(workers), args)?.build()?;
     // Before it says that it listens: whoever reads that may stop it at once.
     drain_on_signal(&server)?;
     announce(args, &server, workers, descriptors)?;
@@ -172,9 +209,10 @@ fn configure(args: &Args) -> anyhow::Result<ServerBuilder> {
         compression_memory: args.compression.memory(),
         ..ServerLimits::default()
     };
+    let proxies = TrustedProxies::new(&args.trusted_proxy)?.reading(args.forwarded_field.into());
     let echo = |page: Option<Page>| Echo { subprotocols: args.subprotocol.clone(), page };
     let page = page::page(&args.path);
-    let mut builder = Server::builder().options(options).limits(limits);
+    let mut builder = Server::builder().options(options).limits(limits).trusted_proxies(proxies);
     if args.any_path {
         builder = builder.route("/", echo(Some(page))).fallback(echo(None));
     } else if args.path == "/" {
@@ -211,14 +249,17 @@ fn options(args: &Args) -> anyhow::Result<Options> {
     })
 }
 
-fn listen(builder: ServerBuilder, wanted: &[Listen]) -> anyhow::Result<ServerBuilder> {
-    if wanted.is_empty() {
-        return Ok(listen_on_loopback(builder));
+fn listen(builder: ServerBuilder, args: &Args) -> anyhow::Result<ServerBuilder> {
+    let protocol = |endpoint: Endpoint| {
+        if args.proxy_protocol { endpoint.with_proxy_protocol() } else { endpoint }
+    };
+    if args.listen.is_empty() {
+        return Ok(builder.endpoint(protocol(loopback())));
     }
-    wanted.iter().try_fold(builder, |builder, wanted| match wanted {
-        Listen::Tcp(addr) => Ok(builder.listen(addr.as_str())),
+    args.listen.iter().try_fold(builder, |builder, wanted| match wanted {
+        Listen::Tcp(addr) => Ok(builder.endpoint(protocol(Endpoint::tcp(addr.as_str())))),
         #[cfg(unix)]
-        Listen::Unix(path) => Ok(builder.listen_unix(path)),
+        Listen::Unix(path) => Ok(builder.endpoint(protocol(Endpoint::unix(path)))),
         #[cfg(not(unix))]
         Listen::Unix(_) => anyhow::bail!("this system has no Unix sockets"),
     })
@@ -226,9 +267,9 @@ fn listen(builder: ServerBuilder, wanted: &[Listen]) -> anyhow::Result<ServerBui
 
 /// Both loopback addresses, so that `localhost` works however it resolves. A machine without IPv6
 /// does without.
-fn listen_on_loopback(builder: ServerBuilder) -> ServerBuilder {
+fn loopback() -> Endpoint {
     let addrs = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-    builder.listen(&addrs.map(|ip| SocketAddr::new(ip, DEFAULT_PORT))[..])
+    Endpoint::tcp(&addrs.map(|ip| SocketAddr::new(ip, DEFAULT_PORT))[..])
 }
 
 /// Says where the server listens and how it is set. Whoever started it reads the port from here.
@@ -265,6 +306,10 @@ fn announce(args: &Args, server: &Server, workers: usize, descriptors: u64) -> a
     #[cfg(feature = "deflate")]
     writeln!(out, "{}", args.compression)?;
     writeln!(out, "allowed origins: {origins}")?;
+    if !args.trusted_proxy.is_empty() {
+        let protocol = if args.proxy_protocol { ", which speak the PROXY protocol" } else { "" };
+        writeln!(out, "trusted proxies: {}{protocol}", args.trusted_proxy.join(", "))?;
+    }
     if !args.subprotocol.is_empty() {
         writeln!(out, "subprotocols: {}", args.subprotocol.join(", "))?;
     }
@@ -308,7 +353,8 @@ impl Handler for Echo {
         };
         // Written as Debug: a path cannot put control characters into a log.
         let peer = request.peer_addr().map_or_else(|| "gone".to_owned(), |peer| peer.to_string());
-        tracing::info!(peer, path = ?request.path(), "connection");
+        let client = request.client_addr().map_or_else(|| "unknown".to_owned(), |client| client.to_string());
+        tracing::info!(peer, client, path = ?request.path(), "connection");
         Decision::accept_with(accept, ())
     }
 

@@ -296,6 +296,9 @@ fn help_and_version_end_with_0() {
         "--path",
         "--any-path",
         "--allowed-origin",
+        "--trusted-proxy",
+        "--forwarded-field",
+        "--proxy-protocol",
         "--keep-alive-interval",
         "--keep-alive-timeout",
         "--idle-timeout",
@@ -330,6 +333,27 @@ fn verbose_prints_one_line_a_connection_and_otherwise_nothing_is_printed() {
         assert_eq!(lines.len(), expected, "{lines:?}");
         assert!(lines.iter().all(|line| line.contains("127.0.0.1:") && line.contains("/ws")), "{lines:?}");
     }
+}
+
+#[test]
+fn whom_a_connection_is_from_is_what_trusted_proxies_say() {
+    let with = |args: &[&str], before: &str, fields: &str| {
+        let mut program = Program::echo(&[&["-v", "--trusted-proxy", "127.0.0.1"], args].concat());
+        let mut client = program.connect();
+        client.send(before);
+        client.open_with("/ws", fields);
+        client.leave();
+        assert_eq!(program.interrupt(), Some(0));
+        program.err.iter().collect::<Vec<_>>().join("\n")
+    };
+    let fields = "X-Forwarded-For: 192.0.2.1\r\nForwarded: for=192.0.2.2\r\n";
+    let line = with(&[], "", fields);
+    assert!(line.contains("192.0.2.1") && line.contains("127.0.0.1:"), "{line}");
+    let line = with(&["--forwarded-field", "forwarded"], "", fields);
+    assert!(line.contains("192.0.2.2") && !line.contains("192.0.2.1"), "{line}");
+    let header = "PROXY TCP4 192.0.2.3 127.0.0.1 1 2\r\n";
+    let line = with(&["--proxy-protocol", "--forwarded-field", "none"], header, fields);
+    assert!(line.contains("192.0.2.3") && !line.contains("192.0.2.1"), "{line}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::event_loop::prepare;
 use crate::memory::ledger::Ledger;
 use crate::pages::files::Files;
 use crate::pages::page::{Page, Pages};
+use crate::proxies::trusted::TrustedProxies;
 use crate::server::Server;
 use framewright::deflate::DeflateMemory;
 use std::collections::HashSet;
@@ -29,7 +30,8 @@ pub struct ServerBuilder {
     options: Options,
     limits: ServerLimits,
     workers: usize,
-    bindings: Vec<Binding>,
+    endpoints: Vec<Endpoint>,
+    proxies: TrustedProxies,
 }
 
 impl fmt::Debug for ServerBuilder {
@@ -38,7 +40,8 @@ impl fmt::Debug for ServerBuilder {
             .field("options", &self.options)
             .field("limits", &self.limits)
             .field("workers", &self.workers)
-            .field("bindings", &self.bindings)
+            .field("endpoints", &self.endpoints)
+            .field("proxies", &self.proxies)
             .finish_non_exhaustive()
     }
 }
@@ -50,7 +53,8 @@ impl Default for ServerBuilder {
             options: Options::default(),
             limits: ServerLimits::default(),
             workers: 1,
-            bindings: Vec::new(),
+            endpoints: Vec::new(),
+            proxies: TrustedProxies::default(),
         }
     }
 }
@@ -145,6 +149,25 @@ impl ServerBuilder {
         self
     }
 
+    /// Believes these proxies whom a request is from:
+    /// [`Incoming::client_addr`](crate::Incoming::client_addr) tells it. Default: nobody.
+    ///
+    /// Connections from them count for [`max_connections_per_ip`](ServerLimits::max_connections_per_ip)
+    /// with the client that they name, from when its request is read.
+    #[must_use]
+    pub fn trusted_proxies(mut self, proxies: TrustedProxies) -> ServerBuilder {
+        self.proxies = proxies;
+        self
+    }
+
+    /// Listens at an endpoint that is more than an address: where the PROXY protocol is spoken. May
+    /// be called several times.
+    #[must_use]
+    pub fn endpoint(mut self, endpoint: Endpoint) -> Self {
+        self.endpoints.push(endpoint);
+        self
+    }
+
     /// Listens on every address that `addr` resolves to. May be called several times.
     ///
     /// An IPv6 address stands for itself alone: to listen everywhere name `0.0.0.0` and `[::]`.
@@ -152,9 +175,8 @@ impl ServerBuilder {
     /// on a machine that has none. [`build`](ServerBuilder::build) tells of a name that cannot be
     /// resolved and of an address that cannot be bound.
     #[must_use]
-    pub fn listen(mut self, addr: impl ToSocketAddrs) -> Self {
-        self.bindings.push(Binding::Addrs(addr.to_socket_addrs().map(Iterator::collect)));
-        self
+    pub fn listen(self, addr: impl ToSocketAddrs) -> Self {
+        self.endpoint(Endpoint::tcp(addr))
     }
 
     /// Listens on a Unix socket at `path`, and removes its file at the end.
@@ -163,9 +185,8 @@ impl ServerBuilder {
     /// if somebody listens there, or if the path is too long or not permitted.
     #[cfg(unix)]
     #[must_use]
-    pub fn listen_unix(mut self, path: impl AsRef<Path>) -> Self {
-        self.bindings.push(Binding::Unix(path.as_ref().to_owned()));
-        self
+    pub fn listen_unix(self, path: impl AsRef<Path>) -> Self {
+        self.endpoint(Endpoint::unix(path))
     }
 
     /// Listens on a TCP socket that is bound already, as handed over by a supervisor. The first
@@ -174,18 +195,16 @@ impl ServerBuilder {
     /// Connections that the server has not accepted when it stops are left to whoever has the
     /// socket too; without anybody the system resets them.
     #[must_use]
-    pub fn listener(mut self, listener: std::net::TcpListener) -> Self {
-        self.bindings.push(Binding::Tcp(listener));
-        self
+    pub fn listener(self, listener: std::net::TcpListener) -> Self {
+        self.endpoint(listener.into())
     }
 
     /// Listens on a Unix socket that is bound already, as handed over by a supervisor. Its file is
     /// left alone. The first worker accepts for all.
     #[cfg(unix)]
     #[must_use]
-    pub fn unix_listener(mut self, listener: std::os::unix::net::UnixListener) -> Self {
-        self.bindings.push(Binding::UnixListener(listener));
-        self
+    pub fn unix_listener(self, listener: std::os::unix::net::UnixListener) -> Self {
+        self.endpoint(listener.into())
     }
 
     /// The server, listening, not yet running.
@@ -195,7 +214,7 @@ impl ServerBuilder {
     /// so that no request has it, is no pattern, or cannot be told from another route's. Those of reading a folder of files, with the path in the message: see [`Files`]. Those of resolving and of binding, with the address in the message: it is in use, not of this
     /// machine, or not permitted. Those of the system, if it has no event queue to give.
     pub fn build(self) -> io::Result<Server> {
-        if self.bindings.is_empty() {
+        if self.endpoints.is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the server listens nowhere"));
         }
         let planned = with_files(self.routes)?;
@@ -204,7 +223,7 @@ impl ServerBuilder {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         let routes = plan_routes(planned, &self.options)?;
-        let listeners = bind_all(self.bindings)?;
+        let listeners = bind_all(self.endpoints)?;
         let loops = (0..self.workers).map(|_| prepare()).collect::<io::Result<Vec<_>>>()?;
         let mailboxes: Vec<_> = loops.iter().map(|(_, mailbox)| Arc::clone(mailbox)).collect();
         let counters = Counters::new(&self.limits);
@@ -216,7 +235,16 @@ impl ServerBuilder {
         let memory = limits.memory.resolve(routes.largest_message());
         let ledger = Arc::new(Ledger::new(memory, mailboxes.clone()));
         let (linger_places, requests) = (LingerPlaces::default(), AtomicU64::new(0));
-        let shared = ServerShared { routes, limits, counters, linger_places, requests, compression, ledger };
+        let shared = ServerShared {
+            routes,
+            limits,
+            counters,
+            proxies: self.proxies,
+            linger_places,
+            requests,
+            compression,
+            ledger,
+        };
         let addrs = listeners.iter().map(|listener| listener.addr().clone()).collect();
         Ok(Server {
             shared: Arc::new(shared),
@@ -225,6 +253,71 @@ impl ServerBuilder {
             listeners: share_out(listeners, self.workers),
             addrs,
         })
+    }
+}
+
+/// Where a server listens, and what is spoken there.
+#[derive(Debug)]
+pub struct Endpoint {
+    binding: Binding,
+    proxy_protocol: bool,
+}
+
+impl Endpoint {
+    /// Every address that `addr` resolves to: see [`ServerBuilder::listen`].
+    #[must_use]
+    pub fn tcp(addr: impl ToSocketAddrs) -> Self {
+        Endpoint::at(Binding::Addrs(addr.to_socket_addrs().map(Iterator::collect)))
+    }
+
+    /// A Unix socket at `path`: see [`ServerBuilder::listen_unix`].
+    #[cfg(unix)]
+    #[must_use]
+    pub fn unix(path: impl AsRef<Path>) -> Self {
+        Endpoint::at(Binding::Unix(path.as_ref().to_owned()))
+    }
+
+    /// Every connection begins with a header of the PROXY protocol, version 1 or 2, which says whom
+    /// it is from: [`Incoming::client_addr`](crate::Incoming::client_addr). By default none does.
+    ///
+    /// Only [trusted proxies](ServerBuilder::trusted_proxies) may connect; others are closed at
+    /// once. So is a connection without such a header, or with one that is malformed, without an
+    /// answer. `LOCAL` and `UNKNOWN` stand for the proxy itself. The header is read within
+    /// [`handshake_timeout`](ServerLimits::handshake_timeout); one of version 2 has at most 4,112
+    /// bytes, with its extensions, which are skipped.
+    ///
+    /// ```
+    /// use framewright_server::{Endpoint, ForwardedField, Server, TrustedProxies};
+    ///
+    /// let proxies = TrustedProxies::new(["10.0.0.0/8"])?.reading(ForwardedField::None);
+    /// let builder = Server::builder()
+    ///     .endpoint(Endpoint::tcp("127.0.0.1:0").with_proxy_protocol())
+    ///     .trusted_proxies(proxies);
+    /// # Ok::<(), framewright_server::ProxyAddressError>(())
+    /// ```
+    #[doc(alias = "send-proxy")]
+    #[must_use]
+    pub fn with_proxy_protocol(self) -> Self {
+        Endpoint { proxy_protocol: true, ..self }
+    }
+
+    fn at(binding: Binding) -> Self {
+        Endpoint { binding, proxy_protocol: false }
+    }
+}
+
+impl From<std::net::TcpListener> for Endpoint {
+    /// See [`ServerBuilder::listener`].
+    fn from(listener: std::net::TcpListener) -> Self {
+        Endpoint::at(Binding::Tcp(listener))
+    }
+}
+
+#[cfg(unix)]
+impl From<std::os::unix::net::UnixListener> for Endpoint {
+    /// See [`ServerBuilder::unix_listener`].
+    fn from(listener: std::os::unix::net::UnixListener) -> Self {
+        Endpoint::at(Binding::UnixListener(listener))
     }
 }
 
@@ -240,9 +333,10 @@ enum Binding {
 }
 
 /// Listens at all of these places, in their order.
-fn bind_all(bindings: Vec<Binding>) -> io::Result<Vec<Listener>> {
+fn bind_all(endpoints: Vec<Endpoint>) -> io::Result<Vec<Listener>> {
     let mut listeners = Vec::new();
-    for binding in bindings {
+    for Endpoint { binding, proxy_protocol } in endpoints {
+        let first = listeners.len();
         match binding {
             Binding::Addrs(addrs) => bind_addrs(&addrs?, &mut listeners)?,
             Binding::Tcp(listener) => listeners.push(Listener::from_tcp(listener)?),
@@ -251,6 +345,7 @@ fn bind_all(bindings: Vec<Binding>) -> io::Result<Vec<Listener>> {
             #[cfg(unix)]
             Binding::UnixListener(listener) => listeners.push(Listener::from_unix(listener)?),
         }
+        listeners[first..].iter_mut().for_each(|listener| listener.proxy_protocol = proxy_protocol);
     }
     Ok(listeners)
 }

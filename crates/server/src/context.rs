@@ -5,6 +5,7 @@ use crate::api::route::Routes;
 use crate::event_loop::limits::{Counters, LingerPlaces};
 use crate::event_loop::mailbox::Mailbox;
 use crate::memory::ledger::{Holders, Ledger};
+use crate::proxies::trusted::TrustedProxies;
 use framewright::deflate::DeflateMemory;
 use framewright_driver::{Lent, SHORT_TAIL};
 use std::sync::Arc;
@@ -16,6 +17,7 @@ pub(crate) struct ServerShared {
     pub(crate) routes: Routes,
     pub(crate) limits: ServerLimits,
     pub(crate) counters: Counters,
+    pub(crate) proxies: TrustedProxies,
     pub(crate) linger_places: LingerPlaces,
     /// How many requests were put to handlers: each connection has its number from here.
     pub(crate) requests: AtomicU64,

@@ -39,6 +39,7 @@ mod event_loop;
 mod guard;
 mod memory;
 mod pages;
+mod proxies;
 mod server;
 
 /// The program of the README.
@@ -51,7 +52,7 @@ pub use api::handle::{Handle, HandleError, KeepOpen};
 pub use api::handler::{Closed, Handler, Incoming};
 pub use api::options::{Options, ServerLimits};
 pub use api::socket::Socket;
-pub use builder::ServerBuilder;
+pub use builder::{Endpoint, ServerBuilder};
 pub use event_loop::listener::ListenAddr;
 pub use event_loop::stream::PeerAddr;
 #[cfg(feature = "deflate")]
@@ -70,4 +71,5 @@ pub use memory::ledger::MemoryStats;
 pub use memory::limit::MemoryLimit;
 pub use pages::files::Files;
 pub use pages::page::Page;
+pub use proxies::trusted::{ForwardedField, ProxyAddressError, TrustedProxies};
 pub use server::{RunningServer, Server, ServerHandle, ServerStats};

@@ -9,6 +9,7 @@ use framewright::{Chunk, Closure, Connection, Message, Stats};
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 use std::fmt;
+use std::net::IpAddr;
 use std::ops::Deref;
 
 /// The application behind a route.
@@ -77,8 +78,16 @@ pub struct Incoming<'a> {
     request: Request<'a>,
     params: Params<'a>,
     id: u64,
-    peer: Option<PeerAddr>,
+    origin: Origin,
     websocket: bool,
+}
+
+/// Where a request came from, and whom it is from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    pub(crate) peer: Option<PeerAddr>,
+    /// `None` where a proxy does not say.
+    pub(crate) client: Option<IpAddr>,
 }
 
 impl fmt::Debug for Incoming<'_> {
@@ -86,7 +95,8 @@ impl fmt::Debug for Incoming<'_> {
         f.debug_struct("Incoming")
             .field("id", &self.id)
             .field("request", &self.request)
-            .field("peer", &self.peer)
+            .field("peer", &self.origin.peer)
+            .field("client", &self.origin.client)
             .field("websocket", &self.websocket)
             .finish_non_exhaustive()
     }
@@ -105,10 +115,10 @@ impl<'a> Incoming<'a> {
         request: Request<'a>,
         params: Params<'a>,
         id: u64,
-        peer: Option<PeerAddr>,
+        origin: Origin,
         websocket: bool,
     ) -> Self {
-        Incoming { request, params, id, peer, websocket }
+        Incoming { request, params, id, origin, websocket }
     }
 
     /// The number of the connection: see [`Socket::id`].
@@ -123,10 +133,31 @@ impl<'a> Incoming<'a> {
         self.websocket
     }
 
-    /// Where the request came from; `None` if the peer has left already.
+    /// Where the request came from: a proxy, if one stands in front of the server. `None` if the
+    /// peer has left already.
     #[must_use]
     pub fn peer_addr(&self) -> Option<PeerAddr> {
-        self.peer
+        self.origin.peer
+    }
+
+    /// Whom the request is from: the peer, or whom
+    /// [trusted proxies](crate::ServerBuilder::trusted_proxies) name.
+    ///
+    /// Where the peer is such a proxy, its field is read from the right (RFC 7239, section 5.2;
+    /// `X-Forwarded-For` likewise), and the first address that is not one of them is the client's.
+    /// What stands to the left of that is what the client has sent, and is not looked at. If all of
+    /// them are proxies it is the leftmost one, and the peer's without the field. In place of the
+    /// peer's address that of its header counts, on a listener that expects the
+    /// [PROXY protocol](crate::Endpoint::with_proxy_protocol).
+    ///
+    /// `None` where a trusted proxy does not name an address: `unknown`, a name of its own, or a
+    /// value that is malformed; and for a peer on a Unix socket, unless it is a trusted proxy that
+    /// names one. An IPv4 address that is written as one of IPv6 is the IPv4 address.
+    #[doc(alias = "X-Forwarded-For")]
+    #[doc(alias = "Forwarded")]
+    #[must_use]
+    pub fn client_addr(&self) -> Option<IpAddr> {
+        self.origin.client
     }
 
     /// The part of the path that the route's pattern calls `name`, percent-decoded; `None` if the

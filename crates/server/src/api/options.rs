@@ -89,8 +89,13 @@ pub struct ServerLimits {
     /// of them.
     pub max_connections: Option<usize>,
     /// How many connections may be open from one IP address, of IPv6 from one network. Default
-    /// `None`. More are answered with
-    /// 503. Behind a proxy all connections come from the proxy's address: leave it off there.
+    /// `None`. More are answered with 503.
+    ///
+    /// Behind a proxy all connections come from the proxy's address: leave it off there, or name the
+    /// proxy among the [trusted ones](crate::ServerBuilder::trusted_proxies). Then a connection
+    /// counts for the client that the proxy names, once the request's head has been read or a header
+    /// of the PROXY protocol. Those that a proxy does not name count for the proxy, and for one
+    /// another on Unix sockets.
     pub max_connections_per_ip: Option<usize>,
     /// How many bits of an IPv6 address tell whom
     /// [`max_connections_per_ip`](Self::max_connections_per_ip) counts a connection with, from 0

@@ -2,16 +2,18 @@
 //! the answer.
 
 use crate::api::decision::{AwaitedDecision, ErasedDecision};
-use crate::api::handler::Incoming;
+use crate::api::handler::{Incoming, Origin};
 use crate::api::route::{Found, Route, RouteId};
 use crate::compression;
 use crate::connection::open::Open;
 use crate::context::LoopContext;
+use crate::event_loop::limits::Counted;
 use crate::event_loop::mailbox::Command;
 use crate::event_loop::slab::Key;
-use crate::event_loop::stream::{PeerAddr, Stream};
+use crate::event_loop::stream::{Arrival, PeerAddr, Stream};
 use crate::guard::guarded;
 use crate::memory::ledger::kib;
+use crate::proxies::proxy_header::{self, HeaderError, Source};
 use framewright::Connection;
 use framewright::deflate::Reservation;
 use framewright::handshake::{
@@ -20,6 +22,7 @@ use framewright::handshake::{
 use framewright_driver::{Io, Lingering, Ready, Rest, Transport as _};
 use std::any::Any;
 use std::io::IoSlice;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
@@ -33,6 +36,10 @@ const REFUSED_CONTENT: u64 = 32 << 20;
 /// How many octets of an answer one turn writes: then others have theirs.
 const ANSWER_AT_ONCE: usize = 1 << 20;
 
+/// Whom connections are counted with that come from a Unix socket, and of which nobody says whom
+/// they are from.
+const NOBODY: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+
 pub(crate) struct Opening {
     handshake: ServerHandshake,
     /// What has come, from the first octet on, in `head[..len]`. Not used for a head that comes in
@@ -41,6 +48,12 @@ pub(crate) struct Opening {
     len: usize,
     head_limit: usize,
     peer: Option<PeerAddr>,
+    /// The peer, or what a header of the PROXY protocol says in its place.
+    source: Option<PeerAddr>,
+    /// A header of the PROXY protocol is to come first.
+    wants_proxy_header: bool,
+    /// The connection counts for the address that it is from, or need not.
+    address_counted: bool,
     /// See [`Socket::id`](crate::Socket::id); 0 before a handler is asked.
     id: u64,
     /// For the whole of it: the request, the decision, the answer. An answer that is long has it
@@ -120,18 +133,18 @@ pub(crate) struct Opens {
 }
 
 impl Opening {
-    pub(crate) fn new(
-        limits: &HeadLimits,
-        timeout: Duration,
-        peer: Option<PeerAddr>,
-        now: Instant,
-    ) -> Opening {
+    pub(crate) fn new(limits: &HeadLimits, timeout: Duration, arrival: Arrival, now: Instant) -> Opening {
+        let Arrival { peer, by_proxy, has_proxy_header } = arrival;
+        let before_head = if has_proxy_header { proxy_header::MAX_HEADER } else { 0 };
         Opening {
             handshake: ServerHandshake::new(*limits, now, timeout),
             head: Vec::new(),
             len: 0,
-            head_limit: limits.head,
+            head_limit: limits.head + before_head,
             peer,
+            source: peer,
+            wants_proxy_header: has_proxy_header,
+            address_counted: !by_proxy,
             id: 0,
             deadline: now.checked_add(timeout),
             timeout,
@@ -146,7 +159,7 @@ impl Opening {
 
     /// A connection that is refused whatever it asks for.
     pub(crate) fn refused(refusal: Refusal, timeout: Duration, now: Instant) -> Opening {
-        let mut opening = Opening::new(&HeadLimits::default(), timeout, None, now);
+        let mut opening = Opening::new(&HeadLimits::default(), timeout, Arrival::default(), now);
         opening.answer(&refusal.to_response());
         opening
     }
@@ -205,6 +218,7 @@ impl Opening {
         stream: &mut Stream,
         key: Key,
         ready: &mut Ready,
+        counted: &mut Option<Counted>,
         context: &mut LoopContext,
     ) -> OpeningNext {
         let due =
@@ -223,7 +237,7 @@ impl Opening {
             }
         }
         while matches!(self.step, OpeningStep::Reading) && ready.read {
-            if let Some(next) = self.read(stream, key, ready, context) {
+            if let Some(next) = self.read(stream, key, ready, counted, context) {
                 return next;
             }
         }
@@ -283,6 +297,7 @@ impl Opening {
         stream: &mut Stream,
         key: Key,
         ready: &mut Ready,
+        counted: &mut Option<Counted>,
         context: &mut LoopContext,
     ) -> Option<OpeningNext> {
         let borrowed = self.head.is_empty();
@@ -292,12 +307,18 @@ impl Opening {
         }
         let room = octets.len() - self.len;
         let outcome = stream.read(&mut octets[self.len..]);
+        let mut fault = None;
         if let Io::Moved(count) = outcome
             && count > 0
         {
             ready.note_read(stream, count, room);
             self.len += count;
-            self.parse(&octets[..self.len], key, context);
+            if self.wants_proxy_header {
+                fault = self.take_proxy_header(&mut octets, counted, context).err();
+            }
+            if !self.wants_proxy_header && matches!(self.step, OpeningStep::Reading) {
+                self.parse(&octets[..self.len], key, counted, context);
+            }
             // What has come is needed again, unless the answer is on its way.
             if borrowed && !matches!(self.step, OpeningStep::Answering(_)) {
                 self.head = octets[..self.len].to_vec();
@@ -307,6 +328,11 @@ impl Opening {
             context.scratch = octets;
         } else if !matches!(self.step, OpeningStep::Answering(_)) {
             self.head = octets;
+        }
+        if let Some(error) = fault {
+            // Who does not speak the protocol that is spoken here would not understand an answer.
+            tracing::debug!(peer = ?self.peer, %error, "refused");
+            return Some(OpeningNext::Remove);
         }
         match outcome {
             Io::Moved(0) | Io::Lost => Some(OpeningNext::Remove),
@@ -318,22 +344,75 @@ impl Opening {
         }
     }
 
+    /// Takes the header of the PROXY protocol off what has come, which begins `octets`, once it is
+    /// complete.
+    fn take_proxy_header(
+        &mut self,
+        octets: &mut [u8],
+        counted: &mut Option<Counted>,
+        context: &LoopContext,
+    ) -> Result<(), HeaderError> {
+        let Some((source, header_len)) = proxy_header::parse(&octets[..self.len])? else { return Ok(()) };
+        octets.copy_within(header_len..self.len, 0);
+        (self.wants_proxy_header, self.len) = (false, self.len - header_len);
+        match source {
+            Source::Proxy => {}
+            Source::Ip(addr) => self.source = Some(PeerAddr::Ip(addr)),
+            Source::Unix => self.source = Some(PeerAddr::Unix),
+        }
+        // Another proxy is not counted: whom it forwards is known when the request is.
+        if !context.server.proxies.trusts(self.source) {
+            self.count_address(self.source.and_then(PeerAddr::ip), counted, context);
+        }
+        Ok(())
+    }
+
+    /// Counts the connection for the address that it is from, unless it is already; beyond the limit
+    /// it is refused.
+    fn count_address(&mut self, ip: Option<IpAddr>, counted: &mut Option<Counted>, context: &LoopContext) {
+        let server = &context.server;
+        if std::mem::replace(&mut self.address_counted, true) {
+            return;
+        }
+        // A client that a proxy does not name is counted with the proxy.
+        let ip = ip.or_else(|| self.source.and_then(PeerAddr::ip)).unwrap_or(NOBODY);
+        if let Some(counted) = counted
+            && let Err(refused) = server.counters.count_address(counted, ip)
+        {
+            tracing::debug!(peer = ?self.peer, client = %ip, ?refused, "a connection over a limit");
+            self.refuse(Refusal::TooManyConnections { retry_after: server.limits.retry_after });
+        }
+    }
+
     /// All that has come is `octets`.
-    fn parse(&mut self, octets: &[u8], key: Key, context: &mut LoopContext) {
+    fn parse(&mut self, octets: &[u8], key: Key, counted: &mut Option<Counted>, context: &mut LoopContext) {
         match self.handshake.parse(octets) {
             Ok(None) => {}
-            Ok(Some(head_len)) => self.request(octets, head_len, key, context),
+            Ok(Some(head_len)) => self.request(octets, head_len, key, counted, context),
             Err(refusal) => self.refuse(refusal),
         }
     }
 
     /// The head is complete: finds the route and asks its handler.
-    fn request(&mut self, octets: &[u8], head_len: usize, key: Key, context: &mut LoopContext) {
+    fn request(
+        &mut self,
+        octets: &[u8],
+        head_len: usize,
+        key: Key,
+        counted: &mut Option<Counted>,
+        context: &mut LoopContext,
+    ) {
         let request = self.handshake.request(octets);
         self.head_only = request.method() == "HEAD";
         let come = (octets.len() - head_len) as u64;
         self.content = request.content_length().unwrap_or(0).saturating_sub(come);
         let context = &*context;
+        let client = context.server.proxies.client(&request, self.source);
+        self.count_address(client, counted, context);
+        if !matches!(self.step, OpeningStep::Reading) {
+            return;
+        }
+        let request = self.handshake.request(octets);
         let (params, asked) = match find(&request, context) {
             Ok((found, upgrade)) => {
                 (found.params, PutRequest { route: Arc::clone(found.route), upgrade, head_len })
@@ -344,7 +423,8 @@ impl Opening {
             }
         };
         self.id = context.server.requests.fetch_add(1, Ordering::Relaxed) + 1;
-        let incoming = Incoming::new(request, params, self.id, self.peer, asked.upgrade.is_some());
+        let origin = Origin { peer: self.peer, client };
+        let incoming = Incoming::new(request, params, self.id, origin, asked.upgrade.is_some());
         let ask = || asked.route.handler.on_request(&incoming);
         let decision = guarded(ask).unwrap_or_else(|| {
             tracing::error!("a handler panicked on a request; it is answered with 500");

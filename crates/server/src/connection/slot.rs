@@ -111,7 +111,7 @@ impl Slot {
                     }
                 }
                 Phase::Opening(opening) => {
-                    let turn = || opening.turn(stream, key, ready, context);
+                    let turn = || opening.turn(stream, key, ready, counted, context);
                     let next = guarded(turn).unwrap_or_else(|| {
                         tracing::error!("what a handler decided panicked when it was dropped");
                         context.restore_scratch();

@@ -68,22 +68,30 @@ impl Counters {
 
     /// Counts a connection if the limits allow it.
     pub(crate) fn count(&self, ip: Option<IpAddr>) -> Result<Counted, Refused> {
-        let Totals { open, most, by_ip } = &*self.totals;
+        let Totals { open, most, .. } = &*self.totals;
         let one_more = |open| (open < *most).then_some(open + 1);
         if open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_err() {
             return Err(Refused::Connections);
         }
         let mut counted = Counted(Arc::clone(&self.uncounted_ip));
-        if let (Some(by_ip), Some(ip)) = (by_ip, ip) {
-            let ip = counted_as(ip, by_ip.ipv6_prefix);
-            let mut open = lock(&by_ip.open);
-            if open.get(&ip).copied().unwrap_or(0) >= by_ip.most {
-                return Err(Refused::ConnectionsFromAddress);
-            }
-            *open.entry(ip).or_insert(0) += 1;
-            counted.0 = Arc::new(CountedBy { totals: Arc::clone(&self.totals), ip: Some(ip) });
+        if let Some(ip) = ip {
+            self.count_address(&mut counted, ip)?;
         }
         Ok(counted)
+    }
+
+    /// Counts a connection for its address, which it was not yet, if the limit allows it.
+    pub(crate) fn count_address(&self, counted: &mut Counted, ip: IpAddr) -> Result<(), Refused> {
+        let Some(by_ip) = &self.totals.by_ip else { return Ok(()) };
+        debug_assert!(counted.0.ip.is_none(), "an address is counted once");
+        let ip = counted_as(ip, by_ip.ipv6_prefix);
+        let mut open = lock(&by_ip.open);
+        if open.get(&ip).copied().unwrap_or(0) >= by_ip.most {
+            return Err(Refused::ConnectionsFromAddress);
+        }
+        *open.entry(ip).or_insert(0) += 1;
+        counted.0 = Arc::new(CountedBy { totals: Arc::clone(&self.totals), ip: Some(ip) });
+        Ok(())
     }
 
     pub(crate) fn open(&self) -> usize {
@@ -179,6 +187,24 @@ mod tests {
         drop(first);
         let _again = counters.count(Some(a)).unwrap();
         assert_eq!(counters.open(), 3);
+    }
+
+    #[test]
+    fn an_address_that_is_known_later_is_counted_then() {
+        let counters = counters(None, Some(1));
+        let mut first = counters.count(None).unwrap();
+        let mut second = counters.count(None).unwrap();
+        counters.count_address(&mut first, ip("192.0.2.1")).unwrap();
+        assert_eq!(
+            counters.count_address(&mut second, ip("192.0.2.1")),
+            Err(Refused::ConnectionsFromAddress)
+        );
+        assert_eq!(counters.open(), 2);
+        drop(first);
+        counters.count_address(&mut second, ip("192.0.2.1")).unwrap();
+        drop(second);
+        assert_eq!(counters.open(), 0);
+        counters.count(Some(ip("192.0.2.1"))).unwrap();
     }
 
     #[test]

@@ -88,6 +88,8 @@ pub(crate) struct Listener {
     /// The socket's file, which is ours to remove.
     #[cfg(unix)]
     file: Option<PathBuf>,
+    /// Connections begin with a header of the PROXY protocol.
+    pub(crate) proxy_protocol: bool,
     /// There may be connections to accept.
     pub(crate) ready: bool,
     paused_until: Option<Instant>,
@@ -123,6 +125,7 @@ impl Listener {
             is_ours: false,
             #[cfg(unix)]
             file: None,
+            proxy_protocol: false,
             ready: true,
             paused_until: None,
             cannot_accept: false,
@@ -161,6 +164,7 @@ impl Listener {
             addr: ListenAddr::Unix(path),
             is_ours: false,
             file: None,
+            proxy_protocol: false,
             ready: true,
             paused_until: None,
             cannot_accept: false,
@@ -195,7 +199,12 @@ impl Listener {
         if count == 0 || !self.is_ours || self.set_shared(true).is_err() {
             return Vec::new();
         }
-        let siblings: io::Result<Vec<_>> = (0..count).map(|_| Listener::bind_tcp(addr, true)).collect();
+        let sibling = |_| {
+            let mut sibling = Listener::bind_tcp(addr, true)?;
+            sibling.proxy_protocol = self.proxy_protocol;
+            Ok(sibling)
+        };
+        let siblings: io::Result<Vec<_>> = (0..count).map(sibling).collect();
         siblings.unwrap_or_else(|error| {
             tracing::warn!(%error, listener = %self.addr, "one worker accepts for all");
             let _ = self.set_shared(false);

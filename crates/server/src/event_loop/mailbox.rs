@@ -2,7 +2,7 @@
 
 use crate::api::decision::ErasedDecision;
 use crate::event_loop::slab::Key;
-use crate::event_loop::stream::{PeerAddr, Stream};
+use crate::event_loop::stream::{Arrival, Stream};
 use crate::guard::lock;
 use std::cell::Cell;
 use std::ptr;
@@ -13,7 +13,7 @@ use std::time::Instant;
 /// What a loop is asked to do.
 pub(crate) enum Command {
     /// Take over a connection that another loop has accepted.
-    Adopt(Stream, Option<PeerAddr>, crate::event_loop::limits::Counted),
+    Adopt(Stream, Arrival, crate::event_loop::limits::Counted),
     /// A connection's handle has queued something.
     Attend(Key),
     /// The decision on a deferred request.

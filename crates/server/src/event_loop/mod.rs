@@ -30,7 +30,7 @@ use crate::event_loop::limits::{Counted, Refused};
 use crate::event_loop::listener::{ACCEPT_AT_ONCE, LONGEST_QUEUE, Listener};
 use crate::event_loop::mailbox::{Command, Here, Mailbox};
 use crate::event_loop::slab::{Key, Slab};
-use crate::event_loop::stream::{PeerAddr, Stream};
+use crate::event_loop::stream::{Arrival, PeerAddr, Stream};
 use crate::event_loop::wheel::{Tick, Wheel};
 use crate::guard::guarded;
 use crate::memory::ledger::{Small, order_small};
@@ -402,26 +402,31 @@ impl EventLoop {
         let mut accepted = Vec::new();
         listener.accept(self.context.now, |stream, peer| accepted.push((stream, peer)));
         for (stream, peer) in accepted {
-            self.admit(stream, peer);
+            let (by_proxy, has_proxy_header) =
+                (self.context.server.proxies.trusts(peer), listener.proxy_protocol);
+            if has_proxy_header && !by_proxy {
+                // Whatever it would say of itself, nobody could believe it.
+                tracing::debug!(?peer, listener = %listener.addr(), "refused: only trusted proxies connect here");
+                continue;
+            }
+            self.admit(stream, Arrival { peer, by_proxy, has_proxy_header });
         }
     }
 
     /// Takes a new connection in, or hands it to the loop with the fewest. Which socket gets it is
     /// chance.
-    fn admit(&mut self, stream: Stream, peer: Option<PeerAddr>) {
-        let ip = match peer {
-            Some(PeerAddr::Ip(addr)) => Some(addr.ip()),
-            _ => None,
-        };
+    fn admit(&mut self, stream: Stream, arrival: Arrival) {
+        // Whom a proxy forwards is known when the request is.
+        let ip = arrival.peer.filter(|_| !arrival.by_proxy).and_then(PeerAddr::ip);
         let counted = match self.context.server.counters.count(ip) {
             Ok(counted) => counted,
-            Err(refused) => return self.refuse(stream, peer, refused),
+            Err(refused) => return self.refuse(stream, arrival.peer, refused),
         };
         match self.next_loop() {
-            Some(mailbox) => self.hand_over(&mailbox, stream, peer, counted),
+            Some(mailbox) => self.hand_over(&mailbox, stream, arrival, counted),
             None => {
                 self.context.mailbox.load.fetch_add(1, Ordering::Relaxed);
-                self.adopt(stream, peer, counted);
+                self.adopt(stream, arrival, counted);
             }
         }
     }
@@ -435,19 +440,21 @@ impl EventLoop {
         is_fewer.then(|| Arc::clone(least))
     }
 
-    fn hand_over(&mut self, to: &Mailbox, stream: Stream, peer: Option<PeerAddr>, counted: Counted) {
+    fn hand_over(&mut self, to: &Mailbox, stream: Stream, arrival: Arrival, counted: Counted) {
         to.load.fetch_add(1, Ordering::Relaxed);
-        if let Err(Command::Adopt(stream, peer, counted)) = to.post(Command::Adopt(stream, peer, counted)) {
+        if let Err(Command::Adopt(stream, arrival, counted)) =
+            to.post(Command::Adopt(stream, arrival, counted))
+        {
             // The server stops: that loop has ended already, and this one has not heard of it yet.
             to.load.fetch_sub(1, Ordering::Relaxed);
             self.context.mailbox.load.fetch_add(1, Ordering::Relaxed);
-            self.adopt(stream, peer, counted);
+            self.adopt(stream, arrival, counted);
         }
     }
 
-    fn adopt(&mut self, stream: Stream, peer: Option<PeerAddr>, counted: Counted) {
+    fn adopt(&mut self, stream: Stream, arrival: Arrival, counted: Counted) {
         let limits = &self.context.server.limits;
-        let mut opening = Opening::new(&limits.head, limits.handshake_timeout, peer, self.context.now);
+        let mut opening = Opening::new(&limits.head, limits.handshake_timeout, arrival, self.context.now);
         if self.context.draining {
             opening.drain(limits.retry_after);
         }
@@ -522,7 +529,7 @@ impl EventLoop {
 
     fn handle_command(&mut self, command: Command) {
         match command {
-            Command::Adopt(stream, peer, counted) => self.adopt(stream, peer, counted),
+            Command::Adopt(stream, arrival, counted) => self.adopt(stream, arrival, counted),
             Command::Attend(key) => self.attend(key),
             Command::Decide(key, decision) => self.decide(key, decision),
             Command::GiveWay(key) => self.give_way_if_told(key),

@@ -5,7 +5,7 @@ use mio::event::Source;
 use mio::{Interest, Registry, Token};
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,6 +17,17 @@ pub enum PeerAddr {
     Unix,
 }
 
+impl PeerAddr {
+    /// The IP address; `None` for a peer on a Unix socket. What is written as IPv4 in IPv6 is IPv4.
+    #[must_use]
+    pub fn ip(self) -> Option<IpAddr> {
+        match self {
+            PeerAddr::Ip(addr) => Some(addr.ip().to_canonical()),
+            PeerAddr::Unix => None,
+        }
+    }
+}
+
 impl fmt::Display for PeerAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -24,6 +35,16 @@ impl fmt::Display for PeerAddr {
             PeerAddr::Unix => f.write_str("unix"),
         }
     }
+}
+
+/// What is known of a connection when it is accepted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Arrival {
+    pub(crate) peer: Option<PeerAddr>,
+    /// Its peer is a proxy whose word counts on whom it is from: it is not counted for its address.
+    pub(crate) by_proxy: bool,
+    /// It begins with a header of the PROXY protocol.
+    pub(crate) has_proxy_header: bool,
 }
 
 /// An accepted socket.

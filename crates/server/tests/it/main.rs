@@ -15,5 +15,6 @@ mod keep_alive;
 mod listeners;
 mod messages;
 mod pages;
+mod proxies;
 mod routes_and_options;
 mod scripted;

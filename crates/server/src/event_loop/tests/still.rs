@@ -4,7 +4,7 @@
 use crate::connection::slot::{Place, SlotNext};
 use crate::event_loop::mailbox::Command;
 use crate::event_loop::slab::{Key, Slab};
-use crate::event_loop::stream::Stream;
+use crate::event_loop::stream::{Arrival, Stream};
 use crate::event_loop::{COMMANDS, EventLoop, SLICE, TURNS_OF_EVENTS};
 use crate::{
     Config, Decision, Deferred, Handle, Handler, Incoming, Message, Options, Server, ServerBuilder,
@@ -43,7 +43,7 @@ impl EventLoop {
         peer.write(written);
         let counted = self.context.server.counters.count(None).expect("no limit");
         self.context.mailbox.load.fetch_add(1, Ordering::Relaxed);
-        self.adopt(Stream::Unix(mio::net::UnixStream::from_std(ours)), None, counted);
+        self.adopt(Stream::Unix(mio::net::UnixStream::from_std(ours)), Arrival::default(), counted);
         (self.slots.keys().pop().expect("a connection"), peer)
     }
 

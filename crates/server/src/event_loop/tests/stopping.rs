@@ -2,7 +2,7 @@
 
 use crate::event_loop::EventLoop;
 use crate::event_loop::mailbox::{Command, Mailbox};
-use crate::event_loop::stream::Stream;
+use crate::event_loop::stream::{Arrival, Stream};
 #[cfg(target_os = "linux")]
 use crate::event_loop::{FIRST_LISTENER, listener::Listener};
 use crate::server::Server;
@@ -44,7 +44,7 @@ fn hand_over(to: &EventLoop) -> TcpStream {
     let (stream, client) = pair();
     let counted = to.context.server.counters.count(None).unwrap();
     to.context.mailbox.load.fetch_add(1, Ordering::Relaxed);
-    to.context.mailbox.post(Command::Adopt(stream, None, counted)).unwrap();
+    to.context.mailbox.post(Command::Adopt(stream, Arrival::default(), counted)).unwrap();
     client
 }
 
@@ -113,7 +113,7 @@ fn who_cannot_be_handed_to_a_loop_that_has_ended_stays() {
     // It has more than the one that has ended.
     event_loop.context.mailbox.load.fetch_add(1000, Ordering::Relaxed);
     let (stream, client) = pair();
-    event_loop.admit(stream, None);
+    event_loop.admit(stream, Arrival::default());
     assert_eq!((event_loop.slots.len(), event_loop.context.mailbox.load()), (1, 1001));
     event_loop.stop(Instant::now() + LONG);
     expect_503(client);

@@ -1,0 +1,238 @@
+//! The addresses that X-Forwarded-For and Forwarded (RFC 7239) name: each proxy adds the one that
+//! it got the request from, at the end.
+
+use framewright::handshake::is_token;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+/// One address of a field; `None` where something stands that is none: `unknown`, a name that a
+/// proxy has made up (RFC 7239, section 6.3), or what nobody can read.
+pub(super) type Node = Option<IpAddr>;
+
+/// The addresses of one X-Forwarded-For line, the last one first.
+pub(super) fn x_forwarded_for(line: &[u8]) -> Vec<Node> {
+    let elements = line.rsplit(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+    let named = elements.filter(|element| !element.is_empty());
+    named.map(|element| std::str::from_utf8(element).ok().and_then(address)).collect()
+}
+
+/// The addresses of one Forwarded line, the last one first. A line that does not follow the grammar
+/// has one node, which is none: what stands in front of an open quotation mark cannot be told from
+/// what stands in it.
+///
+/// ```text
+/// Forwarded         = 1#forwarded-element
+/// forwarded-element = [ forwarded-pair ] *( ";" [ forwarded-pair ] )
+/// forwarded-pair    = token "=" ( token / quoted-string )
+/// ```
+pub(super) fn forwarded(line: &[u8]) -> Vec<Node> {
+    let mut scanner = Scanner(line);
+    let mut nodes = Vec::new();
+    loop {
+        match scanner.element() {
+            Err(Malformed) => return vec![None],
+            Ok(element) => nodes.extend(element),
+        }
+        match scanner.0.split_first() {
+            None => break,
+            // An element ends here, or with the line.
+            Some((_, rest)) => scanner.0 = rest,
+        }
+    }
+    nodes.reverse();
+    nodes
+}
+
+/// The line does not follow the grammar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Malformed;
+
+/// What is left of a line.
+struct Scanner<'a>(&'a [u8]);
+
+impl<'a> Scanner<'a> {
+    /// Reads up to a comma. What the element's `for` is; nothing for an element that is empty.
+    fn element(&mut self) -> Result<Option<Node>, Malformed> {
+        let (mut pairs, mut node) = (0, None);
+        loop {
+            self.skip_whitespace();
+            match self.0.first() {
+                None | Some(b',') => break,
+                Some(b';') => self.0 = &self.0[1..],
+                Some(_) => {
+                    let (name, value) = self.pair()?;
+                    pairs += 1;
+                    //= https://www.rfc-editor.org/rfc/rfc7239#section-4
+                    //# Each parameter MUST NOT occur more than once per field-value.
+                    if name.eq_ignore_ascii_case(b"for") && node.replace(address(&value)).is_some() {
+                        return Err(Malformed);
+                    }
+                    self.skip_whitespace();
+                    if !matches!(self.0.first(), None | Some(b',' | b';')) {
+                        return Err(Malformed);
+                    }
+                }
+            }
+        }
+        // A proxy that does not say whom it got the request from.
+        Ok(if pairs == 0 { None } else { Some(node.flatten()) })
+    }
+
+    fn pair(&mut self) -> Result<(&'a [u8], String), Malformed> {
+        let at = self.0.iter().position(|&byte| byte == b'=').ok_or(Malformed)?;
+        let (name, value) = (&self.0[..at], &self.0[at + 1..]);
+        self.0 = value;
+        if !is_token(name) {
+            return Err(Malformed);
+        }
+        if let Some(quoted) = value.strip_prefix(b"\"") {
+            self.0 = quoted;
+            return Ok((name, self.quoted()?));
+        }
+        let end = value.iter().position(|byte| b",; \t".contains(byte)).unwrap_or(value.len());
+        self.0 = &value[end..];
+        if !is_token(&value[..end]) {
+            return Err(Malformed);
+        }
+        Ok((name, String::from_utf8_lossy(&value[..end]).into_owned()))
+    }
+
+    /// The rest of a quoted string, without its escapes.
+    fn quoted(&mut self) -> Result<String, Malformed> {
+        let mut value = Vec::new();
+        loop {
+            let (mut byte, rest) = self.0.split_first().ok_or(Malformed)?;
+            self.0 = rest;
+            if *byte == b'"' {
+                return Ok(String::from_utf8_lossy(&value).into_owned());
+            }
+            if *byte == b'\\' {
+                (byte, self.0) = self.0.split_first().ok_or(Malformed)?;
+            }
+            value.push(*byte);
+        }
+    }
+
+    fn skip_whitespace(&mut self) {
+        while let Some((b' ' | b'\t', rest)) = self.0.split_first() {
+            self.0 = rest;
+        }
+    }
+}
+
+/// An IP address, with or without brackets and a port (RFC 7239, section 6). Bare IPv6 addresses
+/// are what X-Forwarded-For has.
+fn address(text: &str) -> Node {
+    // A port that a proxy has made up.
+    let text = text.rsplit_once(":_").map_or(text, |(address, _)| address);
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return Some(ip.to_canonical());
+    }
+    if let Ok(addr) = text.parse::<SocketAddr>() {
+        return Some(addr.ip().to_canonical());
+    }
+    let bracketed = text.strip_prefix('[')?.strip_suffix(']')?;
+    bracketed.parse::<Ipv6Addr>().ok().map(|ip| IpAddr::V6(ip).to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The nodes in the order in which they stand there.
+    fn nodes(read: fn(&[u8]) -> Vec<Node>, line: &str) -> String {
+        let mut nodes = read(line.as_bytes());
+        nodes.reverse();
+        let texts = nodes.into_iter().map(|node| node.map_or_else(|| "-".to_owned(), |ip| ip.to_string()));
+        texts.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn x_forwarded_for_is_a_list_of_addresses() {
+        for (line, expected) in [
+            ("192.0.2.1", "192.0.2.1"),
+            ("192.0.2.1, 2001:db8::1,198.51.100.2", "192.0.2.1 2001:db8::1 198.51.100.2"),
+            ("192.0.2.1:4711, [2001:db8::1]:80, [2001:db8::2]", "192.0.2.1 2001:db8::1 2001:db8::2"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            (" ,192.0.2.1,, ", "192.0.2.1"),
+            ("unknown, 192.0.2.1", "- 192.0.2.1"),
+            ("192.0.2.1, _hidden", "192.0.2.1 -"),
+            ("192.0.2.256, 192.0.2, 01.2.3.4, [192.0.2.1], fe80::1%eth0", "- - - - -"),
+            ("", ""),
+        ] {
+            assert_eq!(nodes(x_forwarded_for, line), expected, "{line}");
+        }
+        assert_eq!(x_forwarded_for(b"\xff, 192.0.2.1"), ["192.0.2.1".parse().ok(), None]);
+    }
+
+    #[test]
+    fn forwarded_is_read_as_rfc_7239_has_it() {
+        for (line, expected) in [
+            // The examples of sections 4, 6 and 7.
+            ("for=\"_gazonk\"", "-"),
+            ("For=\"[2001:db8:cafe::17]:4711\"", "2001:db8:cafe::17"),
+            ("for=192.0.2.60;proto=http;by=203.0.113.43", "192.0.2.60"),
+            ("for=192.0.2.43, for=198.51.100.17", "192.0.2.43 198.51.100.17"),
+            ("for=192.0.2.43, for=\"[2001:db8:cafe::17]\"", "192.0.2.43 2001:db8:cafe::17"),
+            ("for=192.0.2.43, for=\"[2001:db8:cafe::17]\", for=unknown", "192.0.2.43 2001:db8:cafe::17 -"),
+            ("for=_hidden, for=_SEVKISEK", "- -"),
+            // What else the grammar allows.
+            ("proto=https", "-"),
+            (";; for=192.0.2.1 ;", "192.0.2.1"),
+            (", for=192.0.2.1,,", "192.0.2.1"),
+            ("for=\"192.0.2.1:4711\";host=\"a,for=b\"", "192.0.2.1"),
+            ("for=\"192.0.2.1:_port\"", "192.0.2.1"),
+            ("for=\"192.\\0.2.1\"", "192.0.2.1"),
+            ("", ""),
+        ] {
+            assert_eq!(nodes(forwarded, line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_breaks_the_grammar_names_nobody() {
+        //= https://www.rfc-editor.org/rfc/rfc7239#section-4
+        //= type=test
+        //# Each parameter MUST NOT occur more than once per field-value.
+        for line in [
+            "for",
+            "for=",
+            "=192.0.2.1",
+            "for =192.0.2.1",
+            "for= 192.0.2.1",
+            "for=[2001:db8::1]",
+            "for=192.0.2.1:80",
+            "for=192.0.2.1 for=192.0.2.2",
+            "for=192.0.2.1;for=192.0.2.2",
+            "for=\"192.0.2.1",
+            "for=\"192.0.2.1\\",
+            "for=\"192.0.2.1\"x",
+            // The first part is a client's, the rest is what a proxy has added to it.
+            "for=10.0.0.1;x=\", for=192.0.2.1",
+            "for=10.0.0.1;x=\", for=\"[2001:db8::1]\"",
+        ] {
+            assert_eq!(forwarded(line.as_bytes()), [None], "{line}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_a_peer_sends_is_more_than_a_list(line in "[ -~\t]{0,80}") {
+            let _ = forwarded(line.as_bytes());
+            prop_assert!(x_forwarded_for(line.as_bytes()).len() <= line.len());
+        }
+
+        /// Whatever stands in front of it: an element that a proxy adds behind a comma is the last
+        /// one, or the line says nothing.
+        #[test]
+        fn a_client_cannot_change_what_a_proxy_adds(line in "[ -~\t]{0,60}|(for=1\\.2\\.3\\.4[,;\"\\\\ x=]{0,6}){1,3}") {
+            for added in ["for=192.0.2.1", "for=\"[2001:db8::1]\"", "proto=http;for=\"192.0.2.1:80\""] {
+                let expected = forwarded(added.as_bytes());
+                let last = forwarded(format!("{line}, {added}").as_bytes())[0];
+                prop_assert!(last == expected[0] || last.is_none(), "{last:?}");
+            }
+            let last = x_forwarded_for(format!("{line}, 192.0.2.1").as_bytes())[0];
+            prop_assert_eq!(last, "192.0.2.1".parse().ok());
+        }
+    }
+}
