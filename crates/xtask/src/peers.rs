@@ -7,7 +7,8 @@
 //! the same with their servers and with the echo program ([`servers`]), through a proxy
 //! ([`tunnels`]), and with servers that compress as they like ([`stubborn`]). Clients that do so
 //! break a rule of RFC 7692, and are served all the same ([`keepers`]). Behind proxies their
-//! clients are told that a message is too large ([`proxies`]). The octets go through another one
+//! clients are told that a message is too large ([`proxies`]), and our server is told whom requests
+//! are from ([`addresses`]). The octets go through another one
 //! that records; what was agreed on, which messages were compressed and what they inflate to is
 //! read from them.
 
@@ -18,6 +19,7 @@ use clap::{Args, ValueEnum};
 use framewright_cli::Compress;
 use framewright_testkit::programs::workspace::Workspace;
 
+mod addresses;
 mod cases;
 mod clients;
 mod features;
@@ -36,8 +38,8 @@ use tally::Tally;
 /// What `cargo xtask peers` takes.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Only this part (without this option: all of them but `proxies`, which needs four more
-    /// programs).
+    /// Only this part (without this option: all of them but `proxies` and `addresses`, which need four
+    /// more programs).
     #[arg(long)]
     part: Option<Part>,
     /// Only with this way in which the echo program compresses.
@@ -55,9 +57,11 @@ enum Part {
     Ours,
     /// Our client, through a proxy.
     Tunnels,
-    /// Clients of other projects that send the echo program too much, through haproxy, Apache,
-    /// Caddy and nginx.
+    /// What haproxy, Apache, Caddy and nginx tell a server of whom a request is from, and clients of
+    /// other projects that send the echo program too much through them.
     Proxies,
+    /// The first half of `proxies`.
+    Addresses,
     /// Our client and servers that compress with context takeover whatever they are asked for.
     Stubborn,
     /// Clients that refer to earlier messages though they have agreed not to, and the echo program.
@@ -90,7 +94,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             Part::Servers => servers::others(&peers, &messages, &mut tally)?,
             Part::Ours => servers::ours(modes(&Compress::ALL), &messages, &mut tally)?,
             Part::Tunnels => tunnels::run(&peers[0], &messages, &mut tally)?,
-            Part::Proxies => proxies::run(&peers, &mut tally)?,
+            Part::Proxies => {
+                addresses::run(&mut tally)?;
+                proxies::run(&peers, &mut tally)?;
+            }
+            Part::Addresses => addresses::run(&mut tally)?,
             Part::Stubborn => stubborn::run(&folder, &mut tally)?,
             Part::Keepers => keepers::run(&folder, modes(&Compress::MODES), &mut tally)?,
         }

@@ -25,81 +25,92 @@ const CLIENTS: usize = 28;
 const OCTETS: usize = 17 << 20;
 
 /// A proxy that can stand in front of a server.
-struct Kind {
+pub(super) struct Kind {
     name: &'static str,
     program: &'static str,
     /// What makes the program tell its version.
     version: &'static str,
-    /// The settings with which it listens on the first address, and forwards to the second; the
-    /// folder is for its files.
-    settings: fn(SocketAddr, SocketAddr, &Path) -> String,
+    settings: Settings,
     /// What it is started with, in front of the file of its settings: it stays in the foreground,
     /// and is one process. `FOLDER` is the folder for its files.
     arguments: &'static [&'static str],
 }
 
-const KINDS: [Kind; 4] = [
-    Kind {
-        name: "haproxy",
-        program: "haproxy",
-        version: "-v",
-        settings: |addr, server, _| {
-            format!(
-                "defaults\n mode http\n timeout connect 5s\n timeout client 50s\n timeout server 50s\n timeout tunnel 50s\n\
-                 frontend here\n bind {addr}\n default_backend there\n\
-                 backend there\n server echo {server}\n"
-            )
-        },
-        arguments: &["-db", "-f"],
-    },
-    Kind {
-        name: "Apache",
-        program: "apache2",
-        version: "-v",
-        settings: |addr, server, folder| {
-            let modules = ["mpm_event", "authz_core", "proxy", "proxy_http", "proxy_wstunnel"];
-            let load = |name| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n");
-            let folder = folder.display();
-            format!(
-                "{}ServerRoot {folder}\nServerName localhost\nListen {addr}\nUser www-data\nGroup www-data\n\
-                 PidFile {folder}/pid\nDefaultRuntimeDir {folder}\nErrorLog {folder}/errors\n\
-                 ProxyPass / http://{server}/ upgrade=websocket\n",
-                modules.map(load).concat()
-            )
-        },
-        arguments: &["-X", "-f"],
-    },
-    Kind {
-        name: "Caddy",
-        program: "caddy",
-        version: "version",
-        settings: |addr, server, _| {
-            format!(
-                "{{\n admin off\n auto_https off\n}}\nhttp://:{} {{\n bind {}\n reverse_proxy {server}\n}}\n",
-                addr.port(),
-                addr.ip()
-            )
-        },
-        arguments: &["run", "--adapter", "caddyfile", "--config"],
-    },
-    Kind {
-        name: "nginx",
-        program: "nginx",
-        version: "-v",
-        settings: |addr, server, folder| {
-            let folder = folder.display();
-            let paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
-            let temporary = paths.map(|path| format!(" {path}_temp_path {folder}/{path};\n")).concat();
-            format!(
-                "daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log {folder}/errors;\nevents {{}}\n\
-                 http {{\n access_log off;\n{temporary} server {{\n  listen {addr};\n  location / {{\n   \
-                 proxy_pass http://{server};\n   proxy_http_version 1.1;\n   proxy_set_header Host $http_host;\n   \
-                 proxy_set_header Upgrade $http_upgrade;\n   proxy_set_header Connection upgrade;\n  }}\n }}\n}}\n"
-            )
-        },
-        arguments: &["-e", "FOLDER/errors", "-c"],
-    },
-];
+/// The settings with which a proxy listens on the first address, and forwards to the second; the
+/// folder is for its files.
+type Settings = fn(SocketAddr, SocketAddr, &Path) -> String;
+
+/// Those that forward whatever comes.
+fn kinds() -> [Kind; 4] {
+    [
+        haproxy(|addr, server, _| haproxy_settings(addr, "http", "", &server.to_string())),
+        apache(|addr, server, folder| apache_settings(addr, server, folder, "")),
+        caddy(|addr, server, _| caddy_settings(addr, &format!("reverse_proxy {server}"))),
+        nginx(|addr, server, folder| nginx_settings(addr, server, folder, "")),
+    ]
+}
+
+pub(super) fn haproxy(settings: Settings) -> Kind {
+    Kind { name: "haproxy", program: "haproxy", version: "-v", settings, arguments: &["-db", "-f"] }
+}
+
+/// `setting` is a line for the frontend, `server` the address of the server and its options.
+pub(super) fn haproxy_settings(addr: SocketAddr, mode: &str, setting: &str, server: &str) -> String {
+    format!(
+        "defaults\n mode {mode}\n timeout connect 5s\n timeout client 50s\n timeout server 50s\n timeout tunnel 50s\n\
+         frontend here\n bind {addr}\n {setting}\n default_backend there\n\
+         backend there\n server echo {server}\n"
+    )
+}
+
+pub(super) fn apache(settings: Settings) -> Kind {
+    Kind { name: "Apache", program: "apache2", version: "-v", settings, arguments: &["-X", "-f"] }
+}
+
+/// `more` are lines to add.
+pub(super) fn apache_settings(addr: SocketAddr, server: SocketAddr, folder: &Path, more: &str) -> String {
+    let modules = ["mpm_event", "authz_core", "headers", "proxy", "proxy_http", "proxy_wstunnel"];
+    let load = |name| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n");
+    let folder = folder.display();
+    format!(
+        "{}ServerRoot {folder}\nServerName localhost\nListen {addr}\nUser www-data\nGroup www-data\n\
+         PidFile {folder}/pid\nDefaultRuntimeDir {folder}\nErrorLog {folder}/errors\n{more}\
+         ProxyPass / http://{server}/ upgrade=websocket\n",
+        modules.map(load).concat()
+    )
+}
+
+pub(super) fn caddy(settings: Settings) -> Kind {
+    let arguments = &["run", "--adapter", "caddyfile", "--config"];
+    Kind { name: "Caddy", program: "caddy", version: "version", settings, arguments }
+}
+
+/// `what` it does with requests.
+pub(super) fn caddy_settings(addr: SocketAddr, what: &str) -> String {
+    format!(
+        "{{\n admin off\n auto_https off\n}}\nhttp://:{} {{\n bind {}\n {what}\n}}\n",
+        addr.port(),
+        addr.ip()
+    )
+}
+
+pub(super) fn nginx(settings: Settings) -> Kind {
+    let arguments = &["-e", "FOLDER/errors", "-c"];
+    Kind { name: "nginx", program: "nginx", version: "-v", settings, arguments }
+}
+
+/// `more` is added to how it forwards.
+pub(super) fn nginx_settings(addr: SocketAddr, server: SocketAddr, folder: &Path, more: &str) -> String {
+    let folder = folder.display();
+    let paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+    let temporary = paths.map(|path| format!(" {path}_temp_path {folder}/{path};\n")).concat();
+    format!(
+        "daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log {folder}/errors;\nevents {{}}\n\
+         http {{\n access_log off;\n{temporary} server {{\n  listen {addr};\n  location / {{\n   \
+         proxy_pass http://{server};\n   proxy_http_version 1.1;\n   proxy_set_header Host $http_host;\n   \
+         proxy_set_header Upgrade $http_upgrade;\n   proxy_set_header Connection upgrade;\n   {more}\n  }}\n }}\n}}\n"
+    )
+}
 
 /// Has the clients of each library send too much, directly and through each proxy.
 ///
@@ -110,8 +121,8 @@ pub(super) fn run(peers: &[Peer], tally: &mut Tally) -> anyhow::Result<()> {
     for peer in peers {
         tally.note(&format!("{} {}, directly", peer.name, peer.version), told_why(peer, server.addr()));
     }
-    for kind in &KINDS {
-        let proxy = Started::new(kind, server.addr())?;
+    for kind in kinds() {
+        let proxy = Started::new(&kind, server.addr())?;
         for peer in peers {
             let what = format!("{} {}, through {}", peer.name, peer.version, proxy.version);
             tally.note(&what, told_why(peer, proxy.addr));
@@ -137,15 +148,15 @@ fn told_why(peer: &Peer, addr: SocketAddr) -> anyhow::Result<String> {
 }
 
 /// A running proxy.
-struct Started {
-    addr: SocketAddr,
-    version: String,
+pub(super) struct Started {
+    pub(super) addr: SocketAddr,
+    pub(super) version: String,
     _process: Running,
     _folder: TempDir,
 }
 
 impl Started {
-    fn new(kind: &Kind, server: SocketAddr) -> anyhow::Result<Self> {
+    pub(super) fn new(kind: &Kind, server: SocketAddr) -> anyhow::Result<Self> {
         let version = version(kind)?;
         let folder = tempfile::Builder::new().prefix("framewright-proxy-").tempdir()?;
         let file = folder.path().join("settings");
