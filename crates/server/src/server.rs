@@ -205,7 +205,7 @@ pub struct ServerHandle {
 
 impl fmt::Debug for ServerHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServerHandle").field("connections", &self.connections()).finish_non_exhaustive()
+        f.debug_struct("ServerHandle").field("connections", &self.connection_count()).finish_non_exhaustive()
     }
 }
 
@@ -229,7 +229,7 @@ impl ServerHandle {
 
     /// How many connections there are, in all phases.
     #[must_use]
-    pub fn connections(&self) -> usize {
+    pub fn connection_count(&self) -> usize {
         self.shared.counters.open()
     }
 
@@ -237,7 +237,7 @@ impl ServerHandle {
     #[must_use]
     pub fn stats(&self) -> ServerStats {
         ServerStats {
-            connections: self.connections(),
+            connections: self.connection_count(),
             memory: self.shared.ledger.stats(),
             #[cfg(feature = "deflate")]
             compression: self.shared.compression.stats(),

@@ -157,7 +157,7 @@ fn peers_that_vanish_after_any_octet_leave_nothing_behind() {
                 other.echo(OpCode::Text, &text(1000 + cut));
             }
         }
-        wait_until("all of them are gone", || server.handle().connections() == 1);
+        wait_until("all of them are gone", || server.handle().connection_count() == 1);
         let ends = || seen.try_iter().filter(|saw| matches!(saw, Saw::Close(_))).count();
         assert_eq!(ends(), len + 2, "the end of each, once");
         other.echo(OpCode::Text, &text(1000));

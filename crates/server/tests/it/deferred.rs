@@ -205,7 +205,7 @@ fn a_peer_that_leaves_is_not_waited_for() {
         assert!(decision.is_waiting());
         drop(client);
         wait_until("not waited for", || !decision.is_waiting());
-        wait_until("gone", || server.handle().connections() == 0);
+        wait_until("gone", || server.handle().connection_count() == 0);
         decision.decide(Decision::accept(()));
     }
     drop(server);
@@ -235,7 +235,7 @@ fn a_decision_does_not_reach_the_request_that_has_taken_its_place() {
         client.send(upgrade_request("/ws", ""));
         stale.push(next(&deferred));
         drop(client);
-        wait_until("gone", || server.handle().connections() == 0);
+        wait_until("gone", || server.handle().connection_count() == 0);
     }
     let mut client = server.connect();
     client.send(upgrade_request("/ws", ""));
@@ -268,7 +268,7 @@ fn a_decision_that_does_not_come_in_time_is_answered_with_503_and_harmless_later
     assert_eq!(client.answer_head().status, 503);
     client.expect_end();
     drop(client);
-    wait_until("gone", || server.handle().connections() == 0);
+    wait_until("gone", || server.handle().connection_count() == 0);
     decision.decide(Decision::accept(()));
     // The loop is well.
     let mut client = server.connect();

@@ -139,7 +139,7 @@ fn nothing_is_taken_behind_a_close_even_while_it_waits() {
     assert_eq!(handle.close(None, ""), Err(HandleError::Closed));
     assert!(handle.queued() <= queued);
     handle.abort().expect("still there");
-    wait_until("gone", || server.handle().connections() == 0);
+    wait_until("gone", || server.handle().connection_count() == 0);
     assert_eq!(handle.abort(), Err(HandleError::Closed));
     drop(client);
 }
@@ -426,7 +426,7 @@ fn handles_of_connections_that_end_while_they_send_are_harmless() {
             drop(client);
         });
     }
-    wait_until("no connections", || server.handle().connections() == 0);
+    wait_until("no connections", || server.handle().connection_count() == 0);
 }
 
 #[test]
@@ -446,7 +446,7 @@ fn handles_are_closed_before_a_close_frame_of_on_open_leaves() {
     let mut client = server.connect();
     let mut bytes = crate::common::upgrade_request("/ws", "").into_bytes();
     framewright::frame::encode_frame(&mut bytes, true, OpCode::Text, b"early", Some([1, 2, 3, 4]));
-    wait_until("the socket is in the loop", || server.handle().connections() == 1);
+    wait_until("the socket is in the loop", || server.handle().connection_count() == 1);
     client.send(bytes);
     let (buffered, open) = next(&hears);
     // Either the Close frame is still queued, or the handles are closed.

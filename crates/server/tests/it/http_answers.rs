@@ -372,7 +372,7 @@ fn connections_over_the_limit_get_503_until_there_is_room() {
     one.send_text("still here");
     one.expect_text("still here");
     two.leave();
-    wait_until("one connection", || server.handle().connections() == 1);
+    wait_until("one connection", || server.handle().connection_count() == 1);
     server.open("/ws").leave();
     drop(server);
     assert_eq!(seen.try_iter().filter(|saw| matches!(saw, Saw::Request(..))).count(), 3);
@@ -395,7 +395,7 @@ fn connections_over_the_limit_of_their_address_get_503_and_others_do_not() {
     let mut from_elsewhere = Client::connect(other);
     from_elsewhere.open("/ws");
     first.leave();
-    wait_until("one connection", || server.handle().connections() == 1);
+    wait_until("one connection", || server.handle().connection_count() == 1);
     server.open("/ws");
 }
 
@@ -418,7 +418,7 @@ fn a_peer_of_ipv4_is_counted_once_through_whichever_socket_it_comes() {
     check("over the limit", &refused.answer(), 503);
     refused.expect_end();
     first.leave();
-    wait_until("nobody", || server.handle().connections() == 0);
+    wait_until("nobody", || server.handle().connection_count() == 0);
     Client::connect(through_both).open("/ws");
 }
 
@@ -427,7 +427,7 @@ fn a_request_that_is_not_complete_when_the_server_stops_gets_503() {
     let (server, seen) = serve();
     let mut client = server.connect();
     client.send("GET /ws HTTP/1.1\r\n");
-    wait_until("accepted", || server.handle().connections() == 1);
+    wait_until("accepted", || server.handle().connection_count() == 1);
     server.handle().stop(Duration::from_secs(5));
     let answer = client.answer();
     check("draining", &answer, 503);

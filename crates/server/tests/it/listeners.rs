@@ -189,7 +189,7 @@ fn new_connections_go_to_the_loop_with_the_fewest() {
         for (client, _) in leaving {
             client.leave();
         }
-        wait_until("five have left", || server.handle().connections() == staying.len());
+        wait_until("five have left", || server.handle().connection_count() == staying.len());
         let new: Vec<_> = (0..5).map(|_| connect()).collect();
         assert!(new.iter().all(|(_, thread)| *thread == left), "until it has as many again");
     });
@@ -220,7 +220,7 @@ fn a_silent_connection_that_arrives_while_the_server_stops_gets_503() {
             // Fewer than the kernel queues: over that, it forgets some by itself.
             std::iter::from_fn(connect).take(100).map(Client::from_tcp).collect::<Vec<_>>()
         });
-        wait_until("connections", || server.handle().connections() >= 8);
+        wait_until("connections", || server.handle().connection_count() >= 8);
         server.handle().stop(Duration::ZERO);
         server.wait().expect("a good end");
         // The server's handle is still there; its connections are not.
@@ -228,7 +228,7 @@ fn a_silent_connection_that_arrives_while_the_server_stops_gets_503() {
             assert_eq!(client.answer().status, 503);
             client.expect_gone();
         }
-        assert_eq!(server.handle().connections(), 0);
+        assert_eq!(server.handle().connection_count(), 0);
     }
 }
 

@@ -61,7 +61,7 @@ fn obey(command: &str, handle: &ServerHandle, pushed: &Mutex<Vec<Handle>>) -> io
     let (word, number) = command.split_once(' ').unwrap_or((command, "0"));
     let number: usize = number.parse().map_err(io::Error::other)?;
     match word {
-        "connections" => Ok(handle.connections().to_string()),
+        "connections" => Ok(handle.connection_count().to_string()),
         // So many descriptors more than there are now.
         "limit" => {
             let open = std::fs::read_dir("/proc/self/fd")?.count();

@@ -30,10 +30,10 @@ fn two_thousand_connections_at_once_are_all_served() {
         for client in &mut clients {
             client.expect_text("here");
         }
-        assert_eq!(server.handle().connections(), count);
+        assert_eq!(server.handle().connection_count(), count);
         assert_eq!(watch.tally.opened(), count);
         drop(clients);
-        wait_until("all are gone", || server.handle().connections() == 0);
+        wait_until("all are gone", || server.handle().connection_count() == 0);
         assert_eq!(watch.tally.closed(), count);
     }
 }
@@ -97,7 +97,7 @@ fn however_many_come_over_a_limit_each_is_told_so() {
             assert_eq!(answer.field("Retry-After"), Some("5"));
             client.expect_gone();
         }
-        assert_eq!(server.handle().connections(), 1);
+        assert_eq!(server.handle().connection_count(), 1);
         first.send_text("still here");
         first.expect_text("still here");
     }

@@ -55,7 +55,7 @@ fn a_reset_ends_its_connection_and_no_other_wherever_it_comes() {
         let mut client = server.connect();
         bring_to(&mut client);
         reset(client);
-        wait_until(what, || server.handle().connections() == 1);
+        wait_until(what, || server.handle().connection_count() == 1);
     }
     wait_until("the other one is the only one", || watch.tally.opened() == 1);
     for (what, bring_to) in OPEN {
@@ -63,7 +63,7 @@ fn a_reset_ends_its_connection_and_no_other_wherever_it_comes() {
         bring_to(&mut client);
         reset(client);
         assert_eq!(next(&watch.closures).cause, Some(Error::TransportLost), "{what}");
-        wait_until(what, || server.handle().connections() == 1);
+        wait_until(what, || server.handle().connection_count() == 1);
         other.send_text(what);
         other.expect_text(what);
     }
@@ -80,7 +80,7 @@ fn a_peer_that_leaves_without_a_close_frame_is_reported_as_lost_wherever_it_leav
         bring_to(&mut client);
         client.shutdown_write();
         client.expect_end();
-        wait_until(what, || server.handle().connections() == 0);
+        wait_until(what, || server.handle().connection_count() == 0);
     }
     for (what, bring_to) in OPEN {
         let mut client = server.open("/ws");
@@ -88,7 +88,7 @@ fn a_peer_that_leaves_without_a_close_frame_is_reported_as_lost_wherever_it_leav
         client.shutdown_write();
         client.expect_gone();
         assert_eq!(next(&watch.closures).cause, Some(Error::TransportLost), "{what}");
-        wait_until(what, || server.handle().connections() == 0);
+        wait_until(what, || server.handle().connection_count() == 0);
     }
 }
 
@@ -116,7 +116,7 @@ fn a_peer_that_ends_its_direction_gets_the_answers_to_all_it_sent_before() {
         client.expect_end();
         writing.join().unwrap();
         assert_eq!(next(&watch.closures).cause, Some(Error::TransportLost));
-        wait_until("it is forgotten", || server.handle().connections() == 0);
+        wait_until("it is forgotten", || server.handle().connection_count() == 0);
     }
 }
 
@@ -189,10 +189,10 @@ fn a_peer_that_never_stops_sending_or_never_leaves_is_cut_after_a_refusal_and_af
     for mut client in endless {
         let piece = vec![0x55; 64 << 10];
         while client.try_send(&piece).is_ok() {}
-        wait_until("it is cut", || server.handle().connections() == 0);
+        wait_until("it is cut", || server.handle().connection_count() == 0);
     }
     let staying = [refused(&server), failed(&server)];
-    wait_until("they are cut", || server.handle().connections() == 0);
+    wait_until("they are cut", || server.handle().connection_count() == 0);
     drop(staying);
 }
 
@@ -300,7 +300,7 @@ fn a_handler_that_panics_costs_its_own_connection_wherever_it_does() {
     assert!(next(&closures).clean);
     drop(server.open("/close"));
     assert_eq!(next(&closures).cause, Some(Error::TransportLost));
-    wait_until("only one is left", || server.handle().connections() == 1);
+    wait_until("only one is left", || server.handle().connection_count() == 1);
     other.leave();
     assert!(next(&closures).clean);
     let last = server.open("/close");
@@ -354,7 +354,7 @@ fn a_state_that_panics_when_it_is_dropped_costs_its_own_connection() {
         other.send_text(round);
         other.expect_text(round);
     }
-    wait_until("only one is left", || server.handle().connections() == 1);
+    wait_until("only one is left", || server.handle().connection_count() == 1);
     other.leave();
     server.stop(Duration::ZERO).expect("the loop lives, and ends well");
 }
@@ -373,7 +373,7 @@ fn a_decision_for_a_peer_that_has_left_reaches_nobody() {
         } else {
             drop(client);
         }
-        wait_until("it is forgotten", || server.handle().connections() == 0);
+        wait_until("it is forgotten", || server.handle().connection_count() == 0);
         assert!(!late.is_waiting());
         let mut in_its_place = server.connect();
         in_its_place.send(upgrade_request("/ws", ""));
@@ -382,6 +382,6 @@ fn a_decision_for_a_peer_that_has_left_reaches_nobody() {
         decision.decide(Decision::accept(()));
         assert_eq!(in_its_place.answer_head().status, 101);
         in_its_place.leave();
-        wait_until("it is forgotten", || server.handle().connections() == 0);
+        wait_until("it is forgotten", || server.handle().connection_count() == 0);
     }
 }

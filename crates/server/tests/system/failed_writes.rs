@@ -53,5 +53,5 @@ fn a_failed_write_loses_nothing_of_what_the_peer_has_said() {
     let closure = next(&watch.closures);
     assert_eq!(closure.received.map(|frame| frame.code), Some(CloseCode::new(4000)));
     assert_eq!(closure.cause, Some(Error::TransportLost));
-    wait_until("the connection is gone", || server.handle().connections() == 0);
+    wait_until("the connection is gone", || server.handle().connection_count() == 0);
 }

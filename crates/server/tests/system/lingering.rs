@@ -39,7 +39,7 @@ fn a_writer_at_full_speed_reads_that_its_message_is_too_large() {
     let fragment = frame(false, OpCode::Continuation, &[7; 1 << 20]);
     let octets = [frame(false, OpCode::Binary, &[7; 1 << 20]), fragment.repeat(20)].concat();
     expect_close_behind(server.open("/ws"), &octets, 1009);
-    wait_until("they are forgotten", || server.handle().connections() == 0);
+    wait_until("they are forgotten", || server.handle().connection_count() == 0);
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn a_writer_at_full_speed_reads_what_else_was_wrong() {
     let octets =
         [vec![0xc2, 0x80, 1, 2, 3, 4], frame(true, OpCode::Text, b"and more").repeat(1 << 20)].concat();
     expect_close_behind(server.open("/ws"), &octets, 1002);
-    wait_until("they are forgotten", || server.handle().connections() == 0);
+    wait_until("they are forgotten", || server.handle().connection_count() == 0);
 }
 
 #[test]
@@ -104,5 +104,5 @@ fn a_writer_at_full_speed_reads_the_refusal_of_its_upload() {
     client.send(vec![7; TOO_MUCH]);
     assert_eq!(client.answer().status, 404);
     client.expect_end();
-    wait_until("they are forgotten", || server.handle().connections() == 0);
+    wait_until("they are forgotten", || server.handle().connection_count() == 0);
 }

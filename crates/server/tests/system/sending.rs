@@ -83,7 +83,7 @@ fn a_stale_handle_reaches_nobody_though_its_place_is_taken_again() {
         let stale = next(&handles);
         drop(first);
         next(&watch.closures);
-        wait_until("its place is free", || server.handle().connections() == 0);
+        wait_until("its place is free", || server.handle().connection_count() == 0);
         let mut second = server.open("/ws");
         let fresh = next(&handles);
         assert_eq!(stale.send_text("to the dead"), Err(HandleError::Closed));
@@ -95,7 +95,7 @@ fn a_stale_handle_reaches_nobody_though_its_place_is_taken_again() {
         second.expect_text(&format!("round {round}"));
         second.leave();
         next(&watch.closures);
-        wait_until("its place is free", || server.handle().connections() == 0);
+        wait_until("its place is free", || server.handle().connection_count() == 0);
     }
 }
 

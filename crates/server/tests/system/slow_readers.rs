@@ -87,7 +87,7 @@ fn a_peer_that_takes_nothing_is_dropped_after_the_write_timeout() {
     let burst = frame(true, OpCode::Binary, &[7; 60_000]);
     while client.try_send(&burst).is_ok() {}
     assert_eq!(next(&watch.closures).cause, Some(Error::Timeout(Timeout::Write)));
-    wait_until("it is forgotten", || server.handle().connections() == 1);
+    wait_until("it is forgotten", || server.handle().connection_count() == 1);
     other.send_text("not affected");
     other.expect_text("not affected");
     drop(client);

@@ -70,7 +70,7 @@ fn a_server_that_stops_tells_all_and_cuts_at_the_deadline_who_does_not_go() {
         for _ in 0..3 {
             assert_eq!(next(&watch.closures).cause, Some(Error::Aborted));
         }
-        assert_eq!((watch.tally.closed(), handle.connections()), (5, 0));
+        assert_eq!((watch.tally.closed(), handle.connection_count()), (5, 0));
     }
 }
 
@@ -147,7 +147,7 @@ fn a_callback_may_drop_its_own_server() {
         } else {
             clients.truncate(3);
         }
-        wait_until("all are told", || handle.connections() == 0);
+        wait_until("all are told", || handle.connection_count() == 0);
         wait_until("it has ended", || TcpStream::connect(addr).is_err());
         assert!(place.lock().expect("no panic").is_none());
     }
@@ -219,7 +219,7 @@ mod crowd {
                     }
                 });
                 server.stop(grace).expect("the server ends well");
-                assert_eq!(handle.connections(), 0);
+                assert_eq!(handle.connection_count(), 0);
             }
         }
     }

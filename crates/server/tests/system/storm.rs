@@ -48,7 +48,7 @@ fn after_a_storm_every_connection_was_closed_once_and_the_server_still_serves() 
     for storm in storms {
         storm.join().expect("clients do not panic");
     }
-    wait_until("none is left", || server.handle().connections() == 0);
+    wait_until("none is left", || server.handle().connection_count() == 0);
     let tally = &watch.tally;
     assert!(tally.opened() > 50, "{} were opened", tally.opened());
     assert_eq!(tally.opened(), tally.closed());

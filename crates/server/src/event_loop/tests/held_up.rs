@@ -194,11 +194,11 @@ fn a_request_that_lies_in_its_socket_is_in_time_however_many_are_ready() {
         let mut holder = running.open();
         let began = Instant::now();
         let mut peers: Vec<_> = (0..20).map(|_| running.connect()).collect();
-        while running.handle.connections() <= peers.len() {
+        while running.handle.connection_count() <= peers.len() {
             thread::yield_now();
         }
         let mut silent = running.connect();
-        while running.handle.connections() <= peers.len() + 1 {
+        while running.handle.connection_count() <= peers.len() + 1 {
             thread::yield_now();
         }
         holder.send("hold");
