@@ -3,46 +3,22 @@
 
 use crate::entropy::Csprng;
 use crate::opening::exchange::Opened;
+use crate::stream::ClientStream;
 use framewright::handshake::{ServerResponse, WsUri};
 use framewright::{Closure, Config, Connection, Decoded, RecvBuffer, State};
 use framewright_driver::{
-    Application, Flushed, Io, KEPT_TRANSMIT_BUFFER, Leave, Lent, LingerNext, Lingering, Next, Ready,
-    SHORT_TAIL, Transport, Turn, moved,
+    Application, Flushed, KEPT_TRANSMIT_BUFFER, Leave, Lent, LingerNext, Lingering, Next, Ready, SHORT_TAIL,
+    Transport as _, Turn,
 };
-use mio::net::TcpStream;
-use std::io::{IoSlice, Read as _, Write as _};
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Instant;
-
-/// The socket of an open connection.
-#[derive(Debug)]
-pub(crate) struct ClientSocket(TcpStream);
-
-impl Transport for ClientSocket {
-    #[inline]
-    fn read(&mut self, target: &mut [u8]) -> Io {
-        moved(|| self.0.read(target))
-    }
-
-    #[inline]
-    fn write(&mut self, slices: &[IoSlice<'_>]) -> Io {
-        moved(|| match slices {
-            [one] => self.0.write(one),
-            slices => self.0.write_vectored(slices),
-        })
-    }
-
-    fn shutdown(&mut self, how: Shutdown) {
-        let _ = self.0.shutdown(how);
-    }
-}
 
 /// A connection on its socket, from the end of the opening handshake to the end of the transport.
 #[derive(Debug)]
 pub(crate) struct ClientConnection {
     pub(crate) turn: Turn,
-    socket: ClientSocket,
+    socket: ClientStream,
     ready: Ready,
     ending: TransportEnd,
 }
@@ -86,13 +62,12 @@ impl ClientConnection {
         };
         // Edges that came during the handshake are gone, that of the end of the stream too.
         let ready = Ready { read: true, more_behind: true, ..Ready::default() };
-        let connection =
-            ClientConnection { turn, socket: ClientSocket(stream), ready, ending: TransportEnd::Before };
+        let connection = ClientConnection { turn, socket: stream, ready, ending: TransportEnd::Before };
         OpenClient { connection, uri, response }
     }
 
-    pub(crate) fn stream(&self) -> &TcpStream {
-        &self.socket.0
+    pub(crate) fn stream(&self) -> &ClientStream {
+        &self.socket
     }
 
     /// Notes what the poll has said of the socket.
@@ -108,7 +83,7 @@ impl ClientConnection {
         &mut self,
         lent: &mut Lent,
         now: Instant,
-        application: &mut impl Application<ClientSocket>,
+        application: &mut impl Application<ClientStream>,
     ) -> bool {
         if !matches!(self.ending, TransportEnd::Before) {
             return self.linger(lent.scratch(), now);

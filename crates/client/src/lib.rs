@@ -37,6 +37,7 @@ mod error;
 pub mod event_loop;
 mod opening;
 mod options;
+mod stream;
 
 /// The program of the README.
 #[cfg(doctest)]

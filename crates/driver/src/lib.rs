@@ -35,7 +35,7 @@ pub use lent::{KEPT_TRANSMIT_BUFFER, Lent};
 pub use linger::{LingerNext, Lingering, Rest};
 pub use parking::SHORT_TAIL;
 pub use pool::KEEP_FOR;
-pub use transport::{Io, Ready, Transport, moved, uninterrupted};
+pub use transport::{Io, Ready, Transport, moved, short_read_empties_a_socket, uninterrupted};
 pub use turn::{Application, Current, Flushed, Leave, Next, Turn};
 
 /// The program of the README.

@@ -19,21 +19,27 @@ pub trait Transport {
     /// Whether a read of fewer bytes than there was room for has emptied the transport, so that an
     /// event announces the next ones.
     ///
-    /// The default is right for a plain socket: true where readiness comes from epoll or kqueue,
-    /// which announce bytes as they arrive. Elsewhere the poll announces nothing more until a read
-    /// was refused.
+    /// The default is right for a plain socket: [`short_read_empties_a_socket`].
     fn short_read_empties(&self) -> bool {
-        cfg!(any(
-            target_os = "linux",
-            target_os = "android",
-            target_os = "macos",
-            target_os = "ios",
-            target_os = "freebsd",
-            target_os = "netbsd",
-            target_os = "openbsd",
-            target_os = "dragonfly",
-        ))
+        short_read_empties_a_socket()
     }
+}
+
+/// Whether a read of fewer bytes than there was room for has emptied a plain socket: where
+/// readiness comes from epoll or kqueue, which announce bytes as they arrive. Elsewhere the poll
+/// announces nothing more until a read was refused.
+#[must_use]
+pub const fn short_read_empties_a_socket() -> bool {
+    cfg!(any(
+        target_os = "linux",
+        target_os = "android",
+        target_os = "macos",
+        target_os = "ios",
+        target_os = "freebsd",
+        target_os = "netbsd",
+        target_os = "openbsd",
+        target_os = "dragonfly",
+    ))
 }
 
 /// What a read or a write came to.

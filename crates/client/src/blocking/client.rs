@@ -10,12 +10,18 @@ use crate::connection::ClientConnection;
 use crate::error::ConnectError;
 use crate::opening::Opening;
 use crate::options::Options;
+#[cfg(unix)]
+use crate::stream::{ClientStream, Pair, Whole};
 use framewright::handshake::{ClientRequest, ServerResponse, WsUri};
 use framewright::{CloseCode, Closure, Connection, Event, Message, SendError, Stats};
-use mio::{Events, Poll, Waker};
+use mio::{Events, Poll, Registry, Waker};
 use std::fmt;
 use std::io;
+#[cfg(unix)]
+use std::io::{Read, Write};
 use std::net::SocketAddr;
+#[cfg(unix)]
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -42,13 +48,100 @@ impl Client {
     /// # Errors
     /// [`ConnectError`]: which step has failed, and why.
     pub fn connect_with(request: ClientRequest, options: &Options) -> Result<Client, ConnectError> {
+        Client::open(options, |now, registry, waker| {
+            Opening::start(request, Arc::new(options.clone()), now, registry, SOCKET, waker)
+        })
+    }
+
+    /// Does the opening handshake over a stream that leads to the server already: a Unix socket, a
+    /// tunnel, a TCP connection that was made otherwise.
+    ///
+    /// The stream needs a descriptor that the system can wait for, as sockets, pipes and terminals
+    /// have: so all deadlines hold as they do over TCP, and the halves can be in two threads. It is
+    /// set not to block. What wraps a descriptor, such as TLS, has to pass on at once what it
+    /// takes, and to return [`WouldBlock`](io::ErrorKind::WouldBlock) where the descriptor does.
+    ///
+    /// The request says what is asked for, and has the host that the server is told; a `wss:` URI
+    /// is one where TLS is the stream's. Unix only.
+    ///
+    /// ```
+    /// use framewright_client::{ClientError, ClientRequest, blocking::Client};
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// fn hello(path: &str) -> Result<(), ClientError> {
+    ///     let request: ClientRequest = "ws://localhost/ws".parse()?;
+    ///     let mut client = Client::over(UnixStream::connect(path)?, request)?;
+    ///     client.send_text("hello")?;
+    ///     Ok(())
+    /// }
+    /// # hello("/nobody/listens/here").unwrap_err();
+    /// ```
+    ///
+    /// # Errors
+    /// [`ConnectError::Io`] if the stream cannot be waited for; and those of the opening handshake.
+    #[cfg(unix)]
+    pub fn over<S>(stream: S, request: ClientRequest) -> Result<Client, ConnectError>
+    where
+        S: Read + Write + AsFd + Send + 'static,
+    {
+        Client::over_with(stream, request, &Options::default())
+    }
+
+    /// Does the opening handshake over a stream as [`over`](Client::over) does, with settings.
+    ///
+    /// Those of finding and reaching the server play no part: `connect_timeout`, `one_at_a_time`,
+    /// `turn_timeout`, `addresses`, `proxy`, and `redirects`, of which none is followed.
+    ///
+    /// # Errors
+    /// Those of [`over`](Client::over).
+    #[cfg(unix)]
+    pub fn over_with<S>(stream: S, request: ClientRequest, options: &Options) -> Result<Client, ConnectError>
+    where
+        S: Read + Write + AsFd + Send + 'static,
+    {
+        Client::over_stream(ClientStream::Brought(Box::new(Whole(stream))), request, options)
+    }
+
+    /// Does the opening handshake over a stream whose directions are apart, such as the output and
+    /// the input of another program; what holds for [`over_with`](Client::over_with) holds for
+    /// each.
+    ///
+    /// # Errors
+    /// Those of [`over`](Client::over).
+    #[cfg(unix)]
+    pub fn over_pair<R, W>(
+        reader: R,
+        writer: W,
+        request: ClientRequest,
+        options: &Options,
+    ) -> Result<Client, ConnectError>
+    where
+        R: Read + AsFd + Send + 'static,
+        W: Write + AsFd + Send + 'static,
+    {
+        Client::over_stream(ClientStream::Brought(Box::new(Pair::new(reader, writer))), request, options)
+    }
+
+    #[cfg(unix)]
+    fn over_stream(
+        stream: ClientStream,
+        request: ClientRequest,
+        options: &Options,
+    ) -> Result<Client, ConnectError> {
+        Client::open(options, |now, registry, _| {
+            Opening::over(stream, request, options, now, registry, SOCKET)
+        })
+    }
+
+    /// Waits until the opening handshake is done that `start` begins.
+    fn open(
+        options: &Options,
+        start: impl FnOnce(Instant, &Registry, &Arc<Waker>) -> Result<Opening, ConnectError>,
+    ) -> Result<Client, ConnectError> {
         let mut poll = Poll::new().map_err(ConnectError::Io)?;
         let mut events = Events::with_capacity(16);
         let waker = Arc::new(Waker::new(poll.registry(), WAKE).map_err(ConnectError::Io)?);
-        let options = Arc::new(options.clone());
-        let now = Instant::now();
-        let mut opening =
-            Opening::start(request, Arc::clone(&options), now, poll.registry(), SOCKET, &waker)?;
+        let mut opening = start(Instant::now(), poll.registry(), &waker)?;
         let opened = loop {
             if let Some(opened) = opening.turn(Instant::now(), poll.registry())? {
                 break opened;
@@ -250,7 +343,7 @@ impl Client {
     }
 
     /// Which of the server's addresses, or of the proxy's, it is connected to; `None` once that is
-    /// gone.
+    /// gone, and over a stream that has no such address.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.receiver.peer_addr()
     }

@@ -39,6 +39,8 @@
 //! A client has three descriptors: its socket, a poll and a waker. A sending half that has found
 //! the socket full has two more.
 //!
+//! [`Client::over`] speaks over a stream that was there before: a Unix socket, a tunnel.
+//!
 //! A client that is dropped drops its connection; [`Client::close_and_wait`] ends it well.
 
 mod client;

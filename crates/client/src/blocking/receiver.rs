@@ -235,12 +235,12 @@ impl Receiver {
     /// Which of the server's addresses, or of the proxy's, it is connected to; `None` once that is
     /// gone.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.shared.lock().connection.stream().peer_addr().ok()
+        self.shared.lock().connection.stream().peer_addr()
     }
 
     /// The address of this end; `None` once that is gone.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.shared.lock().connection.stream().local_addr().ok()
+        self.shared.lock().connection.stream().local_addr()
     }
 
     fn receive_until(&mut self, deadline: Option<Instant>) -> Result<Option<Message<'_>>, ReceiveError> {

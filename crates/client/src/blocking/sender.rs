@@ -4,10 +4,9 @@ use super::shared::Shared;
 use super::stopper::Stopper;
 use super::{SOCKET, WAKE, until};
 use crate::commands::commands;
+use crate::stream::{AnotherName, ClientStream};
 use framewright::{Closure, Connection, SendError, State, Stats};
-use mio::net::TcpStream;
-use mio::{Events, Interest, Poll, Waker};
-use socket2::SockRef;
+use mio::{Events, Poll, Waker};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -85,15 +84,14 @@ struct Waiter {
     events: Events,
     /// Ends the wait when the other half has written what waited.
     waker: Arc<Waker>,
-    /// A poll can tell of a socket that another one has only by another name of it.
-    _stream: TcpStream,
+    /// Another name of the socket.
+    _stream: AnotherName,
 }
 
 impl Waiter {
-    fn new(stream: &TcpStream) -> io::Result<Waiter> {
-        let mut stream = TcpStream::from_std(SockRef::from(stream).try_clone()?.into());
+    fn new(stream: &ClientStream) -> io::Result<Waiter> {
         let poll = Poll::new()?;
-        poll.registry().register(&mut stream, SOCKET, Interest::WRITABLE)?;
+        let stream = stream.watch_writing(poll.registry(), SOCKET)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
         Ok(Waiter { poll, events: Events::with_capacity(4), waker, _stream: stream })
     }
@@ -173,14 +171,14 @@ mod tests {
     }
 
     /// A socket that never has room, and what keeps it so.
-    fn full() -> (TcpStream, std::net::TcpStream) {
+    fn full() -> (ClientStream, std::net::TcpStream) {
         let listener = listen();
         let addr = listener.local_addr().expect("an address");
         let mut ours = std::net::TcpStream::connect(addr).expect("it listens");
         ours.set_nonblocking(true).expect("an option of the socket");
         let (theirs, _) = listener.accept().expect("a client");
         while ours.write(&[0; 64 << 10]).is_ok() {}
-        (TcpStream::from_std(ours), theirs)
+        (ClientStream::Tcp(mio::net::TcpStream::from_std(ours)), theirs)
     }
 
     /// The kernel announces room once. If the other half has taken it, nothing is left to announce:

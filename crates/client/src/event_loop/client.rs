@@ -4,16 +4,23 @@
 use super::buffers::{Buffers, READ_SIZE};
 use super::event::Event;
 use super::socket::Socket;
-use crate::connection::{self, ClientConnection, OpenClient};
+use crate::connection::{ClientConnection, OpenClient};
 use crate::error::ConnectError;
 use crate::opening::Opening;
 use crate::options::Options;
+use crate::stream::ClientStream;
+#[cfg(unix)]
+use crate::stream::Whole;
 use framewright::handshake::{ClientRequest, ServerResponse, WsUri};
 use framewright::{Closure, Config};
 use framewright_driver::{Application, Current};
 use mio::{Registry, Token, Waker};
 use std::fmt;
+#[cfg(unix)]
+use std::io::{Read, Write};
 use std::net::SocketAddr;
+#[cfg(unix)]
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -68,6 +75,29 @@ impl Client {
         let config = Arc::new(options.connection.clone());
         let opening =
             Opening::start(request, Arc::new(options.clone()), Instant::now(), registry, token, waker)?;
+        Ok(Client { phase: ClientPhase::Opening(Box::new(opening)), config, again: true })
+    }
+
+    /// Begins the opening handshake over a stream that leads to the server already, as
+    /// [`blocking::Client::over_with`](crate::blocking::Client::over_with) does. The stream is
+    /// registered with this token, and taken from the poll when the client is dropped. Unix only.
+    ///
+    /// # Errors
+    /// [`ConnectError::Io`] if the stream cannot be waited for; what shows later comes from [`turn`](Client::turn).
+    #[cfg(unix)]
+    pub fn over<S>(
+        stream: S,
+        request: ClientRequest,
+        options: &Options,
+        registry: &Registry,
+        token: Token,
+    ) -> Result<Client, ConnectError>
+    where
+        S: Read + Write + AsFd + Send + 'static,
+    {
+        let config = Arc::new(options.connection.clone());
+        let stream = ClientStream::Brought(Box::new(Whole(stream)));
+        let opening = Opening::over(stream, request, options, Instant::now(), registry, token)?;
         Ok(Client { phase: ClientPhase::Opening(Box::new(opening)), config, again: true })
     }
 
@@ -182,12 +212,12 @@ impl Client {
     /// Which of the server's addresses, or of the proxy's, it is connected to; `None` unless it is
     /// open.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.open()?.connection.stream().peer_addr().ok()
+        self.open()?.connection.stream().peer_addr()
     }
 
     /// The address of this end; `None` unless it is open.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.open()?.connection.stream().local_addr().ok()
+        self.open()?.connection.stream().local_addr()
     }
 
     fn open(&self) -> Option<&OpenClient> {
@@ -216,23 +246,19 @@ struct Callbacks<'a> {
     told: &'a mut bool,
 }
 
-impl Application<connection::ClientSocket> for Callbacks<'_> {
+impl Application<ClientStream> for Callbacks<'_> {
     fn read_size(&self) -> usize {
         READ_SIZE
     }
 
-    fn on_turn(&mut self, current: &mut Current<'_, connection::ClientSocket>) {
+    fn on_turn(&mut self, current: &mut Current<'_, ClientStream>) {
         if !std::mem::replace(self.told, true) {
             (self.handler)(&mut Socket::new(current.connection, current.now), Event::Open(self.response));
         }
     }
 
     #[inline]
-    fn on_event(
-        &mut self,
-        current: &mut Current<'_, connection::ClientSocket>,
-        event: framewright::Event<'_>,
-    ) {
+    fn on_event(&mut self, current: &mut Current<'_, ClientStream>, event: framewright::Event<'_>) {
         if let Some(event) = Event::of(event) {
             (self.handler)(&mut Socket::new(current.connection, current.now), event);
         }

@@ -4,21 +4,15 @@
 use super::gate::{Host, Ticket};
 use super::race::Race;
 use super::resolve::Lookup;
+use crate::stream::{ClientStream, INTERESTS};
 use crate::{ConnectError, Options};
 use framewright::handshake::WsUri;
 use mio::net::TcpStream;
-use mio::{Interest, Registry, Token, Waker};
+use mio::{Registry, Token, Waker};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// What a socket is watched for: TCP's urgent mark too, where it can be
-/// ([`Ready::more_behind`](framewright_driver::Ready::more_behind)).
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const INTERESTS: Interest = Interest::READABLE.add(Interest::WRITABLE).add(Interest::PRIORITY);
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-const INTERESTS: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 /// Connects to one of the addresses of a host, or of the proxy to it.
 #[derive(Debug)]
@@ -34,10 +28,10 @@ pub(super) struct Connecting {
     budget: Budget,
 }
 
-/// A TCP connection, registered, with its turn at the gate, if there is one.
+/// A connection, registered, with its turn at the gate, if there is one.
 #[derive(Debug)]
 pub(super) struct Connected {
-    pub(super) stream: TcpStream,
+    pub(super) stream: ClientStream,
     pub(super) ticket: Option<Ticket>,
 }
 
@@ -148,7 +142,7 @@ impl Connecting {
                     let ticket = self.attempts.swap_remove(at).ticket.or(self.ticket.take());
                     // The others would only keep the server busy.
                     self.attempts.clear();
-                    return Some(Connected { stream, ticket });
+                    return Some(Connected { stream: ClientStream::Tcp(stream), ticket });
                 }
                 Err(error) => {
                     let attempt = self.attempts.remove(at);

@@ -4,13 +4,13 @@
 use super::connecting::Connected;
 use super::gate::Ticket;
 use crate::entropy::Csprng;
+use crate::stream::ClientStream;
 use crate::{ConnectError, Options};
 use framewright::handshake::{
     Answer, BodyReader, ClientHandshake, ClientRequest, Negotiated, ProxyAnswer, ProxyHandshake,
     ResponseHead, ServerResponse, WsUri,
 };
 use framewright_driver::uninterrupted;
-use mio::net::TcpStream;
 use std::io::{self, Read as _, Write as _};
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ const NO_TIMEOUT: Duration = Duration::MAX;
 /// What happens on a connection until it is open.
 #[derive(Debug)]
 pub(super) struct Exchange {
-    stream: TcpStream,
+    stream: ClientStream,
     /// Held until the connection is open or has failed.
     _ticket: Option<Ticket>,
     /// `None` for a deadline beyond the end of time.
@@ -45,7 +45,7 @@ pub(super) struct Exchange {
 #[derive(Debug)]
 pub(crate) struct Opened {
     /// Registered for reading and writing. There may be more to read that no event will announce.
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: ClientStream,
     pub(crate) negotiated: Negotiated,
     /// What came behind the answer's head: the first frames.
     pub(crate) early: Vec<u8>,
@@ -299,7 +299,7 @@ fn server(hop: Hop<'_>, now: Instant, out: &mut Vec<u8>) -> Speaker {
 /// How far it is.
 #[cfg(test)]
 impl Exchange {
-    pub(super) fn stream(&self) -> &TcpStream {
+    pub(super) fn stream(&self) -> &ClientStream {
         &self.stream
     }
 

@@ -23,7 +23,11 @@ mod resolve;
 #[cfg(test)]
 mod tests;
 
+#[cfg(unix)]
+use crate::stream::ClientStream;
 use crate::{ConnectError, Options};
+#[cfg(unix)]
+use connecting::Connected;
 use connecting::Connecting;
 use exchange::{Exchange, ExchangeTurn, Hop, Opened};
 use framewright::handshake::{ClientRequest, WsUri};
@@ -38,7 +42,8 @@ pub(crate) struct Opening {
     request: ClientRequest,
     options: Arc<Options>,
     token: Token,
-    waker: Arc<Waker>,
+    /// `None` where the stream was there before, and the request goes nowhere else.
+    waker: Option<Arc<Waker>>,
     /// Where it began: what `Options::addresses` are the addresses of.
     origin: WsUri,
     /// How many redirects were followed.
@@ -70,12 +75,38 @@ impl Opening {
     ) -> Result<Opening, ConnectError> {
         let request = with_offers(request, &options);
         let origin = request.uri().clone();
-        let waker = Arc::clone(waker);
+        let waker = Some(Arc::clone(waker));
         let mut opening =
             Opening { request, options, token, waker, origin, redirects: 0, phase: OpeningPhase::Ended };
         opening.connect(now)?;
         // The first attempts: from here on there are events.
         opening.exchange(now, registry)?;
+        Ok(opening)
+    }
+
+    /// Starts over a stream that leads to the server already, and registers it. There is neither a
+    /// proxy before it nor a redirect behind it; what is between its ends, TLS too, is the
+    /// application's.
+    ///
+    /// # Errors
+    /// If the stream cannot be waited for.
+    #[cfg(unix)]
+    pub(crate) fn over(
+        mut stream: ClientStream,
+        request: ClientRequest,
+        options: &Options,
+        now: Instant,
+        registry: &Registry,
+        token: Token,
+    ) -> Result<Opening, ConnectError> {
+        stream.register(registry, token).map_err(ConnectError::Io)?;
+        let options = Arc::new(Options { proxy: None, redirects: 0, ..options.clone() });
+        let request = with_offers(request, &options);
+        let origin = request.uri().clone();
+        let phase = OpeningPhase::Ended;
+        let mut opening = Opening { request, options, token, waker: None, origin, redirects: 0, phase };
+        let exchange = Exchange::start(Connected { stream, ticket: None }, opening.hop(), now);
+        opening.phase = OpeningPhase::Exchange(Box::new(exchange));
         Ok(opening)
     }
 
@@ -135,15 +166,18 @@ impl Opening {
         }
         let pinned = self.options.proxy.is_some() || self.request.uri().is_same_origin(&self.origin);
         let addresses = self.options.addresses.as_ref().filter(|_| pinned).cloned();
-        let connecting = Connecting::start(self.request.uri(), &self.options, addresses, now, &self.waker);
+        let waker = self.waker.as_ref().expect("whoever has none follows no redirects");
+        let connecting = Connecting::start(self.request.uri(), &self.options, addresses, now, waker);
         self.phase = OpeningPhase::Connecting(Box::new(connecting));
         Ok(())
     }
 
     /// Goes on to the opening handshake once there is a connection.
     fn exchange(&mut self, now: Instant, registry: &Registry) -> Result<(), ConnectError> {
-        let OpeningPhase::Connecting(connecting) = &mut self.phase else { return Ok(()) };
-        let connected = connecting.turn(now, registry, self.token, &self.waker);
+        let (OpeningPhase::Connecting(connecting), Some(waker)) = (&mut self.phase, &self.waker) else {
+            return Ok(());
+        };
+        let connected = connecting.turn(now, registry, self.token, waker);
         if let Some(connected) = connected.map_err(|error| self.on_the_way(error))? {
             self.phase = OpeningPhase::Exchange(Box::new(Exchange::start(connected, self.hop(), now)));
         }

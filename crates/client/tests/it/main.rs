@@ -17,6 +17,8 @@ mod framing;
 mod halves;
 mod handshake;
 mod only_sending;
+#[cfg(unix)]
+mod over;
 mod requests;
 mod sending;
 mod turns;

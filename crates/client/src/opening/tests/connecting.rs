@@ -86,7 +86,7 @@ pub(super) fn resolving(driver: &Driver) -> (Opening, mpsc::Sender<io::Result<Ve
         request,
         options: Arc::default(),
         token: SOCKET,
-        waker: Arc::clone(&driver.waker),
+        waker: Some(Arc::clone(&driver.waker)),
         redirects: 0,
         phase: OpeningPhase::Connecting(Box::new(Connecting::resolving(lookup, driver.start))),
     };

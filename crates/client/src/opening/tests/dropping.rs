@@ -4,6 +4,8 @@ use super::super::OpeningPhase;
 use super::connecting::resolving;
 use super::server::{Server, listener, read_head, read_to_end};
 use super::{Driver, Opening, has_asked, progress};
+#[cfg(target_os = "linux")]
+use crate::stream::ClientStream;
 use std::io::Write as _;
 use std::sync::Arc;
 
@@ -98,7 +100,10 @@ fn sockets(opening: &Opening) -> Vec<std::path::PathBuf> {
     };
     match &opening.phase {
         OpeningPhase::Connecting(connecting) => connecting.streams().map(name).collect(),
-        OpeningPhase::Exchange(exchange) => vec![name(exchange.stream())],
+        OpeningPhase::Exchange(exchange) => match exchange.stream() {
+            ClientStream::Tcp(stream) => vec![name(stream)],
+            other => panic!("{other:?}"),
+        },
         OpeningPhase::Ended => Vec::new(),
     }
 }

@@ -1,0 +1,265 @@
+//! What a client speaks over: a TCP connection of its own, or a stream of bytes that the
+//! application has brought.
+
+use framewright_driver::{Io, Transport, moved, short_read_empties_a_socket};
+use mio::net::TcpStream;
+#[cfg(unix)]
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+use socket2::SockRef;
+use std::fmt;
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+#[cfg(unix)]
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+
+/// Another name of a stream, for another poll.
+#[cfg(unix)]
+pub(crate) type AnotherName = OwnedFd;
+#[cfg(not(unix))]
+pub(crate) type AnotherName = TcpStream;
+
+/// What a socket is watched for: TCP's urgent mark too, where it can be
+/// ([`Ready::more_behind`](framewright_driver::Ready::more_behind)).
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) const INTERESTS: Interest = Interest::READABLE.add(Interest::WRITABLE).add(Interest::PRIORITY);
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) const INTERESTS: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
+/// The stream of a client, which does not block.
+pub(crate) enum ClientStream {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Brought(Box<dyn Brought>),
+}
+
+impl fmt::Debug for ClientStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ClientStream::Tcp(stream) => stream.fmt(f),
+            #[cfg(unix)]
+            ClientStream::Brought(_) => f.write_str("Brought"),
+        }
+    }
+}
+
+impl ClientStream {
+    /// Has the poll tell of a stream that was brought. One of ours is registered as it connects.
+    #[cfg(unix)]
+    pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        let ClientStream::Brought(brought) = self else { return Ok(()) };
+        let reading = brought.reads_from();
+        SockRef::from(&reading).set_nonblocking(true)?;
+        let Some(writing) = brought.writes_to().filter(|fd| fd.as_raw_fd() != reading.as_raw_fd()) else {
+            return registry.register(&mut SourceFd(&reading.as_raw_fd()), token, INTERESTS);
+        };
+        SockRef::from(&writing).set_nonblocking(true)?;
+        registry.register(&mut SourceFd(&reading.as_raw_fd()), token, Interest::READABLE)?;
+        registry.register(&mut SourceFd(&writing.as_raw_fd()), token, Interest::WRITABLE)
+    }
+
+    /// Has another poll tell when there is room to write, as long as what is returned lives: it can
+    /// tell of what this one has only by another name.
+    #[cfg(unix)]
+    pub(crate) fn watch_writing(&self, registry: &Registry, token: Token) -> io::Result<AnotherName> {
+        let another = match self {
+            ClientStream::Tcp(stream) => SockRef::from(stream).try_clone()?.into(),
+            ClientStream::Brought(brought) => {
+                brought.writes_to().ok_or(io::ErrorKind::BrokenPipe)?.try_clone_to_owned()?
+            }
+        };
+        registry.register(&mut SourceFd(&another.as_raw_fd()), token, Interest::WRITABLE)?;
+        Ok(another)
+    }
+
+    /// As above: a name of a TCP connection.
+    #[cfg(not(unix))]
+    pub(crate) fn watch_writing(&self, registry: &Registry, token: Token) -> io::Result<AnotherName> {
+        let ClientStream::Tcp(stream) = self;
+        let mut another = TcpStream::from_std(SockRef::from(stream).try_clone()?.into());
+        registry.register(&mut another, token, Interest::WRITABLE)?;
+        Ok(another)
+    }
+
+    /// Where the peer is; `None` if it is gone, or has no such address.
+    pub(crate) fn peer_addr(&self) -> Option<SocketAddr> {
+        match self {
+            ClientStream::Tcp(stream) => stream.peer_addr().ok(),
+            #[cfg(unix)]
+            ClientStream::Brought(brought) => {
+                SockRef::from(&brought.reads_from()).peer_addr().ok()?.as_socket()
+            }
+        }
+    }
+
+    /// The address of this end; `None` if it is gone, or there is none.
+    pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
+        match self {
+            ClientStream::Tcp(stream) => stream.local_addr().ok(),
+            #[cfg(unix)]
+            ClientStream::Brought(brought) => {
+                SockRef::from(&brought.reads_from()).local_addr().ok()?.as_socket()
+            }
+        }
+    }
+}
+
+impl Read for ClientStream {
+    #[inline]
+    fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
+        match self {
+            ClientStream::Tcp(stream) => stream.read(target),
+            #[cfg(unix)]
+            ClientStream::Brought(brought) => brought.read(target),
+        }
+    }
+}
+
+impl Write for ClientStream {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            ClientStream::Tcp(stream) => stream.write(bytes),
+            #[cfg(unix)]
+            ClientStream::Brought(brought) => brought.write(&[IoSlice::new(bytes)]),
+        }
+    }
+
+    #[inline]
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            ClientStream::Tcp(stream) => stream.write_vectored(slices),
+            #[cfg(unix)]
+            ClientStream::Brought(brought) => brought.write(slices),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Transport for ClientStream {
+    #[inline]
+    fn read(&mut self, target: &mut [u8]) -> Io {
+        moved(|| Read::read(self, target))
+    }
+
+    #[inline]
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> Io {
+        moved(|| match slices {
+            [one] => Write::write(self, one),
+            slices => self.write_vectored(slices),
+        })
+    }
+
+    fn shutdown(&mut self, how: Shutdown) {
+        match self {
+            ClientStream::Tcp(stream) => drop(stream.shutdown(how)),
+            #[cfg(unix)]
+            ClientStream::Brought(brought) => brought.shutdown(how),
+        }
+    }
+
+    fn short_read_empties(&self) -> bool {
+        match self {
+            ClientStream::Tcp(_) => short_read_empties_a_socket(),
+            // Nobody knows what stands between it and its descriptor.
+            #[cfg(unix)]
+            ClientStream::Brought(_) => false,
+        }
+    }
+}
+
+/// A stream that the application has brought.
+#[cfg(unix)]
+pub(crate) trait Brought: Send {
+    fn read(&mut self, target: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes once, from one slice or more.
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// What tells when there is something to read.
+    fn reads_from(&self) -> BorrowedFd<'_>;
+
+    /// What tells when there is room to write; `None` once our direction is ended.
+    fn writes_to(&self) -> Option<BorrowedFd<'_>>;
+
+    fn shutdown(&mut self, how: Shutdown);
+}
+
+/// One for both directions.
+#[cfg(unix)]
+pub(crate) struct Whole<S>(pub(crate) S);
+
+#[cfg(unix)]
+impl<S: Read + Write + AsFd + Send> Brought for Whole<S> {
+    fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
+        self.0.read(target)
+    }
+
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        write_once(&mut self.0, slices)
+    }
+
+    fn reads_from(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    fn writes_to(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.0.as_fd())
+    }
+
+    fn shutdown(&mut self, how: Shutdown) {
+        // What is no socket ends when it is dropped.
+        let _ = SockRef::from(&self.0).shutdown(how);
+    }
+}
+
+/// One for each direction.
+#[cfg(unix)]
+pub(crate) struct Pair<R, W> {
+    reader: R,
+    /// `None` once our direction is ended.
+    writer: Option<W>,
+}
+
+#[cfg(unix)]
+impl<R, W> Pair<R, W> {
+    pub(crate) fn new(reader: R, writer: W) -> Self {
+        Pair { reader, writer: Some(writer) }
+    }
+}
+
+#[cfg(unix)]
+impl<R: Read + AsFd + Send, W: Write + AsFd + Send> Brought for Pair<R, W> {
+    fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(target)
+    }
+
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        write_once(self.writer.as_mut().ok_or(io::ErrorKind::BrokenPipe)?, slices)
+    }
+
+    fn reads_from(&self) -> BorrowedFd<'_> {
+        self.reader.as_fd()
+    }
+
+    fn writes_to(&self) -> Option<BorrowedFd<'_>> {
+        self.writer.as_ref().map(AsFd::as_fd)
+    }
+
+    fn shutdown(&mut self, how: Shutdown) {
+        if how != Shutdown::Read {
+            self.writer = None;
+        }
+    }
+}
+
+#[cfg(unix)]
+fn write_once(writer: &mut impl Write, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    match slices {
+        [one] => writer.write(one),
+        slices => writer.write_vectored(slices),
+    }
+}
