@@ -10,6 +10,8 @@ mod accepting;
 mod ending;
 mod failed_writes;
 mod flooding;
+#[cfg(unix)]
+mod graceful;
 mod lingering;
 mod logging;
 mod memory;

@@ -1,0 +1,31 @@
+//! The example `graceful`, as a service manager stops it.
+
+use crate::common::{Client, DEADLINE, wait_until};
+use framewright_server::CloseCode;
+use framewright_testkit::programs::cargo::{Built, cargo};
+use framewright_testkit::programs::process::{Running, found_in};
+use std::process::{Command, Stdio};
+
+#[test]
+fn the_example_says_goodbye_to_everybody_on_sigterm() {
+    let mut build = cargo();
+    let built = Built::by(build.args(["build", "--package=framewright-server", "--example=graceful"]));
+    let mut command = Command::new(built.expect("it builds").program("graceful").expect("it was built"));
+    let mut program = Running::start("graceful", command.stdout(Stdio::piped())).expect("it starts");
+    let lines = found_in(program.0.stdout.take().expect("a pipe"), |line| Some(line.trim_end().to_owned()));
+    let line = lines.recv_timeout(DEADLINE).expect("it says where it listens");
+    let addr = line.strip_prefix("listening on ").expect("where it listens").parse().expect("an address");
+
+    let mut client = Client::connect(addr);
+    client.open("/ws");
+    client.send_text("hello");
+    client.expect_text("hello");
+    let kill = Command::new("kill").args(["-TERM", &program.0.id().to_string()]).status();
+    assert!(kill.expect("kill is there").success());
+    client.expect_close(1001);
+    client.send_close(CloseCode::GOING_AWAY, "");
+    client.expect_end();
+    assert_eq!(lines.recv_timeout(DEADLINE).as_deref(), Ok("stopped"));
+    wait_until("the end of the program", || program.ended().is_some());
+    assert!(program.ended().expect("just now").success());
+}
