@@ -8,11 +8,12 @@ use crate::context::ServerShared;
 use crate::event_loop::limits::{Counters, LingerPlaces};
 use crate::event_loop::listener::Listener;
 use crate::event_loop::prepare;
+use crate::event_loop::walk::{Waiting, Walks};
 use crate::memory::ledger::Ledger;
 use crate::pages::files::Files;
 use crate::pages::page::{Page, Pages};
 use crate::proxies::trusted::TrustedProxies;
-use crate::server::Server;
+use crate::server::{OnTick, Server, ServerHandle};
 use framewright::deflate::DeflateMemory;
 use std::collections::HashSet;
 use std::fmt;
@@ -23,6 +24,7 @@ use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 /// Collects what a [`Server`] is made of.
 pub struct ServerBuilder {
@@ -32,6 +34,7 @@ pub struct ServerBuilder {
     workers: usize,
     endpoints: Vec<Endpoint>,
     proxies: TrustedProxies,
+    tickers: Vec<(Duration, OnTick)>,
 }
 
 impl fmt::Debug for ServerBuilder {
@@ -55,6 +58,7 @@ impl Default for ServerBuilder {
             workers: 1,
             endpoints: Vec::new(),
             proxies: TrustedProxies::default(),
+            tickers: Vec::new(),
         }
     }
 }
@@ -140,6 +144,47 @@ impl ServerBuilder {
     #[must_use]
     pub fn files(mut self, prefix: &str, files: impl Into<Files>) -> ServerBuilder {
         self.routes.push(Planned::Files(prefix.into(), files.into()));
+        self
+    }
+
+    /// Calls `tick` once in each `interval`, as long as the server runs: for what is not one
+    /// connection's, such as a broadcast every second. May be called several times.
+    ///
+    /// ```
+    /// use framewright_server::{Decision, Handler, Incoming, Message, Server};
+    /// use std::time::Duration;
+    ///
+    /// struct Clock;
+    ///
+    /// impl Handler for Clock {
+    ///     type State = ();
+    ///
+    ///     fn on_request(&self, request: &Incoming<'_>) -> Decision<()> {
+    ///         request.accept(())
+    ///     }
+    /// }
+    ///
+    /// let mut seconds = 0;
+    /// let server = Server::builder().route("/clock", Clock).listen("127.0.0.1:0");
+    /// let server = server.every(Duration::from_secs(1), move |server| {
+    ///     seconds += 1;
+    ///     let _ = server.broadcast(Message::Text(&format!("{seconds} s"))); // or too many wait
+    /// });
+    /// # let server = server.build()?.spawn()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// It is called on an event loop, and must not block. The first call comes an interval after
+    /// the server has begun to run, and each of the others in step with it; one whose time is
+    /// missed is left out. It comes at most every millisecond, and no more once the server has
+    /// begun to stop. Should it panic, it is called again in its time.
+    #[must_use]
+    pub fn every(
+        mut self,
+        interval: Duration,
+        tick: impl FnMut(&ServerHandle) + Send + 'static,
+    ) -> ServerBuilder {
+        self.tickers.push((interval, Box::new(tick)));
         self
     }
 
@@ -244,11 +289,14 @@ impl ServerBuilder {
             requests,
             compression,
             ledger,
+            waiting: Waiting::default(),
         };
         let addrs = listeners.iter().map(|listener| listener.addr().clone()).collect();
         Ok(Server {
             shared: Arc::new(shared),
             polls: loops.into_iter().map(|(poll, _)| poll).collect(),
+            walks: mailboxes.iter().map(|_| Walks::default()).collect(),
+            tickers: self.tickers,
             mailboxes,
             listeners: share_out(listeners, self.workers),
             addrs,

@@ -2,12 +2,16 @@
 
 use crate::api::options::ServerLimits;
 use crate::api::route::Routes;
+use crate::api::socket::LoopParts;
 use crate::event_loop::limits::{Counters, LingerPlaces};
 use crate::event_loop::mailbox::Mailbox;
+use crate::event_loop::timers::Timers;
+use crate::event_loop::walk::Waiting;
 use crate::memory::ledger::{Holders, Ledger};
 use crate::proxies::trusted::TrustedProxies;
 use framewright::deflate::DeflateMemory;
 use framewright_driver::{Lent, SHORT_TAIL};
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
@@ -25,12 +29,16 @@ pub(crate) struct ServerShared {
     pub(crate) compression: Arc<DeflateMemory>,
     /// What connections hold besides.
     pub(crate) ledger: Arc<Ledger>,
+    /// What waits to be done for all connections.
+    pub(crate) waiting: Waiting,
 }
 
 /// What all connections of a loop share.
 pub(crate) struct LoopContext {
     pub(crate) server: Arc<ServerShared>,
     pub(crate) mailbox: Arc<Mailbox>,
+    /// What callbacks reach.
+    pub(crate) parts: LoopParts,
     /// The time of the turn, read before it: a round of many turns may be long.
     pub(crate) now: Instant,
     /// What connections have charged.
@@ -49,6 +57,11 @@ impl LoopContext {
         LoopContext {
             lent: Lent::new(read_size, server.routes.largest_message(), Arc::clone(&server.compression)),
             scratch: new_scratch(read_size),
+            parts: LoopParts {
+                mailbox: Arc::clone(&mailbox),
+                timers: RefCell::new(Timers::default()),
+                parcel: RefCell::new(None),
+            },
             holders: Holders::new(Arc::clone(&server.ledger), Arc::clone(&mailbox)),
             server,
             mailbox,

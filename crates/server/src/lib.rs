@@ -25,6 +25,28 @@
 //! A [`Handler`] serves all connections of a route, on the thread of their event loop. Other
 //! threads send through a [`Handle`]. Connections are spread over
 //! [`workers`](ServerBuilder::workers); one never moves.
+//!
+//! A connection has timers ([`Socket::set_timer`]), and a server does something now and then
+//! ([`ServerBuilder::every`]) and sends to everybody ([`ServerHandle::broadcast`]).
+//!
+//! # Stopping
+//!
+//! [`ServerHandle::stop`] lets nobody new in, says goodbye to everybody (1001), and cuts what is
+//! left after a while; [`Server::run`] returns then. With the crate `ctrlc` and its feature
+//! `termination`, SIGTERM and Ctrl-C do that in three lines (the example `graceful` is a whole
+//! program):
+//!
+//! ```no_run
+//! # use framewright_server::Server;
+//! # use std::time::Duration;
+//! # let server = Server::builder().listen("localhost:5000").build()?;
+//! let handle = server.handle();
+//! ctrlc::set_handler(move || handle.stop(Duration::from_secs(10)))?;
+//! server.run()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Several servers can run in a process: see [`Server`].
 
 #![forbid(unsafe_code)]
 // Says at each item which feature it needs, where docs.rs builds the pages.
@@ -47,6 +69,7 @@ mod server;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+pub use api::connections::{Broadcast, Connected, ConnectionInfo, Connections, Delivered, ServerBusy};
 pub use api::decision::{Decision, Deferred};
 pub use api::handle::{Handle, HandleError, KeepOpen};
 pub use api::handler::{Closed, Handler, Incoming};
@@ -55,6 +78,7 @@ pub use api::socket::Socket;
 pub use builder::{Endpoint, ServerBuilder};
 pub use event_loop::listener::ListenAddr;
 pub use event_loop::stream::PeerAddr;
+pub use event_loop::timers::TooManyTimers;
 #[cfg(feature = "deflate")]
 pub use framewright::deflate::{
     DeflateConfig, DeflateMemoryStats, DeflateParams, DeflatePolicy, Level, WindowBits,

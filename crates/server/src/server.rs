@@ -1,29 +1,43 @@
 //! Running a server, and stopping it.
 
+use crate::api::connections::{Broadcast, Connected, Connections, ServerBusy};
 use crate::context::ServerShared;
 use crate::event_loop::EventLoop;
 use crate::event_loop::listener::{ListenAddr, Listener};
 use crate::event_loop::mailbox::{Command, Mailbox};
+use crate::event_loop::ticker::Ticker;
+use crate::event_loop::walk::{Filter, Job, Mail, Sending, Walk, Walks};
 use crate::memory::ledger::MemoryStats;
+use framewright::Prepared;
 use mio::Poll;
 use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Weak, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// A WebSocket server that listens, and does not serve yet.
 ///
-/// [`run`](Server::run) serves on this thread, [`spawn`](Server::spawn) on another. Several servers
-/// can run in a process.
+/// [`run`](Server::run) serves on this thread, [`spawn`](Server::spawn) on another.
+///
+/// Several servers can run in a process, each on threads of its own: they share neither routes nor
+/// limits nor counts. What is the process's is shared all the same: descriptors, and the memory of
+/// which [`ServerLimits::memory`](crate::ServerLimits::memory) takes a quarter by default, so that
+/// several servers that face strangers had better set it.
 pub struct Server {
     pub(crate) shared: Arc<ServerShared>,
     pub(crate) polls: Vec<Poll>,
     pub(crate) mailboxes: Vec<Arc<Mailbox>>,
+    /// What each loop was asked to do with all of its connections.
+    pub(crate) walks: Arc<[Walks]>,
+    pub(crate) tickers: Vec<(Duration, OnTick)>,
     /// What each loop accepts on.
     pub(crate) listeners: Vec<Vec<Listener>>,
     pub(crate) addrs: Vec<ListenAddr>,
 }
+
+/// What the application does now and then.
+pub(crate) type OnTick = Box<dyn FnMut(&ServerHandle) + Send>;
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -39,10 +53,14 @@ impl Server {
         &self.addrs
     }
 
-    /// What stops it from elsewhere.
+    /// What reaches it from elsewhere: stops it, and sends to all of its connections.
     #[must_use]
     pub fn handle(&self) -> ServerHandle {
-        ServerHandle { mailboxes: self.mailboxes.clone(), shared: Arc::clone(&self.shared) }
+        ServerHandle {
+            mailboxes: Arc::from(&self.mailboxes[..]),
+            shared: Arc::clone(&self.shared),
+            walks: Arc::downgrade(&self.walks),
+        }
     }
 
     /// Serves, on this thread and on one more for each further worker, until it is stopped.
@@ -51,14 +69,17 @@ impl Server {
     /// If a thread cannot be started, or the system's event queue fails. The other loops are stopped then.
     pub fn run(self) -> io::Result<()> {
         let handle = self.handle();
-        let Server { shared, polls, mailboxes, listeners, .. } = self;
+        let Server { shared, polls, mailboxes, walks, tickers, listeners, .. } = self;
         let mut loops = Vec::new();
-        for ((poll, mailbox), listeners) in polls.into_iter().zip(&mailboxes).zip(listeners) {
-            let (shared, mailbox) = (Arc::clone(&shared), Arc::clone(mailbox));
-            loops.push(EventLoop::new(poll, shared, mailbox, mailboxes.clone(), listeners)?);
+        for (index, (poll, listeners)) in polls.into_iter().zip(listeners).enumerate() {
+            let (shared, walks, all) = (Arc::clone(&shared), Arc::clone(&walks), mailboxes.clone());
+            loops.push(EventLoop::new(poll, shared, (all, index), walks, listeners)?);
         }
+        // From here on the loops alone have them.
+        drop(walks);
         let mut loops = loops.into_iter();
-        let Some(first) = loops.next() else { return Ok(()) };
+        let Some(mut first) = loops.next() else { return Ok(()) };
+        first.set_tickers(start(tickers, &handle));
         thread::scope(|scope| {
             let mut threads = Vec::new();
             for (index, event_loop) in loops.enumerate() {
@@ -170,6 +191,16 @@ impl Drop for RunningServer {
     }
 }
 
+/// Their intervals begin now.
+fn start(tickers: Vec<(Duration, OnTick)>, handle: &ServerHandle) -> Vec<Ticker> {
+    let now = Instant::now();
+    let ticker = |(interval, mut tick): (Duration, OnTick)| {
+        let handle = handle.clone();
+        Ticker::new(interval, now, Box::new(move || tick(&handle)))
+    };
+    tickers.into_iter().map(ticker).collect()
+}
+
 fn join(thread: thread::JoinHandle<io::Result<()>>) -> io::Result<()> {
     thread.join().unwrap_or_else(|_| Err(io::Error::other("an event loop panicked")))
 }
@@ -196,16 +227,24 @@ impl Drop for StopOnPanic<'_> {
     }
 }
 
-/// Stops a server, from any thread. Cloning is cheap.
+/// Reaches a server from any thread: stops it, sends to all of its connections, goes through them.
+/// Cloning is cheap.
+///
+/// Nothing here waits but what says so, so that callbacks of the server can use it too. What is
+/// done for all connections is done by their event loops, each for its own, in slices of time
+/// between which the others have their turns: neither a lock nor anything that a connection would
+/// have to hold for it. It is done in the order of the calls.
 #[derive(Clone)]
 pub struct ServerHandle {
-    mailboxes: Vec<Arc<Mailbox>>,
+    mailboxes: Arc<[Arc<Mailbox>]>,
     shared: Arc<ServerShared>,
+    walks: Weak<[Walks]>,
 }
 
 impl fmt::Debug for ServerHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServerHandle").field("connections", &self.connection_count()).finish_non_exhaustive()
+        let count = self.connection_count();
+        f.debug_struct("ServerHandle").field("connection_count", &count).finish_non_exhaustive()
     }
 }
 
@@ -216,7 +255,7 @@ impl ServerHandle {
     pub fn stop(&self, grace: Duration) {
         let now = Instant::now();
         let at = now.checked_add(grace).unwrap_or_else(|| now + Duration::from_secs(365 * 86400));
-        for mailbox in &self.mailboxes {
+        for mailbox in &*self.mailboxes {
             // One that has ended has stopped.
             let _ = mailbox.post(Command::Stop(at));
         }
@@ -231,6 +270,134 @@ impl ServerHandle {
     #[must_use]
     pub fn connection_count(&self) -> usize {
         self.shared.counters.open()
+    }
+
+    /// Sends a message to all open connections: a [`Message`](crate::Message), a `&str` for text,
+    /// or a [`Prepared`].
+    ///
+    /// It is encoded once, and compressed once for each way that connections have agreed on.
+    /// Returns at once; [`Broadcast::wait`] waits, and tells how many it was sent to. Whoever
+    /// connects meanwhile may get it or not.
+    ///
+    /// | a connection | |
+    /// |---|---|
+    /// | with as much waiting as [`Config::high_water`](crate::Config::high_water) | is left out: [`Delivered::full`](crate::Delivered::full). For a peer that reads too slowly it is the application's to decide what to do |
+    /// | with messages in its handles' queue, or that is sending one in fragments | gets it behind them |
+    /// | whose closing handshake has begun | is left out |
+    ///
+    /// Two broadcasts of one thread reach each connection in their order. A message that the thread
+    /// has sent with a [`Handle`](crate::Handle) before comes before; one that it sends afterwards
+    /// may overtake the broadcast.
+    ///
+    /// ```
+    /// use framewright_server::{Message, Server};
+    ///
+    /// let server = Server::builder().listen("127.0.0.1:0").build()?.spawn()?;
+    /// let broadcast = server.handle().broadcast(Message::Text("hello, all"))?;
+    /// assert_eq!(broadcast.wait().sent, 0); // nobody is there
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ServerBusy`] if broadcasts of 16 MiB wait already: they come faster than they can be sent.
+    pub fn broadcast(&self, message: impl Into<Prepared>) -> Result<Broadcast, ServerBusy> {
+        self.send_to_all(message.into(), None)
+    }
+
+    /// Sends a message to all open connections that `filter` lets through, as
+    /// [`broadcast`](ServerHandle::broadcast) does to all.
+    ///
+    /// The filter runs on the event loops, and must not block. Should it panic, that connection is
+    /// left out.
+    ///
+    /// ```
+    /// # use framewright_server::{Message, Server};
+    /// # let server = Server::builder().listen("127.0.0.1:0").build()?.spawn()?;
+    /// let of_chat = server.handle().broadcast_where("news", |to| to.route() == Some("/chat"))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`broadcast`](ServerHandle::broadcast).
+    pub fn broadcast_where(
+        &self,
+        message: impl Into<Prepared>,
+        filter: impl Fn(&Connected<'_>) -> bool + Send + Sync + 'static,
+    ) -> Result<Broadcast, ServerBusy> {
+        self.send_to_all(message.into(), Some(Box::new(filter)))
+    }
+
+    fn send_to_all(&self, message: Prepared, filter: Option<Filter>) -> Result<Broadcast, ServerBusy> {
+        let permit = self.shared.waiting.permit(message.payload_len())?;
+        let mail = Mail::new(message, filter, permit);
+        let (tell, told) = mpsc::channel();
+        self.walk(|| Job::Send(Sending::new(&mail, &tell)));
+        Ok(Broadcast { told, mailboxes: Arc::clone(&self.mailboxes) })
+    }
+
+    /// Goes through the open connections, those whose closing handshake has begun among them.
+    ///
+    /// The iterator waits for the event loops to find them. Each is found at most once; one that
+    /// opens or ends meanwhile may be found or not.
+    ///
+    /// ```
+    /// # use framewright_server::Server;
+    /// # let server = Server::builder().listen("127.0.0.1:0").build()?.spawn()?;
+    /// for connection in server.handle().connection_count() {
+    ///     println!("{} from {:?}", connection.id, connection.peer_addr);
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn connections(&self) -> Connections {
+        let (tell, found) = mpsc::channel();
+        self.walk(|| {
+            let tell = tell.clone();
+            Job::Visit(Box::new(move |connected| tell.send(connected.info()).is_ok()))
+        });
+        Connections { found, mailboxes: Arc::clone(&self.mailboxes) }
+    }
+
+    /// Calls `visit` for each open connection, on its event loop: to find one, and to get a
+    /// [`Handle`](crate::Handle) of it.
+    ///
+    /// Returns at once. `visit` must not block. Should it panic, it goes on with the next
+    /// connection.
+    ///
+    /// ```
+    /// # use framewright_server::{CloseCode, Server};
+    /// # let server = Server::builder().listen("127.0.0.1:0").build()?.spawn()?;
+    /// # let unwanted = 7;
+    /// server.handle().for_each(move |connection| {
+    ///     if connection.id() == unwanted {
+    ///         let _ = connection.handle().close(CloseCode::POLICY_VIOLATION, "");
+    ///     }
+    /// })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ServerBusy`] as for [`broadcast`](ServerHandle::broadcast), where each call counts as 1 KiB.
+    pub fn for_each(&self, visit: impl Fn(&Connected<'_>) + Send + Sync + 'static) -> Result<(), ServerBusy> {
+        let visit = Arc::new((visit, self.shared.waiting.permit(0)?));
+        self.walk(|| {
+            let visit = Arc::clone(&visit);
+            Job::Visit(Box::new(move |connected| {
+                visit.0(connected);
+                true
+            }))
+        });
+        Ok(())
+    }
+
+    /// Has each loop go through its connections, if the server is still there.
+    fn walk(&self, job: impl Fn() -> Job) {
+        let Some(all) = self.walks.upgrade() else { return };
+        for (mailbox, walks) in self.mailboxes.iter().zip(&*all) {
+            walks.push(Walk::new(job()));
+            // A loop that has ended takes no walks either.
+            let _ = mailbox.post(Command::Walk);
+        }
     }
 
     /// What the server holds now.

@@ -33,9 +33,10 @@ pub trait Application<T> {
         self.on_event(current, Event::Message(message));
     }
 
-    /// Queues what was left for this connection elsewhere. Once a turn, before its last write.
-    fn queue(&mut self, connection: &mut Connection, now: Instant) {
-        let _ = (connection, now);
+    /// Queues what was left for this connection elsewhere. Once a turn, behind what was read and
+    /// before the last write.
+    fn queue(&mut self, current: &mut Current<'_, T>) {
+        let _ = current;
     }
 
     /// Called before a write that may tell the peer what has become of the connection.

@@ -137,7 +137,8 @@ impl Turn {
         if ready.due && !(ready.read && self.connection.wants_read()) {
             self.handle_timeout(transport, ready, now);
         }
-        application.queue(&mut self.connection, now);
+        let Turn { connection, broken, .. } = self;
+        application.queue(&mut Current { connection, transport, now, broken, share: &mut lent.share });
         let flushed = self.settle(transport, ready, now, &mut lent.share, application);
         if self.is_over() && flushed != Flushed::Paused {
             if let Some(parked) = self.parked.take() {

@@ -415,6 +415,25 @@ impl Prepared {
     }
 }
 
+impl From<Message<'_>> for Prepared {
+    fn from(message: Message<'_>) -> Self {
+        Prepared::new(message)
+    }
+}
+
+/// A text message.
+impl From<&str> for Prepared {
+    fn from(text: &str) -> Self {
+        Prepared::new(Message::Text(text))
+    }
+}
+
+impl From<&Prepared> for Prepared {
+    fn from(prepared: &Prepared) -> Self {
+        prepared.clone()
+    }
+}
+
 impl Connection {
     /// Queues a message that was encoded before.
     ///

@@ -37,9 +37,46 @@ pub(crate) struct OpenParts<'a> {
     pub(crate) stream: &'a mut Stream,
     pub(crate) ready: &'a mut Ready,
     pub(crate) own: OwnParts<'a>,
-    /// A handle has queued something.
-    pub(crate) attend: &'a mut bool,
+    pub(crate) errands: &'a mut Errands,
     pub(crate) now: Instant,
+}
+
+/// What a turn has to do beside what its socket, its deadlines and its peer ask for. One byte: each
+/// connection has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Errands(u8);
+
+impl Errands {
+    /// A handle has queued something.
+    pub(crate) const QUEUED: u8 = 1;
+    /// A timer is due.
+    pub(crate) const TIMERS: u8 = 2;
+    /// The loop has a message for all connections.
+    pub(crate) const PARCEL: u8 = 4;
+
+    #[inline]
+    fn any(self) -> bool {
+        self.0 != 0
+    }
+
+    #[inline]
+    fn has(self, errand: u8) -> bool {
+        self.0 & errand != 0
+    }
+
+    pub(crate) fn note(&mut self, errand: u8) {
+        self.0 |= errand;
+    }
+
+    pub(crate) fn clear(&mut self, errand: u8) {
+        self.0 &= !errand;
+    }
+
+    fn take(&mut self, errand: u8) -> bool {
+        let has = self.has(errand);
+        self.clear(errand);
+        has
+    }
 }
 
 impl<H: Handler> ErasedHandler for H {
@@ -55,14 +92,14 @@ impl<H: Handler> ErasedHandler for H {
         read_size: usize,
         first: bool,
     ) -> Next {
-        let OpenParts { turn, stream, ready, own, attend, now } = open;
-        let mut callbacks = Callbacks { read_size, first, ..Callbacks::new(self, state, own, attend) };
+        let OpenParts { turn, stream, ready, own, errands, now } = open;
+        let mut callbacks = Callbacks { read_size, first, ..Callbacks::new(self, state, own, errands) };
         turn.run(stream, ready, lent, now, &mut callbacks)
     }
 
     fn finish(&self, open: OpenParts<'_>, state: &mut dyn Any) {
-        let OpenParts { turn, stream, ready, own, attend, now } = open;
-        turn.finish(stream, ready, now, &mut Callbacks::new(self, state, own, attend));
+        let OpenParts { turn, stream, ready, own, errands, now } = open;
+        turn.finish(stream, ready, now, &mut Callbacks::new(self, state, own, errands));
     }
 }
 
@@ -74,7 +111,7 @@ struct Callbacks<'a, H: Handler> {
     handler: &'a H,
     state: &'a mut H::State,
     own: OwnParts<'a>,
-    attend: &'a mut bool,
+    errands: &'a mut Errands,
     /// Handles have queued more than is sent in a turn.
     more: bool,
     read_size: usize,
@@ -123,6 +160,7 @@ impl<H: Handler> Application<Stream> for Callbacks<'_, H> {
             }
             Event::Closed(closure) => {
                 self.own.close_handles(current.connection);
+                self.own.forget_timers();
                 tracing::debug!(
                     connection = self.own.id,
                     code = closure.code(),
@@ -139,9 +177,9 @@ impl<H: Handler> Application<Stream> for Callbacks<'_, H> {
     }
 
     #[inline]
-    fn queue(&mut self, connection: &mut Connection, now: Instant) {
-        if *self.attend {
-            self.send_queued(connection, now);
+    fn queue(&mut self, current: &mut Current<'_, Stream>) {
+        if self.errands.any() {
+            self.run_errands(current);
         }
     }
 
@@ -155,30 +193,57 @@ impl<H: Handler> Application<Stream> for Callbacks<'_, H> {
 
     #[inline]
     fn has_queued(&self, connection: &Connection) -> bool {
-        *self.attend && connection.is_writable() && (self.more || !connection.is_fragmenting())
+        self.errands.has(Errands::QUEUED)
+            && connection.is_writable()
+            && (self.more || !connection.is_fragmenting())
     }
 }
 
 impl<'a, H: Handler> Callbacks<'a, H> {
     /// For a turn that neither reads nor opens.
-    fn new(handler: &'a H, state: &'a mut dyn Any, own: OwnParts<'a>, attend: &'a mut bool) -> Self {
+    fn new(handler: &'a H, state: &'a mut dyn Any, own: OwnParts<'a>, errands: &'a mut Errands) -> Self {
         let state = state.downcast_mut().expect("a connection's state is of its route's type");
-        Callbacks { handler, state, own, attend, more: false, read_size: 0, first: false }
+        Callbacks { handler, state, own, errands, more: false, read_size: 0, first: false }
+    }
+
+    /// Behind what was read, so that a message that has arrived comes before a timer that it puts
+    /// off.
+    #[inline(never)]
+    fn run_errands(&mut self, current: &mut Current<'_, Stream>) {
+        if self.errands.take(Errands::TIMERS) {
+            self.tell_timers(current);
+        }
+        if self.errands.has(Errands::QUEUED) {
+            self.send_queued(current.connection, current.now);
+        }
+        if self.errands.take(Errands::PARCEL) {
+            self.own.send_parcel(current.connection);
+        }
+    }
+
+    /// Tells of the timers that are due. What callbacks set meanwhile waits for its own tick, and
+    /// what they cancel does not come.
+    fn tell_timers(&mut self, current: &mut Current<'_, Stream>) {
+        let end = self.own.timers().begin();
+        while current.connection.state() != State::Closed {
+            let due = self.own.timers().take_due(self.own.key, current.now, end);
+            let Some(token) = due else { break };
+            self.handler.on_timer(&mut Socket::new(current, &self.own), self.state, token);
+            self.own.catch_up(current.connection, current.now);
+        }
     }
 
     /// Sends what handles have queued, as far as there is room.
     fn send_queued(&mut self, connection: &mut Connection, now: Instant) {
-        let Some(remote) = self.own.remote.get() else {
-            *self.attend = false;
-            return;
-        };
+        self.errands.clear(Errands::QUEUED);
+        let Some(remote) = self.own.remote.get() else { return };
         if remote.aborts() {
             connection.abort(now);
         }
         let left = remote.send(connection, HANDLES_SHARE);
-        (*self.attend, self.more) = (left != Left::Nothing, left == Left::More);
-        if connection.state() != State::Open {
-            *self.attend = false;
+        self.more = left == Left::More;
+        if left != Left::Nothing && connection.state() == State::Open {
+            self.errands.note(Errands::QUEUED);
         }
     }
 }

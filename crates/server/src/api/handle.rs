@@ -449,6 +449,11 @@ impl Remote {
         if left == 0 { Left::More } else { Left::Waiting }
     }
 
+    /// Whether something is queued that is not sent yet.
+    pub(crate) fn has_queued(&self) -> bool {
+        !lock(&self.queue).items.is_empty()
+    }
+
     /// Whether this thread, the loop's, has queued something that is not sent yet.
     #[inline]
     pub(crate) fn has_own(&self) -> bool {

@@ -65,6 +65,11 @@ pub trait Handler: Send + Sync + 'static {
         let _ = (socket, state);
     }
 
+    /// A timer has come that was set with [`Socket::set_timer`], which says when that is.
+    fn on_timer(&self, socket: &mut Socket<'_>, state: &mut Self::State, token: u64) {
+        let _ = (socket, state, token);
+    }
+
     /// The connection has ended. Called last, and exactly once for each connection that was opened,
     /// however it ended.
     fn on_close(&self, closed: &Closed<'_>, state: &mut Self::State) {

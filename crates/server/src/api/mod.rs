@@ -1,5 +1,6 @@
 //! What an application implements, is given and sets.
 
+pub(crate) mod connections;
 pub(crate) mod decision;
 pub(crate) mod erased;
 pub(crate) mod handle;

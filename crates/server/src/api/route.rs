@@ -11,6 +11,8 @@ pub(crate) struct Route {
     pub(crate) handler: Box<dyn ErasedHandler>,
     pub(crate) options: Options,
     pub(crate) config: Arc<Config>,
+    /// As the application has given it; `None` for the fallback.
+    pub(crate) path: Option<Arc<str>>,
     id: RouteId,
 }
 
@@ -21,7 +23,7 @@ pub(crate) struct RouteId(u16);
 impl Route {
     pub(crate) fn new(handler: Box<dyn ErasedHandler>, options: Options) -> Route {
         let config = Arc::new(options.connection.clone());
-        Route { handler, options, config, id: RouteId::default() }
+        Route { handler, options, config, path: None, id: RouteId::default() }
     }
 
     /// Its name, once it is in the table.
@@ -50,7 +52,7 @@ pub(crate) struct Found<'a> {
 impl Routes {
     /// Adds a route; the path must be another one than those before.
     pub(crate) fn add(&mut self, path: &str, route: Route) -> Result<(), matchit::InsertError> {
-        let id = self.push(route);
+        let id = self.push(Route { path: Some(path.into()), ..route });
         self.paths.insert(path, id)
     }
 

@@ -4,13 +4,14 @@ use crate::api::handle::{Handle, HandleError, Remote};
 use crate::event_loop::mailbox::Mailbox;
 use crate::event_loop::slab::Key;
 use crate::event_loop::stream::{PeerAddr, Stream};
+use crate::event_loop::timers::{Timers, TooManyTimers};
 use crate::memory::ledger::Ledger;
 use framewright::{CloseCode, Config, Connection, Message, Prepared, SendError, State, Stats};
 use framewright_driver::Current;
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell, RefMut};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// From this many octets on a message is written from where it lies, behind what waits, instead of
 /// being copied first: below, one contiguous write is cheaper than a vectored one.
@@ -41,10 +42,26 @@ impl fmt::Debug for Socket<'_> {
 /// What callbacks reach of a connection that is the server's own.
 pub(crate) struct OwnParts<'b> {
     pub(crate) remote: &'b OnceCell<Arc<Remote>>,
-    pub(crate) mailbox: &'b Arc<Mailbox>,
+    pub(crate) of_loop: &'b LoopParts,
     pub(crate) ledger: &'b Arc<Ledger>,
     pub(crate) key: Key,
     pub(crate) id: u64,
+}
+
+/// What callbacks reach of their event loop.
+pub(crate) struct LoopParts {
+    pub(crate) mailbox: Arc<Mailbox>,
+    /// Nothing of the application is called while this is borrowed.
+    pub(crate) timers: RefCell<Timers>,
+    /// What the connection whose turn it is is to be sent, if it has the errand.
+    pub(crate) parcel: RefCell<Option<Parcel>>,
+}
+
+/// A message for all connections.
+pub(crate) struct Parcel {
+    pub(crate) message: Prepared,
+    /// What sending it has come to; `None` if the turn did not come to it.
+    pub(crate) outcome: Option<Result<(), HandleError>>,
 }
 
 impl OwnParts<'_> {
@@ -56,6 +73,47 @@ impl OwnParts<'_> {
         {
             remote.send_own(connection, now);
         }
+    }
+
+    pub(crate) fn timers(&self) -> RefMut<'_, Timers> {
+        self.of_loop.timers.borrow_mut()
+    }
+
+    pub(crate) fn forget_timers(&self) {
+        self.timers().forget(self.key);
+    }
+
+    /// The handle of the connection, which it has from the first time on that it is asked for.
+    pub(crate) fn handle(&self, connection: &Connection) -> Handle {
+        let OwnParts { remote, of_loop, ledger, key, id } = self;
+        let most = connection.config().high_water;
+        let make =
+            || Arc::new(Remote::new(*key, *id, Arc::clone(&of_loop.mailbox), Arc::clone(ledger), most));
+        remote.get_or_init(make).handle()
+    }
+
+    /// Sends the loop's parcel, behind what handles have queued.
+    pub(crate) fn send_parcel(&self, connection: &mut Connection) {
+        if let Some(parcel) = &mut *self.of_loop.parcel.borrow_mut() {
+            parcel.outcome = Some(self.send_behind_handles(connection, &parcel.message));
+        }
+    }
+
+    fn send_behind_handles(
+        &self,
+        connection: &mut Connection,
+        message: &Prepared,
+    ) -> Result<(), HandleError> {
+        if connection.state() != State::Open {
+            return Err(HandleError::Closed);
+        }
+        if connection.is_fragmenting() || self.remote.get().is_some_and(|remote| remote.has_queued()) {
+            return self.handle(connection).send_prepared(message);
+        }
+        connection.send_prepared(message).map_err(|error| match error {
+            SendError::Full => HandleError::Full,
+            _ => HandleError::Closed,
+        })
     }
 
     /// Handles take nothing more if the connection does not.
@@ -193,10 +251,77 @@ impl<'a> Socket<'a> {
 
     /// A handle that sends from any thread.
     pub fn handle(&mut self) -> Handle {
-        let OwnParts { remote, mailbox, ledger, key, id } = self.own;
-        let most = self.current.connection.config().high_water;
-        let make = || Arc::new(Remote::new(*key, *id, Arc::clone(mailbox), Arc::clone(ledger), most));
-        remote.get_or_init(make).handle()
+        self.own.handle(self.current.connection)
+    }
+
+    /// Sets a timer: [`Handler::on_timer`](crate::Handler::on_timer) is called with `token` when
+    /// `after` has passed, once.
+    ///
+    /// For one that comes again and again, set it again in the callback. Setting a `token` for
+    /// which there is a timer already replaces that. The token means what the handler makes of it;
+    /// each connection has its own.
+    ///
+    /// | | |
+    /// |---|---|
+    /// | when | never early; late by a tick of 17 ms, and by what else the event loop has to do |
+    /// | what has arrived | is handed over before, as far as one read takes it: a message in the socket can still put the timer off |
+    /// | several that are due | in the order of their times, then of setting |
+    /// | zero, or set in the callback of a timer | with the next tick |
+    /// | too long for the clock | never |
+    /// | the closing handshake, a server that stops | timers go on until [`on_close`](crate::Handler::on_close), and none comes after it |
+    ///
+    /// An idle connection without timers costs nothing for them; one with timers some 200 bytes,
+    /// and 32 more for each.
+    ///
+    /// ```
+    /// use framewright_server::{CloseCode, Decision, Handler, Incoming, Message, Socket};
+    /// use std::time::Duration;
+    ///
+    /// /// Ends connections that say nothing for a minute.
+    /// struct Impatient;
+    ///
+    /// const SILENT: u64 = 1;
+    ///
+    /// impl Handler for Impatient {
+    ///     type State = ();
+    ///
+    ///     fn on_request(&self, request: &Incoming<'_>) -> Decision<()> {
+    ///         request.accept(())
+    ///     }
+    ///
+    ///     fn on_open(&self, socket: &mut Socket<'_>, _: &mut ()) {
+    ///         let _ = socket.set_timer(SILENT, Duration::from_secs(60)); // far from 64 timers
+    ///     }
+    ///
+    ///     fn on_message(&self, socket: &mut Socket<'_>, _: &mut (), _: Message<'_>) {
+    ///         let _ = socket.set_timer(SILENT, Duration::from_secs(60));
+    ///     }
+    ///
+    ///     fn on_timer(&self, socket: &mut Socket<'_>, _: &mut (), _token: u64) {
+    ///         let _ = socket.close(CloseCode::POLICY_VIOLATION, "say something");
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`TooManyTimers`] if there are 64 with other tokens.
+    pub fn set_timer(&mut self, token: u64, after: Duration) -> Result<(), TooManyTimers> {
+        // The time of the turn is that of its beginning, and callbacks before may have taken long.
+        let deadline = self.current.now.max(Instant::now()).checked_add(after);
+        let mut timers = self.own.timers();
+        match deadline {
+            Some(deadline) => timers.set(self.own.key, token, deadline),
+            None => {
+                timers.cancel(self.own.key, token);
+                Ok(())
+            }
+        }
+    }
+
+    /// Cancels the timer with this token: it does not come any more, even if it is due. Returns
+    /// whether there was one.
+    pub fn cancel_timer(&mut self, token: u64) -> bool {
+        self.own.timers().cancel(self.own.key, token)
     }
 
     /// Whether a message would be taken now.

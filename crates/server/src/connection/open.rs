@@ -1,16 +1,16 @@
 //! An open connection: its turn, and what its end means for the server.
 
-use crate::api::erased::OpenParts;
+use crate::api::connections::Connected;
+use crate::api::erased::{Errands, OpenParts};
 use crate::api::handle::Remote;
 use crate::api::route::RouteId;
-use crate::api::socket::OwnParts;
+use crate::api::socket::{LoopParts, OwnParts};
 use crate::context::LoopContext;
-use crate::event_loop::mailbox::Mailbox;
 use crate::event_loop::slab::Key;
 use crate::event_loop::stream::Stream;
 use crate::guard::guarded;
 use crate::memory::ledger::Ledger;
-use framewright::{CloseCode, Connection};
+use framewright::{CloseCode, Connection, State};
 use framewright_driver::{Lent, Lingering, Next, Ready, Turn};
 use std::any::Any;
 use std::cell::OnceCell;
@@ -32,8 +32,7 @@ pub(crate) struct SlotParts<'a> {
     pub(crate) key: Key,
     pub(crate) ready: &'a mut Ready,
     pub(crate) route: RouteId,
-    /// A handle has queued something.
-    pub(crate) attend: &'a mut bool,
+    pub(crate) errands: &'a mut Errands,
 }
 
 impl Open {
@@ -91,6 +90,19 @@ impl Open {
         let _ = self.turn.connection.close(Some(CloseCode::GOING_AWAY), "server shutting down");
     }
 
+    /// The connection as others see it that go through all; `None` once it has ended.
+    pub(crate) fn connected<'a>(
+        &'a self,
+        (stream, key, route): (&'a Stream, Key, RouteId),
+        context: &'a LoopContext,
+    ) -> Option<Connected<'a>> {
+        let connection = &self.turn.connection;
+        let (of_loop, ledger) = (&context.parts, &context.server.ledger);
+        let own = OwnParts { remote: &self.remote, of_loop, ledger, key, id: self.id };
+        let route = context.server.routes.get(route).path.as_ref();
+        (connection.state() != State::Closed).then_some(Connected { own, connection, stream, route })
+    }
+
     /// Does all there is to do. In the `first` turn the handler is told that the connection is
     /// open.
     pub(crate) fn turn(&mut self, mut slot: SlotParts<'_>, first: bool, context: &mut LoopContext) -> Next {
@@ -98,10 +110,10 @@ impl Open {
             tracing::debug!(connection = self.id, peer = ?slot.stream.peer_addr(), "open");
         }
         let turn = || {
-            let LoopContext { server, lent, mailbox, now, .. } = &mut *context;
+            let LoopContext { server, lent, parts, now, .. } = &mut *context;
             let route = server.routes.get(slot.route);
             let read_size = route.options.receive_buffer_size.max(1);
-            let (open, state) = self.parts(&mut slot, (mailbox, &server.ledger), *now);
+            let (open, state) = self.parts(&mut slot, (parts, &server.ledger), *now);
             route.handler.turn(open, state, lent, read_size, first)
         };
         guarded(turn).unwrap_or_else(|| self.after_panic(slot, context))
@@ -111,13 +123,13 @@ impl Open {
     fn parts<'a>(
         &'a mut self,
         slot: &'a mut SlotParts<'_>,
-        (mailbox, ledger): (&'a Arc<Mailbox>, &'a Arc<Ledger>),
+        (of_loop, ledger): (&'a LoopParts, &'a Arc<Ledger>),
         now: Instant,
     ) -> (OpenParts<'a>, &'a mut dyn Any) {
         let Open { turn, id, state, remote } = self;
-        let SlotParts { stream, key, ready, attend, .. } = slot;
-        let own = OwnParts { remote, mailbox, ledger, key: *key, id: *id };
-        (OpenParts { turn, stream, ready, own, attend, now }, &mut **state)
+        let SlotParts { stream, key, ready, errands, .. } = slot;
+        let own = OwnParts { remote, of_loop, ledger, key: *key, id: *id };
+        (OpenParts { turn, stream, ready, own, errands, now }, &mut **state)
     }
 
     /// A callback has panicked: fails the connection, and no other.
@@ -136,7 +148,7 @@ impl Open {
     fn settle(&mut self, slot: &mut SlotParts<'_>, context: &LoopContext) {
         let settle = || {
             let route = context.server.routes.get(slot.route);
-            let loops = (&context.mailbox, &context.server.ledger);
+            let loops = (&context.parts, &context.server.ledger);
             let (open, state) = self.parts(slot, loops, context.now);
             route.handler.finish(open, state);
         };

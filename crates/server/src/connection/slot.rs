@@ -9,6 +9,8 @@
 //!                        removed
 //! ```
 
+use crate::api::connections::Connected;
+use crate::api::erased::Errands;
 use crate::api::route::RouteId;
 use crate::connection::open::{Open, SlotParts};
 use crate::connection::opening::{Opening, OpeningNext};
@@ -28,8 +30,8 @@ pub(crate) struct Slot {
     pub(crate) ready: Ready,
     /// Of an open connection.
     route: RouteId,
-    /// A handle of an open connection has queued something.
-    attend: bool,
+    /// Of an open connection.
+    pub(crate) errands: Errands,
     /// The tick that the wheel has this connection at.
     pub(crate) armed: Option<Tick>,
     pub(crate) place: Place,
@@ -79,7 +81,7 @@ impl Slot {
             phase: Phase::Opening(Box::new(opening)),
             ready: Ready::default(),
             route: RouteId::default(),
-            attend: false,
+            errands: Errands::default(),
             armed: None,
             place: Place::New,
             counted,
@@ -97,10 +99,10 @@ impl Slot {
         loop {
             // A callback may take long: the deadlines of the phase behind it count from when it
             // begins.
-            let Slot { stream, phase, ready, route, attend, counted, .. } = self;
+            let Slot { stream, phase, ready, route, errands, counted, .. } = self;
             let entered = match phase {
                 Phase::Open(open) => {
-                    let parts = SlotParts { stream, key, ready, route: *route, attend };
+                    let parts = SlotParts { stream, key, ready, route: *route, errands };
                     match open.turn(parts, is_new, context) {
                         Next::Wait => return SlotNext::Wait,
                         Next::Again => return SlotNext::Again,
@@ -219,11 +221,21 @@ impl Slot {
         }
     }
 
-    /// A handle has queued something. Returns whether the connection is open.
-    pub(crate) fn attend(&mut self) -> bool {
+    /// Notes what an open connection has to do. Returns whether it is open.
+    pub(crate) fn note(&mut self, errand: u8) -> bool {
         let is_open = self.is_open();
-        self.attend |= is_open;
+        if is_open {
+            self.errands.note(errand);
+        }
         is_open
+    }
+
+    /// An open connection as others see it that go through all.
+    pub(crate) fn connected<'a>(&'a self, key: Key, context: &'a LoopContext) -> Option<Connected<'a>> {
+        match &self.phase {
+            Phase::Open(open) => open.connected((&self.stream, key, self.route), context),
+            _ => None,
+        }
     }
 
     /// The connection's opening handshake, as long as that is not done.
@@ -245,8 +257,9 @@ impl Slot {
 
     /// The connection is being removed: the application hears of it, if it has not.
     pub(crate) fn finish(self, key: Key, context: &LoopContext) {
-        if let Slot { phase: Phase::Open(mut open), mut stream, mut ready, route, mut attend, .. } = self {
-            let slot = SlotParts { stream: &mut stream, key, ready: &mut ready, route, attend: &mut attend };
+        if let Slot { phase: Phase::Open(mut open), mut stream, mut ready, route, mut errands, .. } = self {
+            let slot =
+                SlotParts { stream: &mut stream, key, ready: &mut ready, route, errands: &mut errands };
             open.finish(slot, context);
         }
     }

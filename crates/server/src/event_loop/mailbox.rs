@@ -22,6 +22,8 @@ pub(crate) enum Command {
     GiveWay(Key),
     /// All hold too much together: some that hold little are to go.
     MakeRoom,
+    /// There are new walks: see [`Walks`](crate::event_loop::walk::Walks).
+    Walk,
     /// Stop, with everything ended by then.
     Stop(Instant),
 }

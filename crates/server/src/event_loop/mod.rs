@@ -6,9 +6,11 @@
 //! | the same, if it has had no turn since it is open, after a slice of time | from the list of long turns |
 //! | the same, if its last turn moved 64 KiB, or left something unsent or a large message incomplete | from the list of long turns |
 //! | with work left | from the list of long turns |
-//! | with something queued by a handle, or with a deadline that has passed | from the list of short turns, or from the other as above |
+//! | with something queued by a handle, with a deadline that has passed, or with a timer that is due | from the list of short turns, or from the other as above |
+//! | that a message for all connections comes to | in the walk that brings it |
 //!
-//! A round does a [`SLICE`] of the lists, short turns first, and then asks the poll: whoever needs
+//! A round does a [`SLICE`] of the commands of other threads, one of walks through all connections
+//! ([`walk`]), and one of the lists, short turns first, and then asks the poll: whoever needs
 //! little waits for that, and for others that need little, however much the others need. Each list
 //! has one turn a round at least, in its order: whoever is behind `n` others in it waits for `n`
 //! rounds at the most.
@@ -20,9 +22,15 @@ pub(crate) mod slab;
 pub(crate) mod stream;
 #[cfg(test)]
 mod tests;
+pub(crate) mod ticker;
+pub(crate) mod timers;
+pub(crate) mod walk;
 pub(crate) mod wheel;
 
 use crate::api::decision::ErasedDecision;
+use crate::api::erased::Errands;
+use crate::api::handle::HandleError;
+use crate::api::socket::Parcel;
 use crate::connection::opening::Opening;
 use crate::connection::slot::{Place, Slot, SlotNext};
 use crate::context::{LoopContext, ServerShared};
@@ -31,9 +39,12 @@ use crate::event_loop::listener::{ACCEPT_AT_ONCE, LONGEST_QUEUE, Listener};
 use crate::event_loop::mailbox::{Command, Here, Mailbox};
 use crate::event_loop::slab::{Key, Slab};
 use crate::event_loop::stream::{Arrival, PeerAddr, Stream};
+use crate::event_loop::ticker::Ticker;
+use crate::event_loop::walk::{Job, Walk, Walks};
 use crate::event_loop::wheel::{Tick, Wheel};
 use crate::guard::guarded;
 use crate::memory::ledger::{Small, order_small};
+use framewright::Prepared;
 use framewright::handshake::Refusal;
 use framewright_driver::KEEP_FOR;
 use mio::event::Event;
@@ -99,12 +110,20 @@ pub(crate) struct EventLoop {
     listeners: Vec<Listener>,
     /// All loops of the server, to spread connections over.
     loops: Vec<Arc<Mailbox>>,
+    /// Which of them this is.
+    index: usize,
     /// Connections to have a turn without an event, and to need little as far as anybody knows.
     short_turns: VecDeque<Key>,
     /// Connections to have a turn behind all of those.
     long_turns: VecDeque<Key>,
     /// Commands that were taken from the mailbox.
     commands: VecDeque<Command>,
+    /// Walks through all connections; the first one is under way.
+    walks: VecDeque<Walk>,
+    /// Those that each loop was asked for.
+    asked: Arc<[Walks]>,
+    /// Of the first loop only.
+    tickers: Vec<Ticker>,
     /// Emptied vectors, for their next use.
     batch: Vec<Command>,
     due: Vec<(Tick, u32)>,
@@ -132,14 +151,14 @@ impl EventLoop {
     pub(crate) fn new(
         poll: Poll,
         server: Arc<ServerShared>,
-        mailbox: Arc<Mailbox>,
-        loops: Vec<Arc<Mailbox>>,
+        (loops, index): (Vec<Arc<Mailbox>>, usize),
+        asked: Arc<[Walks]>,
         mut listeners: Vec<Listener>,
     ) -> io::Result<EventLoop> {
         for (index, listener) in listeners.iter_mut().enumerate() {
             listener.register(poll.registry(), Token(FIRST_LISTENER - index))?;
         }
-        let context = LoopContext::new(server, mailbox);
+        let context = LoopContext::new(server, Arc::clone(&loops[index]));
         Ok(EventLoop {
             poll,
             events: Events::with_capacity(EVENTS),
@@ -149,9 +168,13 @@ impl EventLoop {
             context,
             listeners,
             loops,
+            index,
             short_turns: VecDeque::new(),
             long_turns: VecDeque::new(),
             commands: VecDeque::new(),
+            walks: VecDeque::new(),
+            asked,
+            tickers: Vec::new(),
             batch: Vec::new(),
             due: Vec::new(),
             stop_at: None,
@@ -159,6 +182,11 @@ impl EventLoop {
             refused: VecDeque::new(),
             trim_at: None,
         })
+    }
+
+    /// What this loop calls besides its connections.
+    pub(crate) fn set_tickers(&mut self, tickers: Vec<Ticker>) {
+        self.tickers = tickers;
     }
 
     /// This thread runs the loop, as long as what is returned lives.
@@ -179,8 +207,10 @@ impl EventLoop {
             let slice = self.slice(woken);
             self.accept();
             self.handle_commands(slice);
+            self.handle_walks(slice);
             self.handle_listed(slice);
             self.handle_deadlines();
+            self.call_tickers();
             self.close_listeners();
             if self.stop_at.is_some_and(|stop_at| self.is_over(stop_at)) {
                 self.end();
@@ -218,7 +248,7 @@ impl EventLoop {
     fn wait(&mut self) -> Option<Duration> {
         let now = self.context.now;
         let listed = self.short_turns.len() + self.long_turns.len();
-        if listed > 0 || !self.commands.is_empty() {
+        if listed > 0 || !self.commands.is_empty() || !self.walks.is_empty() {
             self.context.lent.trim(now);
             self.trim();
             return Some(Duration::ZERO);
@@ -228,7 +258,8 @@ impl EventLoop {
         let closing = self.closing.as_ref().map(|(at, _)| *at);
         let stop = closing.or(self.stop_at).map(|at| at.saturating_duration_since(now));
         let accept = self.listeners.iter().filter_map(|listener| listener.wait(now)).min();
-        let waits = [accept, self.wheel.wait(now), self.context.lent.trim(now), trim, stop];
+        let ticker = self.tickers.iter().filter_map(|ticker| ticker.wait(now)).min();
+        let waits = [accept, self.wheel.wait(now), self.context.lent.trim(now), trim, stop, ticker];
         waits.into_iter().flatten().min()
     }
 
@@ -249,11 +280,13 @@ impl EventLoop {
         self.wheel.trim(self.slots.len(), |place| self.slots.at(place).is_some());
         self.refused.retain(|&key| self.slots.get_mut(key).is_some());
         self.context.mailbox.trim();
+        self.context.parts.timers.get_mut().trim();
         // Made anew, and not shrunk where they lie: see `Slab::trim`.
         self.refused = self.refused.drain(..).collect();
         self.short_turns = self.short_turns.drain(..).collect();
         self.long_turns = self.long_turns.drain(..).collect();
         self.commands = self.commands.drain(..).collect();
+        self.walks = self.walks.drain(..).collect();
         (self.batch, self.due) = (Vec::new(), Vec::new());
         None
     }
@@ -371,6 +404,10 @@ impl EventLoop {
         if let Some(deadline) = slot.deadline() {
             slot.armed = Some(self.wheel.arm(key, slot.armed, deadline));
         }
+        let timers = self.context.parts.timers.get_mut();
+        if timers.have_changed() {
+            timers.arm(key, &mut self.wheel);
+        }
     }
 
     fn remove(&mut self, key: Key) {
@@ -383,6 +420,7 @@ impl EventLoop {
         }
         // What the connection carries is the application's, and may panic when it is dropped.
         guarded(|| slot.finish(key, &self.context));
+        self.context.parts.timers.get_mut().forget(key);
         self.context.now = Instant::now();
         self.trim_later();
     }
@@ -534,12 +572,96 @@ impl EventLoop {
             Command::Decide(key, decision) => self.decide(key, decision),
             Command::GiveWay(key) => self.give_way_if_told(key),
             Command::MakeRoom => self.make_room(),
+            Command::Walk => self.walks.extend(self.asked[self.index].take()),
             Command::Stop(at) => self.stop(at),
         }
     }
 
+    /// Goes on with walks through all connections, for a slice of time and for one connection at
+    /// least.
+    fn handle_walks(&mut self, slice: Duration) {
+        let end = self.context.now + slice;
+        while let Some(mut walk) = self.walks.pop_front() {
+            if !self.walk_on(&mut walk, end) {
+                return self.walks.push_front(walk);
+            }
+            // What it carries is the application's.
+            guarded(|| drop(walk));
+            self.context.now = Instant::now();
+            if self.context.now >= end {
+                return;
+            }
+        }
+    }
+
+    /// Returns whether the walk has come to its end.
+    fn walk_on(&mut self, walk: &mut Walk, end: Instant) -> bool {
+        let mut visited = 0;
+        while let Some(key) = self.slots.next_at(walk.next) {
+            walk.next = key.place() + 1;
+            if !self.visit(key, &mut walk.job) {
+                return true;
+            }
+            visited += 1;
+            if visited % COMMANDS == 0 {
+                self.context.now = Instant::now();
+            }
+            if self.context.now >= end {
+                return self.slots.next_at(walk.next).is_none();
+            }
+        }
+        true
+    }
+
+    /// Does with a connection what a walk is for. Returns whether the walk goes on.
+    fn visit(&mut self, key: Key, job: &mut Job) -> bool {
+        let slot = self.slots.get_mut(key).expect("it was found just now");
+        let Some(connected) = slot.connected(key, &self.context) else { return true };
+        match job {
+            Job::Visit(visit) => guarded(|| visit(&connected)).unwrap_or_else(|| {
+                tracing::error!(connection = connected.id(), "a walk through all connections panicked");
+                true
+            }),
+            Job::Send(sending) => {
+                if sending.is_for(&connected) {
+                    let outcome = self.deliver(key, sending.message());
+                    sending.delivered().count(outcome);
+                }
+                true
+            }
+        }
+    }
+
+    /// Sends a message to a connection, in a turn of its own: what it lends for that is the loop's
+    /// again behind it, and what the peer takes is on its way.
+    fn deliver(&mut self, key: Key, message: &Prepared) -> Option<Result<(), HandleError>> {
+        let parcel = Parcel { message: message.clone(), outcome: None };
+        *self.context.parts.parcel.get_mut() = Some(parcel);
+        self.slots.get_mut(key)?.note(Errands::PARCEL);
+        self.take_turn(key);
+        let parcel = self.context.parts.parcel.get_mut().take();
+        if let Some(slot) = self.slots.get_mut(key) {
+            // A callback that has panicked comes before it.
+            slot.errands.clear(Errands::PARCEL);
+        }
+        self.heed_alarm();
+        parcel.and_then(|parcel| parcel.outcome)
+    }
+
+    /// Calls what is called now and then, until the server stops.
+    fn call_tickers(&mut self) {
+        if self.context.draining {
+            guarded(|| self.tickers.clear());
+        }
+        for ticker in &mut self.tickers {
+            if ticker.call_if_due(self.context.now) {
+                self.context.now = Instant::now();
+            }
+        }
+    }
+
     fn attend(&mut self, key: Key) {
-        if self.slots.get_mut(key).is_some_and(Slot::attend) {
+        if self.slots.get_mut(key).is_some_and(|slot| slot.note(Errands::QUEUED)) {
             self.list(key);
         }
     }
@@ -606,6 +728,13 @@ impl EventLoop {
         }
         for (tick, place) in due.drain(..) {
             let Some(key) = self.slots.at(place) else { continue };
+            let slot = self.slots.get_mut(key).expect("it is there");
+            let timers = self.context.parts.timers.get_mut();
+            if timers.reach(key, tick, &mut self.wheel, self.context.now) && slot.note(Errands::TIMERS) {
+                // As for a deadline, below.
+                slot.ready.read = true;
+                self.list(key);
+            }
             let slot = self.slots.get_mut(key).expect("it is there");
             if slot.armed != Some(tick) {
                 continue; // an earlier deadline has taken this entry's place
@@ -715,6 +844,9 @@ impl Drop for EventLoop {
         // Others may still know the mailbox: loops that accept, handles, decisions that were put
         // off.
         let left = self.context.mailbox.close();
+        self.asked[self.index].close();
+        let walks = std::mem::take(&mut self.walks);
+        guarded(|| drop(walks));
         for command in self.commands.drain(..).chain(left) {
             if matches!(command, Command::MakeRoom) {
                 self.context.server.ledger.note_looked();

@@ -184,6 +184,20 @@ impl<T> Slab<T> {
         entry.value.is_some().then_some(Key { index: place, generation: entry.generation })
     }
 
+    /// Who has this place, or the next one that is taken.
+    pub(crate) fn next_at(&self, place: u32) -> Option<Key> {
+        let (first, in_page) = place_of(Key { index: place, generation: 0 });
+        let mut beyond = u64::MAX << in_page;
+        for (index, page) in self.pages.iter().enumerate().skip(first) {
+            let taken = !page.free & std::mem::replace(&mut beyond, u64::MAX);
+            if taken != 0 {
+                let place = index * PAGE + taken.trailing_zeros() as usize;
+                return self.at(u32::try_from(place).expect("less than MOST"));
+            }
+        }
+        None
+    }
+
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
         let entry = self.entry(key)?;
         let value = entry.value.take()?;
@@ -275,6 +289,20 @@ mod tests {
         assert!((0..5000).all(|number| slab.insert(number).is_some()));
         assert!(crowd.iter().all(|&key| slab.get_mut(key).is_none()));
         assert!(base.iter().zip(0..).all(|(&key, number)| slab.get_mut(key) == Some(&mut { number })));
+    }
+
+    #[test]
+    fn a_walk_by_places_comes_to_everybody_once() {
+        let mut slab = Slab::new();
+        let keys: Vec<Key> = (0..5 * PAGE).map(|number| slab.insert(number).unwrap()).collect();
+        let is_gone = |number: usize| number.is_multiple_of(3) || (PAGE..3 * PAGE).contains(&number);
+        keys.iter().enumerate().filter(|(number, _)| is_gone(*number)).for_each(|(_, &key)| {
+            slab.remove(key).unwrap();
+        });
+        let walk = std::iter::successors(slab.next_at(0), |key| slab.next_at(key.place() + 1));
+        assert_eq!(walk.collect::<Vec<_>>(), slab.keys());
+        assert_eq!(slab.next_at(1000), None);
+        assert_eq!(Slab::<()>::new().next_at(0), None);
     }
 
     #[test]

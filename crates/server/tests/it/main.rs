@@ -12,6 +12,7 @@ mod deferred;
 mod handles;
 mod http_answers;
 mod keep_alive;
+mod life;
 mod listeners;
 mod messages;
 mod pages;

@@ -61,10 +61,11 @@ impl Running {
         let server = configure(builder).route_with("/ws", options, handler).build().expect("a server");
         let handle = server.handle();
         let ListenAddr::Ip(addr) = server.addrs[0] else { panic!("a TCP socket") };
-        let Server { shared, mut polls, mailboxes, mut listeners, .. } = server;
-        let (poll, mailbox, listeners) = (polls.remove(0), mailboxes[0].clone(), listeners.remove(0));
+        let Server { shared, mut polls, mailboxes, walks, mut listeners, .. } = server;
+        let (poll, listeners) = (polls.remove(0), listeners.remove(0));
         let thread = thread::spawn(move || {
-            let mut event_loop = EventLoop::new(poll, shared, mailbox, mailboxes, listeners).expect("a loop");
+            let loops = (mailboxes, 0);
+            let mut event_loop = EventLoop::new(poll, shared, loops, walks, listeners).expect("a loop");
             event_loop.events = Events::with_capacity(events);
             let _here = event_loop.enter();
             event_loop.run().expect("the loop ends well");

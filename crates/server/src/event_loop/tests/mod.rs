@@ -4,3 +4,7 @@ mod held_up;
 #[cfg(unix)]
 mod still;
 mod stopping;
+#[cfg(unix)]
+mod timers;
+#[cfg(unix)]
+mod walks;

@@ -8,7 +8,7 @@ use crate::event_loop::stream::{Arrival, Stream};
 use crate::event_loop::{COMMANDS, EventLoop, SLICE, TURNS_OF_EVENTS};
 use crate::{
     Config, Decision, Deferred, Handle, Handler, Incoming, Message, Options, Server, ServerBuilder,
-    ServerLimits, Socket,
+    ServerHandle, ServerLimits, Socket,
 };
 use framewright::frame::{OpCode, encode_frame};
 use std::io::{self, Read, Write};
@@ -18,24 +18,32 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-const LONG: Duration = Duration::from_secs(3600);
+pub(super) const LONG: Duration = Duration::from_secs(3600);
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 const REQUEST: &[u8] =
     b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-fn stand_still(configure: impl FnOnce(ServerBuilder) -> ServerBuilder) -> EventLoop {
+pub(super) fn stand_still(configure: impl FnOnce(ServerBuilder) -> ServerBuilder) -> EventLoop {
+    still_with_handle(configure).0
+}
+
+/// A loop, and what reaches it as the handle of its server.
+pub(super) fn still_with_handle(
+    configure: impl FnOnce(ServerBuilder) -> ServerBuilder,
+) -> (EventLoop, ServerHandle) {
     let builder = Server::builder().listen("127.0.0.1:0");
     let server = configure(builder).build().expect("a server");
-    let Server { shared, mut polls, mailboxes, .. } = server;
-    let mailbox = Arc::clone(&mailboxes[0]);
-    EventLoop::new(polls.remove(0), shared, mailbox, mailboxes, Vec::new()).expect("a loop")
+    let handle = server.handle();
+    let Server { shared, mut polls, mailboxes, walks, .. } = server;
+    let event_loop = EventLoop::new(polls.remove(0), shared, (mailboxes, 0), walks, Vec::new());
+    (event_loop.expect("a loop"), handle)
 }
 
 impl EventLoop {
     /// A new connection whose peer has written this already.
-    fn connect(&mut self, written: &[u8]) -> (Key, Peer) {
+    pub(super) fn connect(&mut self, written: &[u8]) -> (Key, Peer) {
         let (ours, theirs) = UnixStream::pair().expect("two sockets");
         ours.set_nonblocking(true).expect("an option of the socket");
         theirs.set_nonblocking(true).expect("an option of the socket");
@@ -47,7 +55,7 @@ impl EventLoop {
         (self.slots.keys().pop().expect("a connection"), peer)
     }
 
-    fn open(&mut self) -> (Key, Peer) {
+    pub(super) fn open(&mut self) -> (Key, Peer) {
         self.open_by(REQUEST)
     }
 
@@ -66,12 +74,12 @@ impl EventLoop {
         slot.turn(key, &mut self.context)
     }
 
-    fn deadline(&mut self, key: Key) -> Instant {
+    pub(super) fn deadline(&mut self, key: Key) -> Instant {
         self.slots.get_mut(key).expect("a connection").deadline().expect("a deadline")
     }
 
     /// What an event does that tells of bytes.
-    fn announce(&mut self, key: Key) {
+    pub(super) fn announce(&mut self, key: Key) {
         self.slots.get_mut(key).expect("a connection").ready.read = true;
         self.take_turn(key);
     }
@@ -95,15 +103,15 @@ impl EventLoop {
     }
 }
 
-struct Peer(UnixStream);
+pub(super) struct Peer(pub(super) UnixStream);
 
 impl Peer {
-    fn write(&mut self, bytes: &[u8]) {
+    pub(super) fn write(&mut self, bytes: &[u8]) {
         self.0.write_all(bytes).expect("room in the socket");
     }
 
     /// What has come, without waiting.
-    fn take(&mut self) -> Vec<u8> {
+    pub(super) fn take(&mut self) -> Vec<u8> {
         let mut taken = Vec::new();
         if let Err(error) = self.0.read_to_end(&mut taken) {
             assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
@@ -112,7 +120,7 @@ impl Peer {
     }
 
     #[track_caller]
-    fn expect_status(&mut self, status: &str) {
+    pub(super) fn expect_status(&mut self, status: &str) {
         let answer = self.take();
         let found = answer.get(9..12).map(String::from_utf8_lossy);
         assert_eq!(found.as_deref(), Some(status), "{}", String::from_utf8_lossy(&answer));

@@ -1,7 +1,7 @@
 //! A loop that stops: who is handed to it meanwhile.
 
 use crate::event_loop::EventLoop;
-use crate::event_loop::mailbox::{Command, Mailbox};
+use crate::event_loop::mailbox::Command;
 use crate::event_loop::stream::{Arrival, Stream};
 #[cfg(target_os = "linux")]
 use crate::event_loop::{FIRST_LISTENER, listener::Listener};
@@ -20,13 +20,12 @@ const LONG: Duration = Duration::from_secs(3600);
 /// The loops of a server, which are not running.
 fn loops(count: usize) -> Vec<EventLoop> {
     let server = Server::builder().workers(count).listen("127.0.0.1:0").build().unwrap();
-    let Server { shared, polls, mailboxes, .. } = server;
-    let polls = polls.into_iter().zip(&mailboxes);
-    let event_loop = |(poll, mailbox): (Poll, &Arc<Mailbox>)| {
-        let (shared, mailbox) = (Arc::clone(&shared), Arc::clone(mailbox));
-        EventLoop::new(poll, shared, mailbox, mailboxes.clone(), Vec::new()).unwrap()
+    let Server { shared, polls, mailboxes, walks, .. } = server;
+    let event_loop = |(index, poll): (usize, Poll)| {
+        let (shared, walks, loops) = (Arc::clone(&shared), Arc::clone(&walks), mailboxes.clone());
+        EventLoop::new(poll, shared, (loops, index), walks, Vec::new()).unwrap()
     };
-    polls.map(event_loop).collect()
+    polls.into_iter().enumerate().map(event_loop).collect()
 }
 
 /// A connection as a loop accepts it, and its client.

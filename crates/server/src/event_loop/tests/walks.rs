@@ -1,0 +1,207 @@
+//! Walks through all connections, round by round.
+
+use super::still::{LONG, still_with_handle};
+use crate::event_loop::EventLoop;
+use crate::{
+    Decision, Delivered, Handle, Handler, Incoming, Message, Options, ServerBuilder, ServerBusy,
+    ServerHandle, Socket,
+};
+use framewright::Config;
+use framewright::frame::{OpCode, encode_frame};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Accepts everybody, hands out handles, and does what messages say.
+struct Told(Sender<Handle>);
+
+impl Handler for Told {
+    type State = ();
+
+    fn on_request(&self, request: &Incoming<'_>) -> Decision<()> {
+        request.accept(())
+    }
+
+    fn on_message(&self, socket: &mut Socket<'_>, _: &mut (), message: Message<'_>) {
+        match message {
+            Message::Text("handle") => self.0.send(socket.handle()).expect("the test listens"),
+            Message::Text("fragment") => socket.send_fragment(Message::Text("half"), false).expect("room"),
+            Message::Text("rest") => socket.send_fragment(Message::Text("rest"), true).expect("room"),
+            Message::Text("fill") => fill(socket),
+            Message::Text("close") => socket.close(None, "").expect("it is open"),
+            Message::Text("panic") => panic!("of the application"),
+            message => panic!("{message:?}"),
+        }
+    }
+
+    /// Whoever was full is to be full again.
+    fn on_writable(&self, socket: &mut Socket<'_>, _: &mut ()) {
+        fill(socket);
+    }
+}
+
+fn fill(socket: &mut Socket<'_>) {
+    while socket.send_binary(&[7; 1000]).is_ok() {}
+}
+
+fn still(
+    configure: impl FnOnce(ServerBuilder) -> ServerBuilder,
+) -> (EventLoop, ServerHandle, Receiver<Handle>) {
+    let (sender, handles) = mpsc::channel();
+    let (event_loop, handle) = still_with_handle(|builder| configure(builder.route("/ws", Told(sender))));
+    (event_loop, handle, handles)
+}
+
+fn text(payload: &str) -> Vec<u8> {
+    let mut frame = Vec::new();
+    encode_frame(&mut frame, true, OpCode::Text, payload.as_bytes(), Some([1, 2, 3, 4]));
+    frame
+}
+
+#[test]
+fn a_broadcast_comes_to_all_in_rounds_of_one_connection_each_and_holds_nobody_up() {
+    let (mut event_loop, server, _) = still(|builder| builder);
+    let mut peers: Vec<_> = (0..10).map(|_| event_loop.open().1).collect();
+    let (first, second) = (server.broadcast("one").expect("room"), server.broadcast("two").expect("room"));
+    event_loop.handle_commands(LONG);
+    assert_eq!(event_loop.wait(), Some(Duration::ZERO), "there is work left");
+    for round in 0..20 {
+        event_loop.handle_walks(Duration::ZERO);
+        let took: usize = peers.iter_mut().map(|peer| peer.take().len()).sum();
+        assert_eq!(took, 5, "one message in round {round}");
+    }
+    event_loop.handle_walks(Duration::ZERO);
+    for broadcast in [first, second] {
+        assert_eq!(broadcast.wait(), Delivered { sent: 10, ..Delivered::default() });
+    }
+    assert!(event_loop.wait() > Some(Duration::ZERO));
+}
+
+#[test]
+fn two_broadcasts_come_in_their_order_behind_what_handles_have_queued() {
+    let (mut event_loop, server, handles) = still(|builder| builder);
+    let (key, mut peer) = event_loop.open();
+    peer.write(&text("handle"));
+    event_loop.announce(key);
+    handles.recv().expect("a handle").send_text("zero").expect("room");
+    let broadcasts = [server.broadcast("one").expect("room"), server.broadcast("two").expect("room")];
+    event_loop.handle_commands(LONG);
+    event_loop.handle_walks(LONG);
+    event_loop.handle_commands(LONG);
+    event_loop.handle_listed(LONG);
+    assert_eq!(peer.take(), b"\x81\x04zero\x81\x03one\x81\x03two");
+    assert!(broadcasts.into_iter().all(|broadcast| broadcast.wait().sent == 1));
+}
+
+#[test]
+fn a_broadcast_waits_for_the_end_of_a_message_in_fragments() {
+    let (mut event_loop, server, _) = still(|builder| builder);
+    let (key, mut peer) = event_loop.open();
+    peer.write(&text("fragment"));
+    event_loop.announce(key);
+    assert_eq!(peer.take(), b"\x01\x04half");
+    let broadcast = server.broadcast("all").expect("room");
+    event_loop.handle_commands(LONG);
+    event_loop.handle_walks(LONG);
+    assert_eq!(broadcast.wait().sent, 1);
+    assert_eq!(peer.take(), b"");
+    peer.write(&text("rest"));
+    event_loop.handle_commands(LONG);
+    event_loop.announce(key);
+    event_loop.handle_listed(LONG);
+    assert_eq!(peer.take(), b"\x80\x04rest\x81\x03all");
+}
+
+#[test]
+fn who_is_full_or_closing_or_not_open_yet_or_panics_is_left_out_and_counted() {
+    let connection = Config { high_water: 100_000, low_water: 99_999, ..Config::default() };
+    let options = Options { connection, ..Options::default() };
+    let (mut event_loop, server, _) = still(|builder| builder.options(options));
+    let mut open: Vec<_> = (0..5).map(|_| event_loop.open()).collect();
+    let (_, _opening) = event_loop.connect(b"GET /ws");
+    for (index, what) in [(0, "fill"), (1, "close")] {
+        open[index].1.write(&text(what));
+        event_loop.announce(open[index].0);
+    }
+    // How much a socket takes is the system's to decide: until it takes nothing.
+    while !event_loop.long_turns.is_empty() {
+        event_loop.handle_listed(LONG);
+    }
+    // Its message is read in the turn in which it was to be sent one.
+    open[2].1.write(&text("panic"));
+    event_loop.slots.get_mut(open[2].0).expect("it is open").ready.read = true;
+    let broadcast = server.broadcast("all").expect("room");
+    event_loop.handle_commands(LONG);
+    event_loop.handle_walks(LONG);
+    assert_eq!(broadcast.wait(), Delivered { sent: 2, full: 1, closed: 2 });
+    assert_eq!([open[3].1.take(), open[4].1.take()], [b"\x81\x03all", b"\x81\x03all"]);
+}
+
+#[test]
+fn a_filter_says_who_gets_it_and_one_that_panics_leaves_that_one_out() {
+    let (mut event_loop, server, _) = still(|builder| builder);
+    let mut peers: Vec<_> = (0..4).map(|_| event_loop.open().1).collect();
+    let broadcast = server.broadcast_where("some", |to| match to.id() {
+        2 => panic!("of the application"),
+        id => to.route() == Some("/ws") && to.is_open() && id != 3,
+    });
+    event_loop.handle_commands(LONG);
+    event_loop.handle_walks(LONG);
+    assert_eq!(broadcast.expect("room").wait().sent, 2);
+    let got: Vec<_> = peers.iter_mut().map(|peer| !peer.take().is_empty()).collect();
+    assert_eq!(got, [true, false, false, true]);
+}
+
+#[test]
+fn a_visitor_gets_handles_and_goes_on_behind_a_panic() {
+    let (mut event_loop, server, _) = still(|builder| builder);
+    let mut peers: Vec<_> = (0..3).map(|_| event_loop.open().1).collect();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let seeing = Arc::clone(&seen);
+    server
+        .for_each(move |connection| {
+            seeing.lock().expect("no panic holds it").push(connection.id());
+            match connection.id() {
+                1 => panic!("of the application"),
+                2 => connection.handle().send_text("you").expect("room"),
+                _ => {}
+            }
+        })
+        .expect("room");
+    event_loop.handle_commands(LONG);
+    event_loop.handle_walks(LONG);
+    event_loop.handle_commands(LONG);
+    event_loop.handle_listed(LONG);
+    assert_eq!(*seen.lock().expect("no panic holds it"), [1, 2, 3]);
+    let got: Vec<_> = peers.iter_mut().map(|peer| peer.take().len()).collect();
+    assert_eq!(got, [0, 5, 0]);
+}
+
+#[test]
+fn whoever_looks_no_longer_ends_the_walk() {
+    let (mut event_loop, server, _) = still(|builder| builder);
+    let _peers: Vec<_> = (0..3).map(|_| event_loop.open().1).collect();
+    let mut connections = server.connections();
+    drop(server.connections());
+    event_loop.handle_commands(LONG);
+    event_loop.handle_walks(LONG);
+    let ids: Vec<_> = connections.by_ref().map(|connection| connection.id).collect();
+    assert_eq!(ids, [1, 2, 3]);
+    assert_eq!(connections.next(), None);
+}
+
+#[test]
+fn broadcasts_that_come_faster_than_they_are_sent_are_refused_and_nobody_waits_for_a_loop_that_has_gone() {
+    let (event_loop, server, _) = still(|builder| builder);
+    let long = "x".repeat(1 << 20);
+    let sent: Vec<_> = std::iter::from_fn(|| server.broadcast(&*long).ok()).take(100).collect();
+    assert_eq!(sent.len(), 16, "of 16 MiB");
+    assert_eq!(server.broadcast("short").map(drop), Err(ServerBusy));
+    assert_eq!(server.for_each(|_| {}), Err(ServerBusy));
+    drop(event_loop);
+    for broadcast in sent {
+        assert_eq!(broadcast.wait(), Delivered::default());
+    }
+    assert_eq!(server.broadcast("nobody").expect("room again").wait(), Delivered::default());
+    assert_eq!(server.connections().count(), 0);
+}

@@ -1,0 +1,251 @@
+//! Timers that handlers have set for their connections.
+//!
+//! They lie beside the connections, by their keys: a connection without timers holds nothing for
+//! them, and its turns do not look here. All timers of a connection have one entry in the loop's
+//! [`Wheel`], beside the one of its deadline. As that one it stays where it is when the first timer
+//! is put off or cancelled, so that a timer that is set anew with each message costs the wheel
+//! nothing.
+
+use crate::event_loop::slab::Key;
+use crate::event_loop::wheel::{Tick, Wheel};
+use std::collections::HashMap;
+use std::error;
+use std::fmt;
+use std::time::Instant;
+
+/// How many timers a connection can have at a time. All are looked through for each that is due.
+pub(crate) const MAX_TIMERS: usize = 64;
+
+/// A connection has 64 timers already. Nothing was set; those that there are stand.
+///
+/// From [`Socket::set_timer`](crate::Socket::set_timer).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TooManyTimers;
+
+impl fmt::Display for TooManyTimers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the connection has {MAX_TIMERS} timers already")
+    }
+}
+
+impl error::Error for TooManyTimers {}
+
+/// The timers of all connections of a loop.
+#[derive(Debug, Default)]
+pub(crate) struct Timers {
+    sets: HashMap<Key, TimerSet>,
+    /// How many were set: each has its number.
+    count: u64,
+    /// Timers of the connection whose turn it is have come or gone, of which the wheel does not
+    /// know.
+    changed: bool,
+}
+
+/// The timers of a connection.
+#[derive(Debug, Default)]
+struct TimerSet {
+    timers: Vec<Timer>,
+    /// The tick that the wheel has them at.
+    armed: Option<Tick>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Timer {
+    token: u64,
+    deadline: Instant,
+    number: u64,
+}
+
+impl TimerSet {
+    fn first(&self) -> Option<Instant> {
+        self.timers.iter().map(|timer| timer.deadline).min()
+    }
+}
+
+impl Timers {
+    /// Sets the timer with this token, in place of one that there is.
+    pub(crate) fn set(&mut self, key: Key, token: u64, deadline: Instant) -> Result<(), TooManyTimers> {
+        let set = self.sets.entry(key).or_default();
+        let timer = Timer { token, deadline, number: self.count };
+        let is_full = set.timers.len() >= MAX_TIMERS;
+        match set.timers.iter_mut().find(|timer| timer.token == token) {
+            Some(before) => *before = timer,
+            None if is_full => return Err(TooManyTimers),
+            None => set.timers.push(timer),
+        }
+        self.count += 1;
+        self.changed = true;
+        Ok(())
+    }
+
+    /// Returns whether there was one.
+    pub(crate) fn cancel(&mut self, key: Key, token: u64) -> bool {
+        let Some(set) = self.sets.get_mut(&key) else { return false };
+        let at = set.timers.iter().position(|timer| timer.token == token);
+        at.map(|at| set.timers.swap_remove(at)).is_some()
+    }
+
+    /// Begins to tell a connection of its timers that are due. Those that are set from now on have
+    /// this number or a later one, and their own time.
+    pub(crate) fn begin(&mut self) -> u64 {
+        self.changed = true;
+        self.count
+    }
+
+    /// Takes the first timer that is due of those with numbers below `end`.
+    pub(crate) fn take_due(&mut self, key: Key, now: Instant, end: u64) -> Option<u64> {
+        let timers = &mut self.sets.get_mut(&key)?.timers;
+        let due = timers.iter().enumerate().filter(|(_, timer)| timer.deadline <= now && timer.number < end);
+        let (at, _) = due.min_by_key(|(_, timer)| (timer.deadline, timer.number))?;
+        Some(timers.swap_remove(at).token)
+    }
+
+    /// The connection has ended.
+    #[inline]
+    pub(crate) fn forget(&mut self, key: Key) {
+        if !self.sets.is_empty() {
+            self.sets.remove(&key);
+        }
+    }
+
+    /// Whether the wheel is to be told of the connection whose turn it was.
+    #[inline]
+    pub(crate) fn have_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Makes sure that a connection is looked at soon after its first timer is due.
+    pub(crate) fn arm(&mut self, key: Key, wheel: &mut Wheel) {
+        let Some(set) = self.sets.get_mut(&key) else { return };
+        match set.first() {
+            Some(first) => set.armed = Some(wheel.arm(key, set.armed, first)),
+            // As long as the wheel has an entry, the next timer need not make another one.
+            None if set.armed.is_none() => {
+                self.sets.remove(&key);
+            }
+            None => {}
+        }
+    }
+
+    /// The wheel has come to an entry of this connection. Returns whether a timer is due: then the
+    /// wheel is told of the others behind the turn that follows.
+    pub(crate) fn reach(&mut self, key: Key, tick: Tick, wheel: &mut Wheel, now: Instant) -> bool {
+        let Some(set) = self.sets.get_mut(&key).filter(|set| set.armed == Some(tick)) else { return false };
+        set.armed = None;
+        let is_due = set.first().is_some_and(|first| first <= now);
+        if !is_due {
+            self.arm(key, wheel);
+        }
+        is_due
+    }
+
+    /// Gives back the room that only a crowd has needed.
+    pub(crate) fn trim(&mut self) {
+        if self.sets.capacity() > 4 * self.sets.len() {
+            self.sets = self.sets.drain().collect();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event_loop::slab::Slab;
+    use std::time::Duration;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    struct Bench {
+        timers: Timers,
+        wheel: Wheel,
+        now: Instant,
+        key: Key,
+    }
+
+    impl Bench {
+        fn new() -> Bench {
+            let (now, key) = (Instant::now(), Slab::new().insert(()).expect("a place"));
+            Bench { timers: Timers::default(), wheel: Wheel::new(now), now, key }
+        }
+
+        fn set(&mut self, token: u64, after: Duration) {
+            self.timers.set(self.key, token, self.now + after).expect("room");
+            self.timers.arm(self.key, &mut self.wheel);
+        }
+
+        /// The tokens that are due after so long, in their order.
+        fn due_after(&mut self, time: Duration) -> Vec<u64> {
+            self.now += time;
+            let mut entries = Vec::new();
+            self.wheel.take_due(self.now, &mut entries);
+            let (timers, wheel) = (&mut self.timers, &mut self.wheel);
+            let reached = entries.iter().filter(|(tick, _)| timers.reach(self.key, *tick, wheel, self.now));
+            if reached.count() == 0 {
+                return Vec::new();
+            }
+            let end = self.timers.begin();
+            let due: Vec<u64> =
+                std::iter::from_fn(|| self.timers.take_due(self.key, self.now, end)).collect();
+            assert!(self.timers.have_changed());
+            self.timers.arm(self.key, &mut self.wheel);
+            due
+        }
+    }
+
+    #[test]
+    fn timers_come_in_the_order_of_their_deadlines_and_never_early() {
+        let mut bench = Bench::new();
+        for (token, seconds) in [(7, 3), (8, 1), (9, 2), (1, 1)] {
+            bench.set(token, seconds * SECOND);
+        }
+        assert_eq!(bench.due_after(SECOND - Duration::from_millis(1)), []);
+        assert_eq!(bench.due_after(Duration::from_millis(30)), [8, 1], "at one time in the order of setting");
+        assert_eq!(bench.due_after(2 * SECOND), [9, 7]);
+        assert_eq!(bench.wheel.wait(bench.now), None);
+        assert!(bench.timers.sets.is_empty(), "nothing is held for them");
+    }
+
+    #[test]
+    fn one_that_is_set_again_is_replaced_and_one_that_is_cancelled_does_not_come() {
+        let mut bench = Bench::new();
+        bench.set(1, SECOND);
+        bench.set(2, SECOND);
+        bench.set(1, 3 * SECOND);
+        assert!(bench.timers.cancel(bench.key, 2) && !bench.timers.cancel(bench.key, 2));
+        assert_eq!(bench.due_after(2 * SECOND), []);
+        assert_eq!(bench.due_after(2 * SECOND), [1]);
+        assert_eq!(bench.due_after(9 * SECOND), []);
+    }
+
+    /// A timer for each message, as for a peer that is to go on within a time.
+    #[test]
+    fn timers_that_are_set_and_cancelled_all_the_time_leave_one_entry_in_the_wheel() {
+        let mut bench = Bench::new();
+        let mut seen = 0;
+        for _ in 0..1000 {
+            bench.set(1, 10 * SECOND);
+            bench.timers.cancel(bench.key, 1);
+            bench.timers.arm(bench.key, &mut bench.wheel);
+        }
+        let mut entries = Vec::new();
+        bench.wheel.take_due(bench.now + 60 * SECOND, &mut entries);
+        seen += entries.len();
+        assert_eq!(seen, 1);
+    }
+
+    #[test]
+    fn there_is_an_end_to_how_many_a_connection_has() {
+        let mut bench = Bench::new();
+        (0..MAX_TIMERS as u64).for_each(|token| bench.set(token, SECOND));
+        let (key, deadline) = (bench.key, bench.now + SECOND);
+        assert_eq!(bench.timers.set(key, 1000, deadline), Err(TooManyTimers));
+        assert_eq!(bench.timers.set(key, 5, deadline), Ok(()), "it is there already");
+        assert!(bench.timers.cancel(key, 6));
+        assert_eq!(bench.timers.set(key, 1000, deadline), Ok(()));
+        bench.timers.forget(key);
+        bench.timers.trim();
+        assert_eq!(bench.due_after(9 * SECOND), []);
+        assert_eq!(bench.timers.sets.capacity(), 0);
+    }
+}
