@@ -3,7 +3,7 @@
 use crate::parking::{self, SHORT_TAIL};
 use crate::pool::{KEEP_FOR, Pool};
 use framewright::deflate::{Codec, DeflateMemory};
-use framewright::{Connection, RecvBuffer, TransmitBuffer};
+use framewright::{CompressionStats, Connection, RecvBuffer, TransmitBuffer};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,6 +33,8 @@ pub struct Lent {
     /// When what nothing used of it was freed last.
     codec_trimmed: Option<Instant>,
     memory: Arc<DeflateMemory>,
+    /// What was compressed and inflated since somebody has asked.
+    compression: CompressionStats,
     /// Bytes that the turn under way has read.
     pub(crate) read: usize,
     /// Where the message in progress stood before it has read, and how many had been received;
@@ -94,6 +96,7 @@ impl Lent {
             codec_used: None,
             codec_trimmed: None,
             memory,
+            compression: CompressionStats::default(),
             read: 0,
             stood: None,
             share: 0,
@@ -151,8 +154,9 @@ impl Lent {
     #[inline]
     pub fn reclaim(&mut self, connection: &mut Connection, now: Instant) {
         self.out = false;
-        if let Some(codec) = connection.reclaim_codec() {
+        if let Some(mut codec) = connection.reclaim_codec() {
             self.work = codec.work();
+            self.compression.add(&codec.take_stats());
             self.codec = Some(codec);
             self.codec_used = Some(now);
         }
@@ -166,7 +170,9 @@ impl Lent {
 
     /// After a turn of `connection` that has panicked: drops what it was lent.
     pub(crate) fn discard(&mut self, connection: &mut Connection) {
-        drop(connection.reclaim_codec());
+        if let Some(mut codec) = connection.reclaim_codec() {
+            self.compression.add(&codec.take_stats());
+        }
         drop(connection.reclaim_transmit_buffer());
         self.out = false;
         self.renew();
@@ -200,6 +206,12 @@ impl Lent {
         } else {
             self.tx_pool.put(now, tx);
         }
+    }
+
+    /// What was compressed and inflated since the last call, by connections that what they were lent
+    /// was taken back from.
+    pub fn take_compression(&mut self) -> CompressionStats {
+        std::mem::take(&mut self.compression)
     }
 
     /// Frees what nothing has used for [`KEEP_FOR`]. Returns how long until there is something to

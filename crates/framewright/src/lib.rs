@@ -36,8 +36,8 @@ mod http;
 mod role;
 
 pub use connection::{
-    Chunk, Closure, Config, Connection, Decoded, Delivery, Event, Message, OwnedMessage, Prepared,
-    RecvBuffer, State, Stats, Transmit, TransmitBuffer, Unsent,
+    Chunk, Closure, CompressionStats, Config, Connection, Decoded, Delivery, Event, Message, OwnedMessage,
+    Prepared, RecvBuffer, State, Stats, Transmit, TransmitBuffer, Unsent,
 };
 pub use entropy::Entropy;
 pub use error::{Error, LimitExceeded, PeerMisbehaved, SendError, Timeout};

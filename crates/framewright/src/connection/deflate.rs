@@ -88,6 +88,7 @@ impl Connection {
         };
         let data = message.as_bytes();
         let Some(payload) = deflate.compress_message(data, *role, config) else { return false };
+        let len = payload.len();
         //= https://www.rfc-editor.org/rfc/rfc7692#section-6.1
         //# Set the "Per-Message Compressed" bit of the first frame to 1.
         TransmitBuffer::made(transmit_buffer).push_frame(
@@ -97,6 +98,7 @@ impl Connection {
             payload,
             Connection::mask_from(extra),
         );
+        deflate.note_sent(data.len(), len, true);
         deflate.remember(data, *role, config);
         true
     }
@@ -110,6 +112,7 @@ impl Connection {
         let data = data.as_bytes();
         let first = opcode != OpCode::Continuation;
         let Some(payload) = deflate.compress_fragment(data, first, last, *role, config) else { return false };
+        let len = payload.len();
         //= https://www.rfc-editor.org/rfc/rfc7692#section-6.1
         //# An endpoint MUST NOT set the "Per-Message Compressed"
         //# bit of control frames and non-first fragments of a data message.
@@ -120,6 +123,7 @@ impl Connection {
             payload,
             Connection::mask_from(extra),
         );
+        deflate.note_sent(data.len(), len, last);
         if !data.is_empty() {
             deflate.remember(data, *role, config);
         }

@@ -56,7 +56,7 @@ pub use event::{Chunk, Closure, Decoded, Event, Message};
 pub use fragment::SMALL_FRAME;
 pub use recv_buffer::RecvBuffer;
 pub use send::{OwnedMessage, Prepared, Unsent};
-pub use stats::Stats;
+pub use stats::{CompressionStats, Stats};
 pub use transmit::Transmit;
 pub use transmit_buffer::TransmitBuffer;
 

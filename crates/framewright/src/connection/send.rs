@@ -466,6 +466,7 @@ impl Connection {
             None => buffer.push_shared(&encoded.frame),
             mask => buffer.push_frame(true, RSV1, prepared.opcode(), encoded.payload(), mask),
         }
+        deflate.note_sent(prepared.payload_len(), encoded.payload().len(), true);
         deflate.remember_prepared(prepared.plain.payload(), *role, config);
         true
     }

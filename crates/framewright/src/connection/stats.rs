@@ -1,4 +1,4 @@
-//! Counters of one connection.
+//! Counters of one connection, and of what compression makes of messages.
 
 /// What went over a connection so far. Counters wrap after 2^64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,6 +12,44 @@ pub struct Stats {
     pub messages_sent: u64,
     /// Octets of message payload queued.
     pub bytes_sent: u64,
+}
+
+/// What permessage-deflate (RFC 7692) made of messages. Counters wrap after 2^64.
+///
+/// Messages that were sent or received as they are, though compression was negotiated, are not part
+/// of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CompressionStats {
+    /// Compressed messages received whole.
+    pub messages_received: u64,
+    /// Octets of payload that compressed messages were inflated to. They are part of
+    /// [`Stats::bytes_received`].
+    pub bytes_received: u64,
+    /// Octets of payload that those were inflated from, as they came over the wire.
+    pub compressed_bytes_received: u64,
+    /// Messages queued compressed (in fragments: whose last fragment was queued).
+    pub messages_sent: u64,
+    /// Octets of payload before compressing. They are part of [`Stats::bytes_sent`].
+    pub bytes_sent: u64,
+    /// Octets of payload that those were compressed to, as they go over the wire.
+    pub compressed_bytes_sent: u64,
+}
+
+impl CompressionStats {
+    /// Adds what was counted elsewhere.
+    pub fn add(&mut self, other: &CompressionStats) {
+        for (sum, more) in [
+            (&mut self.messages_received, other.messages_received),
+            (&mut self.bytes_received, other.bytes_received),
+            (&mut self.compressed_bytes_received, other.compressed_bytes_received),
+            (&mut self.messages_sent, other.messages_sent),
+            (&mut self.bytes_sent, other.bytes_sent),
+            (&mut self.compressed_bytes_sent, other.compressed_bytes_sent),
+        ] {
+            *sum = sum.wrapping_add(more);
+        }
+    }
 }
 
 /// Counts up to 2^32, at half the size; what does not fit is carried to a [`Stats`] that few

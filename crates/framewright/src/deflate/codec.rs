@@ -6,6 +6,7 @@ use super::history::{History, Stamp};
 use super::inflater::Inflater;
 use super::memory::DeflateMemory;
 use super::{Decompressor, Level, Progress, WindowBits};
+use crate::connection::CompressionStats;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
@@ -56,6 +57,8 @@ pub struct Codec {
     to_compress: usize,
     /// One that a connection has made for itself: there is nobody else to think of.
     own: bool,
+    /// What was compressed and inflated since somebody has asked.
+    stats: CompressionStats,
 }
 
 /// How urgently a message needs a decompressor.
@@ -85,6 +88,7 @@ impl Codec {
             to_inflate: INFLATE,
             to_compress: COMPRESS,
             own: false,
+            stats: CompressionStats::default(),
         }
     }
 
@@ -122,6 +126,11 @@ impl Codec {
         self.memory.forget_gone();
     }
 
+    /// What connections that were lent it have compressed and inflated since the last call.
+    pub fn take_stats(&mut self) -> CompressionStats {
+        std::mem::take(&mut self.stats)
+    }
+
     /// What it holds is counted in.
     pub(super) fn memory(&self) -> &Arc<DeflateMemory> {
         &self.memory
@@ -142,6 +151,12 @@ impl Codec {
         let begun = progress.begun.times * INFLATE_BEGIN + progress.begun.history / INFLATE_HISTORY;
         self.to_inflate =
             self.to_inflate.saturating_sub(progress.written + progress.read * INFLATE_READ + begun);
+        self.stats.add(&CompressionStats {
+            messages_received: progress.done.into(),
+            bytes_received: progress.written as u64,
+            compressed_bytes_received: progress.read as u64,
+            ..CompressionStats::default()
+        });
     }
 
     /// Whether anything may still be compressed in this turn.
@@ -219,6 +234,16 @@ impl Codec {
         let work = data.len() + parts * COMPRESS_BEGIN + before / COMPRESS_HISTORY;
         self.to_compress = self.to_compress.saturating_sub(work);
         self.compressors.compress(data, last, level, window, history)
+    }
+
+    /// Notes that a message, or a fragment of one, was queued compressed: the `last` one ends it.
+    pub(crate) fn note_sent(&mut self, octets: usize, payload: usize, last: bool) {
+        self.stats.add(&CompressionStats {
+            messages_sent: last.into(),
+            bytes_sent: octets as u64,
+            compressed_bytes_sent: payload as u64,
+            ..CompressionStats::default()
+        });
     }
 
     /// The state that the last call of [`compress`](Codec::compress) has left: for the history that

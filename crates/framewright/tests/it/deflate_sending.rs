@@ -4,7 +4,7 @@
 use crate::deflate_support::{NO_TAKEOVER, TAKEOVER, codec, deflating, deflating_with, eager, every_kind};
 use crate::support::ROLES;
 use framewright::deflate::{Codec, Compressor, DeflateMemory, DeflateParams, Level, WindowBits};
-use framewright::{Config, Message, Prepared, Role};
+use framewright::{CompressionStats, Config, Message, Prepared, Role};
 use framewright_testkit::app::Behaviour;
 use framewright_testkit::deflate::compressible;
 use framewright_testkit::endpoint::Endpoint;
@@ -276,5 +276,42 @@ fn stats_count_the_octets_of_messages_and_not_those_on_the_wire() {
         receiver.feed(&sender.sent);
         let stats = receiver.connection.stats();
         assert_eq!((stats.messages_received, stats.bytes_received), (2, 20_000));
+    }
+}
+
+#[test]
+fn a_codec_tells_what_was_compressed_and_inflated_and_of_nothing_else() {
+    let mut rng = SplitMix64::new(8);
+    let (message, noise) = (compressible(&mut rng, 2000), rng.octets(300));
+    for role in ROLES {
+        let mut sender = deflating_with(role.peer(), Config::default(), NO_TAKEOVER);
+        assert!(sender.connection.lend_codec(Box::new(codec())).is_none());
+        let connection = &mut sender.connection;
+        connection.send_binary(&message).unwrap();
+        connection.send_fragment(Message::Binary(&message[..150]), false).unwrap();
+        connection.send_fragment(Message::Binary(&message[150..]), true).unwrap();
+        connection.send_prepared(&Prepared::new(Message::Binary(&message))).unwrap();
+        connection.send_uncompressed(Message::Binary(&message)).unwrap();
+        connection.send_binary(&noise).unwrap();
+        let mut lent = connection.reclaim_codec().expect("it was lent");
+        sender.drain();
+        assert_eq!(compressed(&sender), [true, true, true, false, false]);
+        let wire = sender.frames()[..4].iter().map(|frame| frame.payload.len() as u64).sum();
+        let sent = lent.take_stats();
+        assert_eq!((sent.messages_sent, sent.bytes_sent, sent.compressed_bytes_sent), (3, 6000, wire));
+        assert_eq!((sent.messages_received, sent.bytes_received, sent.compressed_bytes_received), (0, 0, 0));
+        assert_eq!(lent.take_stats(), CompressionStats::default(), "it was told");
+
+        // In pieces too: what has come of a message counts before its end does.
+        for size in [usize::MAX, 7] {
+            let mut receiver = deflating_with(role, Config::default(), NO_TAKEOVER).with_codec(codec());
+            sender.sent.chunks(size).for_each(|piece| receiver.feed(piece));
+            let received = receiver.codec.as_mut().expect("it came back").take_stats();
+            let counted =
+                (received.messages_received, received.bytes_received, received.compressed_bytes_received);
+            assert_eq!(counted, (3, 6000, wire));
+            assert_eq!(receiver.connection.stats().messages_received, 5);
+            assert_eq!((received.messages_sent, received.bytes_sent), (0, 0));
+        }
     }
 }
