@@ -14,6 +14,7 @@ use crate::pages::files::Files;
 use crate::pages::page::{Page, Pages};
 use crate::proxies::trusted::TrustedProxies;
 use crate::server::{OnTick, Server, ServerHandle};
+use crate::stats::ServerCounters;
 use framewright::deflate::DeflateMemory;
 use std::collections::HashSet;
 use std::fmt;
@@ -281,6 +282,7 @@ impl ServerBuilder {
         let ledger = Arc::new(Ledger::new(memory, mailboxes.clone()));
         let (linger_places, requests) = (LingerPlaces::default(), AtomicU64::new(0));
         let shared = ServerShared {
+            counted: ServerCounters::new(routes.iter().count()),
             routes,
             limits,
             counters,

@@ -1,7 +1,7 @@
 //! What the connections of one event loop share, and what all loops of a server do.
 
 use crate::api::options::ServerLimits;
-use crate::api::route::Routes;
+use crate::api::route::{Route, Routes};
 use crate::api::socket::LoopParts;
 use crate::event_loop::limits::{Counters, LingerPlaces};
 use crate::event_loop::mailbox::Mailbox;
@@ -9,6 +9,7 @@ use crate::event_loop::timers::Timers;
 use crate::event_loop::walk::Waiting;
 use crate::memory::ledger::{Holders, Ledger};
 use crate::proxies::trusted::TrustedProxies;
+use crate::stats::{LoopCounters, RouteStats, ServerCounters, ServerStats};
 use framewright::deflate::DeflateMemory;
 use framewright_driver::{Lent, SHORT_TAIL};
 use std::cell::RefCell;
@@ -20,8 +21,11 @@ use std::time::Instant;
 pub(crate) struct ServerShared {
     pub(crate) routes: Routes,
     pub(crate) limits: ServerLimits,
+    /// How many connections there are.
     pub(crate) counters: Counters,
     pub(crate) proxies: TrustedProxies,
+    /// What was counted besides.
+    pub(crate) counted: ServerCounters,
     pub(crate) linger_places: LingerPlaces,
     /// How many requests were put to handlers: each connection has its number from here.
     pub(crate) requests: AtomicU64,
@@ -33,6 +37,25 @@ pub(crate) struct ServerShared {
     pub(crate) waiting: Waiting,
 }
 
+impl ServerShared {
+    /// See [`ServerHandle::stats`](crate::ServerHandle::stats).
+    pub(crate) fn stats(&self) -> ServerStats {
+        let route = |(index, route): (usize, &Route)| RouteStats {
+            path: route.path().cloned(),
+            counts: self.counted.of(Some(index)),
+        };
+        ServerStats {
+            connections: self.counters.open(),
+            memory: self.ledger.stats(),
+            #[cfg(feature = "deflate")]
+            compression: self.compression.stats(),
+            accepted: self.counted.accepted(),
+            routes: self.routes.iter().enumerate().map(route).collect(),
+            elsewhere: self.counted.of(None),
+        }
+    }
+}
+
 /// What all connections of a loop share.
 pub(crate) struct LoopContext {
     pub(crate) server: Arc<ServerShared>,
@@ -41,6 +64,8 @@ pub(crate) struct LoopContext {
     pub(crate) parts: LoopParts,
     /// The time of the turn, read before it: a round of many turns may be long.
     pub(crate) now: Instant,
+    /// What this loop counts.
+    pub(crate) counted: Arc<LoopCounters>,
     /// What connections have charged.
     pub(crate) holders: Holders,
     /// What is lent to one connection at a time.
@@ -62,6 +87,7 @@ impl LoopContext {
                 timers: RefCell::new(Timers::default()),
                 parcel: RefCell::new(None),
             },
+            counted: server.counted.add_loop(),
             holders: Holders::new(Arc::clone(&server.ledger), Arc::clone(&mailbox)),
             server,
             mailbox,

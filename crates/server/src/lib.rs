@@ -47,6 +47,28 @@
 //! ```
 //!
 //! Several servers can run in a process: see [`Server`].
+//!
+//! # What is counted
+//!
+//! [`ServerHandle::stats`] tells what the server holds and has counted, for each route: who was
+//! refused and why, how connections have ended, messages and bytes.
+//!
+//! ```
+//! use framewright_server::{Response, Server, StatusCode};
+//!
+//! let page = Response::text(StatusCode::OK, "hello\n");
+//! let server = Server::builder().page("/", page).listen("127.0.0.1:0").build()?;
+//! let stats = server.handle().stats();
+//! for route in &stats.routes {
+//!     let path = route.path.as_deref().unwrap_or("other");
+//!     println!("{path}: {} open, {} refused", route.counts.open(), route.counts.refused.total());
+//! }
+//! for (reason, count) in stats.totals().refused.iter() {
+//!     println!("refused for {reason}: {count}");
+//! }
+//! # assert_eq!((stats.routes.len(), stats.accepted), (1, 0));
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 #![forbid(unsafe_code)]
 // Says at each item which feature it needs, where docs.rs builds the pages.
@@ -63,6 +85,7 @@ mod memory;
 mod pages;
 mod proxies;
 mod server;
+mod stats;
 
 /// The program of the README.
 #[cfg(doctest)]
@@ -88,12 +111,13 @@ pub use framewright::handshake::{
     OriginError, OwnedRequest, Refusal, Request, Response, StatusCode, choose_subprotocol, is_token,
 };
 pub use framewright::{
-    Chunk, CloseCode, CloseFrame, Closure, Config, Delivery, Error, LimitExceeded, Message, OwnedMessage,
-    PeerMisbehaved, Prepared, SendError, Stats, Timeout,
+    Chunk, CloseCode, CloseFrame, Closure, CompressionStats, Config, Delivery, Error, LimitExceeded, Message,
+    OwnedMessage, PeerMisbehaved, Prepared, SendError, Stats, Timeout,
 };
 pub use memory::ledger::MemoryStats;
 pub use memory::limit::MemoryLimit;
 pub use pages::files::Files;
 pub use pages::page::Page;
 pub use proxies::trusted::{ForwardedField, ProxyAddressError, TrustedProxies};
-pub use server::{RunningServer, Server, ServerHandle, ServerStats};
+pub use server::{RunningServer, Server, ServerHandle};
+pub use stats::{CloseCodeCounts, Counts, EndCounts, RefusedCounts, RouteStats, ServerStats};

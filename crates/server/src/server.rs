@@ -7,7 +7,7 @@ use crate::event_loop::listener::{ListenAddr, Listener};
 use crate::event_loop::mailbox::{Command, Mailbox};
 use crate::event_loop::ticker::Ticker;
 use crate::event_loop::walk::{Filter, Job, Mail, Sending, Walk, Walks};
-use crate::memory::ledger::MemoryStats;
+use crate::stats::ServerStats;
 use framewright::Prepared;
 use mio::Poll;
 use std::fmt;
@@ -400,28 +400,12 @@ impl ServerHandle {
         }
     }
 
-    /// What the server holds now.
+    /// What the server holds now, and what it has counted since it was built.
+    ///
+    /// It reads the counters of every event loop and route, a few hundred numbers for each, and
+    /// keeps no loop waiting: often enough for any monitoring, and not for each message.
     #[must_use]
     pub fn stats(&self) -> ServerStats {
-        ServerStats {
-            connections: self.connection_count(),
-            memory: self.shared.ledger.stats(),
-            #[cfg(feature = "deflate")]
-            compression: self.shared.compression.stats(),
-        }
+        self.shared.stats()
     }
-}
-
-/// What a server holds: see [`ServerHandle::stats`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ServerStats {
-    /// Connections, in all phases.
-    pub connections: usize,
-    /// Bytes that all connections hold together.
-    pub memory: MemoryStats,
-    /// Octets for compression: held, the most that may be, and how often context takeover did not
-    /// fit.
-    #[cfg(feature = "deflate")]
-    pub compression: framewright::deflate::DeflateMemoryStats,
 }

@@ -161,6 +161,7 @@ impl<H: Handler> Application<Stream> for Callbacks<'_, H> {
             Event::Closed(closure) => {
                 self.own.close_handles(current.connection);
                 self.own.forget_timers();
+                self.own.counted.note_closed(&closure);
                 tracing::debug!(
                     connection = self.own.id,
                     code = closure.code(),

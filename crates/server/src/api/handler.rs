@@ -3,6 +3,7 @@
 use crate::api::decision::Decision;
 use crate::api::socket::Socket;
 use crate::event_loop::stream::{PeerAddr, Stream};
+use crate::stats::ServerStats;
 use cookie::Cookie;
 use framewright::handshake::{Refusal, Request, Response};
 use framewright::{Chunk, Closure, Connection, Message, Stats};
@@ -85,6 +86,7 @@ pub struct Incoming<'a> {
     id: u64,
     origin: Origin,
     websocket: bool,
+    stats: &'a dyn Fn() -> ServerStats,
 }
 
 /// Where a request came from, and whom it is from.
@@ -122,8 +124,9 @@ impl<'a> Incoming<'a> {
         id: u64,
         origin: Origin,
         websocket: bool,
+        stats: &'a dyn Fn() -> ServerStats,
     ) -> Self {
-        Incoming { request, params, id, origin, websocket }
+        Incoming { request, params, id, origin, websocket, stats }
     }
 
     /// The number of the connection: see [`Socket::id`].
@@ -163,6 +166,14 @@ impl<'a> Incoming<'a> {
     #[must_use]
     pub fn client_addr(&self) -> Option<IpAddr> {
         self.origin.client
+    }
+
+    /// What the server holds now and has counted, as
+    /// [`ServerHandle::stats`](crate::ServerHandle::stats) tells it: for a route that answers a
+    /// monitoring system.
+    #[must_use]
+    pub fn server_stats(&self) -> ServerStats {
+        (self.stats)()
     }
 
     /// The part of the path that the route's pattern calls `name`, percent-decoded; `None` if the

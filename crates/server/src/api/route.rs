@@ -11,8 +11,8 @@ pub(crate) struct Route {
     pub(crate) handler: Box<dyn ErasedHandler>,
     pub(crate) options: Options,
     pub(crate) config: Arc<Config>,
-    /// As the application has given it; `None` for the fallback.
-    pub(crate) path: Option<Arc<str>>,
+    /// As it was added; `None` for the fallback.
+    path: Option<Arc<str>>,
     id: RouteId,
 }
 
@@ -26,9 +26,22 @@ impl Route {
         Route { handler, options, config, path: None, id: RouteId::default() }
     }
 
+    /// Its path, as it was added; `None` for the fallback.
+    pub(crate) fn path(&self) -> Option<&Arc<str>> {
+        self.path.as_ref()
+    }
+
     /// Its name, once it is in the table.
     pub(crate) fn id(&self) -> RouteId {
         self.id
+    }
+}
+
+impl RouteId {
+    /// Its place among the routes of its server.
+    #[inline]
+    pub(crate) fn index(self) -> usize {
+        self.0.into()
     }
 }
 
@@ -76,7 +89,7 @@ impl Routes {
 
     #[inline]
     pub(crate) fn get(&self, id: RouteId) -> &Arc<Route> {
-        &self.all[id.0 as usize]
+        &self.all[id.index()]
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Route> {

@@ -6,6 +6,7 @@ use crate::event_loop::slab::Key;
 use crate::event_loop::stream::{PeerAddr, Stream};
 use crate::event_loop::timers::{Timers, TooManyTimers};
 use crate::memory::ledger::Ledger;
+use crate::stats::RouteCounters;
 use framewright::{CloseCode, Config, Connection, Message, Prepared, SendError, State, Stats};
 use framewright_driver::Current;
 use std::cell::{OnceCell, RefCell, RefMut};
@@ -44,6 +45,7 @@ pub(crate) struct OwnParts<'b> {
     pub(crate) remote: &'b OnceCell<Arc<Remote>>,
     pub(crate) of_loop: &'b LoopParts,
     pub(crate) ledger: &'b Arc<Ledger>,
+    pub(crate) counted: &'b RouteCounters,
     pub(crate) key: Key,
     pub(crate) id: u64,
 }
@@ -85,7 +87,7 @@ impl OwnParts<'_> {
 
     /// The handle of the connection, which it has from the first time on that it is asked for.
     pub(crate) fn handle(&self, connection: &Connection) -> Handle {
-        let OwnParts { remote, of_loop, ledger, key, id } = self;
+        let OwnParts { remote, of_loop, ledger, key, id, .. } = self;
         let most = connection.config().high_water;
         let make =
             || Arc::new(Remote::new(*key, *id, Arc::clone(&of_loop.mailbox), Arc::clone(ledger), most));

@@ -10,7 +10,8 @@ use crate::event_loop::slab::Key;
 use crate::event_loop::stream::Stream;
 use crate::guard::guarded;
 use crate::memory::ledger::Ledger;
-use framewright::{CloseCode, Connection, State};
+use crate::stats::RouteCounters;
+use framewright::{CloseCode, Connection, State, Stats};
 use framewright_driver::{Lent, Lingering, Next, Ready, Turn};
 use std::any::Any;
 use std::cell::OnceCell;
@@ -98,37 +99,55 @@ impl Open {
     ) -> Option<Connected<'a>> {
         let connection = &self.turn.connection;
         let (of_loop, ledger) = (&context.parts, &context.server.ledger);
-        let own = OwnParts { remote: &self.remote, of_loop, ledger, key, id: self.id };
-        let route = context.server.routes.get(route).path.as_ref();
+        let counted = context.counted.route(route.index());
+        let own = OwnParts { remote: &self.remote, of_loop, ledger, counted, key, id: self.id };
+        let route = context.server.routes.get(route).path();
         (connection.state() != State::Closed).then_some(Connected { own, connection, stream, route })
     }
 
     /// Does all there is to do. In the `first` turn the handler is told that the connection is
     /// open.
     pub(crate) fn turn(&mut self, mut slot: SlotParts<'_>, first: bool, context: &mut LoopContext) -> Next {
+        let route = slot.route;
         if first {
             tracing::debug!(connection = self.id, peer = ?slot.stream.peer_addr(), "open");
         }
+        let before = self.turn.connection.stats();
         let turn = || {
-            let LoopContext { server, lent, parts, now, .. } = &mut *context;
+            let LoopContext { server, lent, parts, counted, now, .. } = &mut *context;
             let route = server.routes.get(slot.route);
             let read_size = route.options.receive_buffer_size.max(1);
-            let (open, state) = self.parts(&mut slot, (parts, &server.ledger), *now);
+            let shared = (&*parts, &server.ledger, counted.route(slot.route.index()));
+            let (open, state) = self.parts(&mut slot, shared, *now);
             route.handler.turn(open, state, lent, read_size, first)
         };
-        guarded(turn).unwrap_or_else(|| self.after_panic(slot, context))
+        let next = guarded(turn).unwrap_or_else(|| self.after_panic(slot, context));
+        self.count(&before, context.counted.route(route.index()), &mut context.lent);
+        next
+    }
+
+    /// Counts what a turn has received and queued, also one that has ended with a panic.
+    #[inline]
+    fn count(&self, before: &Stats, counted: &RouteCounters, lent: &mut Lent) {
+        let after = self.turn.connection.stats();
+        if after != *before {
+            counted.note_traffic(before, &after);
+        }
+        if self.turn.connection.compresses() {
+            counted.note_compression(&lent.take_compression());
+        }
     }
 
     #[inline]
     fn parts<'a>(
         &'a mut self,
         slot: &'a mut SlotParts<'_>,
-        (of_loop, ledger): (&'a LoopParts, &'a Arc<Ledger>),
+        (of_loop, ledger, counted): (&'a LoopParts, &'a Arc<Ledger>, &'a RouteCounters),
         now: Instant,
     ) -> (OpenParts<'a>, &'a mut dyn Any) {
         let Open { turn, id, state, remote } = self;
         let SlotParts { stream, key, ready, errands, .. } = slot;
-        let own = OwnParts { remote, of_loop, ledger, key: *key, id: *id };
+        let own = OwnParts { remote, of_loop, ledger, counted, key: *key, id: *id };
         (OpenParts { turn, stream, ready, own, errands, now }, &mut **state)
     }
 
@@ -148,8 +167,9 @@ impl Open {
     fn settle(&mut self, slot: &mut SlotParts<'_>, context: &LoopContext) {
         let settle = || {
             let route = context.server.routes.get(slot.route);
-            let loops = (&context.parts, &context.server.ledger);
-            let (open, state) = self.parts(slot, loops, context.now);
+            let counted = context.counted.route(slot.route.index());
+            let shared = (&context.parts, &context.server.ledger, counted);
+            let (open, state) = self.parts(slot, shared, context.now);
             route.handler.finish(open, state);
         };
         if guarded(settle).is_none() {

@@ -14,6 +14,7 @@ use crate::event_loop::stream::{Arrival, PeerAddr, Stream};
 use crate::guard::guarded;
 use crate::memory::ledger::kib;
 use crate::proxies::proxy_header::{self, HeaderError, Source};
+use crate::stats::{OPENED, Outcome, answered_with, refused_for};
 use framewright::Connection;
 use framewright::deflate::Reservation;
 use framewright::handshake::{
@@ -70,6 +71,10 @@ pub(crate) struct Opening {
     content: u64,
     /// Octets of the answer that the last turn has written.
     written: usize,
+    /// Of the request, once its path is known.
+    route: Option<RouteId>,
+    /// Where the answer is counted, before the first of it is written.
+    outcome: Option<Outcome>,
     step: OpeningStep,
 }
 
@@ -153,14 +158,16 @@ impl Opening {
             ended: false,
             content: 0,
             written: 0,
+            route: None,
+            outcome: None,
             step: OpeningStep::Reading,
         }
     }
 
     /// A connection that is refused whatever it asks for.
-    pub(crate) fn refused(refusal: Refusal, timeout: Duration, now: Instant) -> Opening {
+    pub(crate) fn refused(refusal: Refusal, outcome: Outcome, timeout: Duration, now: Instant) -> Opening {
         let mut opening = Opening::new(&HeadLimits::default(), timeout, Arrival::default(), now);
-        opening.answer(&refusal.to_response());
+        opening.answer(&refusal.to_response(), outcome);
         opening
     }
 
@@ -246,6 +253,7 @@ impl Opening {
         }
         match &mut self.step {
             OpeningStep::Answering(_) => {
+                self.count(context);
                 let next = self.write(stream, context.now);
                 if self.written == 0 && due && was_answering { OpeningNext::Remove } else { next }
             }
@@ -255,6 +263,23 @@ impl Opening {
                 OpeningNext::Remove
             }
             _ => OpeningNext::Wait,
+        }
+    }
+
+    /// Counts the answer, once: whoever has seen it finds it counted.
+    fn count(&mut self, context: &LoopContext) {
+        if let Some(outcome) = self.outcome.take() {
+            outcome(context.counted.of(self.route.map(RouteId::index))).add(1);
+        }
+    }
+
+    /// It is removed, and has not become anything else: counts that.
+    pub(crate) fn finish(&self, context: &LoopContext) {
+        let counted = context.counted.of(self.route.map(RouteId::index));
+        match (&self.step, self.outcome) {
+            (OpeningStep::Answering(answer), None) if answer.opens.is_none() => {}
+            (OpeningStep::Answering(_), None) => counted.note_lost(),
+            _ => counted.abandoned.add(1),
         }
     }
 
@@ -413,18 +438,21 @@ impl Opening {
             return;
         }
         let request = self.handshake.request(octets);
-        let (params, asked) = match find(&request, context) {
+        let found = context.server.routes.find(request.path());
+        self.route = found.as_ref().map(|found| found.route.id());
+        let (params, asked) = match check(&request, found, context) {
             Ok((found, upgrade)) => {
                 (found.params, PutRequest { route: Arc::clone(found.route), upgrade, head_len })
             }
             Err(refusal) => {
                 tracing::debug!(path = ?request.path(), %refusal, "refused");
-                return self.answer(&refusal.to_response());
+                return self.answer(&refusal.to_response(), refused_for(&refusal));
             }
         };
         self.id = context.server.requests.fetch_add(1, Ordering::Relaxed) + 1;
         let origin = Origin { peer: self.peer, client };
-        let incoming = Incoming::new(request, params, self.id, origin, asked.upgrade.is_some());
+        let stats = || context.server.stats();
+        let incoming = Incoming::new(request, params, self.id, origin, asked.upgrade.is_some(), &stats);
         let ask = || asked.route.handler.on_request(&incoming);
         let decision = guarded(ask).unwrap_or_else(|| {
             tracing::error!("a handler panicked on a request; it is answered with 500");
@@ -462,7 +490,10 @@ impl Opening {
             }
         }
         match (decision, &asked.upgrade) {
-            (ErasedDecision::Respond(response), _) => self.answer(&response),
+            (ErasedDecision::Respond(response), upgrade) => {
+                let outcome = answered_with(response.status(), upgrade.is_some());
+                self.answer(&response, outcome);
+            }
             (ErasedDecision::Accept(accept, state), Some(upgrade)) => {
                 let server = &context.server;
                 let mut out = Vec::with_capacity(256);
@@ -473,6 +504,7 @@ impl Opening {
                     Ok(negotiated) => {
                         let (route, early) = (Arc::clone(&asked.route), octets[asked.head_len..].to_vec());
                         let opens = Some(Opens { id: self.id, negotiated, route, state, early, reservation });
+                        self.outcome = Some(OPENED);
                         let body = Body::default();
                         self.step =
                             OpeningStep::Answering(OutgoingAnswer { octets: out, body, sent: 0, opens });
@@ -500,10 +532,11 @@ impl Opening {
 
     fn refuse(&mut self, refusal: Refusal) {
         tracing::debug!(%refusal, "refused");
-        self.answer(&refusal.to_response());
+        self.answer(&refusal.to_response(), refused_for(&refusal));
     }
 
-    fn answer(&mut self, response: &Response) {
+    fn answer(&mut self, response: &Response, outcome: Outcome) {
+        self.outcome = Some(outcome);
         let mut octets = Vec::with_capacity(512);
         response.encode_head(&httpdate::fmt_http_date(SystemTime::now()), &mut octets);
         let body = if self.head_only { Body::default() } else { response.content().clone() };
@@ -511,15 +544,17 @@ impl Opening {
     }
 }
 
-/// The route for a request, and what it takes to accept it if it is an opening handshake.
-fn find<'a>(
+/// The route that was found for a request, if it serves it, and what it takes to accept it if it is
+/// an opening handshake.
+fn check<'a>(
     request: &Request<'a>,
-    context: &'a LoopContext,
+    found: Option<Found<'a>>,
+    context: &LoopContext,
 ) -> Result<(Found<'a>, Option<Upgrade>), Refusal> {
     if context.draining {
         return Err(Refusal::Draining { retry_after: context.server.limits.retry_after });
     }
-    let found = context.server.routes.find(request.path()).ok_or(Refusal::NotFound)?;
+    let found = found.ok_or(Refusal::NotFound)?;
     let route = found.route;
     if !route.options.allowed_hosts.allows_request(request) {
         return Err(Refusal::HostNotAllowed);
@@ -595,6 +630,7 @@ impl Opens {
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
+    use crate::stats::MAX_CONNECTIONS;
     use std::io::Read as _;
 
     /// Who takes a long page step by step is not one that holds it without progress.
@@ -602,7 +638,7 @@ mod tests {
     fn what_a_peer_takes_of_an_answer_is_progress() {
         let (own, mut peer) = mio::net::UnixStream::pair().expect("a pair");
         let (mut stream, now) = (Stream::Unix(own), Instant::now());
-        let mut opening = Opening::refused(Refusal::NotFound, Duration::from_secs(1), now);
+        let mut opening = Opening::refused(Refusal::NotFound, MAX_CONNECTIONS, Duration::from_secs(1), now);
         let body = Body::from(vec![7; 8 << 20]);
         opening.step =
             OpeningStep::Answering(OutgoingAnswer { octets: Vec::new(), body, sent: 0, opens: None });

@@ -257,10 +257,15 @@ impl Slot {
 
     /// The connection is being removed: the application hears of it, if it has not.
     pub(crate) fn finish(self, key: Key, context: &LoopContext) {
-        if let Slot { phase: Phase::Open(mut open), mut stream, mut ready, route, mut errands, .. } = self {
-            let slot =
-                SlotParts { stream: &mut stream, key, ready: &mut ready, route, errands: &mut errands };
-            open.finish(slot, context);
+        let Slot { mut stream, phase, mut ready, route, mut errands, .. } = self;
+        match phase {
+            Phase::Open(mut open) => {
+                let slot =
+                    SlotParts { stream: &mut stream, key, ready: &mut ready, route, errands: &mut errands };
+                open.finish(slot, context);
+            }
+            Phase::Opening(opening) => opening.finish(context),
+            Phase::Lingering(..) => {}
         }
     }
 }

@@ -44,6 +44,7 @@ use crate::event_loop::walk::{Job, Walk, Walks};
 use crate::event_loop::wheel::{Tick, Wheel};
 use crate::guard::guarded;
 use crate::memory::ledger::{Small, order_small};
+use crate::stats::{MAX_CONNECTIONS, MAX_CONNECTIONS_PER_IP};
 use framewright::Prepared;
 use framewright::handshake::Refusal;
 use framewright_driver::KEEP_FOR;
@@ -454,6 +455,7 @@ impl EventLoop {
     /// Takes a new connection in, or hands it to the loop with the fewest. Which socket gets it is
     /// chance.
     fn admit(&mut self, stream: Stream, arrival: Arrival) {
+        self.context.counted.accepted.add(1);
         // Whom a proxy forwards is known when the request is.
         let ip = arrival.peer.filter(|_| !arrival.by_proxy).and_then(PeerAddr::ip);
         let counted = match self.context.server.counters.count(ip) {
@@ -510,7 +512,11 @@ impl EventLoop {
         );
         let limits = &self.context.server.limits;
         let refusal = Refusal::TooManyConnections { retry_after: limits.retry_after };
-        let opening = Opening::refused(refusal, limits.handshake_timeout, self.context.now);
+        let outcome = match refused {
+            Refused::Connections => MAX_CONNECTIONS,
+            Refused::ConnectionsFromAddress => MAX_CONNECTIONS_PER_IP,
+        };
+        let opening = Opening::refused(refusal, outcome, limits.handshake_timeout, self.context.now);
         if self.refused.len() >= REFUSED_AT_ONCE
             && let Some(oldest) = self.refused.pop_front()
         {
@@ -527,6 +533,7 @@ impl EventLoop {
         let is_counted = slot.is_counted();
         let Some(key) = self.slots.insert(slot) else {
             tracing::error!("no place for another connection");
+            self.context.counted.of(None).abandoned.add(1);
             if is_counted {
                 self.context.mailbox.load.fetch_sub(1, Ordering::Relaxed);
             }

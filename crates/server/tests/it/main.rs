@@ -8,6 +8,7 @@ mod common;
 mod compression;
 #[cfg(feature = "deflate")]
 mod compression_trouble;
+mod counters;
 mod deferred;
 mod handles;
 mod http_answers;

@@ -183,7 +183,7 @@ fn without_a_correct_header_the_connection_is_closed_without_an_answer() {
     client.send("PROXY TCP4 192.0");
     client.shutdown_write();
     expect_silent_end(&mut client);
-    wait_until("all have gone", || server.handle().connections() == 0);
+    wait_until("all have gone", || server.handle().connection_count() == 0);
 }
 
 #[test]
