@@ -51,7 +51,8 @@
 //! # What is counted
 //!
 //! [`ServerHandle::stats`] tells what the server holds and has counted, for each route: who was
-//! refused and why, how connections have ended, messages and bytes.
+//! refused and why, how connections have ended, messages and bytes. The example `metrics` serves it
+//! to Prometheus.
 //!
 //! ```
 //! use framewright_server::{Response, Server, StatusCode};

@@ -16,6 +16,7 @@ mod keep_alive;
 mod life;
 mod listeners;
 mod messages;
+mod metrics_example;
 mod pages;
 mod proxies;
 mod routes_and_options;
