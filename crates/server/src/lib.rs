@@ -48,7 +48,7 @@
 //!
 //! Several servers can run in a process: see [`Server`].
 //!
-//! # What is counted
+//! # What is counted, and what is logged
 //!
 //! [`ServerHandle::stats`] tells what the server holds and has counted, for each route: who was
 //! refused and why, how connections have ended, messages and bytes. The example `metrics` serves it
@@ -70,6 +70,20 @@
 //! # assert_eq!((stats.routes.len(), stats.accepted), (1, 0));
 //! # Ok::<(), std::io::Error>(())
 //! ```
+//!
+//! The server logs with `tracing`: what an operator has to know as warnings and errors, and at
+//! `DEBUG` each connection that opens, ends or is refused. Every callback runs inside a span of its
+//! connection, so that what an application logs there has it too:
+//!
+//! | part | value |
+//! |---|---|
+//! | target, level, name | `framewright_server`, `INFO`, `connection` |
+//! | `id` | the connection's number ([`Socket::id`]) |
+//! | `route` | the route's path, as it was added; none for the fallback |
+//! | `peer` | the peer's address; none if it has left |
+//!
+//! A filter that names targets has to name this one (`my_program=info,framewright_server=info`).
+//! The span is made anew for each turn. Where nobody listens to it, it costs a comparison.
 
 #![forbid(unsafe_code)]
 // Says at each item which feature it needs, where docs.rs builds the pages.

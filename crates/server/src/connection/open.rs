@@ -3,11 +3,11 @@
 use crate::api::connections::Connected;
 use crate::api::erased::{Errands, OpenParts};
 use crate::api::handle::Remote;
-use crate::api::route::RouteId;
+use crate::api::route::{Route, RouteId};
 use crate::api::socket::{LoopParts, OwnParts};
 use crate::context::LoopContext;
 use crate::event_loop::slab::Key;
-use crate::event_loop::stream::Stream;
+use crate::event_loop::stream::{PeerAddr, Stream};
 use crate::guard::guarded;
 use crate::memory::ledger::Ledger;
 use crate::stats::RouteCounters;
@@ -17,6 +17,7 @@ use std::any::Any;
 use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Instant;
+use tracing::Span;
 
 pub(crate) struct Open {
     turn: Turn,
@@ -109,6 +110,8 @@ impl Open {
     /// open.
     pub(crate) fn turn(&mut self, mut slot: SlotParts<'_>, first: bool, context: &mut LoopContext) -> Next {
         let route = slot.route;
+        let span = span(self.id, context.server.routes.get(route), || slot.stream.peer_addr());
+        let _inside = span.enter();
         if first {
             tracing::debug!(connection = self.id, peer = ?slot.stream.peer_addr(), "open");
         }
@@ -183,6 +186,23 @@ impl Open {
             remote.close();
         }
         self.turn.connection.abort(context.now);
+        let route = context.server.routes.get(slot.route);
+        let span = span(self.id, route, || slot.stream.peer_addr());
+        let _inside = span.enter();
         self.settle(&mut slot, context);
     }
+}
+
+/// The span that the callbacks of a connection run in. It is made anew for each turn, so that a
+/// connection keeps nothing for it; where nobody listens it is a comparison, and `peer` is not
+/// asked.
+#[inline]
+pub(crate) fn span(id: u64, route: &Route, peer: impl FnOnce() -> Option<PeerAddr>) -> Span {
+    tracing::info_span!(
+        target: "framewright_server",
+        "connection",
+        id,
+        route = route.path().map(|path| &**path),
+        peer = peer().map(tracing::field::display)
+    )
 }

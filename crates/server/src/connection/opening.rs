@@ -5,7 +5,7 @@ use crate::api::decision::{AwaitedDecision, ErasedDecision};
 use crate::api::handler::{Incoming, Origin};
 use crate::api::route::{Found, Route, RouteId};
 use crate::compression;
-use crate::connection::open::Open;
+use crate::connection::open::{Open, span};
 use crate::context::LoopContext;
 use crate::event_loop::limits::Counted;
 use crate::event_loop::mailbox::Command;
@@ -453,6 +453,8 @@ impl Opening {
         let origin = Origin { peer: self.peer, client };
         let stats = || context.server.stats();
         let incoming = Incoming::new(request, params, self.id, origin, asked.upgrade.is_some(), &stats);
+        let span = span(self.id, &asked.route, || self.peer);
+        let _inside = span.enter();
         let ask = || asked.route.handler.on_request(&incoming);
         let decision = guarded(ask).unwrap_or_else(|| {
             tracing::error!("a handler panicked on a request; it is answered with 500");

@@ -21,3 +21,4 @@ mod pages;
 mod proxies;
 mod routes_and_options;
 mod scripted;
+mod spans;
