@@ -146,7 +146,7 @@ fn shared_state(_: &mut Criterion) {
     let memory = DeflateMemory::new(usize::MAX);
     let mode = MODES[0];
     let (mut client, mut server) = (mode.connection(Role::Client, now), mode.connection(Role::Server, now));
-    assert!(server.lend_codec(Box::new(Codec::new(Arc::clone(&memory)))).is_none());
+    assert!(server.driver().lend_codec(Box::new(Codec::new(Arc::clone(&memory)))).is_none());
     client.send(Message::Text("a message, a message")).expect("there is room");
     let mut rx = RecvBuffer::new();
     rx.extend_from_slice(&drain(&mut client, now));

@@ -194,12 +194,12 @@ impl ClientConnection {
     /// Whether more is held, while nothing is sent or received, than is held for ever.
     pub(crate) fn is_large(&mut self) -> bool {
         let connection = &mut self.turn.connection;
-        if connection.compresses() {
+        if connection.driver_view().compresses() {
             return true;
         }
-        let Some(buffer) = connection.reclaim_transmit_buffer() else { return false };
+        let Some(buffer) = connection.driver().reclaim_transmit_buffer() else { return false };
         let is_large = buffer.capacity() > KEPT_TRANSMIT_BUFFER;
-        connection.lend_transmit_buffer(buffer);
+        connection.driver().lend_transmit_buffer(buffer);
         is_large
     }
 
@@ -207,10 +207,10 @@ impl ClientConnection {
     /// in it, or what was just sent, `used` bytes, has made use of it.
     pub(crate) fn trim(&mut self, used: usize) {
         let connection = &mut self.turn.connection;
-        if let Some(buffer) = connection.reclaim_transmit_buffer()
+        if let Some(buffer) = connection.driver().reclaim_transmit_buffer()
             && (buffer.capacity() <= KEPT_TRANSMIT_BUFFER || buffer.capacity() / 4 <= used)
         {
-            connection.lend_transmit_buffer(buffer);
+            connection.driver().lend_transmit_buffer(buffer);
         }
     }
 

@@ -124,15 +124,15 @@ impl Lent {
         }
         // What a large message is answered with may be as large.
         let tx = self.take_transmit_buffer(parked.map_or(0, parking::nearly_complete));
-        if let Some(back) = connection.lend_transmit_buffer(tx) {
+        if let Some(back) = connection.driver().lend_transmit_buffer(tx) {
             // The connection has one, in which something is queued.
             self.put_transmit_buffer(back, now);
         }
-        if connection.compresses() {
+        if connection.driver_view().compresses() {
             let mut codec =
                 self.codec.take().unwrap_or_else(|| Box::new(Codec::new(Arc::clone(&self.memory))));
             codec.allow_long_turns(self.long_turns);
-            self.codec = connection.lend_codec(codec);
+            self.codec = connection.driver().lend_codec(codec);
         }
     }
 
@@ -154,13 +154,13 @@ impl Lent {
     #[inline]
     pub fn reclaim(&mut self, connection: &mut Connection, now: Instant) {
         self.out = false;
-        if let Some(mut codec) = connection.reclaim_codec() {
+        if let Some(mut codec) = connection.driver().reclaim_codec() {
             self.work = codec.work();
             self.compression.add(&codec.take_stats());
             self.codec = Some(codec);
             self.codec_used = Some(now);
         }
-        if let Some(tx) = connection.reclaim_transmit_buffer() {
+        if let Some(tx) = connection.driver().reclaim_transmit_buffer() {
             self.put_transmit_buffer(tx, now);
         }
         if self.rx.capacity() > 2 * self.rx_room {
@@ -170,10 +170,10 @@ impl Lent {
 
     /// After a turn of `connection` that has panicked: drops what it was lent.
     pub(crate) fn discard(&mut self, connection: &mut Connection) {
-        if let Some(mut codec) = connection.reclaim_codec() {
+        if let Some(mut codec) = connection.driver().reclaim_codec() {
             self.compression.add(&codec.take_stats());
         }
-        drop(connection.reclaim_transmit_buffer());
+        drop(connection.driver().reclaim_transmit_buffer());
         self.out = false;
         self.renew();
     }

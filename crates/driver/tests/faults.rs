@@ -280,7 +280,9 @@ impl Conversation {
         let mut echo = |current: &mut Current<'_, Faulty>, event: Event<'_>| {
             if let Event::Message(message) = event {
                 let answered = if message.len() > 1000 {
-                    current.write_through(|connection, write| connection.send_through(message, write))
+                    current.write_through(|connection, write| {
+                        connection.driver().send_with_writer(message, write)
+                    })
                 } else {
                     current.connection.send(message)
                 };

@@ -231,7 +231,7 @@ pub enum LimitExceeded {
     DeflateMemory,
     /// All connections together hold as much as they may, and of those that hold the most this one
     /// did the least with it: see
-    /// [`Connection::fail_for_memory`](crate::Connection::fail_for_memory).
+    /// [`DriverAccess::fail_for_memory`](crate::connection::DriverAccess::fail_for_memory).
     Memory,
 }
 

@@ -239,7 +239,8 @@ impl Endpoint {
     pub fn drain(&mut self) {
         loop {
             self.turn();
-            let paused = self.connection.is_paused() && self.connection.state() != State::Closed;
+            let paused =
+                self.connection.driver_view().has_inflate_work() && self.connection.state() != State::Closed;
             if !paused || !self.connection.wants_read() {
                 return;
             }
@@ -250,9 +251,9 @@ impl Endpoint {
     pub fn turn(&mut self) {
         #[cfg(feature = "deflate")]
         if let Some(codec) = self.codec.take() {
-            self.codec = self.connection.lend_codec(codec);
+            self.codec = self.connection.driver().lend_codec(codec);
             self.take_events();
-            self.codec = self.codec.take().or_else(|| self.connection.reclaim_codec());
+            self.codec = self.codec.take().or_else(|| self.connection.driver().reclaim_codec());
             return;
         }
         self.take_events();

@@ -167,7 +167,7 @@ impl Echo {
             match event {
                 Event::Message(message) if message.len() >= WRITE_THROUGH => {
                     let mut write = |slices: &[IoSlice<'_>]| sink.write_vectored(slices).expect(WRITES);
-                    self.connection.send_through(message, &mut write).expect("there is room");
+                    self.connection.driver().send_with_writer(message, &mut write).expect("there is room");
                     self.connection.transmitted(self.now, 0);
                 }
                 Event::Message(message) => self.connection.send(message).expect("there is room"),

@@ -369,7 +369,7 @@ impl Receiver {
             self.rx = receive_buffer();
             let mut watched = self.shared.lock();
             watched.connection.trim(0);
-            watched.connection.turn.connection.free_codec();
+            watched.connection.turn.connection.driver().free_codec();
         }
         asked
     }

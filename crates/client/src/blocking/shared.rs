@@ -41,7 +41,7 @@ impl Watched {
         let away = now.saturating_duration_since(self.looked);
         // Whoever has come back once has sent a Ping then, if one was due.
         if !std::mem::take(&mut self.waiting) && away > AWAY && !self.excused {
-            self.connection.turn.connection.excuse(away);
+            self.connection.turn.connection.driver().extend_idle_deadline(away);
             self.excused = true;
         }
         self.looked = now;
@@ -167,7 +167,7 @@ impl Shared {
                     self.wake();
                     return Err(SendError::Closed);
                 }
-                client.turn.connection.poll_send_timeout().into_iter().chain(last).min()
+                client.turn.connection.driver_view().poll_send_timeout().into_iter().chain(last).min()
             };
             wait(come_back);
         }

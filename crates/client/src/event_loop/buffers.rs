@@ -55,7 +55,7 @@ impl Buffers {
             && let Some(counted) =
                 self.memory.reserve(params.takeover_size(connection.role(), &connection.config().deflate))
         {
-            connection.hold_reservation(counted);
+            connection.driver().set_deflate_reservation(counted);
         }
         #[cfg(not(feature = "deflate"))]
         let _ = (&self.memory, connection);

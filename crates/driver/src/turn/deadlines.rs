@@ -66,15 +66,16 @@ impl Turn {
     /// has arrived.
     pub fn handle_send_timeout<T: Transport>(&mut self, transport: &mut T, ready: &mut Ready, now: Instant) {
         self.handle_write_timeout(transport, ready, now);
-        self.with_drops(|connection| connection.handle_send_timeout(now));
+        self.with_drops(|connection| connection.driver().handle_send_timeout(now));
     }
 
     /// Gives up writing to a peer that has taken nothing for
     /// [`Config::write_timeout`](framewright::Config::write_timeout): not before one more write,
     /// since a kernel announces room late. The peer may have said why it takes nothing.
     fn handle_write_timeout<T: Transport>(&mut self, transport: &mut T, ready: &mut Ready, now: Instant) {
-        let has_passed =
-            |turn: &Turn| turn.connection.poll_write_timeout().is_some_and(|deadline| deadline <= now);
+        let has_passed = |turn: &Turn| {
+            turn.connection.driver_view().poll_write_timeout().is_some_and(|deadline| deadline <= now)
+        };
         if !has_passed(self) {
             return;
         }

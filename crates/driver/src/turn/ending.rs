@@ -51,7 +51,7 @@ impl Turn {
         scratch: &mut RecvBuffer,
         now: Instant,
     ) -> Flushed {
-        self.connection.note_rest(scratch);
+        self.connection.driver().note_rest(scratch);
         let mut flushed = self.flush_at_the_end(transport, ready, now);
         if flushed == Flushed::Shutdown || !self.drops_what_arrives() || !ready.read {
             return flushed;
@@ -62,7 +62,7 @@ impl Turn {
             match transport.read(scratch.spare(SHORT_TAIL)) {
                 Io::Moved(count @ 1..) => {
                     reads += 1;
-                    self.connection.note_dropped(count as u64);
+                    self.connection.driver().note_dropped(count as u64);
                 }
                 Io::Blocked => ready.note_blocked(),
                 Io::Moved(_) | Io::Lost => {
@@ -132,7 +132,7 @@ impl Turn {
         }
         let config = self.connection.config();
         let rest = Rest {
-            announced: self.connection.unreceived(),
+            announced: self.connection.driver_view().unreceived(),
             most: config.max_message.saturating_mul(2).saturating_add(BEHIND_A_FRAME),
             time: match self.connection.role() {
                 Role::Server => Rest::TIME,

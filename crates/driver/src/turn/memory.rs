@@ -13,7 +13,8 @@ impl Turn {
     #[inline]
     #[must_use]
     pub fn held(&self) -> usize {
-        self.parked.as_ref().map_or(0, |parked| parked.allocated()) + self.connection.allocated()
+        self.parked.as_ref().map_or(0, |parked| parked.allocated())
+            + self.connection.driver_view().allocated()
     }
 
     /// Bytes that the turn before has moved towards letting go of what is [`held`](Turn::held):
@@ -23,7 +24,7 @@ impl Turn {
     #[must_use]
     pub fn progress(&self, lent: &Lent) -> usize {
         let received = self.parked.as_ref().map_or(0, |parked| parked.allocated());
-        if self.connection.allocated() > received {
+        if self.connection.driver_view().allocated() > received {
             return SHARE - lent.share;
         }
         let Some(parked) = &self.parked else { return 0 };
@@ -49,9 +50,9 @@ impl Turn {
     /// The application hears of it in the next turn.
     #[cold]
     pub fn give_way<T: Transport>(&mut self, transport: &mut T, ready: &mut Ready, now: Instant) {
-        self.connection.fail_for_memory(now);
+        self.connection.driver().fail_for_memory(now);
         if let Some(parked) = self.parked.take() {
-            self.connection.note_rest(&parked);
+            self.connection.driver().note_rest(&parked);
         }
         self.undecoded = false;
         if self.flush(transport, ready, now) == Flushed::Blocked {

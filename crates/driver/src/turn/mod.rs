@@ -142,7 +142,7 @@ impl Turn {
         let flushed = self.settle(transport, ready, now, &mut lent.share, application);
         if self.is_over() && flushed != Flushed::Paused {
             if let Some(parked) = self.parked.take() {
-                self.connection.note_rest(&parked);
+                self.connection.driver().note_rest(&parked);
             }
             return self.await_end(transport, ready, &mut lent.rx, now);
         }
@@ -150,7 +150,7 @@ impl Turn {
         if self.undecoded
             && !self.connection.wants_read()
             && let Some(parked) = &mut self.parked
-            && self.connection.give_way(now, parked)
+            && self.connection.driver().yield_inflater(now, parked)
         {
             return self.settle(transport, ready, now, &mut lent.share, application);
         }

@@ -53,10 +53,11 @@ impl Turn {
             }
         }
         if self.connection.state() == State::Closed {
-            self.connection.note_rest(rx);
+            self.connection.driver().note_rest(rx);
             rx.clear();
         }
-        self.undecoded = rx.has_undecoded() && (!self.connection.wants_read() || self.connection.is_paused());
+        self.undecoded = rx.has_undecoded()
+            && (!self.connection.wants_read() || self.connection.driver_view().has_inflate_work());
         if self.eof && !self.undecoded {
             self.connection.handle_eof(now);
         }
@@ -156,7 +157,7 @@ impl Turn {
         loop {
             if let Some(decoded) = self.connection.decode(now, rx) {
                 if self.connection.state() == State::Closed {
-                    self.connection.note_rest(rx);
+                    self.connection.driver().note_rest(rx);
                 }
                 return Some(decoded);
             }

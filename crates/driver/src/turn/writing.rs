@@ -43,7 +43,7 @@ impl Turn {
         share: &mut usize,
         application: &mut A,
     ) {
-        let Some(event) = self.connection.pending_event() else { return };
+        let Some(event) = self.connection.driver().pending_event() else { return };
         let event = match event {
             Event::Writable if self.broken => return,
             Event::Closed(closure) => Event::Closed(self.corrected(closure)),

@@ -57,7 +57,9 @@ fn a_long_message_that_is_written_through_fails_as_any_other() {
         if let Event::Message(_) = event {
             let long = vec![7; 64 << 10];
             current
-                .write_through(|connection, write| connection.send_through(Message::Binary(&long), write))
+                .write_through(|connection, write| {
+                    connection.driver().send_with_writer(Message::Binary(&long), write)
+                })
                 .expect("an open connection");
         }
         seen.push(shown(&event));
@@ -78,8 +80,9 @@ impl Application<Scripted> for ThroughKnows {
     fn on_event(&mut self, current: &mut Current<'_, Scripted>, event: Event<'_>) {
         if let Event::Message(_) = event {
             let long = vec![7; 64 << 10];
-            let _ = current
-                .write_through(|connection, write| connection.send_through(Message::Binary(&long), write));
+            let _ = current.write_through(|connection, write| {
+                connection.driver().send_with_writer(Message::Binary(&long), write)
+            });
         }
         self.0.push((shown(&event), current.transport.written.len()));
     }
@@ -207,7 +210,7 @@ fn many_small_requests_for_much_are_answered_a_share_at_a_time() {
             }
             assert_eq!(event, Event::Message(Message::Text("more")));
             let send = |connection: &mut Connection, write: &mut dyn FnMut(&[IoSlice<'_>]) -> usize| {
-                connection.send_through(Message::Binary(&long), write)
+                connection.driver().send_with_writer(Message::Binary(&long), write)
             };
             current.write_through(send).expect("what is handed over finds room for an answer");
             answered += 1;

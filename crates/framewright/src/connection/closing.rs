@@ -4,7 +4,7 @@
 use super::deadlines::Timer;
 use super::event::Closure;
 use super::{Connection, RecvBuffer};
-use crate::error::{Error, LimitExceeded, PeerMisbehaved, SendError, Timeout};
+use crate::error::{Error, PeerMisbehaved};
 use crate::frame::{CloseCode, CloseFrame, MAX_CLOSE_REASON, OpCode};
 use crate::role::Role;
 use std::time::Instant;
@@ -40,6 +40,11 @@ pub(super) struct CurrentState(State);
 
 impl CurrentState {
     pub(super) const OPEN: CurrentState = CurrentState(State::Open);
+
+    #[inline]
+    pub(super) fn get(&self) -> State {
+        self.0
+    }
 }
 
 /// How the connection ends: made when the first Close frame is queued or received, or the
@@ -55,7 +60,7 @@ pub(super) struct Ending {
     hurry: bool,
     /// The peer has ended its direction of the transport.
     eof: bool,
-    /// See [`Connection::unreceived`].
+    /// See [`DriverView::unreceived`](super::DriverView::unreceived).
     unreceived: u64,
 }
 
@@ -67,13 +72,6 @@ impl Ending {
 }
 
 impl Connection {
-    /// Where the connection is between its two handshakes.
-    #[inline]
-    #[must_use]
-    pub fn state(&self) -> State {
-        self.state.0
-    }
-
     /// Whether messages may be sent.
     #[inline]
     pub(super) fn is_open(&self) -> bool {
@@ -86,62 +84,23 @@ impl Connection {
         self.state() == State::Closed
     }
 
-    /// How the connection ended; `None` before [`State::Closed`].
-    #[must_use]
-    pub fn closure(&self) -> Option<Closure> {
+    /// How the connection ended, once it has.
+    pub(super) fn ended_with(&self) -> Option<Closure> {
         if !self.is_closed() {
             return None;
         }
         self.ending().map(Ending::closure)
     }
 
-    /// Starts the closing handshake: queues a Close frame behind what waits. Messages are still
-    /// received until the peer's Close arrives. `code` is `None` for a frame without a body, which
-    /// has no reason either.
-    ///
-    /// # Errors
-    /// [`SendError::Closed`] if a Close frame was queued before; [`SendError::CloseReason`] if the reason has more than 123
-    /// octets or there is no code to go with it. Never `Full`.
-    pub fn close(&mut self, code: impl Into<Option<CloseCode>>, reason: &str) -> Result<(), SendError> {
-        let code = code.into();
-        if !self.is_open() {
-            return Err(SendError::Closed);
-        }
-        if reason.len() > MAX_CLOSE_REASON || (code.is_none() && !reason.is_empty()) {
-            return Err(SendError::CloseReason);
-        }
+    /// Starts the closing handshake of an open connection.
+    pub(super) fn begin_closing(&mut self, code: Option<CloseCode>, reason: &str) {
         self.queue_close(code, reason);
         self.end_keep_alive();
         self.state.0 = State::Closing;
-        Ok(())
     }
 
-    /// *Fails the connection* (section 7.1.7) for a reason of the application: queues a Close frame
-    /// with this code, unless one was sent before, and waits for nothing. A reason over 123 octets
-    /// is cut between characters.
-    pub fn fail(&mut self, now: Instant, code: CloseCode, reason: &str) {
-        self.fail_saying(now, Error::Failed(code), reason);
-    }
-
-    /// *Fails the connection* (section 7.1.7) since it holds what others need: with 1013 and
-    /// [`LimitExceeded::Memory`].
-    ///
-    /// For a driver that bounds what all its connections hold. What waits is still transmitted
-    /// before the Close frame.
-    pub fn fail_for_memory(&mut self, now: Instant) {
-        self.fail_with(now, Error::Limit(LimitExceeded::Memory));
-    }
-
-    /// Drops the connection: no Close frame is sent, and nothing of what waits.
-    pub fn abort(&mut self, now: Instant) {
-        self.end(now, Some(Error::Aborted));
-        self.give_up_sending(Error::Aborted);
-    }
-
-    /// The peer has ended its direction of the transport: no more octets will come. Call it after
-    /// decoding all that came before. What waits is still transmitted, then
-    /// [`Transmit::Shutdown`](super::Transmit::Shutdown) follows.
-    pub fn handle_eof(&mut self, now: Instant) {
+    /// The peer has ended its direction of the transport.
+    pub(super) fn transport_ended(&mut self, now: Instant) {
         //= https://www.rfc-editor.org/rfc/rfc6455#section-7.2.1
         //# If at any point the underlying transport layer connection is
         //# unexpectedly lost, the client MUST _Fail the WebSocket Connection_.
@@ -149,11 +108,10 @@ impl Connection {
         self.ending_mut().eof = true;
     }
 
-    /// The transport has failed for writing, with what waits unsent: drops that, and ends the
-    /// connection unless it has ended.
-    pub fn handle_transport_error(&mut self, now: Instant) {
-        self.end(now, Some(Error::TransportLost));
-        self.give_up_sending(Error::TransportLost);
+    /// Nothing can be sent any more, for this reason.
+    pub(super) fn cut(&mut self, now: Instant, reason: Error) {
+        self.end(now, Some(reason.clone()));
+        self.give_up_sending(reason);
     }
 
     /// Fails the connection for what the peer did, or for a deadline.
@@ -173,7 +131,7 @@ impl Connection {
     //# the endpoint is required to _Fail the WebSocket Connection_, the
     //# endpoint SHOULD send a Close frame with an appropriate status code
     //# (Section 7.4) before proceeding to _Close the WebSocket Connection_.
-    fn fail_saying(&mut self, now: Instant, error: Error, reason: &str) {
+    pub(super) fn fail_saying(&mut self, now: Instant, error: Error, reason: &str) {
         if self.is_closed() {
             return;
         }
@@ -238,11 +196,6 @@ impl Connection {
         }
     }
 
-    pub(super) fn give_up(&mut self, now: Instant, timeout: Timeout) {
-        self.end(now, Some(Error::Timeout(timeout)));
-        self.give_up_sending(Error::Timeout(timeout));
-    }
-
     /// Drops what is queued, for this reason. A closing handshake whose Close frame is dropped was
     /// not completed.
     fn give_up_sending(&mut self, reason: Error) {
@@ -272,11 +225,8 @@ impl Connection {
     }
 
     /// Notes how much of the frame in which the connection has ended has not arrived. `rx` is what
-    /// the driver is about to drop.
-    ///
-    /// For a driver whose connection has ended otherwise than by decoding: by a deadline, or a
-    /// command.
-    pub fn note_rest(&mut self, rx: &RecvBuffer) {
+    /// is about to be dropped.
+    pub(super) fn note_rest(&mut self, rx: &RecvBuffer) {
         if self.is_closed() {
             let ending = self.ending_mut();
             ending.unreceived = ending.unreceived.max(rx.unreceived());
@@ -284,21 +234,15 @@ impl Connection {
     }
 
     /// Notes octets that have arrived since the connection has ended, and were dropped.
-    pub fn note_dropped(&mut self, octets: u64) {
+    pub(super) fn note_dropped(&mut self, octets: u64) {
         if self.is_closed() {
             let ending = self.ending_mut();
             ending.unreceived = ending.unreceived.saturating_sub(octets);
         }
     }
 
-    /// Octets of the frame in which the connection has ended that had not arrived by then, as the
-    /// peer has announced them. 0 if it had arrived, or its length had not.
-    ///
-    /// A driver that closes a transport on which the peer is still sending resets it, and the peer
-    /// may not get to read our Close frame (section 7.1.1). So it reads that much first, and drops
-    /// it.
-    #[must_use]
-    pub fn unreceived(&self) -> u64 {
+    /// See [`DriverView::unreceived`](super::DriverView::unreceived).
+    pub(super) fn unreceived(&self) -> u64 {
         self.ending().map_or(0, |ending| ending.unreceived)
     }
 

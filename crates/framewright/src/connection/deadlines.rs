@@ -7,38 +7,34 @@ use crate::error::{Error, Timeout};
 use std::time::{Duration, Instant};
 
 impl Connection {
-    /// When to call [`handle_timeout`](Connection::handle_timeout) at the latest; `None` if nothing
-    /// is waited for.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.next()
-    }
-
-    /// Acts on every deadline that has passed at `now`, on each once. Early calls do nothing.
-    pub fn handle_timeout(&mut self, now: Instant) {
+    /// Acts on every deadline that has passed.
+    pub(super) fn handle_all_deadlines(&mut self, now: Instant) {
         self.handle_deadlines(now, &ALL);
     }
 
-    /// When to call [`handle_send_timeout`](Connection::handle_send_timeout) at the latest.
-    #[must_use]
-    pub fn poll_send_timeout(&self) -> Option<Instant> {
-        self.timers.next_of(&SENDING)
+    /// The earliest deadline.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.timers.next()
     }
 
-    /// Acts on the deadlines that have to do with sending, and on no other: keep-alive Pings, and
-    /// what the peer takes. For a thread that only writes, beside one that reads and knows whether
-    /// the peer is silent.
-    pub fn handle_send_timeout(&mut self, now: Instant) {
+    /// Acts on those that have to do with sending.
+    pub(super) fn handle_send_deadlines(&mut self, now: Instant) {
         self.handle_deadlines(now, &SENDING);
     }
 
-    /// When the peer has taken nothing for [`Config::write_timeout`](super::Config::write_timeout):
-    /// one of the deadlines of [`handle_timeout`](Connection::handle_timeout). A driver that would
-    /// rather read first what the peer has said says instead that everything was transmitted, and
-    /// gives up the transport for writing.
-    #[must_use]
-    pub fn poll_write_timeout(&self) -> Option<Instant> {
+    /// The earliest of those.
+    pub(super) fn next_send_deadline(&self) -> Option<Instant> {
+        self.timers.next_of(&SENDING)
+    }
+
+    /// When the peer has taken nothing for too long.
+    pub(super) fn next_write_deadline(&self) -> Option<Instant> {
         self.timers.next_of(&[Timer::Write])
+    }
+
+    /// Puts the deadline for an idle peer off.
+    pub(super) fn put_idle_off(&mut self, away: Duration) {
+        self.timers.postpone(Timer::Idle, away);
     }
 
     fn handle_deadlines(&mut self, now: Instant, timers: &[Timer]) {
@@ -47,15 +43,6 @@ impl Connection {
                 self.deadline_passed(now, timer);
             }
         }
-    }
-
-    /// Tells that the driver has done nothing for so long, not even sent a Ping: puts off the
-    /// deadline for an idle peer ([`Config::idle_timeout`](super::Config::idle_timeout)), which had
-    /// nothing to answer. Whole milliseconds count. For a driver that works only while its
-    /// application calls it. The other deadlines stay: whether a Pong or the rest of a message has
-    /// come meanwhile shows when what came is decoded, before the deadlines are looked at.
-    pub fn excuse(&mut self, away: Duration) {
-        self.timers.postpone(Timer::Idle, away);
     }
 
     fn deadline_passed(&mut self, now: Instant, timer: Timer) {
@@ -74,8 +61,8 @@ impl Connection {
             Timer::End if open => self.fail_with(now, Error::Timeout(Timeout::KeepAlive)),
             Timer::Idle => self.fail_with(now, Error::Timeout(Timeout::Idle)),
             Timer::Message => self.fail_with(now, Error::Timeout(Timeout::Message)),
-            Timer::Write => self.give_up(now, Timeout::Write),
-            Timer::End => self.give_up(now, Timeout::Close),
+            Timer::Write => self.cut(now, Error::Timeout(Timeout::Write)),
+            Timer::End => self.cut(now, Error::Timeout(Timeout::Close)),
         }
     }
 

@@ -1,5 +1,5 @@
-//! permessage-deflate on a connection (RFC 7692, sections 6 and 7): what its driver lends it, and
-//! which frames are sent compressed. Inflating is in `inflate`.
+//! permessage-deflate on a connection (RFC 7692, sections 6 and 7): which frames are sent
+//! compressed. Inflating is in `inflate`.
 //!
 //! In a build without the feature `deflate` there is no [`DeflateState`](crate::deflate), so that
 //! none of this ever happens.
@@ -7,64 +7,13 @@
 use super::event::Message;
 use super::send::opcode;
 use super::{Connection, TransmitBuffer};
-use crate::deflate::{Codec, DeflateParams, DeflateState, Reservation};
+use crate::deflate::DeflateState;
 use crate::frame::{OpCode, RSV1, Rules};
 
 impl Connection {
-    /// What the opening handshake has agreed on for permessage-deflate, if it has.
-    #[must_use]
-    pub fn deflate(&self) -> Option<DeflateParams> {
-        self.deflate.as_ref().map(DeflateState::params)
-    }
-
-    /// Whether permessage-deflate was agreed on, so that there is use for a codec.
+    /// See [`DriverView::has_inflate_work`](super::DriverView::has_inflate_work).
     #[inline]
-    #[must_use]
-    pub fn compresses(&self) -> bool {
-        self.deflate.is_some()
-    }
-
-    /// Lends the compressors and decompressors that the connections of an event loop share, for one
-    /// turn: until [`reclaim_codec`](Connection::reclaim_codec). It comes back at once if this
-    /// connection does not compress, or was lent one.
-    ///
-    /// A connection that is lent none makes its own when it needs it, and keeps it until it is lent
-    /// one.
-    pub fn lend_codec(&mut self, codec: Box<Codec>) -> Option<Box<Codec>> {
-        match &mut self.deflate {
-            Some(deflate) => deflate.lend(codec),
-            None => Some(codec),
-        }
-    }
-
-    /// Takes the codec back; `None` if none was lent.
-    pub fn reclaim_codec(&mut self) -> Option<Box<Codec>> {
-        self.deflate.as_mut()?.reclaim()
-    }
-
-    /// Frees the compressor and the decompressor that the connection has made for itself, if it
-    /// has: the next message that needs them makes them anew. Not in the middle of a message that
-    /// is being received.
-    pub fn free_codec(&mut self) {
-        if let Some(deflate) = &mut self.deflate {
-            deflate.free_own();
-        }
-    }
-
-    /// Keeps the reservation of what context takeover may cost (`DeflateParams::takeover_size`) as
-    /// long as the connection lives. Dropped at once if permessage-deflate was not agreed on.
-    pub fn hold_reservation(&mut self, reservation: Reservation) {
-        if let Some(deflate) = &mut self.deflate {
-            deflate.hold_reservation(reservation);
-        }
-    }
-
-    /// Whether decoding has stopped in the middle of a compressed message for the sake of the other
-    /// connections of the event loop: it goes on when it is called in the next turn, though nothing
-    /// has arrived. Only with a codec that was lent.
-    #[inline]
-    #[must_use]
-    pub fn is_paused(&self) -> bool {
+    pub(super) fn is_paused(&self) -> bool {
         self.deflate.as_ref().is_some_and(DeflateState::is_paused) && !self.is_closed()
     }
 

@@ -193,28 +193,10 @@ impl Connection {
         true
     }
 
-    fn give_back_inflater(&mut self, now: Instant, rx: &mut RecvBuffer) {
+    pub(super) fn give_back_inflater(&mut self, now: Instant, rx: &mut RecvBuffer) {
         let Some(inflater) = rx.incoming.inflater.take() else { return };
         let role = self.role;
         self.deflate_state().put_inflater(inflater, role, now);
-    }
-
-    /// Says that decoding has stopped with something left in `rx`, until the peer has read:
-    /// [`wants_read`](Connection::wants_read) is false. A message that is being inflated must not
-    /// keep the decompressor that others wait for then; where there is no memory for one of its
-    /// own, the connection is failed with 1013. Whether it was.
-    ///
-    /// For drivers that lend a codec.
-    pub fn give_way(&mut self, now: Instant, rx: &mut RecvBuffer) -> bool {
-        let Some(inflater) = &mut rx.incoming.inflater else { return false };
-        if self.deflate.as_ref().is_none_or(|deflate| deflate.lets_go(inflater)) {
-            return false;
-        }
-        self.give_back_inflater(now, rx);
-        self.fail_with(now, Error::Limit(LimitExceeded::DeflateMemory));
-        self.note_rest(rx);
-        rx.clear();
-        true
     }
 
     fn pause(&mut self, rx: &mut RecvBuffer) -> DecodeOutcome {

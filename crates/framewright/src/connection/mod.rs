@@ -1,14 +1,8 @@
 //! A WebSocket connection after its opening handshake (RFC 6455, sections 5 to 7): state and
 //! outgoing octets, nothing else.
 //!
-//! A driver owns the socket, the clock and the [`RecvBuffer`]; `docs/SANS-IO.md` walks through
-//! writing one. The rules:
-//!
-//! 1. After any input (octets decoded, [`handle_eof`](Connection::handle_eof),
-//!    [`handle_timeout`](Connection::handle_timeout)) or command: drain the events, transmit, and ask for
-//!    [`poll_timeout`](Connection::poll_timeout) again.
-//! 2. Transmitting can make an event ([`has_event`](Connection::has_event)): then drain again.
-//! 3. While [`wants_read`](Connection::wants_read) is false, neither read nor decode.
+//! A driver owns the socket, the clock and the [`RecvBuffer`]. [`Connection`] says what it calls,
+//! and in which order; `docs/SANS-IO.md` walks through writing one.
 //!
 //! ```
 //! use framewright::{Config, Connection, Event, Message, Negotiated, RecvBuffer, Transmit};
@@ -39,6 +33,7 @@ mod closing;
 mod config;
 mod deadlines;
 mod deflate;
+mod driver;
 mod event;
 mod fragment;
 mod inflate;
@@ -52,6 +47,7 @@ mod utf8;
 
 pub use closing::State;
 pub use config::{Config, Delivery};
+pub use driver::{DriverAccess, DriverView};
 pub use event::{Chunk, Closure, Decoded, Event, Message};
 pub use fragment::SMALL_FRAME;
 pub use recv_buffer::RecvBuffer;
@@ -60,7 +56,7 @@ pub use stats::{CompressionStats, Stats};
 pub use transmit::Transmit;
 pub use transmit_buffer::TransmitBuffer;
 
-use crate::deflate::DeflateState;
+use crate::deflate::{DeflateParams, DeflateState};
 use crate::entropy::Entropy;
 use crate::handshake::Negotiated;
 use crate::role::Role;
@@ -71,7 +67,35 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// A WebSocket connection. See the [module's documentation](self) for how it is driven.
+/// A WebSocket connection: state and outgoing octets, without I/O and without a clock.
+///
+/// Its methods come in four groups.
+///
+/// | group | what | methods |
+/// |---|---|---|
+/// | **inputs** | what has arrived or happened | [`next_event`](Self::next_event), or [`decode`](Self::decode) and [`Decoded::resolve`]; [`handle_eof`](Self::handle_eof), [`handle_transport_error`](Self::handle_transport_error), [`handle_timeout`](Self::handle_timeout) |
+/// | **commands** | what the application wants | [`send`](Self::send), [`send_text`](Self::send_text), [`send_binary`](Self::send_binary), [`send_uncompressed`](Self::send_uncompressed), [`send_owned`](Self::send_owned), [`send_prepared`](Self::send_prepared), [`send_fragment`](Self::send_fragment), [`ping`](Self::ping), [`pong`](Self::pong), [`close`](Self::close), [`fail`](Self::fail), [`abort`](Self::abort) |
+/// | **outputs** | what the driver does next | [`poll_transmit`](Self::poll_transmit), [`transmitted`](Self::transmitted), [`poll_timeout`](Self::poll_timeout), [`has_event`](Self::has_event) |
+/// | **getters** | what may be asked at any time | [`state`](Self::state), [`closure`](Self::closure), [`role`](Self::role), [`subprotocol`](Self::subprotocol), [`deflate`](Self::deflate), [`config`](Self::config), [`wants_read`](Self::wants_read), [`is_writable`](Self::is_writable), [`is_fragmenting`](Self::is_fragmenting), [`buffered`](Self::buffered), [`stats`](Self::stats) |
+///
+/// # The order of calls
+///
+/// After any input, and after any command:
+///
+/// 1. **Drain.** Call `next_event` until it gives `None`. While `wants_read` is false, neither read
+///    nor decode; an event that needs no octets (`has_event`) is drained all the same.
+/// 2. **Transmit.** Write what `poll_transmit` shows, and tell `transmitted` how much the transport
+///    took, 0 too. Transmitting can make an event: then drain again.
+/// 3. **Ask for the timeout.** Wait for octets, for room to write if something is left, and until
+///    `poll_timeout`, at which `handle_timeout` is the next input.
+///
+/// It is over when `poll_transmit` says [`Transmit::Shutdown`] and [`Event::Closed`] was given.
+///
+/// A peer's fault is no error of a method: the Close frame is queued, and [`Event::Closed`] tells
+/// what it was. A command that is refused has queued nothing.
+///
+/// What only drivers of many connections need is behind [`driver`](Self::driver) and
+/// [`driver_view`](Self::driver_view).
 #[derive(Debug)]
 pub struct Connection {
     config: Arc<Config>,
@@ -107,6 +131,7 @@ struct Extra {
     carried: Stats,
 }
 
+/// # Making one
 impl Connection {
     /// The server's end of a connection whose opening handshake came to `negotiated`. Octets that
     /// arrived behind the request's head go into the [`RecvBuffer`] first.
@@ -126,31 +151,36 @@ impl Connection {
         let masker = Masker { entropy, keys: [0; KEYS], used: KEYS };
         Connection::new(config, negotiated, Some(masker), now)
     }
+}
 
-    fn new(config: Arc<Config>, negotiated: Negotiated, masker: Option<Masker>, now: Instant) -> Connection {
-        let role = if masker.is_some() { Role::Client } else { Role::Server };
-        let deflate = negotiated.deflate().map(DeflateState::new);
-        let subprotocol = negotiated.into_subprotocol();
-        let extra = (masker.is_some() || subprotocol.is_some())
-            .then(|| Box::new(Extra { masker, subprotocol, ..Extra::default() }));
-        let mut timers = Timers::new(now);
-        timers.arm_if(Timer::KeepAlive, now, config.keep_alive_interval);
-        timers.arm_if(Timer::Idle, now, config.idle_timeout);
-        Connection {
-            config,
-            extra,
-            deflate,
-            transmit_buffer: None,
-            timers,
-            counts: Counts::default(),
-            ping_serial: 0,
-            unanswered: 0,
-            role,
-            state: CurrentState::OPEN,
-            outgoing_text: None,
-            congested: false,
-            writable: false,
-        }
+/// # Getters
+///
+/// What may be asked at any time.
+impl Connection {
+    /// Where the connection is between its two handshakes.
+    #[inline]
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state.get()
+    }
+
+    /// How the connection ended; `None` before [`State::Closed`].
+    #[must_use]
+    pub fn closure(&self) -> Option<Closure> {
+        self.ended_with()
+    }
+
+    /// Octets that wait to be sent.
+    #[inline]
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.transmit_buffer.as_ref().map_or(0, |buffer| buffer.len())
+    }
+
+    /// What the opening handshake has agreed on for permessage-deflate, if it has.
+    #[must_use]
+    pub fn deflate(&self) -> Option<DeflateParams> {
+        self.deflate.as_ref().map(DeflateState::params)
     }
 
     /// Which end this is.
@@ -196,6 +226,34 @@ impl Connection {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.extra.as_ref().map_or(Stats::default(), |extra| extra.carried).with(self.counts)
+    }
+}
+
+impl Connection {
+    fn new(config: Arc<Config>, negotiated: Negotiated, masker: Option<Masker>, now: Instant) -> Connection {
+        let role = if masker.is_some() { Role::Client } else { Role::Server };
+        let deflate = negotiated.deflate().map(DeflateState::new);
+        let subprotocol = negotiated.into_subprotocol();
+        let extra = (masker.is_some() || subprotocol.is_some())
+            .then(|| Box::new(Extra { masker, subprotocol, ..Extra::default() }));
+        let mut timers = Timers::new(now);
+        timers.arm_if(Timer::KeepAlive, now, config.keep_alive_interval);
+        timers.arm_if(Timer::Idle, now, config.idle_timeout);
+        Connection {
+            config,
+            extra,
+            deflate,
+            transmit_buffer: None,
+            timers,
+            counts: Counts::default(),
+            ping_serial: 0,
+            unanswered: 0,
+            role,
+            state: CurrentState::OPEN,
+            outgoing_text: None,
+            congested: false,
+            writable: false,
+        }
     }
 
     #[inline]

@@ -1,4 +1,5 @@
-//! Receiving (RFC 6455, section 6.2): from octets in a [`RecvBuffer`] to events.
+//! Inputs: receiving (RFC 6455, section 6.2), from octets in a [`RecvBuffer`] to events; the end of
+//! the transport, and the time.
 //!
 //! The whole, unfragmented message that lies in the buffer is the first and straight path.
 //! Everything else goes piece by piece: each piece is unmasked and checked while it is in cache,
@@ -27,6 +28,9 @@ pub(super) enum DecodeOutcome {
     Event(UnresolvedEvent),
 }
 
+/// # Inputs
+///
+/// What has arrived, and what has happened.
 impl Connection {
     /// Decodes the next event, its payload borrowed from `rx`. `None` means that more octets are
     /// needed, or that the connection has ended and `Event::Closed` was given.
@@ -81,6 +85,26 @@ impl Connection {
         Some(Decoded { event, stamp: rx.stamp() })
     }
 
+    /// The peer has ended its direction of the transport: no more octets will come. Call it after
+    /// decoding all that came before. What waits is still transmitted, then
+    /// [`Transmit::Shutdown`](super::Transmit::Shutdown) follows.
+    pub fn handle_eof(&mut self, now: Instant) {
+        self.transport_ended(now);
+    }
+
+    /// The transport has failed for writing, with what waits unsent: drops that, and ends the
+    /// connection unless it has ended.
+    pub fn handle_transport_error(&mut self, now: Instant) {
+        self.cut(now, Error::TransportLost);
+    }
+
+    /// Acts on every deadline that has passed at `now`, on each once. Early calls do nothing.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.handle_all_deadlines(now);
+    }
+}
+
+impl Connection {
     /// The straight path: a message in one frame that lies whole in the buffer. Its type, and its
     /// payload, unmasked and not looked at further. `None` for everything else, a fault too:
     /// nothing is changed then, and [`next_unresolved`](Connection::next_unresolved) goes on.
@@ -115,18 +139,9 @@ impl Connection {
         Some((opcode, range))
     }
 
-    /// Whether [`next_event`](Connection::next_event) has an event that needs no octets.
-    #[inline]
-    #[must_use]
-    pub fn has_event(&self) -> bool {
-        self.writable || self.is_closure_due()
-    }
-
-    /// The next event that needs no octets, as [`next_event`](Connection::next_event) gives it from
-    /// an empty buffer: [`Event::Writable`] or [`Event::Closed`]. `None` when
-    /// [`has_event`](Connection::has_event) is false.
+    /// See [`DriverAccess::pending_event`](super::DriverAccess::pending_event).
     #[inline(never)]
-    pub fn pending_event(&mut self) -> Option<Event<'static>> {
+    pub(super) fn pending_event(&mut self) -> Option<Event<'static>> {
         if std::mem::take(&mut self.writable) {
             return Some(Event::Writable);
         }

@@ -101,7 +101,7 @@ impl RecvBuffer {
 
     /// Whether decoding on could give an event without more octets: after
     /// [`wants_read`](super::Connection::wants_read) had been false, or
-    /// [`is_paused`](super::Connection::is_paused) true.
+    /// [`has_inflate_work`](super::DriverView::has_inflate_work) true.
     #[inline]
     #[must_use]
     pub fn has_undecoded(&self) -> bool {

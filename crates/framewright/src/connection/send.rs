@@ -1,5 +1,5 @@
-//! Commands: what an application sends (RFC 6455, section 6.1). Checked first, so that a refused
-//! one has queued nothing.
+//! Commands: what an application sends (RFC 6455, section 6.1), and how it ends the connection;
+//! what that means is in `closing`. Checked first, so that a refused one has queued nothing.
 //!
 //! After them the messages that are handed over, and those that are encoded once and sent on many
 //! connections.
@@ -7,14 +7,20 @@
 use super::event::Message;
 use super::{Connection, TransmitBuffer};
 use crate::deflate::{DeflateState, Form};
-use crate::error::SendError;
-use crate::frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, OpCode, RSV1, encode_frame};
+use crate::error::{Error, SendError};
+use crate::frame::{
+    CloseCode, Header, MAX_CLOSE_REASON, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, OpCode, RSV1, encode_frame,
+};
 use crate::role::Role;
 use framewright_simd::apply_mask;
 use std::fmt;
 use std::io::IoSlice;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
+/// # Commands
+///
+/// What the application wants. A command that is refused has queued nothing.
 impl Connection {
     /// Queues a text message. See [`send`](Connection::send).
     ///
@@ -63,39 +69,40 @@ impl Connection {
         Ok(())
     }
 
-    #[inline]
-    fn push_plain(&mut self, message: Message<'_>) {
-        match self.role {
-            Role::Server => self.buffer_mut().push_message(opcode(message), message.as_bytes()),
-            Role::Client => self.push_masked(opcode(message), message.as_bytes()),
-        }
-    }
-
-    /// Sends a message whose payload is worth not copying: a server shows everything that waits,
-    /// and the payload behind it, to `write`, and copies only what that does not take. `write`
-    /// returns how many octets it took, 0 if none. A client, which has to mask, copies and does not
-    /// call `write`; a message that is compressed is shorter, and copied too.
-    ///
-    /// After it the driver calls [`transmitted`](Connection::transmitted) with 0 octets, as after
-    /// any write that took less than it was offered.
+    /// Queues a message that is handed over: a long payload is not copied, but masked where it lies
+    /// by a client (section 5.3), and freed when it is sent. Compressed, or shorter than 4 KiB, it
+    /// is copied as by [`send`](Connection::send).
     ///
     /// # Errors
-    /// Those of [`send`](Connection::send); `write` was not called then.
-    pub fn send_through(
-        &mut self,
-        message: Message<'_>,
-        write: &mut dyn FnMut(&[IoSlice<'_>]) -> usize,
-    ) -> Result<(), SendError> {
-        if self.role == Role::Client {
-            return self.send(message);
+    /// Those of [`send`](Connection::send). The message comes back unchanged.
+    pub fn send_owned(&mut self, message: impl Into<OwnedMessage>) -> Result<(), Box<Unsent>> {
+        let message = message.into();
+        if let Err(error) = self.check_message() {
+            return Err(Box::new(Unsent { error, message }));
         }
+        let len = message.as_message().len();
+        if !self.push_compressed(message.as_message()) {
+            self.push_owned(message);
+        }
+        self.count_sent(len, true);
+        self.note_queued();
+        Ok(())
+    }
+
+    /// Queues a message that was encoded before.
+    ///
+    /// # Errors
+    /// Those of [`send`](Connection::send).
+    pub fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), SendError> {
         self.check_message()?;
-        if self.push_compressed(message) {
-            self.count_sent(message.len(), true);
-            self.note_queued();
-        } else {
-            self.push_through(true, opcode(message), message, write);
+        if !self.push_prepared_compressed(prepared) {
+            match self.next_mask() {
+                None => self.buffer_mut().push_shared(&prepared.plain.frame),
+                mask => self.buffer_mut().push(true, prepared.opcode(), prepared.plain.payload(), mask),
+            }
         }
+        self.count_sent(prepared.payload_len(), true);
+        self.note_queued();
         Ok(())
     }
 
@@ -117,20 +124,93 @@ impl Connection {
         Ok(())
     }
 
-    /// [`send_fragment`](Connection::send_fragment), for payloads worth not copying, as
-    /// [`send_through`](Connection::send_through) is for whole messages.
+    /// Queues a Ping with this application data, at most 125 octets.
     ///
     /// # Errors
-    /// Those of [`send_fragment`](Connection::send_fragment); `write` was not called then.
-    pub fn send_fragment_through(
+    /// [`SendError::Closed`], [`SendError::Full`], or [`SendError::ControlTooLong`]: nothing was queued.
+    pub fn ping(&mut self, data: &[u8]) -> Result<(), SendError> {
+        self.control(OpCode::Ping, data)
+    }
+
+    /// Queues an unsolicited Pong (section 5.5.3), at most 125 octets. Pings are answered without
+    /// this.
+    ///
+    /// # Errors
+    /// Those of [`ping`](Connection::ping).
+    pub fn pong(&mut self, data: &[u8]) -> Result<(), SendError> {
+        self.control(OpCode::Pong, data)
+    }
+
+    /// Starts the closing handshake: queues a Close frame behind what waits. Messages are still
+    /// received until the peer's Close arrives. `code` is `None` for a frame without a body, which
+    /// has no reason either.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] if a Close frame was queued before; [`SendError::CloseReason`] if the reason has more than 123
+    /// octets or there is no code to go with it. Never `Full`.
+    pub fn close(&mut self, code: impl Into<Option<CloseCode>>, reason: &str) -> Result<(), SendError> {
+        let code = code.into();
+        if !self.is_open() {
+            return Err(SendError::Closed);
+        }
+        if reason.len() > MAX_CLOSE_REASON || (code.is_none() && !reason.is_empty()) {
+            return Err(SendError::CloseReason);
+        }
+        self.begin_closing(code, reason);
+        Ok(())
+    }
+
+    /// *Fails the connection* (section 7.1.7) for a reason of the application: queues a Close frame
+    /// with this code, unless one was sent before, and waits for nothing. A reason over 123 octets
+    /// is cut between characters.
+    pub fn fail(&mut self, now: Instant, code: CloseCode, reason: &str) {
+        self.fail_saying(now, Error::Failed(code), reason);
+    }
+
+    /// Drops the connection: no Close frame is sent, and nothing of what waits.
+    pub fn abort(&mut self, now: Instant) {
+        self.cut(now, Error::Aborted);
+    }
+}
+
+impl Connection {
+    #[inline]
+    fn push_plain(&mut self, message: Message<'_>) {
+        match self.role {
+            Role::Server => self.buffer_mut().push_message(opcode(message), message.as_bytes()),
+            Role::Client => self.push_masked(opcode(message), message.as_bytes()),
+        }
+    }
+
+    #[inline(never)]
+    fn push_masked(&mut self, opcode: OpCode, payload: &[u8]) {
+        let mask = self.next_mask();
+        self.buffer_mut().push(true, opcode, payload, mask);
+    }
+
+    /// See [`DriverAccess::send_with_writer`](super::DriverAccess::send_with_writer). Of a server.
+    pub(super) fn send_through(
+        &mut self,
+        message: Message<'_>,
+        write: &mut dyn FnMut(&[IoSlice<'_>]) -> usize,
+    ) -> Result<(), SendError> {
+        self.check_message()?;
+        if self.push_compressed(message) {
+            self.count_sent(message.len(), true);
+            self.note_queued();
+        } else {
+            self.push_through(true, opcode(message), message, write);
+        }
+        Ok(())
+    }
+
+    /// The same for a fragment.
+    pub(super) fn send_fragment_through(
         &mut self,
         data: Message<'_>,
         last: bool,
         write: &mut dyn FnMut(&[IoSlice<'_>]) -> usize,
     ) -> Result<(), SendError> {
-        if self.role == Role::Client {
-            return self.send_fragment(data, last);
-        }
         let opcode = self.fragment_opcode(data)?;
         if self.push_compressed_fragment(opcode, data, last) {
             self.count_sent(data.len(), last);
@@ -170,29 +250,6 @@ impl Connection {
             Some(text) if text == data.is_text() => Ok(OpCode::Continuation),
             Some(_) => Err(SendError::FragmentType),
         }
-    }
-
-    /// Queues a Ping with this application data, at most 125 octets.
-    ///
-    /// # Errors
-    /// [`SendError::Closed`], [`SendError::Full`], or [`SendError::ControlTooLong`]: nothing was queued.
-    pub fn ping(&mut self, data: &[u8]) -> Result<(), SendError> {
-        self.control(OpCode::Ping, data)
-    }
-
-    /// Queues an unsolicited Pong (section 5.5.3), at most 125 octets. Pings are answered without
-    /// this.
-    ///
-    /// # Errors
-    /// Those of [`ping`](Connection::ping).
-    pub fn pong(&mut self, data: &[u8]) -> Result<(), SendError> {
-        self.control(OpCode::Pong, data)
-    }
-
-    #[inline(never)]
-    fn push_masked(&mut self, opcode: OpCode, payload: &[u8]) {
-        let mask = self.next_mask();
-        self.buffer_mut().push(true, opcode, payload, mask);
     }
 
     fn control(&mut self, opcode: OpCode, data: &[u8]) -> Result<(), SendError> {
@@ -323,26 +380,6 @@ impl std::error::Error for Unsent {
 }
 
 impl Connection {
-    /// Queues a message that is handed over: a long payload is not copied, but masked where it lies
-    /// by a client (section 5.3), and freed when it is sent. Compressed, or shorter than 4 KiB, it
-    /// is copied as by [`send`](Connection::send).
-    ///
-    /// # Errors
-    /// Those of [`send`](Connection::send). The message comes back unchanged.
-    pub fn send_owned(&mut self, message: impl Into<OwnedMessage>) -> Result<(), Box<Unsent>> {
-        let message = message.into();
-        if let Err(error) = self.check_message() {
-            return Err(Box::new(Unsent { error, message }));
-        }
-        let len = message.as_message().len();
-        if !self.push_compressed(message.as_message()) {
-            self.push_owned(message);
-        }
-        self.count_sent(len, true);
-        self.note_queued();
-        Ok(())
-    }
-
     fn push_owned(&mut self, message: OwnedMessage) {
         let opcode = opcode(message.as_message());
         let mask = self.next_mask();
@@ -435,23 +472,6 @@ impl From<&Prepared> for Prepared {
 }
 
 impl Connection {
-    /// Queues a message that was encoded before.
-    ///
-    /// # Errors
-    /// Those of [`send`](Connection::send).
-    pub fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), SendError> {
-        self.check_message()?;
-        if !self.push_prepared_compressed(prepared) {
-            match self.next_mask() {
-                None => self.buffer_mut().push_shared(&prepared.plain.frame),
-                mask => self.buffer_mut().push(true, prepared.opcode(), prepared.plain.payload(), mask),
-            }
-        }
-        self.count_sent(prepared.payload_len(), true);
-        self.note_queued();
-        Ok(())
-    }
-
     /// Queues the compressed form, if this connection compresses and it is shorter: whether it was.
     fn push_prepared_compressed(&mut self, prepared: &Prepared) -> bool {
         let Some(forms) = &prepared.forms else { return false };

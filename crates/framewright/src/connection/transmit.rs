@@ -1,4 +1,4 @@
-//! Outputs: what to write.
+//! Outputs: what to write, and when to come back.
 
 use super::Connection;
 use super::deadlines::Timer;
@@ -25,6 +25,9 @@ pub enum Transmit {
     Shutdown,
 }
 
+/// # Outputs
+///
+/// What the driver does next: octets to write, events that need no octets, the next deadline.
 impl Connection {
     /// What to do with the transport now. Fills `slices` from the front; it should have room for at
     /// least two.
@@ -84,40 +87,22 @@ impl Connection {
         }
     }
 
-    /// Lends a buffer for outgoing octets, so that a connection at rest holds none: it is used
-    /// unless the connection has one, in which case it comes back.
-    #[inline]
-    pub fn lend_transmit_buffer(&mut self, buffer: Box<TransmitBuffer>) -> Option<Box<TransmitBuffer>> {
-        if self.transmit_buffer.is_some() {
-            return Some(buffer);
-        }
-        self.transmit_buffer = Some(buffer);
-        None
+    /// When to call [`handle_timeout`](Connection::handle_timeout) at the latest; `None` if nothing
+    /// is waited for.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.next_deadline()
     }
 
-    /// Takes the buffer for outgoing octets back, lent or not; `None` while something waits in it,
-    /// or if there is none.
-    #[inline]
-    pub fn reclaim_transmit_buffer(&mut self) -> Option<Box<TransmitBuffer>> {
-        self.transmit_buffer.take_if(|buffer| buffer.is_empty())
-    }
-
-    /// Octets that wait to be sent.
+    /// Whether [`next_event`](Connection::next_event) has an event that needs no octets.
     #[inline]
     #[must_use]
-    pub fn buffered(&self) -> usize {
-        self.transmit_buffer.as_ref().map_or(0, |buffer| buffer.len())
+    pub fn has_event(&self) -> bool {
+        self.writable || self.is_closure_due()
     }
+}
 
-    /// Octets of memory that hold what waits to be sent, with the room for more. A frame that
-    /// several connections send ([`Prepared`](super::Prepared)) is shared out among those that
-    /// still hold it.
-    #[inline]
-    #[must_use]
-    pub fn allocated(&self) -> usize {
-        self.transmit_buffer.as_ref().map_or(0, |buffer| buffer.allocated())
-    }
-
+impl Connection {
     /// The buffer for outgoing octets, made now if the connection has none.
     #[inline]
     pub(super) fn buffer_mut(&mut self) -> &mut TransmitBuffer {

@@ -20,7 +20,7 @@ const KEPT_BLOCKS: usize = 32;
 const PONGS_QUEUED: u64 = 1024;
 
 /// The outgoing octets of one connection. A driver can lend one to each connection in turn
-/// ([`Connection::lend_transmit_buffer`](super::Connection::lend_transmit_buffer)), so that a
+/// ([`DriverAccess::lend_transmit_buffer`](super::DriverAccess::lend_transmit_buffer)), so that a
 /// connection at rest holds none; without that a connection makes its own when it first sends, and
 /// keeps it.
 ///

@@ -34,8 +34,8 @@ const SPARE: usize = 4;
 /// The compressors and decompressors that the connections of one event loop share.
 ///
 /// A driver lends it to a connection for a turn, with
-/// [`Connection::lend_codec`](crate::Connection::lend_codec), and takes it back with
-/// [`Connection::reclaim_codec`](crate::Connection::reclaim_codec). No message refers to one of
+/// [`DriverAccess::lend_codec`](crate::connection::DriverAccess::lend_codec), and takes it back with
+/// [`reclaim_codec`](crate::connection::DriverAccess::reclaim_codec). No message refers to one of
 /// another connection: each begins with no window, or with that of its own.
 pub struct Codec {
     memory: Arc<DeflateMemory>,

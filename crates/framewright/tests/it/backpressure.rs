@@ -33,7 +33,7 @@ fn above_the_high_water_mark_everything_but_a_close_is_refused_and_nothing_queue
         assert_eq!(connection.send_fragment(Message::Text("x"), false), Err(SendError::Full));
         assert_eq!(connection.send_prepared(&Prepared::new(Message::Text("x"))), Err(SendError::Full));
         assert_eq!(
-            connection.send_through(Message::Text("x"), &mut |_| unreachable!()),
+            connection.driver().send_with_writer(Message::Text("x"), &mut |_| unreachable!()),
             Err(SendError::Full)
         );
         assert_eq!(connection.ping(b"x"), Err(SendError::Full));
@@ -130,7 +130,7 @@ fn a_write_that_panics_leaves_no_header_without_its_payload() {
     let mut endpoint = blocked(Role::Server, Behaviour::Silent);
     let connection = &mut endpoint.connection;
     let through = std::panic::AssertUnwindSafe(|| {
-        connection.send_through(Message::Binary(&[7; 20]), &mut |_| panic!("the writer's own"))
+        connection.driver().send_with_writer(Message::Binary(&[7; 20]), &mut |_| panic!("the writer's own"))
     });
     assert!(std::panic::catch_unwind(through).is_err());
     assert_eq!(endpoint.connection.buffered(), 0);
@@ -292,15 +292,17 @@ fn a_message_is_received_while_the_transport_is_blocked_below_the_mark() {
 fn what_needs_no_octets_is_given_without_a_buffer_each_once() {
     for role in ROLES {
         let mut endpoint = blocked(role, Behaviour::Silent);
-        assert_eq!(endpoint.connection.pending_event(), None);
+        assert_eq!(endpoint.connection.driver().pending_event(), None);
         endpoint.connection.send_binary(&[0; 2000]).unwrap();
         endpoint.room = usize::MAX;
         endpoint.transmit();
-        assert_eq!(endpoint.connection.pending_event(), Some(Event::Writable));
-        assert_eq!(endpoint.connection.pending_event(), None);
+        assert_eq!(endpoint.connection.driver().pending_event(), Some(Event::Writable));
+        assert_eq!(endpoint.connection.driver().pending_event(), None);
         endpoint.connection.abort(endpoint.now);
-        let Some(Event::Closed(closure)) = endpoint.connection.pending_event() else { panic!("the end") };
+        let Some(Event::Closed(closure)) = endpoint.connection.driver().pending_event() else {
+            panic!("the end")
+        };
         assert_eq!(Some(&closure), endpoint.connection.closure().as_ref());
-        assert_eq!(endpoint.connection.pending_event(), None);
+        assert_eq!(endpoint.connection.driver().pending_event(), None);
     }
 }

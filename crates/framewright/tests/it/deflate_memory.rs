@@ -158,16 +158,16 @@ impl Crowd {
         endpoint.codec = self.codec.take();
         endpoint.turn();
         self.codec = endpoint.codec.take();
-        assert!(endpoint.connection.is_paused());
+        assert!(endpoint.connection.driver_view().has_inflate_work());
         (endpoint, message)
     }
 
     /// Has it told that its peer does not read. Whether it fails for that.
     fn gives_way(&mut self, endpoint: &mut Endpoint) -> bool {
-        let refused = endpoint.connection.lend_codec(self.codec.take().expect("it is with nobody"));
+        let refused = endpoint.connection.driver().lend_codec(self.codec.take().expect("it is with nobody"));
         assert!(refused.is_none());
-        let fails = endpoint.connection.give_way(endpoint.now, &mut endpoint.rx);
-        self.codec = endpoint.connection.reclaim_codec();
+        let fails = endpoint.connection.driver().yield_inflater(endpoint.now, &mut endpoint.rx);
+        self.codec = endpoint.connection.driver().reclaim_codec();
         fails
     }
 
@@ -229,7 +229,7 @@ fn a_peer_that_does_not_read_takes_nothing_from_others() {
         assert!(crowd.gives_way(&mut endpoint), "there is no memory for one of its own");
         let closure = endpoint.connection.closure().expect("it has failed");
         assert_eq!(closure.cause, Some(limit(LimitExceeded::DeflateMemory)));
-        assert_eq!(endpoint.connection.unreceived(), 900);
+        assert_eq!(endpoint.connection.driver_view().unreceived(), 900);
         for (mut endpoint, mut sending) in others {
             sending.finish(&mut crowd, &mut endpoint);
         }
@@ -246,7 +246,7 @@ fn what_is_left_of_a_compressed_frame_is_known_when_it_is_not_deflate() {
             let octets = frame(role, "binary rsv1", &[0xff; 1000]);
             endpoint.feed(&octets[..octets.len() - 900]);
             assert_eq!(endpoint.closure().cause, Some(misbehaved(PeerMisbehaved::InvalidDeflate)));
-            assert_eq!(endpoint.connection.unreceived(), 900);
+            assert_eq!(endpoint.connection.driver_view().unreceived(), 900);
         }
     }
 }

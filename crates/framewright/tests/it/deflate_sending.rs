@@ -133,9 +133,17 @@ fn a_message_that_is_written_through_is_compressed_where_that_pays() {
             calls += 1;
             0
         };
-        endpoint.connection.send_through(Message::Binary(&message), &mut write).unwrap();
-        endpoint.connection.send_fragment_through(Message::Binary(&message), false, &mut write).unwrap();
-        endpoint.connection.send_fragment_through(Message::Binary(b""), true, &mut write).unwrap();
+        endpoint.connection.driver().send_with_writer(Message::Binary(&message), &mut write).unwrap();
+        endpoint
+            .connection
+            .driver()
+            .send_fragment_with_writer(Message::Binary(&message), false, &mut write)
+            .unwrap();
+        endpoint
+            .connection
+            .driver()
+            .send_fragment_with_writer(Message::Binary(b""), true, &mut write)
+            .unwrap();
         assert_eq!(calls, 0, "there is less to write than was given");
         endpoint.drain();
         assert_eq!(compressed(&endpoint), [true, true]);
@@ -161,10 +169,10 @@ fn a_prepared_message_is_compressed_once_for_all_connections() {
     let send = |params| {
         let codec = Codec::new(Arc::clone(&memory));
         let mut endpoint = deflating_with(Role::Server, Config::default(), params).with_codec(codec);
-        let lent = endpoint.connection.lend_codec(endpoint.codec.take().unwrap());
+        let lent = endpoint.connection.driver().lend_codec(endpoint.codec.take().unwrap());
         assert!(lent.is_none());
         endpoint.connection.send_prepared(&prepared.clone()).unwrap();
-        endpoint.codec = endpoint.connection.reclaim_codec();
+        endpoint.codec = endpoint.connection.driver().reclaim_codec();
         endpoint.drain();
         assert_eq!(compressed(&endpoint), [true]);
         (endpoint.sent, memory.stats().held)
@@ -251,7 +259,7 @@ fn what_is_compressed_in_a_turn_is_bounded_where_the_codec_is_lent() {
     let config = Config { high_water: usize::MAX, ..Config::default() };
     for role in ROLES {
         let mut endpoint = deflating_with(role, config.clone(), NO_TAKEOVER);
-        assert!(endpoint.connection.lend_codec(Box::new(codec())).is_none());
+        assert!(endpoint.connection.driver().lend_codec(Box::new(codec())).is_none());
         for _ in 0..6 {
             endpoint.connection.send_binary(&message).unwrap();
         }
@@ -285,7 +293,7 @@ fn a_codec_tells_what_was_compressed_and_inflated_and_of_nothing_else() {
     let (message, noise) = (compressible(&mut rng, 2000), rng.octets(300));
     for role in ROLES {
         let mut sender = deflating_with(role.peer(), Config::default(), NO_TAKEOVER);
-        assert!(sender.connection.lend_codec(Box::new(codec())).is_none());
+        assert!(sender.connection.driver().lend_codec(Box::new(codec())).is_none());
         let connection = &mut sender.connection;
         connection.send_binary(&message).unwrap();
         connection.send_fragment(Message::Binary(&message[..150]), false).unwrap();
@@ -293,7 +301,7 @@ fn a_codec_tells_what_was_compressed_and_inflated_and_of_nothing_else() {
         connection.send_prepared(&Prepared::new(Message::Binary(&message))).unwrap();
         connection.send_uncompressed(Message::Binary(&message)).unwrap();
         connection.send_binary(&noise).unwrap();
-        let mut lent = connection.reclaim_codec().expect("it was lent");
+        let mut lent = connection.driver().reclaim_codec().expect("it was lent");
         sender.drain();
         assert_eq!(compressed(&sender), [true, true, true, false, false]);
         let wire = sender.frames()[..4].iter().map(|frame| frame.payload.len() as u64).sum();

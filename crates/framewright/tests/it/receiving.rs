@@ -87,7 +87,7 @@ fn ten_thousand_echoes_grow_no_buffer() {
         let mut endpoint = Endpoint::new(role, Config::default(), 1, Behaviour::Echo);
         endpoint.rx = RecvBuffer::with_capacity(4096);
         let lent = Box::new(TransmitBuffer::with_capacity(4096));
-        assert!(endpoint.connection.lend_transmit_buffer(lent).is_none());
+        assert!(endpoint.connection.driver().lend_transmit_buffer(lent).is_none());
         let place = fill(&mut endpoint.rx, b"");
         let stream =
             from_peer(role, "text \"Hello\" * 20; binary \"x\" * 200 !fin; cont \"y\" * 200; ping \"z\"");
@@ -99,7 +99,7 @@ fn ten_thousand_echoes_grow_no_buffer() {
         }
         assert!(endpoint.rx.is_empty());
         assert_eq!(endpoint.rx.capacity(), 4096);
-        let reclaimed = endpoint.connection.reclaim_transmit_buffer().expect("nothing waits");
+        let reclaimed = endpoint.connection.driver().reclaim_transmit_buffer().expect("nothing waits");
         assert_eq!(reclaimed.capacity(), 4096);
         assert_eq!(endpoint.connection.stats().messages_sent, 10_000);
     }

@@ -42,7 +42,7 @@ fn a_client_masks_every_frame_and_a_server_none() {
         connection.pong(b"").unwrap();
         connection.send_fragment(Message::Text("two"), true).unwrap();
         connection.send_prepared(&Prepared::new(Message::Binary(&[7; 5000]))).unwrap();
-        connection.send_through(Message::Text("through"), &mut |_| 0).unwrap();
+        connection.driver().send_with_writer(Message::Text("through"), &mut |_| 0).unwrap();
         endpoint.feed(&crate::support::from_peer(role, "ping \"x\""));
         endpoint.connection.close(None, "").unwrap();
         endpoint.drain();

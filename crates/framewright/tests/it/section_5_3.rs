@@ -73,7 +73,10 @@ fn the_callers_octets_are_not_changed() {
     for _ in 0..2 {
         connection.send_binary(&payload).unwrap();
         connection.send_prepared(&prepared).unwrap();
-        connection.send_through(Message::Binary(&payload), &mut |_| unreachable!("a client masks")).unwrap();
+        connection
+            .driver()
+            .send_with_writer(Message::Binary(&payload), &mut |_| unreachable!("a client masks"))
+            .unwrap();
         transmit(&mut connection, &mut wire);
     }
     assert_eq!(payload, copy);

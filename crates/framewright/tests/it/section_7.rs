@@ -143,7 +143,9 @@ fn nothing_is_sent_after_a_close() {
         |connection| connection.send_binary(b"x"),
         |connection| connection.send_fragment(framewright::Message::Text("x"), true),
         |connection| connection.send_prepared(&framewright::Prepared::new(framewright::Message::Text("x"))),
-        |connection| connection.send_through(framewright::Message::Text("x"), &mut |_| unreachable!()),
+        |connection| {
+            connection.driver().send_with_writer(framewright::Message::Text("x"), &mut |_| unreachable!())
+        },
         |connection| connection.ping(b""),
         |connection| connection.pong(b""),
         |connection| connection.close(None, ""),
@@ -320,9 +322,9 @@ fn a_connection_that_others_need_the_memory_of_says_1013() {
         let mut endpoint = endpoint(role);
         endpoint.feed(&from_peer(role, "text \"half\" !fin"));
         endpoint.connection.send_text("first").unwrap();
-        assert!(endpoint.connection.allocated() >= 5);
+        assert!(endpoint.connection.driver_view().allocated() >= 5);
         let now = endpoint.now;
-        endpoint.connection.fail_for_memory(now);
+        endpoint.connection.driver().fail_for_memory(now);
         endpoint.drain();
         assert_eq!(endpoint.closure().cause, Some(Error::Limit(LimitExceeded::Memory)));
         assert_eq!(sent(&endpoint), [(1, b"first".to_vec()), (8, body(1013, "no memory"))]);
@@ -406,7 +408,7 @@ fn a_failed_connection_tells_how_much_of_its_frame_has_not_arrived() {
         while connection.next_event(now, &mut rx).is_some() {}
         let sent = connection.closure().expect("it has failed").sent;
         assert_eq!(sent.and_then(|close| close.code).map(CloseCode::get), Some(code));
-        assert_eq!(connection.unreceived(), expected, "{header:x?}");
+        assert_eq!(connection.driver_view().unreceived(), expected, "{header:x?}");
     }
 }
 
@@ -418,11 +420,11 @@ fn a_deadline_in_the_middle_of_a_frame_leaves_the_rest_of_it() {
     let mut rx = RecvBuffer::new();
     rx.extend_from_slice(&[0x82, 0xfe, 0x03, 0xe8, 0, 0, 0, 0, b'x']);
     assert!(connection.next_event(now, &mut rx).is_none());
-    connection.note_rest(&rx);
-    assert_eq!(connection.unreceived(), 0, "it goes on");
+    connection.driver().note_rest(&rx);
+    assert_eq!(connection.driver_view().unreceived(), 0, "it goes on");
     connection.handle_timeout(now + Duration::from_secs(1));
-    connection.note_rest(&rx);
+    connection.driver().note_rest(&rx);
     rx.clear();
-    connection.note_rest(&rx);
-    assert_eq!(connection.unreceived(), 999);
+    connection.driver().note_rest(&rx);
+    assert_eq!(connection.driver_view().unreceived(), 999);
 }

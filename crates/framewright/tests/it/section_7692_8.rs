@@ -195,8 +195,8 @@ fn a_large_message_takes_several_turns_and_the_others_have_theirs_meanwhile() {
                     inflated = now;
                     quick.rx.extend_from_slice(&from_peer(role, "text rsv1 deflate \"Hello, Hello\""));
                     turn(&mut quick);
-                    assert!(!quick.connection.is_paused());
-                    if !slow.connection.is_paused() {
+                    assert!(!quick.connection.driver_view().has_inflate_work());
+                    if !slow.connection.driver_view().has_inflate_work() {
                         break;
                     }
                     assert!(!slow.events.contains(&Seen::Ping(b"behind".to_vec())));
@@ -280,7 +280,11 @@ fn payload_that_inflates_to_nothing_takes_its_turns_too() {
                 while endpoint.events.is_empty() {
                     endpoint.turn();
                     turns += 1;
-                    assert_eq!(endpoint.connection.is_paused(), endpoint.events.is_empty(), "{what}");
+                    assert_eq!(
+                        endpoint.connection.driver_view().has_inflate_work(),
+                        endpoint.events.is_empty(),
+                        "{what}"
+                    );
                 }
                 assert!((least..=least + 2).contains(&turns), "{turns} turns for {what}");
                 assert!(matches!(&endpoint.events[..], [Seen::Binary(_)]), "{what}");
@@ -297,7 +301,7 @@ fn without_a_lent_codec_a_message_takes_one_turn() {
             let mut endpoint = deflating_with(role, config, TAKEOVER);
             endpoint.rx.extend_from_slice(&frame(role, "binary rsv1", &payload));
             endpoint.turn();
-            assert!(!endpoint.connection.is_paused());
+            assert!(!endpoint.connection.driver_view().has_inflate_work());
             assert!(join_chunks(&endpoint.events).0 == [binary(&message)]);
         }
     }
@@ -315,10 +319,13 @@ fn a_paused_connection_that_ends_is_paused_no_longer() {
             let mut endpoint = deflating(role, TAKEOVER).with_codec(codec());
             endpoint.rx.extend_from_slice(&frame(role, "binary rsv1", &payload));
             endpoint.turn();
-            assert!(endpoint.connection.is_paused());
+            assert!(endpoint.connection.driver_view().has_inflate_work());
             end(&mut endpoint);
             endpoint.turn();
-            assert!(!endpoint.connection.is_paused() && endpoint.connection.state() == State::Closed);
+            assert!(
+                !endpoint.connection.driver_view().has_inflate_work()
+                    && endpoint.connection.state() == State::Closed
+            );
             assert!(endpoint.rx.is_empty());
         }
     }
@@ -332,7 +339,7 @@ fn a_paused_message_moves_to_another_buffer_with_all_that_belongs_to_it() {
             let mut endpoint = deflating_with(role, config, TAKEOVER).with_codec(codec());
             endpoint.rx.extend_from_slice(&frame(role, "binary rsv1", &payload));
             endpoint.turn();
-            while endpoint.connection.is_paused() {
+            while endpoint.connection.driver_view().has_inflate_work() {
                 endpoint.rx = endpoint.rx.park();
                 endpoint.turn();
             }

@@ -19,7 +19,7 @@ fn other_messages_are_refused_while_one_is_sent_in_fragments() {
             connection.send_prepared(&Prepared::new(Message::Text("x"))),
             Err(SendError::FragmentInProgress)
         );
-        let through = connection.send_through(Message::Text("x"), &mut |_| unreachable!());
+        let through = connection.driver().send_with_writer(Message::Text("x"), &mut |_| unreachable!());
         assert_eq!(through, Err(SendError::FragmentInProgress));
         assert_eq!(connection.send_fragment(Message::Binary(b"x"), true), Err(SendError::FragmentType));
         assert_eq!(connection.buffered(), waiting);
@@ -66,7 +66,7 @@ fn send_through(role: Role, payload: &[u8], waiting: &[u8], taken: usize) -> End
     endpoint.connection.send_binary(waiting).unwrap();
     let mut wire = Vec::new();
     let mut calls = 0;
-    let through = endpoint.connection.send_through(Message::Binary(payload), &mut |slices| {
+    let through = endpoint.connection.driver().send_with_writer(Message::Binary(payload), &mut |slices| {
         calls += 1;
         let before = wire.len();
         for slice in slices {
@@ -167,7 +167,7 @@ fn fragments_sent_through_give_the_same_octets_however_few_are_taken() {
                     wire.extend(shown.take(taken));
                     wire.len() - before
                 };
-                through.connection.send_fragment_through(data, last, &mut write).unwrap();
+                through.connection.driver().send_fragment_with_writer(data, last, &mut write).unwrap();
                 through.connection.transmitted(through.now, 0);
             }
             assert_eq!(through.connection.is_fragmenting(), plain.connection.is_fragmenting());
@@ -180,8 +180,16 @@ fn fragments_sent_through_give_the_same_octets_however_few_are_taken() {
                 assert_eq!(sent(&through), sent(&plain), "masked anew, and not shown");
             }
             assert_eq!(through.connection.stats(), plain.connection.stats());
-            through.connection.send_fragment_through(Message::Text("x"), false, &mut |_| 0).unwrap();
-            let wrong = through.connection.send_fragment_through(Message::Binary(b"x"), false, &mut |_| 0);
+            through
+                .connection
+                .driver()
+                .send_fragment_with_writer(Message::Text("x"), false, &mut |_| 0)
+                .unwrap();
+            let wrong = through.connection.driver().send_fragment_with_writer(
+                Message::Binary(b"x"),
+                false,
+                &mut |_| 0,
+            );
             assert_eq!(wrong, Err(SendError::FragmentType));
         }
     }
@@ -195,7 +203,7 @@ fn a_fragment_whose_writing_panics_was_never_sent() {
         let mut send = |last| {
             let data = Message::Binary(b"lost");
             let mut write = |_: &[IoSlice<'_>]| panic!("the writer's own");
-            let through = || connection.send_fragment_through(data, last, &mut write);
+            let through = || connection.driver().send_fragment_with_writer(data, last, &mut write);
             assert!(catch_unwind(AssertUnwindSafe(through)).is_err());
         };
         send(last);
@@ -215,7 +223,7 @@ fn send_through_behind_many_shared_messages_keeps_the_order() {
         endpoint.connection.send_prepared(&prepared).unwrap();
     }
     let mut shown = 0;
-    let through = endpoint.connection.send_through(Message::Text("last"), &mut |slices| {
+    let through = endpoint.connection.driver().send_with_writer(Message::Text("last"), &mut |slices| {
         shown = slices.iter().map(|slice| slice.len()).sum();
         0
     });
@@ -269,17 +277,21 @@ fn counters_count_messages_and_their_payload() {
 fn a_lent_buffer_is_used_and_given_back_when_nothing_waits() {
     for role in ROLES {
         let mut endpoint = endpoint(role);
-        assert!(endpoint.connection.reclaim_transmit_buffer().is_none(), "a connection at rest holds none");
+        assert!(
+            endpoint.connection.driver().reclaim_transmit_buffer().is_none(),
+            "a connection at rest holds none"
+        );
         let lent = Box::new(TransmitBuffer::with_capacity(4096));
-        assert!(endpoint.connection.lend_transmit_buffer(lent).is_none());
-        let second = endpoint.connection.lend_transmit_buffer(Box::new(TransmitBuffer::with_capacity(100)));
+        assert!(endpoint.connection.driver().lend_transmit_buffer(lent).is_none());
+        let second =
+            endpoint.connection.driver().lend_transmit_buffer(Box::new(TransmitBuffer::with_capacity(100)));
         assert_eq!(second.map(|back| back.capacity()), Some(100), "it has one");
         endpoint.room = 1;
         endpoint.connection.send_text("Hello").unwrap();
         endpoint.drain();
-        assert!(endpoint.connection.reclaim_transmit_buffer().is_none(), "something waits in it");
+        assert!(endpoint.connection.driver().reclaim_transmit_buffer().is_none(), "something waits in it");
         endpoint.make_room(usize::MAX);
-        let reclaimed = endpoint.connection.reclaim_transmit_buffer().unwrap();
+        let reclaimed = endpoint.connection.driver().reclaim_transmit_buffer().unwrap();
         assert_eq!((reclaimed.is_empty(), reclaimed.capacity()), (true, 4096));
         assert_eq!(sent(&endpoint), [(1, b"Hello".to_vec())]);
     }
@@ -292,13 +304,13 @@ fn nothing_of_another_connection_is_in_a_buffer_that_goes_round() {
         for text in ["a longer text", "short"] {
             let mut endpoint = endpoint(role);
             assert!(lent.is_empty());
-            assert!(endpoint.connection.lend_transmit_buffer(lent).is_none());
+            assert!(endpoint.connection.driver().lend_transmit_buffer(lent).is_none());
             endpoint.room = 5;
             endpoint.connection.send_text(text).unwrap();
             endpoint.drain();
             endpoint.make_room(usize::MAX);
             assert_eq!(sent(&endpoint), [(1, text.as_bytes().to_vec())]);
-            lent = endpoint.connection.reclaim_transmit_buffer().unwrap();
+            lent = endpoint.connection.driver().reclaim_transmit_buffer().unwrap();
         }
     }
 }
@@ -307,10 +319,10 @@ fn nothing_of_another_connection_is_in_a_buffer_that_goes_round() {
 fn a_connection_that_was_lent_nothing_makes_its_own_buffer() {
     for role in ROLES {
         let mut endpoint = endpoint(role);
-        assert!(endpoint.connection.reclaim_transmit_buffer().is_none());
+        assert!(endpoint.connection.driver().reclaim_transmit_buffer().is_none());
         endpoint.connection.send_text("Hello").unwrap();
         endpoint.drain();
         assert_eq!(sent(&endpoint), [(1, b"Hello".to_vec())]);
-        assert!(endpoint.connection.reclaim_transmit_buffer().is_some());
+        assert!(endpoint.connection.driver().reclaim_transmit_buffer().is_some());
     }
 }

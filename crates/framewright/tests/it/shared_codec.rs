@@ -146,7 +146,7 @@ fn whoever_is_lent_which_codec_in_between_each_peer_can_inflate_what_it_gets() {
             let mut lent = None;
             if !rng.one_in(12) {
                 let codec = codecs.swap_remove(which);
-                if let Some(back) = ends[index].connection.lend_codec(codec) {
+                if let Some(back) = ends[index].connection.driver().lend_codec(codec) {
                     codecs.push(back);
                 } else {
                     lent = Some(());
@@ -159,7 +159,11 @@ fn whoever_is_lent_which_codec_in_between_each_peer_can_inflate_what_it_gets() {
                     match rng.below(4) {
                         0 => end.connection.send_prepared(&Prepared::new(Message::Binary(&octets))).unwrap(),
                         1 => end.connection.send_uncompressed(Message::Binary(&octets)).unwrap(),
-                        2 => end.connection.send_through(Message::Binary(&octets), &mut |_| 0).unwrap(),
+                        2 => end
+                            .connection
+                            .driver()
+                            .send_with_writer(Message::Binary(&octets), &mut |_| 0)
+                            .unwrap(),
                         _ => end.connection.send_binary(&octets).unwrap(),
                     }
                     end.expected.push(octets);
@@ -172,7 +176,7 @@ fn whoever_is_lent_which_codec_in_between_each_peer_can_inflate_what_it_gets() {
                     }
                 }
             }
-            if let Some(codec) = end.connection.reclaim_codec() {
+            if let Some(codec) = end.connection.driver().reclaim_codec() {
                 codecs.push(codec);
             }
             while codecs.len() > 3 {

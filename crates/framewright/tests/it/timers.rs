@@ -826,7 +826,7 @@ fn time_in_which_the_driver_did_nothing_is_no_idleness_of_the_peer() {
         let config = Config { idle_timeout: Some(secs(130)), keep_alive_interval: None, ..timeless() };
         let mut endpoint = silent(role, config);
         endpoint.advance(secs(100));
-        endpoint.connection.excuse(secs(1000));
+        endpoint.connection.driver().extend_idle_deadline(secs(1000));
         assert_eq!(endpoint.deadline(), Some(secs(1030)));
         endpoint.advance(secs(1030));
         timed_out(&endpoint, Timeout::Idle, Some(1001));
@@ -844,7 +844,7 @@ fn a_late_pong_or_message_is_not_excused() {
         };
         let mut endpoint = silent(role, config);
         endpoint.advance(secs(20)); // a Ping
-        endpoint.connection.excuse(secs(1000));
+        endpoint.connection.driver().extend_idle_deadline(secs(1000));
         assert_eq!(endpoint.deadline(), Some(secs(10)));
         endpoint.advance(secs(10));
         timed_out(&endpoint, Timeout::KeepAlive, Some(1011));
@@ -863,12 +863,12 @@ fn a_thread_that_only_writes_has_deadlines_of_its_own() {
         let mut endpoint = silent(role, config);
         let start = endpoint.now;
         assert_eq!(endpoint.connection.poll_timeout(), Some(start + secs(50)));
-        assert_eq!(endpoint.connection.poll_send_timeout(), Some(start + secs(100)));
-        endpoint.connection.handle_send_timeout(start + secs(100));
+        assert_eq!(endpoint.connection.driver_view().poll_send_timeout(), Some(start + secs(100)));
+        endpoint.connection.driver().handle_send_timeout(start + secs(100));
         assert_eq!(endpoint.connection.state(), State::Open, "who is silent is for others to know");
         endpoint.drain();
         assert_eq!(sent(&endpoint), [(9, 1u32.to_be_bytes().to_vec())]);
-        assert_eq!(endpoint.connection.poll_send_timeout(), Some(start + secs(200)));
+        assert_eq!(endpoint.connection.driver_view().poll_send_timeout(), Some(start + secs(200)));
         endpoint.connection.handle_timeout(start + secs(100));
         assert_eq!(endpoint.connection.state(), State::Closed);
     }

@@ -149,7 +149,8 @@ impl<'a> Socket<'a> {
         if message.len() < WRITE_THROUGH {
             self.current.connection.send(message)
         } else {
-            self.current.write_through(|connection, write| connection.send_through(message, write))
+            self.current
+                .write_through(|connection, write| connection.driver().send_with_writer(message, write))
         }
     }
 
@@ -188,8 +189,9 @@ impl<'a> Socket<'a> {
         if data.len() < WRITE_THROUGH {
             self.current.connection.send_fragment(data, last)
         } else {
-            self.current
-                .write_through(|connection, write| connection.send_fragment_through(data, last, write))
+            self.current.write_through(|connection, write| {
+                connection.driver().send_fragment_with_writer(data, last, write)
+            })
         }
     }
 

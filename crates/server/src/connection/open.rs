@@ -136,7 +136,7 @@ impl Open {
         if after != *before {
             counted.note_traffic(before, &after);
         }
-        if self.turn.connection.compresses() {
+        if self.turn.connection.driver_view().compresses() {
             counted.note_compression(&lent.take_compression());
         }
     }

@@ -619,7 +619,7 @@ impl Opens {
         let Opens { id, negotiated, route, state, early, reservation } = self;
         let mut connection = Connection::server(Arc::clone(&route.config), negotiated, context.now);
         if let Some(reservation) = reservation {
-            connection.hold_reservation(reservation);
+            connection.driver().set_deflate_reservation(reservation);
         }
         let mut open = Open::new(connection, id, state, &early);
         if context.draining {
