@@ -351,10 +351,10 @@ impl Handler for Echo {
             Some(chosen) => Accept::new().with_subprotocol(chosen.to_owned()),
             None => Accept::new(),
         };
-        // Written as Debug: a path cannot put control characters into a log.
-        let peer = request.peer_addr().map_or_else(|| "gone".to_owned(), |peer| peer.to_string());
+        // Written as Debug: a path cannot put control characters into a log. The peer is in the
+        // span.
         let client = request.client_addr().map_or_else(|| "unknown".to_owned(), |client| client.to_string());
-        tracing::info!(peer, client, path = ?request.path(), "connection");
+        tracing::info!(client, path = ?request.path(), "connection");
         Decision::accept_with(accept, ())
     }
 
