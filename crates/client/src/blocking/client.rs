@@ -58,7 +58,7 @@ impl Client {
     ///
     /// The stream needs a descriptor that the system can wait for, as sockets, pipes and terminals
     /// have: so all deadlines hold as they do over TCP, and the halves can be in two threads. It is
-    /// set not to block. What wraps a descriptor, such as TLS, has to pass on at once what it
+    /// set not to block; other options, such as TCP_NODELAY, are the caller's. What wraps a descriptor, such as TLS, has to pass on at once what it
     /// takes, and to return [`WouldBlock`](io::ErrorKind::WouldBlock) where the descriptor does.
     ///
     /// The request says what is asked for, and has the host that the server is told; a `wss:` URI

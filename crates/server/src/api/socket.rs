@@ -269,13 +269,14 @@ impl<'a> Socket<'a> {
     /// |---|---|
     /// | when | never early; late by a tick of 17 ms, and by what else the event loop has to do |
     /// | what has arrived | is handed over before, as far as one read takes it: a message in the socket can still put the timer off |
+    /// | a deadline of the connection that has passed too | comes before, and can end the connection |
     /// | several that are due | in the order of their times, then of setting |
     /// | zero, or set in the callback of a timer | with the next tick |
     /// | too long for the clock | never |
     /// | the closing handshake, a server that stops | timers go on until [`on_close`](crate::Handler::on_close), and none comes after it |
     ///
-    /// An idle connection without timers costs nothing for them; one with timers some 200 bytes,
-    /// and 32 more for each.
+    /// A connection without timers holds nothing for them; one with up to four some 200 bytes, and
+    /// 32 more for each further one.
     ///
     /// ```
     /// use framewright_server::{CloseCode, Decision, Handler, Incoming, Message, Socket};

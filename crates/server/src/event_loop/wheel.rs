@@ -1,7 +1,8 @@
 //! Deadlines of many connections: a coarse hashed wheel.
 //!
-//! A connection has one entry at most. When its deadline moves away the entry stays where it is,
-//! and is looked at again when its time comes; so nothing is done here for a message. Entries
+//! A connection has one entry at most for its deadline, and one for its timers
+//! ([`Timers`](crate::event_loop::timers::Timers)). When a deadline moves away the entry stays where
+//! it is, and is looked at again when its time comes; so nothing is done here for a message. Entries
 //! further away than a turn of the wheel are looked at once a turn.
 
 use crate::event_loop::slab::Key;

@@ -66,10 +66,14 @@ struct Bench {
 
 impl Bench {
     fn new(script: impl Fn(&mut Socket<'_>, &str) + Send + Sync + 'static) -> Bench {
-        let saw = Arc::new(Mutex::new(Vec::new()));
-        let handler = Timing { script: Box::new(script), saw: Arc::clone(&saw) };
         // No deadlines but those of timers.
         let connection = Config { keep_alive_interval: None, close_timeout: 24 * LONG, ..Config::default() };
+        Bench::with(connection, script)
+    }
+
+    fn with(connection: Config, script: impl Fn(&mut Socket<'_>, &str) + Send + Sync + 'static) -> Bench {
+        let saw = Arc::new(Mutex::new(Vec::new()));
+        let handler = Timing { script: Box::new(script), saw: Arc::clone(&saw) };
         let options = Options { connection, ..Options::default() };
         let event_loop = stand_still(|builder| builder.route_with("/ws", options, handler));
         let began = event_loop.context.now;
@@ -196,6 +200,16 @@ fn what_has_arrived_comes_before_a_timer_and_can_cancel_it() {
     bench.go(SLACK);
     bench.expect_saw(&[]);
     assert!(bench.holds_nothing());
+}
+
+#[test]
+fn a_deadline_of_the_connection_that_has_passed_too_comes_before_a_timer() {
+    let connection = Config { keep_alive_interval: None, idle_timeout: Some(SECOND), ..Config::default() };
+    let mut bench = Bench::with(connection, |socket, _| socket.set_timer(1, SECOND).expect("room"));
+    let (_, mut peer) = bench.event_loop.open();
+    bench.go(SLACK);
+    bench.expect_saw(&["open", "closed"]);
+    assert_eq!(peer.take()[2..4], 1001_u16.to_be_bytes());
 }
 
 #[test]
