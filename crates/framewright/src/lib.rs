@@ -1,12 +1,25 @@
-//! The WebSocket protocol (RFC 6455) without I/O: frames, the opening handshake, and connections as
-//! values.
+#![doc = include_str!("../README.md")]
+//!
+//! # Where things are
+//!
+//! ```text
+//!            octets   +------------+  events   +-------------+
+//!   socket ---------> | RecvBuffer | --------> |             |
+//!                     +------------+           | application |
+//!          <--------- | Connection | <-------- |             |
+//!       poll_transmit +------------+   send    +-------------+
+//!   clock  <--------> poll_timeout, handle_timeout
+//! ```
 //!
 //! - [`frame`]: the wire format, usable alone.
-//! - [`handshake`]: the opening handshake, an incremental parser for the HTTP head with no framework under it.
-//! - [`connection`]: everything after it, as a state machine that a driver feeds with octets and with the time.
+//! - [`handshake`]: the opening handshake, with an incremental parser for the HTTP head.
+//! - [`connection`]: everything after it. [`Connection`] says what its methods are, and in which
+//!   order they are called.
+#![cfg_attr(feature = "deflate", doc = "- [`deflate`]: compression.")]
+#![cfg_attr(feature = "deflate", doc = "- [`sans_io`]: how to write a driver, step by step.")]
 //!
-//! Nothing here reads a clock, draws randomness, opens a socket or logs: time is an argument, and
-//! masking keys come from an [`Entropy`] that the driver gives.
+//! Time is an argument, and masking keys come from an [`Entropy`] that the driver gives. It is
+//! tested on Linux; nothing in it depends on the system.
 
 #![forbid(unsafe_code)]
 // Says at each item which feature it needs, where docs.rs builds the pages.
@@ -45,12 +58,6 @@ pub use frame::{CloseCode, CloseFrame};
 pub use handshake::Negotiated;
 pub use role::Role;
 
-/// The examples of the page about drivers, some of which compress.
-#[cfg(all(doctest, feature = "deflate"))]
+#[cfg(feature = "deflate")]
 #[doc = include_str!("../SANS-IO.md")]
-struct SansIo;
-
-/// The program of the README.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
+pub mod sans_io {}

@@ -1,25 +1,14 @@
-//! An event-loop WebSocket server on mio (RFC 6455).
+#![doc = include_str!("../README.md")]
 //!
-//! ```no_run
-//! use framewright_server::{Decision, Handler, Incoming, Message, Server, Socket};
+//! # How it works
 //!
-//! struct Echo;
-//!
-//! impl Handler for Echo {
-//!     type State = ();
-//!
-//!     fn on_request(&self, request: &Incoming<'_>) -> Decision<()> {
-//!         request.accept(())
-//!     }
-//!
-//!     fn on_message(&self, socket: &mut Socket<'_>, _: &mut (), message: Message<'_>) {
-//!         let _ = socket.send(message); // refused only when the connection is closing
-//!     }
-//! }
-//!
-//! fn main() -> std::io::Result<()> {
-//!     Server::builder().route("/ws", Echo).listen("localhost:5000").build()?.run()
-//! }
+//! ```text
+//!            +------------- a worker's thread -------------+
+//!   peers    |  poll -> turn of a connection               |      other threads
+//!   <----->  |          read once                          |
+//!            |          Handler::on_message(socket, state) | <--- Handle::send, close
+//!            |          write once                         | <--- ServerHandle::broadcast, stop
+//!            +---------------------------------------------+
 //! ```
 //!
 //! A [`Handler`] serves all connections of a route, on the thread of their event loop. Other
@@ -101,11 +90,6 @@ mod pages;
 mod proxies;
 mod server;
 mod stats;
-
-/// The program of the README.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
 
 pub use api::connections::{Broadcast, Connected, ConnectionInfo, Connections, Delivered, ServerBusy};
 pub use api::decision::{Decision, Deferred};

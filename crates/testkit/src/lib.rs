@@ -35,3 +35,8 @@ pub mod wire;
 #[cfg(all(doctest, feature = "deflate"))]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// The examples of the guide.
+#[cfg(all(doctest, feature = "deflate"))]
+#[doc = include_str!("../../../docs/GUIDE.md")]
+struct Guide;
