@@ -4,8 +4,8 @@ use crate::common::{Client, DEADLINE, TestServer, next, wait_until};
 use crate::scripted::Scripted;
 use framewright::frame::OpCode;
 use framewright_server::{
-    CloseCode, Decision, DeflatePolicy, Delivered, Handler, Incoming, Message, Options, PeerAddr, Prepared,
-    Server, ServerLimits, Socket,
+    CloseCode, Decision, Delivered, Handler, Incoming, Message, PeerAddr, Prepared, Server, ServerLimits,
+    Socket,
 };
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
@@ -126,6 +126,7 @@ fn sent(count: usize) -> Delivered {
 #[test]
 fn a_broadcast_is_compressed_for_those_who_have_agreed_on_it() {
     use crate::common::Deflating;
+    use framewright_server::{DeflatePolicy, Options};
 
     let (scripted, _seen) = Scripted::new();
     let options = Options { compression: Some(DeflatePolicy::default()), ..Options::default() };
