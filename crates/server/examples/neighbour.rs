@@ -13,6 +13,7 @@
 //! |---|---|
 //! | `handles` | two threads of the server post 100 octets to each of 1,000 connections through handles, as fast as they can |
 //! | `eight` | the same with eight threads |
+//! | `broadcast` | a thread of the server sends 100 octets to all of 1,000 connections, as fast as they are taken |
 //! | `silent` | 200 peers send a message of 1 MiB and never read its echo; when all are stuck, 200 others do |
 //! | `bombs` | 1,000 peers send 8 KiB that inflate to 8 MiB of zeros, over and over, echoed in chunks and compressed |
 //! | `large` | eight peers have messages of 16 MiB echoed, over and over |
@@ -23,7 +24,7 @@
 use framewright::frame::{Header, MAX_HEADER_LEN, OpCode, RSV1, encode_frame};
 use framewright_server::{
     Chunk, Config, Decision, Delivery, Handle, Handler, Incoming, ListenAddr, Message, Options, Prepared,
-    Server, Socket,
+    Server, ServerHandle, Socket,
 };
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
@@ -35,7 +36,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-const SCENARIOS: [&str; 5] = ["handles", "eight", "silent", "bombs", "large"];
+const SCENARIOS: [&str; 6] = ["handles", "eight", "broadcast", "silent", "bombs", "large"];
 const PACE: Duration = Duration::from_millis(1);
 
 fn main() -> std::io::Result<()> {
@@ -149,7 +150,22 @@ fn serve(scenario: &str, workers: usize) -> std::io::Result<()> {
         .build()?;
     let ListenAddr::Ip(addr) = &server.local_addrs()[0] else { unreachable!("a TCP socket") };
     println!("{addr}");
+    if scenario == "broadcast" {
+        let server = server.handle();
+        thread::spawn(move || broadcast(&server));
+    }
     server.run()
+}
+
+/// Sends to everybody of `/flood`, again and again.
+fn broadcast(server: &ServerHandle) -> ! {
+    let message = Prepared::new(Message::Binary(&[7; 100]));
+    loop {
+        // Where too many wait.
+        if server.broadcast_where(&message, |to| to.route() == Some("/flood")).is_err() {
+            thread::sleep(PACE);
+        }
+    }
 }
 
 fn measure(scenario: &str, flooded: SocketAddr, idle: SocketAddr, time: Duration) -> std::io::Result<()> {
@@ -225,7 +241,7 @@ struct Peer {
 
 fn flood(scenario: &str, addr: SocketAddr, over: &AtomicBool, read: &AtomicU64) -> std::io::Result<()> {
     let (peers, octets, reads) = match scenario {
-        "handles" | "eight" => (POSTED_TO, Vec::new(), true),
+        "handles" | "eight" | "broadcast" => (POSTED_TO, Vec::new(), true),
         "silent" => (200, binary(1 << 20), false),
         "bombs" => (1000, bomb(), true),
         "large" => (8, binary(16 << 20), true),

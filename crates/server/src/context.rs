@@ -85,7 +85,7 @@ impl LoopContext {
             parts: LoopParts {
                 mailbox: Arc::clone(&mailbox),
                 timers: RefCell::new(Timers::default()),
-                parcel: RefCell::new(None),
+                parcels: RefCell::new(Vec::new()),
             },
             counted: server.counted.add_loop(),
             holders: Holders::new(Arc::clone(&server.ledger), Arc::clone(&mailbox)),

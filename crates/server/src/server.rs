@@ -331,7 +331,7 @@ impl ServerHandle {
         let permit = self.shared.waiting.permit(message.payload_len())?;
         let mail = Mail::new(message, filter, permit);
         let (tell, told) = mpsc::channel();
-        self.walk(|| Job::Send(Sending::new(&mail, &tell)));
+        self.walk(|| Job::Send(vec![Sending::new(&mail, &tell)]));
         Ok(Broadcast { told, mailboxes: Arc::clone(&self.mailboxes) })
     }
 

@@ -51,8 +51,8 @@ impl Errands {
     pub(crate) const QUEUED: u8 = 1;
     /// A timer is due.
     pub(crate) const TIMERS: u8 = 2;
-    /// The loop has a message for all connections.
-    pub(crate) const PARCEL: u8 = 4;
+    /// The loop has messages for all connections.
+    pub(crate) const PARCELS: u8 = 4;
 
     #[inline]
     fn any(self) -> bool {
@@ -217,8 +217,8 @@ impl<'a, H: Handler> Callbacks<'a, H> {
         if self.errands.has(Errands::QUEUED) {
             self.send_queued(current.connection, current.now);
         }
-        if self.errands.take(Errands::PARCEL) {
-            self.own.send_parcel(current.connection);
+        if self.errands.take(Errands::PARCELS) {
+            self.own.send_parcels(current.connection);
         }
     }
 

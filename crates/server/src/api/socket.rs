@@ -56,12 +56,14 @@ pub(crate) struct LoopParts {
     /// Nothing of the application is called while this is borrowed.
     pub(crate) timers: RefCell<Timers>,
     /// What the connection whose turn it is is to be sent, if it has the errand.
-    pub(crate) parcel: RefCell<Option<Parcel>>,
+    pub(crate) parcels: RefCell<Vec<Parcel>>,
 }
 
 /// A message for all connections.
 pub(crate) struct Parcel {
     pub(crate) message: Prepared,
+    /// Which of the messages that are on their way it is.
+    pub(crate) number: usize,
     /// What sending it has come to; `None` if the turn did not come to it.
     pub(crate) outcome: Option<Result<(), HandleError>>,
 }
@@ -94,9 +96,9 @@ impl OwnParts<'_> {
         remote.get_or_init(make).handle()
     }
 
-    /// Sends the loop's parcel, behind what handles have queued.
-    pub(crate) fn send_parcel(&self, connection: &mut Connection) {
-        if let Some(parcel) = &mut *self.of_loop.parcel.borrow_mut() {
+    /// Sends the loop's parcels, behind what handles have queued.
+    pub(crate) fn send_parcels(&self, connection: &mut Connection) {
+        for parcel in &mut *self.of_loop.parcels.borrow_mut() {
             parcel.outcome = Some(self.send_behind_handles(connection, &parcel.message));
         }
     }

@@ -29,7 +29,6 @@ pub(crate) mod wheel;
 
 use crate::api::decision::ErasedDecision;
 use crate::api::erased::Errands;
-use crate::api::handle::HandleError;
 use crate::api::socket::Parcel;
 use crate::connection::opening::Opening;
 use crate::connection::slot::{Place, Slot, SlotNext};
@@ -40,12 +39,11 @@ use crate::event_loop::mailbox::{Command, Here, Mailbox};
 use crate::event_loop::slab::{Key, Slab};
 use crate::event_loop::stream::{Arrival, PeerAddr, Stream};
 use crate::event_loop::ticker::Ticker;
-use crate::event_loop::walk::{Job, Walk, Walks};
+use crate::event_loop::walk::{Job, Sending, Walk, Walks};
 use crate::event_loop::wheel::{Tick, Wheel};
 use crate::guard::guarded;
 use crate::memory::ledger::{Small, order_small};
 use crate::stats::{MAX_CONNECTIONS, MAX_CONNECTIONS_PER_IP};
-use framewright::Prepared;
 use framewright::handshake::Refusal;
 use framewright_driver::KEEP_FOR;
 use mio::event::Event;
@@ -589,6 +587,7 @@ impl EventLoop {
     fn handle_walks(&mut self, slice: Duration) {
         let end = self.context.now + slice;
         while let Some(mut walk) = self.walks.pop_front() {
+            walk.take_along(&mut self.walks);
             if !self.walk_on(&mut walk, end) {
                 return self.walks.push_front(walk);
             }
@@ -629,30 +628,39 @@ impl EventLoop {
                 tracing::error!(connection = connected.id(), "a walk through all connections panicked");
                 true
             }),
-            Job::Send(sending) => {
-                if sending.is_for(&connected) {
-                    let outcome = self.deliver(key, sending.message());
-                    sending.delivered().count(outcome);
-                }
+            Job::Send(messages) => {
+                let wanted = messages.iter().enumerate().filter(|(_, sending)| sending.is_for(&connected));
+                let parcel = |(number, sending): (usize, &Sending)| Parcel {
+                    message: sending.message().clone(),
+                    number,
+                    outcome: None,
+                };
+                let parcels = wanted.map(parcel).collect();
+                self.deliver(key, parcels, messages);
                 true
             }
         }
     }
 
-    /// Sends a message to a connection, in a turn of its own: what it lends for that is the loop's
+    /// Sends messages to a connection, in a turn of its own: what it lends for that is the loop's
     /// again behind it, and what the peer takes is on its way.
-    fn deliver(&mut self, key: Key, message: &Prepared) -> Option<Result<(), HandleError>> {
-        let parcel = Parcel { message: message.clone(), outcome: None };
-        *self.context.parts.parcel.get_mut() = Some(parcel);
-        self.slots.get_mut(key)?.note(Errands::PARCEL);
+    fn deliver(&mut self, key: Key, parcels: Vec<Parcel>, messages: &mut [Sending]) {
+        if parcels.is_empty() {
+            return;
+        }
+        *self.context.parts.parcels.get_mut() = parcels;
+        if let Some(slot) = self.slots.get_mut(key) {
+            slot.note(Errands::PARCELS);
+        }
         self.take_turn(key);
-        let parcel = self.context.parts.parcel.get_mut().take();
         if let Some(slot) = self.slots.get_mut(key) {
             // A callback that has panicked comes before it.
-            slot.errands.clear(Errands::PARCEL);
+            slot.errands.clear(Errands::PARCELS);
+        }
+        for Parcel { number, outcome, .. } in self.context.parts.parcels.get_mut().drain(..) {
+            messages[number].delivered().count(outcome);
         }
         self.heed_alarm();
-        parcel.and_then(|parcel| parcel.outcome)
     }
 
     /// Calls what is called now and then, until the server stops.

@@ -30,8 +30,13 @@ pub(crate) struct Walk {
 pub(crate) enum Job {
     /// Calls this; if it returns false that is the end.
     Visit(Box<dyn FnMut(&Connected<'_>) -> bool + Send>),
-    Send(Sending),
+    /// Sends these, in their order: those that waited when the walk began go in one.
+    Send(Vec<Sending>),
 }
+
+/// How many messages one walk takes to each connection at the most, and once they come to how many
+/// octets no more. The one that goes beyond is taken.
+const TOGETHER: (usize, usize) = (64, 64 << 10);
 
 /// A message that is sent to each connection that the filter lets through.
 pub(crate) struct Sending {
@@ -60,6 +65,22 @@ pub(crate) type Filter = Box<dyn Fn(&Connected<'_>) -> bool + Send + Sync>;
 impl Walk {
     pub(crate) fn new(job: Job) -> Walk {
         Walk { next: 0, job }
+    }
+
+    /// Takes along what the next walks send, if this one sends and has not begun: a turn of each
+    /// connection, and a write, serves for all.
+    pub(crate) fn take_along(&mut self, others: &mut VecDeque<Walk>) {
+        let Job::Send(messages) = &mut self.job else { return };
+        let mut octets: usize = messages.iter().map(|sending| sending.message().payload_len()).sum();
+        while self.next == 0
+            && messages.len() < TOGETHER.0
+            && octets < TOGETHER.1
+            && let Some(next) = others.pop_front_if(|next| matches!(next.job, Job::Send(_)))
+            && let Job::Send(more) = next.job
+        {
+            octets += more.iter().map(|sending| sending.message().payload_len()).sum::<usize>();
+            messages.extend(more);
+        }
     }
 }
 
