@@ -253,9 +253,9 @@ mod tests {
     fn a_connection_holds_nothing_for_it_and_gives_back_what_it_is_lent() {
         assert_eq!(size_of::<Option<DeflateState>>(), 0);
         let mut connection = Connection::server(Arc::default(), Negotiated::default(), Instant::now());
-        assert!(!connection.compresses() && connection.deflate().is_none());
+        assert!(!connection.driver_view().compresses() && connection.deflate().is_none());
         let codec = Box::new(Codec::new(DeflateMemory::new(usize::MAX)));
-        assert!(connection.lend_codec(codec).is_some());
-        assert!(connection.reclaim_codec().is_none());
+        assert!(connection.driver().lend_codec(codec).is_some());
+        assert!(connection.driver().reclaim_codec().is_none());
     }
 }
