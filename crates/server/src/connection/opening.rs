@@ -576,7 +576,8 @@ impl OutgoingAnswer {
     /// Bytes that it holds, and what came behind the request.
     fn held(&self) -> usize {
         let early = self.opens.as_ref().map_or(0, |opens| opens.early.capacity());
-        self.octets.capacity() + self.body.allocated_share() + early
+        // A body that the application has, too, is not the connection's.
+        self.octets.capacity() + self.body.allocated() + early
     }
 
     fn write(&mut self, stream: &mut Stream) -> OpeningNext {

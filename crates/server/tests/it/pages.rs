@@ -2,7 +2,9 @@
 
 use crate::common::{Answer, TestServer, upgrade_request};
 use crate::scripted::Scripted;
-use framewright_server::{FieldName, FieldValue, Files, Page, Response, Server, StatusCode};
+use framewright_server::{
+    FieldName, FieldValue, Files, MemoryLimit, Page, Response, Server, ServerLimits, StatusCode,
+};
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -376,7 +378,9 @@ fn a_long_page_arrives_whole_while_others_are_served() {
     let octets: Vec<u8> = (0..12_u32 << 20).map(|at| (at / 251).to_le_bytes()[0]).collect();
     let page = Page::new(FieldValue::from_static("application/wasm"), octets.clone());
     let (scripted, _seen) = Scripted::echo();
-    let server = TestServer::start(|builder| builder.page("/", page).route("/ws", scripted));
+    // Nobody who reads the page holds it: it is the server's.
+    let limits = ServerLimits { memory: MemoryLimit::Bytes(1 << 20), ..ServerLimits::default() };
+    let server = TestServer::start(|builder| builder.limits(limits).page("/", page).route("/ws", scripted));
     let mut other = server.open("/ws");
     let mut readers: Vec<_> = (0..3).map(|_| server.connect()).collect();
     for reader in &mut readers {
@@ -388,4 +392,5 @@ fn a_long_page_arrives_whole_while_others_are_served() {
         assert!(read(reader).body == octets);
         reader.expect_end();
     }
+    assert_eq!(server.handle().stats().memory.ended, 0);
 }

@@ -1,14 +1,14 @@
 //! Whom a request is from, behind proxies: what they say in fields and in the PROXY protocol, and
 //! what anybody else says.
 
-use crate::common::{Client, DEADLINE, TestServer, upgrade_request, wait_until};
+use crate::common::{Client, TestServer, upgrade_request, wait_until};
 use crate::scripted::{Scripted, accept};
 use framewright_server::{
     Decision, Endpoint, ForwardedField, HeadLimits, Incoming, PeerAddr, Response, Server, ServerBuilder,
     ServerLimits, StatusCode, TrustedProxies,
 };
-use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::io::{ErrorKind, Read};
+use std::net::IpAddr;
 use std::time::Duration;
 
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -297,6 +297,10 @@ fn clients_of_a_unix_socket_that_nobody_names_are_counted_together() {
 #[cfg(target_os = "linux")]
 #[test]
 fn who_connects_without_the_proxy_is_counted_for_itself() {
+    use crate::common::DEADLINE;
+    use std::io::Write;
+    use std::net::{Ipv4Addr, SocketAddr};
+
     let server = start(|builder| {
         builder.listen("127.0.0.1:0").trusted_proxies(trusted(&["127.0.0.2"])).limits(one_per_client())
     });

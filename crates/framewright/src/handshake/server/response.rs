@@ -104,12 +104,12 @@ enum Octets {
 }
 
 impl Body {
-    /// The bytes that were allocated for it, shared out among the clones that there are; 0 for what
-    /// is part of the program.
-    pub fn allocated_share(&self) -> usize {
+    /// The bytes that are freed when it is dropped: 0 while clones share them, and for what is part
+    /// of the program.
+    pub fn allocated(&self) -> usize {
         match &self.0 {
-            Octets::Static(_) => 0,
-            Octets::Shared(octets) => octets.capacity() / Arc::strong_count(octets),
+            Octets::Shared(octets) if Arc::strong_count(octets) == 1 => octets.capacity(),
+            Octets::Static(_) | Octets::Shared(_) => 0,
         }
     }
 }
@@ -364,11 +364,13 @@ mod tests {
     #[test]
     fn a_body_is_in_memory_once() {
         let response = Response::text(StatusCode::OK, "page".repeat(250));
-        assert_eq!(response.content().allocated_share(), 1000);
+        assert_eq!(response.content().allocated(), 1000);
         let clones = [response.clone(), response.clone(), response.clone()];
         assert!(clones.iter().all(|clone| clone.content().as_ptr() == response.content().as_ptr()));
-        assert_eq!(clones[0].content().allocated_share(), 250);
-        assert_eq!(Response::text(StatusCode::OK, "page").content().allocated_share(), 0);
+        assert_eq!(clones[0].content().allocated(), 0);
+        drop(clones);
+        assert_eq!(response.content().allocated(), 1000);
+        assert_eq!(Response::text(StatusCode::OK, "page").content().allocated(), 0);
     }
 
     #[test]
