@@ -185,6 +185,10 @@ table! {
         /// 503: [`ServerLimits::max_connections_per_ip`](crate::ServerLimits::max_connections_per_ip)
         /// are open from the peer's address.
         max_connections_per_ip = "max_connections_per_ip",
+        /// No answer: a connection to an endpoint with the
+        /// [PROXY protocol](crate::Endpoint::with_proxy_protocol) was not from a trusted proxy, or
+        /// did not begin with a correct header.
+        proxy = "proxy",
         /// 503: all connections together hold [`ServerLimits::memory`](crate::ServerLimits::memory).
         memory = "memory",
         /// 503: the server stops.
@@ -451,6 +455,9 @@ pub(crate) const OPENED: Outcome = |counters| &counters.opened;
 pub(crate) const MAX_CONNECTIONS: Outcome = |counters| &counters.refused.max_connections;
 /// There are as many from the peer's address.
 pub(crate) const MAX_CONNECTIONS_PER_IP: Outcome = |counters| &counters.refused.max_connections_per_ip;
+
+/// The connection does not begin as it has to where the PROXY protocol is spoken.
+pub(crate) const PROXY: Outcome = |counters| &counters.refused.proxy;
 
 /// Where this refusal is counted.
 pub(crate) fn refused_for(refusal: &Refusal) -> Outcome {

@@ -14,7 +14,7 @@ use crate::event_loop::stream::{Arrival, PeerAddr, Stream};
 use crate::guard::guarded;
 use crate::memory::ledger::kib;
 use crate::proxies::proxy_header::{self, HeaderError, Source};
-use crate::stats::{OPENED, Outcome, answered_with, refused_for};
+use crate::stats::{MAX_CONNECTIONS_PER_IP, OPENED, Outcome, PROXY, answered_with, refused_for};
 use framewright::Connection;
 use framewright::deflate::Reservation;
 use framewright::handshake::{
@@ -279,6 +279,8 @@ impl Opening {
         match (&self.step, self.outcome) {
             (OpeningStep::Answering(answer), None) if answer.opens.is_none() => {}
             (OpeningStep::Answering(_), None) => counted.note_lost(),
+            // Refused without an answer.
+            (OpeningStep::Reading, Some(outcome)) => outcome(counted).add(1),
             _ => counted.abandoned.add(1),
         }
     }
@@ -357,6 +359,7 @@ impl Opening {
         if let Some(error) = fault {
             // Who does not speak the protocol that is spoken here would not understand an answer.
             tracing::debug!(peer = ?self.peer, %error, "refused");
+            self.outcome = Some(PROXY);
             return Some(OpeningNext::Remove);
         }
         match outcome {
@@ -405,7 +408,8 @@ impl Opening {
             && let Err(refused) = server.counters.count_address(counted, ip)
         {
             tracing::debug!(peer = ?self.peer, client = %ip, ?refused, "a connection over a limit");
-            self.refuse(Refusal::TooManyConnections { retry_after: server.limits.retry_after });
+            let refusal = Refusal::TooManyConnections { retry_after: server.limits.retry_after };
+            self.answer(&refusal.to_response(), MAX_CONNECTIONS_PER_IP);
         }
     }
 

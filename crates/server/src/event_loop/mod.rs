@@ -43,7 +43,7 @@ use crate::event_loop::walk::{Job, Sending, Walk, Walks};
 use crate::event_loop::wheel::{Tick, Wheel};
 use crate::guard::guarded;
 use crate::memory::ledger::{Small, order_small};
-use crate::stats::{MAX_CONNECTIONS, MAX_CONNECTIONS_PER_IP};
+use crate::stats::{MAX_CONNECTIONS, MAX_CONNECTIONS_PER_IP, PROXY};
 use framewright::handshake::Refusal;
 use framewright_driver::KEEP_FOR;
 use mio::event::Event;
@@ -444,6 +444,8 @@ impl EventLoop {
             if has_proxy_header && !by_proxy {
                 // Whatever it would say of itself, nobody could believe it.
                 tracing::debug!(?peer, listener = %listener.addr(), "refused: only trusted proxies connect here");
+                self.context.counted.accepted.add(1);
+                PROXY(self.context.counted.of(None)).add(1);
                 continue;
             }
             self.admit(stream, Arrival { peer, by_proxy, has_proxy_header });

@@ -4,8 +4,9 @@ use crate::common::{Client, TestServer, next, upgrade_request, wait_until};
 use crate::scripted::{Saw, Scripted};
 use framewright::frame::{OpCode, encode_frame};
 use framewright_server::{
-    AllowedHosts, AllowedOrigins, CloseCode, CloseCodeCounts, Config, Counts, Decision, EndCounts,
-    HeadLimits, Options, RefusedCounts, Response, ServerLimits, ServerStats, StatusCode,
+    AllowedHosts, AllowedOrigins, CloseCode, CloseCodeCounts, Config, Counts, Decision, EndCounts, Endpoint,
+    HeadLimits, Options, RefusedCounts, Response, Server, ServerLimits, ServerStats, StatusCode,
+    TrustedProxies,
 };
 use std::sync::mpsc;
 use std::time::Duration;
@@ -135,6 +136,38 @@ fn connections_over_a_limit_are_counted_by_the_limit() {
         client.leave();
         assert_eq!(expect_a_sum(&server).accepted, 4);
     }
+}
+
+#[test]
+fn what_is_refused_for_its_proxy_or_its_client_is_counted_so() {
+    let limits = ServerLimits { max_connections_per_ip: Some(1), ..ServerLimits::default() };
+    let start = |trusted: &str| {
+        let proxies = TrustedProxies::new([trusted]).expect("an address");
+        let endpoint = Endpoint::tcp("127.0.0.1:0").with_proxy_protocol();
+        let builder = Server::builder().limits(limits.clone()).route("/ws", Scripted::echo().0);
+        TestServer::run(builder.endpoint(endpoint).trusted_proxies(proxies).build().expect("a server"))
+    };
+    let header = "PROXY TCP4 192.0.2.1 127.0.0.1 1 2\r\n";
+
+    let server = start("127.0.0.1");
+    let mut client = server.connect();
+    client.send(header);
+    client.open("/ws");
+    let mut over = server.connect();
+    over.send(header);
+    assert_eq!(over.answer().status, 503);
+    let mut faulty = server.connect();
+    faulty.send("GET /ws HTTP/1.1\r\n");
+    faulty.expect_gone();
+    client.leave();
+    drop(over);
+    let stats = expect_a_sum(&server);
+    assert_eq!(stats.accepted, 3);
+    assert_eq!(refused(&stats.elsewhere), [("max_connections_per_ip", 1), ("proxy", 1)]);
+
+    let server = start("127.0.0.2");
+    server.connect().expect_gone();
+    assert_eq!(refused(&expect_a_sum(&server).elsewhere), [("proxy", 1)]);
 }
 
 #[test]
@@ -396,7 +429,7 @@ fn tables_have_a_label_for_each_field() {
         CloseCodeCounts::default().iter().map(|(label, _)| label).collect(),
         EndCounts::default().iter().map(|(label, _)| label).collect(),
     ];
-    assert_eq!(labels.each_ref().map(Vec::len), [14, 16, 13]);
+    assert_eq!(labels.each_ref().map(Vec::len), [15, 16, 13]);
     for mut labels in labels {
         let is_plain = |char: char| char.is_ascii_lowercase() || char.is_ascii_digit() || char == '_';
         assert!(labels.iter().all(|label| label.chars().all(is_plain)), "{labels:?}");
