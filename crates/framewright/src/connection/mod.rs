@@ -223,6 +223,7 @@ impl Connection {
     }
 
     /// What went over the connection so far.
+    #[inline]
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.extra.as_ref().map_or(Stats::default(), |extra| extra.carried).with(self.counts)

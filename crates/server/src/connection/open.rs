@@ -17,7 +17,8 @@ use std::any::Any;
 use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Instant;
-use tracing::Span;
+use tracing::level_filters::LevelFilter;
+use tracing::{Level, Span};
 
 pub(crate) struct Open {
     turn: Turn,
@@ -197,7 +198,13 @@ impl Open {
 /// connection keeps nothing for it; where nobody listens it is a comparison, and `peer` is not
 /// asked.
 #[inline]
-pub(crate) fn span(id: u64, route: &Route, peer: impl FnOnce() -> Option<PeerAddr>) -> Span {
+pub(crate) fn span(id: u64, route: &Route, peer: impl Fn() -> Option<PeerAddr>) -> Span {
+    if Level::INFO <= LevelFilter::current() { make_span(id, route, &peer) } else { Span::none() }
+}
+
+#[cold]
+#[inline(never)]
+fn make_span(id: u64, route: &Route, peer: &dyn Fn() -> Option<PeerAddr>) -> Span {
     tracing::info_span!(
         target: "framewright_server",
         "connection",
