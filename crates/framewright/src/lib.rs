@@ -15,8 +15,8 @@
 //! - [`handshake`]: the opening handshake, with an incremental parser for the HTTP head.
 //! - [`connection`]: everything after it. [`Connection`] says what its methods are, and in which
 //!   order they are called.
-#![cfg_attr(feature = "deflate", doc = "- [`deflate`]: compression.")]
-#![cfg_attr(feature = "deflate", doc = "- [`sans_io`]: how to write a driver, step by step.")]
+//! - `deflate`, with the feature of that name: compression.
+//! - `sans_io`, with the same feature: how to write a driver, step by step.
 //!
 //! Time is an argument, and masking keys come from an [`Entropy`] that the driver gives. It is
 //! tested on Linux; nothing in it depends on the system.

@@ -75,8 +75,8 @@ impl Walk {
         while self.next == 0
             && messages.len() < TOGETHER.0
             && octets < TOGETHER.1
-            && let Some(next) = others.pop_front_if(|next| matches!(next.job, Job::Send(_)))
-            && let Job::Send(more) = next.job
+            && others.front().is_some_and(|next| matches!(next.job, Job::Send(_)))
+            && let Some(Walk { job: Job::Send(more), .. }) = others.pop_front()
         {
             octets += more.iter().map(|sending| sending.message().payload_len()).sum::<usize>();
             messages.extend(more);

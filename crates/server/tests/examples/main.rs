@@ -4,7 +4,8 @@ use framewright_client::blocking::Client;
 use framewright_client::{CloseCode, ConnectError, Message};
 use framewright_testkit::programs::server::ServerProcess;
 use framewright_testkit::programs::workspace::example;
-use std::net::SocketAddr;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
@@ -14,8 +15,13 @@ struct Example(ServerProcess);
 
 impl Example {
     fn start(name: &str) -> Example {
+        Example::start_with(name, &[])
+    }
+
+    /// Starts one with these arguments behind the address.
+    fn start_with(name: &str, arguments: &[&str]) -> Example {
         let program = example(name).expect("an example that is built");
-        let server = ServerProcess::start(name, Command::new(program).arg("127.0.0.1:0"));
+        let server = ServerProcess::start(name, Command::new(program).arg("127.0.0.1:0").args(arguments));
         Example(server.expect("a server"))
     }
 
@@ -124,4 +130,42 @@ fn gate_lets_in_who_has_a_token() {
     leave(&mut client);
     assert_eq!(example.refusal("/ws?token=wrong"), (403, "the token is not valid".to_owned()));
     assert_eq!(example.refusal("/ws"), (401, "a token is needed".to_owned()));
+}
+
+#[test]
+fn ticker_sends_the_same_ticks_to_everybody() {
+    let example = Example::start_with("ticker", &["20"]);
+    let mut clients = [example.open("/ticks"), example.open("/ticks")];
+    let seen = clients.each_mut().map(|client| {
+        let mut tick = || match client.receive_timeout(TIMEOUT).expect("a tick") {
+            Some(Message::Text(tick)) => tick.parse::<u64>().expect("a number"),
+            other => panic!("{other:?}"),
+        };
+        [tick(), tick(), tick()]
+    });
+    for [first, second, third] in seen {
+        assert_eq!([second, third], [first + 1, first + 2]);
+    }
+}
+
+#[test]
+fn page_serves_itself_and_the_files_of_a_folder() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("note.txt"), "a note").expect("a file");
+    let example = Example::start_with("page", &[folder.path().to_str().expect("UTF-8")]);
+    let get = |path: &str| {
+        let mut stream = TcpStream::connect(example.addr()).expect("a connection");
+        stream.set_read_timeout(Some(TIMEOUT)).expect("an option of the socket");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", example.addr()).expect("a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
+    };
+    let page = get("/");
+    assert!(page.starts_with("HTTP/1.1 200 ") && page.contains("new WebSocket("), "{page}");
+    let note = get("/files/note.txt");
+    assert!(note.starts_with("HTTP/1.1 200 ") && note.ends_with("\r\n\r\na note"), "{note}");
+    let mut client = example.open("/ws");
+    client.send_text("hello").expect("an open connection");
+    expect_texts(&mut client, &["hello"]);
 }

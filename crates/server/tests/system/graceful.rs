@@ -2,15 +2,13 @@
 
 use crate::common::{Client, DEADLINE, wait_until};
 use framewright_server::CloseCode;
-use framewright_testkit::programs::cargo::{Built, cargo};
 use framewright_testkit::programs::process::{Running, found_in};
+use framewright_testkit::programs::workspace::example;
 use std::process::{Command, Stdio};
 
 #[test]
 fn the_example_says_goodbye_to_everybody_on_sigterm() {
-    let mut build = cargo();
-    let built = Built::by(build.args(["build", "--package=framewright-server", "--example=graceful"]));
-    let mut command = Command::new(built.expect("it builds").program("graceful").expect("it was built"));
+    let mut command = Command::new(example("graceful").expect("an example that is built"));
     let mut program = Running::start("graceful", command.stdout(Stdio::piped())).expect("it starts");
     let lines = found_in(program.0.stdout.take().expect("a pipe"), |line| Some(line.trim_end().to_owned()));
     let line = lines.recv_timeout(DEADLINE).expect("it says where it listens");

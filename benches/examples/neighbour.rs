@@ -2,7 +2,7 @@
 //! the same moments.
 //!
 //! ```text
-//! cargo run --release -p framewright-server --example neighbour -- [SECONDS] [WORKERS] [SCENARIO...]
+//! cargo run --release -p framewright-benches --example neighbour -- [SECONDS] [WORKERS] [SCENARIO...]
 //! ```
 //!
 //! Each scenario has a server of its own in a process of its own, with one worker unless told
