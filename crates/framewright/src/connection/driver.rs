@@ -23,11 +23,28 @@ use std::time::{Duration, Instant};
 ///
 /// What it only asks is in [`DriverView`].
 #[derive(Debug)]
-pub struct DriverAccess<'a>(pub(super) &'a mut Connection);
+pub struct DriverAccess<'a>(&'a mut Connection);
 
 /// What only a driver asks of its connection. From [`Connection::driver_view`].
 #[derive(Clone, Copy, Debug)]
-pub struct DriverView<'a>(pub(super) &'a Connection);
+pub struct DriverView<'a>(&'a Connection);
+
+/// # For drivers
+impl Connection {
+    /// What only a driver needs: buffers and codecs to lend, deadlines by kind, and the like. A
+    /// driver for one connection at a time does without.
+    #[inline]
+    pub fn driver(&mut self) -> DriverAccess<'_> {
+        DriverAccess(self)
+    }
+
+    /// What only a driver asks.
+    #[inline]
+    #[must_use]
+    pub fn driver_view(&self) -> DriverView<'_> {
+        DriverView(self)
+    }
+}
 
 /// # Buffers and codecs that are lent
 impl DriverAccess<'_> {

@@ -230,23 +230,6 @@ impl Connection {
     }
 }
 
-/// # For drivers
-impl Connection {
-    /// What only a driver needs: buffers and codecs to lend, deadlines by kind, and the like. A
-    /// driver for one connection at a time does without.
-    #[inline]
-    pub fn driver(&mut self) -> DriverAccess<'_> {
-        DriverAccess(self)
-    }
-
-    /// What only a driver asks.
-    #[inline]
-    #[must_use]
-    pub fn driver_view(&self) -> DriverView<'_> {
-        DriverView(self)
-    }
-}
-
 impl Connection {
     fn new(config: Arc<Config>, negotiated: Negotiated, masker: Option<Masker>, now: Instant) -> Connection {
         let role = if masker.is_some() { Role::Client } else { Role::Server };
