@@ -24,7 +24,7 @@ impl Handler for Echo {
     }
 }
 
-/// A real one lies in a file: `include_str!("index.html")`.
+/// A real one lies in a file of its own, and comes here by `include_str`.
 const INDEX: &str = r#"<!doctype html>
 <title>Echo</title>
 <input id="line" placeholder="say something"> <ul id="log"></ul>

@@ -171,12 +171,16 @@ fn frame(len: usize) -> Vec<u8> {
     frame
 }
 
-/// The frame of a compressed message.
+/// The frame of a compressed message of zeros: one, and so many times 258.
 #[cfg(feature = "deflate")]
-fn compressed(message: &[u8]) -> Vec<u8> {
+fn compressed_zeros(times: usize) -> Vec<u8> {
     use framewright::frame::{Header, MAX_HEADER_LEN, RSV1};
 
-    let payload = framewright_testkit::deflate::Deflater::new(6).message(message);
+    // A block with fixed codes: the octet 0, the longest match one back again and again, its end;
+    // and the header of an empty block behind it.
+    let bits = ["010", "00110000", &"1100010100000".repeat(times), "0000000", "000"].concat();
+    let octet = |bits: &[u8]| bits.iter().rev().fold(0, |octet, bit| octet << 1 | (bit - b'0'));
+    let payload: Vec<u8> = bits.as_bytes().chunks(8).map(octet).collect();
     let (mask, payload_len) = (Some([0; 4]), payload.len() as u64);
     let header = Header { fin: true, rsv: RSV1, opcode: OpCode::Binary, mask, payload_len };
     let mut head = [0; MAX_HEADER_LEN];
@@ -283,14 +287,14 @@ fn a_connection_whose_messages_take_long_to_inflate_moves_much() {
     let request = String::from_utf8(REQUEST.to_vec()).expect("ASCII");
     let offer = "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
     let (key, mut peer) = event_loop.open_by([request.trim_end(), "\r\n", offer].concat().as_bytes());
-    peer.write(&compressed(&vec![0; 1 << 20]));
+    peer.write(&compressed_zeros((1 << 20) / 258));
     event_loop.announce(key);
     for _ in 0..100 {
         event_loop.short_round();
     }
     assert_eq!(order.lock().expect("no panic").len(), 1);
     assert_eq!(event_loop.place(key), Place::Last);
-    peer.write(&compressed(&[0; 100]));
+    peer.write(&compressed_zeros(0));
     event_loop.announce_after(Duration::ZERO, key);
     event_loop.short_round();
     assert_eq!((order.lock().expect("no panic").len(), event_loop.place(key)), (2, Place::First));
