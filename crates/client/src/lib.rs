@@ -1,27 +1,17 @@
-//! A WebSocket client (RFC 6455, with RFC 7692), with two APIs:
+#![doc = include_str!("../README.md")]
 //!
-//! - [`blocking`]: calls that wait, and two halves for two threads.
-//! - [`event_loop`]: turns in a mio event loop of the caller's.
+//! # How it works
 //!
-//! Both resolve the host, try its addresses (RFC 8305), go through a proxy if told to, check the
-//! server's answer whole, and lend what they receive instead of copying it.
-//!
-//! ```no_run
-//! use framewright_client::{CloseCode, blocking::Client};
-//!
-//! let mut client = Client::connect("ws://localhost:5000/ws")?;
-//! client.send_text("hello")?;
-//! while let Some(message) = client.receive()? {
-//!     println!("{message:?}");
-//! }
-//! # Ok::<(), framewright_client::ClientError>(())
+//! ```text
+//!             resolve the host -> try its addresses (RFC 8305) -> proxy -> ask for the upgrade
+//!                                                                               |
+//!   blocking::Client    calls that wait; split() gives two halves    <----------+
+//!   event_loop::Client  turns in a mio event loop of yours           <----------+
 //! ```
 //!
 //! What is asked for is a [`ClientRequest`], how a client goes about it is in [`Options`], and why
 //! there is no connection in [`ConnectError`]. Connecting again after a connection was lost is the
 //! application's; [`Backoff`] gives the delays.
-//!
-//! `wss:` URIs are refused: there is no TLS yet.
 
 #![forbid(unsafe_code)]
 // Says at each item which feature it needs, where docs.rs builds the pages.
@@ -38,11 +28,6 @@ pub mod event_loop;
 mod opening;
 mod options;
 mod stream;
-
-/// The program of the README.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
 
 pub use backoff::Backoff;
 pub use client_error::ClientError;
