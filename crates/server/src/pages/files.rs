@@ -167,7 +167,8 @@ impl Loader<'_> {
     fn file(&mut self, path: &Path, key: Vec<u8>, modified: Option<std::time::SystemTime>) -> io::Result<()> {
         let real = self.real(path)?;
         let mut octets = Vec::new();
-        let opened = File::open(real).and_then(|file| file.take(self.left + 1).read_to_end(&mut octets));
+        let opened =
+            File::open(real).and_then(|file| file.take(self.left.saturating_add(1)).read_to_end(&mut octets));
         opened.map_err(|error| at(path, &error))?;
         self.left = self.left.checked_sub(octets.len() as u64).ok_or_else(|| {
             let why = format!("the files have more than {} bytes together", self.files.most);

@@ -329,6 +329,8 @@ fn a_folder_that_cannot_be_served_is_an_error_that_names_it() {
     let error = build_error(Files::new(&folder).with_limit(sum - 1));
     assert!(error.contains(&format!("more than {} bytes", sum - 1)), "{error}");
     Server::builder().listen("127.0.0.1:0").files("/", Files::new(&folder).with_limit(sum)).build().unwrap();
+    let unlimited = Files::new(&folder).with_limit(u64::MAX);
+    Server::builder().listen("127.0.0.1:0").files("/", unlimited).build().unwrap();
     for prefix in ["static", "/{x}", "/{*x}"] {
         let built = Server::builder().listen("127.0.0.1:0").files(prefix, folder.clone()).build();
         assert!(built.is_err(), "{prefix}");
