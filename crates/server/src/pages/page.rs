@@ -95,10 +95,11 @@ impl Page {
         self
     }
 
-    /// The content was last modified then: says so, unless that is yet to come.
+    /// The content was last modified then: says so, unless that is yet to come, or before 1970, of
+    /// which a file system can tell and [`httpdate`] cannot.
     pub(super) fn with_modified(mut self, time: SystemTime) -> Page {
         if let Kind::Content(content) = &mut self.0 {
-            content.modified = (time <= SystemTime::now()).then_some(time);
+            content.modified = (SystemTime::UNIX_EPOCH..=SystemTime::now()).contains(&time).then_some(time);
         }
         self
     }

@@ -268,7 +268,12 @@ fn a_file_says_when_it_was_modified() {
     let future = SystemTime::now() + Duration::from_secs(86_400);
     let readme = site.path().join("site/README");
     fs::File::options().write(true).open(readme).unwrap().set_modified(future).expect("a time");
+    let past = SystemTime::UNIX_EPOCH - Duration::from_secs(86_400);
+    let data = site.path().join("site/DATA.JSON");
+    fs::File::options().write(true).open(data).unwrap().set_modified(past).expect("a time");
     let server = serve("/", &site);
+    let data = get(&server, "/DATA.JSON");
+    assert_eq!((data.status, data.text(), data.field("Last-Modified")), (200, "{}", None));
     let date = "Sun, 06 Nov 1994 08:49:37 GMT";
     assert_eq!(get(&server, "/app.js").field("Last-Modified"), Some(date));
     assert_eq!(get(&server, "/README").field("Last-Modified"), None, "nothing was modified tomorrow");
