@@ -145,7 +145,7 @@ impl Opening {
             handshake: ServerHandshake::new(*limits, now, timeout),
             head: Vec::new(),
             len: 0,
-            head_limit: limits.head + before_head,
+            head_limit: limits.head.saturating_add(before_head),
             peer,
             source: peer,
             wants_proxy_header: has_proxy_header,

@@ -121,6 +121,17 @@ fn the_proxy_protocol_says_whom_a_connection_is_from() {
 }
 
 #[test]
+fn a_head_without_a_limit_finds_room_behind_a_header() {
+    let head = HeadLimits { head: usize::MAX, ..HeadLimits::default() };
+    let server =
+        start_with_proxy_protocol(|builder| builder.limits(ServerLimits { head, ..ServerLimits::default() }));
+    let octets = [version_2([192, 0, 2, 1], 0), request("").into_bytes()].concat();
+    for piece in [octets.len(), 20] {
+        assert_eq!(told(&mut server.connect(), &octets, piece), "192.0.2.1 through 127.0.0.1");
+    }
+}
+
+#[test]
 fn a_header_and_a_head_both_find_room() {
     let head = HeadLimits { head: 200, request_line: 100, ..HeadLimits::default() };
     let server =
