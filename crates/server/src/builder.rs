@@ -10,7 +10,7 @@ use crate::event_loop::listener::Listener;
 use crate::event_loop::prepare;
 use crate::event_loop::walk::{Waiting, Walks};
 use crate::memory::ledger::Ledger;
-use crate::pages::files::Files;
+use crate::pages::files::{Files, Spelling};
 use crate::pages::page::{Page, Pages};
 use crate::proxies::trusted::TrustedProxies;
 use crate::server::{OnTick, Server, ServerHandle};
@@ -141,7 +141,10 @@ impl ServerBuilder {
     /// ```
     ///
     /// Routes with a more literal path go before it, whatever the order: `/ws` is the route of that
-    /// path. The folder is read by [`build`](ServerBuilder::build).
+    /// path, and `/` or the prefix itself where it has a route. No other spelling of such a path
+    /// gets past the route: see [`Files`]. What is no file is answered with 404, so beside files at
+    /// `/` a [`fallback`](ServerBuilder::fallback) gets no path. The folder is read by
+    /// [`build`](ServerBuilder::build).
     #[must_use]
     pub fn files(mut self, prefix: &str, files: impl Into<Files>) -> ServerBuilder {
         self.routes.push(Planned::Files(prefix.into(), files.into()));
@@ -257,7 +260,7 @@ impl ServerBuilder {
     ///
     /// # Errors
     /// `InvalidInput` if it listens nowhere, if there are more than 65,536 routes, or if a route's path does not begin with `/`,
-    /// so that no request has it, is no pattern, or cannot be told from another route's. Those of reading a folder of files, with the path in the message: see [`Files`]. Those of resolving and of binding, with the address in the message: it is in use, not of this
+    /// so that no request has it, is no pattern, or cannot be told from another route's; and beside files, if a route's path codes an octet that need not be coded. Those of reading a folder of files, with the path in the message: see [`Files`]. Those of resolving and of binding, with the address in the message: it is in use, not of this
     /// machine, or not permitted. Those of the system, if it has no event queue to give.
     pub fn build(self) -> io::Result<Server> {
         if self.endpoints.is_empty() {
@@ -437,6 +440,21 @@ enum Planned {
     Files(Box<str>, Files),
 }
 
+impl Planned {
+    /// The path of a route that the application names itself.
+    fn route_path(&self) -> Option<Box<str>> {
+        self.path().filter(|_| matches!(self, Planned::Route(_)))
+    }
+
+    /// Its path; `None` for the fallback.
+    fn path(&self) -> Option<Box<str>> {
+        match self {
+            Planned::Route(route) => route.path.clone(),
+            Planned::Files(prefix, _) => Some(prefix.clone()),
+        }
+    }
+}
+
 /// A route that was asked for.
 struct PlannedRoute {
     /// `None` for every other path.
@@ -455,9 +473,17 @@ enum Settings {
 }
 
 /// Reads the files that were asked for, and has a route for each path that they have: the prefix
-/// itself, with a slash, and what is below.
+/// itself, with a slash, and what is below. Where the application has a route of its own it stays.
 fn with_files(planned: Vec<Planned>) -> io::Result<Vec<PlannedRoute>> {
     let mut routes = Vec::with_capacity(planned.len());
+    let explicit: HashSet<Box<str>> = planned.iter().filter_map(Planned::route_path).collect();
+    let has_files = planned.iter().any(|planned| matches!(planned, Planned::Files(..)));
+    let paths: Vec<Box<str>> =
+        if has_files { planned.iter().filter_map(Planned::path).collect() } else { Vec::new() };
+    let spelling = Spelling::beside(paths.iter().map(|path| &**path)).map_err(|path| {
+        let why = "beside files its coded octets have to be such that need it, with capitals (RFC 3986, section 6.2.2)";
+        io::Error::new(io::ErrorKind::InvalidInput, format!("the route {path:?}: {why}"))
+    })?;
     for planned in planned {
         let (prefix, files) = match planned {
             Planned::Route(route) => {
@@ -470,10 +496,10 @@ fn with_files(planned: Vec<Planned>) -> io::Result<Vec<PlannedRoute>> {
             let message = format!("the files at {prefix:?}: their path cannot be a pattern");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        let folder = files.load(&prefix)?;
+        let folder = files.load(&prefix, spelling)?;
         let prefix = prefix.trim_end_matches('/');
         let paths = [prefix.to_owned(), format!("{prefix}/"), format!("{prefix}/{{*file}}")];
-        for path in paths.into_iter().filter(|path| !path.is_empty()) {
+        for path in paths.into_iter().filter(|path| !path.is_empty() && !explicit.contains(&**path)) {
             let (path, settings) = (Some(path.into()), Settings::SharedWithoutWebSocket);
             routes.push(PlannedRoute { path, settings, handler: Box::new(folder.clone()) });
         }

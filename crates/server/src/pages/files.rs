@@ -5,7 +5,6 @@ use super::types;
 use crate::api::decision::Decision;
 use crate::api::handler::{Handler, Incoming};
 use framewright::handshake::{FieldName, FieldValue, Refusal, Request, Response, StatusCode};
-use percent_encoding::percent_decode_str;
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -25,6 +24,12 @@ use std::sync::Arc;
 /// | another folder | 404, never a list |
 /// | a name that begins with a dot | 404, except for `.well-known` (RFC 8615) |
 /// | a symbolic link | what it leads to, which has to be in the folder, too |
+///
+/// A path is decoded to look its file up, while routes are compared as they stand in the request. So
+/// that no other spelling of a more literal route's path leads to a file, an octet that is coded
+/// though it need not be is answered with 404: letters, digits and `-._~` (RFC 3986, section
+/// 6.2.2.2), and whatever else stands in the path of a route of the server. Where one has coded
+/// octets in its path, such as `/caf%C3%A9`, all others are to be coded likewise, with capitals.
 ///
 /// ```no_run
 /// use framewright_server::{FieldName, FieldValue, Files, Server};
@@ -76,11 +81,12 @@ impl Files {
     /// # Errors
     /// If something cannot be read, is neither a file nor a folder, leads out of the folder or into itself, or is more
     /// than the limits allow.
-    pub(crate) fn load(&self, prefix: &str) -> io::Result<Folder> {
+    pub(crate) fn load(&self, prefix: &str, spelling: Spelling) -> io::Result<Folder> {
         let root = fs::canonicalize(&self.folder).map_err(|error| at(&self.folder, &error))?;
         let mut loader = Loader { files: self, root, left: self.most, entries: 0, served: HashMap::new() };
         loader.folder(&self.folder, "".as_ref(), &mut Vec::new())?;
-        Ok(Folder { prefix: prefix.trim_end_matches('/').len(), served: Arc::new(loader.served) })
+        let prefix = prefix.trim_end_matches('/').len();
+        Ok(Folder { prefix, spelling, served: Arc::new(loader.served) })
     }
 }
 
@@ -232,6 +238,7 @@ fn unfit(path: &Path, why: &str) -> io::Error {
 pub(crate) struct Folder {
     /// The length of the path that it is served under, without a slash at its end.
     prefix: usize,
+    spelling: Spelling,
     served: Arc<Served>,
 }
 
@@ -240,7 +247,7 @@ impl Folder {
         let path = request.path();
         let entry = match path.get(self.prefix..).unwrap_or_default().strip_prefix('/') {
             None => self.served.contains_key(&b""[..]).then_some(&Entry::Folder),
-            Some(relative) => decoded(relative).and_then(|key| self.served.get(&key[..])),
+            Some(relative) => self.spelling.decoded(relative).and_then(|key| self.served.get(&key[..])),
         };
         match entry {
             None => Refusal::NotFound.to_response(),
@@ -250,22 +257,99 @@ impl Folder {
     }
 }
 
-/// The path as a key of the table. `None` for one with a coded slash, which is in no name.
-///
-/// Nothing else needs a look: `..` is no name either, and what is no name is not in the table.
-fn decoded(path: &str) -> Option<Vec<u8>> {
-    let mut key = Vec::with_capacity(path.len());
-    for (index, segment) in path.split('/').enumerate() {
-        if index > 0 {
-            key.push(b'/');
+/// Which spellings of a path are looked up. Routes are compared undecoded: of two spellings of one
+/// path a route can have one, and what is its path must not be a file's in the other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spelling {
+    /// A bit for each octet of US-ASCII that must not be coded.
+    plain: u128,
+    /// A route has coded octets: what can be coded in one way only is.
+    strict: bool,
+}
+
+impl Spelling {
+    /// Beside routes with these paths.
+    ///
+    /// # Errors
+    /// The first path that codes an octet which stands for itself, or with small letters.
+    pub(crate) fn beside<'a>(paths: impl Iterator<Item = &'a str>) -> Result<Spelling, &'a str> {
+        let unreserved = (0..128).filter(|&octet: &u8| is_unreserved(octet));
+        let mut spelling = Spelling { plain: unreserved.map(bit).sum(), strict: false };
+        for path in paths {
+            // What stands between braces is a name, unless the braces are doubled.
+            let is_literal = path.contains("{{") || path.contains("}}");
+            let pieces = path.split(if is_literal { '\0' } else { '{' });
+            for piece in pieces {
+                let piece = if is_literal { piece } else { piece.rsplit('}').next().unwrap_or(piece) };
+                let mut rest = piece.as_bytes();
+                while let Some((octet, digits)) = next_octet(&mut rest) {
+                    match digits {
+                        Some(digits) if is_pchar(octet) || has_small_letter(digits) => return Err(path),
+                        Some(_) => spelling.strict = true,
+                        None => spelling.plain |= bit(octet),
+                    }
+                }
+            }
         }
-        let start = key.len();
-        key.extend(percent_decode_str(segment));
-        if key[start..].contains(&b'/') {
-            return None;
-        }
+        Ok(spelling)
     }
-    Some(key)
+
+    /// The path as a key of the table. `None` for one with a coded slash, which is in no name, and
+    /// for a spelling that is not looked up.
+    ///
+    /// Nothing else needs a look: `..` is no name either, and what is no name is not in the table.
+    fn decoded(self, path: &str) -> Option<Vec<u8>> {
+        let mut key = Vec::with_capacity(path.len());
+        let mut rest = path.as_bytes();
+        while let Some((octet, digits)) = next_octet(&mut rest) {
+            let is_looked_up = match digits {
+                Some(digits) => {
+                    let is_usual = !self.strict || !has_small_letter(digits);
+                    octet != b'/' && self.plain & bit(octet) == 0 && is_usual
+                }
+                None => !self.strict || octet == b'/' || is_pchar(octet),
+            };
+            if !is_looked_up {
+                return None;
+            }
+            key.push(octet);
+        }
+        Some(key)
+    }
+}
+
+/// The next octet that a path stands for, and the digits if it is coded there. A percent sign
+/// without two of them stands for itself.
+fn next_octet<'a>(rest: &mut &'a [u8]) -> Option<(u8, Option<&'a [u8]>)> {
+    let (&octet, after) = rest.split_first()?;
+    *rest = after;
+    if let Some((digits, behind)) = after.split_at_checked(2)
+        && octet == b'%'
+        && digits.iter().all(u8::is_ascii_hexdigit)
+    {
+        let value = |digit: u8| (digit as char).to_digit(16).and_then(|value| u8::try_from(value).ok());
+        *rest = behind;
+        return Some((value(digits[0])? << 4 | value(digits[1])?, Some(digits)));
+    }
+    Some((octet, None))
+}
+
+fn bit(octet: u8) -> u128 {
+    1_u128.checked_shl(octet.into()).unwrap_or(0)
+}
+
+fn has_small_letter(digits: &[u8]) -> bool {
+    digits.iter().any(u8::is_ascii_lowercase)
+}
+
+/// RFC 3986, section 2.3.
+fn is_unreserved(octet: u8) -> bool {
+    octet.is_ascii_alphanumeric() || b"-._~".contains(&octet)
+}
+
+/// What stands for itself in a segment of a path (RFC 3986, section 3.3).
+fn is_pchar(octet: u8) -> bool {
+    is_unreserved(octet) || b"!$&'()*+,;=:@".contains(&octet)
 }
 
 /// A redirect to the same path with a slash at its end. Relative, so that it names no host: a path
@@ -290,13 +374,44 @@ impl Handler for Folder {
 mod tests {
     use super::*;
 
+    fn decoded(path: &str, routes: &[&str]) -> Option<String> {
+        let key = Spelling::beside(routes.iter().copied()).expect("paths").decoded(path)?;
+        Some(key.escape_ascii().to_string())
+    }
+
     #[test]
     fn only_a_path_of_names_is_a_key() {
-        assert_eq!(decoded("").as_deref(), Some(&b""[..]));
-        assert_eq!(decoded("a/b%20c/").as_deref(), Some(&b"a/b c/"[..]));
-        assert_eq!(decoded("%2e%2e/%00").as_deref(), Some(&b"../\0"[..]));
-        for path in ["a%2fb", "%2F", "%2e%2e%2f", "a/..%2f"] {
-            assert_eq!(decoded(path), None, "{path}");
+        for (path, key) in [
+            ("", ""),
+            ("a/b%20c/", "a/b c/"),
+            ("%2b%c3%A9%00", "+\\xc3\\xa9\\x00"),
+            ("%", "%"),
+            ("%2/%zz%", "%2/%zz%"),
+            ("[x]", "[x]"),
+        ] {
+            assert_eq!(decoded(path, &["/"]).as_deref(), Some(key), "{path}");
+        }
+        for path in ["a%2fb", "%2F", "%2e%2e", "%2e%2e%2f", "a/..%2f", "%61", "%41", "%39", "%2D%5f%7e"] {
+            assert_eq!(decoded(path, &["/"]), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_stands_in_routes_has_one_spelling() {
+        assert_eq!(decoded("%2b", &["/a", "/a+b"]), None);
+        assert_eq!(decoded("%2a%7b", &["/{*rest}"]).as_deref(), Some("*{"));
+        assert_eq!(decoded("%2b", &["/{*rest}", "/{x}+{y}/z"]), None);
+        assert_eq!(decoded("%7b", &["/a{{b"]), None);
+        assert_eq!(decoded("%C3%A9+%2B", &["/%C3%A9"]).as_deref(), Some("\\xc3\\xa9++"));
+        for path in ["%c3%a9", "%C3%a9", "[", "{", "%", "%2"] {
+            assert_eq!(decoded(path, &["/%C3%A9"]), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_route_that_codes_what_it_need_not_is_told() {
+        for path in ["/%61", "/x/a%2Bb/{*rest}", "/%c3%a9", "/{x}%7E"] {
+            assert_eq!(Spelling::beside(["/fine%20%C3%A9", path].into_iter()).unwrap_err(), path);
         }
     }
 }

@@ -141,6 +141,7 @@ fn site() -> TempDir {
         (".well-known/security.txt", "contact"),
         ("sub/index.html", "below"),
         ("sub/page.html", "page"),
+        ("dépôt/index.html", "store"),
         ("empty/deep/x.txt", "deep"),
     ] {
         write(&folder.join(path), content);
@@ -171,7 +172,6 @@ fn files_are_served_with_their_types() {
             ("/index.html", "start", "text/html; charset=utf-8"),
             ("/app.js", "let it = 1;", "text/javascript; charset=utf-8"),
             ("/app.js?v=1", "let it = 1;", "text/javascript; charset=utf-8"),
-            ("/%61pp.js", "let it = 1;", "text/javascript; charset=utf-8"),
             ("/DATA.JSON", "{}", "application/json"),
             ("/model.gltf", "model", "model/gltf+json"),
             ("/README", "read me", "application/octet-stream"),
@@ -218,6 +218,11 @@ fn nothing_but_the_files_is_served() {
             "//sub/",
             "/sub//index.html",
             "/index.html/",
+            // Nobody codes these octets (RFC 3986, section 6.2.2.2).
+            "/%61pp.js",
+            "/app%2Ejs",
+            "/%73ub/",
+            "/sub/%70age.html",
             "/.env",
             "/%2eenv",
             "/.git/config",
@@ -250,7 +255,7 @@ fn a_folder_is_asked_for_with_a_slash() {
         ("/static", "./static/"),
         ("/static?x=1", "./static/?x=1"),
         ("/static/sub", "./sub/"),
-        ("/static/%73ub", "./%73ub/"),
+        ("/static/d%c3%a9p%C3%B4t", "./d%c3%a9p%C3%B4t/"),
     ] {
         let answer = get(&server, path);
         assert_eq!((answer.status, answer.field("Location")), (301, Some(location)), "{path}");
@@ -316,6 +321,69 @@ fn files_stand_beside_routes_that_are_more_literal() {
     assert_eq!(read(&mut client).text(), "start");
 }
 
+/// Routes are compared as they stand in the request, files are looked up decoded: the route was got
+/// past with another spelling of its path.
+#[test]
+fn no_spelling_of_a_path_gets_past_a_more_literal_route_to_a_file() {
+    let site = site();
+    let folder = site.path().join("site");
+    for path in ["admin/report.html", "a+b/report.html", "caf\u{e9}/report.html", "other+/report.html"] {
+        write(&folder.join(path), "secret");
+    }
+    let gate = || Page::text("gate");
+    for files_first in [true, false] {
+        let server = TestServer::start(|mut builder| {
+            if files_first {
+                builder = builder.files("/", folder.clone());
+            }
+            for path in ["/admin/{*rest}", "/a+b/{*rest}", "/caf%C3%A9/{*rest}"] {
+                builder = builder.page(path, gate());
+            }
+            if files_first { builder } else { builder.files("/", folder.clone()) }
+        });
+        for path in ["/admin/report.html", "/a+b/report.html", "/caf%C3%A9/report.html"] {
+            assert_eq!(get(&server, path).text(), "gate", "{path}");
+        }
+        for path in [
+            "/%61dmin/report.html",
+            "/admi%6E/report.html",
+            "/admi%6e/report.html",
+            "/a%2Bb/report.html",
+            "/a%2bb/report.html",
+            "/%61+b/report.html",
+            "/caf%c3%a9/report.html",
+            "/caf%C3%a9/report.html",
+            "/%63af%C3%A9/report.html",
+        ] {
+            assert_eq!(get(&server, path).status, 404, "{path}");
+        }
+        // Nobody can mistake these.
+        assert_eq!(get(&server, "/a%20b%25.txt").text(), "blank");
+    }
+    // Where no route has such an octet, whoever codes it gets the file.
+    let server = serve("/", &site);
+    assert_eq!(get(&server, "/other%2b/report.html").text(), "secret");
+    assert_eq!(get(&server, "/caf%c3%A9/report.html").text(), "secret");
+}
+
+#[test]
+fn files_do_not_take_the_path_of_a_route() {
+    let site = site();
+    let folder = site.path().join("site");
+    for files_first in [true, false] {
+        for (prefix, path) in [("/", "/"), ("/static", "/static"), ("/static/", "/static/")] {
+            let server = TestServer::start(|builder| {
+                let builder = if files_first { builder.files(prefix, folder.clone()) } else { builder };
+                let builder = builder.page(path, Page::text("mine")).fallback(Scripted::echo().0);
+                if files_first { builder } else { builder.files(prefix, folder.clone()) }
+            });
+            assert_eq!(get(&server, path).text(), "mine", "{prefix}, first: {files_first}");
+            let file = format!("{}/app.js", prefix.trim_end_matches('/'));
+            assert_eq!(get(&server, &file).text(), "let it = 1;");
+        }
+    }
+}
+
 #[track_caller]
 fn build_error(files: Files) -> String {
     let built = Server::builder().listen("127.0.0.1:0").files("/", files).build();
@@ -329,8 +397,8 @@ fn a_folder_that_cannot_be_served_is_an_error_that_names_it() {
     assert!(build_error(Files::new(site.path().join("nowhere"))).contains("nowhere"));
     assert!(build_error(Files::new(site.path().join("secret.txt"))).contains("secret.txt"));
     // "secret" is left out, and counts nothing.
-    let sum =
-        "start|let it = 1;|{}|model|read me|blank|contact|below|page|deep".replace('|', "").len() as u64;
+    let sum = "start|let it = 1;|{}|model|read me|blank|contact|below|page|store|deep".replace('|', "").len()
+        as u64;
     let error = build_error(Files::new(&folder).with_limit(sum - 1));
     assert!(error.contains(&format!("more than {} bytes", sum - 1)), "{error}");
     Server::builder().listen("127.0.0.1:0").files("/", Files::new(&folder).with_limit(sum)).build().unwrap();
