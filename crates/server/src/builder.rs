@@ -335,7 +335,9 @@ impl Endpoint {
     ///
     /// Only [trusted proxies](ServerBuilder::trusted_proxies) may connect; others are closed at
     /// once. So is a connection without such a header, or with one that is malformed, without an
-    /// answer. `LOCAL` and `UNKNOWN` stand for the proxy itself. The header is read within
+    /// answer. `LOCAL` stands for the proxy itself. Where it does not say an
+    /// address (`UNKNOWN`, `AF_UNSPEC`, a Unix socket) nobody is believed whom the request is from:
+    /// `client_addr` is `None`. The header is read within
     /// [`handshake_timeout`](ServerLimits::handshake_timeout); one of version 2 has at most 4,112
     /// bytes, with its extensions, which are skipped.
     ///

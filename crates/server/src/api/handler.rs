@@ -156,10 +156,11 @@ impl<'a> Incoming<'a> {
     /// What stands to the left of that is what the client has sent, and is not looked at. If all of
     /// them are proxies it is the leftmost one, and the peer's without the field. In place of the
     /// peer's address that of its header counts, on a listener that expects the
-    /// [PROXY protocol](crate::Endpoint::with_proxy_protocol).
+    /// [PROXY protocol](crate::Endpoint::with_proxy_protocol); if that has none, no field is
+    /// read.
     ///
     /// `None` where a trusted proxy does not name an address: `unknown`, a name of its own, or a
-    /// value that is malformed; and for a peer on a Unix socket, unless it is a trusted proxy that
+    /// value that is malformed, or in the PROXY protocol; and for a peer on a Unix socket, unless it is a trusted proxy that
     /// names one. An IPv4 address that is written as one of IPv6 is the IPv4 address.
     #[doc(alias = "X-Forwarded-For")]
     #[doc(alias = "Forwarded")]

@@ -49,7 +49,8 @@ pub(crate) struct Opening {
     len: usize,
     head_limit: usize,
     peer: Option<PeerAddr>,
-    /// The peer, or what a header of the PROXY protocol says in its place.
+    /// The peer, or what a header of the PROXY protocol says in its place; `None` if that names
+    /// nobody.
     source: Option<PeerAddr>,
     /// A header of the PROXY protocol is to come first.
     wants_proxy_header: bool,
@@ -386,7 +387,8 @@ impl Opening {
         match source {
             Source::Proxy => {}
             Source::Ip(addr) => self.source = Some(PeerAddr::Ip(addr)),
-            Source::Unix => self.source = Some(PeerAddr::Unix),
+            // A stranger, whose fields nobody has looked through: it is not the proxy.
+            Source::Unnamed => self.source = None,
         }
         // Another proxy is not counted: whom it forwards is known when the request is.
         if !context.server.proxies.trusts(self.source) {
@@ -403,7 +405,8 @@ impl Opening {
             return;
         }
         // A client that a proxy does not name is counted with the proxy.
-        let ip = ip.or_else(|| self.source.and_then(PeerAddr::ip)).unwrap_or(NOBODY);
+        let proxy = self.source.or(self.peer);
+        let ip = ip.or_else(|| proxy.and_then(PeerAddr::ip)).unwrap_or(NOBODY);
         if let Some(counted) = counted
             && let Err(refused) = server.counters.count_address(counted, ip)
         {

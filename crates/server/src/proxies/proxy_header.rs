@@ -17,11 +17,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// Whom the connection is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// From the proxy itself, or it does not say: the socket's own address counts.
+    /// From the proxy itself: the socket's own address counts.
     Proxy,
     Ip(SocketAddr),
-    /// Somebody on a Unix socket of the proxy.
-    Unix,
+    /// From somebody of whom the proxy has no address to tell: on a Unix socket of its own, or by a
+    /// protocol that it does not name.
+    Unnamed,
 }
 
 /// The longest line of version 1, with its CR LF (section 2.1).
@@ -101,7 +102,7 @@ fn source_of_line(line: &str) -> Option<Source> {
     let protocol = words.next()?;
     if protocol == "UNKNOWN" {
         // The receiver ignores the rest of it.
-        return Some(Source::Proxy);
+        return Some(Source::Unnamed);
     }
     let mut ip = || {
         let ip: IpAddr = words.next()?.parse().ok()?;
@@ -152,7 +153,7 @@ fn source_of_block(family: u8, block: &[u8]) -> Result<Source, HeaderError> {
         Source::Ip(SocketAddr::new(ip, u16::from_be_bytes(*port)))
     };
     let source = match family {
-        0x00 => Some(Source::Proxy),
+        0x00 => Some(Source::Unnamed),
         0x11 => block.first_chunk::<12>().map(|block| {
             let (source, rest) = block.split_first_chunk::<4>().expect("it has 12 octets");
             ip(Ipv4Addr::from(*source).into(), &rest[4..])
@@ -161,7 +162,7 @@ fn source_of_block(family: u8, block: &[u8]) -> Result<Source, HeaderError> {
             let (source, rest) = block.split_first_chunk::<16>().expect("it has 36 octets");
             ip(Ipv6Addr::from(*source).into(), &rest[16..])
         }),
-        0x31 => block.first_chunk::<216>().map(|_| Source::Unix),
+        0x31 => block.first_chunk::<216>().map(|_| Source::Unnamed),
         _ => return Err(HeaderError::Family),
     };
     source.ok_or(HeaderError::BlockTooShort)
@@ -205,17 +206,17 @@ mod tests {
                 source("255.255.255.255:65535"),
             ),
             (b"PROXY TCP6 2001:db8::1 2001:db8::2 4711 443\r\n".to_vec(), source("[2001:db8::1]:4711")),
-            (b"PROXY UNKNOWN\r\n".to_vec(), Source::Proxy),
-            (b"PROXY UNKNOWN what \xff ever\r\n".to_vec(), Source::Proxy),
-            (longest.as_bytes().to_vec(), Source::Proxy),
+            (b"PROXY UNKNOWN\r\n".to_vec(), Source::Unnamed),
+            (b"PROXY UNKNOWN what \xff ever\r\n".to_vec(), Source::Unnamed),
+            (longest.as_bytes().to_vec(), Source::Unnamed),
             (block(0x20, 0x00, &[]), Source::Proxy),
             (block(0x20, 0xff, &ipv4()), Source::Proxy),
-            (block(0x21, 0x00, &tlv), Source::Proxy),
+            (block(0x21, 0x00, &tlv), Source::Unnamed),
             (block(0x21, 0x11, &ipv4()), source("192.0.2.1:4711")),
             (block(0x21, 0x11, &[&ipv4()[..], &tlv].concat()), source("192.0.2.1:4711")),
             (block(0x21, 0x21, &ipv6()), source("[2001:db8::1]:4711")),
             (block(0x21, 0x21, &[&ipv6()[..], &[4; MAX_BLOCK - 36]].concat()), source("[2001:db8::1]:4711")),
-            (block(0x21, 0x31, &[0; 216]), Source::Unix),
+            (block(0x21, 0x31, &[0; 216]), Source::Unnamed),
         ]
     }
 

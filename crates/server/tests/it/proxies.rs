@@ -99,7 +99,7 @@ fn the_proxy_protocol_says_whom_a_connection_is_from() {
     for (header, expected) in [
         (b"PROXY TCP4 192.0.2.1 127.0.0.1 4711 80\r\n".to_vec(), "192.0.2.1"),
         (b"PROXY TCP6 2001:db8::1 ::1 4711 80\r\n".to_vec(), "2001:db8::1"),
-        (b"PROXY UNKNOWN\r\n".to_vec(), "127.0.0.1"),
+        (b"PROXY UNKNOWN\r\n".to_vec(), "nobody"),
         (version_2([192, 0, 2, 1], 0), "192.0.2.1"),
         (version_2([192, 0, 2, 1], 4084), "192.0.2.1"),
         ([SIGNATURE, &[0x20, 0, 0, 0]].concat(), "127.0.0.1"),
@@ -118,6 +118,26 @@ fn the_proxy_protocol_says_whom_a_connection_is_from() {
     client.send("PROXY TCP4 192.0.2.1 127.0.0.1 4711 80\r\n");
     client.open("/");
     client.leave();
+}
+
+/// What stands for strangers that the proxy does not name made them count as the proxy, whose
+/// X-Forwarded-For is believed.
+#[test]
+fn nobody_but_the_proxy_itself_is_believed_where_it_does_not_say_whom_a_connection_is_from() {
+    let endpoint = Endpoint::tcp("127.0.0.1:0").with_proxy_protocol();
+    let server = start(|builder| builder.endpoint(endpoint).trusted_proxies(trusted(&["127.0.0.1", "unix"])));
+    let request = request("X-Forwarded-For: 192.0.2.66\r\n");
+    for (header, expected) in [
+        (b"PROXY UNKNOWN\r\n".to_vec(), "nobody"),
+        ([SIGNATURE, &[0x21, 0x00, 0, 0]].concat(), "nobody"),
+        ([SIGNATURE, &[0x21, 0x31, 0, 216], &[0; 216]].concat(), "nobody"),
+        ([SIGNATURE, &[0x20, 0x00, 0, 0]].concat(), "192.0.2.66"),
+        ([SIGNATURE, &[0x20, 0x31, 0, 0]].concat(), "192.0.2.66"),
+    ] {
+        let octets = [&header[..], request.as_bytes()].concat();
+        let told = told(&mut server.connect(), &octets, octets.len());
+        assert_eq!(told, format!("{expected} through 127.0.0.1"), "{}", header.escape_ascii());
+    }
 }
 
 #[test]
