@@ -8,6 +8,7 @@ use crate::context::ServerShared;
 use crate::event_loop::limits::{Counters, LingerPlaces};
 use crate::event_loop::listener::Listener;
 use crate::event_loop::prepare;
+use crate::event_loop::stream::PeerAddr;
 use crate::event_loop::walk::{Waiting, Walks};
 use crate::memory::ledger::Ledger;
 use crate::pages::files::{Files, Spelling};
@@ -259,13 +260,14 @@ impl ServerBuilder {
     /// The server, listening, not yet running.
     ///
     /// # Errors
-    /// `InvalidInput` if it listens nowhere, if there are more than 65,536 routes, or if a route's path does not begin with `/`,
+    /// `InvalidInput` if it listens nowhere, if the PROXY protocol is expected where no trusted proxy can connect, if there are more than 65,536 routes, or if a route's path does not begin with `/`,
     /// so that no request has it, is no pattern, or cannot be told from another route's; and beside files, if a route's path codes an octet that need not be coded. Those of reading a folder of files, with the path in the message: see [`Files`]. Those of resolving and of binding, with the address in the message: it is in use, not of this
     /// machine, or not permitted. Those of the system, if it has no event queue to give.
     pub fn build(self) -> io::Result<Server> {
         if self.endpoints.is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the server listens nowhere"));
         }
+        self.endpoints.iter().try_for_each(|endpoint| endpoint.check(&self.proxies))?;
         let planned = with_files(self.routes)?;
         if planned.len() > MAX_ROUTES {
             let message = format!("{} routes: a server has at most {MAX_ROUTES}", planned.len());
@@ -354,6 +356,22 @@ impl Endpoint {
     #[must_use]
     pub fn with_proxy_protocol(self) -> Self {
         Endpoint { proxy_protocol: true, ..self }
+    }
+
+    /// Where the PROXY protocol is spoken only trusted proxies can connect: there has to be one.
+    fn check(&self, proxies: &TrustedProxies) -> io::Result<()> {
+        let (has_one, which) = match self.binding {
+            Binding::Addrs(_) | Binding::Tcp(_) => (proxies.has_networks(), "an address"),
+            #[cfg(unix)]
+            Binding::Unix(_) | Binding::UnixListener(_) => (proxies.trusts(Some(PeerAddr::Unix)), "\"unix\""),
+        };
+        if has_one || !self.proxy_protocol {
+            return Ok(());
+        }
+        let message = format!(
+            "nobody can connect where the PROXY protocol is spoken: no trusted proxy is named by {which}"
+        );
+        Err(io::Error::new(io::ErrorKind::InvalidInput, message))
     }
 
     fn at(binding: Binding) -> Self {

@@ -77,6 +77,11 @@ impl TrustedProxies {
         }
     }
 
+    /// Whether there can be a proxy elsewhere than on a Unix socket.
+    pub(crate) fn has_networks(&self) -> bool {
+        !self.networks.is_empty()
+    }
+
     fn trusts_ip(&self, ip: IpAddr) -> bool {
         // A socket for both families shows peers of IPv4 as ::ffff:a.b.c.d.
         let ip = ip.to_canonical();

@@ -249,6 +249,34 @@ fn a_header_that_does_not_come_is_not_waited_for() {
     }
 }
 
+/// Nobody could connect there.
+#[test]
+fn where_the_proxy_protocol_is_spoken_there_has_to_be_a_trusted_proxy() {
+    let build = |endpoint: Endpoint, proxies: &[&str]| {
+        let builder = Server::builder().listen("127.0.0.1:0").trusted_proxies(trusted(proxies));
+        builder.endpoint(endpoint.with_proxy_protocol()).build()
+    };
+    for proxies in [&[][..], &["unix"]] {
+        let error = build(Endpoint::tcp("127.0.0.1:0"), proxies).expect_err("nobody can connect");
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().contains("trusted"), "{error}");
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        build(listener.into(), proxies).expect_err("nobody can connect");
+    }
+    build(Endpoint::tcp("127.0.0.1:0"), &["192.0.2.1"]).expect("a proxy can");
+    #[cfg(unix)]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        for proxies in [&[][..], &["127.0.0.1"]] {
+            let error = build(Endpoint::unix(&path), proxies).expect_err("nobody can connect");
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            assert!(error.to_string().contains("unix"), "{error}");
+        }
+        build(Endpoint::unix(&path), &["unix"]).expect("a proxy can");
+    }
+}
+
 fn one_per_client() -> ServerLimits {
     ServerLimits { max_connections_per_ip: Some(1), ..ServerLimits::default() }
 }
