@@ -336,8 +336,8 @@ impl Endpoint {
     /// it is from: [`Incoming::client_addr`](crate::Incoming::client_addr). By default none does.
     ///
     /// Only [trusted proxies](ServerBuilder::trusted_proxies) may connect; others are closed at
-    /// once. So is a connection without such a header, or with one that is malformed, without an
-    /// answer. `LOCAL` stands for the proxy itself. Where it does not say an
+    /// once. A connection without such a header, or with one that is malformed, is closed without an
+    /// answer, too, whether its time is up, the server stops or its memory is used up. `LOCAL` stands for the proxy itself. Where it does not say an
     /// address (`UNKNOWN`, `AF_UNSPEC`, a Unix socket) nobody is believed whom the request is from:
     /// `client_addr` is `None`. The header is read within
     /// [`handshake_timeout`](ServerLimits::handshake_timeout); one of version 2 has at most 4,112

@@ -191,10 +191,10 @@ table! {
         proxy = "proxy",
         /// 503: all connections together hold [`ServerLimits::memory`](crate::ServerLimits::memory).
         memory = "memory",
-        /// 503: the server stops.
+        /// 503, or no answer where a header of the PROXY protocol had not come: the server stops.
         draining = "draining",
-        /// 408: the request was not complete within
-        /// [`ServerLimits::handshake_timeout`](crate::ServerLimits::handshake_timeout).
+        /// 408, or no answer where a header of the PROXY protocol had not come: the request was not
+        /// complete within [`ServerLimits::handshake_timeout`](crate::ServerLimits::handshake_timeout).
         timeout = "timeout",
         /// 503: the decision was put off, and not made within that time.
         decision_timeout = "decision_timeout",

@@ -244,6 +244,9 @@ impl Opening {
                 self.head = head;
             }
         }
+        if self.is_refused_silently() {
+            return OpeningNext::Remove;
+        }
         while matches!(self.step, OpeningStep::Reading) && ready.read {
             if let Some(next) = self.read(stream, key, ready, counted, context) {
                 return next;
@@ -251,6 +254,9 @@ impl Opening {
         }
         if due && !was_answering {
             self.time_is_up(context.now, was_reading);
+        }
+        if self.is_refused_silently() {
+            return OpeningNext::Remove;
         }
         match &mut self.step {
             OpeningStep::Answering(_) => {
@@ -265,6 +271,11 @@ impl Opening {
             }
             _ => OpeningNext::Wait,
         }
+    }
+
+    /// It was refused before it has said, in a header of the PROXY protocol, whom it is from.
+    fn is_refused_silently(&self) -> bool {
+        self.wants_proxy_header && self.outcome.is_some()
     }
 
     /// Counts the answer, once: whoever has seen it finds it counted.
@@ -546,6 +557,10 @@ impl Opening {
 
     fn answer(&mut self, response: &Response, outcome: Outcome) {
         self.outcome = Some(outcome);
+        if self.wants_proxy_header {
+            // Whose answer it would be nobody has said: the turn ends without one.
+            return;
+        }
         let mut octets = Vec::with_capacity(512);
         response.encode_head(&httpdate::fmt_http_date(SystemTime::now()), &mut octets);
         let body = if self.head_only { Body::default() } else { response.content().clone() };

@@ -244,9 +244,21 @@ fn a_header_that_does_not_come_is_not_waited_for() {
     for octets in [&b""[..], b"PROXY TCP4 ", SIGNATURE] {
         let mut client = server.connect();
         client.send(octets);
-        assert_eq!(client.answer().status, 408);
-        client.expect_end();
+        expect_silent_end(&mut client);
     }
+    wait_until("all are counted", || server.handle().stats().elsewhere.refused.timeout == 3);
+}
+
+#[test]
+fn a_server_that_stops_says_nothing_to_who_has_not_sent_a_header() {
+    let server = start_with_proxy_protocol(|builder| builder);
+    let (mut nothing, mut part) = (server.connect(), server.connect());
+    part.send("PROXY TCP4 ");
+    wait_until("both are there", || server.handle().connection_count() == 2);
+    server.handle().stop(Duration::from_secs(60));
+    expect_silent_end(&mut nothing);
+    expect_silent_end(&mut part);
+    wait_until("both are counted", || server.handle().stats().elsewhere.refused.draining == 2);
 }
 
 /// Nobody could connect there.
