@@ -459,6 +459,9 @@ pub(crate) const MAX_CONNECTIONS_PER_IP: Outcome = |counters| &counters.refused.
 /// The connection does not begin as it has to where the PROXY protocol is spoken.
 pub(crate) const PROXY: Outcome = |counters| &counters.refused.proxy;
 
+/// What came is malformed.
+pub(crate) const BAD_REQUEST: Outcome = |counters| &counters.refused.bad_request;
+
 /// Where this refusal is counted.
 pub(crate) fn refused_for(refusal: &Refusal) -> Outcome {
     match refusal {
@@ -477,7 +480,7 @@ pub(crate) fn refused_for(refusal: &Refusal) -> Outcome {
         Refusal::HandshakeTimeout => |counters| &counters.refused.timeout,
         Refusal::DecisionTimeout => |counters| &counters.refused.decision_timeout,
         Refusal::Internal => |counters| &counters.refused.internal,
-        _ => |counters| &counters.refused.bad_request,
+        _ => BAD_REQUEST,
     }
 }
 

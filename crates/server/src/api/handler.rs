@@ -153,14 +153,15 @@ impl<'a> Incoming<'a> {
     ///
     /// Where the peer is such a proxy, its field is read from the right (RFC 7239, section 5.2;
     /// `X-Forwarded-For` likewise), and the first address that is not one of them is the client's.
-    /// What stands to the left of that is what the client has sent, and is not looked at. If all of
+    /// What stands to the left of that is what the client has sent, and is not looked at. Where a
+    /// line of `Forwarded` that is looked at is malformed the request is answered with 400. If all of
     /// them are proxies it is the leftmost one, and the peer's without the field. In place of the
     /// peer's address that of its header counts, on a listener that expects the
     /// [PROXY protocol](crate::Endpoint::with_proxy_protocol); if that has none, no field is
     /// read.
     ///
-    /// `None` where a trusted proxy does not name an address: `unknown`, a name of its own, or a
-    /// value that is malformed, or in the PROXY protocol; and for a peer on a Unix socket, unless it is a trusted proxy that
+    /// `None` where a trusted proxy does not name an address: `unknown`, a name of its own, or what
+    /// is no address, or in the PROXY protocol; and for a peer on a Unix socket, unless it is a trusted proxy that
     /// names one. An IPv4 address that is written as one of IPv6 is the IPv4 address.
     #[doc(alias = "X-Forwarded-For")]
     #[doc(alias = "Forwarded")]

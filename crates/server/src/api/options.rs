@@ -94,8 +94,8 @@ pub struct ServerLimits {
     /// Behind a proxy all connections come from the proxy's address: leave it off there, or name the
     /// proxy among the [trusted ones](crate::ServerBuilder::trusted_proxies). Then a connection
     /// counts for the client that the proxy names, once the request's head has been read or a header
-    /// of the PROXY protocol. Those that a proxy does not name count for the proxy, and for one
-    /// another on Unix sockets.
+    /// of the PROXY protocol. Those that a proxy does not name count for one another, on Unix
+    /// sockets all of them, and requests of the proxy's own, without the field, for the proxy.
     pub max_connections_per_ip: Option<usize>,
     /// How many bits of an IPv6 address tell whom
     /// [`max_connections_per_ip`](Self::max_connections_per_ip) counts a connection with, from 0

@@ -7,18 +7,19 @@ use crate::api::route::{Found, Route, RouteId};
 use crate::compression;
 use crate::connection::open::{Open, span};
 use crate::context::LoopContext;
-use crate::event_loop::limits::Counted;
+use crate::event_loop::limits::{Counted, Owner};
 use crate::event_loop::mailbox::Command;
 use crate::event_loop::slab::Key;
 use crate::event_loop::stream::{Arrival, PeerAddr, Stream};
 use crate::guard::guarded;
 use crate::memory::ledger::kib;
 use crate::proxies::proxy_header::{self, HeaderError, Source};
-use crate::stats::{MAX_CONNECTIONS_PER_IP, OPENED, Outcome, PROXY, answered_with, refused_for};
+use crate::proxies::trusted::ClientOf;
+use crate::stats::{BAD_REQUEST, MAX_CONNECTIONS_PER_IP, OPENED, Outcome, PROXY, answered_with, refused_for};
 use framewright::Connection;
 use framewright::deflate::Reservation;
 use framewright::handshake::{
-    Body, HeadLimits, Negotiated, Refusal, Request, Response, ServerHandshake, Upgrade,
+    Body, HeadLimits, Negotiated, Refusal, Request, Response, ServerHandshake, StatusCode, Upgrade,
 };
 use framewright_driver::{Io, Lingering, Ready, Rest, Transport as _};
 use std::any::Any;
@@ -40,6 +41,9 @@ const ANSWER_AT_ONCE: usize = 1 << 20;
 /// Whom connections are counted with that come from a Unix socket, and of which nobody says whom
 /// they are from.
 const NOBODY: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+
+/// The answer to a request in which it cannot be told what its proxy has said, and what its client.
+const MALFORMED_FORWARDED: &str = "malformed Forwarded (RFC 7239, section 4)\n";
 
 pub(crate) struct Opening {
     handshake: ServerHandshake,
@@ -403,25 +407,32 @@ impl Opening {
         }
         // Another proxy is not counted: whom it forwards is known when the request is.
         if !context.server.proxies.trusts(self.source) {
-            self.count_address(self.source.and_then(PeerAddr::ip), counted, context);
+            let owner = match self.source.and_then(PeerAddr::ip) {
+                Some(ip) => Owner::Address(ip),
+                None => Owner::UnnamedBy(self.ip_of_hop()),
+            };
+            self.count_for(owner, counted, context);
         }
         Ok(())
     }
 
-    /// Counts the connection for the address that it is from, unless it is already; beyond the limit
-    /// it is refused.
-    fn count_address(&mut self, ip: Option<IpAddr>, counted: &mut Option<Counted>, context: &LoopContext) {
+    /// The address of whoever has sent the request: of the proxy, where one does not name whom it is
+    /// from.
+    fn ip_of_hop(&self) -> IpAddr {
+        self.source.or(self.peer).and_then(PeerAddr::ip).unwrap_or(NOBODY)
+    }
+
+    /// Counts the connection for whom it is from, unless it is already; beyond the limit it is
+    /// refused.
+    fn count_for(&mut self, owner: Owner, counted: &mut Option<Counted>, context: &LoopContext) {
         let server = &context.server;
         if std::mem::replace(&mut self.address_counted, true) {
             return;
         }
-        // A client that a proxy does not name is counted with the proxy.
-        let proxy = self.source.or(self.peer);
-        let ip = ip.or_else(|| proxy.and_then(PeerAddr::ip)).unwrap_or(NOBODY);
         if let Some(counted) = counted
-            && let Err(refused) = server.counters.count_address(counted, ip)
+            && let Err(refused) = server.counters.count_for(counted, owner)
         {
-            tracing::debug!(peer = ?self.peer, client = %ip, ?refused, "a connection over a limit");
+            tracing::debug!(peer = ?self.peer, client = ?owner, ?refused, "a connection over a limit");
             let refusal = Refusal::TooManyConnections { retry_after: server.limits.retry_after };
             self.answer(&refusal.to_response(), MAX_CONNECTIONS_PER_IP);
         }
@@ -450,8 +461,17 @@ impl Opening {
         let come = (octets.len() - head_len) as u64;
         self.content = request.content_length().unwrap_or(0).saturating_sub(come);
         let context = &*context;
-        let client = context.server.proxies.client(&request, self.source);
-        self.count_address(client, counted, context);
+        let Ok(client) = context.server.proxies.client(&request, self.source) else {
+            tracing::debug!(peer = ?self.peer, "refused: {MALFORMED_FORWARDED}");
+            let response = Response::text(StatusCode::BAD_REQUEST, MALFORMED_FORWARDED);
+            return self.answer(&response, BAD_REQUEST);
+        };
+        let owner = match client {
+            ClientOf::Itself(ip) => Owner::Address(ip.unwrap_or(NOBODY)),
+            ClientOf::Named(ip) => Owner::Address(ip),
+            ClientOf::Unnamed => Owner::UnnamedBy(self.ip_of_hop()),
+        };
+        self.count_for(owner, counted, context);
         if !matches!(self.step, OpeningStep::Reading) {
             return;
         }
@@ -468,7 +488,7 @@ impl Opening {
             }
         };
         self.id = context.server.requests.fetch_add(1, Ordering::Relaxed) + 1;
-        let origin = Origin { peer: self.peer, client };
+        let origin = Origin { peer: self.peer, client: client.ip() };
         let stats = || context.server.stats();
         let incoming = Incoming::new(request, params, self.id, origin, asked.upgrade.is_some(), &stats);
         let span = span(self.id, &asked.route, || self.peer);

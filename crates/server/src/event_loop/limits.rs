@@ -29,7 +29,17 @@ struct Totals {
 struct ByIp {
     most: usize,
     ipv6_prefix: u8,
-    open: Mutex<HashMap<IpAddr, usize>>,
+    open: Mutex<HashMap<Owner, usize>>,
+}
+
+/// Whom a connection is counted with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Owner {
+    /// Whoever has this address, or the network that it is the first of.
+    Address(IpAddr),
+    /// Those that the proxy at this address does not name, all together. They are not the proxy:
+    /// what it asks for itself, to see that the server is well, is not refused for their number.
+    UnnamedBy(IpAddr),
 }
 
 /// How many addresses keep their room.
@@ -43,8 +53,7 @@ pub(crate) struct Counted(Arc<CountedBy>);
 #[derive(Debug)]
 struct CountedBy {
     totals: Arc<Totals>,
-    /// The address, or the first of its network, if it is counted.
-    ip: Option<IpAddr>,
+    owner: Option<Owner>,
 }
 
 /// The limit that a new connection met.
@@ -63,7 +72,7 @@ impl Counters {
             most: limits.max_connections.unwrap_or(usize::MAX),
             by_ip: limits.max_connections_per_ip.map(by_ip),
         });
-        Counters { uncounted_ip: Arc::new(CountedBy { totals: Arc::clone(&totals), ip: None }), totals }
+        Counters { uncounted_ip: Arc::new(CountedBy { totals: Arc::clone(&totals), owner: None }), totals }
     }
 
     /// Counts a connection if the limits allow it.
@@ -75,22 +84,25 @@ impl Counters {
         }
         let mut counted = Counted(Arc::clone(&self.uncounted_ip));
         if let Some(ip) = ip {
-            self.count_address(&mut counted, ip)?;
+            self.count_for(&mut counted, Owner::Address(ip))?;
         }
         Ok(counted)
     }
 
-    /// Counts a connection for its address, which it was not yet, if the limit allows it.
-    pub(crate) fn count_address(&self, counted: &mut Counted, ip: IpAddr) -> Result<(), Refused> {
+    /// Counts a connection for whom it is from, which it was not yet, if the limit allows it.
+    pub(crate) fn count_for(&self, counted: &mut Counted, owner: Owner) -> Result<(), Refused> {
         let Some(by_ip) = &self.totals.by_ip else { return Ok(()) };
-        debug_assert!(counted.0.ip.is_none(), "an address is counted once");
-        let ip = counted_as(ip, by_ip.ipv6_prefix);
+        debug_assert!(counted.0.owner.is_none(), "a connection is counted for one");
+        let owner = match owner {
+            Owner::Address(ip) => Owner::Address(counted_as(ip, by_ip.ipv6_prefix)),
+            Owner::UnnamedBy(ip) => Owner::UnnamedBy(counted_as(ip, by_ip.ipv6_prefix)),
+        };
         let mut open = lock(&by_ip.open);
-        if open.get(&ip).copied().unwrap_or(0) >= by_ip.most {
+        if open.get(&owner).copied().unwrap_or(0) >= by_ip.most {
             return Err(Refused::ConnectionsFromAddress);
         }
-        *open.entry(ip).or_insert(0) += 1;
-        counted.0 = Arc::new(CountedBy { totals: Arc::clone(&self.totals), ip: Some(ip) });
+        *open.entry(owner).or_insert(0) += 1;
+        counted.0 = Arc::new(CountedBy { totals: Arc::clone(&self.totals), owner: Some(owner) });
         Ok(())
     }
 
@@ -114,14 +126,14 @@ fn counted_as(ip: IpAddr, ipv6_prefix: u8) -> IpAddr {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        let CountedBy { totals, ip } = &*self.0;
+        let CountedBy { totals, owner } = &*self.0;
         totals.open.fetch_sub(1, Ordering::Relaxed);
-        if let (Some(by_ip), Some(ip)) = (&totals.by_ip, ip) {
+        if let (Some(by_ip), Some(owner)) = (&totals.by_ip, owner) {
             let mut open = lock(&by_ip.open);
-            if let Some(count) = open.get_mut(ip) {
+            if let Some(count) = open.get_mut(owner) {
                 *count -= 1;
                 if *count == 0 {
-                    open.remove(ip);
+                    open.remove(owner);
                     // Half of the room is free afterwards: so it is done once for as many as have
                     // gone.
                     if open.capacity() > FEW && open.len() < open.capacity() / 8 {
@@ -194,17 +206,29 @@ mod tests {
         let counters = counters(None, Some(1));
         let mut first = counters.count(None).unwrap();
         let mut second = counters.count(None).unwrap();
-        counters.count_address(&mut first, ip("192.0.2.1")).unwrap();
-        assert_eq!(
-            counters.count_address(&mut second, ip("192.0.2.1")),
-            Err(Refused::ConnectionsFromAddress)
-        );
+        let owner = Owner::Address(ip("192.0.2.1"));
+        counters.count_for(&mut first, owner).unwrap();
+        assert_eq!(counters.count_for(&mut second, owner), Err(Refused::ConnectionsFromAddress));
         assert_eq!(counters.open(), 2);
         drop(first);
-        counters.count_address(&mut second, ip("192.0.2.1")).unwrap();
+        counters.count_for(&mut second, owner).unwrap();
         drop(second);
         assert_eq!(counters.open(), 0);
         counters.count(Some(ip("192.0.2.1"))).unwrap();
+    }
+
+    #[test]
+    fn those_that_a_proxy_does_not_name_are_counted_together_and_not_with_it() {
+        let counters = counters(None, Some(1));
+        let mut all: Vec<_> = (0..4).map(|_| counters.count(None).unwrap()).collect();
+        let mut count = |index: usize, owner| counters.count_for(&mut all[index], owner);
+        count(0, Owner::UnnamedBy(ip("192.0.2.1"))).unwrap();
+        count(1, Owner::UnnamedBy(ip("192.0.2.1"))).unwrap_err();
+        count(1, Owner::Address(ip("192.0.2.1"))).unwrap();
+        count(2, Owner::UnnamedBy(ip("192.0.2.2"))).unwrap();
+        count(3, Owner::Address(ip("192.0.2.1"))).unwrap_err();
+        all.remove(0);
+        counters.count_for(&mut all[2], Owner::UnnamedBy(ip("192.0.2.1"))).unwrap();
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Whose word on the origin of a connection counts, and what it comes to.
 
-use super::forwarded::{forwarded, x_forwarded_for};
+use super::forwarded::{Malformed, forwarded, x_forwarded_for};
 use crate::event_loop::stream::PeerAddr;
 use framewright::handshake::Request;
 use ipnet::{IpNet, Ipv4Net};
@@ -88,30 +88,61 @@ impl TrustedProxies {
         self.networks.iter().any(|network| network.contains(&ip))
     }
 
-    /// The address of the client whose request came from `peer`: see
+    /// Whom the request is from that came from `peer`: see
     /// [`Incoming::client_addr`](crate::Incoming::client_addr).
-    pub(crate) fn client(&self, request: &Request<'_>, peer: Option<PeerAddr>) -> Option<IpAddr> {
-        let peer_ip = peer.and_then(PeerAddr::ip);
+    ///
+    /// # Errors
+    /// If the field that counts is malformed, so that it cannot be told what a proxy has said in it.
+    pub(crate) fn client(
+        &self,
+        request: &Request<'_>,
+        peer: Option<PeerAddr>,
+    ) -> Result<ClientOf, Malformed> {
+        let peer_itself = Ok(ClientOf::Itself(peer.and_then(PeerAddr::ip)));
         if !self.trusts(peer) {
-            return peer_ip;
+            return peer_itself;
         }
         let name = match self.field {
             ForwardedField::XForwardedFor => "X-Forwarded-For",
             ForwardedField::Forwarded => "Forwarded",
-            ForwardedField::None => return peer_ip,
+            ForwardedField::None => return peer_itself,
         };
         let read = if self.field == ForwardedField::Forwarded { forwarded } else { x_forwarded_for };
         // What a proxy adds is behind what it got, be it on a line of its own.
         let mut lines: Vec<_> = request.field_all(name).collect();
         lines.reverse();
-        let mut client = peer_ip;
-        for node in lines.into_iter().flat_map(read) {
-            client = node;
-            if !node.is_some_and(|ip| self.trusts_ip(ip)) {
-                break;
+        let mut client = peer_itself;
+        for line in lines {
+            for node in read(line)? {
+                let Some(ip) = node else { return Ok(ClientOf::Unnamed) };
+                client = Ok(ClientOf::Named(ip));
+                if !self.trusts_ip(ip) {
+                    return client;
+                }
             }
         }
         client
+    }
+}
+
+/// Whom a request is from that came from a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClientOf {
+    /// The peer, if it is a proxy on its own behalf.
+    Itself(Option<IpAddr>),
+    /// Whom a trusted proxy names.
+    Named(IpAddr),
+    /// Somebody whom a trusted proxy does not name.
+    Unnamed,
+}
+
+impl ClientOf {
+    pub(crate) fn ip(self) -> Option<IpAddr> {
+        match self {
+            ClientOf::Itself(ip) => ip,
+            ClientOf::Named(ip) => Some(ip),
+            ClientOf::Unnamed => None,
+        }
     }
 }
 
@@ -148,7 +179,10 @@ mod tests {
         let head = format!("GET / HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
         let mut handshake = ServerHandshake::new(HeadLimits::default(), Instant::now(), Duration::MAX);
         handshake.parse(head.as_bytes()).unwrap().unwrap();
-        proxies.client(&handshake.request(head.as_bytes()), peer).map(|ip| ip.to_string())
+        match proxies.client(&handshake.request(head.as_bytes()), peer) {
+            Ok(client) => client.ip().map(|ip| ip.to_string()),
+            Err(Malformed) => Some("malformed".to_owned()),
+        }
     }
 
     fn peer(addr: &str) -> Option<PeerAddr> {
@@ -210,13 +244,16 @@ mod tests {
     }
 
     #[test]
-    fn a_forwarded_line_that_is_malformed_names_nobody_and_does_not_reach_others() {
+    fn a_forwarded_line_that_is_malformed_is_told_if_it_is_looked_at() {
         let proxies = proxies().reading(ForwardedField::Forwarded);
         let of = |lines: &str| client(&proxies, peer("10.0.0.1:1"), lines);
-        assert_eq!(of("Forwarded: for=10.0.0.9;x=\", for=192.0.2.1\r\n"), None);
+        assert_eq!(of("Forwarded: for=10.0.0.9;x=\", for=192.0.2.1\r\n").as_deref(), Some("malformed"));
         assert_eq!(of("Forwarded: \"\r\nForwarded: for=192.0.2.1\r\n").as_deref(), Some("192.0.2.1"));
         assert_eq!(of("Forwarded: for=192.0.2.1, for=10.0.0.9\r\n").as_deref(), Some("192.0.2.1"));
-        assert_eq!(of("Forwarded: for=192.0.2.1\r\nForwarded: \"\r\n"), None);
+        assert_eq!(of("Forwarded: \"\r\nForwarded: for=unknown\r\n"), None);
+        for lines in ["for=192.0.2.1\r\nForwarded: \"\r\n", "\"\r\nForwarded: for=10.0.0.9\r\n"] {
+            assert_eq!(of(&format!("Forwarded: {lines}")).as_deref(), Some("malformed"), "{lines}");
+        }
     }
 
     #[test]

@@ -315,13 +315,43 @@ fn behind_a_proxy_each_client_has_its_own_connections() {
     assert_eq!(status, 101);
     assert_eq!(from("192.0.2.1").1, 503);
     assert_eq!(from("::ffff:192.0.2.1").1, 503);
-    // Who is not named counts with the proxy, and so do requests of its own.
+    // Those that are not named count with one another, and the proxy's own requests for themselves.
     let (_unknown, status) = from("192.0.2.3, unknown");
     assert_eq!(status, 101);
     assert_eq!(from("192.0.2.4, _hidden").1, 503);
+    let (_own, status) = open(&server, "", "");
+    assert_eq!(status, 101);
     assert_eq!(open(&server, "", "").1, 503);
     first.leave();
     wait_until("the first has gone", || from("192.0.2.1").1 == 101);
+}
+
+/// A client cannot take the place of its proxy's health checks: neither with what the proxy cannot
+/// add to, nor by not being named.
+#[test]
+fn strangers_do_not_count_as_the_proxy() {
+    let proxies = trusted(&["127.0.0.1"]).reading(ForwardedField::Forwarded);
+    let server =
+        start(|builder| builder.listen("127.0.0.1:0").trusted_proxies(proxies).limits(one_per_client()));
+    for malformed in ["a=\", for=192.0.2.1", "for=\"192.0.2.1", "for=192.0.2.1;for=192.0.2.2"] {
+        for _ in 0..2 {
+            let (_refused, status) = open(&server, "", &format!("Forwarded: {malformed}\r\n"));
+            assert_eq!(status, 400, "{malformed}");
+        }
+    }
+    // What a client has sent on a line of its own is in front of what the proxy says.
+    let (_client, status) = open(&server, "", "Forwarded: a=\"\r\nForwarded: for=192.0.2.1\r\n");
+    assert_eq!(status, 101);
+    let (_health_check, status) = open(&server, "", "");
+    assert_eq!(status, 101);
+
+    let server = start_with_proxy_protocol(|builder| builder.limits(one_per_client()));
+    let local = String::from_utf8([SIGNATURE, &[0x20, 0x00, 0, 0]].concat()).unwrap();
+    let (_stranger, status) = open(&server, "PROXY UNKNOWN\r\n", "");
+    assert_eq!(status, 101);
+    assert_eq!(open(&server, "PROXY UNKNOWN\r\n", "X-Forwarded-For: 192.0.2.7\r\n").1, 503);
+    let (_health_check, status) = open(&server, &local, "");
+    assert_eq!(status, 101);
 }
 
 #[test]
@@ -357,6 +387,9 @@ fn clients_of_a_unix_socket_that_nobody_names_are_counted_together() {
         (client, status)
     };
     let (_first, status) = open("X-Forwarded-For: unknown\r\n");
+    assert_eq!(status, 101);
+    assert_eq!(open("X-Forwarded-For: unknown\r\n").1, 503);
+    let (_own, status) = open("");
     assert_eq!(status, 101);
     assert_eq!(open("").1, 503);
     let (_named, status) = open("X-Forwarded-For: 192.0.2.1\r\n");
