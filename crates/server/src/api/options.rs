@@ -81,7 +81,8 @@ pub struct ServerLimits {
     /// The limits on a request's head.
     pub head: HeadLimits,
     /// How long an opening handshake may take, from the accepted connection to our answer. Default
-    /// 10 s, absolute: neither silence nor an octet now and then extends it.
+    /// 10 s, absolute: neither silence nor an octet now and then extends it. A long answer (a page)
+    /// has the time anew with its first octets, and whenever the peer has taken 16 KiB of it since.
     pub handshake_timeout: Duration,
     /// How many connections may be open, in all phases and all workers. Default `None`: as many as
     /// there are descriptors. More are answered with 503 at once, however many; for a second at the

@@ -12,7 +12,7 @@ use crate::event_loop::mailbox::Command;
 use crate::event_loop::slab::Key;
 use crate::event_loop::stream::{Arrival, PeerAddr, Stream};
 use crate::guard::guarded;
-use crate::memory::ledger::kib;
+use crate::memory::ledger::{PROGRESS, kib};
 use crate::proxies::proxy_header::{self, HeaderError, Source};
 use crate::proxies::trusted::ClientOf;
 use crate::stats::{BAD_REQUEST, MAX_CONNECTIONS_PER_IP, OPENED, Outcome, PROXY, answered_with, refused_for};
@@ -63,8 +63,10 @@ pub(crate) struct Opening {
     /// See [`Socket::id`](crate::Socket::id); 0 before a handler is asked.
     id: u64,
     /// For the whole of it: the request, the decision, the answer. An answer that is long has it
-    /// anew whenever the peer takes something.
+    /// anew with its first octets, and whenever the peer has taken [`PROGRESS`] of it since.
     deadline: Option<Instant>,
+    /// Octets of the answer with which it has the time anew.
+    renewal: usize,
     timeout: Duration,
     /// The request was a HEAD: its answer has no body.
     head_only: bool,
@@ -157,6 +159,7 @@ impl Opening {
             address_counted: !by_proxy,
             id: 0,
             deadline: now.checked_add(timeout),
+            renewal: 0,
             timeout,
             head_only: false,
             lost: false,
@@ -266,7 +269,8 @@ impl Opening {
             OpeningStep::Answering(_) => {
                 self.count(context);
                 let next = self.write(stream, context.now);
-                if self.written == 0 && due && was_answering { OpeningNext::Remove } else { next }
+                let is_over = due && was_answering && self.deadline.is_some_and(|at| context.now >= at);
+                if is_over && matches!(next, OpeningNext::Wait) { OpeningNext::Remove } else { next }
             }
             // Whoever leaves while the decision is pending is not waited for. Who has only ended
             // its own direction can still read a page, but not speak WebSocket.
@@ -307,7 +311,8 @@ impl Opening {
         let before = answer.sent;
         let next = answer.write(stream);
         self.written = answer.sent - before;
-        if self.written > 0 {
+        if self.written > 0 && answer.sent >= self.renewal {
+            self.renewal = answer.sent + PROGRESS;
             self.deadline = now.checked_add(self.timeout);
         }
         next

@@ -32,7 +32,7 @@ const PROGRESS_OF_SMALL: usize = 4;
 
 /// A holder that has moved this many bytes has made progress: the same as for decompressors in the
 /// framewright crate.
-const PROGRESS: usize = 16 << 10;
+pub(crate) const PROGRESS: usize = 16 << 10;
 
 /// Where too much is held, so much of the limit is made free (one part of this many), so that not
 /// every charge looks at all.

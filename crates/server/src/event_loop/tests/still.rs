@@ -7,8 +7,8 @@ use crate::event_loop::slab::{Key, Slab};
 use crate::event_loop::stream::{Arrival, Stream};
 use crate::event_loop::{COMMANDS, EventLoop, SLICE, TURNS_OF_EVENTS};
 use crate::{
-    Config, Decision, Deferred, Handle, Handler, Incoming, Message, Options, Server, ServerBuilder,
-    ServerHandle, ServerLimits, Socket,
+    Config, Decision, Deferred, FieldValue, Handle, Handler, Incoming, Message, Options, Page, Server,
+    ServerBuilder, ServerHandle, ServerLimits, Socket,
 };
 use framewright::frame::{OpCode, encode_frame};
 use std::io::{self, Read, Write};
@@ -44,9 +44,17 @@ pub(super) fn still_with_handle(
 impl EventLoop {
     /// A new connection whose peer has written this already.
     pub(super) fn connect(&mut self, written: &[u8]) -> (Key, Peer) {
+        self.connect_with(written, None)
+    }
+
+    /// One where the kernel holds so many bytes for the peer, or as few as it can.
+    fn connect_with(&mut self, written: &[u8], kept: Option<usize>) -> (Key, Peer) {
         let (ours, theirs) = UnixStream::pair().expect("two sockets");
         ours.set_nonblocking(true).expect("an option of the socket");
         theirs.set_nonblocking(true).expect("an option of the socket");
+        if let Some(kept) = kept {
+            socket2::SockRef::from(&ours).set_send_buffer_size(kept).expect("an option of the socket");
+        }
         let mut peer = Peer(theirs);
         peer.write(written);
         let counted = self.context.server.counters.count(None).expect("no limit");
@@ -438,4 +446,39 @@ fn deadlines_of_a_phase_count_from_its_beginning() {
     event_loop.context.now = began.checked_sub(2 * TIMEOUT).expect("a system that is up for so long");
     let (key, _peer) = event_loop.open();
     assert!(event_loop.deadline(key) >= began + TIMEOUT);
+}
+
+/// A page to somebody who takes so much of it in each eighth of the time for a handshake, and how
+/// many of those pass before the connection is removed; `None` if the page is taken whole.
+fn eighths_for_a_page(taken: u64) -> Option<u32> {
+    const PAGE: usize = 256 << 10;
+    let limits = ServerLimits { handshake_timeout: TIMEOUT, ..ServerLimits::default() };
+    let page = Page::new(FieldValue::from_static("application/wasm"), vec![7; PAGE]);
+    let mut event_loop = stand_still(|builder| builder.limits(limits).page("/", page));
+    let request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let (key, mut peer) = event_loop.connect_with(request, Some(1));
+    let mut come = Vec::new();
+    for eighth in 1.. {
+        // What comes of it is kept, be it less.
+        let _ = (&peer.0).take(taken).read_to_end(&mut come);
+        event_loop.context.now += TIMEOUT / 8;
+        if event_loop.turn_alone(key, true) == SlotNext::Remove {
+            come.extend(peer.take());
+            return (come.len() < PAGE).then_some(eighth);
+        }
+    }
+    unreachable!("the page has an end")
+}
+
+/// It had the whole time anew for each octet: a page could be held for days.
+#[test]
+fn who_takes_a_page_in_drops_is_not_waited_for() {
+    let eighths = eighths_for_a_page(1 << 10).expect("less than 16 KiB in the time");
+    // What the kernel holds is taken at once, and begins the time once more.
+    assert!(eighths <= 2 * 8, "{eighths}");
+}
+
+#[test]
+fn who_takes_a_page_slowly_gets_it() {
+    assert_eq!(eighths_for_a_page(4 << 10), None, "32 KiB in the time");
 }
