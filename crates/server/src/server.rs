@@ -252,6 +252,10 @@ impl ServerHandle {
     /// Stops gracefully: no new connections, a Close frame with 1001 to the open ones, and what is
     /// left after `grace` is cut. Returns at once; [`Server::run`] returns when it is done. A
     /// second call can only shorten the time.
+    ///
+    /// A connection gets its Close frame behind the broadcasts that were begun before this call and
+    /// behind what its handles have queued. Without grace, each event loop has a second for what it
+    /// was asked to do with all connections.
     pub fn stop(&self, grace: Duration) {
         let now = Instant::now();
         let at = now.checked_add(grace).unwrap_or_else(|| now + Duration::from_secs(365 * 86400));

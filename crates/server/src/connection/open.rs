@@ -87,10 +87,14 @@ impl Open {
         self.turn.give_way(stream, ready, now);
     }
 
-    /// The server stops.
+    /// The server stops: closes behind what handles have queued.
     pub(crate) fn drain(&mut self) {
+        let (code, reason) = (Some(CloseCode::GOING_AWAY), "server shutting down");
         // An error means that the connection is closing already.
-        let _ = self.turn.connection.close(Some(CloseCode::GOING_AWAY), "server shutting down");
+        match self.remote.get().filter(|remote| remote.has_queued()) {
+            Some(remote) => drop(remote.push_close(code, reason.to_owned())),
+            None => drop(self.turn.connection.close(code, reason)),
+        }
     }
 
     /// The connection as others see it that go through all; `None` once it has ended.

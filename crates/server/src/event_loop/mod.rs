@@ -94,6 +94,10 @@ const REFUSED_AT_ONCE: usize = 512;
 /// Lists of more than so many connections or commands are worth to be made smaller.
 const FEW: usize = 32;
 
+/// How long what was asked for before the end may take then: only a server that stops without grace
+/// has left much of it.
+const LAST_WALKS: Duration = Duration::from_secs(1);
+
 /// How long those that had begun to connect when the server stops have to get in. More than a
 /// network's round trip inside of a data centre; whoever begins meanwhile is not answered, and asks
 /// again after a second.
@@ -624,13 +628,18 @@ impl EventLoop {
     /// Does with a connection what a walk is for. Returns whether the walk goes on.
     fn visit(&mut self, key: Key, job: &mut Job) -> bool {
         let slot = self.slots.get_mut(key).expect("it was found just now");
-        let Some(connected) = slot.connected(key, &self.context) else { return true };
-        match job {
-            Job::Visit(visit) => guarded(|| visit(&connected)).unwrap_or_else(|| {
+        let connected = slot.connected(key, &self.context);
+        match (job, connected) {
+            (Job::Drain, _) => {
+                self.drain(key);
+                true
+            }
+            (_, None) => true,
+            (Job::Visit(visit), Some(connected)) => guarded(|| visit(&connected)).unwrap_or_else(|| {
                 tracing::error!(connection = connected.id(), "a walk through all connections panicked");
                 true
             }),
-            Job::Send(messages) => {
+            (Job::Send(messages), Some(connected)) => {
                 let wanted = messages.iter().enumerate().filter(|(_, sending)| sending.is_for(&connected));
                 let parcel = |(number, sending): (usize, &Sending)| Parcel {
                     message: sending.message().clone(),
@@ -642,6 +651,15 @@ impl EventLoop {
                 true
             }
         }
+    }
+
+    /// The server stops: begins to end a connection, behind what its handles have queued.
+    fn drain(&mut self, key: Key) {
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        slot.drain(&mut self.context);
+        slot.note(Errands::QUEUED);
+        self.take_turn(key);
+        self.heed_alarm();
     }
 
     /// Sends messages to a connection, in a turn of its own: what it lends for that is the loop's
@@ -769,7 +787,8 @@ impl EventLoop {
         self.due = due;
     }
 
-    /// Begins to stop: no new connections, 1001 to the open ones, and an end at `at`.
+    /// Begins to stop: no new connections, 1001 to the open ones behind the walks that wait, and an
+    /// end at `at`.
     fn stop(&mut self, at: Instant) {
         if let Some(stop_at) = &mut self.stop_at {
             *stop_at = at.min(*stop_at);
@@ -778,12 +797,8 @@ impl EventLoop {
         self.stop_at = Some(at);
         self.context.draining = true;
         self.refuse_new();
-        for key in self.slots.keys() {
-            if let Some(slot) = self.slots.get_mut(key) {
-                slot.drain(&mut self.context);
-                self.take_turn(key);
-            }
-        }
+        // What was asked for before comes before.
+        self.walks.push_back(Walk::new(Job::Drain));
     }
 
     /// Closes the listening sockets. That resets who is in their queues, so they are emptied
@@ -836,6 +851,7 @@ impl EventLoop {
         for command in taken.into_iter().chain(self.context.mailbox.close()) {
             self.handle_command(command);
         }
+        self.handle_walks(LAST_WALKS);
         self.remove_all();
         // Their descriptors are for those who could not be let in, as many at a time as there are.
         for mut listener in std::mem::take(&mut self.listeners) {

@@ -32,6 +32,8 @@ pub(crate) enum Job {
     Visit(Box<dyn FnMut(&Connected<'_>) -> bool + Send>),
     /// Sends these, in their order: those that waited when the walk began go in one.
     Send(Vec<Sending>),
+    /// Begins to end them, since the server stops: those whose opening handshake is not done too.
+    Drain,
 }
 
 /// How many messages one walk takes to each connection at the most, and once they come to how many

@@ -96,6 +96,7 @@ fn a_loop_that_stops_at_once_sleeps_until_its_listeners_are_closed() {
     event_loop.listeners.push(Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap());
     event_loop.listeners[0].register(event_loop.poll.registry(), Token(FIRST_LISTENER)).unwrap();
     event_loop.stop(Instant::now());
+    event_loop.handle_walks(LONG);
     let (at, _) = event_loop.closing.as_ref().expect("those who had begun to connect are waited for");
     event_loop.context.now = *at - Duration::from_millis(5);
     assert_eq!(event_loop.wait(), Some(Duration::from_millis(5)));
@@ -115,5 +116,6 @@ fn who_cannot_be_handed_to_a_loop_that_has_ended_stays() {
     event_loop.admit(stream, Arrival::default());
     assert_eq!((event_loop.slots.len(), event_loop.context.mailbox.load()), (1, 1001));
     event_loop.stop(Instant::now() + LONG);
+    event_loop.handle_walks(LONG);
     expect_503(client);
 }

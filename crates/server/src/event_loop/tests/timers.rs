@@ -311,6 +311,7 @@ fn timers_go_on_while_the_server_stops_and_can_be_set_then() {
     });
     let (_, mut peer) = bench.event_loop.open();
     bench.event_loop.stop(bench.time + LONG);
+    bench.event_loop.handle_walks(LONG);
     assert_eq!(peer.take()[2..4], 1001_u16.to_be_bytes());
     bench.go(2 * SECOND);
     bench.go(2 * SECOND);

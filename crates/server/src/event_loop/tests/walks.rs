@@ -79,6 +79,63 @@ fn a_broadcast_comes_to_all_in_rounds_of_one_connection_each_and_holds_nobody_up
     assert!(event_loop.wait() > Some(Duration::ZERO));
 }
 
+const GOODBYE: &[u8] = b"\x88\x16\x03\xe9server shutting down";
+
+/// The open connections were told of the end at once, and a broadcast came to nobody.
+#[test]
+fn a_broadcast_before_a_stop_comes_before_the_goodbye_also_when_it_is_under_way() {
+    let (mut event_loop, server, _) = still(|builder| builder);
+    let mut peers: Vec<_> = (0..4).map(|_| event_loop.open().1).collect();
+    let first = server.broadcast("one").expect("room");
+    event_loop.handle_commands(LONG);
+    event_loop.handle_walks(Duration::ZERO);
+    let second = server.broadcast("two").expect("room");
+    server.stop(LONG);
+    event_loop.handle_commands(LONG);
+    event_loop.handle_walks(LONG);
+    let expected = [b"\x81\x03one\x81\x03two", GOODBYE].concat();
+    assert!(peers.iter_mut().all(|peer| peer.take() == expected));
+    assert_eq!([first.wait().sent, second.wait().sent], [4, 4]);
+}
+
+#[test]
+fn a_broadcast_before_a_stop_without_grace_comes_too() {
+    let (mut event_loop, server, _) = still(|builder| builder);
+    let mut peers: Vec<_> = (0..4).map(|_| event_loop.open().1).collect();
+    let broadcast = server.broadcast("all").expect("room");
+    server.stop(Duration::ZERO);
+    event_loop.end();
+    let expected = [b"\x81\x03all", GOODBYE].concat();
+    assert!(peers.iter_mut().all(|peer| peer.take() == expected));
+    assert_eq!(broadcast.wait().sent, 4);
+}
+
+#[test]
+fn a_stop_holds_nobody_up() {
+    let (mut event_loop, server, _) = still(|builder| builder);
+    let mut peers: Vec<_> = (0..4).map(|_| event_loop.open().1).collect();
+    server.stop(LONG);
+    event_loop.handle_commands(LONG);
+    for (round, peer) in peers.iter_mut().enumerate() {
+        assert_eq!((peer.take(), event_loop.wait()), (vec![], Some(Duration::ZERO)), "before round {round}");
+        event_loop.handle_walks(Duration::ZERO);
+        assert_eq!(peer.take(), GOODBYE, "round {round}");
+    }
+}
+
+#[test]
+fn what_a_handle_has_queued_before_a_stop_comes_before_the_goodbye() {
+    let (mut event_loop, server, handles) = still(|builder| builder);
+    let (key, mut peer) = event_loop.open();
+    peer.write(&text("handle"));
+    event_loop.announce(key);
+    handles.recv().expect("a handle").send_text("zero").expect("room");
+    server.stop(LONG);
+    event_loop.handle_commands(LONG);
+    event_loop.handle_walks(LONG);
+    assert_eq!(peer.take(), [b"\x81\x04zero", GOODBYE].concat());
+}
+
 /// One that waits behind a walk that has begun, and ones that are too many or too long to go
 /// together: each of them comes, in order.
 #[test]
