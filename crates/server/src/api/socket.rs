@@ -66,6 +66,8 @@ pub(crate) struct Parcel {
     pub(crate) number: usize,
     /// What sending it has come to; `None` if the turn did not come to it.
     pub(crate) outcome: Option<Result<(), HandleError>>,
+    /// There was no room for it beside those that were sent in the same turn.
+    pub(crate) waits_for_room: bool,
 }
 
 impl OwnParts<'_> {
@@ -96,10 +98,18 @@ impl OwnParts<'_> {
         remote.get_or_init(make).handle()
     }
 
-    /// Sends the loop's parcels, behind what handles have queued.
+    /// Sends the loop's parcels, behind what handles have queued. What the first ones leave no room
+    /// for waits for the next turn: nothing of them is written yet.
     pub(crate) fn send_parcels(&self, connection: &mut Connection) {
+        let mut is_first = true;
         for parcel in &mut *self.of_loop.parcels.borrow_mut() {
-            parcel.outcome = Some(self.send_behind_handles(connection, &parcel.message));
+            let outcome = self.send_behind_handles(connection, &parcel.message);
+            parcel.waits_for_room = outcome == Err(HandleError::Full) && !is_first;
+            if parcel.waits_for_room {
+                break;
+            }
+            is_first &= outcome != Ok(());
+            parcel.outcome = Some(outcome);
         }
     }
 

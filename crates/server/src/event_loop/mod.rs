@@ -645,6 +645,7 @@ impl EventLoop {
                     message: sending.message().clone(),
                     number,
                     outcome: None,
+                    waits_for_room: false,
                 };
                 let parcels = wanted.map(parcel).collect();
                 self.deliver(key, parcels, messages);
@@ -663,22 +664,27 @@ impl EventLoop {
     }
 
     /// Sends messages to a connection, in a turn of its own: what it lends for that is the loop's
-    /// again behind it, and what the peer takes is on its way.
+    /// again behind it, and what the peer takes is on its way. Those for which there was no room
+    /// beside the first ones have another turn behind that write.
     fn deliver(&mut self, key: Key, parcels: Vec<Parcel>, messages: &mut [Sending]) {
-        if parcels.is_empty() {
-            return;
-        }
         *self.context.parts.parcels.get_mut() = parcels;
-        if let Some(slot) = self.slots.get_mut(key) {
-            slot.note(Errands::PARCELS);
-        }
-        self.take_turn(key);
-        if let Some(slot) = self.slots.get_mut(key) {
-            // A callback that has panicked comes before it.
-            slot.errands.clear(Errands::PARCELS);
-        }
-        for Parcel { number, outcome, .. } in self.context.parts.parcels.get_mut().drain(..) {
-            messages[number].delivered().count(outcome);
+        while !self.context.parts.parcels.get_mut().is_empty() {
+            if let Some(slot) = self.slots.get_mut(key) {
+                slot.note(Errands::PARCELS | Errands::QUEUED);
+            }
+            self.take_turn(key);
+            if let Some(slot) = self.slots.get_mut(key) {
+                // A callback that has panicked comes before it.
+                slot.errands.clear(Errands::PARCELS);
+            }
+            let parcels = self.context.parts.parcels.get_mut();
+            let done = parcels.iter().position(|parcel| parcel.waits_for_room).unwrap_or(parcels.len());
+            for Parcel { number, outcome, .. } in parcels.drain(..done) {
+                messages[number].delivered().count(outcome);
+            }
+            if let Some(first) = parcels.first_mut() {
+                first.waits_for_room = false;
+            }
         }
         self.heed_alarm();
     }

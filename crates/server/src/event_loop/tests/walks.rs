@@ -237,6 +237,22 @@ fn who_is_full_or_closing_or_not_open_yet_or_panics_is_left_out_and_counted() {
     assert_eq!([open[3].1.take(), open[4].1.take()], [b"\x81\x03all", b"\x81\x03all"]);
 }
 
+/// Those that go together count for a connection's bound together, though its socket is empty.
+#[test]
+fn broadcasts_that_go_together_are_not_too_much_for_a_connection_that_takes_each_of_them() {
+    let connection = Config { high_water: 1000, low_water: 500, ..Config::default() };
+    let options = Options { connection, ..Options::default() };
+    let (mut event_loop, server, _) = still(|builder| builder.options(options));
+    let (_, mut peer) = event_loop.open();
+    let broadcasts: Vec<_> = (0..10).map(|_| server.broadcast(&*"x".repeat(300)).expect("room")).collect();
+    event_loop.handle_commands(LONG);
+    event_loop.handle_walks(LONG);
+    let one = Delivered { sent: 1, ..Delivered::default() };
+    assert!(broadcasts.into_iter().all(|broadcast| broadcast.wait() == one));
+    let heads = peer.take().windows(4).filter(|bytes| *bytes == [0x81, 126, 1, 44]).count();
+    assert_eq!(heads, 10, "beside what the handler sends where there is room");
+}
+
 #[test]
 fn a_filter_says_who_gets_it_and_one_that_panics_leaves_that_one_out() {
     let (mut event_loop, server, _) = still(|builder| builder);
