@@ -256,10 +256,15 @@ impl<R: Read + AsFd + Send, W: Write + AsFd + Send> Brought for Pair<R, W> {
     }
 }
 
+/// Writes once. A writer that takes none of the bytes that there are will never take any.
 #[cfg(unix)]
 fn write_once(writer: &mut impl Write, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-    match slices {
+    let taken = match slices {
         [one] => writer.write(one),
         slices => writer.write_vectored(slices),
+    }?;
+    if taken == 0 && slices.iter().any(|slice| !slice.is_empty()) {
+        return Err(io::ErrorKind::WriteZero.into());
     }
+    Ok(taken)
 }

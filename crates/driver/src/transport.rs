@@ -8,8 +8,8 @@ pub trait Transport {
     /// Reads once into `target`, which is not empty.
     fn read(&mut self, target: &mut [u8]) -> Io;
 
-    /// Writes once from `slices`, at least a byte unless it is blocked or lost. A plain write
-    /// serves one slice best: it costs less than a vectored one.
+    /// Writes once from `slices`, at least a byte unless it is blocked or lost: one that has moved 0
+    /// bytes counts as lost. A plain write serves one slice best: it costs less than a vectored one.
     fn write(&mut self, slices: &[IoSlice<'_>]) -> Io;
 
     /// Ends our direction, or both. A failure means that the transport is gone, which the next read

@@ -196,3 +196,76 @@ fn a_short_read_of_a_stream_that_is_the_applications_does_not_mean_that_there_is
     drop(client);
     server.join().expect("no panic");
 }
+
+/// A stream of the application's that takes so many bytes, and then none.
+struct Sated {
+    stream: UnixStream,
+    room: usize,
+}
+
+impl Read for Sated {
+    fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(target)
+    }
+}
+
+impl Write for Sated {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.room == 0 {
+            return Ok(0);
+        }
+        let written = self.stream.write(&bytes[..bytes.len().min(self.room)])?;
+        self.room -= written;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+impl AsFd for Sated {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+/// Runs this elsewhere: what never returns fails the test at its deadline.
+fn returns<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, is_done) = mpsc::channel();
+    thread::spawn(move || done.send(call()));
+    is_done.recv_timeout(DEADLINE).expect("it returns")
+}
+
+/// It was asked again and again.
+#[test]
+fn a_stream_that_takes_nothing_more_has_failed_while_it_opens() {
+    let (stream, mut server) = UnixStream::pair().expect("two sockets");
+    let sated = Sated { stream, room: 40 };
+    let client = thread::spawn(move || Client::over_with(sated, request(), &plain()).map(drop));
+    let mut begun = [0; 40];
+    server.set_read_timeout(Some(DEADLINE)).expect("an option of the socket");
+    server.read_exact(&mut begun).expect("the beginning of a request");
+    drop(server);
+    let error = returns(|| client.join().expect("no panic")).expect_err("no request was sent");
+    match error {
+        ConnectError::Lost(error) => assert_eq!(error.kind(), io::ErrorKind::WriteZero),
+        error => panic!("{error:?}"),
+    }
+}
+
+#[test]
+fn a_stream_that_takes_nothing_more_has_failed_once_it_is_open() {
+    let (stream, server) = on_sockets(|mut server| {
+        // Nothing but to wait for the end.
+        let _ = server.read_to_end(&mut Vec::new());
+    });
+    // More than a request, and less than a message.
+    let sated = Sated { stream, room: 10_000 };
+    let sent = returns(move || {
+        let mut client = Client::over_with(sated, request(), &plain()).expect("it is open");
+        client.send_binary(&[5; 20_000])
+    });
+    assert_eq!(sent, Err(SendError::Closed));
+    server.join().expect("no panic");
+}

@@ -99,6 +99,8 @@ impl Turn {
             let moved =
                 if bytes <= *share { transport.write(slices) } else { write_part(transport, slices, *share) };
             match moved {
+                // Against the contract of a transport: it would be asked for ever.
+                Io::Moved(0) | Io::Lost => self.give_up_writing(ready),
                 Io::Moved(count) => {
                     *share = share.saturating_sub(count);
                     self.connection.transmitted(now, count);
@@ -107,7 +109,6 @@ impl Turn {
                     self.connection.transmitted(now, 0);
                     return Flushed::Blocked;
                 }
-                Io::Lost => self.give_up_writing(ready),
             }
         }
     }
