@@ -81,6 +81,16 @@ impl ClientStream {
         Ok(another)
     }
 
+    /// Whether our direction may end only when no name of it is left: what the application has
+    /// brought need not be a socket.
+    pub(crate) fn ends_with_its_names(&self) -> bool {
+        match self {
+            ClientStream::Tcp(_) => false,
+            #[cfg(unix)]
+            ClientStream::Brought(_) => true,
+        }
+    }
+
     /// Where the peer is; `None` if it is gone, or has no such address.
     pub(crate) fn peer_addr(&self) -> Option<SocketAddr> {
         match self {

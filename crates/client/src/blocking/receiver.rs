@@ -332,6 +332,7 @@ impl Receiver {
             }
             if self.progress == EndProgress::Ending {
                 client.finish(&mut self.rx, now);
+                watched.release_sender();
             } else {
                 watched.flush(now);
             }

@@ -106,13 +106,15 @@ fn wait(shared: &Shared, waiter: &mut Option<Waiter>, deadline: Option<Instant>)
         *waiter = Waiter::new(shared.lock().connection.stream()).ok();
     }
     let waker = waiter.as_ref().map(|waiter| Arc::clone(&waiter.waker));
-    if !shared.lock().wait_for_room(waker) {
-        return;
+    if shared.lock().wait_for_room(waker) {
+        // After an interruption, or any other error, whoever waits looks again.
+        let waited = waiter.as_mut().map(|Waiter { poll, events, .. }| poll.poll(events, until(deadline)));
+        if !matches!(waited, Some(Ok(()))) {
+            thread::sleep(PAUSE);
+        }
     }
-    // After an interruption, or any other error, whoever waits looks again.
-    let waited = waiter.as_mut().map(|Waiter { poll, events, .. }| poll.poll(events, until(deadline)));
-    if !matches!(waited, Some(Ok(()))) {
-        thread::sleep(PAUSE);
+    if shared.lock().end_wait() {
+        *waiter = None;
     }
 }
 
@@ -149,8 +151,13 @@ mod tests {
 
     /// Answers the opening handshake.
     fn accept(listener: &std::net::TcpListener) -> std::net::TcpStream {
-        let (mut stream, _) = listener.accept().expect("a client");
+        let (stream, _) = listener.accept().expect("a client");
         stream.set_read_timeout(Some(TIMEOUT)).expect("an option of the socket");
+        answer(&stream, &stream);
+        stream
+    }
+
+    fn answer(mut stream: impl Read, mut to: impl Write) {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
@@ -162,12 +169,52 @@ mod tests {
         let accept = accept_key(key.trim().as_bytes());
         let accept = std::str::from_utf8(&accept).expect("ASCII");
         write!(
-            stream,
+            to,
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Accept: {accept}\r\n\r\n"
         )
         .expect("the client reads");
-        stream
+    }
+
+    fn await_waiting(shared: &Shared) {
+        let begun = Instant::now();
+        while !shared.lock().is_awaited() {
+            assert!(begun.elapsed() < TIMEOUT, "it does not wait");
+            thread::yield_now();
+        }
+    }
+
+    /// A pipe is not shut down: no event told of the abort, and the name that the sending half
+    /// waits with kept the pipe open.
+    #[cfg(unix)]
+    #[test]
+    fn an_abort_ends_the_wait_for_room_in_a_pipe_and_the_pipe() {
+        let (from_server, to_client) = io::pipe().expect("a pipe");
+        let (from_client, to_server) = io::pipe().expect("a pipe");
+        let server = thread::spawn(move || {
+            answer(&from_client, &to_client);
+            (from_client, to_client)
+        });
+        let request = "ws://localhost/".parse().expect("a URI");
+        let endless = Config { write_timeout: None, ..Config::default() };
+        let options = Options { connection: endless, ..Options::default() };
+        let client = Client::over_pair(from_server, to_server, request, &options).expect("a connection");
+        let (mut sender, _receiver) = client.split();
+        let (mut from_client, _to_client) = server.join().expect("no panic");
+        let (shared, stopper) = (Arc::clone(&sender.shared), sender.stopper());
+        let (done, is_done) = mpsc::channel();
+        thread::spawn(move || {
+            let sent = sender.send_binary(&vec![7; MESSAGE]);
+            done.send((sent, sender)).map_err(drop)
+        });
+        await_waiting(&shared);
+        stopper.abort();
+        let (sent, _sender) = is_done.recv_timeout(TIMEOUT).expect("it waits no longer");
+        assert_eq!(sent, Err(SendError::Closed));
+        // The end comes though both halves are still there.
+        let (done, is_done) = mpsc::channel();
+        thread::spawn(move || done.send(from_client.read_to_end(&mut Vec::new()).map(drop)));
+        is_done.recv_timeout(TIMEOUT).expect("the pipe is closed").expect("no fault");
     }
 
     /// A socket that never has room, and what keeps it so.
@@ -201,10 +248,7 @@ mod tests {
         let (done, is_done) = mpsc::channel();
         let sending = thread::spawn(move || done.send(sender.send_binary(&vec![7; MESSAGE])));
         let begun = Instant::now();
-        while !shared.lock().is_awaited() {
-            assert!(begun.elapsed() < TIMEOUT, "it does not wait");
-            thread::yield_now();
-        }
+        await_waiting(&shared);
         let reading = thread::spawn(move || {
             let mut target = vec![0; 1 << 20];
             let mut left = MESSAGE;

@@ -68,6 +68,11 @@ impl Watched {
     /// of that any more.
     pub(super) fn flush(&mut self, now: Instant) {
         self.connection.flush(now);
+        self.release_sender();
+    }
+
+    /// Wakes the sending half where there is nothing to wait for any more.
+    pub(super) fn release_sender(&mut self) {
         if !self.has_to_write()
             && let Some(sender) = self.sender.take()
         {
@@ -81,6 +86,12 @@ impl Watched {
     pub(super) fn wait_for_room(&mut self, waker: Option<Arc<Waker>>) -> bool {
         self.sender = waker;
         self.has_to_write()
+    }
+
+    /// The sending half has waited. Whether it is to forget by which name.
+    pub(super) fn end_wait(&mut self) -> bool {
+        self.sender = None;
+        self.connection.stream().ends_with_its_names()
     }
 
     /// Whether the sending half waits for room.
@@ -175,7 +186,10 @@ impl Shared {
 
     /// Drops the connection, and wakes whoever waits.
     pub(super) fn abort(&self) {
-        self.lock().connection.drop_now(Instant::now());
+        let mut watched = self.lock();
+        watched.connection.drop_now(Instant::now());
+        watched.release_sender();
+        drop(watched);
         self.wake();
     }
 
