@@ -56,13 +56,21 @@ impl Client {
     /// Does the opening handshake over a stream that leads to the server already: a Unix socket, a
     /// tunnel, a TCP connection that was made otherwise.
     ///
-    /// The stream needs a descriptor that the system can wait for, as sockets, pipes and terminals
-    /// have: so all deadlines hold as they do over TCP, and the halves can be in two threads. It is
-    /// set not to block; other options, such as TCP_NODELAY, are the caller's. What wraps a descriptor, such as TLS, has to pass on at once what it
-    /// takes, and to return [`WouldBlock`](io::ErrorKind::WouldBlock) where the descriptor does.
+    /// The stream needs a descriptor ([`AsFd`]) that the system can wait for, as sockets, pipes and
+    /// terminals have. A client never waits inside of a call to the stream, which nothing could
+    /// end: it waits for the descriptor, so that all deadlines hold as they do over TCP and the
+    /// halves can be in two threads. A stream without one, such as a buffer in memory, is for
+    /// [`Connection`](framewright::Connection), which leaves the waiting to its caller; and this is
+    /// there on Unix only, since elsewhere the system waits for nothing but sockets in this way.
+    ///
+    /// The stream is set not to block; other options, such as TCP_NODELAY, are the caller's. What
+    /// wraps a descriptor, such as TLS, has to pass on at once what it takes, and to return
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) where the descriptor does. One that takes 0 bytes
+    /// has failed. Should it panic, so does the call, and the connection is dropped: the other half
+    /// is told of the end.
     ///
     /// The request says what is asked for, and has the host that the server is told; a `wss:` URI
-    /// is one where TLS is the stream's. Unix only.
+    /// is one where TLS is the stream's.
     ///
     /// ```
     /// use framewright_client::{ClientError, ClientRequest, blocking::Client};

@@ -5,7 +5,9 @@ use crate::connection::{ClientConnection, OpenClient};
 use framewright::handshake::{ServerResponse, WsUri};
 use framewright::{CloseCode, Closure, Connection, SendError, Stats};
 use mio::Waker;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
 use std::time::{Duration, Instant};
 
 pub(super) struct Shared {
@@ -29,6 +31,41 @@ pub(super) struct Watched {
     send_timeout: Option<Duration>,
     /// Wakes the sending half where it waits for room in the socket.
     sender: Option<Arc<Waker>>,
+}
+
+/// The connection, as long as this half has it for itself. Should it panic meanwhile, the other one
+/// is woken and told of the end.
+pub(super) struct Locked<'a> {
+    shared: &'a Shared,
+    /// `None` only while this is dropped.
+    watched: Option<MutexGuard<'a, Watched>>,
+    was_panicking: bool,
+}
+
+impl Deref for Locked<'_> {
+    type Target = Watched;
+
+    #[inline]
+    fn deref(&self) -> &Watched {
+        self.watched.as_ref().expect("it is locked")
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Watched {
+        self.watched.as_mut().expect("it is locked")
+    }
+}
+
+impl Drop for Locked<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.watched = None;
+        if !self.was_panicking && thread::panicking() {
+            self.shared.abort();
+        }
+    }
 }
 
 /// An application that comes back within this time has not been away: the server's silence counts.
@@ -119,8 +156,17 @@ impl Shared {
         Arc::new(Shared { watched: Mutex::new(watched), waker, uri, response, subprotocol })
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Watched> {
-        self.watched.lock().expect("nothing panics while it holds the lock")
+    /// A stream that the application has brought may panic under the lock, in whatever state that
+    /// leaves it: the connection is given up.
+    pub(super) fn lock(&self) -> Locked<'_> {
+        let watched = self.watched.lock().unwrap_or_else(|poisoned| {
+            let mut watched = poisoned.into_inner();
+            self.watched.clear_poison();
+            watched.connection.drop_now(Instant::now());
+            watched.release_sender();
+            watched
+        });
+        Locked { shared: self, watched: Some(watched), was_panicking: thread::panicking() }
     }
 
     pub(super) fn set_send_timeout(&self, timeout: Option<Duration>) {

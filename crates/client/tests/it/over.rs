@@ -9,7 +9,9 @@ use framewright_testkit::script;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::mpsc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -267,5 +269,82 @@ fn a_stream_that_takes_nothing_more_has_failed_once_it_is_open() {
         client.send_binary(&[5; 20_000])
     });
     assert_eq!(sent, Err(SendError::Closed));
+    server.join().expect("no panic");
+}
+
+/// A stream of the application's that panics in one direction, once it is told to.
+struct Panicking {
+    stream: UnixStream,
+    reads: Arc<AtomicBool>,
+    writes: Arc<AtomicBool>,
+}
+
+impl Read for Panicking {
+    fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
+        assert!(!self.reads.load(Ordering::SeqCst), "of the application");
+        self.stream.read(target)
+    }
+}
+
+impl Write for Panicking {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        assert!(!self.writes.load(Ordering::SeqCst), "of the application");
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+impl AsFd for Panicking {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+/// It made the other half panic too.
+#[test]
+fn a_stream_that_panics_in_one_half_ends_the_connection_of_the_other_which_waits() {
+    let (stream, server) = on_sockets(|mut server| {
+        let _ = server.read_to_end(&mut Vec::new());
+    });
+    let writes = Arc::new(AtomicBool::new(false));
+    let stream = Panicking { stream, reads: Arc::default(), writes: Arc::clone(&writes) };
+    let client = Client::over_with(stream, request(), &plain()).expect("it is open");
+    let (mut sender, mut receiver) = client.split();
+    let receiving = thread::spawn(move || receiver.receive().map(drop));
+    writes.store(true, Ordering::SeqCst);
+    let (sender, sent) = thread::spawn(move || {
+        let sent = catch_unwind(AssertUnwindSafe(|| sender.send_text("hello")));
+        (sender, sent)
+    })
+    .join()
+    .expect("the panic is caught");
+    assert!(sent.is_err(), "{sent:?}");
+    let received = returns(|| receiving.join().expect("no panic"));
+    assert!(matches!(received, Err(ReceiveError::Failed(_))), "{received:?}");
+    assert!(sender.closure().is_some_and(|closure| !closure.clean));
+    server.join().expect("no panic");
+}
+
+#[test]
+fn a_stream_that_panics_while_it_is_read_ends_what_the_other_half_sends() {
+    let (tell, told) = mpsc::channel::<()>();
+    let (stream, server) = on_sockets(move |mut server| {
+        told.recv().expect("the test tells");
+        server.write_all(&script::bytes(Role::Server, "text \"hello\"")).expect("room");
+        // It takes nothing before the end.
+        let _ = server.read_to_end(&mut Vec::new());
+    });
+    let reads = Arc::new(AtomicBool::new(false));
+    let stream = Panicking { stream, reads: Arc::clone(&reads), writes: Arc::default() };
+    let client = Client::over_with(stream, request(), &plain()).expect("it is open");
+    let (mut sender, mut receiver) = client.split();
+    reads.store(true, Ordering::SeqCst);
+    let receiving = thread::spawn(move || receiver.receive().map(drop));
+    tell.send(()).expect("the server listens");
+    receiving.join().expect_err("a panic of the stream's");
+    assert_eq!(sender.send_text("hello"), Err(SendError::Closed));
     server.join().expect("no panic");
 }
