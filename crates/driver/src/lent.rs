@@ -208,8 +208,8 @@ impl Lent {
         }
     }
 
-    /// What was compressed and inflated since the last call, by connections that what they were lent
-    /// was taken back from.
+    /// What was compressed and inflated since the last call, by connections that what they were
+    /// lent was taken back from.
     pub fn take_compression(&mut self) -> CompressionStats {
         std::mem::take(&mut self.compression)
     }

@@ -93,7 +93,7 @@ mod tests {
     use framewright::{Config, Connection, Negotiated};
     use std::sync::Arc;
 
-    /// A buffer with this room in which `come` octets of a frame of `len` lie decoded.
+    /// A buffer with this room in which `come` bytes of a frame of `len` lie decoded.
     fn within_a_frame(room: usize, len: usize, come: usize) -> RecvBuffer {
         let header =
             Header { fin: true, rsv: 0, opcode: OpCode::Binary, mask: Some([1; 4]), payload_len: len as u64 };

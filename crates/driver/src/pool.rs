@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 /// The most buffers of a kind that wait here: looking for one that fits takes a look at each.
 const MOST: usize = 64;
-/// The least that is kept for large messages, in octets. With 4 MiB, ten connections that echo 1
-/// MiB each cost 1.49 times a raw loop, since most buffers are freed and faulted in again; with 16
-/// MiB 1.15 times.
+/// The least that is kept for large messages, in bytes. With 4 MiB, ten connections that echo 1 MiB
+/// each cost 1.49 times a raw loop, since most buffers are freed and faulted in again; with 16 MiB
+/// 1.15 times.
 const KEEP: usize = 16 << 20;
 /// How many messages of the largest size what is kept has room for, and the most that is kept all
 /// the same.
@@ -25,7 +25,7 @@ pub const KEEP_FOR: Duration = Duration::from_secs(2);
 
 /// What can wait here: empty, but for its room.
 pub(crate) trait Buffer {
-    /// Its room in octets.
+    /// Its room in bytes.
     fn room(&self) -> usize;
 }
 
@@ -50,13 +50,13 @@ pub(crate) struct Pool<B> {
 }
 
 impl<B: Buffer> Pool<B> {
-    /// For connections that hold messages of up to `max_message` octets.
+    /// For connections that hold messages of up to `max_message` bytes.
     pub(crate) fn for_messages(max_message: u64) -> Pool<B> {
         let large = max_message.saturating_mul(KEEP_MESSAGES).min(KEEP_AT_MOST);
         Pool::with_keep(usize::try_from(large).unwrap_or(usize::MAX).max(KEEP))
     }
 
-    /// One that keeps so many octets at most.
+    /// One that keeps so many bytes at most.
     pub(crate) fn with_keep(keep: usize) -> Pool<B> {
         Pool { free: Vec::new(), octets: 0, keep }
     }
@@ -103,7 +103,7 @@ impl<B: Buffer> Pool<B> {
 }
 
 impl Pool<RecvBuffer> {
-    /// An empty buffer, if possible with room for `wanted` octets already; else with room for twice
+    /// An empty buffer, if possible with room for `wanted` bytes already; else with room for twice
     /// what has come.
     pub(crate) fn take_for(&mut self, wanted: usize, come: usize) -> Box<RecvBuffer> {
         let least = wanted.min(come.saturating_mul(2));
@@ -112,8 +112,8 @@ impl Pool<RecvBuffer> {
             .unwrap_or_else(|| Box::new(RecvBuffer::with_capacity(least)))
     }
 
-    /// One that was used before, with room for `wanted` octets or for so much as a peer gets of
-    /// which `come` octets have come.
+    /// One that was used before, with room for `wanted` bytes or for so much as a peer gets of
+    /// which `come` bytes have come.
     ///
     /// `wanted` is the peer's word. So it gets no more of what others have filled than what has
     /// come pays for.
@@ -122,8 +122,8 @@ impl Pool<RecvBuffer> {
         self.take(wish..=wish.saturating_mul(4))
     }
 
-    /// For a tail of so many octets, with room for at most twice that, or 64: few sizes, so that
-    /// one fits the next.
+    /// For a tail of so many bytes, with room for at most twice that, or 64: few sizes, so that one
+    /// fits the next.
     pub(crate) fn take_tail(&mut self, len: usize) -> Box<RecvBuffer> {
         let room = len.next_power_of_two().max(LEAST_TAIL);
         self.take(room..=room).unwrap_or_else(|| Box::new(RecvBuffer::with_capacity(room)))

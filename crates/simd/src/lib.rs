@@ -10,7 +10,7 @@
 //! > ```
 //!
 //! XOR is its own inverse: the same function masks and unmasks. Where a payload comes in pieces,
-//! the *phase* says which octet of the key the first octet of a piece meets; each call returns the
+//! the *phase* says which byte of the key the first byte of a piece meets; each call returns the
 //! phase of the next piece.
 //!
 //! ```
@@ -23,7 +23,7 @@
 //! assert_eq!(&payload, b"Hello");
 //! ```
 //!
-//! This file chooses a backend; how the octets are walked is in `arch`. This crate is the only one
+//! This file chooses a backend; how the bytes are walked is in `arch`. This crate is the only one
 //! of the workspace with `unsafe` in it: loads and stores of vectors, and calls of functions that
 //! need a CPU feature.
 
@@ -42,11 +42,11 @@ use arch::chosen;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// Applies (or removes) the masking key of RFC 6455, section 5.3, in place: octet `i` of `payload`
+/// Applies (or removes) the masking key of RFC 6455, section 5.3, in place: byte `i` of `payload`
 /// is XORed with `key[(phase + i) % 4]`.
 ///
-/// Returns the phase for the octet after the last one, 0 to 3, so that a payload that comes in
-/// pieces is masked piece by piece. The phase of a payload's first octet is 0. An empty payload is
+/// Returns the phase for the byte after the last one, 0 to 3, so that a payload that comes in
+/// pieces is masked piece by piece. The phase of a payload's first byte is 0. An empty payload is
 /// fine.
 #[inline]
 pub fn apply_mask(payload: &mut [u8], key: [u8; 4], phase: usize) -> usize {
@@ -61,11 +61,11 @@ pub fn apply_mask(payload: &mut [u8], key: [u8; 4], phase: usize) -> usize {
     next
 }
 
-/// Copies `source` onto `target`, masked in the same pass: octet `i` of `target` becomes `source[i]
-/// ^ key[(phase + i) % 4]`. One read and one write, where a copy and then [`apply_mask`] take two
-/// of each.
+/// Copies `source` onto `target`, masked in the same pass: byte `i` of `target` becomes
+/// `source[i] ^ key[(phase + i) % 4]`. One read and one write, where a copy and then [`apply_mask`]
+/// take two of each.
 ///
-/// Returns the phase for the octet after the last one, as [`apply_mask`] does.
+/// Returns the phase for the byte after the last one, as [`apply_mask`] does.
 ///
 /// # Panics
 ///
@@ -83,7 +83,7 @@ pub fn copy_masked(target: &mut [u8], source: &[u8], key: [u8; 4], phase: usize)
     next
 }
 
-/// The phase of the octet after a piece of `length` octets: a sum modulo 4, which wrapping does not
+/// The phase of the byte after a piece of `length` bytes: a sum modulo 4, which wrapping does not
 /// disturb.
 #[inline]
 fn next_phase(phase: usize, length: usize) -> usize {

@@ -99,9 +99,12 @@ impl<T> Current<'_, T> {
 }
 
 impl<T: Transport> Current<'_, T> {
-    /// Sends a long message from where it lies: `send` queues it with [`DriverAccess::send_with_writer`](framewright::connection::DriverAccess::send_with_writer)
-    /// or [`DriverAccess::send_fragment_with_writer`](framewright::connection::DriverAccess::send_fragment_with_writer), which write what the kernel takes at once and copy
-    /// the rest. All of it is copied once the turn has written its share.
+    /// Sends a long message from where it lies: `send` queues it with
+    /// [`DriverAccess::send_with_writer`](framewright::connection::DriverAccess::send_with_writer)
+    /// or
+    /// [`DriverAccess::send_fragment_with_writer`](framewright::connection::DriverAccess::send_fragment_with_writer),
+    /// which write what the kernel takes at once and copy the rest. All of it is copied once the
+    /// turn has written its share.
     ///
     /// # Errors
     /// Those of `send`.

@@ -170,10 +170,10 @@ impl Turn {
     }
 
     /// Whether a turn since the last wait has moved 64 KiB or more, inflated and compressed bytes
-    /// among them, or the last one has left something unsent or a large message incomplete: the next
-    /// one is likely to be a long one, and nobody waits for the answer to a short message. Bytes
-    /// tell, and not the time that a turn took: a thread whose write wakes its peer may lose its
-    /// processor to it.
+    /// among them, or the last one has left something unsent or a large message incomplete: the
+    /// next one is likely to be a long one, and nobody waits for the answer to a short message.
+    /// Bytes tell, and not the time that a turn took: a thread whose write wakes its peer may lose
+    /// its processor to it.
     #[must_use]
     pub fn is_in_bulk(&self) -> bool {
         self.moved != Moved::Little

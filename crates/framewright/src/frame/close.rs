@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-/// The most octets of UTF-8 that a reason may have: 125 less the two of the code.
+/// The most bytes of UTF-8 that a reason may have: 125 less the two of the code.
 pub const MAX_CLOSE_REASON: usize = super::MAX_CONTROL_PAYLOAD - 2;
 
 /// A status code that may be on the wire (section 7.4): 1000 to 1003, 1007 to 1014, 3000 to 4999.
@@ -117,7 +117,7 @@ impl PartialEq<CloseCode> for u16 {
 pub struct CloseFrame {
     /// The status code; `None` when the frame had no body.
     pub code: Option<CloseCode>,
-    /// The reason, at most [`MAX_CLOSE_REASON`] octets; empty when there was none.
+    /// The reason, at most [`MAX_CLOSE_REASON`] bytes; empty when there was none.
     pub reason: Box<str>,
 }
 

@@ -5,7 +5,7 @@ use super::header::FIN;
 use super::{Header, MAX_HEADER_LEN, OpCode};
 use framewright_simd::copy_masked;
 
-/// The octets that a frame with this payload takes on the wire.
+/// The bytes that a frame with this payload takes on the wire.
 #[must_use]
 pub const fn encoded_len(payload_len: usize, masked: bool) -> usize {
     let header = match payload_len {
@@ -18,7 +18,7 @@ pub const fn encoded_len(payload_len: usize, masked: bool) -> usize {
 
 /// Appends one frame to `out`, masked where a key is given. The caller's payload is not changed.
 ///
-/// Whether such a frame may be sent now (fragmentation, the 125 octets of a control frame, the
+/// Whether such a frame may be sent now (fragmentation, the 125 bytes of a control frame, the
 /// role's masking) is the caller's to know; [`Connection`](crate::Connection) does.
 ///
 /// ```
@@ -51,7 +51,7 @@ pub(crate) const SHORT_PAYLOAD: usize = 64;
 /// What [`encode_short`] fills at most.
 pub(crate) const SHORT_FRAME: usize = 2 + SHORT_PAYLOAD;
 
-/// Writes a whole message of up to [`SHORT_PAYLOAD`] octets, unmasked, to the start of `target`: by
+/// Writes a whole message of up to [`SHORT_PAYLOAD`] bytes, unmasked, to the start of `target`: by
 /// copies of fixed lengths, which need no call. The last two may overlap. Returns the length of the
 /// frame; `None` if the payload is longer.
 #[inline]

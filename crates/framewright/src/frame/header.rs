@@ -8,7 +8,7 @@ use crate::error::PeerMisbehaved;
 use crate::role::Role;
 use framewright_simd::apply_mask;
 
-/// The longest header: 2 octets, 8 of extended payload length, 4 of masking key.
+/// The longest header: 2 bytes, 8 of extended payload length, 4 of masking key.
 pub const MAX_HEADER_LEN: usize = 14;
 
 /// A frame header.
@@ -40,7 +40,7 @@ pub struct Header {
     pub opcode: OpCode,
     /// The masking key where the MASK bit is set.
     pub mask: Option<[u8; 4]>,
-    /// Octets of payload data. At most 2^63 - 1.
+    /// Bytes of payload data. At most 2^63 - 1.
     pub payload_len: u64,
 }
 
@@ -86,7 +86,7 @@ pub(super) const FIN: u8 = 0x80;
 const MASK: u8 = 0x80;
 const LEN_16: u8 = 126;
 const LEN_64: u8 = 127;
-/// The first octets of whole messages: FIN, no RSV bit, the opcode.
+/// The first bytes of whole messages: FIN, no RSV bit, the opcode.
 const TEXT_MESSAGE: u8 = FIN | OpCode::Text.bits();
 const BINARY_MESSAGE: u8 = FIN | OpCode::Binary.bits();
 
@@ -94,9 +94,9 @@ const BINARY_MESSAGE: u8 = FIN | OpCode::Binary.bits();
 pub(crate) const SHORT_MASKED_LEN: usize = 6;
 
 impl Header {
-    /// Reads the header at the start of `bytes`: the header and its length in octets (2 to 14).
+    /// Reads the header at the start of `bytes`: the header and its length in bytes (2 to 14).
     ///
-    /// `Ok(None)` means that more octets are needed. A fault in the first two octets is reported
+    /// `Ok(None)` means that more bytes are needed. A fault in the first two bytes is reported
     /// without the rest, one in the extended length when all of that is there; so the answer does
     /// not depend on how the stream is split.
     ///
@@ -141,7 +141,7 @@ impl Header {
         Ok(Some((Header { fin, rsv, opcode, mask: Some(key), payload_len }, at + 4)))
     }
 
-    /// How many octets the frame that starts here has, its header included, whatever rules it
+    /// How many bytes the frame that starts here has, its header included, whatever rules it
     /// breaks; `None` if its length has not come.
     pub(crate) fn frame_len(bytes: &[u8]) -> Option<u64> {
         let second = *bytes.get(1)?;
@@ -155,8 +155,8 @@ impl Header {
     }
 
     /// The header that most frames have, seen in one look: a whole message, masked, of at most 125
-    /// octets. Its opcode, masking key and payload length; the header is [`SHORT_MASKED_LEN`]
-    /// octets long. `None` for every other header, valid or not, and for an incomplete one:
+    /// bytes. Its opcode, masking key and payload length; the header is [`SHORT_MASKED_LEN`] bytes
+    /// long. `None` for every other header, valid or not, and for an incomplete one:
     /// [`parse`](Header::parse) is for those.
     #[inline]
     pub(crate) fn parse_short_masked(bytes: &[u8]) -> Option<(OpCode, [u8; 4], usize)> {
@@ -170,11 +170,12 @@ impl Header {
         if len < LEN_16 { Some((opcode, key, usize::from(len))) } else { None }
     }
 
-    /// Writes the header to the start of `target` and returns its length in octets (2 to 14). The
+    /// Writes the header to the start of `target` and returns its length in bytes (2 to 14). The
     /// shortest length form is used.
     ///
     /// # Panics
-    /// If `payload_len` has its most significant bit set, or `rsv` more than three bits: neither can be on the wire.
+    /// If `payload_len` has its most significant bit set, or `rsv` more than three bits: neither
+    /// can be on the wire.
     #[inline]
     pub fn encode(&self, target: &mut [u8; MAX_HEADER_LEN]) -> usize {
         assert!(self.payload_len >> 63 == 0 && self.rsv < 8, "a header that section 5.2 cannot express");
@@ -205,7 +206,7 @@ impl Header {
         at + 4
     }
 
-    /// The length in octets of this header when it is encoded.
+    /// The length in bytes of this header when it is encoded.
     #[must_use]
     pub const fn encoded_len(&self) -> usize {
         let len = match self.payload_len {
@@ -217,7 +218,7 @@ impl Header {
     }
 }
 
-/// FIN, RSV and opcode: all that the first octet can prove.
+/// FIN, RSV and opcode: all that the first byte can prove.
 #[inline]
 fn check_first(first: u8, rules: Rules) -> Result<(bool, u8, OpCode), PeerMisbehaved> {
     let rsv = (first >> 4) & 0x7;
@@ -252,7 +253,7 @@ fn check_first(first: u8, rules: Rules) -> Result<(bool, u8, OpCode), PeerMisbeh
     Ok((fin, rsv, opcode))
 }
 
-/// MASK and the short length: all that the second octet can prove.
+/// MASK and the short length: all that the second byte can prove.
 #[inline]
 fn check_second(opcode: OpCode, masked: bool, short_len: u8, rules: Rules) -> Result<(), PeerMisbehaved> {
     match (rules.mask, masked) {
@@ -277,7 +278,7 @@ fn check_minimal(len: u64, least: u64) -> Result<(), PeerMisbehaved> {
     if len < least { Err(PeerMisbehaved::NonMinimalLength(len)) } else { Ok(()) }
 }
 
-/// A frame, and the octets behind it.
+/// A frame, and the bytes behind it.
 type FrameAndRest<'a> = (Frame<'a>, &'a mut [u8]);
 
 /// A whole frame inside the slice that it was decoded from, its payload unmasked.

@@ -48,5 +48,5 @@ impl OpCode {
     }
 }
 
-/// The most octets of payload that a control frame may carry (section 5.5).
+/// The most bytes of payload that a control frame may carry (section 5.5).
 pub const MAX_CONTROL_PAYLOAD: usize = 125;

@@ -11,7 +11,7 @@ use crate::http::bytes::{BASE64, is};
 /// The string that a server appends to the client's key (RFC 6455, section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// The value of `Sec-WebSocket-Accept` that answers the `Sec-WebSocket-Key` value `key`: 28 octets
+/// The value of `Sec-WebSocket-Accept` that answers the `Sec-WebSocket-Key` value `key`: 28 bytes
 /// of base64.
 ///
 /// `key` is the field value as it was received, without the whitespace around it; it is hashed as
@@ -35,11 +35,11 @@ pub fn accept_key(key: &[u8]) -> [u8; 28] {
     accept
 }
 
-/// Whether `key` is a `Sec-WebSocket-Key`: base64 that decodes to exactly 16 octets, in 22
+/// Whether `key` is a `Sec-WebSocket-Key`: base64 that decodes to exactly 16 bytes, in 22
 /// characters and `==`.
 ///
-/// The low four bits of the 22nd character belong to no octet. Standard encoders leave them zero,
-/// so that the character is `A`, `Q`, `g` or `w`. Here they may be anything (RFC 4648, section 3.5,
+/// The low four bits of the 22nd character belong to no byte. Standard encoders leave them zero, so
+/// that the character is `A`, `Q`, `g` or `w`. Here they may be anything (RFC 4648, section 3.5,
 /// leaves that to the decoder): the example of RFC 6455, section 4.1, has them set, as erratum 3150
 /// tells, and so have clients that draw 22 random characters.
 //= https://www.rfc-editor.org/rfc/rfc6455#section-4.2.1
@@ -53,7 +53,7 @@ pub fn is_valid_key(key: &[u8]) -> bool {
     digits.len() == 22 && digits.iter().all(|&byte| is(byte, BASE64))
 }
 
-/// A fresh key: 16 octets of `entropy`, in base64.
+/// A fresh key: 16 bytes of `entropy`, in base64.
 //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
 //# The value of this header field MUST be a
 //# nonce consisting of a randomly selected 16-byte value that has
@@ -113,11 +113,11 @@ mod tests {
     fn other_lengths_and_alphabets_are_not_keys() {
         for key in [
             &b""[..],
-            b"dGhlIHNhbXBsZSBub25j",         // 15 octets
+            b"dGhlIHNhbXBsZSBub25j",         // 15 bytes
             b"dGhlIHNhbXBsZSBub25jZQ",       // no padding
             b"dGhlIHNhbXBsZSBub25jZQ=",      // half of it
-            b"dGhlIHNhbXBsZSBub25jZWU=",     // 17 octets
-            b"dGhlIHNhbXBsZSBub25jZWVl",     // 18 octets
+            b"dGhlIHNhbXBsZSBub25jZWU=",     // 17 bytes
+            b"dGhlIHNhbXBsZSBub25jZWVl",     // 18 bytes
             b"dGhlIHNhbXBsZSBub25jZ_==",     // the URL alphabet
             b"dGhlIHNhbXBsZSBub2 jZQ==",     // a space
             b"dGhlIHNhbXBsZSBub25jZQ==AAAA", // more after the padding

@@ -6,8 +6,9 @@
 //! extension       = extension-token *( ";" extension-param )
 //! extension-param = token [ "=" (token | quoted-string) ]
 //! ```
-//! The grammar is RFC 2616's, with its implied whitespace: SP and HTAB may stand around `;` and `=` as well as around
-//! `,`. A quoted string has to unquote to a token, so no quoted `,`, `;` or space survives.
+//! The grammar is RFC 2616's, with its implied whitespace: SP and HTAB may stand around `;` and `=`
+//! as well as around `,`. A quoted string has to unquote to a token, so no quoted `,`, `;` or space
+//! survives.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -45,8 +46,8 @@ pub struct Extension<'a> {
 }
 
 impl<'a> Extension<'a> {
-    /// Reads the value of one `Sec-WebSocket-Extensions` line, for a server that reads requests with
-    /// another HTTP stack: its extensions in order, and after an error nothing more.
+    /// Reads the value of one `Sec-WebSocket-Extensions` line, for a server that reads requests
+    /// with another HTTP stack: its extensions in order, and after an error nothing more.
     ///
     /// A request may have several such lines, which together are one list (RFC 6455, section 9.1).
     /// One that has an error, or lines without any extension, is to be refused with 400.

@@ -6,23 +6,23 @@ use super::known::Known;
 use super::section::FieldSection;
 use super::status_line::Status;
 
-/// How much of a body is kept, in octets: enough of an error page to see what is wrong.
+/// How much of a body is kept, in bytes: enough of an error page to see what is wrong.
 pub(crate) const MAX_BODY: usize = 64 * 1024;
 
-/// How many octets may frame the content of a body in chunks: four for each octet that is kept.
+/// How many bytes may frame the content of a body in chunks: four for each byte that is kept.
 /// Without a limit, chunk extensions and trailer fields could go on for ever without anything to
 /// show for it.
 const MAX_OVERHEAD: usize = 4 * MAX_BODY;
 
 /// Reads the body of a response as far as it is kept: the first 64 KiB of content.
 ///
-/// Give it the octets behind the head, then what arrives, until [`push`](Self::push) returns `true`
+/// Give it the bytes behind the head, then what arrives, until [`push`](Self::push) returns `true`
 /// or the stream ends; then [`finish`](Self::finish) it. A deadline is the caller's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BodyReader {
     body: Vec<u8>,
     framing: Framing,
-    /// How many octets without content came.
+    /// How many bytes without content came.
     overhead: usize,
     truncated: bool,
 }
@@ -32,7 +32,7 @@ pub struct BodyReader {
 enum Framing {
     /// Content until the stream ends.
     UntilEof,
-    /// That many octets of content; not 0.
+    /// That many bytes of content; not 0.
     Length(u64),
     Chunked(ChunkedPhase),
     Done,
@@ -61,7 +61,7 @@ enum ChunkedPhase {
     SizeLf {
         size: u64,
     },
-    /// That many octets of content; not 0.
+    /// That many bytes of content; not 0.
     Data(u64),
     DataCr,
     DataLf,
@@ -86,7 +86,7 @@ impl BodyReader {
         }
     }
 
-    /// Takes the next octets, if any. `true` once there is nothing more to wait for: the body is
+    /// Takes the next bytes, if any. `true` once there is nothing more to wait for: the body is
     /// complete, or longer than what is kept, or framed in a way that cannot be read on.
     pub fn push(&mut self, mut bytes: &[u8]) -> bool {
         while self.framing != Framing::Done {
@@ -115,7 +115,7 @@ impl BodyReader {
         (self.body, self.truncated || !is_complete)
     }
 
-    /// Keeps what `bytes` have of `left` octets of content, and says how much that was. `None` if
+    /// Keeps what `bytes` have of `left` bytes of content, and says how much that was. `None` if
     /// there is no room for it all.
     fn keep(&mut self, bytes: &[u8], left: u64) -> Option<usize> {
         let content = &bytes[..usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len())];
@@ -128,7 +128,7 @@ impl BodyReader {
         Some(content.len())
     }
 
-    /// One octet between the octets of content. `None` if it may not stand there.
+    /// One byte between the bytes of content. `None` if it may not stand there.
     fn delimit(&mut self, chunk: ChunkedPhase, byte: u8) -> Option<usize> {
         self.overhead += 1;
         if self.overhead > MAX_OVERHEAD {
@@ -172,7 +172,7 @@ impl Framing {
         })
     }
 
-    /// What is expected after `taken` octets of content, which are no more than were expected.
+    /// What is expected after `taken` bytes of content, which are no more than were expected.
     fn without(self, taken: u64) -> Framing {
         match self {
             Framing::Length(left) if left == taken => Framing::Done,
@@ -189,7 +189,7 @@ impl Framing {
 impl ChunkedPhase {
     const START: ChunkedPhase = ChunkedPhase::Size { size: 0, has_digits: false };
 
-    /// What follows an octet that is no content; `None` if it may not stand there.
+    /// What follows a byte that is no content; `None` if it may not stand there.
     fn next(self, byte: u8) -> Option<Framing> {
         Some(Framing::Chunked(match (self, byte) {
             (ChunkedPhase::Size { size, has_digits: true } | ChunkedPhase::Extension { size }, b'\r') => {

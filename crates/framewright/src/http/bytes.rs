@@ -1,16 +1,15 @@
 //! Byte classes of the HTTP grammar (RFC 9110, section 5.6) and the small helpers built on them.
 //!
-//! One table answers every "may this octet stand here?" of the handshake, so that the scanning
-//! loops are a load and a test for each octet.
+//! One table answers every "may this byte stand here?" of the handshake, so that the scanning loops
+//! are a load and a test for each byte.
 
-/// `tchar`: an octet of a token (RFC 9110, section 5.6.2).
+/// `tchar`: a byte of a token (RFC 9110, section 5.6.2).
 pub(crate) const TOKEN: u8 = 1 << 0;
 /// `VCHAR`: visible US-ASCII, what a request target may hold.
 pub(crate) const VISIBLE: u8 = 1 << 1;
-/// An octet of a field value: `VCHAR`, SP, HTAB or `obs-text` (RFC 9110, section 5.5).
+/// A byte of a field value: `VCHAR`, SP, HTAB or `obs-text` (RFC 9110, section 5.5).
 pub(crate) const VALUE: u8 = 1 << 2;
-/// `unreserved` or `sub-delims`: an octet of a registered name (RFC 3986, section 3.2.2), `%`
-/// aside.
+/// `unreserved` or `sub-delims`: a byte of a registered name (RFC 3986, section 3.2.2), `%` aside.
 pub(crate) const REG_NAME: u8 = 1 << 3;
 /// A digit of base64 (RFC 4648, section 4).
 pub(crate) const BASE64: u8 = 1 << 4;
@@ -88,8 +87,8 @@ pub(crate) fn is(byte: u8, class: u8) -> bool {
     CLASSES[usize::from(byte)] & class != 0
 }
 
-/// Whether `bytes` is a token (RFC 9110, section 5.6.2): at least one octet, and all of them letters, digits or
-/// ``!#$%&'*+-.^_`|~``. A subprotocol has to be one (RFC 6455, section 4.1).
+/// Whether `bytes` is a token (RFC 9110, section 5.6.2): at least one byte, and all of them
+/// letters, digits or ``!#$%&'*+-.^_`|~``. A subprotocol has to be one (RFC 6455, section 4.1).
 pub fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&byte| is(byte, TOKEN))
 }
@@ -147,7 +146,7 @@ pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// Octets that a check has found to be US-ASCII, as text.
+/// Bytes that a check has found to be US-ASCII, as text.
 pub(crate) fn ascii(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("the parser admitted US-ASCII only")
 }

@@ -40,9 +40,9 @@ impl FieldName {
     /// Checks a name.
     ///
     /// # Errors
-    /// [`FieldError::InvalidName`] unless it is a token. [`FieldError::ReservedName`] for Connection, Content-Length,
-    /// Content-Type (it comes with the body), Date, Host, Keep-Alive, TE, Trailer, Transfer-Encoding, Upgrade and
-    /// Sec-WebSocket-*, in any case.
+    /// [`FieldError::InvalidName`] unless it is a token. [`FieldError::ReservedName`] for
+    /// Connection, Content-Length, Content-Type (it comes with the body), Date, Host, Keep-Alive,
+    /// TE, Trailer, Transfer-Encoding, Upgrade and Sec-WebSocket-*, in any case.
     pub fn new(name: impl Into<Cow<'static, str>>) -> Result<Self, FieldError> {
         let name = name.into();
         if !is_token(name.as_bytes()) {
@@ -101,7 +101,8 @@ impl FieldValue {
     ///
     /// # Errors
     /// [`FieldError::InvalidValue`] if it holds CR, LF, NUL or another control character but HTAB.
-    /// [`FieldError::WhitespaceAroundValue`] if it starts or ends with SP or HTAB, which would be lost on the way.
+    /// [`FieldError::WhitespaceAroundValue`] if it starts or ends with SP or HTAB, which would be
+    /// lost on the way.
     pub fn new(value: impl Into<Cow<'static, str>>) -> Result<Self, FieldError> {
         FieldValue::from_bytes(match value.into() {
             Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
@@ -138,7 +139,7 @@ impl FieldValue {
         }
     }
 
-    /// The octets of the value.
+    /// The bytes of the value.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }

@@ -44,7 +44,7 @@ enum FieldLinePhase {
 /// What is wrong with a field line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FieldLineError {
-    /// The name is empty, holds an octet that is no `tchar`, or no colon follows it.
+    /// The name is empty, holds a byte that is no `tchar`, or no colon follows it.
     Name,
     /// Whitespace between the name and the colon.
     SpaceBeforeColon,
@@ -149,7 +149,7 @@ impl FieldLines {
         }
     }
 
-    /// The first octet of a line that is not the empty one.
+    /// The first byte of a line that is not the empty one.
     #[inline]
     fn start_line(&mut self, byte: u8, pos: usize) -> Result<(), FieldLineError> {
         if !is(byte, TOKEN) {
@@ -184,7 +184,7 @@ impl FieldLines {
 
     /// The CR at `end` ends the value that starts at the mark.
     fn end_value(&mut self, bytes: &[u8], end: usize) {
-        // The value starts with an octet that is no whitespace, so only its end has some to lose.
+        // The value starts with a byte that is no whitespace, so only its end has some to lose.
         let length = trim_end(&bytes[self.mark..end]).len();
         self.known.note(self.name.of(bytes), Span::new(self.mark, self.mark + length));
     }

@@ -2,9 +2,9 @@
 //! section 2.1).
 //!
 //! The parser is incremental: it is given the whole head as far as it has arrived, remembers where
-//! it stopped and never scans an octet twice, so that a message that trickles in octet by octet
-//! costs no more than one that arrives at once. It copies nothing and allocates nothing; what it
-//! keeps are [`Span`](super::span::Span)s, of the fields that there are rules for.
+//! it stopped and never scans a byte twice, so that a message that trickles in byte by byte costs
+//! no more than one that arrives at once. It copies nothing and allocates nothing; what it keeps
+//! are [`Span`](super::span::Span)s, of the fields that there are rules for.
 //!
 //! Only syntax is decided here. Requests and responses differ in their first lines alone: each is a
 //! [`StartLine`] in front of the same [`FieldLines`].
@@ -28,12 +28,12 @@ use super::span::MAX_HEAD;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "built with struct update syntax")]
 pub struct HeadLimits {
-    /// The longest request line, in octets, without its CRLF. Default 8192: RFC 9112, section 3,
-    /// recommends at least
-    /// 8000. Raise it for applications that put tokens into the query; the cost is memory for each handshake.
-    /// A longer one is refused with 414 (URI Too Long). A status line has no limit of its own but `head`.
+    /// The longest request line, in bytes, without its CRLF. Default 8192: RFC 9112, section 3,
+    /// recommends at least 8000. Raise it for applications that put tokens into the query; the cost
+    /// is memory for each handshake. A longer one is refused with 414 (URI Too Long). A status line
+    /// has no limit of its own but `head`.
     pub request_line: usize,
-    /// The longest head, in octets, from the first octet to the empty line that ends it. Default
+    /// The longest head, in bytes, from the first byte to the empty line that ends it. Default
     /// 16384, what common servers take: room for a request line, cookies and a token. Twice as much
     /// is what a peer can make a server hold that keeps the head in a vector which doubles. A
     /// longer one is refused with 431 (Request Header Fields Too Large). For a client it is the
@@ -69,7 +69,7 @@ pub(crate) trait StartLine {
 pub(crate) enum HeadError<E> {
     StartLine(E),
     FieldLine(FieldLineError),
-    /// It is longer than `limit`, in octets.
+    /// It is longer than `limit`, in bytes.
     TooLong {
         limit: usize,
     },
@@ -78,7 +78,7 @@ pub(crate) enum HeadError<E> {
 /// A resumable parser of a head.
 #[derive(Debug)]
 pub(crate) struct HeadParser<L> {
-    /// The next octet to look at.
+    /// The next byte to look at.
     pos: usize,
     phase: HeadPhase,
     limit: usize,
@@ -131,7 +131,7 @@ impl<L: StartLine> HeadParser<L> {
         Ok(None)
     }
 
-    /// The next octet to look at: behind the head, once that is complete.
+    /// The next byte to look at: behind the head, once that is complete.
     pub(crate) fn pos(&self) -> usize {
         self.pos
     }
@@ -168,8 +168,8 @@ mod tests {
         assert_eq!(parser.head().section(&bytes).iter().count(), 2);
     }
 
-    /// What makes a trickling request linear: octets that were seen are not scanned again, so
-    /// wiping them is harmless. (Only which of the known fields a line is, is decided at its end.)
+    /// What makes a trickling request linear: bytes that were seen are not scanned again, so wiping
+    /// them is harmless. (Only which of the known fields a line is, is decided at its end.)
     #[test]
     fn octets_seen_are_never_read_again() {
         let mut parser = HeadParser::request(HeadLimits::default());

@@ -52,10 +52,10 @@ impl Known {
     }
 }
 
-/// Whether `name`, which is a token of `N` octets, is `lower`, which is all letters and hyphens.
+/// Whether `name`, which is a token of `N` bytes, is `lower`, which is all letters and hyphens.
 ///
-/// Four octets at a time; the last four overlap others where `N` is no multiple. The bit that makes
-/// a letter small makes no octet of a token a letter or a hyphen that was none before. (It would
+/// Four bytes at a time; the last four overlap others where `N` is no multiple. The bit that makes
+/// a letter small makes no byte of a token a letter or a hyphen that was none before. (It would
 /// make a hyphen of CR.)
 #[inline]
 fn is<const N: usize>(name: &[u8], lower: &[u8; N]) -> bool {

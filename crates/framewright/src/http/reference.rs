@@ -8,7 +8,7 @@
 //!   |    userinfo         port
 //!   scheme
 //! ```
-//! Parts are slices of the text: no octet is decoded or changed. What the parts mean is not decided
+//! Parts are slices of the text: no byte is decoded or changed. What the parts mean is not decided
 //! here.
 
 use std::net::Ipv6Addr;
@@ -46,7 +46,7 @@ impl<'a> Reference<'a> {
     /// Takes a reference apart by the grammar of RFC 3986, appendix A.
     ///
     /// # Errors
-    /// The index of the first octet that may not stand where it does; of brackets that hold no
+    /// The index of the first byte that may not stand where it does; of brackets that hold no
     /// address, and of a `%` without two digits, where they begin.
     pub(crate) fn parse(text: &'a str) -> Result<Self, usize> {
         let (rest, fragment) = cut(text, '#');
@@ -175,7 +175,7 @@ fn check_scheme(scheme: &str) -> Result<(), usize> {
     }
 }
 
-/// Looks at each octet of a part that begins at `start`; encoded ones may stand in any part.
+/// Looks at each byte of a part that begins at `start`; encoded ones may stand in any part.
 fn check(part: &str, start: usize, may_stand: impl Fn(u8) -> bool) -> Result<(), usize> {
     let bytes = part.as_bytes();
     let mut at = 0;
@@ -189,7 +189,7 @@ fn check(part: &str, start: usize, may_stand: impl Fn(u8) -> bool) -> Result<(),
     Ok(())
 }
 
-/// `pchar`, which paths, queries and fragments consist of, encoded octets aside.
+/// `pchar`, which paths, queries and fragments consist of, encoded bytes aside.
 fn is_pchar(byte: u8) -> bool {
     is(byte, REG_NAME) || matches!(byte, b':' | b'@')
 }

@@ -16,7 +16,7 @@ use super::scan;
 use super::section::FieldSection;
 use super::span::Span;
 
-/// The longest method read, in octets. The longest registered one, `UPDATEREDIRECTREF`, has 17.
+/// The longest method read, in bytes. The longest registered one, `UPDATEREDIRECTREF`, has 17.
 const MAX_METHOD: usize = 32;
 
 /// An HTTP-version; its digits stand for others.
@@ -29,7 +29,7 @@ const USUAL_END: &[u8; 10] = b"HTTP/1.1\r\n";
 #[derive(Debug)]
 pub(crate) struct RequestLine {
     phase: RequestLinePhase,
-    /// The longest line to take, in octets, without its CRLF.
+    /// The longest line to take, in bytes, without its CRLF.
     limit: usize,
     /// Where the line starts: after the one empty line that may precede it.
     start: usize,
@@ -61,7 +61,7 @@ pub(crate) enum RequestLineError {
     Method,
     /// The method is longer than any that is known.
     MethodTooLong,
-    /// The target holds an octet that is not visible US-ASCII, or is empty, or no SP follows it.
+    /// The target holds a byte that is not visible US-ASCII, or is empty, or no SP follows it.
     Target,
     /// The line does not end in an HTTP-version.
     Version,
@@ -71,12 +71,12 @@ pub(crate) enum RequestLineError {
     BareCr,
     /// LF without CR.
     BareLf,
-    /// It is longer than `limit`, in octets.
+    /// It is longer than `limit`, in bytes.
     TooLong { limit: usize },
 }
 
 impl RequestLine {
-    /// Starts before the first octet; `limit` as in `HeadLimits::request_line`.
+    /// Starts before the first byte; `limit` as in `HeadLimits::request_line`.
     pub(crate) fn new(limit: usize) -> Self {
         RequestLine {
             phase: RequestLinePhase::Before,
@@ -96,7 +96,7 @@ impl RequestLine {
         self.phase = RequestLinePhase::Method;
     }
 
-    /// The octets to scan so that a scan which reads them all stops at the line's octet number
+    /// The bytes to scan so that a scan which reads them all stops at the line's byte number
     /// `limit`, counted from 0.
     fn until<'a>(&self, bytes: &'a [u8], limit: usize) -> &'a [u8] {
         &bytes[..bytes.len().min(self.start.saturating_add(limit))]
@@ -110,13 +110,12 @@ impl RequestLine {
             && pos + VERSION.len() - self.start <= self.limit
     }
 
-    /// Whether an octet at `pos` is one more than the line may have. Its CR is not part of the
-    /// line.
+    /// Whether a byte at `pos` is one more than the line may have. Its CR is not part of the line.
     fn is_too_long(&self, byte: u8, pos: usize) -> bool {
         pos - self.start >= self.limit && byte != b'\r'
     }
 
-    /// The octet that the scan of the method stopped at.
+    /// The byte that the scan of the method stopped at.
     fn end_method(&mut self, byte: u8, pos: usize) -> Result<(), RequestLineError> {
         //= https://www.rfc-editor.org/rfc/rfc9112#section-3
         //# A server that receives a method longer than any that it implements SHOULD respond with a 501 (Not
@@ -137,7 +136,7 @@ impl RequestLine {
         }
     }
 
-    /// The octet that the scan of the target stopped at.
+    /// The byte that the scan of the target stopped at.
     fn end_target(&mut self, byte: u8, pos: usize) -> Result<(), RequestLineError> {
         self.check_length(byte, pos)?;
         match byte {
@@ -162,7 +161,7 @@ impl RequestLine {
         Ok(())
     }
 
-    /// One octet of `HTTP/1.x` or the CR after it.
+    /// One byte of `HTTP/1.x` or the CR after it.
     fn version(&mut self, byte: u8, pos: usize) -> Result<(), RequestLineError> {
         self.check_length(byte, pos)?;
         match (pos - self.mark, byte) {

@@ -1,14 +1,13 @@
-//! How far a name, a target or a field value goes: the loops that look at every octet of a head.
+//! How far a name, a target or a field value goes: the loops that look at every byte of a head.
 //!
-//! Eight octets at a time, in ordinary registers. In each word the high bit of an octet says
-//! whether the octet may be an end, by arithmetic that carries nothing from one octet to the next;
-//! so the first such bit is the first such octet. From there on (behind a digit in a name, for
-//! one), and behind the last whole word, octets are looked up in the table of `bytes.rs`, which
-//! alone decides.
+//! Eight bytes at a time, in ordinary registers. In each word the high bit of a byte says whether
+//! the byte may be an end, by arithmetic that carries nothing from one byte to the next; so the
+//! first such bit is the first such byte. From there on (behind a digit in a name, for one), and
+//! behind the last whole word, bytes are looked up in the table of `bytes.rs`, which alone decides.
 
 use super::bytes::{TOKEN, VALUE, VISIBLE, is};
 
-/// The first position at or after `from` whose octet is no octet of a token, or the length.
+/// The first position at or after `from` whose byte is no byte of a token, or the length.
 #[inline(always)]
 pub(crate) fn token(bytes: &[u8], from: usize) -> usize {
     scan(bytes, from, TOKEN, |word| {
@@ -17,13 +16,13 @@ pub(crate) fn token(bytes: &[u8], from: usize) -> usize {
     })
 }
 
-/// The first position at or after `from` whose octet is not visible US-ASCII, or the length.
+/// The first position at or after `from` whose byte is not visible US-ASCII, or the length.
 #[inline]
 pub(crate) fn visible(bytes: &[u8], from: usize) -> usize {
     scan(bytes, from, VISIBLE, |word| !reaches(word, 0x21) | reaches(word, 0x7f) | word)
 }
 
-/// The first position at or after `from` whose octet may not stand in a field value, or the length.
+/// The first position at or after `from` whose byte may not stand in a field value, or the length.
 #[inline(always)]
 pub(crate) fn value(bytes: &[u8], from: usize) -> usize {
     // Values are the longest parts: blocks of text are passed over first, with vectors where the
@@ -39,7 +38,7 @@ pub(crate) fn value(bytes: &[u8], from: usize) -> usize {
     })
 }
 
-/// How many octets of a value are compared at once.
+/// How many bytes of a value are compared at once.
 const BLOCK: usize = 16;
 
 #[inline]
@@ -47,10 +46,10 @@ fn is_text(block: &[u8; BLOCK]) -> bool {
     block.iter().fold(true, |text, &byte| text & (byte >= b' ') & (byte != 0x7f))
 }
 
-/// The first position at or after `from` whose octet is not of `class`, or the length; `from` where
+/// The first position at or after `from` whose byte is not of `class`, or the length; `from` where
 /// that is not less.
 ///
-/// `ends` sets the high bit of at least each octet of a word that is not of `class`.
+/// `ends` sets the high bit of at least each byte of a word that is not of `class`.
 #[inline(always)]
 fn scan(bytes: &[u8], from: usize, class: u8, ends: impl Fn(u64) -> u64) -> usize {
     let Some(mut rest) = bytes.get(from..) else { return from };
@@ -70,22 +69,22 @@ fn scan(bytes: &[u8], from: usize, class: u8, ends: impl Fn(u64) -> u64) -> usiz
     bytes.len() - rest.len()
 }
 
-/// All but the high bit of each octet.
+/// All but the high bit of each byte.
 const LOW: u64 = each(0x7f);
 
-/// A word of eight times the same octet.
+/// A word of eight times the same byte.
 const fn each(byte: u8) -> u64 {
     u64::from_ne_bytes([byte; 8])
 }
 
-/// Sets the high bit of each octet whose lower seven bits are at least `least`, which is 1 to 127.
+/// Sets the high bit of each byte whose lower seven bits are at least `least`, which is 1 to 127.
 /// The other bits mean nothing.
 #[inline]
 fn reaches(word: u64, least: u8) -> u64 {
     (word & LOW) + each(0x80 - least)
 }
 
-/// Sets the high bit of each octet whose lower seven bits are `byte`, which is US-ASCII. The other
+/// Sets the high bit of each byte whose lower seven bits are `byte`, which is US-ASCII. The other
 /// bits mean nothing.
 #[inline]
 fn equals(word: u64, byte: u8) -> u64 {
@@ -100,7 +99,7 @@ mod tests {
 
     const SCANS: [(Scan, u8, u8); 3] = [(token, TOKEN, b'a'), (visible, VISIBLE, b'/'), (value, VALUE, b' ')];
 
-    /// Every octet at every place of texts of every length around words and blocks, from every
+    /// Every byte at every place of texts of every length around words and blocks, from every
     /// start.
     #[test]
     fn scans_end_where_the_table_says() {

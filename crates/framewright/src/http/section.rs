@@ -16,7 +16,7 @@ pub(crate) struct FieldSection<'a> {
 }
 
 impl<'a> FieldSection<'a> {
-    /// The section that starts at `start` of the octets that were parsed.
+    /// The section that starts at `start` of the bytes that were parsed.
     pub(crate) fn new(bytes: &'a [u8], start: usize, known: &'a KnownFields) -> Self {
         FieldSection { bytes, start, known }
     }

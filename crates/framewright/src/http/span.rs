@@ -1,7 +1,7 @@
 //! How a place in a head is kept: not as a slice but as a [`Span`], which outlives what was lent to
 //! the parser.
 
-/// Where something lies in the head's octets.
+/// Where something lies in the head's bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Span {
     start: u32,
@@ -9,7 +9,7 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    /// The octets `start..end`.
+    /// The bytes `start..end`.
     #[inline]
     #[allow(clippy::cast_possible_truncation, reason = "a head is at most MAX_HEAD octets")]
     pub(crate) fn new(start: usize, end: usize) -> Self {
@@ -17,7 +17,7 @@ impl Span {
         Span { start: start as u32, end: end as u32 }
     }
 
-    /// The octets of `head` that lie there.
+    /// The bytes of `head` that lie there.
     pub(crate) fn of(self, head: &[u8]) -> &[u8] {
         &head[self.start as usize..self.end as usize]
     }

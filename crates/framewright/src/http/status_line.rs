@@ -60,7 +60,7 @@ pub(crate) enum StatusLineError {
 }
 
 impl StatusLine {
-    /// Starts before the octet at `start`.
+    /// Starts before the byte at `start`.
     pub(crate) fn new(start: usize) -> Self {
         StatusLine { phase: StatusLinePhase::Code, start, end: start, status: Status::default() }
     }
@@ -70,7 +70,7 @@ impl StatusLine {
         self.status
     }
 
-    /// One octet of the version, of the code, or the one that follows them.
+    /// One byte of the version, of the code, or the one that follows them.
     fn code(&mut self, byte: u8, pos: usize) -> Result<(), StatusLineError> {
         match (pos - self.start, byte) {
             (0..=4, byte) if byte != START[pos - self.start] => return Err(StatusLineError::NotHttp),
@@ -90,7 +90,7 @@ impl StatusLine {
         Ok(())
     }
 
-    /// The octet that the scan of the reason phrase stopped at.
+    /// The byte that the scan of the reason phrase stopped at.
     fn reason(&mut self, byte: u8, pos: usize) -> Result<(), StatusLineError> {
         match byte {
             b'\r' => self.end_reason(self.start + START.len(), pos),
@@ -135,8 +135,8 @@ impl StartLine for StatusLine {
 }
 
 impl HeadParser<StatusLine> {
-    /// A parser of the response whose first octet is at `pos`: behind an interim response, if not
-    /// at 0.
+    /// A parser of the response whose first byte is at `pos`: behind an interim response, if not at
+    /// 0.
     pub(crate) fn response(pos: usize, limits: HeadLimits) -> Self {
         HeadParser::at(pos, StatusLine::new(pos), limits)
     }

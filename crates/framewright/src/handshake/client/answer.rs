@@ -26,14 +26,14 @@ use crate::http::status_line::{Status, StatusLine};
 pub enum Answer {
     /// A correct 101: the connection is open.
     Accepted {
-        /// Where the head ends, counted from the first octet received: frames start there.
+        /// Where the head ends, counted from the first byte received: frames start there.
         head_len: usize,
         /// What was agreed on.
         negotiated: Negotiated,
     },
     /// Any other status, in any version of HTTP/1. There is no connection.
     Refused {
-        /// Where the head ends, counted from the first octet received: the body starts there.
+        /// Where the head ends, counted from the first byte received: the body starts there.
         head_len: usize,
         /// Reads the body, for who wants to see it.
         body: BodyReader,
@@ -162,7 +162,7 @@ fn check_upgrade(response: &ResponseHead<'_>) -> Result<(), ResponseError> {
     if is_websocket && protocols.next().is_none() { Ok(()) } else { Err(ResponseError::InvalidUpgrade) }
 }
 
-/// The head of a response that follows the syntax of HTTP/1.x: a view on its octets, cheap to copy.
+/// The head of a response that follows the syntax of HTTP/1.x: a view on its bytes, cheap to copy.
 ///
 /// It comes from [`ClientHandshake::response`](crate::handshake::ClientHandshake::response).
 /// Nothing in it is decoded or changed.
@@ -196,7 +196,7 @@ impl<'a> ResponseHead<'a> {
     }
 
     /// All field lines in the order received: the name as it was sent, and the value without the
-    /// whitespace around it. A value may hold any octet but control characters; it need not be
+    /// whitespace around it. A value may hold any byte but control characters; it need not be
     /// UTF-8.
     #[doc(alias = "headers")]
     pub fn fields(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
@@ -215,7 +215,7 @@ impl<'a> ResponseHead<'a> {
         self.section.all(name)
     }
 
-    /// Where the head ends, counted from the first octet received.
+    /// Where the head ends, counted from the first byte received.
     pub(super) fn end(&self) -> usize {
         self.bytes.len()
     }
@@ -261,7 +261,7 @@ impl fmt::Debug for ResponseHead<'_> {
     }
 }
 
-/// A response that owns its octets: what a server, or a proxy, has said.
+/// A response that owns its bytes: what a server, or a proxy, has said.
 #[derive(Clone)]
 pub struct ServerResponse {
     /// The head, and the interim responses before it.

@@ -16,7 +16,7 @@ use crate::http::status_line::StatusLineError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ResponseError {
-    /// The first octets are not `HTTP/`.
+    /// The first bytes are not `HTTP/`.
     NotHttp,
     /// Another major version of HTTP.
     HttpVersionNotSupported,
@@ -27,7 +27,7 @@ pub enum ResponseError {
     /// The head, with the interim responses before it, is longer than
     /// [`HeadLimits::head`](crate::handshake::HeadLimits::head).
     HeadTooLong {
-        /// The limit, in octets.
+        /// The limit, in bytes.
         limit: usize,
     },
     /// There are more field lines than
@@ -75,7 +75,7 @@ pub enum ResponseError {
     SubprotocolNotOffered,
     /// Sec-WebSocket-Extensions says what the client cannot agree to.
     Extensions(AnswerError),
-    /// The stream ended before the first octet of an answer.
+    /// The stream ended before the first byte of an answer.
     Closed,
     /// The stream ended inside the answer's head.
     Truncated,

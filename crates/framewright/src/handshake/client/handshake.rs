@@ -16,7 +16,7 @@ use crate::http::status_line::StatusLine;
 
 /// A client that waits for the answer to its opening handshake.
 ///
-/// It holds no octets: the caller sends those of the request, keeps the ones that come back, and
+/// It holds no bytes: the caller sends those of the request, keeps the ones that come back, and
 /// gives all of them each time more have arrived.
 ///
 /// ```
@@ -47,7 +47,7 @@ pub struct ClientHandshake {
 }
 
 impl ClientHandshake {
-    /// Appends the octets of the request to `out`, with a fresh key from `entropy`, and starts to
+    /// Appends the bytes of the request to `out`, with a fresh key from `entropy`, and starts to
     /// wait at `now`; the head of the answer has to be complete `timeout` later. `Duration::MAX` is
     /// no deadline.
     //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
@@ -75,14 +75,15 @@ impl ClientHandshake {
         }
     }
 
-    /// Reads on in `bytes`: everything received, from the first octet on. Octets seen before must
+    /// Reads on in `bytes`: everything received, from the first byte on. Bytes seen before must
     /// still be there, the same as before; they are not read again.
     ///
     /// `Ok(None)` until the head is complete. Then the answer, which from then on stays as it is.
     /// Interim responses (100, 103) are skipped, five at most.
     ///
     /// # Errors
-    /// The first rule that the answer breaks, as soon as that shows, and the same one ever after: close the transport.
+    /// The first rule that the answer breaks, as soon as that shows, and the same one ever after:
+    /// close the transport.
     pub fn parse(&mut self, bytes: &[u8]) -> Result<Option<Answer>, ResponseError> {
         self.reader.parse(bytes, |response| self.offered.judge(&response))
     }
@@ -105,8 +106,8 @@ impl ClientHandshake {
     /// Tells that it is `now`. After the deadline, [`ResponseError::Timeout`]: the handshake has
     /// failed.
     ///
-    /// The deadline is the one set at the start, whatever has arrived since: a server that sends an
-    /// octet a second gains nothing. `None` before it, and once the answer is complete or has
+    /// The deadline is the one set at the start, whatever has arrived since: a server that sends a
+    /// byte a second gains nothing. `None` before it, and once the answer is complete or has
     /// failed.
     pub fn handle_timeout(&mut self, now: Instant) -> Option<ResponseError> {
         self.reader.handle_timeout(now)
@@ -154,7 +155,7 @@ impl<A: Clone> ResponseReader<A> {
         }
     }
 
-    /// Reads on in `bytes`, which are all octets received. `judge` is asked about the head of the
+    /// Reads on in `bytes`, which are all bytes received. `judge` is asked about the head of the
     /// final response, once.
     pub(super) fn parse(
         &mut self,

@@ -30,13 +30,13 @@ pub struct ProxyHandshake {
 pub enum ProxyAnswer {
     /// A status of 200 to 299: what follows is between the client and the server.
     Tunnel {
-        /// Where the head ends, counted from the first octet received. A WebSocket server sends
-        /// nothing before it was asked, so that octets behind it are the proxy's, and a fault.
+        /// Where the head ends, counted from the first byte received. A WebSocket server sends
+        /// nothing before it was asked, so that bytes behind it are the proxy's, and a fault.
         head_len: usize,
     },
     /// Any other status: 407 if the proxy wants to know who is asking.
     Refused {
-        /// Where the head ends, counted from the first octet received: the body starts there.
+        /// Where the head ends, counted from the first byte received: the body starts there.
         head_len: usize,
         /// Reads the body, for who wants to see it.
         body: BodyReader,
@@ -44,7 +44,7 @@ pub enum ProxyAnswer {
 }
 
 impl ProxyHandshake {
-    /// Appends the octets of the request to `out`, and starts to wait at `now`; the head of the
+    /// Appends the bytes of the request to `out`, and starts to wait at `now`; the head of the
     /// answer has to be complete `timeout` later. `Duration::MAX` is no deadline.
     pub fn new(
         target: &WsUri,
@@ -70,7 +70,8 @@ impl ProxyHandshake {
     /// As [`ClientHandshake::parse`](crate::handshake::ClientHandshake::parse).
     ///
     /// # Errors
-    /// The first rule of HTTP that the answer breaks, as soon as that shows, and the same one ever after: close the transport.
+    /// The first rule of HTTP that the answer breaks, as soon as that shows, and the same one ever
+    /// after: close the transport.
     pub fn parse(&mut self, bytes: &[u8]) -> Result<Option<ProxyAnswer>, ResponseError> {
         self.reader.parse(bytes, |response| Ok(judge(&response)))
     }
@@ -78,7 +79,8 @@ impl ProxyHandshake {
     /// As [`ClientHandshake::response`](crate::handshake::ClientHandshake::response).
     ///
     /// # Panics
-    /// If [`parse`](Self::parse) has not returned an answer, or if `bytes` are fewer than its head has.
+    /// If [`parse`](Self::parse) has not returned an answer, or if `bytes` are fewer than its head
+    /// has.
     pub fn response<'a>(&'a self, bytes: &'a [u8]) -> ResponseHead<'a> {
         self.reader.response(bytes)
     }

@@ -65,7 +65,8 @@ impl WsUri {
     /// URI. `http` there means `ws`, and `https` means `wss`.
     ///
     /// # Errors
-    /// [`RedirectError`] if it is no URI reference, none for a WebSocket, or if it leads from `wss` to `ws`.
+    /// [`RedirectError`] if it is no URI reference, none for a WebSocket, or if it leads from `wss`
+    /// to `ws`.
     //= https://www.rfc-editor.org/rfc/rfc9110#section-10.2.2
     //# When it has the form of a relative reference ([URI], Section 4.2), the final value is computed by resolving it
     //# against the target URI ([URI], Section 5).

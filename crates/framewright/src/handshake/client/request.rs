@@ -157,7 +157,7 @@ impl ClientRequest {
         self.fields.retain(keep);
     }
 
-    /// Appends the octets of the request.
+    /// Appends the bytes of the request.
     pub(super) fn encode(&self, key: &[u8; 24], out: &mut Vec<u8>) {
         //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
         //# The method of the request MUST be GET, and the HTTP version MUST

@@ -5,8 +5,8 @@
 //!   scheme    host        port resource name
 //!        refused                          refused
 //! ```
-//! The grammar is RFC 3986's (`http/reference.rs`). On top of it stand the rules of RFC 6455, and those
-//! that keep a host from being understood in two ways.
+//! The grammar is RFC 3986's (`http/reference.rs`). On top of it stand the rules of RFC 6455, and
+//! those that keep a host from being understood in two ways.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -207,12 +207,12 @@ fn ends_in_a_number(host: &str) -> bool {
 pub enum UriError {
     /// A character that is not US-ASCII.
     NotAscii {
-        /// Where it is, in octets.
+        /// Where it is, in bytes.
         at: usize,
     },
     /// It breaks the grammar.
     Syntax {
-        /// Where, in octets.
+        /// Where, in bytes.
         at: usize,
     },
     /// The scheme is neither `ws` nor `wss`, or there is none.

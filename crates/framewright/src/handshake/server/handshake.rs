@@ -20,10 +20,10 @@ use crate::http::request_line::RequestLine;
 
 /// A server that reads one request.
 ///
-/// It holds no octets: the caller keeps them, and gives all of them each time more have arrived.
-/// The order of calls is [`parse`](Self::parse) until it returns a length,
-/// [`request`](Self::request), [`Request::upgrade`], [`Upgrade::accept`]; any [`Refusal`] on the
-/// way is the answer to send before closing.
+/// It holds no bytes: the caller keeps them, and gives all of them each time more have arrived. The
+/// order of calls is [`parse`](Self::parse) until it returns a length, [`request`](Self::request),
+/// [`Request::upgrade`], [`Upgrade::accept`]; any [`Refusal`] on the way is the answer to send
+/// before closing.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -76,14 +76,15 @@ impl ServerHandshake {
         }
     }
 
-    /// Reads on in `bytes`: everything received, from the first octet on. Octets seen before must
+    /// Reads on in `bytes`: everything received, from the first byte on. Bytes seen before must
     /// still be there, the same as before; they are not read again.
     ///
-    /// `Ok(None)` until the head is complete. Then its length in octets: what follows in `bytes`
+    /// `Ok(None)` until the head is complete. Then its length in bytes: what follows in `bytes`
     /// belongs to the connection. From then on the result stays as it is.
     ///
     /// # Errors
-    /// The first rule of HTTP that the request breaks, as soon as that shows, and the same one ever after.
+    /// The first rule of HTTP that the request breaks, as soon as that shows, and the same one ever
+    /// after.
     pub fn parse(&mut self, bytes: &[u8]) -> Result<Option<usize>, Refusal> {
         match self.state {
             RequestState::Reading => {}
@@ -130,8 +131,8 @@ impl ServerHandshake {
     /// Tells that it is `now`. After the deadline, the refusal to answer with:
     /// [`Refusal::HandshakeTimeout`].
     ///
-    /// The deadline is the one set at the start, whatever has arrived since: a peer that sends an
-    /// octet a second gains nothing. `None` before it, and once the request is complete or refused.
+    /// The deadline is the one set at the start, whatever has arrived since: a peer that sends a
+    /// byte a second gains nothing. `None` before it, and once the request is complete or refused.
     pub fn handle_timeout(&mut self, now: Instant) -> Option<Refusal> {
         if self.poll_timeout()? > now {
             return None;
@@ -208,11 +209,12 @@ impl Upgrade {
 
     /// Accepts the opening handshake: appends the 101 to `out` and returns what was agreed.
     ///
-    /// `request` is the one that this value came from. Once the octets are on their way the
+    /// `request` is the one that this value came from. Once the bytes are on their way the
     /// connection is open.
     ///
     /// # Errors
-    /// [`AcceptError`] if `accept` names a subprotocol that may not be answered; nothing is written then.
+    /// [`AcceptError`] if `accept` names a subprotocol that may not be answered; nothing is written
+    /// then.
     pub fn accept(
         &self,
         request: &Request<'_>,
@@ -314,7 +316,7 @@ impl std::error::Error for AcceptError {}
 /// that the client offers. `None` if they have none in common; the 101 then has no
 /// Sec-WebSocket-Protocol.
 ///
-/// Names are compared octet for octet: subprotocols are case-sensitive.
+/// Names are compared byte for byte: subprotocols are case-sensitive.
 pub fn choose_subprotocol<'s, S: AsRef<str>>(request: &Request<'_>, supported: &'s [S]) -> Option<&'s str> {
     supported.iter().map(AsRef::as_ref).find(|name| request.subprotocols().any(|offered| offered == *name))
 }

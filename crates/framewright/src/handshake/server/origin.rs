@@ -96,7 +96,7 @@ impl AllowedOrigins {
     }
 
     fn allows_value(&self, value: &[u8]) -> bool {
-        // Browsers send what is usually written in a list, octet for octet.
+        // Browsers send what is usually written in a list, byte for byte.
         if self.list.iter().any(|text| text.as_bytes() == value) {
             return true;
         }

@@ -59,12 +59,12 @@ pub enum Refusal {
     MethodTooLong,
     /// 414: the request line exceeds the limit.
     RequestLineTooLong {
-        /// [`HeadLimits::request_line`](crate::handshake::HeadLimits::request_line), in octets.
+        /// [`HeadLimits::request_line`](crate::handshake::HeadLimits::request_line), in bytes.
         limit: usize,
     },
     /// 431: the head exceeds the limit.
     HeadTooLong {
-        /// [`HeadLimits::head`](crate::handshake::HeadLimits::head), in octets.
+        /// [`HeadLimits::head`](crate::handshake::HeadLimits::head), in bytes.
         limit: usize,
     },
     /// 431: more field lines than the limit.
@@ -113,7 +113,7 @@ pub enum Refusal {
     MissingKey,
     /// 400: more than one Sec-WebSocket-Key.
     RepeatedKey,
-    /// 400: Sec-WebSocket-Key is not the base64 of 16 octets.
+    /// 400: Sec-WebSocket-Key is not the base64 of 16 bytes.
     InvalidKey,
     /// 400: Sec-WebSocket-Protocol is not a list of at least one token.
     InvalidSubprotocols,

@@ -1,5 +1,5 @@
-//! A complete request, as an application reads it: a view on the head's octets, and an owned copy
-//! of one.
+//! A complete request, as an application reads it: a view on the head's bytes, and an owned copy of
+//! one.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::http::request_line::RequestHead;
 use crate::http::section::FieldSection;
 use crate::http::span::Span;
 
-/// A complete request head that satisfies HTTP: a view on its octets, cheap to copy.
+/// A complete request head that satisfies HTTP: a view on its bytes, cheap to copy.
 ///
 /// It comes from [`ServerHandshake::request`](crate::handshake::ServerHandshake::request). Nothing
 /// in it is decoded or changed: percent-encoding, letter case and repeated fields are as the peer
@@ -78,19 +78,18 @@ impl<'a> Request<'a> {
         self.text(self.facts.host)
     }
 
-    /// Whether content follows the head. Its octets are not part of any next request.
+    /// Whether content follows the head. Its bytes are not part of any next request.
     pub fn has_body(&self) -> bool {
         self.facts.has_body
     }
 
-    /// How many octets of content follow the head, as Content-Length says; `None` where it does
-    /// not.
+    /// How many bytes of content follow the head, as Content-Length says; `None` where it does not.
     pub fn content_length(&self) -> Option<u64> {
         content_length(self.section()).ok().flatten()
     }
 
     /// All field lines in the order received: the name as it was sent, and the value without the
-    /// whitespace around it. A value may hold any octet but control characters; it need not be
+    /// whitespace around it. A value may hold any byte but control characters; it need not be
     /// UTF-8.
     #[doc(alias = "headers")]
     pub fn fields(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
@@ -133,8 +132,8 @@ impl<'a> Request<'a> {
         self.values(Known::Origin).next()
     }
 
-    /// The value of the first User-Agent, by which the client names itself and its version (RFC 9110,
-    /// section 10.1.5); `None` without one, and for one that is not UTF-8.
+    /// The value of the first User-Agent, by which the client names itself and its version (RFC
+    /// 9110, section 10.1.5); `None` without one, and for one that is not UTF-8.
     ///
     /// Programs send what they like there: it is for statistics and for logs, escaped.
     pub fn user_agent(&self) -> Option<&'a str> {
@@ -191,7 +190,7 @@ impl fmt::Debug for Request<'_> {
     }
 }
 
-/// A [`Request`] that owns its octets.
+/// A [`Request`] that owns its bytes.
 #[derive(Clone)]
 pub struct OwnedRequest {
     bytes: Box<[u8]>,
