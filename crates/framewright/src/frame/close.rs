@@ -1,16 +1,16 @@
-//! What a Close frame says (RFC 6455, sections 5.5.1 and 7.4): a code that may travel, and a
-//! reason.
+//! The body of a Close frame (RFC 6455, sections 5.5.1 and 7.4): a status code that may be sent,
+//! and a reason.
 
 use std::fmt;
 
-/// The most bytes of UTF-8 that a reason may have: 125 less the two of the code.
+/// The longest close reason in bytes of UTF-8: 125 less the two of the status code.
 pub const MAX_CLOSE_REASON: usize = super::MAX_CONTROL_PAYLOAD - 2;
 
 /// A status code that may be on the wire (section 7.4): 1000 to 1003, 1007 to 1014, 3000 to 4999.
 ///
-/// 1005 (no code), 1006 (no Close frame) and 1015 (TLS) are never sent, so no value of this type is
-/// one of them; [`Closure::code`](crate::Closure::code) gives them to those who ask what a
-/// connection ended with.
+/// 1005 (no code), 1006 (no Close frame) and 1015 (TLS) are never sent, so they are no values of
+/// this type. [`Closure::code`](crate::Closure::code) returns them to report how a connection
+/// ended.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CloseCode(u16);
 
@@ -21,24 +21,24 @@ impl CloseCode {
     pub const GOING_AWAY: CloseCode = CloseCode(1001);
     /// 1002: the peer broke the protocol.
     pub const PROTOCOL_ERROR: CloseCode = CloseCode(1002);
-    /// 1003: a type of data that this endpoint cannot accept.
+    /// 1003: the data is of a type that this endpoint cannot accept.
     pub const UNSUPPORTED_DATA: CloseCode = CloseCode(1003);
-    /// 1007: data not consistent with its type, such as text that is not UTF-8.
+    /// 1007: the data does not match its type, such as text that is not UTF-8.
     pub const INVALID_DATA: CloseCode = CloseCode(1007);
-    /// 1008: a message that breaks this endpoint's policy.
+    /// 1008: a message breaks this endpoint's policy.
     pub const POLICY_VIOLATION: CloseCode = CloseCode(1008);
-    /// 1009: a message too big to process.
+    /// 1009: a message is too big to process.
     pub const TOO_BIG: CloseCode = CloseCode(1009);
-    /// 1010: the client misses an extension.
+    /// 1010: the client expected an extension that the server did not negotiate.
     pub const MISSING_EXTENSION: CloseCode = CloseCode(1010);
-    /// 1011: an unexpected condition kept the server from going on.
+    /// 1011: an unexpected condition prevents the server from continuing.
     pub const INTERNAL_ERROR: CloseCode = CloseCode(1011);
     /// 1012: the service restarts (IANA registry).
     pub const SERVICE_RESTART: CloseCode = CloseCode(1012);
     /// 1013: try again later (IANA registry).
     pub const TRY_AGAIN_LATER: CloseCode = CloseCode(1013);
 
-    /// The code, or `None` for a value that must not travel.
+    /// Returns `code` as a status code, or `None` if it must not be sent.
     ///
     /// ```
     /// use framewright::CloseCode;
@@ -107,17 +107,16 @@ impl PartialEq<CloseCode> for u16 {
     }
 }
 
-/// What a Close frame said: its code, if it had a body, and its reason (empty where there was
-/// none).
+/// The body of a received Close frame: its status code, if it had a body, and its reason.
 ///
-/// The reason is for logs and programs; section 5.5.1 forbids a client to show it to its users as
+/// The reason is for logs and programs. Section 5.5.1 forbids a client to show it to end users as
 /// it stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CloseFrame {
-    /// The status code; `None` when the frame had no body.
+    /// The status code; `None` if the frame had no body.
     pub code: Option<CloseCode>,
-    /// The reason, at most [`MAX_CLOSE_REASON`] bytes; empty when there was none.
+    /// The reason, at most [`MAX_CLOSE_REASON`] bytes; empty if the frame had none.
     pub reason: Box<str>,
 }
 

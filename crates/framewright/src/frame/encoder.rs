@@ -5,7 +5,7 @@ use super::header::FIN;
 use super::{Header, MAX_HEADER_LEN, OpCode};
 use framewright_simd::copy_masked;
 
-/// The bytes that a frame with this payload takes on the wire.
+/// The length in bytes of a frame with a payload of `payload_len` bytes, header included.
 #[must_use]
 pub const fn encoded_len(payload_len: usize, masked: bool) -> usize {
     let header = match payload_len {
@@ -16,10 +16,10 @@ pub const fn encoded_len(payload_len: usize, masked: bool) -> usize {
     header + payload_len + if masked { 4 } else { 0 }
 }
 
-/// Appends one frame to `out`, masked where a key is given. The caller's payload is not changed.
+/// Appends one frame to `out`, masked if `mask` is a key. `payload` itself is not changed.
 ///
-/// Whether such a frame may be sent now (fragmentation, the 125 bytes of a control frame, the
-/// role's masking) is the caller's to know; [`Connection`](crate::Connection) does.
+/// The caller decides whether such a frame may be sent now: the order of fragments, the 125 bytes
+/// of a control frame, the role's masking. [`Connection`](crate::Connection) does all of that.
 ///
 /// ```
 /// use framewright::frame::{OpCode, encode_frame};
@@ -48,12 +48,13 @@ pub fn encode_frame(out: &mut Vec<u8>, fin: bool, opcode: OpCode, payload: &[u8]
 /// The longest payload that [`encode_short`] takes.
 pub(crate) const SHORT_PAYLOAD: usize = 64;
 
-/// What [`encode_short`] fills at most.
+/// The longest frame in bytes that [`encode_short`] writes.
 pub(crate) const SHORT_FRAME: usize = 2 + SHORT_PAYLOAD;
 
-/// Writes a whole message of up to [`SHORT_PAYLOAD`] bytes, unmasked, to the start of `target`: by
-/// copies of fixed lengths, which need no call. The last two may overlap. Returns the length of the
-/// frame; `None` if the payload is longer.
+/// Writes a whole unmasked message of up to [`SHORT_PAYLOAD`] bytes to the start of `target`.
+/// Returns the length of the frame, or `None` if the payload is longer.
+///
+/// It copies pieces of fixed lengths, which need no function call. The last two pieces may overlap.
 #[inline]
 pub(crate) fn encode_short(target: &mut [u8; SHORT_FRAME], opcode: OpCode, payload: &[u8]) -> Option<usize> {
     let len = payload.len();
@@ -64,7 +65,7 @@ pub(crate) fn encode_short(target: &mut [u8; SHORT_FRAME], opcode: OpCode, paylo
     let header = [FIN | opcode.bits(), len as u8];
     let (start, rest) = target.split_at_mut(2);
     start.copy_from_slice(&header);
-    // No loop: the compiler would make a call of it.
+    // Not a loop: the compiler would turn it into a call.
     if let (Some(first), Some(last)) = (payload.first_chunk::<16>(), payload.last_chunk::<16>()) {
         rest[..16].copy_from_slice(first);
         if len > 32 {

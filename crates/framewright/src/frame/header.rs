@@ -1,7 +1,8 @@
-//! The frame header (RFC 6455, section 5.2): parsed as soon as bytes prove anything, and encoded.
+//! The frame header (RFC 6455, section 5.2): encoded, and parsed as far as the bytes received
+//! allow.
 //!
-//! Decides whether a header is well formed and allowed for the receiver's role. Does not decide
-//! whether the frame fits what came before it; that is [`crate::connection`]'s.
+//! This file decides whether a header is well formed and allowed for the receiver's role. Whether
+//! the frame may follow the earlier frames is decided in [`crate::connection`].
 
 use super::{MAX_CONTROL_PAYLOAD, OpCode};
 use crate::error::PeerMisbehaved;
@@ -32,19 +33,19 @@ pub const MAX_HEADER_LEN: usize = 14;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "the fields of section 5.2")]
 pub struct Header {
-    /// FIN: the last fragment of its message.
+    /// FIN: this frame is the last fragment of its message.
     pub fin: bool,
     /// RSV1, RSV2 and RSV3 in bits 2, 1 and 0. Zero unless an extension gives them a meaning.
     pub rsv: u8,
-    /// What the payload is.
+    /// The opcode, which says what the payload data is.
     pub opcode: OpCode,
-    /// The masking key where the MASK bit is set.
+    /// The masking key; `None` if the MASK bit is not set.
     pub mask: Option<[u8; 4]>,
-    /// Bytes of payload data. At most 2^63 - 1.
+    /// The length of the payload data in bytes, at most 2^63 - 1.
     pub payload_len: u64,
 }
 
-/// Whether the MASK bit must be set in what a receiver reads.
+/// Whether the MASK bit must be set in received frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "the three answers there are")]
 pub enum MaskRule {
@@ -56,19 +57,19 @@ pub enum MaskRule {
     Either,
 }
 
-/// What a receiver accepts in a header, beyond what section 5.2 fixes for everybody.
+/// What a receiver accepts in a header, beyond the rules of section 5.2 that bind every receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "built by hand by users of the frame codec")]
 pub struct Rules {
-    /// Who has to mask.
+    /// Whether frames must be masked.
     pub mask: MaskRule,
-    /// The RSV bits that a negotiated extension uses, as in [`Header::rsv`]. 0 without extensions.
-    /// [`RSV1`] is the "Per-Message Compressed" bit: only a Text or Binary frame may have it.
+    /// The RSV bits that a negotiated extension uses, as in [`Header::rsv`]; 0 without extensions.
+    /// [`RSV1`] is the "Per-Message Compressed" bit, which only a Text or Binary frame may have.
     pub rsv: u8,
 }
 
 impl Rules {
-    /// The rules for a receiver in this role, without extensions.
+    /// The rules for a receiver of this `role`, without extensions.
     #[must_use]
     pub const fn for_receiver(role: Role) -> Rules {
         match role {
@@ -78,15 +79,15 @@ impl Rules {
     }
 }
 
-/// RSV1 in [`Header::rsv`]: the first frame of a compressed message, where permessage-deflate was
-/// agreed on (RFC 7692, section 6).
+/// RSV1 in [`Header::rsv`]: set in the first frame of a compressed message if permessage-deflate
+/// was negotiated (RFC 7692, section 6).
 pub const RSV1: u8 = 0b100;
 
 pub(super) const FIN: u8 = 0x80;
 const MASK: u8 = 0x80;
 const LEN_16: u8 = 126;
 const LEN_64: u8 = 127;
-/// The first bytes of whole messages: FIN, no RSV bit, the opcode.
+/// The first byte of a whole message: FIN, no RSV bit, and the opcode.
 const TEXT_MESSAGE: u8 = FIN | OpCode::Text.bits();
 const BINARY_MESSAGE: u8 = FIN | OpCode::Binary.bits();
 
@@ -94,11 +95,11 @@ const BINARY_MESSAGE: u8 = FIN | OpCode::Binary.bits();
 pub(crate) const SHORT_MASKED_LEN: usize = 6;
 
 impl Header {
-    /// Reads the header at the start of `bytes`: the header and its length in bytes (2 to 14).
+    /// Parses the header at the start of `bytes`; returns it with its length in bytes (2 to 14).
     ///
-    /// `Ok(None)` means that more bytes are needed. A fault in the first two bytes is reported
-    /// without the rest, one in the extended length when all of that is there; so the answer does
-    /// not depend on how the stream is split.
+    /// `Ok(None)` means that more bytes are needed. A fault in the first two bytes is reported as
+    /// soon as the faulty byte is there, one in the extended length once all of that length is
+    /// there. The result therefore does not depend on how the stream is split.
     ///
     /// # Errors
     /// The rule that the peer broke; see [`PeerMisbehaved`].
@@ -141,8 +142,8 @@ impl Header {
         Ok(Some((Header { fin, rsv, opcode, mask: Some(key), payload_len }, at + 4)))
     }
 
-    /// How many bytes the frame that starts here has, its header included, whatever rules it
-    /// breaks; `None` if its length has not come.
+    /// The length in bytes of the frame that starts `bytes`, header included, even if it breaks a
+    /// rule. `None` if its length has not been received yet.
     pub(crate) fn frame_len(bytes: &[u8]) -> Option<u64> {
         let second = *bytes.get(1)?;
         let (payload_len, at) = match second & !MASK {
@@ -154,10 +155,12 @@ impl Header {
         Some(payload_len.saturating_add(at + key_len))
     }
 
-    /// The header that most frames have, seen in one look: a whole message, masked, of at most 125
-    /// bytes. Its opcode, masking key and payload length; the header is [`SHORT_MASKED_LEN`] bytes
-    /// long. `None` for every other header, valid or not, and for an incomplete one:
-    /// [`parse`](Header::parse) is for those.
+    /// Parses the most frequent kind of header at once: a whole masked message of at most 125
+    /// bytes. Returns its opcode, masking key and payload length; the header is
+    /// [`SHORT_MASKED_LEN`] bytes long.
+    ///
+    /// `None` for every other header, valid or not, and for an incomplete one: use
+    /// [`parse`](Header::parse) for those.
     #[inline]
     pub(crate) fn parse_short_masked(bytes: &[u8]) -> Option<(OpCode, [u8; 4], usize)> {
         let [first, second, key @ ..] = *bytes.first_chunk::<SHORT_MASKED_LEN>()?;
@@ -170,12 +173,12 @@ impl Header {
         if len < LEN_16 { Some((opcode, key, usize::from(len))) } else { None }
     }
 
-    /// Writes the header to the start of `target` and returns its length in bytes (2 to 14). The
-    /// shortest length form is used.
+    /// Writes the header to the start of `target` and returns its length in bytes (2 to 14). It
+    /// uses the shortest form of the length.
     ///
     /// # Panics
-    /// If `payload_len` has its most significant bit set, or `rsv` more than three bits: neither
-    /// can be on the wire.
+    /// If `payload_len` has its most significant bit set, or if `rsv` has more than three bits: the
+    /// wire format has no room for either.
     #[inline]
     pub fn encode(&self, target: &mut [u8; MAX_HEADER_LEN]) -> usize {
         assert!(self.payload_len >> 63 == 0 && self.rsv < 8, "a header that section 5.2 cannot express");
@@ -206,7 +209,7 @@ impl Header {
         at + 4
     }
 
-    /// The length in bytes of this header when it is encoded.
+    /// The length in bytes of the encoded header.
     #[must_use]
     pub const fn encoded_len(&self) -> usize {
         let len = match self.payload_len {
@@ -218,7 +221,7 @@ impl Header {
     }
 }
 
-/// FIN, RSV and opcode: all that the first byte can prove.
+/// Checks the first byte: FIN, RSV bits and opcode.
 #[inline]
 fn check_first(first: u8, rules: Rules) -> Result<(bool, u8, OpCode), PeerMisbehaved> {
     let rsv = (first >> 4) & 0x7;
@@ -253,7 +256,7 @@ fn check_first(first: u8, rules: Rules) -> Result<(bool, u8, OpCode), PeerMisbeh
     Ok((fin, rsv, opcode))
 }
 
-/// MASK and the short length: all that the second byte can prove.
+/// Checks the second byte: MASK and the short length.
 #[inline]
 fn check_second(opcode: OpCode, masked: bool, short_len: u8, rules: Rules) -> Result<(), PeerMisbehaved> {
     match (rules.mask, masked) {
@@ -278,10 +281,10 @@ fn check_minimal(len: u64, least: u64) -> Result<(), PeerMisbehaved> {
     if len < least { Err(PeerMisbehaved::NonMinimalLength(len)) } else { Ok(()) }
 }
 
-/// A frame, and the bytes behind it.
+/// A frame, and the bytes after it.
 type FrameAndRest<'a> = (Frame<'a>, &'a mut [u8]);
 
-/// A whole frame inside the slice that it was decoded from, its payload unmasked.
+/// A whole frame within the slice that it was decoded from, with its payload unmasked.
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Frame<'a> {
@@ -292,11 +295,11 @@ pub struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    /// Decodes the frame at the start of `bytes` and unmasks it in place: the frame, and what lies
-    /// behind it.
+    /// Decodes the frame at the start of `bytes` and unmasks it in place; returns the frame and the
+    /// bytes after it.
     ///
-    /// `Ok(None)` means that the frame is not whole yet; nothing was changed. A caller that limits
-    /// the length of frames looks at [`Header::parse`] first.
+    /// `Ok(None)` means that the frame is incomplete; `bytes` is unchanged. To limit the length of
+    /// frames, call [`Header::parse`] first.
     ///
     /// ```
     /// use framewright::Role;

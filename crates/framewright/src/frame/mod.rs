@@ -1,8 +1,9 @@
 //! The base framing protocol (RFC 6455, section 5): headers, whole frames, close codes.
 //!
-//! Usable alone: [`Header::parse`] and [`Header::encode`] know nothing of a connection, and
-//! [`Frame::decode`] is a zero-copy frame codec over a slice. What needs memory of earlier frames
-//! (fragmentation, text split over frames, the closing handshake) lives in [`crate::connection`].
+//! It is usable alone: [`Header::parse`] and [`Header::encode`] know nothing of a connection, and
+//! [`Frame::decode`] is a zero-copy frame codec over a slice. The rules that depend on earlier
+//! frames (fragmentation, text split over frames, the closing handshake) are in
+//! [`crate::connection`].
 
 mod close;
 mod encoder;

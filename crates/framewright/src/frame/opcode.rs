@@ -15,7 +15,7 @@ pub enum OpCode {
     Close = 0x8,
     /// `0x9`: asks for a Pong (section 5.5.2).
     Ping = 0x9,
-    /// `0xA`: answers a Ping, or comes unsolicited (section 5.5.3).
+    /// `0xA`: answers a Ping, or is unsolicited (section 5.5.3).
     Pong = 0xA,
 }
 
@@ -48,5 +48,5 @@ impl OpCode {
     }
 }
 
-/// The most bytes of payload that a control frame may carry (section 5.5).
+/// The longest payload of a control frame, in bytes (section 5.5).
 pub const MAX_CONTROL_PAYLOAD: usize = 125;

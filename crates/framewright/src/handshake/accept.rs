@@ -1,5 +1,5 @@
-//! The two keys of the opening handshake: is `Sec-WebSocket-Key` one, and what answers it (RFC
-//! 6455, section 4.2.2).
+//! The two keys of the opening handshake: whether a `Sec-WebSocket-Key` is valid, and the
+//! `Sec-WebSocket-Accept` that answers it (RFC 6455, section 4.2.2).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,11 +11,11 @@ use crate::http::bytes::{BASE64, is};
 /// The string that a server appends to the client's key (RFC 6455, section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// The value of `Sec-WebSocket-Accept` that answers the `Sec-WebSocket-Key` value `key`: 28 bytes
-/// of base64.
+/// Computes the value of `Sec-WebSocket-Accept` that answers the `Sec-WebSocket-Key` value `key`:
+/// 28 bytes of base64.
 ///
-/// `key` is the field value as it was received, without the whitespace around it; it is hashed as
-/// it is, whether or not it [is a valid key](is_valid_key).
+/// `key` is the field value as received, without the whitespace around it. It is hashed unchanged,
+/// even if it is not [a valid key](is_valid_key).
 ///
 /// ```
 /// let accept = framewright::handshake::accept_key(b"dGhlIHNhbXBsZSBub25jZQ==");
@@ -35,13 +35,13 @@ pub fn accept_key(key: &[u8]) -> [u8; 28] {
     accept
 }
 
-/// Whether `key` is a `Sec-WebSocket-Key`: base64 that decodes to exactly 16 bytes, in 22
+/// Whether `key` is a valid `Sec-WebSocket-Key`: base64 that decodes to exactly 16 bytes, in 22
 /// characters and `==`.
 ///
 /// The low four bits of the 22nd character belong to no byte. Standard encoders leave them zero, so
-/// that the character is `A`, `Q`, `g` or `w`. Here they may be anything (RFC 4648, section 3.5,
-/// leaves that to the decoder): the example of RFC 6455, section 4.1, has them set, as erratum 3150
-/// tells, and so have clients that draw 22 random characters.
+/// the character is `A`, `Q`, `g` or `w`. This function accepts any value (RFC 4648, section 3.5,
+/// leaves that to the decoder). The example of RFC 6455, section 4.1, has them set, as erratum 3150
+/// notes, and so do clients that draw 22 random characters.
 //= https://www.rfc-editor.org/rfc/rfc6455#section-4.2.1
 //# A |Sec-WebSocket-Key| header field with a base64-encoded (see
 //# Section 4 of [RFC4648]) value that, when decoded, is 16 bytes in

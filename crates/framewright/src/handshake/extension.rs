@@ -1,5 +1,5 @@
-//! The grammar of `Sec-WebSocket-Extensions` (RFC 6455, section 9.1), for offers and for answers;
-//! what is accepted is decided elsewhere.
+//! The grammar of `Sec-WebSocket-Extensions` (RFC 6455, section 9.1), in offers and in answers.
+//! Which extensions are accepted is decided elsewhere.
 //!
 //! ```text
 //! extension-list  = 1#extension
@@ -7,8 +7,8 @@
 //! extension-param = token [ "=" (token | quoted-string) ]
 //! ```
 //! The grammar is RFC 2616's, with its implied whitespace: SP and HTAB may stand around `;` and `=`
-//! as well as around `,`. A quoted string has to unquote to a token, so no quoted `,`, `;` or space
-//! survives.
+//! as well as around `,`. A quoted string must unquote to a token, so it holds no `,`, `;` or
+//! space.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,7 +16,7 @@ use std::fmt;
 use crate::http::bytes::{TOKEN, ascii, is, is_ows, is_token};
 use crate::http::scan;
 
-/// How many empty elements (`a,,b`) a list may hold.
+/// The maximum number of empty elements (`a,,b`) in a list.
 //= https://www.rfc-editor.org/rfc/rfc9110#section-5.6.1.2
 //# A recipient MUST parse and ignore a reasonable number of empty list elements: enough to handle common mistakes by
 //# senders that merge values, but not so much that they could be used as a denial-of-service mechanism.
@@ -41,16 +41,16 @@ pub(super) const MAX_EMPTY_ELEMENTS: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extension<'a> {
     name: &'a str,
-    /// Everything after the name, checked: `*( OWS ";" param )`.
+    /// The bytes after the name, already checked: `*( OWS ";" param )`.
     params: &'a [u8],
 }
 
 impl<'a> Extension<'a> {
-    /// Reads the value of one `Sec-WebSocket-Extensions` line, for a server that reads requests
-    /// with another HTTP stack: its extensions in order, and after an error nothing more.
+    /// Parses the value of one `Sec-WebSocket-Extensions` line, for a server that reads requests
+    /// with another HTTP stack. It yields the extensions in order, and nothing after an error.
     ///
-    /// A request may have several such lines, which together are one list (RFC 6455, section 9.1).
-    /// One that has an error, or lines without any extension, is to be refused with 400.
+    /// A request may have several such lines, which together form one list (RFC 6455, section 9.1).
+    /// Answer 400 if a line has an error, or if the lines hold no extension at all.
     ///
     /// ```
     /// use framewright::handshake::Extension;
@@ -63,26 +63,26 @@ impl<'a> Extension<'a> {
     /// ```
     ///
     /// # Errors
-    /// Each item: [`ExtensionError`] where the value does not follow the grammar.
+    /// An item is an [`ExtensionError`] if the value does not follow the grammar.
     pub fn list(value: &'a [u8]) -> impl Iterator<Item = Result<Extension<'a>, ExtensionError>> + use<'a> {
         ExtensionList::new(value)
     }
 
-    /// The extension token, as it was sent.
+    /// The extension token, as sent.
     pub fn name(&self) -> &'a str {
         self.name
     }
 
-    /// The parameters, in order, repeated ones included: the name, and the value if there is one,
-    /// without its quotes.
+    /// The parameters in order, repeated ones included: each a name, and its value without quotes
+    /// if it has one.
     pub fn params(&self) -> impl Iterator<Item = (&'a str, Option<Cow<'a, str>>)> + use<'a> {
         let mut scanner = Scanner { bytes: self.params, pos: 0 };
         std::iter::from_fn(move || scanner.param().expect("the grammar was checked"))
     }
 }
 
-/// A value of `Sec-WebSocket-Extensions` that does not follow its grammar (RFC 6455, section 9.1),
-/// or has too many empty elements.
+/// The error for a `Sec-WebSocket-Extensions` value that does not follow its grammar (RFC 6455,
+/// section 9.1) or has too many empty elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ExtensionError;
@@ -95,7 +95,7 @@ impl fmt::Display for ExtensionError {
 
 impl std::error::Error for ExtensionError {}
 
-/// The extensions of one field value, in order; after an error nothing more.
+/// The extensions of one field value, in order; nothing after an error.
 pub(crate) struct ExtensionList<'a> {
     scanner: Scanner<'a>,
     empty: usize,
@@ -152,7 +152,7 @@ impl<'a> Iterator for ExtensionList<'a> {
     }
 }
 
-/// A place in a field value.
+/// A position in a field value.
 struct Scanner<'a> {
     bytes: &'a [u8],
     pos: usize,
@@ -179,8 +179,8 @@ impl<'a> Scanner<'a> {
         if token.is_empty() { Err(ExtensionError) } else { Ok(ascii(token)) }
     }
 
-    /// `OWS ";" OWS token [ OWS "=" OWS (token | quoted-string) ]`, or `None` and nothing read if
-    /// no `;` follows.
+    /// Reads `OWS ";" OWS token [ OWS "=" OWS (token | quoted-string)
+    /// ]`. `None`, with nothing consumed, if no `;` follows.
     fn param(&mut self) -> Result<Option<Param<'a>>, ExtensionError> {
         let start = self.pos;
         self.skip_ows();
@@ -221,7 +221,7 @@ impl<'a> Scanner<'a> {
         self.escaped_token().map(Cow::Owned)
     }
 
-    /// The rest of a quoted string in which something is escaped: `"1\5"` is 15.
+    /// The rest of a quoted string that contains an escape: `"1\5"` is 15.
     #[cold]
     fn escaped_token(&mut self) -> Result<String, ExtensionError> {
         let mut token = String::new();

@@ -1,8 +1,7 @@
-//! What HTTP demands of any request, whatever it asks for: the form of its target, Host, and how
-//! long its body is.
+//! The rules of HTTP for every request: the form of its target, Host, and the length of its body.
 //!
-//! Done once, when the head is complete; what was found is kept in [`RequestFacts`]. The rules of
-//! the upgrade are in `upgrade.rs`.
+//! The checks run once, when the head is complete; [`RequestFacts`] keeps their results. The rules
+//! of the upgrade are in `upgrade.rs`.
 
 use super::refusal::Refusal;
 use crate::http::authority::Authority;
@@ -13,12 +12,12 @@ use crate::http::request_line::RequestHead;
 use crate::http::section::FieldSection;
 use crate::http::span::Span;
 
-/// What the checks found.
+/// The results of the checks.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RequestFacts {
-    /// The host that the request is for; empty if it does not say (HTTP/1.0).
+    /// The host that the request is for; empty if it names none (HTTP/1.0).
     pub(super) host: Span,
-    /// The path of the target; empty where an absolute-form target has none.
+    /// The path of the target; empty if an absolute-form target has none.
     pub(super) path: Span,
     /// What follows the first `?` of the target.
     pub(super) query: Option<Span>,
@@ -47,7 +46,8 @@ impl RequestTarget {
     fn parse(head: &RequestHead<'_>, bytes: &[u8]) -> Result<RequestTarget, Refusal> {
         let target = head.target.of(bytes);
         match (head.method.of(bytes), target) {
-            // CONNECT has a target of its own form; neither is for an origin server.
+            // CONNECT has a special form of target. An origin server handles neither the method nor
+            // the form.
             (b"CONNECT", _) => Err(Refusal::ConnectNotImplemented),
             (b"OPTIONS", b"*") => Ok(RequestTarget { authority: None, path: head.target, query: None }),
             //= https://www.rfc-editor.org/rfc/rfc6455#section-3
@@ -79,7 +79,7 @@ impl RequestTarget {
         Ok(RequestTarget::with_path(span, end, target, Some(span.part(start..end))))
     }
 
-    /// The path starts at `start`; it ends at a `?` or with the target.
+    /// The target whose path starts at `start`; the path ends at a `?` or at the end of the target.
     fn with_path(span: Span, start: usize, target: &[u8], authority: Option<Span>) -> RequestTarget {
         let end = target[start..].iter().position(|&b| b == b'?').map_or(target.len(), |at| start + at);
         let query = (end < target.len()).then(|| span.part(end + 1..target.len()));
@@ -101,8 +101,8 @@ fn host(head: &RequestHead<'_>, bytes: &[u8], authority: Option<Span>) -> Result
     let field = match first {
         None if head.minor > 0 => return Err(Refusal::MissingHost),
         None => Span::default(),
-        // An empty value says that the target has no authority. No http target is without one,
-        // except that an absolute-form target carries its own.
+        // An empty value means that the target has no authority. Every http target has one, so an
+        // empty value is valid only if an absolute-form target carries its own.
         Some((span, [])) if authority.is_some() => span,
         Some((span, value)) if Authority::parse(value).is_some() => span,
         Some(_) => return Err(Refusal::InvalidHost),
@@ -137,8 +137,8 @@ fn has_body(head: &RequestHead<'_>, bytes: &[u8]) -> Result<bool, Refusal> {
     Ok(true)
 }
 
-/// Nothing here decodes a body, so the one coding that passes is the one that says where the body
-/// ends.
+/// Accepts `chunked` alone: this crate decodes no request body, so the only useful coding is the
+/// one that marks where the body ends.
 fn check_transfer_encoding(fields: FieldSection<'_>) -> Result<(), Refusal> {
     let mut others = 0;
     let mut chunked = 0;

@@ -1,4 +1,4 @@
-//! The server's side of the opening handshake: read a request, before a deadline, and accept it
+//! The server's side of the opening handshake: reads a request before a deadline and accepts it
 //! (RFC 6455, section 4.2).
 
 use std::borrow::Cow;
@@ -18,12 +18,12 @@ use crate::http::field::{FieldName, FieldValue, write_line};
 use crate::http::head::{HeadLimits, HeadParser};
 use crate::http::request_line::RequestLine;
 
-/// A server that reads one request.
+/// The server's side of one opening handshake: it parses one request.
 ///
-/// It holds no bytes: the caller keeps them, and gives all of them each time more have arrived. The
-/// order of calls is [`parse`](Self::parse) until it returns a length, [`request`](Self::request),
-/// [`Request::upgrade`], [`Upgrade::accept`]; any [`Refusal`] on the way is the answer to send
-/// before closing.
+/// It stores no bytes: the caller keeps them, and passes all of them again each time more have been
+/// received. Call [`parse`](Self::parse) until it returns a length, then
+/// [`request`](Self::request), [`Request::upgrade`] and [`Upgrade::accept`]. If one of them returns
+/// a [`Refusal`], send that as the response and close.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -53,7 +53,7 @@ use crate::http::request_line::RequestLine;
 #[derive(Debug)]
 pub struct ServerHandshake {
     parser: HeadParser<RequestLine>,
-    /// `None` for a deadline beyond the end of time.
+    /// `None` if the deadline is beyond what `Instant` can represent.
     deadline: Option<Instant>,
     state: RequestState,
 }
@@ -66,8 +66,8 @@ enum RequestState {
 }
 
 impl ServerHandshake {
-    /// Starts at `now`; the request has to be complete `timeout` later. `Duration::MAX` is no
-    /// deadline.
+    /// Starts a handshake at `now`, which fails unless the request is complete within `timeout`.
+    /// `Duration::MAX` means no deadline.
     pub fn new(limits: HeadLimits, now: Instant, timeout: Duration) -> Self {
         ServerHandshake {
             parser: HeadParser::request(limits),
@@ -76,15 +76,15 @@ impl ServerHandshake {
         }
     }
 
-    /// Reads on in `bytes`: everything received, from the first byte on. Bytes seen before must
-    /// still be there, the same as before; they are not read again.
+    /// Continues to parse `bytes`: everything received, from the first byte on. The bytes passed
+    /// before must still be there unchanged; they are not read again.
     ///
-    /// `Ok(None)` until the head is complete. Then its length in bytes: what follows in `bytes`
-    /// belongs to the connection. From then on the result stays as it is.
+    /// Returns `Ok(None)` until the head is complete, and then its length in bytes. The bytes after
+    /// the head belong to the connection. Later calls return the same result.
     ///
     /// # Errors
-    /// The first rule of HTTP that the request breaks, as soon as that shows, and the same one ever
-    /// after.
+    /// The first rule of HTTP that the request breaks, as soon as the bytes received prove it.
+    /// Later calls return the same error.
     pub fn parse(&mut self, bytes: &[u8]) -> Result<Option<usize>, Refusal> {
         match self.state {
             RequestState::Reading => {}
@@ -109,18 +109,18 @@ impl ServerHandshake {
         Ok(Some((length, RequestFacts::of(&self.parser.head(), bytes)?)))
     }
 
-    /// The request, once [`parse`](Self::parse) has returned a length; `bytes` as they were given
-    /// to it.
+    /// The request, once [`parse`](Self::parse) has returned a length. `bytes` are the bytes passed
+    /// to `parse`.
     ///
     /// # Panics
-    /// If `parse` has not returned a length, or if `bytes` are fewer than that.
+    /// If `parse` has not returned a length, or if `bytes` is shorter than that length.
     pub fn request<'a>(&'a self, bytes: &'a [u8]) -> Request<'a> {
         let RequestState::Complete(_, facts) = &self.state else { panic!("the request is not complete") };
         Request::new(bytes, self.parser.head(), facts)
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout); `None` if there is no deadline, or
-    /// nothing left to wait for because the request is complete or refused.
+    /// When to call [`handle_timeout`](Self::handle_timeout). `None` if there is no deadline, and
+    /// once the request is complete or refused.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
             RequestState::Reading => self.deadline,
@@ -128,11 +128,12 @@ impl ServerHandshake {
         }
     }
 
-    /// Tells that it is `now`. After the deadline, the refusal to answer with:
+    /// Checks the deadline at `now`. Once it has passed, returns the refusal to answer with:
     /// [`Refusal::HandshakeTimeout`].
     ///
-    /// The deadline is the one set at the start, whatever has arrived since: a peer that sends a
-    /// byte a second gains nothing. `None` before it, and once the request is complete or refused.
+    /// The deadline is fixed at the start and bytes received do not move it: a peer that sends a
+    /// byte a second gains nothing. Returns `None` before the deadline, and once the request is
+    /// complete or refused.
     pub fn handle_timeout(&mut self, now: Instant) -> Option<Refusal> {
         if self.poll_timeout()? > now {
             return None;
@@ -142,7 +143,7 @@ impl ServerHandshake {
     }
 }
 
-/// What an application adds to the 101 with which it accepts an opening handshake.
+/// The application's part of the 101 that accepts an opening handshake.
 ///
 /// ```
 /// use framewright::handshake::{Accept, FieldName, FieldValue};
@@ -160,12 +161,12 @@ pub struct Accept {
 }
 
 impl Accept {
-    /// No subprotocol, no extension and no fields.
+    /// An answer without subprotocol, extension or additional fields.
     pub fn new() -> Self {
         Accept::default()
     }
 
-    /// Speaks this subprotocol, which has to be one that the client offered: see
+    /// Selects this subprotocol, which must be one that the client offered: see
     /// [`choose_subprotocol`].
     #[must_use]
     pub fn with_subprotocol(mut self, subprotocol: impl Into<Cow<'static, str>>) -> Self {
@@ -173,20 +174,20 @@ impl Accept {
         self
     }
 
-    /// Adds a field line after those already there; a name may be given several times.
+    /// Adds a field line after those already added; a name may be repeated.
     #[must_use]
     pub fn with_field(mut self, name: FieldName, value: FieldValue) -> Self {
         self.fields.push((name, value));
         self
     }
 
-    /// What it was told about permessage-deflate; `None` if nothing.
+    /// The policy set with [`with_deflate`](Accept::with_deflate); `None` if none was set.
     #[cfg(feature = "deflate")]
     pub fn deflate(&self) -> Option<DeflatePolicy> {
         self.deflate
     }
 
-    /// Speaks permessage-deflate if the client offers it in a way that this policy can accept: see
+    /// Negotiates permessage-deflate if `policy` can accept one of the client's offers: see
     /// [`DeflatePolicy::accept`]. Without a policy every offer is declined.
     #[cfg(feature = "deflate")]
     #[must_use]
@@ -202,18 +203,18 @@ impl Upgrade {
         &self.accept_key
     }
 
-    /// Whether the request waits for a 100 (Continue). [`accept`](Self::accept) writes one.
+    /// Whether the client expects a 100 (Continue) first. [`accept`](Self::accept) writes it.
     pub fn expects_continue(&self) -> bool {
         self.expects_continue
     }
 
-    /// Accepts the opening handshake: appends the 101 to `out` and returns what was agreed.
+    /// Accepts the opening handshake: appends the 101 to `out` and returns what was negotiated.
     ///
-    /// `request` is the one that this value came from. Once the bytes are on their way the
-    /// connection is open.
+    /// `request` is the request that this value came from. The connection is open once the bytes
+    /// have been sent.
     ///
     /// # Errors
-    /// [`AcceptError`] if `accept` names a subprotocol that may not be answered; nothing is written
+    /// [`AcceptError`] if `accept` names a subprotocol that must not be sent; nothing is written
     /// then.
     pub fn accept(
         &self,
@@ -266,10 +267,9 @@ fn check_subprotocol<'a>(request: &Request<'_>, accept: &'a Accept) -> Result<Op
     Ok(Some(subprotocol))
 }
 
-/// Appends the line that says which extension was accepted, if one was, and returns what was
-/// agreed.
+/// Appends the line that names the accepted extension, if any, and returns what was negotiated.
 ///
-/// There is one extension to accept, so nothing else can claim the bit RSV1 that it uses.
+/// permessage-deflate is the only extension to accept, so no other can claim its bit RSV1.
 #[cfg(feature = "deflate")]
 fn answer_extensions(request: &Request<'_>, accept: &Accept, out: &mut Vec<u8>) -> Negotiated {
     let negotiated = Negotiated::new();
@@ -282,14 +282,14 @@ fn answer_extensions(request: &Request<'_>, accept: &Accept, out: &mut Vec<u8>) 
     negotiated.with_deflate(answer.params())
 }
 
-/// Every extension is declined.
+/// Declines every extension.
 #[cfg(not(feature = "deflate"))]
 fn answer_extensions(_: &Request<'_>, _: &Accept, _: &mut Vec<u8>) -> Negotiated {
     Negotiated::new()
 }
 
-/// Why an opening handshake cannot be accepted as the application asked: its mistake, not the
-/// peer's.
+/// The reason why an opening handshake cannot be accepted as the application asked: the
+/// application's mistake, not the peer's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AcceptError {
@@ -312,9 +312,8 @@ impl fmt::Display for AcceptError {
 
 impl std::error::Error for AcceptError {}
 
-/// The subprotocol to speak: the first of `supported`, which lists the server's most wanted first,
-/// that the client offers. `None` if they have none in common; the 101 then has no
-/// Sec-WebSocket-Protocol.
+/// Chooses the subprotocol: the first of `supported`, in the server's order of preference, that the
+/// client offers. `None` if they have none in common; the 101 then has no Sec-WebSocket-Protocol.
 ///
 /// Names are compared byte for byte: subprotocols are case-sensitive.
 pub fn choose_subprotocol<'s, S: AsRef<str>>(request: &Request<'_>, supported: &'s [S]) -> Option<&'s str> {

@@ -1,8 +1,7 @@
-//! Whom to serve: web pages of which origins (RFC 6455, section 10.2; RFC 6454), and requests for
-//! which hosts.
+//! Which origins of web pages are served (RFC 6455, section 10.2; RFC 6454), and which hosts.
 //!
-//! Both compare scheme, host and port as wholes. Nothing is matched by prefix or suffix, which is
-//! how `https://good.example.evil` gets in.
+//! Scheme, host and port are compared as a whole. Nothing is matched by prefix or suffix, which is
+//! how `https://good.example.evil` gets accepted.
 
 use std::fmt;
 
@@ -13,8 +12,8 @@ use crate::http::known::Known;
 
 /// The origins that may open a connection; the empty list allows any.
 ///
-/// A request without Origin is always allowed: browsers send one, and other programs could send
-/// what they like. This keeps strange web pages from using a visitor's browser, and with it the
+/// A request without Origin is always allowed: browsers send one, and other programs can send any
+/// value. The check keeps foreign web pages from using a visitor's browser, and with it the
 /// visitor's cookies.
 ///
 /// ```
@@ -30,17 +29,19 @@ use crate::http::known::Known;
 //# they expect.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AllowedOrigins {
-    /// Each of them parses as an [`Origin`].
+    /// Each entry parses as an [`Origin`].
     list: Box<[Box<str>]>,
 }
 
 impl AllowedOrigins {
+    /// Allows the given origins.
+    ///
     /// Each origin is written as browsers send it: `scheme://host`, with `:port` unless it is the
-    /// scheme's default, and nothing after it; or `null`, which is what a page without an origin
-    /// sends (a sandboxed one, or a file).
+    /// scheme's default, and nothing after it. `null` is what a page without an origin sends (a
+    /// sandboxed one, or a file).
     ///
     /// # Errors
-    /// The first text that is no such origin.
+    /// [`OriginError`] with the first text that is not an origin.
     pub fn new<T: AsRef<str>>(origins: impl IntoIterator<Item = T>) -> Result<Self, OriginError> {
         let check = |origin: T| {
             let text = origin.as_ref();
@@ -52,21 +53,21 @@ impl AllowedOrigins {
         Ok(AllowedOrigins { list: origins.into_iter().map(check).collect::<Result<_, _>>()? })
     }
 
-    /// Any origin.
+    /// Allows any origin.
     pub fn any() -> Self {
         AllowedOrigins::default()
     }
 
-    /// Whether no origin was named, so that any is allowed.
+    /// Whether any origin is allowed, because none was named.
     pub fn is_any(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// Whether the request may go on; if not, answer
+    /// Whether the request's origin is allowed. If not, answer
     /// [`Refusal::OriginNotAllowed`](crate::handshake::Refusal::OriginNotAllowed).
     ///
-    /// A request without Origin may, one with more than one Origin line may not; else see
-    /// [`allows`](Self::allows).
+    /// A request without Origin is allowed, one with several Origin lines is not. For a single
+    /// Origin, see [`allows`](Self::allows).
     pub fn allows_request(&self, request: &Request<'_>) -> bool {
         if self.is_any() {
             return true;
@@ -76,12 +77,12 @@ impl AllowedOrigins {
         lines.next().is_none() && self.allows_value(value)
     }
 
-    /// Whether pages of this origin may connect: `origin` is the value of the request's Origin, for
-    /// a server that reads requests with another HTTP stack.
+    /// Whether pages of this origin may connect, for a server that reads requests with another HTTP
+    /// stack. `origin` is the value of the request's Origin.
     ///
-    /// Scheme and host are compared without regard to case, IPv6 addresses by value, a missing port
-    /// is the default of http, https, ws or wss. A host with a trailing dot is another host. What
-    /// does not parse as an origin is not allowed.
+    /// Scheme and host are compared without regard to case, IPv6 addresses by value. A missing port
+    /// is the default of http, https, ws or wss. A host with a trailing dot is a different host. A
+    /// value that does not parse as an origin is not allowed.
     ///
     /// ```
     /// use framewright::handshake::AllowedOrigins;
@@ -96,7 +97,7 @@ impl AllowedOrigins {
     }
 
     fn allows_value(&self, value: &[u8]) -> bool {
-        // Browsers send what is usually written in a list, byte for byte.
+        // A browser's value usually equals a list entry byte for byte.
         if self.list.iter().any(|text| text.as_bytes() == value) {
             return true;
         }
@@ -108,7 +109,7 @@ impl AllowedOrigins {
     }
 }
 
-/// An origin, as it is sent (RFC 6454, section 7.1).
+/// An origin as sent (RFC 6454, section 7.1).
 enum Origin<'a> {
     Null,
     Tuple(&'a str, Authority<'a>),
@@ -125,7 +126,7 @@ impl<'a> Origin<'a> {
         let is_scheme = first.is_ascii_alphabetic()
             && others.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
         let authority = rest.strip_prefix(b"://")?;
-        // A host name has no `*`; RFC 3986 would let it pass.
+        // A host name has no `*`, although RFC 3986 permits it.
         if !is_scheme || authority.contains(&b'*') {
             return None;
         }
@@ -153,7 +154,8 @@ fn default_port(scheme: &str) -> Option<u16> {
     (is("https") || is("wss")).then_some(443)
 }
 
-/// A text that names no origin: it has a path, a wildcard or no scheme, or its host is malformed.
+/// The error for a text that is not an origin: it has a path, a wildcard or no scheme, or its host
+/// is malformed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginError(Box<str>);
 
@@ -169,10 +171,10 @@ impl fmt::Display for OriginError {
 
 impl std::error::Error for OriginError {}
 
-/// The hosts that requests may be for; the empty list allows any.
+/// The hosts that requests may name; the empty list allows any.
 ///
 /// A server on a private network or on localhost that checks the host is safe from DNS rebinding,
-/// where a strange web page makes its own name point to the server's address.
+/// in which a foreign web page makes its own name resolve to the server's address.
 ///
 /// ```
 /// use framewright::handshake::AllowedHosts;
@@ -183,16 +185,18 @@ impl std::error::Error for OriginError {}
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AllowedHosts {
-    /// Each of them parses as an [`Authority`].
+    /// Each entry parses as an [`Authority`].
     list: Box<[Box<str>]>,
 }
 
 impl AllowedHosts {
-    /// Each host is a name, an IPv4 address or an IPv6 address in brackets; with `:port` it is
-    /// meant on that port only, without one on any.
+    /// Allows the given hosts.
+    ///
+    /// Each host is a name, an IPv4 address or an IPv6 address in brackets. With `:port` it is
+    /// allowed on that port only, without one on any port.
     ///
     /// # Errors
-    /// The first text that is no such host.
+    /// [`HostError`] with the first text that is not a host.
     pub fn new<T: AsRef<str>>(hosts: impl IntoIterator<Item = T>) -> Result<Self, HostError> {
         let check = |host: T| {
             let text = host.as_ref();
@@ -204,30 +208,30 @@ impl AllowedHosts {
         Ok(AllowedHosts { list: hosts.into_iter().map(check).collect::<Result<_, _>>()? })
     }
 
-    /// Any host.
+    /// Allows any host.
     pub fn any() -> Self {
         AllowedHosts::default()
     }
 
-    /// Whether no host was named, so that any is allowed.
+    /// Whether any host is allowed, because none was named.
     pub fn is_any(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// Whether the request may go on; if not, answer
+    /// Whether the request's host is served. If not, answer
     /// [`Refusal::HostNotAllowed`](crate::handshake::Refusal::HostNotAllowed).
     ///
-    /// Looks at [`Request::host`] as [`allows`](Self::allows) does.
+    /// It checks [`Request::host`] as [`allows`](Self::allows) does.
     pub fn allows_request(&self, request: &Request<'_>) -> bool {
         self.allows(request.host())
     }
 
-    /// Whether this host is served: `host` is the value of the request's Host, for a server that
-    /// reads requests with another HTTP stack.
+    /// Whether this host is served, for a server that reads requests with another HTTP stack.
+    /// `host` is the value of the request's Host.
     ///
     /// Names are compared without regard to case, IPv6 addresses by value. A request that names no
-    /// port matches a listed port 80 or 443, the defaults of http and https. The empty host, which
-    /// a request has that does not say, is not allowed.
+    /// port matches a listed port 80 or 443, the defaults of http and https. The empty host of a
+    /// request that names none is not allowed.
     pub fn allows(&self, host: &str) -> bool {
         if self.is_any() {
             return true;
@@ -243,7 +247,7 @@ impl AllowedHosts {
     }
 }
 
-/// A text that is no host with an optional port.
+/// The error for a text that is not a host with an optional port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostError(Box<str>);
 

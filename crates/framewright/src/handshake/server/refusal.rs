@@ -1,5 +1,5 @@
-//! Why a request is refused, and the HTTP answer that says so: one variant for each rule, one table
-//! for each question.
+//! The reasons to refuse a request, and the HTTP response for each: one variant for each rule, one
+//! table for each question.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,13 +10,12 @@ use crate::http::field_lines::FieldLineError;
 use crate::http::head::HeadError;
 use crate::http::request_line::RequestLineError;
 
-/// Why a request was refused: what a server answers instead of switching protocols.
+/// The reason why a request was refused. The server answers with it instead of switching protocols.
 ///
-/// The `Display` text is one line that names the rule and where it stands, or the limit. It holds
-/// nothing of the request, so it is safe to log and to send.
+/// The `Display` text is one line that names the broken rule and its section, or the limit. It
+/// contains nothing from the request, so it is safe to log and to send.
 ///
-/// The connection is to be closed after the answer: what follows a refused request is never read as
-/// frames.
+/// Close the connection after the response: bytes after a refused request are never read as frames.
 //= https://www.rfc-editor.org/rfc/rfc6455#section-4.2.1
 //# If
 //# the server, while reading the handshake, finds that the client did
@@ -55,7 +54,7 @@ pub enum Refusal {
     InvalidFieldValue,
 
     // Limits.
-    /// 501: a method longer than any that is known.
+    /// 501: the method is longer than any known one.
     MethodTooLong,
     /// 414: the request line exceeds the limit.
     RequestLineTooLong {
@@ -73,16 +72,16 @@ pub enum Refusal {
         limit: usize,
     },
 
-    // What HTTP demands of any request.
+    // The rules of HTTP for every request.
     /// 501: CONNECT is for proxies.
     ConnectNotImplemented,
-    /// 400: an HTTP/1.1 request without Host.
+    /// 400: an HTTP/1.1 request has no Host.
     MissingHost,
     /// 400: more than one Host.
     RepeatedHost,
     /// 400: Host is not a host with an optional port.
     InvalidHost,
-    /// 400: Content-Length is not a number, or several differ.
+    /// 400: Content-Length is not a number, or several of them differ.
     InvalidContentLength,
     /// 400: Transfer-Encoding is malformed or does not end in `chunked`.
     InvalidTransferEncoding,
@@ -93,13 +92,13 @@ pub enum Refusal {
     /// 400: Transfer-Encoding in an HTTP/1.0 request.
     TransferEncodingInHttp10,
 
-    // What RFC 6455 demands of an opening handshake.
-    /// 405: the method is not one that the resource takes.
+    // The rules of RFC 6455 for an opening handshake.
+    /// 405: the resource does not accept the method.
     MethodNotAllowed {
-        /// The value of Allow: the methods that it takes. `GET` for an opening handshake.
+        /// The value of Allow: the methods that it accepts; `GET` for an opening handshake.
         allow: &'static str,
     },
-    /// 400: Upgrade names `websocket`, but is malformed.
+    /// 400: Upgrade names `websocket` but is malformed.
     InvalidUpgrade,
     /// 400: Connection lacks the option `upgrade`, or is malformed.
     MissingConnectionUpgrade,
@@ -119,42 +118,42 @@ pub enum Refusal {
     InvalidSubprotocols,
     /// 400: Sec-WebSocket-Protocol names a subprotocol twice.
     RepeatedSubprotocol,
-    /// 400: Sec-WebSocket-Protocol names more subprotocols than anybody speaks.
+    /// 400: Sec-WebSocket-Protocol names more subprotocols than the limit.
     TooManySubprotocols {
-        /// How many may be named.
+        /// The largest number of subprotocols.
         limit: usize,
     },
     /// 400: Sec-WebSocket-Extensions violates its grammar.
     InvalidExtensions,
-    /// 400: an upgrade request with content, which could be mistaken for frames.
+    /// 400: the upgrade request has content, which could be mistaken for frames.
     UpgradeWithBody,
     /// 417: an expectation other than `100-continue`.
     ExpectationFailed,
 
-    // What the server decides.
-    /// 403: the origin is not one that the server serves.
+    // The server's decisions.
+    /// 403: the server does not serve this origin.
     OriginNotAllowed,
     /// 421: the server does not serve this host.
     HostNotAllowed,
     /// 404: nothing is served at this path.
     NotFound,
-    /// 400: an ordinary request for a path where only WebSocket is spoken.
+    /// 400: an ordinary request names a path that serves only WebSocket.
     NotAWebSocketRequest,
     /// 408: the request was not complete in time.
     HandshakeTimeout,
-    /// 503: as many connections as the server takes.
+    /// 503: the server has reached its limit of connections.
     TooManyConnections {
-        /// When to try again; sent in whole seconds, rounded up.
+        /// When to try again. Sent as whole seconds, rounded up.
         retry_after: Duration,
     },
-    /// 503: all connections together hold as much memory as they may.
+    /// 503: all connections together hold the maximum amount of memory.
     NoMemory {
-        /// When to try again; sent in whole seconds, rounded up.
+        /// When to try again. Sent as whole seconds, rounded up.
         retry_after: Duration,
     },
     /// 503: the server is shutting down.
     Draining {
-        /// When to try again; sent in whole seconds, rounded up.
+        /// When to try again. Sent as whole seconds, rounded up.
         retry_after: Duration,
     },
     /// 503: the application did not decide in time.
@@ -164,7 +163,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The status code of the answer.
+    /// The status code of the response.
     pub fn status(&self) -> StatusCode {
         match self {
             Refusal::OriginNotAllowed => StatusCode::FORBIDDEN,
@@ -191,7 +190,7 @@ impl Refusal {
         }
     }
 
-    /// The answer: the status, the fields that belong to it (Allow, Retry-After, Upgrade,
+    /// The HTTP response: the status, the fields that belong to it (Allow, Retry-After, Upgrade,
     /// Sec-WebSocket-Version), and this value's `Display` text as a `text/plain` body.
     pub fn to_response(&self) -> Response {
         let response = Response::text(self.status(), format!("{self}\n"));

@@ -1,5 +1,4 @@
-//! A complete request, as an application reads it: a view on the head's bytes, and an owned copy of
-//! one.
+//! A complete request as the application reads it: a view of the head's bytes, and an owned copy.
 
 use std::fmt;
 
@@ -12,11 +11,11 @@ use crate::http::request_line::RequestHead;
 use crate::http::section::FieldSection;
 use crate::http::span::Span;
 
-/// A complete request head that satisfies HTTP: a view on its bytes, cheap to copy.
+/// A complete request head that satisfies HTTP: a view of its bytes, cheap to copy.
 ///
-/// It comes from [`ServerHandshake::request`](crate::handshake::ServerHandshake::request). Nothing
-/// in it is decoded or changed: percent-encoding, letter case and repeated fields are as the peer
-/// sent them.
+/// [`ServerHandshake::request`](crate::handshake::ServerHandshake::request) returns it. Nothing in
+/// it is decoded or changed: percent-encoding, letter case and repeated fields are as the peer sent
+/// them.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
     bytes: &'a [u8],
@@ -43,13 +42,12 @@ impl<'a> Request<'a> {
         self.text(self.head.method)
     }
 
-    /// The request target as it was sent: `/chat?room=1`, or an absolute http or https URI, or `*`.
+    /// The request target as sent: `/chat?room=1`, or an absolute http or https URI, or `*`.
     pub fn target(&self) -> &'a str {
         self.text(self.head.target)
     }
 
-    /// The path of the target, not decoded; `/` where an absolute URI has none, `*` for `OPTIONS
-    /// *`.
+    /// The path of the target, not decoded: `/` if an absolute URI has none, `*` for `OPTIONS *`.
     ///
     /// With [`query`](Request::query) this is the resource name of RFC 6455, section 3.
     pub fn path(&self) -> &'a str {
@@ -59,50 +57,53 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// What follows the first `?` of the target, not decoded; `None` without a `?`.
+    /// The query: what follows the first `?` of the target, not decoded; `None` without a `?`.
     pub fn query(&self) -> Option<&'a str> {
         self.facts.query.map(|query| self.text(query))
     }
 
-    /// `x` of the request's `HTTP/1.x`, 0 to 9.
+    /// The minor version: the `x` of the request's `HTTP/1.x`, 0 to 9.
     pub fn http_minor(&self) -> u8 {
         self.head.minor
     }
 
     /// The host that the request is for, with its port if one was sent: a registered name, an IPv4
-    /// address or an IPv6 address in brackets. From the target if that is an absolute URI,
-    /// otherwise from Host (RFC 9112, section 3.2.2).
+    /// address or an IPv6 address in brackets.
     ///
-    /// Empty only for an HTTP/1.0 request that does not say.
+    /// It comes from the target if that is an absolute URI, otherwise from Host (RFC 9112, section
+    /// 3.2.2).
+    ///
+    /// It is empty only for an HTTP/1.0 request that names no host.
     pub fn host(&self) -> &'a str {
         self.text(self.facts.host)
     }
 
-    /// Whether content follows the head. Its bytes are not part of any next request.
+    /// Whether content follows the head. Its bytes are not part of a next request.
     pub fn has_body(&self) -> bool {
         self.facts.has_body
     }
 
-    /// How many bytes of content follow the head, as Content-Length says; `None` where it does not.
+    /// The length in bytes of the content after the head, from Content-Length; `None` without that
+    /// field.
     pub fn content_length(&self) -> Option<u64> {
         content_length(self.section()).ok().flatten()
     }
 
-    /// All field lines in the order received: the name as it was sent, and the value without the
-    /// whitespace around it. A value may hold any byte but control characters; it need not be
+    /// All field lines in the order received: the name as sent, and the value without the
+    /// whitespace around it. A value may hold any byte except control characters; it need not be
     /// UTF-8.
     #[doc(alias = "headers")]
     pub fn fields(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
         self.section().iter()
     }
 
-    /// The value of the first field line with that name, without regard to case.
+    /// The value of the first field line with this name. Case is ignored.
     #[doc(alias = "header")]
     pub fn field(&self, name: &str) -> Option<&'a [u8]> {
         self.field_all(name).next()
     }
 
-    /// The values of all field lines with that name, without regard to case, in the order received.
+    /// The values of all field lines with this name, in the order received. Case is ignored.
     #[doc(alias = "header")]
     pub fn field_all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         self.section().all(name)
@@ -113,16 +114,16 @@ impl<'a> Request<'a> {
         self.head.section(self.bytes)
     }
 
-    /// The values of all lines of a field that there are rules for, in the order received.
+    /// The values of all lines of a known field, in the order received.
     pub(super) fn values(&self, known: Known) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         self.section().values(known)
     }
 
-    /// The value of the first Origin: the web page that a browser acts for. Programs send none, or
-    /// anything.
+    /// The value of the first Origin, which names the origin of a web page in a browser. Other
+    /// programs send none, or any value.
     ///
-    /// To decide whom to serve use [`AllowedOrigins`](crate::handshake::AllowedOrigins), which also
-    /// sees a second one.
+    /// To decide which origins to serve, use [`AllowedOrigins`](crate::handshake::AllowedOrigins),
+    /// which also detects a second Origin.
     //= https://www.rfc-editor.org/rfc/rfc6455#section-4.2.1
     //# Optionally, an |Origin| header field.  This header field is sent
     //# by all browser clients.  A connection attempt lacking this
@@ -132,19 +133,19 @@ impl<'a> Request<'a> {
         self.values(Known::Origin).next()
     }
 
-    /// The value of the first User-Agent, by which the client names itself and its version (RFC
-    /// 9110, section 10.1.5); `None` without one, and for one that is not UTF-8.
+    /// The value of the first User-Agent, which names the client and its version (RFC 9110, section
+    /// 10.1.5). `None` if there is none, or if it is not UTF-8.
     ///
-    /// Programs send what they like there: it is for statistics and for logs, escaped.
+    /// A client can send any value here. Use it for statistics, and in logs only escaped.
     pub fn user_agent(&self) -> Option<&'a str> {
         std::str::from_utf8(self.field("User-Agent")?).ok()
     }
 
-    /// The subprotocols that the client offers, most wanted first, over all Sec-WebSocket-Protocol
-    /// lines.
+    /// The subprotocols that the client offers, in its order of preference, from all
+    /// Sec-WebSocket-Protocol lines.
     ///
-    /// Of a request that [`upgrade`](Request::upgrade) refuses, the elements that are no tokens are
-    /// left out.
+    /// If [`upgrade`](Request::upgrade) refuses the request, elements that are not tokens are left
+    /// out here.
     //= https://www.rfc-editor.org/rfc/rfc6455#section-11.3.4
     //# The |Sec-WebSocket-Protocol| header field MAY appear multiple times
     //# in an HTTP request (which is logically the same as a single
@@ -153,10 +154,10 @@ impl<'a> Request<'a> {
         self.section().list(Known::Subprotocols).filter(|element| is_token(element)).map(ascii)
     }
 
-    /// The extensions that the client offers, most wanted first, over all Sec-WebSocket-Extensions
-    /// lines.
+    /// The extensions that the client offers, in its order of preference, from all
+    /// Sec-WebSocket-Extensions lines.
     ///
-    /// Of a request that [`upgrade`](Request::upgrade) refuses, a line is read up to its first
+    /// If [`upgrade`](Request::upgrade) refuses the request, each line is read here up to its first
     /// fault.
     //= https://www.rfc-editor.org/rfc/rfc6455#section-9.1
     //# Note that like other HTTP header fields, this header field MAY be
@@ -165,7 +166,7 @@ impl<'a> Request<'a> {
         self.values(Known::Extensions).flat_map(|value| ExtensionList::new(value).map_while(Result::ok))
     }
 
-    /// A copy that borrows nothing, to keep or to send to another thread.
+    /// Copies the request into a value that borrows nothing, to keep or to send to another thread.
     pub fn to_owned_request(&self) -> OwnedRequest {
         OwnedRequest {
             bytes: self.bytes.into(),
@@ -179,7 +180,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Method and path; fields may hold credentials.
+/// Shows the method, the path and the host. Fields may hold credentials, so they are left out.
 impl fmt::Debug for Request<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
@@ -203,7 +204,7 @@ pub struct OwnedRequest {
 }
 
 impl OwnedRequest {
-    /// The view on it.
+    /// Borrows it as a [`Request`].
     pub fn as_request(&self) -> Request<'_> {
         let head = RequestHead {
             len: self.bytes.len(),
@@ -217,7 +218,7 @@ impl OwnedRequest {
     }
 }
 
-/// As of the [`Request`].
+/// Shows what the [`Request`] shows.
 impl fmt::Debug for OwnedRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.as_request().fmt(f)

@@ -1,5 +1,5 @@
-//! Is a request an opening handshake, and a correct one? The rules of RFC 6455, section 4.2.1, in
-//! one place.
+//! Decides whether a request is an opening handshake, and a correct one: the rules of RFC 6455,
+//! section 4.2.1, in one place.
 
 use super::refusal::Refusal;
 use super::request::Request;
@@ -10,9 +10,9 @@ use crate::http::bytes::{elements, is_token};
 use crate::http::known::Known;
 use crate::http::section::FieldSection;
 
-/// Proof that a request is a correct opening handshake, and what answers it.
+/// Proof that a request is a correct opening handshake, with the key that answers it.
 ///
-/// It comes from [`Request::upgrade`]; [`Upgrade::accept`] writes the server's opening handshake.
+/// [`Request::upgrade`] returns it, and [`Upgrade::accept`] writes the server's opening handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Upgrade {
     pub(super) accept_key: [u8; 28],
@@ -20,10 +20,11 @@ pub struct Upgrade {
 }
 
 impl Request<'_> {
-    /// Whether this is an opening handshake.
+    /// Checks whether this is an opening handshake.
     ///
-    /// `Ok(None)`: an ordinary HTTP request, whose Upgrade does not name `websocket`. `Ok(Some)`: a
-    /// correct opening handshake, to be [accepted](Upgrade::accept) or refused.
+    /// `Ok(None)` is an ordinary HTTP request, whose Upgrade does not name `websocket` or whose
+    /// version is HTTP/1.0. `Ok(Some)` is a correct opening handshake, to be
+    /// [accepted](Upgrade::accept) or refused.
     ///
     /// # Errors
     /// The first rule of RFC 6455, section 4.2.1, that the opening handshake breaks.
@@ -32,8 +33,8 @@ impl Request<'_> {
     }
 }
 
-/// The checks, in the order in which they matter: is it for us, can we go on at all, then the
-/// handshake's fields.
+/// The checks in order of importance: is the request for WebSocket, can the server continue at all,
+/// then the fields of the handshake.
 fn check(request: &Request<'_>) -> Result<Option<Upgrade>, Refusal> {
     //= https://www.rfc-editor.org/rfc/rfc9110#section-7.8
     //# A server that receives an Upgrade header field in an HTTP/1.0 request MUST ignore that Upgrade field.
@@ -71,12 +72,13 @@ fn check(request: &Request<'_>) -> Result<Option<Upgrade>, Refusal> {
 //= https://www.rfc-editor.org/rfc/rfc6455#section-4.2.1
 //# An |Upgrade| header field containing the value "websocket",
 //# treated as an ASCII case-insensitive value.
-/// `None` if Upgrade does not name it; else whether the whole list follows the grammar.
+/// `None` if Upgrade does not name `websocket`; otherwise whether the whole list follows the
+/// grammar.
 fn names_websocket(fields: FieldSection<'_>) -> Option<bool> {
     let mut found = false;
     let mut well_formed = true;
     fields.list(Known::Upgrade).for_each(|protocol| {
-        // `websocket/13` is another protocol: the name was registered without versions.
+        // `websocket/13` is another protocol: the name is registered without versions.
         if protocol.eq_ignore_ascii_case(b"websocket") {
             found = true;
         } else {
@@ -105,8 +107,7 @@ fn check_version(request: &Request<'_>) -> Result<(), Refusal> {
     //# as 426 Upgrade Required) and a |Sec-WebSocket-Version| header
     //# field indicating the version(s) the server is capable of
     //# understanding.
-    // A value that is no version at all (section 4.3) is not one that the server understands
-    // either.
+    // A value that is not a version at all (section 4.3) is not supported either.
     if version == b"13" { Ok(()) } else { Err(Refusal::UnsupportedVersion) }
 }
 
@@ -168,7 +169,7 @@ fn check_extensions(request: &Request<'_>) -> Result<(), Refusal> {
     if count == 0 { Err(Refusal::InvalidExtensions) } else { Ok(()) }
 }
 
-/// Whether a 100 (Continue) has to precede the 101.
+/// Whether a 100 (Continue) must precede the 101.
 //= https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1
 //# A server that receives an Expect field value containing a member other than 100-continue MAY respond with a 417
 //# (Expectation Failed) status code to indicate that the unexpected expectation cannot be met.
