@@ -1,5 +1,5 @@
-//! `uri-host [ ":" port ]` (RFC 3986, section 3.2), as it stands in Host, in absolute-form targets
-//! and in origins.
+//! `uri-host [ ":" port ]` (RFC 3986, section 3.2), as used in Host, in absolute-form targets and
+//! in origins.
 
 use std::net::Ipv6Addr;
 
@@ -10,15 +10,15 @@ use super::bytes::{REG_NAME, decimal, is};
 pub(crate) struct Authority<'a> {
     /// A registered name, an IPv4 address, or an IPv6 address in brackets; never empty.
     pub(crate) host: &'a [u8],
-    /// `None` where there is no port, or a colon with nothing after it (the grammar allows that).
+    /// `None` if there is no port, or a colon with nothing after it, which the grammar allows.
     pub(crate) port: Option<u16>,
 }
 
 impl<'a> Authority<'a> {
-    /// Parses all of `bytes`; `None` if that is no authority.
+    /// Parses all of `bytes`; `None` if they are not an authority.
     ///
-    /// Userinfo is refused (RFC 9110, section 4.2.4), so are IPvFuture and scoped IPv6 addresses,
-    /// which no peer sends, and ports above 65535.
+    /// Refused are userinfo (RFC 9110, section 4.2.4), IPvFuture and scoped IPv6 addresses, which
+    /// no peer sends, and ports above 65535.
     pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
         let host_len = match bytes.first()? {
             b'[' => bytes.iter().position(|&byte| byte == b']')? + 1,
@@ -36,9 +36,10 @@ impl<'a> Authority<'a> {
         Some(Authority { host, port })
     }
 
-    /// Whether both name the same host: names without regard to case, IPv6 addresses by value.
+    /// Whether both name the same host. Names are compared without regard to case, IPv6 addresses
+    /// by value.
     ///
-    /// A trailing dot makes another host, as it does for browsers.
+    /// A trailing dot makes a different host, as it does for browsers.
     pub(crate) fn same_host(&self, other: &Authority<'_>) -> bool {
         match (ipv6(self.host), ipv6(other.host)) {
             (Some(one), Some(two)) => one == two,
@@ -58,7 +59,7 @@ fn is_host(host: &[u8]) -> bool {
 /// `reg-name = *( unreserved / pct-encoded / sub-delims )`; IPv4 addresses are among them.
 fn is_reg_name(name: &[u8]) -> bool {
     let plain = |part: &[u8]| part.iter().all(|&byte| is(byte, REG_NAME));
-    // Hardly any name is encoded.
+    // Names are rarely percent-encoded.
     plain(name) || {
         let mut parts = name.split(|&byte| byte == b'%');
         let encoded = |part: &[u8]| match part {
@@ -69,7 +70,7 @@ fn is_reg_name(name: &[u8]) -> bool {
     }
 }
 
-/// The address in brackets, if it is one.
+/// The IPv6 address, if `host` is one in brackets.
 pub(crate) fn ipv6(host: &[u8]) -> Option<Ipv6Addr> {
     let inner = host.strip_prefix(b"[")?.strip_suffix(b"]")?;
     std::str::from_utf8(inner).ok()?.parse().ok()

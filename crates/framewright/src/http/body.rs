@@ -1,44 +1,45 @@
-//! The body of a message (RFC 9112, section 6.3): what Content-Length says, of a request or of a
-//! response; how the body of a response is framed, and its first bytes.
+//! The body of a message (RFC 9112, section 6.3): the Content-Length of a request or a response,
+//! the framing of a response's body, and its first bytes.
 
 use super::bytes::{VALUE, decimal, elements, is, is_ows};
 use super::known::Known;
 use super::section::FieldSection;
 use super::status_line::Status;
 
-/// How much of a body is kept, in bytes: enough of an error page to see what is wrong.
+/// The most bytes of a body that are kept: enough of an error page to see the problem.
 pub(crate) const MAX_BODY: usize = 64 * 1024;
 
-/// How many bytes may frame the content of a body in chunks: four for each byte that is kept.
-/// Without a limit, chunk extensions and trailer fields could go on for ever without anything to
-/// show for it.
+/// The most bytes that may frame the content of a chunked body: four for each byte that may be
+/// kept. Without a limit, chunk extensions and trailer fields could go on for ever without any
+/// content.
 const MAX_OVERHEAD: usize = 4 * MAX_BODY;
 
-/// Reads the body of a response as far as it is kept: the first 64 KiB of content.
+/// Reads the first 64 KiB of the body of a response.
 ///
-/// Give it the bytes behind the head, then what arrives, until [`push`](Self::push) returns `true`
-/// or the stream ends; then [`finish`](Self::finish) it. A deadline is the caller's.
+/// Pass it the bytes after the head, and then further bytes received, until [`push`](Self::push)
+/// returns `true` or the stream ends. Then call [`finish`](Self::finish). A deadline is up to the
+/// caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BodyReader {
     body: Vec<u8>,
     framing: Framing,
-    /// How many bytes without content came.
+    /// The number of bytes received that are not content.
     overhead: usize,
     truncated: bool,
 }
 
-/// What is expected next.
+/// The next expected part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Framing {
     /// Content until the stream ends.
     UntilEof,
-    /// That many bytes of content; not 0.
+    /// This many bytes of content; not 0.
     Length(u64),
     Chunked(ChunkedPhase),
     Done,
 }
 
-/// What is expected next of a body in chunks (RFC 9112, section 7.1).
+/// The next expected part of a chunked body (RFC 9112, section 7.1).
 ///
 /// ```text
 ///         +-- ";" --> Extension -- CR --+
@@ -50,7 +51,7 @@ enum Framing {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ChunkedPhase {
-    /// A digit of the size, or what ends it.
+    /// A digit of the size, or the end of the size.
     Size {
         size: u64,
         has_digits: bool,
@@ -61,11 +62,11 @@ enum ChunkedPhase {
     SizeLf {
         size: u64,
     },
-    /// That many bytes of content; not 0.
+    /// This many bytes of content; not 0.
     Data(u64),
     DataCr,
     DataLf,
-    /// A line of the trailer section; the empty one ends the body.
+    /// A line of the trailer section; the empty line ends the body.
     Trailer {
         empty: bool,
     },
@@ -75,7 +76,7 @@ enum ChunkedPhase {
 }
 
 impl BodyReader {
-    /// A reader of the body that follows the head of a response, which is not the head of a tunnel.
+    /// A reader of the body after the head of a response, which must not be the head of a tunnel.
     pub(crate) fn new(status: Status, fields: FieldSection<'_>) -> Self {
         let framing = Framing::of(status, fields);
         BodyReader {
@@ -86,8 +87,8 @@ impl BodyReader {
         }
     }
 
-    /// Takes the next bytes, if any. `true` once there is nothing more to wait for: the body is
-    /// complete, or longer than what is kept, or framed in a way that cannot be read on.
+    /// Takes the next bytes received, if any. Returns `true` once no more bytes are needed: the
+    /// body is complete, or longer than the part that is kept, or its framing is invalid.
     pub fn push(&mut self, mut bytes: &[u8]) -> bool {
         while self.framing != Framing::Done {
             let Some(&byte) = bytes.first() else { return false };
@@ -107,16 +108,19 @@ impl BodyReader {
         true
     }
 
-    /// What was read of the body, and whether that is not all of it. The stream has ended, or
-    /// `push` has returned `true`; a caller that gives up before either knows more than this can
-    /// tell where the body goes on until the stream ends.
+    /// Returns the bytes kept, and whether the body is truncated: longer than they are, incomplete,
+    /// or with broken framing.
+    ///
+    /// Call it once the stream has ended or `push` has returned `true`. If the caller gives up
+    /// earlier, a body that ends with the stream is not reported as truncated: only the caller
+    /// knows that it is.
     pub fn finish(self) -> (Vec<u8>, bool) {
         let is_complete = matches!(self.framing, Framing::UntilEof | Framing::Done);
         (self.body, self.truncated || !is_complete)
     }
 
-    /// Keeps what `bytes` have of `left` bytes of content, and says how much that was. `None` if
-    /// there is no room for it all.
+    /// Keeps the content in `bytes`, of which `left` bytes are expected, and returns its length.
+    /// `None` if it does not all fit.
     fn keep(&mut self, bytes: &[u8], left: u64) -> Option<usize> {
         let content = &bytes[..usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len())];
         let room = MAX_BODY - self.body.len();
@@ -128,7 +132,8 @@ impl BodyReader {
         Some(content.len())
     }
 
-    /// One byte between the bytes of content. `None` if it may not stand there.
+    /// Takes one byte of the framing. `None` if the byte is not allowed there, or exceeds the
+    /// limit.
     fn delimit(&mut self, chunk: ChunkedPhase, byte: u8) -> Option<usize> {
         self.overhead += 1;
         if self.overhead > MAX_OVERHEAD {
@@ -158,7 +163,7 @@ impl Framing {
             //# If a Transfer-Encoding header field is present in a response and the chunked transfer coding is not the
             //# final encoding, the message body length is determined by reading the connection until it is closed by
             //# the server.
-            // HTTP/1.0 has no transfer codings: whoever sends one closes the connection too.
+            // HTTP/1.0 has no transfer codings: a server that sends one closes the connection too.
             let chunked = Framing::Chunked(ChunkedPhase::START);
             return Ok(if is_chunked && status.minor > 0 { chunked } else { Framing::UntilEof });
         }
@@ -172,7 +177,7 @@ impl Framing {
         })
     }
 
-    /// What is expected after `taken` bytes of content, which are no more than were expected.
+    /// The part expected after `taken` bytes of content, which are no more than were expected.
     fn without(self, taken: u64) -> Framing {
         match self {
             Framing::Length(left) if left == taken => Framing::Done,
@@ -189,7 +194,7 @@ impl Framing {
 impl ChunkedPhase {
     const START: ChunkedPhase = ChunkedPhase::Size { size: 0, has_digits: false };
 
-    /// What follows a byte that is no content; `None` if it may not stand there.
+    /// The part expected after a byte of the framing; `None` if the byte is not allowed there.
     fn next(self, byte: u8) -> Option<Framing> {
         Some(Framing::Chunked(match (self, byte) {
             (ChunkedPhase::Size { size, has_digits: true } | ChunkedPhase::Extension { size }, b'\r') => {
@@ -217,11 +222,11 @@ impl ChunkedPhase {
     }
 }
 
-/// A Content-Length is no number, or several differ.
+/// A Content-Length is not a number, or several of them differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct InvalidContentLength;
 
-/// The one value of all Content-Length fields, of a request or of a response.
+/// The common value of all Content-Length fields of a request or a response.
 pub(crate) fn content_length(fields: FieldSection<'_>) -> Result<Option<u64>, InvalidContentLength> {
     let mut length = None;
     //= https://www.rfc-editor.org/rfc/rfc9112#section-6.3

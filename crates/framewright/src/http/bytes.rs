@@ -1,11 +1,11 @@
 //! Byte classes of the HTTP grammar (RFC 9110, section 5.6) and the small helpers built on them.
 //!
-//! One table answers every "may this byte stand here?" of the handshake, so that the scanning loops
-//! are a load and a test for each byte.
+//! One table answers every "is this byte allowed here?" of the handshake, so that the scanning
+//! loops need a load and a test for each byte.
 
 /// `tchar`: a byte of a token (RFC 9110, section 5.6.2).
 pub(crate) const TOKEN: u8 = 1 << 0;
-/// `VCHAR`: visible US-ASCII, what a request target may hold.
+/// `VCHAR`: visible US-ASCII, the bytes of a request target.
 pub(crate) const VISIBLE: u8 = 1 << 1;
 /// A byte of a field value: `VCHAR`, SP, HTAB or `obs-text` (RFC 9110, section 5.5).
 pub(crate) const VALUE: u8 = 1 << 2;
@@ -88,7 +88,7 @@ pub(crate) fn is(byte: u8, class: u8) -> bool {
 }
 
 /// Whether `bytes` is a token (RFC 9110, section 5.6.2): at least one byte, and all of them
-/// letters, digits or ``!#$%&'*+-.^_`|~``. A subprotocol has to be one (RFC 6455, section 4.1).
+/// letters, digits or ``!#$%&'*+-.^_`|~``. A subprotocol must be one (RFC 6455, section 4.1).
 pub fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&byte| is(byte, TOKEN))
 }
@@ -127,15 +127,15 @@ pub(crate) fn trim_end(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// The elements of a comma-separated list (RFC 9110, section 5.6.1), trimmed, the empty ones
-/// included.
+/// The elements of a comma-separated list (RFC 9110, section 5.6.1), trimmed, including the empty
+/// ones.
 ///
-/// For lists whose elements hold no quoted string.
+/// Not for lists whose elements may contain a quoted string.
 pub(crate) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(trim)
 }
 
-/// `1*DIGIT`, if it fits: nobody sends more.
+/// `1*DIGIT`, if the number fits; no peer sends a larger one.
 pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
@@ -146,7 +146,7 @@ pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// Bytes that a check has found to be US-ASCII, as text.
+/// Converts bytes that a check found to be US-ASCII to text.
 pub(crate) fn ascii(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("the parser admitted US-ASCII only")
 }

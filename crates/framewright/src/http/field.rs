@@ -1,5 +1,5 @@
-//! Field names and values that an application puts into an answer or into a request: checked when
-//! they are made, so that nothing an application was fed can split a message or contradict the
+//! Field names and values that an application adds to a response or a request. They are checked
+//! when they are made, so untrusted text in them cannot split a message or contradict the
 //! handshake.
 
 use std::borrow::Cow;
@@ -7,8 +7,8 @@ use std::fmt;
 
 use super::bytes::{VALUE, is, is_ows, is_token};
 
-/// The names that an application may not set: the ones that frame the message or carry the
-/// handshake itself. `Sec-WebSocket-*` is reserved as a whole.
+/// The names that an application may not set: those that frame the message or carry the handshake
+/// itself. `Sec-WebSocket-*` is reserved as a whole.
 const RESERVED: [&str; 10] = [
     "Connection",
     "Content-Length",
@@ -37,12 +37,12 @@ const RESERVED_PREFIX: &str = "Sec-WebSocket-";
 pub struct FieldName(Cow<'static, str>);
 
 impl FieldName {
-    /// Checks a name.
+    /// Checks that a name is valid and not reserved.
     ///
     /// # Errors
-    /// [`FieldError::InvalidName`] unless it is a token. [`FieldError::ReservedName`] for
-    /// Connection, Content-Length, Content-Type (it comes with the body), Date, Host, Keep-Alive,
-    /// TE, Trailer, Transfer-Encoding, Upgrade and Sec-WebSocket-*, in any case.
+    /// [`FieldError::InvalidName`] unless `name` is a token. [`FieldError::ReservedName`] for
+    /// Connection, Content-Length, Content-Type (which comes with the body), Date, Host,
+    /// Keep-Alive, TE, Trailer, Transfer-Encoding, Upgrade and Sec-WebSocket-*, in any case.
     pub fn new(name: impl Into<Cow<'static, str>>) -> Result<Self, FieldError> {
         let name = name.into();
         if !is_token(name.as_bytes()) {
@@ -57,10 +57,10 @@ impl FieldName {
         Ok(FieldName(name))
     }
 
-    /// A name that is written in the program.
+    /// Makes a name from a literal in the program.
     ///
     /// # Panics
-    /// Where [`FieldName::new`] has an error.
+    /// If [`FieldName::new`] returns an error.
     pub fn from_static(name: &'static str) -> Self {
         match FieldName::new(name) {
             Ok(name) => name,
@@ -68,7 +68,7 @@ impl FieldName {
         }
     }
 
-    /// The name, in the case it was given.
+    /// The name, in the letter case given.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -97,12 +97,11 @@ impl Eq for FieldName {}
 pub struct FieldValue(Cow<'static, [u8]>);
 
 impl FieldValue {
-    /// Checks a value. The empty one is fine.
+    /// Checks a value. The empty value is valid.
     ///
     /// # Errors
-    /// [`FieldError::InvalidValue`] if it holds CR, LF, NUL or another control character but HTAB.
-    /// [`FieldError::WhitespaceAroundValue`] if it starts or ends with SP or HTAB, which would be
-    /// lost on the way.
+    /// [`FieldError::InvalidValue`] if `value` contains CR, LF, NUL or another control character
+    /// except HTAB.
     pub fn new(value: impl Into<Cow<'static, str>>) -> Result<Self, FieldError> {
         FieldValue::from_bytes(match value.into() {
             Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
@@ -110,7 +109,7 @@ impl FieldValue {
         })
     }
 
-    /// Checks a value that need not be text.
+    /// Checks a value that need not be UTF-8.
     ///
     /// # Errors
     /// As [`FieldValue::new`].
@@ -128,10 +127,10 @@ impl FieldValue {
         Ok(FieldValue(value))
     }
 
-    /// A value that is written in the program.
+    /// Makes a value from a literal in the program.
     ///
     /// # Panics
-    /// Where [`FieldValue::new`] has an error.
+    /// If [`FieldValue::new`] returns an error.
     pub fn from_static(value: &'static str) -> Self {
         match FieldValue::new(value) {
             Ok(field) => field,
@@ -146,21 +145,21 @@ impl FieldValue {
 }
 
 impl From<u64> for FieldValue {
-    /// A number in decimal digits.
+    /// The value is the number in decimal digits.
     fn from(number: u64) -> Self {
         FieldValue(Cow::Owned(number.to_string().into_bytes()))
     }
 }
 
-/// Why something is no field name or no field value.
+/// The reason why a text is not a field name or not a field value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FieldError {
     /// The name is not a token.
     InvalidName,
-    /// The name is one that the handshake sets itself.
+    /// The name is reserved: the handshake or the framing of the message sets the field itself.
     ReservedName,
-    /// The value holds a control character.
+    /// The value contains a control character.
     InvalidValue,
     /// The value starts or ends with whitespace.
     WhitespaceAroundValue,

@@ -1,8 +1,8 @@
 //! The field lines of a head (RFC 9112, section 5): `name ":" OWS value OWS CRLF`, until an empty
 //! line.
 //!
-//! This is the part that requests and responses share. It knows nothing of the line before it; what
-//! was wrong is a [`FieldLineError`], which the owner turns into its own answer.
+//! Requests and responses share this part. It knows nothing of the line before it. A fault is a
+//! [`FieldLineError`], which the owner turns into its own error.
 //!
 //! ```text
 //!            +-- CR -> EndLf -- LF -> (done)
@@ -21,16 +21,16 @@ use super::span::Span;
 #[derive(Debug)]
 pub(crate) struct FieldLines {
     phase: FieldLinePhase,
-    /// Where the name or the value that is being read starts.
+    /// The start of the name or value being read.
     mark: usize,
     name: Span,
     limit: usize,
-    /// How many lines have been begun.
+    /// The number of lines begun.
     count: usize,
     known: KnownFields,
 }
 
-/// What is expected next.
+/// The next expected part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FieldLinePhase {
     LineStart,
@@ -41,10 +41,10 @@ enum FieldLinePhase {
     EndLf,
 }
 
-/// What is wrong with a field line.
+/// The fault of a field line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FieldLineError {
-    /// The name is empty, holds a byte that is no `tchar`, or no colon follows it.
+    /// The name is empty, contains a byte that is not a `tchar`, or is not followed by a colon.
     Name,
     /// Whitespace between the name and the colon.
     SpaceBeforeColon,
@@ -63,7 +63,7 @@ pub(crate) enum FieldLineError {
 }
 
 impl FieldLines {
-    /// Starts before the first field line; `limit` is the number of lines to take.
+    /// Starts before the first field line; `limit` is the maximum number of lines.
     pub(crate) fn new(limit: usize) -> Self {
         FieldLines {
             phase: FieldLinePhase::LineStart,
@@ -75,17 +75,17 @@ impl FieldLines {
         }
     }
 
-    /// The fields that there are rules for, as far as they have been read.
+    /// The known fields among the lines read so far.
     pub(crate) fn known(&self) -> &KnownFields {
         &self.known
     }
 
-    /// Reads on at `*pos`, and moves it past what was understood. `true` once the empty line has
-    /// been read.
+    /// Continues to parse at `*pos`, and moves it past the bytes parsed. Returns `true` once the
+    /// empty line has been read.
     ///
-    /// The phases stand in the order in which a line has them, so that a line that is here as a
-    /// whole is read straight through; whoever comes back in the middle of a line skips those that
-    /// are over.
+    /// The phases are in the order of the parts of a line, so a line received as a whole is parsed
+    /// straight through. A call that resumes in the middle of a line skips the phases that are
+    /// over.
     pub(crate) fn parse(&mut self, bytes: &[u8], pos: &mut usize) -> Result<bool, FieldLineError> {
         let mut at = *pos;
         let complete = self.advance(bytes, &mut at);
@@ -149,7 +149,7 @@ impl FieldLines {
         }
     }
 
-    /// The first byte of a line that is not the empty one.
+    /// Starts a line that is not the empty one, with its first byte.
     #[inline]
     fn start_line(&mut self, byte: u8, pos: usize) -> Result<(), FieldLineError> {
         if !is(byte, TOKEN) {
@@ -163,7 +163,7 @@ impl FieldLines {
         Ok(())
     }
 
-    /// Why no line may start with `byte`.
+    /// The reason why no line may start with `byte`.
     #[cold]
     fn first_octet_error(&self, byte: u8) -> FieldLineError {
         //= https://www.rfc-editor.org/rfc/rfc9112#section-2.2
@@ -184,13 +184,13 @@ impl FieldLines {
 
     /// The CR at `end` ends the value that starts at the mark.
     fn end_value(&mut self, bytes: &[u8], end: usize) {
-        // The value starts with a byte that is no whitespace, so only its end has some to lose.
+        // The value starts with a byte that is not whitespace, so only its end needs trimming.
         let length = trim_end(&bytes[self.mark..end]).len();
         self.known.note(self.name.of(bytes), Span::new(self.mark, self.mark + length));
     }
 }
 
-/// Why `byte` may not stand in a name.
+/// The reason why `byte` is not allowed in a name.
 fn name_error(byte: u8) -> FieldLineError {
     match byte {
         //= https://www.rfc-editor.org/rfc/rfc9112#section-5.1

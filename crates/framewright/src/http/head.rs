@@ -1,21 +1,20 @@
 //! The head of an HTTP/1.1 message: request line or status line, field lines, empty line (RFC 9112,
 //! section 2.1).
 //!
-//! The parser is incremental: it is given the whole head as far as it has arrived, remembers where
-//! it stopped and never scans a byte twice, so that a message that trickles in byte by byte costs
-//! no more than one that arrives at once. It copies nothing and allocates nothing; what it keeps
-//! are [`Span`](super::span::Span)s, of the fields that there are rules for.
+//! The parser is incremental. Each call passes all bytes of the head received so far; the parser
+//! continues where it stopped and never scans a byte twice. A message that arrives byte by byte
+//! therefore costs no more than one that arrives at once. The parser copies nothing and allocates
+//! nothing; it keeps [`Span`](super::span::Span)s of the known fields.
 //!
-//! Only syntax is decided here. Requests and responses differ in their first lines alone: each is a
-//! [`StartLine`] in front of the same [`FieldLines`].
+//! Only syntax is decided here. Requests and responses differ only in their first lines: each is a
+//! [`StartLine`] before the same [`FieldLines`].
 
 use super::field_lines::{FieldLineError, FieldLines};
 use super::known::KnownFields;
 use super::section::FieldSection;
 use super::span::MAX_HEAD;
 
-/// What a head may cost before it is refused: that of a request, or that of the response that a
-/// client waits for.
+/// The limits for the head of a request, or of the response that a client waits for.
 ///
 /// A release may add fields: end a literal with `..HeadLimits::default()`.
 ///
@@ -28,20 +27,23 @@ use super::span::MAX_HEAD;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "built with struct update syntax")]
 pub struct HeadLimits {
-    /// The longest request line, in bytes, without its CRLF. Default 8192: RFC 9112, section 3,
-    /// recommends at least 8000. Raise it for applications that put tokens into the query; the cost
-    /// is memory for each handshake. A longer one is refused with 414 (URI Too Long). A status line
-    /// has no limit of its own but `head`.
+    /// The longest request line in bytes, without its CRLF; a longer one is refused with 414 (URI
+    /// Too Long). Default 8192: RFC 9112, section 3, recommends at least 8000.
+    ///
+    /// Raise it for applications that put tokens into the query; the cost is memory for each
+    /// handshake. A status line has no limit of its own except `head`.
     pub request_line: usize,
-    /// The longest head, in bytes, from the first byte to the empty line that ends it. Default
-    /// 16384, what common servers take: room for a request line, cookies and a token. Twice as much
-    /// is what a peer can make a server hold that keeps the head in a vector which doubles. A
-    /// longer one is refused with 431 (Request Header Fields Too Large). For a client it is the
-    /// limit of everything up to the end of the final response's head: interim responses count.
+    /// The longest head in bytes, from the first byte to the empty line that ends it; a longer one
+    /// is refused with 431 (Request Header Fields Too Large). Default 16384, which common servers
+    /// accept: room for a request line, cookies and a token.
+    ///
+    /// A peer can make a server hold twice as much if the server keeps the head in a vector that
+    /// doubles. For a client it limits everything up to the end of the final response's head,
+    /// interim responses included.
     pub head: usize,
-    /// The largest number of field lines. Default 100: browsers send about 15. They are not kept
-    /// apart, so a higher number costs no memory, only the time to read them. More are refused with
-    /// 431.
+    /// The largest number of field lines; more are refused with 431. Default 100: browsers send
+    /// about 15. The lines are not stored separately, so a higher number costs no memory, only the
+    /// time to read them.
     pub fields: usize,
 }
 
@@ -53,23 +55,23 @@ impl Default for HeadLimits {
 
 /// The first line of a message.
 pub(crate) trait StartLine {
-    /// What is wrong with a line of this kind.
+    /// The fault of a line of this kind.
     type Error;
 
-    /// Reads on at `*pos`, and moves it past what was understood. `true` once the line's LF has
-    /// been read.
+    /// Continues to parse at `*pos`, and moves it past the bytes parsed. Returns `true` once the
+    /// line's LF has been read.
     fn parse(&mut self, bytes: &[u8], pos: &mut usize) -> Result<bool, Self::Error>;
 
-    /// Where the next line starts, once this one is complete.
+    /// The start of the next line, once this one is complete.
     fn end(&self) -> usize;
 }
 
-/// What is wrong with a head whose first line has the faults `E`.
+/// The fault of a head whose first line can have the faults `E`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HeadError<E> {
     StartLine(E),
     FieldLine(FieldLineError),
-    /// It is longer than `limit`, in bytes.
+    /// The head is longer than `limit` bytes.
     TooLong {
         limit: usize,
     },
@@ -78,7 +80,7 @@ pub(crate) enum HeadError<E> {
 /// A resumable parser of a head.
 #[derive(Debug)]
 pub(crate) struct HeadParser<L> {
-    /// The next byte to look at.
+    /// The position of the next byte to parse.
     pos: usize,
     phase: HeadPhase,
     limit: usize,
@@ -94,7 +96,7 @@ enum HeadPhase {
 }
 
 impl<L: StartLine> HeadParser<L> {
-    /// Starts at `pos`, where `line` is.
+    /// Starts at `pos`, where `line` starts.
     pub(crate) fn at(pos: usize, line: L, limits: HeadLimits) -> Self {
         HeadParser {
             pos,
@@ -105,11 +107,11 @@ impl<L: StartLine> HeadParser<L> {
         }
     }
 
-    /// Reads on in `bytes`, which start where they always did and hold at least what they held
-    /// before.
+    /// Continues to parse `bytes`, which start at the same byte in each call and contain at least
+    /// the bytes passed before.
     ///
-    /// `Ok(None)` until the head is complete, then where it ends. Whatever follows it is not looked
-    /// at.
+    /// Returns `Ok(None)` until the head is complete, and then the position of its end. Bytes after
+    /// it are not examined.
     pub(crate) fn parse(&mut self, bytes: &[u8]) -> Result<Option<usize>, HeadError<L::Error>> {
         let window = &bytes[..bytes.len().min(self.limit)];
         if self.phase == HeadPhase::StartLine
@@ -131,7 +133,7 @@ impl<L: StartLine> HeadParser<L> {
         Ok(None)
     }
 
-    /// The next byte to look at: behind the head, once that is complete.
+    /// The position of the next byte to parse: after the head, once that is complete.
     pub(crate) fn pos(&self) -> usize {
         self.pos
     }
@@ -141,7 +143,7 @@ impl<L: StartLine> HeadParser<L> {
         &self.line
     }
 
-    /// The fields that there are rules for, as far as they have been read.
+    /// The known fields among the lines read so far.
     pub(crate) fn known(&self) -> &KnownFields {
         self.fields.known()
     }
@@ -168,8 +170,9 @@ mod tests {
         assert_eq!(parser.head().section(&bytes).iter().count(), 2);
     }
 
-    /// What makes a trickling request linear: bytes that were seen are not scanned again, so wiping
-    /// them is harmless. (Only which of the known fields a line is, is decided at its end.)
+    /// A request that arrives byte by byte takes linear time: bytes seen before are not scanned
+    /// again, so wiping them is harmless. (Only the question which known field a line is waits for
+    /// its end.)
     #[test]
     fn octets_seen_are_never_read_again() {
         let mut parser = HeadParser::request(HeadLimits::default());

@@ -1,11 +1,12 @@
-//! The fields that a rule of the opening handshake is about, and where in a head they are.
+//! The *known fields*, which a rule of the opening handshake concerns, and their positions in a
+//! head.
 //!
-//! A line is sorted once, when it has been read. The checks then go straight to what they ask for;
-//! that a field is absent, as most of them are in most requests, costs a look at one number.
+//! A line is classified once, when it has been read, so the checks access a known field directly.
+//! Most known fields are absent from most requests; finding that out costs a test of one number.
 
 use super::span::Span;
 
-/// A field that RFC 6455, or HTTP around it, has a rule for.
+/// A field for which RFC 6455, or HTTP around it, has a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Known {
     Host,
@@ -22,11 +23,11 @@ pub(crate) enum Known {
     Accept,
 }
 
-/// How many there are.
+/// The number of known fields.
 const COUNT: usize = Known::Accept as usize + 1;
 
 impl Known {
-    /// The field with this name, which is a token, without regard to case.
+    /// The known field with this name, which is a token. Case is ignored.
     #[inline]
     pub(crate) fn of(name: &[u8]) -> Option<Known> {
         let known = match name.len() {
@@ -52,11 +53,12 @@ impl Known {
     }
 }
 
-/// Whether `name`, which is a token of `N` bytes, is `lower`, which is all letters and hyphens.
+/// Whether `name`, a token of `N` bytes, equals `lower`, which consists of lower-case letters and
+/// hyphens. Case is ignored.
 ///
-/// Four bytes at a time; the last four overlap others where `N` is no multiple. The bit that makes
-/// a letter small makes no byte of a token a letter or a hyphen that was none before. (It would
-/// make a hyphen of CR.)
+/// It compares four bytes at a time; the last four overlap others if `N` is not a multiple of four.
+/// Setting the bit that makes a letter lower-case turns no other byte of a token into a letter or a
+/// hyphen. (It would turn CR into a hyphen.)
 #[inline]
 fn is<const N: usize>(name: &[u8], lower: &[u8; N]) -> bool {
     let four = |bytes: &[u8], at| u32::from_ne_bytes(*bytes[at..].first_chunk().expect("no name is shorter"));
@@ -64,19 +66,19 @@ fn is<const N: usize>(name: &[u8], lower: &[u8; N]) -> bool {
     (0..N / 4).fold(differ(N - 4), |difference, index| difference | differ(4 * index)) == 0
 }
 
-/// Where the known fields of a head are.
+/// The positions of the known fields of a head.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct KnownFields {
-    /// The value of the first line of each that is there.
+    /// The value of the first line of each field that is present.
     first: [Span; COUNT],
-    /// A bit for each that is there.
+    /// One bit for each field that is present.
     present: u16,
-    /// A bit for each that is there more than once.
+    /// One bit for each field that is present more than once.
     repeated: u16,
 }
 
 impl KnownFields {
-    /// Notes a line, which comes after all that were noted so far.
+    /// Records a line, which must come after all lines recorded so far.
     pub(crate) fn note(&mut self, name: &[u8], value: Span) {
         let Some(known) = Known::of(name) else { return };
         if self.present & known.bit() == 0 {
@@ -87,13 +89,13 @@ impl KnownFields {
         }
     }
 
-    /// The value of the first line with that name, if there is one.
+    /// The value of the first line of this field, if there is one.
     #[inline]
     pub(crate) fn first(&self, known: Known) -> Option<Span> {
         (self.present & known.bit() != 0).then_some(self.first[known as usize])
     }
 
-    /// Whether there is more than one line with that name.
+    /// Whether there is more than one line of this field.
     #[inline]
     pub(crate) fn is_repeated(&self, known: Known) -> bool {
         self.repeated & known.bit() != 0

@@ -1,5 +1,6 @@
-//! HTTP/1.1 (RFC 9110, RFC 9112), as far as an opening handshake needs it: the syntax of a head,
-//! and what servers and clients read alike. Nothing in here depends on a side of the handshake.
+//! The part of HTTP/1.1 (RFC 9110, RFC 9112) that an opening handshake needs: the syntax of a head,
+//! and what servers and clients read alike. Nothing in this module depends on a side of the
+//! handshake.
 //!
 //! | file | decides |
 //! |---|---|

@@ -1,5 +1,5 @@
-//! URI references (RFC 3986): a URI, or what stands for one beside another URI. Locations of
-//! redirects are such, and WebSocket URIs have the same grammar.
+//! URI references (RFC 3986): a URI, or a reference relative to another URI. The Location of a
+//! redirect is a URI reference, and WebSocket URIs have the same grammar.
 //!
 //! ```text
 //!   ws://user@example.com:8080/chat?room=1#top
@@ -8,46 +8,46 @@
 //!   |    userinfo         port
 //!   scheme
 //! ```
-//! Parts are slices of the text: no byte is decoded or changed. What the parts mean is not decided
+//! The parts are slices of the text: no byte is decoded or changed. What they mean is not decided
 //! here.
 
 use std::net::Ipv6Addr;
 
 use super::bytes::{REG_NAME, is};
 
-/// A URI reference taken apart.
+/// The parts of a URI reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reference<'a> {
-    /// `None`: the reference is relative.
+    /// `None` if the reference is relative.
     pub(crate) scheme: Option<&'a str>,
     pub(crate) authority: Option<UriAuthority<'a>>,
-    /// Empty, or with a slash in front where there is an authority.
+    /// Empty, or with a leading slash, if there is an authority.
     pub(crate) path: &'a str,
-    /// Without its question mark.
+    /// The query, without its question mark.
     pub(crate) query: Option<&'a str>,
-    /// Without its `#`.
+    /// The fragment, without its `#`.
     pub(crate) fragment: Option<&'a str>,
 }
 
-/// What stands between `//` and the path.
+/// The part between `//` and the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct UriAuthority<'a> {
-    /// All of it.
+    /// The whole authority.
     pub(crate) text: &'a str,
-    /// Without its `@`.
+    /// The userinfo, without its `@`.
     pub(crate) userinfo: Option<&'a str>,
     /// A registered name, which may be empty, an IPv4 address, or an address in brackets.
     pub(crate) host: &'a str,
-    /// Digits, as many as were given: none behind a colon, or without one.
+    /// The digits of the port as given; empty if there is no colon, or nothing after it.
     pub(crate) port: &'a str,
 }
 
 impl<'a> Reference<'a> {
-    /// Takes a reference apart by the grammar of RFC 3986, appendix A.
+    /// Parses a reference by the grammar of RFC 3986, appendix A.
     ///
     /// # Errors
-    /// The index of the first byte that may not stand where it does; of brackets that hold no
-    /// address, and of a `%` without two digits, where they begin.
+    /// The index of the first byte that is not allowed where it is. For brackets that hold no
+    /// address, and for a `%` without two hex digits, the index is where they begin.
     pub(crate) fn parse(text: &'a str) -> Result<Self, usize> {
         let (rest, fragment) = cut(text, '#');
         let (rest, query) = cut(rest, '?');
@@ -89,11 +89,11 @@ impl<'a> Reference<'a> {
         Ok(Reference { scheme, authority, path, query, fragment })
     }
 
-    /// The URI that this relative reference stands for in `base`, which has a scheme and an
-    /// authority (RFC 3986, section 5.2.2).
+    /// Resolves this relative reference against `base`, which has a scheme and an authority (RFC
+    /// 3986, section 5.2.2).
     ///
-    /// The path of `base` is normalised first, as section 5.2.1 allows, and an encoded dot is a dot
-    /// (section 6.2.2.2). Browsers do both.
+    /// The path of `base` is normalised first, as section 5.2.1 allows. A percent-encoded dot
+    /// counts as a dot (section 6.2.2.2). Browsers do both.
     pub(crate) fn resolved(&self, base: &Reference<'_>) -> String {
         let (path, query) = if self.authority.is_some() || self.path.starts_with('/') {
             (without_dot_segments(self.path), self.query)
@@ -120,7 +120,7 @@ impl<'a> Reference<'a> {
 }
 
 impl<'a> UriAuthority<'a> {
-    /// Takes an authority apart, which begins at `start` of the reference.
+    /// Parses the authority that begins at `start` of the reference.
     fn parse(text: &'a str, start: usize) -> Result<Self, usize> {
         let (userinfo, host_and_port) = match text.split_once('@') {
             Some((userinfo, rest)) => (Some(userinfo), rest),
@@ -153,7 +153,7 @@ impl<'a> UriAuthority<'a> {
     }
 }
 
-/// What stands before `mark`, and behind it if it is there.
+/// The text before `mark`, and the text after it if `mark` is present.
 fn cut(text: &str, mark: char) -> (&str, Option<&str>) {
     match text.split_once(mark) {
         Some((before, behind)) => (before, Some(behind)),
@@ -175,7 +175,8 @@ fn check_scheme(scheme: &str) -> Result<(), usize> {
     }
 }
 
-/// Looks at each byte of a part that begins at `start`; encoded ones may stand in any part.
+/// Checks each byte of a part that begins at `start`. Percent-encoded bytes are allowed in any
+/// part.
 fn check(part: &str, start: usize, may_stand: impl Fn(u8) -> bool) -> Result<(), usize> {
     let bytes = part.as_bytes();
     let mut at = 0;
@@ -189,7 +190,7 @@ fn check(part: &str, start: usize, may_stand: impl Fn(u8) -> bool) -> Result<(),
     Ok(())
 }
 
-/// `pchar`, which paths, queries and fragments consist of, encoded bytes aside.
+/// `pchar`, of which paths, queries and fragments consist; percent-encoded bytes are not included.
 fn is_pchar(byte: u8) -> bool {
     is(byte, REG_NAME) || matches!(byte, b':' | b'@')
 }
@@ -226,7 +227,7 @@ fn without_dot_segments(path: &str) -> String {
                 continue;
             }
         }
-        // What ends in dots is a folder.
+        // A path that ends in a dot segment is a folder.
         if segments.peek().is_none() {
             kept.push("");
         }
@@ -234,7 +235,7 @@ fn without_dot_segments(path: &str) -> String {
     format!("/{}", kept.join("/"))
 }
 
-/// How many dots a segment consists of: 0 if there is anything else in it.
+/// The number of dots that a segment consists of; 0 if it contains anything else.
 fn dots(mut segment: &str) -> usize {
     let mut count = 0;
     while !segment.is_empty() {
@@ -378,7 +379,7 @@ mod tests {
         }
     }
 
-    /// What another implementation makes of a text.
+    /// How another implementation parses a text.
     fn reference_of_another(text: &str) -> Option<Reference<'_>> {
         let uri = UriRef::parse(text).ok()?;
         let authority = uri.authority().map(|authority| UriAuthority {

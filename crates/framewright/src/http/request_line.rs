@@ -1,7 +1,7 @@
 //! The request line (RFC 9112, section 3): `method SP request-target SP HTTP-version CRLF`.
 //!
-//! Strict: one SP where the grammar has one, CRLF at the end, nothing corrected. What kind of
-//! target it is, is judged later, when the whole head is here.
+//! The parser is strict: one SP where the grammar has one, CRLF at the end, nothing corrected. The
+//! form of the target is checked later, when the whole head has been received.
 //!
 //! ```text
 //!   Before -- CR -> EmptyLineLf -- LF --+
@@ -19,31 +19,31 @@ use super::span::Span;
 /// The longest method read, in bytes. The longest registered one, `UPDATEREDIRECTREF`, has 17.
 const MAX_METHOD: usize = 32;
 
-/// An HTTP-version; its digits stand for others.
+/// The pattern of an HTTP-version; its digits stand for any digits.
 const VERSION: &[u8; 8] = b"HTTP/1.1";
 
-/// How nearly all request lines end.
+/// The end of nearly all request lines.
 const USUAL_END: &[u8; 10] = b"HTTP/1.1\r\n";
 
 /// A resumable parser of the request line.
 #[derive(Debug)]
 pub(crate) struct RequestLine {
     phase: RequestLinePhase,
-    /// The longest line to take, in bytes, without its CRLF.
+    /// The longest line accepted in bytes, without its CRLF.
     limit: usize,
-    /// Where the line starts: after the one empty line that may precede it.
+    /// The start of the line: after the one empty line that may precede it.
     start: usize,
-    /// Where the part that is being read starts.
+    /// The start of the part being read.
     mark: usize,
     method: Span,
     target: Span,
-    /// Where the next line starts.
+    /// The start of the next line.
     end: usize,
-    /// `x` of `HTTP/1.x`.
+    /// The `x` of `HTTP/1.x`.
     minor: u8,
 }
 
-/// What is expected next.
+/// The next expected part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RequestLinePhase {
     Before,
@@ -54,14 +54,14 @@ enum RequestLinePhase {
     Lf,
 }
 
-/// What is wrong with a request line.
+/// The fault of a request line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequestLineError {
-    /// The method is no token, or no SP follows it.
+    /// The method is not a token, or no SP follows it.
     Method,
-    /// The method is longer than any that is known.
+    /// The method is longer than any known one.
     MethodTooLong,
-    /// The target holds a byte that is not visible US-ASCII, or is empty, or no SP follows it.
+    /// The target contains a byte that is not visible US-ASCII, is empty, or is not followed by SP.
     Target,
     /// The line does not end in an HTTP-version.
     Version,
@@ -71,7 +71,7 @@ pub(crate) enum RequestLineError {
     BareCr,
     /// LF without CR.
     BareLf,
-    /// It is longer than `limit`, in bytes.
+    /// The line is longer than `limit` bytes.
     TooLong { limit: usize },
 }
 
@@ -96,26 +96,27 @@ impl RequestLine {
         self.phase = RequestLinePhase::Method;
     }
 
-    /// The bytes to scan so that a scan which reads them all stops at the line's byte number
-    /// `limit`, counted from 0.
+    /// The bytes to scan: a scan that reads all of them stops at byte number `limit` of the line,
+    /// counted from 0.
     fn until<'a>(&self, bytes: &'a [u8], limit: usize) -> &'a [u8] {
         &bytes[..bytes.len().min(self.start.saturating_add(limit))]
     }
 
-    /// Whether the whole version and the end of the line are here at once, and as they nearly
-    /// always are.
+    /// Whether the whole version and the end of the line have been received together, in their
+    /// usual form.
     fn ends_as_usual(&self, bytes: &[u8], pos: usize) -> bool {
         pos == self.mark
             && bytes[pos..].starts_with(USUAL_END)
             && pos + VERSION.len() - self.start <= self.limit
     }
 
-    /// Whether a byte at `pos` is one more than the line may have. Its CR is not part of the line.
+    /// Whether the byte at `pos` exceeds the limit of the line. The CR at the end is not part of
+    /// the line.
     fn is_too_long(&self, byte: u8, pos: usize) -> bool {
         pos - self.start >= self.limit && byte != b'\r'
     }
 
-    /// The byte that the scan of the method stopped at.
+    /// Handles the byte at which the scan of the method stopped.
     fn end_method(&mut self, byte: u8, pos: usize) -> Result<(), RequestLineError> {
         //= https://www.rfc-editor.org/rfc/rfc9112#section-3
         //# A server that receives a method longer than any that it implements SHOULD respond with a 501 (Not
@@ -136,7 +137,7 @@ impl RequestLine {
         }
     }
 
-    /// The byte that the scan of the target stopped at.
+    /// Handles the byte at which the scan of the target stopped.
     fn end_target(&mut self, byte: u8, pos: usize) -> Result<(), RequestLineError> {
         self.check_length(byte, pos)?;
         match byte {
@@ -161,13 +162,12 @@ impl RequestLine {
         Ok(())
     }
 
-    /// One byte of `HTTP/1.x` or the CR after it.
+    /// Takes one byte of `HTTP/1.x` or the CR after it.
     fn version(&mut self, byte: u8, pos: usize) -> Result<(), RequestLineError> {
         self.check_length(byte, pos)?;
         match (pos - self.mark, byte) {
             (5, b'1') => {}
-            // Whatever HTTP/0.9, HTTP/2.0 or HTTP/3 would go on to say, it is another major
-            // version.
+            // HTTP/0.9, HTTP/2.0 or HTTP/3: the major version is not 1, whatever follows.
             (5, b'0' | b'2'..=b'9') => return Err(RequestLineError::VersionNotSupported),
             (7, b'0'..=b'9') => self.minor = byte - b'0',
             (8, b'\r') => self.phase = RequestLinePhase::Lf,
@@ -233,7 +233,7 @@ impl HeadParser<RequestLine> {
         HeadParser::at(0, RequestLine::new(limits.request_line), limits)
     }
 
-    /// What the complete head says, and where.
+    /// The positions of the parts of the complete head.
     pub(crate) fn head(&self) -> RequestHead<'_> {
         let line = self.line();
         RequestHead {
@@ -247,7 +247,7 @@ impl HeadParser<RequestLine> {
     }
 }
 
-/// Where the parts of a complete head lie.
+/// The positions of the parts of a complete head.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RequestHead<'a> {
     /// The length of the head, its empty line included.
@@ -255,7 +255,7 @@ pub(crate) struct RequestHead<'a> {
     pub(crate) method: Span,
     pub(crate) target: Span,
     pub(crate) minor: u8,
-    /// Where the first field line starts.
+    /// The start of the first field line.
     pub(crate) fields: usize,
     pub(crate) known: &'a KnownFields,
 }

@@ -1,13 +1,16 @@
-//! How far a name, a target or a field value goes: the loops that look at every byte of a head.
+//! The loops that find the end of a name, a target or a field value. They examine every byte of a
+//! head.
 //!
-//! Eight bytes at a time, in ordinary registers. In each word the high bit of a byte says whether
-//! the byte may be an end, by arithmetic that carries nothing from one byte to the next; so the
-//! first such bit is the first such byte. From there on (behind a digit in a name, for one), and
-//! behind the last whole word, bytes are looked up in the table of `bytes.rs`, which alone decides.
+//! They examine eight bytes at a time, in ordinary registers. In each word the high bit of a byte
+//! says whether the byte may be an end. The arithmetic carries nothing from one byte to the next,
+//! so the first such bit marks the first such byte.
+//!
+//! From there on (after a digit in a name, for example), and after the last whole word, bytes are
+//! looked up in the table of `bytes.rs`. That table alone decides.
 
 use super::bytes::{TOKEN, VALUE, VISIBLE, is};
 
-/// The first position at or after `from` whose byte is no byte of a token, or the length.
+/// The first position at or after `from` whose byte is not part of a token, or the length.
 #[inline(always)]
 pub(crate) fn token(bytes: &[u8], from: usize) -> usize {
     scan(bytes, from, TOKEN, |word| {
@@ -22,11 +25,11 @@ pub(crate) fn visible(bytes: &[u8], from: usize) -> usize {
     scan(bytes, from, VISIBLE, |word| !reaches(word, 0x21) | reaches(word, 0x7f) | word)
 }
 
-/// The first position at or after `from` whose byte may not stand in a field value, or the length.
+/// The first position at or after `from` whose byte is not allowed in a field value, or the length.
 #[inline(always)]
 pub(crate) fn value(bytes: &[u8], from: usize) -> usize {
-    // Values are the longest parts: blocks of text are passed over first, with vectors where the
-    // compiler has them.
+    // Values are the longest parts. Blocks of text are skipped first, with vectors if the compiler
+    // uses them.
     let mut at = from;
     while let Some(block) = bytes.get(at..).and_then(<[u8]>::first_chunk)
         && is_text(block)
@@ -38,7 +41,7 @@ pub(crate) fn value(bytes: &[u8], from: usize) -> usize {
     })
 }
 
-/// How many bytes of a value are compared at once.
+/// The number of bytes of a value that are compared at once.
 const BLOCK: usize = 16;
 
 #[inline]
@@ -46,8 +49,8 @@ fn is_text(block: &[u8; BLOCK]) -> bool {
     block.iter().fold(true, |text, &byte| text & (byte >= b' ') & (byte != 0x7f))
 }
 
-/// The first position at or after `from` whose byte is not of `class`, or the length; `from` where
-/// that is not less.
+/// The first position at or after `from` whose byte is not of `class`, or the length. Returns
+/// `from` if that is not less than the length.
 ///
 /// `ends` sets the high bit of at least each byte of a word that is not of `class`.
 #[inline(always)]
@@ -78,14 +81,14 @@ const fn each(byte: u8) -> u64 {
 }
 
 /// Sets the high bit of each byte whose lower seven bits are at least `least`, which is 1 to 127.
-/// The other bits mean nothing.
+/// The other bits have no meaning.
 #[inline]
 fn reaches(word: u64, least: u8) -> u64 {
     (word & LOW) + each(0x80 - least)
 }
 
-/// Sets the high bit of each byte whose lower seven bits are `byte`, which is US-ASCII. The other
-/// bits mean nothing.
+/// Sets the high bit of each byte whose lower seven bits equal `byte`, which is US-ASCII. The other
+/// bits have no meaning.
 #[inline]
 fn equals(word: u64, byte: u8) -> u64 {
     !(((word ^ each(byte)) & LOW) + LOW)
@@ -99,7 +102,7 @@ mod tests {
 
     const SCANS: [(Scan, u8, u8); 3] = [(token, TOKEN, b'a'), (visible, VISIBLE, b'/'), (value, VALUE, b' ')];
 
-    /// Every byte at every place of texts of every length around words and blocks, from every
+    /// Every byte at every position of texts of every length around words and blocks, from every
     /// start.
     #[test]
     fn scans_end_where_the_table_says() {

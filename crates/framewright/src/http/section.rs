@@ -1,22 +1,22 @@
-//! The field section of a complete head, as the views on requests and responses read it: one known
-//! field, any field by its name, or all lines in order.
+//! The field section of a complete head, as the views of requests and responses read it: one known
+//! field, any field by name, or all lines in order.
 
 use super::bytes::{ascii, elements, is_token, trim_end, trim_start};
 use super::known::{Known, KnownFields};
 use super::scan;
 use super::span::{FieldSpan, Span};
 
-/// The field lines of a head whose syntax has been checked: a view, cheap to copy.
+/// A view of the field lines of a head whose syntax has been checked, cheap to copy.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FieldSection<'a> {
     bytes: &'a [u8],
-    /// Where the first field line starts.
+    /// The start of the first field line.
     start: usize,
     known: &'a KnownFields,
 }
 
 impl<'a> FieldSection<'a> {
-    /// The section that starts at `start` of the bytes that were parsed.
+    /// The section that starts at `start` of `bytes`, which were parsed.
     pub(crate) fn new(bytes: &'a [u8], start: usize, known: &'a KnownFields) -> Self {
         FieldSection { bytes, start, known }
     }
@@ -31,7 +31,7 @@ impl<'a> FieldSection<'a> {
         self.lines().map(move |field| (ascii(field.name.of(bytes)), field.value.of(bytes)))
     }
 
-    /// The values of all lines with that name, without regard to case, in the order received.
+    /// The values of all lines with this name, in the order received. Case is ignored.
     pub(crate) fn all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         let bytes = self.bytes;
         self.lines()
@@ -39,27 +39,26 @@ impl<'a> FieldSection<'a> {
             .map(move |field| field.value.of(bytes))
     }
 
-    /// The values of all lines of a field that there are rules for, in the order received, and
-    /// where they are.
+    /// The values of all lines of a known field, in the order received, and their positions.
     pub(crate) fn spans(&self, known: Known) -> Values<'a> {
         let repeated = self.known.is_repeated(known);
         let single = if repeated { None } else { self.known.first(known) };
         Values { bytes: self.bytes, known, single, several: repeated.then(|| self.lines()) }
     }
 
-    /// The values of all lines of a field that there are rules for, in the order received.
+    /// The values of all lines of a known field, in the order received.
     pub(crate) fn values(&self, known: Known) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         self.spans(known).map(|(_, value)| value)
     }
 
-    /// The elements of the comma-separated list that all lines of a field make together, empty ones
-    /// left out (RFC 9110, section 5.6.1).
+    /// The elements of the comma-separated list that all lines of a field form together, without
+    /// the empty ones (RFC 9110, section 5.6.1).
     pub(crate) fn list(&self, known: Known) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         self.values(known).flat_map(elements).filter(|element| !element.is_empty())
     }
 
-    /// Whether Connection has this option, in any case, and follows the grammar (RFC 9110, section
-    /// 7.6.1).
+    /// Whether Connection has this option, in any letter case, and follows the grammar (RFC 9110,
+    /// section 7.6.1).
     pub(crate) fn has_connection_option(&self, name: &[u8]) -> bool {
         let mut found = false;
         let mut well_formed = true;
@@ -70,19 +69,18 @@ impl<'a> FieldSection<'a> {
         found && well_formed
     }
 
-    /// Where the first field line starts, and the fields that there are rules for: what an owned
-    /// copy keeps.
+    /// The start of the first field line, and the known fields: the parts that an owned copy keeps.
     pub(crate) fn parts(&self) -> (usize, &'a KnownFields) {
         (self.start, self.known)
     }
 }
 
-/// The values of all lines with a known name, and where they are.
+/// The values of all lines of a known field, and their positions.
 #[derive(Clone, Debug)]
 pub(crate) struct Values<'a> {
     bytes: &'a [u8],
     known: Known,
-    /// A field that comes once, as all should, needs no reading of the others.
+    /// A field that occurs once, as each should, is found without reading the other lines.
     single: Option<Span>,
     several: Option<Fields<'a>>,
 }
@@ -103,17 +101,17 @@ impl<'a> Iterator for Values<'a> {
     }
 }
 
-/// The field lines of a section that was parsed: they are read anew when somebody asks for them,
-/// which few do for long, and not kept in a table, which would cost each handshake an allocation.
+/// The field lines of a parsed section. They are parsed again at each use, which is rare. A table
+/// of them would cost each handshake an allocation.
 #[derive(Clone, Debug)]
 pub(crate) struct Fields<'a> {
     bytes: &'a [u8],
-    /// Where the next line starts.
+    /// The start of the next line.
     pos: usize,
 }
 
 impl<'a> Fields<'a> {
-    /// Those that start at `pos` and end with the empty line.
+    /// The lines that start at `pos` and end with the empty line.
     pub(crate) fn new(bytes: &'a [u8], pos: usize) -> Self {
         Fields { bytes, pos }
     }
@@ -136,7 +134,7 @@ impl Iterator for Fields<'_> {
     }
 }
 
-/// The length of what ends a line.
+/// The length of CR LF.
 const CRLF: usize = 2;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! How a place in a head is kept: not as a slice but as a [`Span`], which outlives what was lent to
+//! A position in a head, stored not as a slice but as a [`Span`], which outlives the bytes lent to
 //! the parser.
 
-/// Where something lies in the head's bytes.
+/// A range of the head's bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Span {
     start: u32,
@@ -17,12 +17,12 @@ impl Span {
         Span { start: start as u32, end: end as u32 }
     }
 
-    /// The bytes of `head` that lie there.
+    /// The bytes of `head` in this range.
     pub(crate) fn of(self, head: &[u8]) -> &[u8] {
         &head[self.start as usize..self.end as usize]
     }
 
-    /// The part of this span that `part`, relative to it, describes.
+    /// The sub-range `part`, which is relative to the start of this span.
     pub(crate) fn part(self, part: std::ops::Range<usize>) -> Span {
         let start = self.start as usize;
         Span::new(start + part.start, start + part.end)
@@ -33,9 +33,9 @@ impl Span {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FieldSpan {
     pub(crate) name: Span,
-    /// Without the whitespace around it.
+    /// The value, without the whitespace around it.
     pub(crate) value: Span,
 }
 
-/// Offsets are 32 bits wide; a larger limit is taken for this.
+/// The longest head in bytes, since offsets are 32 bits wide. A larger limit is reduced to this.
 pub(crate) const MAX_HEAD: usize = 0x7fff_ffff;

@@ -1,7 +1,7 @@
 //! The status line (RFC 9112, section 4): `HTTP-version SP status-code SP [ reason-phrase ] CRLF`.
 //!
-//! Strict, with one exception: many servers leave out the SP in front of a reason phrase that is
-//! not there.
+//! The parser is strict, with one exception: many servers omit the SP before an absent reason
+//! phrase.
 //!
 //! ```text
 //!   Code -- "HTTP/1.x 101" -- SP -> Reason -- CR -> Lf -- LF -> (done)
@@ -13,7 +13,7 @@ use super::head::{HeadLimits, HeadParser, StartLine};
 use super::scan;
 use super::span::Span;
 
-/// How a status line starts; the digits stand for others.
+/// The pattern of the start of a status line; its digits stand for any digits.
 const START: &[u8; 13] = b"HTTP/1.1 101 ";
 
 /// A resumable parser of the status line.
@@ -21,22 +21,22 @@ const START: &[u8; 13] = b"HTTP/1.1 101 ";
 pub(crate) struct StatusLine {
     phase: StatusLinePhase,
     start: usize,
-    /// Where the next line starts.
+    /// The start of the next line.
     end: usize,
     status: Status,
 }
 
-/// What a status line says, and where.
+/// The contents of a status line.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Status {
     /// 0 to 999.
     pub(crate) code: u16,
-    /// `x` of `HTTP/1.x`.
+    /// The `x` of `HTTP/1.x`.
     pub(crate) minor: u8,
     pub(crate) reason: Span,
 }
 
-/// What is expected next.
+/// The next expected part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum StatusLinePhase {
     Code,
@@ -44,14 +44,14 @@ enum StatusLinePhase {
     Lf,
 }
 
-/// What is wrong with a status line.
+/// The fault of a status line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StatusLineError {
-    /// It does not start with `HTTP/`.
+    /// The line does not start with `HTTP/`.
     NotHttp,
     /// The major version is not 1.
     VersionNotSupported,
-    /// Anything else that is not in the grammar.
+    /// Any other deviation from the grammar.
     Malformed,
     /// CR without LF.
     BareCr,
@@ -65,16 +65,16 @@ impl StatusLine {
         StatusLine { phase: StatusLinePhase::Code, start, end: start, status: Status::default() }
     }
 
-    /// What the line says, once it is complete.
+    /// The contents of the line, once it is complete.
     pub(crate) fn status(&self) -> Status {
         self.status
     }
 
-    /// One byte of the version, of the code, or the one that follows them.
+    /// Takes one byte of the version or the code, or the byte that follows them.
     fn code(&mut self, byte: u8, pos: usize) -> Result<(), StatusLineError> {
         match (pos - self.start, byte) {
             (0..=4, byte) if byte != START[pos - self.start] => return Err(StatusLineError::NotHttp),
-            // Whatever HTTP/0.9 or HTTP/2 would go on to say, it is another major version.
+            // HTTP/0.9 or HTTP/2: the major version is not 1, whatever follows.
             (5, b'0' | b'2'..=b'9') => return Err(StatusLineError::VersionNotSupported),
             (7, b'0'..=b'9') => self.status.minor = byte - b'0',
             //= https://www.rfc-editor.org/rfc/rfc9112#section-4
@@ -90,7 +90,7 @@ impl StatusLine {
         Ok(())
     }
 
-    /// The byte that the scan of the reason phrase stopped at.
+    /// Handles the byte at which the scan of the reason phrase stopped.
     fn reason(&mut self, byte: u8, pos: usize) -> Result<(), StatusLineError> {
         match byte {
             b'\r' => self.end_reason(self.start + START.len(), pos),
@@ -135,13 +135,13 @@ impl StartLine for StatusLine {
 }
 
 impl HeadParser<StatusLine> {
-    /// A parser of the response whose first byte is at `pos`: behind an interim response, if not at
-    /// 0.
+    /// A parser of the response whose first byte is at `pos`, which is 0 or the end of an interim
+    /// response.
     pub(crate) fn response(pos: usize, limits: HeadLimits) -> Self {
         HeadParser::at(pos, StatusLine::new(pos), limits)
     }
 
-    /// What the complete status line says, and where.
+    /// The contents of the complete status line.
     pub(crate) fn status(&self) -> Status {
         self.line().status()
     }
@@ -178,7 +178,7 @@ mod tests {
         }
     }
 
-    /// As of a request: what makes a trickling response linear.
+    /// A response that arrives byte by byte takes linear time, as a request does.
     #[test]
     fn octets_seen_are_never_read_again() {
         let mut parser = HeadParser::response(0, HeadLimits::default());

@@ -1,6 +1,6 @@
-//! A complete answer to a client's opening handshake: what RFC 6455, section 4.1, demands of it,
-//! and how an application reads it: a view on the head's bytes, or a copy that owns them, with the
-//! body.
+//! A complete answer to a client's opening handshake: the rules of RFC 6455, section 4.1, and how
+//! an application reads the answer. It reads a view of the head's bytes, or a copy that owns them
+//! and the body.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,29 +18,29 @@ use crate::http::known::{Known, KnownFields};
 use crate::http::section::FieldSection;
 use crate::http::status_line::{Status, StatusLine};
 
-/// What a server has answered.
+/// A server's answer to an opening handshake.
 ///
-/// These are the only two: anything else is a [`ResponseError`].
+/// There are only these two: anything else is a [`ResponseError`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "there is a connection, or there is none")]
 pub enum Answer {
     /// A correct 101: the connection is open.
     Accepted {
-        /// Where the head ends, counted from the first byte received: frames start there.
+        /// The end of the head, in bytes from the first byte received: frames start there.
         head_len: usize,
-        /// What was agreed on.
+        /// The negotiated subprotocol and extensions.
         negotiated: Negotiated,
     },
     /// Any other status, in any version of HTTP/1. There is no connection.
     Refused {
-        /// Where the head ends, counted from the first byte received: the body starts there.
+        /// The end of the head, in bytes from the first byte received: the body starts there.
         head_len: usize,
-        /// Reads the body, for who wants to see it.
+        /// Reads the response body.
         body: BodyReader,
     },
 }
 
-/// What an answer is held against.
+/// The client's request, against which an answer is checked.
 #[derive(Debug)]
 pub(super) struct Offered {
     pub(super) accept_key: [u8; 28],
@@ -50,7 +50,7 @@ pub(super) struct Offered {
 }
 
 impl Offered {
-    /// The rules for the answer, in the order of section 4.1.
+    /// Checks the answer against the rules, in the order of section 4.1.
     pub(super) fn judge(&self, response: &ResponseHead<'_>) -> Result<Answer, ResponseError> {
         let head_len = response.end();
         if response.status() != 101 {
@@ -123,7 +123,7 @@ impl Offered {
         found.map(Some).ok_or(ResponseError::SubprotocolNotOffered)
     }
 
-    /// What the extensions of the answer come to. They may come on several lines, as in a request:
+    /// The result of the answer's extensions. They may be on several lines, as in a request:
     /// erratum 3433.
     #[cfg(feature = "deflate")]
     fn extensions(&self, response: &ResponseHead<'_>) -> Result<Negotiated, ResponseError> {
@@ -136,7 +136,7 @@ impl Offered {
         Ok(Negotiated::new().with_deflate(params))
     }
 
-    /// None can have been offered.
+    /// An extension is always an error, because none was offered.
     #[cfg(not(feature = "deflate"))]
     #[allow(clippy::unused_self, reason = "as with the feature deflate")]
     fn extensions(&self, response: &ResponseHead<'_>) -> Result<Negotiated, ResponseError> {
@@ -158,14 +158,14 @@ fn check_upgrade(response: &ResponseHead<'_>) -> Result<(), ResponseError> {
     }
     let mut protocols = response.section().list(Known::Upgrade);
     let is_websocket = protocols.next().is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"));
-    // Several would be layers of protocols, of which WebSocket were only one.
+    // Several protocols would be layers, and WebSocket only one of them.
     if is_websocket && protocols.next().is_none() { Ok(()) } else { Err(ResponseError::InvalidUpgrade) }
 }
 
-/// The head of a response that follows the syntax of HTTP/1.x: a view on its bytes, cheap to copy.
+/// The head of a response that follows the syntax of HTTP/1.x: a view of its bytes, cheap to copy.
 ///
-/// It comes from [`ClientHandshake::response`](crate::handshake::ClientHandshake::response).
-/// Nothing in it is decoded or changed.
+/// [`ClientHandshake::response`](crate::handshake::ClientHandshake::response) returns it. Nothing
+/// in it is decoded or changed.
 #[derive(Clone, Copy)]
 pub struct ResponseHead<'a> {
     bytes: &'a [u8],
@@ -174,18 +174,18 @@ pub struct ResponseHead<'a> {
 }
 
 impl<'a> ResponseHead<'a> {
-    /// The complete head that `parser` has found in `bytes`.
+    /// The complete head that `parser` found in `bytes`.
     pub(super) fn new(bytes: &'a [u8], parser: &'a HeadParser<StatusLine>) -> Self {
         let bytes = &bytes[..parser.pos()];
         ResponseHead { bytes, status: parser.status(), section: parser.section(bytes) }
     }
 
-    /// The status code, three digits: 101 where the handshake was accepted.
+    /// The status code, three digits: 101 if the handshake was accepted.
     pub fn status(&self) -> u16 {
         self.status.code
     }
 
-    /// `x` of the response's `HTTP/1.x`, 0 to 9.
+    /// The minor version: the `x` of the response's `HTTP/1.x`, 0 to 9.
     pub fn http_minor(&self) -> u8 {
         self.status.minor
     }
@@ -195,32 +195,32 @@ impl<'a> ResponseHead<'a> {
         self.status.reason.of(self.bytes)
     }
 
-    /// All field lines in the order received: the name as it was sent, and the value without the
-    /// whitespace around it. A value may hold any byte but control characters; it need not be
+    /// All field lines in the order received: the name as sent, and the value without the
+    /// whitespace around it. A value may hold any byte except control characters; it need not be
     /// UTF-8.
     #[doc(alias = "headers")]
     pub fn fields(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
         self.section.iter()
     }
 
-    /// The value of the first field line with that name, without regard to case.
+    /// The value of the first field line with this name. Case is ignored.
     #[doc(alias = "header")]
     pub fn field(&self, name: &str) -> Option<&'a [u8]> {
         self.field_all(name).next()
     }
 
-    /// The values of all field lines with that name, without regard to case, in the order received.
+    /// The values of all field lines with this name, in the order received. Case is ignored.
     #[doc(alias = "header")]
     pub fn field_all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         self.section.all(name)
     }
 
-    /// Where the head ends, counted from the first byte received.
+    /// The end of the head, in bytes from the first byte received.
     pub(super) fn end(&self) -> usize {
         self.bytes.len()
     }
 
-    /// A reader of the body that follows, if this is not the head of a tunnel.
+    /// A reader of the body that follows; this must not be the head of a tunnel.
     pub(super) fn body_reader(&self) -> BodyReader {
         BodyReader::new(self.status, self.section)
     }
@@ -230,13 +230,13 @@ impl<'a> ResponseHead<'a> {
         self.section
     }
 
-    /// The values of all lines of a field that there are rules for, in the order received.
+    /// The values of all lines of a known field, in the order received.
     pub(super) fn values(&self, known: Known) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         self.section.values(known)
     }
 
-    /// A copy that borrows nothing, with the body that
-    /// [`BodyReader::finish`](crate::handshake::BodyReader::finish) has returned.
+    /// Copies the head into a response that borrows nothing. `body` and `truncated` are what
+    /// [`BodyReader::finish`](crate::handshake::BodyReader::finish) returned.
     pub fn to_response(&self, body: Vec<u8>, truncated: bool) -> ServerResponse {
         let (fields, known) = self.section.parts();
         ServerResponse {
@@ -250,7 +250,8 @@ impl<'a> ResponseHead<'a> {
     }
 }
 
-/// Status and reason; fields may hold credentials.
+/// Shows the status, the minor version and the reason. Fields may hold credentials, so they are
+/// left out.
 impl fmt::Debug for ResponseHead<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseHead")
@@ -261,7 +262,7 @@ impl fmt::Debug for ResponseHead<'_> {
     }
 }
 
-/// A response that owns its bytes: what a server, or a proxy, has said.
+/// A response of a server or a proxy that owns its bytes.
 #[derive(Clone)]
 pub struct ServerResponse {
     /// The head, and the interim responses before it.
@@ -274,7 +275,7 @@ pub struct ServerResponse {
 }
 
 impl ServerResponse {
-    /// The view on its head.
+    /// Borrows its head as a [`ResponseHead`].
     pub fn head(&self) -> ResponseHead<'_> {
         ResponseHead {
             bytes: &self.bytes,
@@ -283,53 +284,52 @@ impl ServerResponse {
         }
     }
 
-    /// As [`ResponseHead::status`].
+    /// The status code, as [`ResponseHead::status`] returns it.
     pub fn status(&self) -> u16 {
         self.status.code
     }
 
-    /// As [`ResponseHead::http_minor`].
+    /// The minor version, as [`ResponseHead::http_minor`] returns it.
     pub fn http_minor(&self) -> u8 {
         self.status.minor
     }
 
-    /// As [`ResponseHead::reason`].
+    /// The reason phrase, as [`ResponseHead::reason`] returns it.
     pub fn reason(&self) -> &[u8] {
         self.head().reason()
     }
 
-    /// As [`ResponseHead::fields`].
+    /// All field lines in the order received, as [`ResponseHead::fields`] returns them.
     #[doc(alias = "headers")]
     pub fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.head().fields()
     }
 
-    /// As [`ResponseHead::field`].
+    /// The value of the first field line with this name, as [`ResponseHead::field`] returns it.
     #[doc(alias = "header")]
     pub fn field(&self, name: &str) -> Option<&[u8]> {
         self.head().field(name)
     }
 
-    /// As [`ResponseHead::field_all`].
+    /// The values of all field lines with this name, as [`ResponseHead::field_all`] returns them.
     #[doc(alias = "header")]
     pub fn field_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         self.head().field_all(name)
     }
 
-    /// The content, chunks put together: at most the first 64 KiB. What a content coding has done
-    /// to it is not undone. Empty for a 101.
+    /// The content with its chunks put together, at most the first 64 KiB; empty for a 101. A
+    /// content coding is not undone.
     pub fn body(&self) -> &[u8] {
         &self.body
     }
 
-    /// Whether there was more content than [`body`](Self::body) holds, or the framing of it was
-    /// broken.
+    /// Whether the content was longer than [`body`](Self::body) holds, or its framing was broken.
     pub fn is_truncated(&self) -> bool {
         self.truncated
     }
 }
 
-/// As of the [`ResponseHead`], and the length of the body.
+/// Shows what the [`ResponseHead`] shows, the length of the body, and whether it is truncated.
 impl fmt::Debug for ServerResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerResponse")

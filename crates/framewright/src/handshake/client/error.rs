@@ -1,5 +1,5 @@
-//! Why a client gives up over what a server, or a proxy, has answered to its request: one variant
-//! for each rule that can be broken.
+//! The reasons why a client gives up after the answer of a server or a proxy: one variant for each
+//! rule that can be broken.
 
 use std::fmt;
 
@@ -8,21 +8,21 @@ use crate::http::field_lines::FieldLineError;
 use crate::http::head::HeadError;
 use crate::http::status_line::StatusLineError;
 
-/// Why the answer to a client's opening handshake fails it. Nothing is sent in reply: the transport
-/// is closed.
+/// The reason why the answer to a client's opening handshake fails it. The client sends nothing in
+/// reply; it closes the transport.
 ///
-/// An answer that says no in well-formed HTTP is no error: see
+/// A refusal in well-formed HTTP is not an error: see
 /// [`Answer::Refused`](crate::handshake::Answer::Refused).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ResponseError {
     /// The first bytes are not `HTTP/`.
     NotHttp,
-    /// Another major version of HTTP.
+    /// The major version of HTTP is not 1.
     HttpVersionNotSupported,
     /// The status line is malformed.
     InvalidStatusLine,
-    /// A 101 in HTTP/1.0.
+    /// The answer is a 101 in HTTP/1.0.
     UpgradeInHttp10,
     /// The head, with the interim responses before it, is longer than
     /// [`HeadLimits::head`](crate::handshake::HeadLimits::head).
@@ -36,18 +36,18 @@ pub enum ResponseError {
         /// The limit.
         limit: usize,
     },
-    /// More interim responses than anybody has a use for.
+    /// There are more interim responses than the limit.
     TooManyInterimResponses {
-        /// How many are skipped.
+        /// The number of interim responses that are skipped.
         limit: usize,
     },
-    /// A field name is no token.
+    /// A field name is not a token.
     InvalidFieldName,
     /// Whitespace between a field name and the colon.
     SpaceBeforeColon,
     /// Whitespace before the first field line.
     SpaceBeforeFirstField,
-    /// A field line that is continued in the next one.
+    /// A field line continued on the next line.
     ObsoleteFolding,
     /// A control character in a field value.
     InvalidFieldValue,
@@ -59,21 +59,21 @@ pub enum ResponseError {
     MissingUpgrade,
     /// The Upgrade of the 101 is not `websocket` alone.
     InvalidUpgrade,
-    /// The Connection of the 101 does not name Upgrade, or there is none, or it is malformed.
+    /// The Connection of the 101 does not name Upgrade, is missing, or is malformed.
     MissingConnectionUpgrade,
     /// The 101 has no Sec-WebSocket-Accept.
     MissingAccept,
-    /// The 101 has several Sec-WebSocket-Accept.
+    /// The 101 has more than one Sec-WebSocket-Accept.
     RepeatedAccept,
     /// Sec-WebSocket-Accept does not answer the key that was sent.
     WrongAccept,
-    /// The 101 has several Sec-WebSocket-Protocol.
+    /// The 101 has more than one Sec-WebSocket-Protocol.
     RepeatedSubprotocol,
     /// Sec-WebSocket-Protocol is not one token.
     InvalidSubprotocol,
     /// The subprotocol is not one of those that were offered.
     SubprotocolNotOffered,
-    /// Sec-WebSocket-Extensions says what the client cannot agree to.
+    /// The client cannot accept the Sec-WebSocket-Extensions of the 101.
     Extensions(AnswerError),
     /// The stream ended before the first byte of an answer.
     Closed,
@@ -179,8 +179,9 @@ impl From<FieldLineError> for ResponseError {
             FieldLineError::Name => ResponseError::InvalidFieldName,
             FieldLineError::SpaceBeforeColon => ResponseError::SpaceBeforeColon,
             FieldLineError::SpaceBeforeFirstField => ResponseError::SpaceBeforeFirstField,
-            // A user agent would have to mend it. No server folds the lines of a 101, and no field
-            // of ours has a use for SP inside, so that there is nothing to gain.
+            // A user agent is required to replace the folding with spaces. No server folds the
+            // lines of a 101, and no field of the handshake needs an inner SP, so that would gain
+            // nothing.
             FieldLineError::ObsoleteFolding => ResponseError::ObsoleteFolding,
             FieldLineError::Value => ResponseError::InvalidFieldValue,
             FieldLineError::BareCr => ResponseError::BareCr,

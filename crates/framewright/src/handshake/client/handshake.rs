@@ -1,8 +1,8 @@
-//! The client's side of the opening handshake: write a request, and wait for the answer until a
+//! The client's side of the opening handshake: writes a request, and waits for the answer until a
 //! deadline (RFC 6455, section 4.1).
 //!
-//! [`ResponseReader`] waits for a server's answer and for a proxy's alike: it skips interim
-//! responses. What RFC 6455 demands of a server's answer is in `answer.rs`.
+//! [`ResponseReader`] reads the answers of servers and of proxies, and skips interim responses. The
+//! rules of RFC 6455 for a server's answer are in `answer.rs`.
 
 use std::time::{Duration, Instant};
 
@@ -14,10 +14,10 @@ use crate::handshake::accept::{accept_key, new_key};
 use crate::http::head::{HeadLimits, HeadParser};
 use crate::http::status_line::StatusLine;
 
-/// A client that waits for the answer to its opening handshake.
+/// The client's side of one opening handshake: it parses the answer to one request.
 ///
-/// It holds no bytes: the caller sends those of the request, keeps the ones that come back, and
-/// gives all of them each time more have arrived.
+/// It stores no bytes: the caller sends the request, keeps the bytes received, and passes all of
+/// them again each time more have been received.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -47,9 +47,10 @@ pub struct ClientHandshake {
 }
 
 impl ClientHandshake {
-    /// Appends the bytes of the request to `out`, with a fresh key from `entropy`, and starts to
-    /// wait at `now`; the head of the answer has to be complete `timeout` later. `Duration::MAX` is
-    /// no deadline.
+    /// Starts a handshake: appends the request to `out`, with a fresh key from `entropy`.
+    ///
+    /// The handshake fails unless the head of the answer is complete within `timeout`, counted from
+    /// `now`. `Duration::MAX` means no deadline.
     //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
     //# Once a connection to the server has been established (including a
     //# connection via a proxy or over a TLS-encrypted tunnel), the client
@@ -75,63 +76,63 @@ impl ClientHandshake {
         }
     }
 
-    /// Reads on in `bytes`: everything received, from the first byte on. Bytes seen before must
-    /// still be there, the same as before; they are not read again.
+    /// Continues to parse `bytes`: everything received, from the first byte on. The bytes passed
+    /// before must still be there unchanged; they are not read again.
     ///
-    /// `Ok(None)` until the head is complete. Then the answer, which from then on stays as it is.
-    /// Interim responses (100, 103) are skipped, five at most.
+    /// Returns `Ok(None)` until the head is complete, and then the answer. Later calls return the
+    /// same answer. Interim responses (100, 103) are skipped, five at most.
     ///
     /// # Errors
-    /// The first rule that the answer breaks, as soon as that shows, and the same one ever after:
-    /// close the transport.
+    /// The first rule that the answer breaks, as soon as the bytes received prove it. Later calls
+    /// return the same error. Close the transport.
     pub fn parse(&mut self, bytes: &[u8]) -> Result<Option<Answer>, ResponseError> {
         self.reader.parse(bytes, |response| self.offered.judge(&response))
     }
 
-    /// The answer's head, once [`parse`](Self::parse) has returned an answer; `bytes` as they were
-    /// given to it.
+    /// The answer's head, once [`parse`](Self::parse) has returned an answer. `bytes` are the bytes
+    /// passed to `parse`.
     ///
     /// # Panics
-    /// If `parse` has not returned an answer, or if `bytes` are fewer than its head has.
+    /// If `parse` has not returned an answer, or if `bytes` is shorter than the answer's head.
     pub fn response<'a>(&'a self, bytes: &'a [u8]) -> ResponseHead<'a> {
         self.reader.response(bytes)
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout); `None` if there is no deadline, or
-    /// nothing left to wait for because the answer is complete or has failed.
+    /// When to call [`handle_timeout`](Self::handle_timeout). `None` if there is no deadline, and
+    /// once the answer is complete or has failed.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.reader.poll_timeout()
     }
 
-    /// Tells that it is `now`. After the deadline, [`ResponseError::Timeout`]: the handshake has
-    /// failed.
+    /// Checks the deadline at `now`. Once it has passed, returns [`ResponseError::Timeout`]: the
+    /// handshake has failed.
     ///
-    /// The deadline is the one set at the start, whatever has arrived since: a server that sends a
-    /// byte a second gains nothing. `None` before it, and once the answer is complete or has
-    /// failed.
+    /// The deadline is fixed at the start and bytes received do not move it: a server that sends a
+    /// byte a second gains nothing. Returns `None` before the deadline, and once the answer is
+    /// complete or has failed.
     pub fn handle_timeout(&mut self, now: Instant) -> Option<ResponseError> {
         self.reader.handle_timeout(now)
     }
 
-    /// Tells that the stream has ended before [`parse`](Self::parse) returned an answer. The
-    /// handshake has failed: [`ResponseError::Closed`] if nothing had arrived,
+    /// Reports that the stream ended before [`parse`](Self::parse) returned an answer: the
+    /// handshake has failed. Returns [`ResponseError::Closed`] if nothing was received, and
     /// [`ResponseError::Truncated`] otherwise.
     pub fn handle_eof(&mut self) -> ResponseError {
         self.reader.handle_eof()
     }
 }
 
-/// How many interim responses are skipped: servers send one at most, a 100 or a 103.
+/// The maximum number of interim responses skipped. Servers send one at most, a 100 or a 103.
 const MAX_INTERIM_RESPONSES: usize = 5;
 
-/// A reader of responses up to the final one, of which an `A` is made.
+/// A reader of responses up to the final one, which `judge` turns into an `A`.
 #[derive(Debug)]
 pub(super) struct ResponseReader<A> {
     parser: HeadParser<StatusLine>,
     limits: HeadLimits,
-    /// How many interim responses have been skipped.
+    /// The number of interim responses skipped.
     interim: usize,
-    /// `None` for a deadline beyond the end of time.
+    /// `None` if the deadline is beyond what `Instant` can represent.
     deadline: Option<Instant>,
     state: ResponseState<A>,
 }
@@ -144,7 +145,7 @@ enum ResponseState<A> {
 }
 
 impl<A: Clone> ResponseReader<A> {
-    /// Starts at `now`; the final response's head has to be complete `timeout` later.
+    /// Starts at `now`; the head of the final response must be complete within `timeout`.
     pub(super) fn new(limits: HeadLimits, now: Instant, timeout: Duration) -> Self {
         ResponseReader {
             parser: HeadParser::response(0, limits),
@@ -155,8 +156,8 @@ impl<A: Clone> ResponseReader<A> {
         }
     }
 
-    /// Reads on in `bytes`, which are all bytes received. `judge` is asked about the head of the
-    /// final response, once.
+    /// Continues to parse `bytes`, which are all bytes received. Calls `judge` once, with the head
+    /// of the final response.
     pub(super) fn parse(
         &mut self,
         bytes: &[u8],

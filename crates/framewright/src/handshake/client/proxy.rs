@@ -1,5 +1,5 @@
-//! How a client asks an HTTP proxy for a tunnel to the server: `CONNECT` (RFC 9110, section 9.3.6;
-//! RFC 6455, section 4.1).
+//! The request with which a client asks an HTTP proxy for a tunnel to the server: `CONNECT` (RFC
+//! 9110, section 9.3.6; RFC 6455, section 4.1).
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -15,37 +15,41 @@ use crate::http::body::BodyReader;
 use crate::http::field::{FieldValue, write_line};
 use crate::http::head::HeadLimits;
 
-/// A client that waits for a proxy's answer. It is used as a
-/// [`ClientHandshake`](crate::handshake::ClientHandshake) is, and before it.
+/// The client's side of a request to a proxy. Its methods work as those of
+/// [`ClientHandshake`](crate::handshake::ClientHandshake), and it comes before that.
 #[derive(Debug)]
 pub struct ProxyHandshake {
     reader: ResponseReader<ProxyAnswer>,
 }
 
-/// What a proxy has answered.
+/// A proxy's answer to a request for a tunnel.
 ///
-/// These are the only two: anything else is a [`ResponseError`].
+/// There are only these two: anything else is a [`ResponseError`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "there is a tunnel, or there is none")]
 pub enum ProxyAnswer {
-    /// A status of 200 to 299: what follows is between the client and the server.
+    /// A status of 200 to 299: all further bytes are exchanged between the client and the server.
     Tunnel {
-        /// Where the head ends, counted from the first byte received. A WebSocket server sends
-        /// nothing before it was asked, so that bytes behind it are the proxy's, and a fault.
+        /// The end of the head, in bytes from the first byte received. A WebSocket server sends
+        /// nothing before the client's request, so bytes after the head are from the proxy, and an
+        /// error.
         head_len: usize,
     },
-    /// Any other status: 407 if the proxy wants to know who is asking.
+    /// Any other status: 407 if the proxy requires credentials.
     Refused {
-        /// Where the head ends, counted from the first byte received: the body starts there.
+        /// The end of the head, in bytes from the first byte received: the body starts there.
         head_len: usize,
-        /// Reads the body, for who wants to see it.
+        /// Reads the response body.
         body: BodyReader,
     },
 }
 
 impl ProxyHandshake {
-    /// Appends the bytes of the request to `out`, and starts to wait at `now`; the head of the
-    /// answer has to be complete `timeout` later. `Duration::MAX` is no deadline.
+    /// Starts a request for a tunnel to `target`: appends the request to `out`, with the
+    /// `credentials` if there are any.
+    ///
+    /// The request fails unless the head of the answer is complete within `timeout`, counted from
+    /// `now`. `Duration::MAX` means no deadline.
     pub fn new(
         target: &WsUri,
         credentials: Option<&BasicCredentials>,
@@ -67,35 +71,41 @@ impl ProxyHandshake {
         ProxyHandshake { reader: ResponseReader::new(limits, now, timeout) }
     }
 
-    /// As [`ClientHandshake::parse`](crate::handshake::ClientHandshake::parse).
+    /// Continues to parse the answer, as
+    /// [`ClientHandshake::parse`](crate::handshake::ClientHandshake::parse) does.
     ///
     /// # Errors
-    /// The first rule of HTTP that the answer breaks, as soon as that shows, and the same one ever
-    /// after: close the transport.
+    /// The first rule of HTTP that the answer breaks, as soon as the bytes received prove it. Later
+    /// calls return the same error. Close the transport.
     pub fn parse(&mut self, bytes: &[u8]) -> Result<Option<ProxyAnswer>, ResponseError> {
         self.reader.parse(bytes, |response| Ok(judge(&response)))
     }
 
-    /// As [`ClientHandshake::response`](crate::handshake::ClientHandshake::response).
+    /// The answer's head, as
+    /// [`ClientHandshake::response`](crate::handshake::ClientHandshake::response) returns it.
     ///
     /// # Panics
-    /// If [`parse`](Self::parse) has not returned an answer, or if `bytes` are fewer than its head
-    /// has.
+    /// If [`parse`](Self::parse) has not returned an answer, or if `bytes` is shorter than the
+    /// answer's head.
     pub fn response<'a>(&'a self, bytes: &'a [u8]) -> ResponseHead<'a> {
         self.reader.response(bytes)
     }
 
-    /// As [`ClientHandshake::poll_timeout`](crate::handshake::ClientHandshake::poll_timeout).
+    /// When to call [`handle_timeout`](Self::handle_timeout), as
+    /// [`ClientHandshake::poll_timeout`](crate::handshake::ClientHandshake::poll_timeout) returns
+    /// it.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.reader.poll_timeout()
     }
 
-    /// As [`ClientHandshake::handle_timeout`](crate::handshake::ClientHandshake::handle_timeout).
+    /// Checks the deadline at `now`, as
+    /// [`ClientHandshake::handle_timeout`](crate::handshake::ClientHandshake::handle_timeout) does.
     pub fn handle_timeout(&mut self, now: Instant) -> Option<ResponseError> {
         self.reader.handle_timeout(now)
     }
 
-    /// As [`ClientHandshake::handle_eof`](crate::handshake::ClientHandshake::handle_eof).
+    /// Reports the end of the stream, as
+    /// [`ClientHandshake::handle_eof`](crate::handshake::ClientHandshake::handle_eof) does.
     pub fn handle_eof(&mut self) -> ResponseError {
         self.reader.handle_eof()
     }
@@ -107,14 +117,14 @@ fn judge(response: &ResponseHead<'_>) -> ProxyAnswer {
     //# Any 2xx (Successful) response indicates that the sender (and all inbound proxies) will switch to tunnel mode
     //# immediately after the response header section; data received after that header section is from the server
     //# identified by the request target.
-    // Its Content-Length and Transfer-Encoding, if any, mean nothing.
+    // Content-Length and Transfer-Encoding of such a response are ignored.
     if (200..300).contains(&response.status()) {
         return ProxyAnswer::Tunnel { head_len };
     }
     ProxyAnswer::Refused { head_len, body: response.body_reader() }
 }
 
-/// A user name and a password, for a proxy or for a server (RFC 7617).
+/// A user name and a password for a proxy or a server (RFC 7617).
 ///
 /// ```
 /// use framewright::handshake::{BasicCredentials, ClientRequest, FieldName};
@@ -134,7 +144,8 @@ impl BasicCredentials {
     /// Checks a user name and a password.
     ///
     /// # Errors
-    /// [`CredentialsError`] if the name has a colon, or either of them a control character.
+    /// [`CredentialsError`] if the name contains a colon, or if either contains a control
+    /// character.
     pub fn new(user: &str, password: &str) -> Result<Self, CredentialsError> {
         //= https://www.rfc-editor.org/rfc/rfc7617#section-2
         //# Furthermore, a user-id containing a colon character is invalid, as the first colon in a user-pass string
@@ -150,7 +161,7 @@ impl BasicCredentials {
         Ok(BasicCredentials { pair: format!("{user}:{password}") })
     }
 
-    /// The value of Authorization or of Proxy-Authorization.
+    /// The value for the field Authorization or Proxy-Authorization.
     pub fn as_field_value(&self) -> FieldValue {
         let mut value = b"Basic ".to_vec();
         let start = value.len();
@@ -161,20 +172,20 @@ impl BasicCredentials {
     }
 }
 
-/// Shows neither of them.
+/// Shows neither the user name nor the password.
 impl fmt::Debug for BasicCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BasicCredentials").finish_non_exhaustive()
     }
 }
 
-/// Why a user name and a password cannot be sent.
+/// The reason why a user name and a password cannot be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CredentialsError {
-    /// The user name has a colon.
+    /// The user name contains a colon.
     Colon,
-    /// The user name or the password has a control character.
+    /// The user name or the password contains a control character.
     ControlCharacter,
 }
 

@@ -1,5 +1,5 @@
-//! Where a redirect leads, and what goes there (RFC 6455, section 4.1; RFC 9110, section 15.4). How
-//! many are followed is the driver's to say.
+//! The target of a redirect, and the fields that are sent there (RFC 6455, section 4.1; RFC 9110,
+//! section 15.4). The driver decides how many redirects are followed.
 
 use std::fmt;
 
@@ -11,16 +11,16 @@ use crate::http::field::FieldName;
 use crate::http::reference::Reference;
 
 impl ClientRequest {
-    /// The request to make next, if `response` is a redirect: 301, 302, 303, 307 or 308 with a
-    /// Location. `None` if it is none.
+    /// Returns the next request if `response` is a redirect: 301, 302, 303, 307 or 308 with a
+    /// Location. `None` for any other response.
     ///
-    /// The new request is this one for another URI. Where that is of another origin, what is meant
-    /// for this one alone is left out: Authorization, Cookie, Proxy-Authorization, X-Api-Key, and
-    /// the fields that were added with [`with_secret_field`](ClientRequest::with_secret_field).
-    /// They stay out, wherever later redirects lead.
+    /// The new request is this one with another URI. If its origin differs, the secrets are left
+    /// out: Authorization, Cookie, Proxy-Authorization, X-Api-Key, and the fields added with
+    /// [`with_secret_field`](ClientRequest::with_secret_field). They stay out, even if a later
+    /// redirect leads back.
     ///
     /// # Errors
-    /// [`RedirectError`] if the redirect cannot be followed; never is one from `wss` to `ws`.
+    /// [`RedirectError`] if the redirect cannot be followed. One from `wss` to `ws` never can.
     //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
     //# If the status code received from the server is not 101, the
     //# client handles the response per HTTP [RFC2616] procedures.  In
@@ -48,25 +48,26 @@ impl ClientRequest {
     }
 }
 
-/// Whether a field tells one origin who is asking.
+/// Whether a field identifies the user to one origin.
 fn is_credential(name: &FieldName) -> bool {
     let names = ["Authorization", "Cookie", "Proxy-Authorization", "X-Api-Key"];
     names.iter().any(|credential| name.as_str().eq_ignore_ascii_case(credential))
 }
 
 impl WsUri {
-    /// Whether scheme, host and port are the same: credentials for one are for the other.
+    /// Whether `other` has the same scheme, host and port, so that credentials for one are valid
+    /// for the other.
     pub fn is_same_origin(&self, other: &WsUri) -> bool {
         let same = self.is_secure() == other.is_secure() && self.port() == other.port();
         same && self.as_authority().same_host(&other.as_authority())
     }
 
-    /// Where a redirect leads: `location` is the value of Location, absolute or relative to this
-    /// URI. `http` there means `ws`, and `https` means `wss`.
+    /// Resolves a redirect: `location` is the value of Location, absolute or relative to this URI.
+    /// In it, `http` means `ws` and `https` means `wss`.
     ///
     /// # Errors
-    /// [`RedirectError`] if it is no URI reference, none for a WebSocket, or if it leads from `wss`
-    /// to `ws`.
+    /// [`RedirectError`] if `location` is not a URI reference, if the target is not a WebSocket
+    /// URI, or if the redirect leads from `wss` to `ws`.
     //= https://www.rfc-editor.org/rfc/rfc9110#section-10.2.2
     //# When it has the form of a relative reference ([URI], Section 4.2), the final value is computed by resolving it
     //# against the target URI ([URI], Section 5).
@@ -99,17 +100,17 @@ impl WsUri {
     }
 }
 
-/// Why a redirect is not followed.
+/// The reason why a redirect is not followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RedirectError {
-    /// Location is no URI reference.
+    /// Location is not a URI reference.
     InvalidLocation,
-    /// There are several Location.
+    /// There is more than one Location.
     RepeatedLocation,
-    /// What Location leads to is no WebSocket URI.
+    /// The target of Location is not a WebSocket URI.
     Uri(UriError),
-    /// From `wss` to `ws`.
+    /// The redirect leads from `wss` to `ws`.
     Downgrade,
 }
 

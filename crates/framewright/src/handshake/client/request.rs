@@ -1,8 +1,8 @@
-//! The client's opening handshake as an application puts it together (RFC 6455, section 4.1): what
-//! is asked of which server.
+//! The client's opening handshake as an application builds it (RFC 6455, section 4.1): the server,
+//! and the request to it.
 //!
-//! Everything is checked when it is put in, so that writing it cannot fail and nothing that an
-//! application was fed can end a line early.
+//! Every part is checked when it is added. Writing the request therefore cannot fail, and untrusted
+//! text in it cannot end a line early.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,7 +15,8 @@ use crate::handshake::MAX_SUBPROTOCOLS;
 use crate::http::bytes::is_token;
 use crate::http::field::{FieldName, FieldValue, write_line};
 
-/// What a client asks for.
+/// A client's request for a WebSocket connection: the URI, and the subprotocols, extensions and
+/// fields to send.
 ///
 /// ```
 /// use framewright::handshake::{ClientRequest, FieldName, FieldValue};
@@ -36,18 +37,18 @@ pub struct ClientRequest {
     offers: Vec<DeflateOffer>,
 }
 
-/// A field that the application has added.
+/// A field that the application added.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct RequestField {
     pub(super) name: FieldName,
     value: FieldValue,
-    /// It is for the origin of the URI alone.
+    /// The field is for the URI's origin alone.
     pub(super) secret: bool,
 }
 
 impl ClientRequest {
-    /// A request for this URI: no subprotocols, no extensions and no fields but those of the
-    /// handshake.
+    /// Creates a request for this URI, without subprotocols, without extensions, and with no fields
+    /// except those of the handshake.
     pub fn new(uri: WsUri) -> Self {
         ClientRequest {
             uri,
@@ -58,22 +59,22 @@ impl ClientRequest {
         }
     }
 
-    /// Where it goes.
+    /// The URI that the request is for.
     pub fn uri(&self) -> &WsUri {
         &self.uri
     }
 
-    /// The request with another URI.
+    /// Replaces the URI.
     #[must_use]
     pub fn with_uri(mut self, uri: WsUri) -> Self {
         self.uri = uri;
         self
     }
 
-    /// Offers a subprotocol, after those already there: the most wanted first.
+    /// Offers a subprotocol, after those already offered: the preferred one comes first.
     ///
     /// # Errors
-    /// [`RequestError`] if it is no token, if it is offered already, or if 64 are.
+    /// [`RequestError`] if `subprotocol` is not a token, if it is offered already, or if 64 are.
     //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
     //# The elements that comprise this value MUST be non-
     //# empty strings with characters in the range U+0021 to U+007E not
@@ -97,17 +98,17 @@ impl ClientRequest {
         Ok(self)
     }
 
-    /// Adds a field line after those already there; a name may be given several times. None is set
-    /// by default but those of the handshake: no User-Agent, no Origin.
+    /// Adds a field line after those already added; a name may be repeated. Only the fields of the
+    /// handshake are set by default: no User-Agent, no Origin.
     #[must_use]
     pub fn with_field(mut self, name: FieldName, value: FieldValue) -> Self {
         self.fields.push(RequestField { name, value, secret: false });
         self
     }
 
-    /// Adds a field line with a secret, such as a token: it does not follow a redirect to another
-    /// origin. Authorization, Cookie, Proxy-Authorization and X-Api-Key never do, whichever way
-    /// they were added.
+    /// Adds a field line with a secret, such as a token, which is not sent to another origin after
+    /// a redirect. Authorization, Cookie, Proxy-Authorization and X-Api-Key never are, however they
+    /// were added.
     ///
     /// ```
     /// use framewright::handshake::{ClientRequest, FieldName, FieldValue};
@@ -122,8 +123,8 @@ impl ClientRequest {
         self
     }
 
-    /// Offers permessage-deflate, after the offers already there: the most wanted first (RFC 7692,
-    /// section 5.1).
+    /// Offers permessage-deflate, after the offers already added: the preferred one comes first
+    /// (RFC 7692, section 5.1).
     #[cfg(feature = "deflate")]
     #[must_use]
     pub fn with_deflate(mut self, offer: DeflateOffer) -> Self {
@@ -137,27 +138,27 @@ impl ClientRequest {
         &self.offers
     }
 
-    /// The subprotocols offered, the most wanted first.
+    /// The subprotocols offered, the preferred one first.
     pub fn subprotocols(&self) -> impl Iterator<Item = &str> {
         self.subprotocols.iter().map(AsRef::as_ref)
     }
 
-    /// The subprotocols offered, as they are held.
+    /// The subprotocols offered, as stored.
     pub(super) fn offered_subprotocols(&self) -> &[Cow<'static, str>] {
         &self.subprotocols
     }
 
-    /// The fields that were added.
+    /// The fields that the application added.
     pub fn fields(&self) -> impl Iterator<Item = (&FieldName, &FieldValue)> {
         self.fields.iter().map(|field| (&field.name, &field.value))
     }
 
-    /// Leaves out the fields that `keep` says no to.
+    /// Removes the fields for which `keep` returns false.
     pub(super) fn retain_fields(&mut self, keep: impl Fn(&RequestField) -> bool) {
         self.fields.retain(keep);
     }
 
-    /// Appends the bytes of the request.
+    /// Appends the request to `out`.
     pub(super) fn encode(&self, key: &[u8; 24], out: &mut Vec<u8>) {
         //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
         //# The method of the request MUST be GET, and the HTTP version MUST
@@ -215,13 +216,13 @@ impl ClientRequest {
         }
     }
 
-    /// There is nothing to offer.
+    /// Without the feature `deflate` there is no extension to offer.
     #[cfg(not(feature = "deflate"))]
     #[allow(clippy::unused_self, reason = "as with the feature deflate")]
     fn encode_offers(&self, _: &mut Vec<u8>) {}
 }
 
-/// Fields may hold credentials: they are left out.
+/// Leaves out the fields, which may hold credentials.
 impl fmt::Debug for ClientRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("ClientRequest");
@@ -254,7 +255,7 @@ impl TryFrom<&str> for ClientRequest {
     }
 }
 
-/// Why something cannot be part of a request: the caller's mistake.
+/// The reason why something cannot be part of a request: the caller's mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RequestError {
@@ -262,7 +263,7 @@ pub enum RequestError {
     InvalidSubprotocol,
     /// The subprotocol is offered already.
     RepeatedSubprotocol,
-    /// No server of this crate reads more than 64.
+    /// 64 subprotocols are offered already; no server of this crate accepts more.
     TooManySubprotocols,
 }
 

@@ -1,12 +1,12 @@
-//! WebSocket URIs (RFC 6455, section 3): what a client is told to connect to.
+//! WebSocket URIs (RFC 6455, section 3), which tell a client what to connect to.
 //!
 //! ```text
 //!   ws://user@example.com:8080/chat?room=1#top
 //!   scheme    host        port resource name
 //!        refused                          refused
 //! ```
-//! The grammar is RFC 3986's (`http/reference.rs`). On top of it stand the rules of RFC 6455, and
-//! those that keep a host from being understood in two ways.
+//! The grammar is RFC 3986's (`http/reference.rs`). This file adds the rules of RFC 6455, and rules
+//! that keep a host from being interpreted in two ways.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,7 +18,7 @@ use crate::http::reference::Reference;
 
 /// A `ws` or `wss` URI.
 ///
-/// It is kept as it was given: path and query go to the server byte for byte.
+/// The text is kept as given: path and query are sent to the server byte for byte.
 ///
 /// ```
 /// use framewright::handshake::{UriError, WsUri};
@@ -34,19 +34,19 @@ use crate::http::reference::Reference;
 pub struct WsUri {
     text: String,
     secure: bool,
-    /// Where the host starts and ends in `text`.
+    /// The start and the end of the host in `text`.
     host: (usize, usize),
     ip: Option<IpAddr>,
     port: u16,
-    /// Where path and query start in `text`.
+    /// The start of path and query in `text`.
     resource: usize,
 }
 
 impl WsUri {
-    /// Takes a URI apart.
+    /// Parses a `ws` or `wss` URI.
     ///
     /// # Errors
-    /// [`UriError`] says which rule it breaks.
+    /// [`UriError`] for the rule that `text` breaks.
     //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
     //# If any of the components are invalid, the client
     //# MUST _Fail the WebSocket Connection_ and abort these steps.
@@ -71,8 +71,8 @@ impl WsUri {
         if host.is_empty() {
             return Err(UriError::EmptyHost);
         }
-        // Encoded, a host could be one name to a resolver and another one to whoever compares it.
-        // The rest are the versions of IP that nobody has.
+        // A percent-encoded host could be one name to a resolver and another to code that compares
+        // it. What else fails here is an address of an IP version that is not in use.
         if host.contains('%') || Authority::parse(host.as_bytes()).is_none() {
             return Err(UriError::InvalidHost);
         }
@@ -104,33 +104,32 @@ impl WsUri {
         })
     }
 
-    /// The URI as it was given.
+    /// The URI as given.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether the scheme is `wss`: the connection goes through TLS.
+    /// Whether the scheme is `wss`, so that the connection uses TLS.
     pub fn is_secure(&self) -> bool {
         self.secure
     }
 
-    /// The host as it was given: a registered name, an IPv4 address, or an IPv6 address in
-    /// brackets.
+    /// The host as given: a registered name, an IPv4 address, or an IPv6 address in brackets.
     pub fn host(&self) -> &str {
         &self.text[self.host.0..self.host.1]
     }
 
-    /// The address, if the host is one and not a name.
+    /// The IP address, if the host is an address and not a name.
     pub fn ip(&self) -> Option<IpAddr> {
         self.ip
     }
 
-    /// The port: the scheme's default, 80 or 443, if none was given.
+    /// The port; the scheme's default, 80 or 443, if none was given.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// What is asked of the server: path and query, byte for byte as they were given.
+    /// The resource name that is requested of the server: path and query, byte for byte as given.
     //= https://www.rfc-editor.org/rfc/rfc6455#section-3
     //# The "resource-name" (also known as /resource name/ in Section 4.1)
     //# can be constructed by concatenating the following:
@@ -142,7 +141,7 @@ impl WsUri {
     //# o  "?" if the query component is non-empty
     //#
     //# o  the query component
-    // A "?" with nothing behind it is kept: it is part of what was given, and servers see the
+    // A "?" with nothing after it is kept: it is part of the given text, and servers see the
     // difference.
     pub fn resource_name(&self) -> Cow<'_, str> {
         let given = &self.text[self.resource..];
@@ -154,8 +153,8 @@ impl WsUri {
         if self.port == default_port(self.secure) { self.host().to_owned() } else { self.host_and_port() }
     }
 
-    /// The host and the port, with a colon between them, whatever the port is: what CONNECT asks a
-    /// proxy for.
+    /// The host and the port with a colon between them, even if it is the scheme's default port.
+    /// CONNECT sends it to a proxy.
     pub fn host_and_port(&self) -> String {
         format!("{}:{}", self.host(), self.port)
     }
@@ -192,8 +191,8 @@ fn ip(host: &str) -> Option<IpAddr> {
     ipv6(host.as_bytes()).map(IpAddr::V6).or_else(ipv4)
 }
 
-/// Whether resolvers may take a name for an IPv4 address in one of its other forms, `127.1` or
-/// `0x7f000001`: whoever compares names would not see that.
+/// Whether resolvers may interpret a name as an IPv4 address in one of its other forms, `127.1` or
+/// `0x7f000001`. Code that compares names would not see that.
 fn ends_in_a_number(host: &str) -> bool {
     let last = host.strip_suffix('.').unwrap_or(host).rsplit('.').next().unwrap_or_default();
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
@@ -201,34 +200,34 @@ fn ends_in_a_number(host: &str) -> bool {
     (!last.is_empty() && digits(last)) || last.to_ascii_lowercase().strip_prefix("0x").is_some_and(hex)
 }
 
-/// Why something is no WebSocket URI.
+/// The reason why a text is not a WebSocket URI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum UriError {
-    /// A character that is not US-ASCII.
+    /// The text has a character that is not US-ASCII.
     NotAscii {
-        /// Where it is, in bytes.
+        /// The position of the character, in bytes.
         at: usize,
     },
-    /// It breaks the grammar.
+    /// The text breaks the grammar.
     Syntax {
-        /// Where, in bytes.
+        /// The position of the fault, in bytes.
         at: usize,
     },
-    /// The scheme is neither `ws` nor `wss`, or there is none.
+    /// The scheme is neither `ws` nor `wss`, or is missing.
     Scheme,
     /// No `//` and no host follow the scheme.
     NoAuthority,
-    /// There is a user name, maybe a password.
+    /// The URI has a user name, and perhaps a password.
     Userinfo,
-    /// There is no host.
+    /// The host is empty.
     EmptyHost,
-    /// The host is percent-encoded, an address of another kind than IPv4 and IPv6, or a name that
-    /// ends in a number, which resolvers may take for an address.
+    /// The host is percent-encoded, an address that is neither IPv4 nor IPv6, or a name that ends
+    /// in a number, which resolvers may interpret as an address.
     InvalidHost,
     /// The port is 0 or above 65535.
     Port,
-    /// There is a fragment.
+    /// The URI has a fragment.
     Fragment,
 }
 
@@ -428,7 +427,7 @@ mod tests {
         }
     }
 
-    /// What is not US-ASCII has to be encoded by whoever knows how.
+    /// Text that is not US-ASCII must be encoded by the caller, which knows its parts.
     #[test]
     fn text_that_is_not_ascii_is_refused_and_says_what_to_do() {
         assert_eq!(WsUri::parse("ws://b\u{fc}cher.example/"), Err(UriError::NotAscii { at: 6 }));
@@ -437,7 +436,7 @@ mod tests {
         assert!(error.to_string().contains("IDNA") && error.to_string().contains("percent-encoding"));
     }
 
-    /// Nothing of what passes can end the request line or a field line.
+    /// No text that passes can end the request line or a field line.
     #[test]
     fn no_octet_that_separates_gets_through() {
         for place in 0..=12 {
