@@ -1,4 +1,5 @@
-//! What all connections of an event loop are lent in turn, so that one at rest holds none of it.
+//! The memory that an event loop lends to its connections in turn, so that an idle connection holds
+//! none of it.
 
 use crate::parking::{self, SHORT_TAIL};
 use crate::pool::{KEEP_FOR, Pool};
@@ -8,70 +9,75 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The buffers, and the compressors and decompressors, of one event loop.
+/// The buffers, compressors and decompressors of one event loop.
 ///
 /// One connection at a time has the receive buffer, the transmit buffer and the codec, for one
-/// turn. Buffers that large messages need are pooled, and freed when nothing has used them for
+/// turn. Larger buffers, for large messages, are pooled, and freed once they have been unused for
 /// [`KEEP_FOR`].
 pub struct Lent {
-    /// Read into and decoded from by one connection at a time; empty in between.
+    /// The receive buffer of the connection whose turn it is; empty between turns.
     pub(crate) rx: RecvBuffer,
     rx_room: usize,
-    /// For large messages in parts.
+    /// Buffers for large incomplete messages.
     pub(crate) large: Pool<RecvBuffer>,
-    /// For what is parked up to [`SHORT_TAIL`].
+    /// Buffers for parked bytes up to [`SHORT_TAIL`].
     pub(crate) tails: Pool<RecvBuffer>,
-    /// Encoded into by one connection at a time, unless its last write was not taken whole.
+    /// The transmit buffer of the connection whose turn it is. A connection keeps it as long as
+    /// bytes are queued in it.
     tx: Option<Box<TransmitBuffer>>,
-    /// Since when that one, or the receive buffer, has been larger than a new one.
+    /// The time since which `tx` or `rx` has been larger than a new one.
     grown: Option<Instant>,
-    /// Those that such connections have given back.
+    /// Transmit buffers that such connections have returned.
     tx_pool: Pool<TransmitBuffer>,
-    /// None until a connection needs it, and none after nothing has used it for a while.
+    /// `None` until a connection needs it, and after it has been unused for [`KEEP_FOR`].
     codec: Option<Box<Codec>>,
     codec_used: Option<Instant>,
-    /// When what nothing used of it was freed last.
+    /// When the unused parts of the codec were last freed.
     codec_trimmed: Option<Instant>,
     memory: Arc<DeflateMemory>,
-    /// What was compressed and inflated since somebody has asked.
+    /// Statistics of compression since the last call of
+    /// [`take_compression`](Lent::take_compression).
     compression: CompressionStats,
-    /// Bytes that the turn under way has read.
+    /// Bytes that the current turn has read.
     pub(crate) read: usize,
-    /// Where the message in progress stood before it has read, and how many had been received;
-    /// `None` where nothing was parked.
+    /// Payload bytes of the message in progress before this turn's read, and the number of messages
+    /// received until then; `None` if nothing was parked.
     pub(crate) stood: Option<(u64, u64)>,
-    /// Bytes that it may still write.
+    /// Bytes that the current turn may still write.
     pub(crate) share: usize,
-    /// Bytes of messages that it has inflated and compressed, as [`Codec::work`] counts them.
+    /// Bytes of messages that the current turn has inflated and compressed, as [`Codec::work`]
+    /// counts them.
     pub(crate) work: usize,
     long_turns: bool,
-    /// A turn has what is lent. Before one: the last turn has panicked.
+    /// Whether the buffers are lent to a turn. If this is set before a turn, the last turn
+    /// panicked.
     out: bool,
 }
 
-/// The most bytes of buffers for short tails that wait for their next use.
+/// The most bytes of unused buffers for short tails that are kept.
 const KEEP_TAILS: usize = 64 << 10;
 
 /// The room in bytes of a new transmit buffer.
 const NEW_TX: usize = 16 << 10;
 
-/// A transmit buffer that has grown beyond this many bytes is lent only to a connection that may
-/// need it, and not kept for ever.
+/// The size in bytes beyond which a transmit buffer is lent only to a connection that may need it,
+/// and not kept for ever.
 pub const KEPT_TRANSMIT_BUFFER: usize = 256 << 10;
 
 impl Lent {
-    /// Buffers for an event loop that calls [`trim`](Lent::trim).
+    /// Makes the buffers of an event loop that calls [`trim`](Lent::trim).
     ///
-    /// `read_size`: the most bytes that a read of short frames asks for. `max_message`: the largest
-    /// message in bytes that a connection holds whole, which decides how much is pooled. `memory`:
-    /// what compression may hold.
+    /// - `read_size`: the most bytes that a read of short frames asks for.
+    /// - `max_message`: the largest message in bytes that a connection holds as a whole. It
+    ///   determines how much is pooled.
+    /// - `memory`: the budget for compression.
     #[must_use]
     pub fn new(read_size: usize, max_message: u64, memory: Arc<DeflateMemory>) -> Self {
         Lent::with_pools(read_size, Pool::for_messages(max_message), Pool::for_messages(max_message), memory)
     }
 
-    /// Buffers for an event loop that never calls [`trim`](Lent::trim): none that a large message
-    /// has needed is kept.
+    /// Makes the buffers of an event loop that never calls [`trim`](Lent::trim). Buffers that a
+    /// large message needed are not kept.
     #[must_use]
     pub fn untrimmed(read_size: usize, memory: Arc<DeflateMemory>) -> Self {
         Lent::with_pools(read_size, Pool::with_keep(0), Pool::with_keep(0), memory)
@@ -106,26 +112,26 @@ impl Lent {
         }
     }
 
-    /// Room for bytes that nobody wants.
+    /// A buffer for bytes that are read only to be dropped.
     pub fn scratch(&mut self) -> &mut [u8] {
         self.rx.clear();
         self.rx.spare(SHORT_TAIL)
     }
 
-    /// Lends what a connection needs to send and to inflate. `parked` is its receive buffer, if it
-    /// has one.
+    /// Lends a connection what it needs to send and to inflate. `parked` is its receive buffer, if
+    /// it has one.
     ///
-    /// For [`Turn::run`](crate::Turn::run), which does it itself, and for a driver whose
-    /// application sends between two turns.
+    /// [`Turn::run`](crate::Turn::run) calls this itself. Call it in a driver whose application
+    /// sends between two turns.
     #[inline]
     pub fn lend(&mut self, connection: &mut Connection, parked: Option<&RecvBuffer>, now: Instant) {
         if std::mem::replace(&mut self.out, true) {
             self.renew();
         }
-        // What a large message is answered with may be as large.
+        // The answer to a large message may be as large.
         let tx = self.take_transmit_buffer(parked.map_or(0, parking::nearly_complete));
         if let Some(back) = connection.driver().lend_transmit_buffer(tx) {
-            // The connection has one, in which something is queued.
+            // The connection has a transmit buffer with queued bytes.
             self.put_transmit_buffer(back, now);
         }
         if connection.driver_view().compresses() {
@@ -136,9 +142,10 @@ impl Lent {
         }
     }
 
-    /// Whether the turns to come may inflate as much as a turn ever may; so from the start. For an
-    /// event loop in which connections that need much let others go first: of those others many may
-    /// turn out to need much at once.
+    /// Sets whether the next turns may inflate up to the maximum of a turn. The default is `true`.
+    ///
+    /// Set it to `false` in an event loop for the connections that run before those with much work:
+    /// many of them may turn out to have much work at once.
     pub fn allow_long_turns(&mut self, allow: bool) {
         self.long_turns = allow;
     }
@@ -149,8 +156,7 @@ impl Lent {
         self.read > 0
     }
 
-    /// Takes back what [`lend`](Lent::lend) has lent, but for a transmit buffer in which something
-    /// is queued.
+    /// Takes back what [`lend`](Lent::lend) has lent, except a transmit buffer with queued bytes.
     #[inline]
     pub fn reclaim(&mut self, connection: &mut Connection, now: Instant) {
         self.out = false;
@@ -168,7 +174,7 @@ impl Lent {
         }
     }
 
-    /// After a turn of `connection` that has panicked: drops what it was lent.
+    /// Drops what `connection` was lent, after a turn of it that panicked.
     pub(crate) fn discard(&mut self, connection: &mut Connection) {
         if let Some(mut codec) = connection.driver().reclaim_codec() {
             self.compression.add(&codec.take_stats());
@@ -178,14 +184,14 @@ impl Lent {
         self.renew();
     }
 
-    /// Makes the receive buffer anew, which a panic may have left with a part of a stream.
+    /// Replaces the receive buffer by a new one. A panic may have left part of a stream in it.
     #[cold]
     fn renew(&mut self) {
         self.rx = RecvBuffer::with_capacity(self.rx_room);
     }
 
-    /// A transmit buffer: a large one, if there is one and the answer to a message of `message`
-    /// bytes may need it.
+    /// Returns a transmit buffer: a large one, if one is pooled and the answer to a message of
+    /// `message` bytes may need it.
     #[inline]
     fn take_transmit_buffer(&mut self, message: usize) -> Box<TransmitBuffer> {
         let large = if message > KEPT_TRANSMIT_BUFFER {
@@ -208,22 +214,22 @@ impl Lent {
         }
     }
 
-    /// What was compressed and inflated since the last call, by connections that what they were
-    /// lent was taken back from.
+    /// Returns and resets the statistics of compression, for connections whose codec has been
+    /// [reclaimed](Lent::reclaim) since the last call.
     pub fn take_compression(&mut self) -> CompressionStats {
         std::mem::take(&mut self.compression)
     }
 
-    /// Frees what nothing has used for [`KEEP_FOR`]. Returns how long until there is something to
-    /// free; `None` if nothing waits for that.
+    /// Frees what has been unused for [`KEEP_FOR`]. Returns the time until there is something to
+    /// free; `None` if nothing is kept that could be freed.
     pub fn trim(&mut self, now: Instant) -> Option<Duration> {
         let pools = [self.large.trim(now), self.tails.trim(now), self.tx_pool.trim(now)];
         let waits = pools.into_iter().chain([self.trim_grown(now), self.trim_codec(now)]);
         waits.flatten().min()
     }
 
-    /// Makes buffers that have grown anew, used or not: to grow again now and then costs next to
-    /// nothing.
+    /// Replaces grown buffers by new ones, even if they are in use: growing again from time to time
+    /// costs next to nothing.
     fn trim_grown(&mut self, now: Instant) -> Option<Duration> {
         let tx_grown = self.tx.as_ref().is_some_and(|tx| tx.capacity() > NEW_TX);
         let rx_grown = self.rx.capacity() > self.rx_room;
@@ -245,7 +251,8 @@ impl Lent {
         None
     }
 
-    /// Frees the codec if nothing has used it; else now and then what only others have needed.
+    /// Frees the codec if it has been unused for [`KEEP_FOR`]. Otherwise frees, at that interval,
+    /// the parts that have not been needed.
     fn trim_codec(&mut self, now: Instant) -> Option<Duration> {
         let since = |then: Instant| now.saturating_duration_since(then);
         let idle = since(self.codec_used?);

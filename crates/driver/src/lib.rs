@@ -1,8 +1,8 @@
-//! What every driver of a [`Connection`](framewright::Connection) does the same, once: the turn of
-//! an open connection, the buffers that it is lent, and the end of its transport.
+//! The code that all drivers of a [`Connection`](framewright::Connection) share: the turn of an
+//! open connection, the buffers lent to it, and the end of its transport.
 //!
-//! A driver owns sockets, the clock and a way to wait. It has one [`Lent`] for each event loop, one
-//! [`Turn`] for each open connection, and calls [`Turn::run`] when something is ready:
+//! A driver owns sockets, the clock and a way to wait. It has one [`Lent`] for each event loop and
+//! one [`Turn`] for each open connection. It calls [`Turn::run`] when something is ready:
 //!
 //! ```text
 //!             +--------------------- Turn::run ----------------------+
@@ -15,13 +15,14 @@
 //! ```
 //!
 //! Nothing here waits, reads a clock or opens a socket. A [`Transport`] moves bytes, and the
-//! application is a closure, so that a turn is compiled for each driver as if it stood there.
+//! [`Application`] is a closure or a type, so a turn is compiled for each driver as if it were
+//! written there.
 //!
-//! Drivers are the users of this crate; applications use a driver. Its interface follows the
-//! drivers' needs and changes with them.
+//! This crate is for drivers; applications use a driver. Its interface follows the drivers' needs
+//! and changes with them.
 
 #![forbid(unsafe_code)]
-// Says at each item which feature it needs, where docs.rs builds the pages.
+// On docs.rs, each item shows the feature that it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod lent;

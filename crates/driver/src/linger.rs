@@ -1,6 +1,7 @@
-//! After an HTTP refusal, or a Close frame for a fault: what the peer still sends is read and
-//! dropped, and then the transport is closed. Closing at once would make the kernel answer the
-//! peer's bytes with a reset, which can reach it before it has read why (RFC 6455, section 7.1.1).
+//! Lingering: after an HTTP refusal, or a Close frame for a fault, bytes that the peer still sends
+//! are read and dropped, and then the transport is closed. If it were closed at once, the kernel
+//! would answer the peer's bytes with a reset. A reset can reach the peer before it has read the
+//! reason (RFC 6455, section 7.1.1).
 //!
 //! ```text
 //!   our last bytes are sent
@@ -11,45 +12,46 @@
 //!                                      closed: the peer has ended its direction, is silent,
 //!                                              or has had its bytes and its time
 //! ```
-//! Our direction stays open while the peer is in the middle of something: a proxy that sees our end
-//! closes the connection of its own client at once, and what that one still sends resets it.
+//! Our direction stays open while the peer is in the middle of sending. A proxy that sees our end
+//! closes its own client's connection at once, and bytes that this client still sends then reset
+//! it.
 
 use crate::transport::{Io, Ready, Transport};
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
-/// A transport whose connection has ended, while what still comes is dropped.
+/// A transport whose connection has ended, while bytes still received are dropped.
 #[derive(Debug)]
 pub struct Lingering {
-    /// Bytes of the announced frame or body that are still to come.
+    /// Bytes of the announced frame or body that have not been received.
     rest: u64,
     dropped: u64,
     most: u64,
     began: Instant,
-    /// When bytes came last, or our direction was ended.
+    /// When bytes were last received, or our direction was ended.
     heard: Instant,
     last: Instant,
-    /// Our direction is ended.
+    /// Whether our direction is ended.
     ended: bool,
-    /// It may last longer than [`BRIEF`].
+    /// Whether lingering may last longer than [`BRIEF`].
     stays: bool,
 }
 
-/// What a peer may still send behind the end of a connection.
+/// The limits for what a peer may still send after the end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "a driver makes it")]
 pub struct Rest {
-    /// Bytes that the peer has announced and not sent: of a frame, or of the body of a request. 0
-    /// if there are none, or nobody knows how many.
+    /// Bytes that the peer has announced but not sent: of a frame, or of the body of a request. 0
+    /// if there are none, or if their number is unknown.
     pub announced: u64,
     /// The most bytes to drop.
     pub most: u64,
-    /// The longest time to do so.
+    /// The longest time to linger.
     pub time: Duration,
 }
 
 impl Rest {
-    /// The longest time that a server gives a peer: 32 MiB take so long at 4.5 Mbit/s.
+    /// The longest time that a server gives a peer: 32 MiB take this long at 4.5 Mbit/s.
     pub const TIME: Duration = Duration::from_secs(60);
 }
 
@@ -59,16 +61,16 @@ impl Rest {
 pub enum LingerNext {
     /// Wait for readiness or for [`Lingering::deadline`].
     Wait,
-    /// Another turn: there is more to read. Others may have theirs before.
+    /// Run another turn: there is more to read. Other connections may have their turns first.
     Again,
     /// Close the transport.
     Close,
 }
 
 impl Lingering {
-    /// Begins after our last bytes were sent, with all that `rest` says.
+    /// Begins to linger after our last bytes have been sent, within the limits of `rest`.
     ///
-    /// Our direction is ended at once if nothing is under way as far as anybody knows.
+    /// Our direction is ended at once if no bytes of the peer are known to be on their way.
     pub fn begin(transport: &mut impl Transport, ready: &Ready, rest: Rest, now: Instant) -> Self {
         let mut lingering = Lingering {
             rest: rest.announced,
@@ -86,16 +88,17 @@ impl Lingering {
         lingering
     }
 
-    /// Begins with the end of our direction, and drops at most 256 KiB for at most a second.
+    /// Begins to linger briefly: ends our direction at once, and drops at most 256 KiB for at most
+    /// a second.
     pub fn briefly(transport: &mut impl Transport, now: Instant) -> Self {
         let nothing = Rest { announced: 0, most: 0, time: Duration::ZERO };
         Lingering::begin(transport, &Ready::default(), nothing, now)
     }
 
-    /// Drops what has arrived, at most 256 KiB of it, read into `scratch`.
+    /// Reads what has arrived into `scratch` and drops it, about 256 KiB at most.
     ///
-    /// `may_stay` is asked once, when it has lasted a second or dropped 256 KiB: whether it may go
-    /// on.
+    /// `may_stay` is called once, when lingering has lasted a second or dropped 256 KiB. It returns
+    /// whether lingering may continue.
     #[must_use]
     pub fn turn(
         &mut self,
@@ -105,7 +108,7 @@ impl Lingering {
         now: Instant,
         may_stay: impl FnOnce() -> bool,
     ) -> LingerNext {
-        // What has arrived is read before a deadline is judged.
+        // What has arrived is read before a deadline is checked.
         ready.read |= now >= self.deadline();
         if self.read(transport, ready, scratch, now) || self.is_over(now) {
             return LingerNext::Close;
@@ -122,7 +125,7 @@ impl Lingering {
         if ready.read { LingerNext::Again } else { LingerNext::Wait }
     }
 
-    /// Ends our direction, and what is left of it within a second.
+    /// Ends our direction, and lingering within a second.
     pub fn hurry(&mut self, transport: &mut impl Transport, now: Instant) {
         self.last = self.last.min(now + BRIEF);
         if !self.ended {
@@ -167,17 +170,17 @@ impl Lingering {
         self.dropped >= self.most || now >= self.last || (self.ended && now >= self.silent_at())
     }
 
-    /// Whether it goes beyond what every connection has.
+    /// Whether lingering exceeds the time and the bytes that every connection has.
     fn is_long(&self, now: Instant) -> bool {
         self.dropped >= BRIEF_BYTES || now >= self.began + BRIEF
     }
 
-    /// Whether the peer has sent what it had to send, as far as anybody can tell.
+    /// Whether the peer seems to have sent everything.
     fn is_silent(&self, ready: &Ready, now: Instant) -> bool {
         !ready.read && ((self.rest == 0 && self.dropped == 0) || now >= self.silent_at())
     }
 
-    /// When a peer of whom nothing comes has nothing more to say.
+    /// When a peer from which no bytes are received counts as silent.
     fn silent_at(&self) -> Instant {
         self.heard + if self.rest == 0 && !self.ended { MOMENT } else { SILENCE }
     }
@@ -188,22 +191,23 @@ impl Lingering {
     }
 }
 
-/// How long any connection may linger.
+/// The time for which every connection may linger.
 const BRIEF: Duration = Duration::from_secs(1);
-/// How long to linger at the most, whatever a client waits for.
+/// The longest time to linger, even if a client is configured to wait longer.
 const LONGEST: Duration = Duration::from_secs(60 * 60);
 
-/// How many bytes any connection may have dropped.
+/// The number of bytes that every connection may have dropped.
 const BRIEF_BYTES: u64 = 256 << 10;
 
-/// The most bytes that a turn drops: others want theirs.
+/// The most bytes that a turn drops before other connections have their turns.
 const TURN_BYTES: usize = 256 << 10;
 
-/// How long nothing comes of a peer that has sent all it had announced, before our direction is
-/// ended: fragments of its message may follow, and its answer to our Close frame.
+/// The time without bytes after which our direction is ended, if the peer has sent everything that
+/// it announced. Fragments of its message may still follow, and its answer to our Close frame.
 const MOMENT: Duration = Duration::from_millis(100);
 
-/// How long nothing comes of a peer in the middle of a frame, or behind the end of our direction.
+/// The time without bytes after which a peer counts as silent, in the middle of a frame or after
+/// our direction was ended.
 const SILENCE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

@@ -1,23 +1,24 @@
-//! Which buffer holds what has arrived of a message in parts. The event loop's own buffer serves
-//! all its connections, so what is left in it at the end of a turn is parked in another one.
+//! Chooses the buffer that holds the received part of an incomplete message. The event loop's own
+//! buffer serves all its connections, so bytes left in it at the end of a turn are parked in
+//! another buffer.
 
 use crate::pool::{Pool, TRUST};
 use framewright::RecvBuffer;
 use std::time::Instant;
 
-/// A tail of an incomplete frame up to this many bytes is copied to the event loop's buffer and
-/// back; a longer one gets a buffer that is read into directly.
+/// The longest tail of an incomplete frame, in bytes, that is copied to the event loop's buffer and
+/// back. A longer tail gets a buffer of its own, which is read into directly.
 pub const SHORT_TAIL: usize = 4 << 10;
 
-/// The most bytes that one read of a large frame takes, so that each piece is unmasked while it is
-/// in cache, and so that a large message does not keep the loop from its other connections.
+/// The most bytes that one read of a large frame takes. Each piece is thus unmasked while it is in
+/// cache, and a large message does not keep the loop from its other connections.
 const LARGE_READ: usize = 256 << 10;
 
-/// From this read size on, large frames are read in larger pieces than it says.
+/// The read size in bytes from which large frames are read in pieces larger than that size.
 const STEADY_SIZE_FOR_LARGE_READS: usize = 4 << 10;
 
-/// The room in bytes that the next read needs at least, and the most that it asks for. `direct`:
-/// into the connection's own buffer. `steady`: the usual read size.
+/// The least room in bytes that the next read needs, and the most that it asks for. `direct`:
+/// whether it reads into the connection's own buffer. `steady`: the usual read size.
 pub(crate) fn reach(rx: &RecvBuffer, direct: bool, steady: usize) -> (usize, usize) {
     if !direct {
         return (1, steady);
@@ -25,8 +26,8 @@ pub(crate) fn reach(rx: &RecvBuffer, direct: bool, steady: usize) -> (usize, usi
     if steady < STEADY_SIZE_FOR_LARGE_READS {
         return (steady, steady);
     }
-    // Room for the rest of the frame, but for no more than has arrived: a declared length allocates
-    // nothing. Between fragments the rest is unknown.
+    // Room for the rest of the frame, but for no more bytes than have been received: a declared
+    // length allocates nothing. Between fragments the rest is unknown.
     let wanted = match rx.frame_remaining() {
         0 => steady,
         remaining => usize::try_from(remaining).unwrap_or(usize::MAX),
@@ -34,8 +35,8 @@ pub(crate) fn reach(rx: &RecvBuffer, direct: bool, steady: usize) -> (usize, usi
     (wanted.min(rx.len()).max(1), LARGE_READ.max(steady))
 }
 
-/// Where the next read has no room, moves what has arrived to a larger buffer from the pool, if
-/// there is one: that costs a copy, and no page faults.
+/// If the next read has no room, moves the bytes received to a larger pooled buffer, if there is
+/// one. That costs a copy, but no page faults.
 pub(crate) fn grow(rx: &mut RecvBuffer, least: usize, pool: &mut Pool<RecvBuffer>, now: Instant) {
     let come = rx.len();
     if come + least <= rx.capacity() {
@@ -49,8 +50,9 @@ pub(crate) fn grow(rx: &mut RecvBuffer, least: usize, pool: &mut Pool<RecvBuffer
     }
 }
 
-/// Moves what is left in a buffer that goes on to other connections: a short tail to a buffer of
-/// about its size, a long one to a buffer that grows with what arrives. `None` if nothing is left.
+/// Moves the bytes left in a buffer that other connections use next: a short tail to a buffer of
+/// about its size, a long one to a buffer that grows with the bytes received. `None` if nothing is
+/// left.
 pub(crate) fn park(
     rx: &mut RecvBuffer,
     pool: &mut Pool<RecvBuffer>,
@@ -70,15 +72,16 @@ pub(crate) fn park(
     Some(own)
 }
 
-/// Whether a connection keeps its own buffer: what lies in it and the rest of the frame fill a
-/// quarter of it.
+/// Whether a connection keeps its own buffer: it holds more than a short tail, and its bytes and
+/// the rest of the frame fill a quarter of it.
 pub(crate) fn pays_for(own: &RecvBuffer) -> bool {
     let remaining = usize::try_from(own.frame_remaining()).unwrap_or(usize::MAX);
     let len = own.len();
     len > SHORT_TAIL && own.capacity() / 4 <= len.saturating_add(remaining.min(TRUST * len))
 }
 
-/// The length of a frame whose last bytes the next read can bring; 0 if more are missing, or none.
+/// The length of a parked frame that the next read can complete; 0 if more bytes are missing, or
+/// none.
 pub(crate) fn nearly_complete(parked: &RecvBuffer) -> usize {
     match usize::try_from(parked.frame_remaining()) {
         Ok(remaining) if remaining > 0 && remaining <= LARGE_READ => parked.len() + remaining,
@@ -93,7 +96,7 @@ mod tests {
     use framewright::{Config, Connection, Negotiated};
     use std::sync::Arc;
 
-    /// A buffer with this room in which `come` bytes of a frame of `len` lie decoded.
+    /// A buffer of `room` bytes that holds `come` decoded bytes of a frame of `len`.
     fn within_a_frame(room: usize, len: usize, come: usize) -> RecvBuffer {
         let header =
             Header { fin: true, rsv: 0, opcode: OpCode::Binary, mask: Some([1; 4]), payload_len: len as u64 };

@@ -1,29 +1,29 @@
-//! Buffers, used again: making and growing one costs allocations, page faults and copies, keeping
-//! all of them costs memory.
+//! Reuse of buffers. Making and growing a buffer costs allocations, page faults and copies; keeping
+//! all buffers costs memory.
 
 use framewright::{RecvBuffer, TransmitBuffer};
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
-/// The most buffers of a kind that wait here: looking for one that fits takes a look at each.
+/// The most buffers in a pool: the search for one that fits examines each.
 const MOST: usize = 64;
-/// The least that is kept for large messages, in bytes. With 4 MiB, ten connections that echo 1 MiB
-/// each cost 1.49 times a raw loop, since most buffers are freed and faulted in again; with 16 MiB
-/// 1.15 times.
+/// The least capacity in bytes of a pool for large messages. With 4 MiB, ten connections that echo
+/// 1 MiB each cost 1.49 times a raw loop, because most buffers are freed and faulted in again. With
+/// 16 MiB they cost 1.15 times.
 const KEEP: usize = 16 << 20;
-/// How many messages of the largest size what is kept has room for, and the most that is kept all
-/// the same.
+/// The number of messages of the largest size for which a pool keeps room, up to `KEEP_AT_MOST`
+/// bytes.
 const KEEP_MESSAGES: u64 = 4;
 const KEEP_AT_MOST: u64 = 256 << 20;
-/// How many times as much as has come a peer gets of what others have filled; up to four times that
-/// where nothing smaller waits.
+/// A pooled buffer may have room for TRUST times the bytes received from the peer, and for up to
+/// four times that if the pool has nothing smaller.
 pub(crate) const TRUST: usize = 16;
-/// The room of the smallest buffer for a tail.
+/// The room in bytes of the smallest buffer for a tail.
 const LEAST_TAIL: usize = 64;
-/// How long a buffer, a compressor or a decompressor is kept that nothing has used.
+/// How long an unused buffer, compressor or decompressor is kept.
 pub const KEEP_FOR: Duration = Duration::from_secs(2);
 
-/// What can wait here: empty, but for its room.
+/// A buffer that can be pooled while it is empty.
 pub(crate) trait Buffer {
     /// Its room in bytes.
     fn room(&self) -> usize;
@@ -43,36 +43,36 @@ impl Buffer for TransmitBuffer {
 
 #[derive(Debug)]
 pub(crate) struct Pool<B> {
-    /// Each with the time when it was given back, the oldest first.
+    /// The pooled buffers, each with the time of its return, the oldest first.
     free: Vec<(Instant, Box<B>)>,
     octets: usize,
     keep: usize,
 }
 
 impl<B: Buffer> Pool<B> {
-    /// For connections that hold messages of up to `max_message` bytes.
+    /// A pool for connections that hold messages of up to `max_message` bytes.
     pub(crate) fn for_messages(max_message: u64) -> Pool<B> {
         let large = max_message.saturating_mul(KEEP_MESSAGES).min(KEEP_AT_MOST);
         Pool::with_keep(usize::try_from(large).unwrap_or(usize::MAX).max(KEEP))
     }
 
-    /// One that keeps so many bytes at most.
+    /// A pool that keeps at most `keep` bytes.
     pub(crate) fn with_keep(keep: usize) -> Pool<B> {
         Pool { free: Vec::new(), octets: 0, keep }
     }
 
-    /// The smallest one whose room is in this range, if there is any.
+    /// Takes the smallest buffer whose room is in this range, if there is one.
     pub(crate) fn take(&mut self, room: RangeInclusive<usize>) -> Option<Box<B>> {
         let fitting = self.free.iter().enumerate().filter(|(_, (_, buffer))| room.contains(&buffer.room()));
-        // Of equals the newest: it is the likeliest to be in a cache.
+        // Of equal buffers the newest is the likeliest to be in a cache.
         let (best, _) = fitting.rev().min_by_key(|(_, (_, buffer))| buffer.room())?;
         let (_, buffer) = self.free.remove(best);
         self.octets -= buffer.room();
         Some(buffer)
     }
 
-    /// Takes an empty buffer back. Frees the oldest where there are too many, or this one where it
-    /// alone is too large.
+    /// Takes an empty buffer back. Frees the oldest buffers if there are too many, or this one if
+    /// it alone is too large.
     pub(crate) fn put(&mut self, now: Instant, buffer: Box<B>) {
         if buffer.room() > self.keep {
             return;
@@ -85,8 +85,8 @@ impl<B: Buffer> Pool<B> {
         self.free.push((now, buffer));
     }
 
-    /// Frees what nobody has wanted for a while. Returns how long until there is something to do
-    /// here.
+    /// Frees the buffers unused for [`KEEP_FOR`]. Returns the time until the next one is to be
+    /// freed; `None` if the pool is empty.
     pub(crate) fn trim(&mut self, now: Instant) -> Option<Duration> {
         let idle = |since: Instant| now.saturating_duration_since(since);
         let (oldest, _) = self.free.first()?;
@@ -103,8 +103,8 @@ impl<B: Buffer> Pool<B> {
 }
 
 impl Pool<RecvBuffer> {
-    /// An empty buffer, if possible with room for `wanted` bytes already; else with room for twice
-    /// what has come.
+    /// Returns an empty buffer: if possible a pooled one with room for `wanted` bytes, otherwise
+    /// one with room for twice the `come` bytes received, or for `wanted` if that is less.
     pub(crate) fn take_for(&mut self, wanted: usize, come: usize) -> Box<RecvBuffer> {
         let least = wanted.min(come.saturating_mul(2));
         self.take_filled(wanted, come)
@@ -112,24 +112,24 @@ impl Pool<RecvBuffer> {
             .unwrap_or_else(|| Box::new(RecvBuffer::with_capacity(least)))
     }
 
-    /// One that was used before, with room for `wanted` bytes or for so much as a peer gets of
-    /// which `come` bytes have come.
+    /// Takes a pooled buffer with room for `wanted` bytes, or for TRUST times the `come` bytes
+    /// received if that is less. `None` if there is none.
     ///
-    /// `wanted` is the peer's word. So it gets no more of what others have filled than what has
-    /// come pays for.
+    /// `wanted` is the peer's announcement. So a peer gets buffers that others have filled only in
+    /// proportion to the bytes received from it.
     pub(crate) fn take_filled(&mut self, wanted: usize, come: usize) -> Option<Box<RecvBuffer>> {
         let wish = wanted.min(come.saturating_mul(TRUST));
         self.take(wish..=wish.saturating_mul(4))
     }
 
-    /// For a tail of so many bytes, with room for at most twice that, or 64: few sizes, so that one
-    /// fits the next.
+    /// Takes a buffer for a tail of `len` bytes, with room for at most twice that, or 64. There are
+    /// few sizes, so that a buffer fits the next tail.
     pub(crate) fn take_tail(&mut self, len: usize) -> Box<RecvBuffer> {
         let room = len.next_power_of_two().max(LEAST_TAIL);
         self.take(room..=room).unwrap_or_else(|| Box::new(RecvBuffer::with_capacity(room)))
     }
 
-    /// Takes a buffer back that may not be empty.
+    /// Takes back a buffer that may not be empty.
     pub(crate) fn put_cleared(&mut self, now: Instant, mut buffer: Box<RecvBuffer>) {
         buffer.clear();
         self.put(now, buffer);

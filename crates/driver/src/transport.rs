@@ -1,4 +1,5 @@
-//! What a driver knows of a transport: how to move bytes over it, and what the poll has said of it.
+//! What a driver knows of a transport: how to move bytes over it, and its readiness as the poll
+//! reports it.
 
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
@@ -8,16 +9,17 @@ pub trait Transport {
     /// Reads once into `target`, which is not empty.
     fn read(&mut self, target: &mut [u8]) -> Io;
 
-    /// Writes once from `slices`, at least a byte unless it is blocked or lost: one that has moved 0
-    /// bytes counts as lost. A plain write serves one slice best: it costs less than a vectored one.
+    /// Writes once from `slices`: at least one byte, unless the transport is blocked or lost. A write
+    /// that moves 0 bytes counts as lost. For a single slice, use a plain write: it costs less than a
+    /// vectored one.
     fn write(&mut self, slices: &[IoSlice<'_>]) -> Io;
 
-    /// Ends our direction, or both. A failure means that the transport is gone, which the next read
-    /// tells.
+    /// Ends our direction of the transport, or both. A failure means that the transport is gone,
+    /// which the next read reports.
     fn shutdown(&mut self, how: Shutdown);
 
-    /// Whether a read of fewer bytes than there was room for has emptied the transport, so that an
-    /// event announces the next ones.
+    /// Whether a short read has emptied the transport, so that an event announces the next bytes. A
+    /// short read returns fewer bytes than there was room for.
     ///
     /// The default is right for a plain socket: [`short_read_empties_a_socket`].
     fn short_read_empties(&self) -> bool {
@@ -25,9 +27,9 @@ pub trait Transport {
     }
 }
 
-/// Whether a read of fewer bytes than there was room for has emptied a plain socket: where
+/// Whether a read of fewer bytes than there was room for has emptied a plain socket. It has where
 /// readiness comes from epoll or kqueue, which announce bytes as they arrive. Elsewhere the poll
-/// announces nothing more until a read was refused.
+/// announces nothing more until a read has been refused.
 #[must_use]
 pub const fn short_read_empties_a_socket() -> bool {
     cfg!(any(
@@ -42,13 +44,13 @@ pub const fn short_read_empties_a_socket() -> bool {
     ))
 }
 
-/// What a read or a write came to.
+/// The result of a read or a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "a driver has to handle each")]
 pub enum Io {
-    /// This many bytes; 0 from a read is the end of the stream.
+    /// This many bytes were moved; 0 from a read is the end of the stream.
     Moved(usize),
-    /// Not now: readiness will be announced.
+    /// No bytes can be moved now; an event will announce readiness.
     Blocked,
     /// The transport has failed.
     Lost,
@@ -68,7 +70,7 @@ pub fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<
     }
 }
 
-/// Calls a system call again while a signal interrupts it, and sorts what it returns.
+/// Calls a system call again while a signal interrupts it, and converts its result.
 #[inline]
 pub fn moved(call: impl FnMut() -> io::Result<usize>) -> Io {
     match uninterrupted(call) {
@@ -78,24 +80,24 @@ pub fn moved(call: impl FnMut() -> io::Result<usize>) -> Io {
     }
 }
 
-/// What there may be to do with a transport: noted edge by edge as a poll tells it, cleared as it
-/// is done.
+/// The possible work on a transport: each flag is set when the poll reports an edge, and cleared
+/// when the work is done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "a driver makes and sets it")]
 pub struct Ready {
-    /// There may be something to read, or the end of the stream.
+    /// There may be bytes to read, or the end of the stream.
     pub read: bool,
-    /// A short read does not mean that there is nothing more: the end of the stream may lie behind
-    /// it, or TCP's urgent mark (RFC 9293, section 3.8.5), at which a read stops.
+    /// A short read does not mean that nothing more is there. The end of the stream may follow it,
+    /// or TCP's urgent mark (RFC 9293, section 3.8.5), at which a read stops.
     pub more_behind: bool,
-    /// There may be room to write where there was none.
+    /// There may be room to write again.
     pub write: bool,
     /// A deadline of the connection may have passed.
     pub due: bool,
 }
 
 impl Ready {
-    /// Notes a read of `count` bytes that had room for `room`.
+    /// Records a read of `count` bytes that had room for `room`.
     #[inline]
     pub fn note_read(&mut self, transport: &impl Transport, count: usize, room: usize) {
         if count < room && !self.more_behind && transport.short_read_empties() {
@@ -103,7 +105,8 @@ impl Ready {
         }
     }
 
-    /// Notes a read that found nothing: an event announces what comes, the end of the stream too.
+    /// Records a read that found nothing: an event announces the next bytes, or the end of the
+    /// stream.
     #[inline]
     pub fn note_blocked(&mut self) {
         (self.read, self.more_behind) = (false, false);
@@ -128,7 +131,7 @@ mod tests {
         fn shutdown(&mut self, _: Shutdown) {}
     }
 
-    /// Bytes come a record at a time: a short read says nothing.
+    /// Bytes arrive a record at a time: a short read proves nothing.
     struct Records;
 
     impl Transport for Records {
