@@ -228,8 +228,8 @@ impl Lent {
         waits.flatten().min()
     }
 
-    /// Replaces grown buffers by new ones, even if they are in use: growing again from time to time
-    /// costs next to nothing.
+    /// Replaces grown buffers by new ones, even if they have been used recently: growing again from
+    /// time to time costs next to nothing.
     fn trim_grown(&mut self, now: Instant) -> Option<Duration> {
         let tx_grown = self.tx.as_ref().is_some_and(|tx| tx.capacity() > NEW_TX);
         let rx_grown = self.rx.capacity() > self.rx_room;

@@ -170,7 +170,7 @@ impl Lingering {
         self.dropped >= self.most || now >= self.last || (self.ended && now >= self.silent_at())
     }
 
-    /// Whether lingering exceeds the time and the bytes that every connection has.
+    /// Whether lingering exceeds the time or the bytes that every connection has.
     fn is_long(&self, now: Instant) -> bool {
         self.dropped >= BRIEF_BYTES || now >= self.began + BRIEF
     }

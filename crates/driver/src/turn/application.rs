@@ -1,17 +1,19 @@
-//! What a turn hands its events to, and what that can do meanwhile.
+//! The application, to which a turn hands its events, and the operations that it has meanwhile.
 
 use crate::transport::{Io, Transport};
 use framewright::{Connection, Event, Message, RecvBuffer, SendError};
 use std::io::IoSlice;
 use std::time::Instant;
 
-/// What takes the events of a connection: a closure, or a type that also has something to send.
+/// Receives the events of a connection: a closure, or a type that also has something to send.
 pub trait Application<T> {
-    /// Whether the end is told before the last bytes are written, our Close frame among them.
+    /// Whether the application is notified of the end before the last bytes are written, our Close
+    /// frame among them.
     ///
-    /// Then whoever sees the Close frame finds that the application knows of it: a client that
-    /// comes back finds its place free. Otherwise the end is told with what became of the Close
-    /// frame: [`Closure::clean`](framewright::Closure::clean) says that it has left.
+    /// If `true`, the application knows of the end before the peer can see the Close frame: a
+    /// client that reconnects finds its place free. If `false`, the application is notified once
+    /// the fate of the Close frame is known: [`Closure::clean`](framewright::Closure::clean) says
+    /// whether it was sent.
     const KNOWS_THE_END_FIRST: bool = false;
 
     /// The most bytes that a read of short frames asks for.
@@ -24,27 +26,29 @@ pub trait Application<T> {
         let _ = current;
     }
 
-    /// Takes an event. A payload lies in the receive buffer, so the connection can send meanwhile.
+    /// Handles an event. A payload lies in the receive buffer, so the connection can send
+    /// meanwhile.
     fn on_event(&mut self, current: &mut Current<'_, T>, event: Event<'_>);
 
-    /// Takes a whole message: the usual event, apart from the others so that its way is straight.
+    /// Handles a whole message. This is the usual event; its separate method keeps the common path
+    /// straight.
     #[inline]
     fn on_message(&mut self, current: &mut Current<'_, T>, message: Message<'_>) {
         self.on_event(current, Event::Message(message));
     }
 
-    /// Queues what was left for this connection elsewhere. Once a turn, behind what was read and
-    /// before the last write.
+    /// Queues messages that were left for this connection elsewhere. It is called once a turn,
+    /// after the events of the read and before the last write.
     fn queue(&mut self, current: &mut Current<'_, T>) {
         let _ = current;
     }
 
-    /// Called before a write that may tell the peer what has become of the connection.
+    /// Called before a write that may inform the peer of what has happened to the connection.
     fn before_write(&mut self, connection: &Connection) {
         let _ = connection;
     }
 
-    /// Whether [`queue`](Application::queue) has something that `connection` would take now.
+    /// Whether [`queue`](Application::queue) has messages that `connection` would accept now.
     fn has_queued(&self, connection: &Connection) -> bool {
         let _ = connection;
         false
@@ -73,16 +77,17 @@ pub struct Current<'a, T> {
 }
 
 impl<T> Current<'_, T> {
-    /// Lends the same for a shorter time, by value.
+    /// Reborrows this value for a shorter lifetime.
     #[inline]
     pub fn reborrow(&mut self) -> Current<'_, T> {
         let Current { connection, transport, now, broken, share } = self;
         Current { connection, transport, now: *now, broken, share }
     }
 
-    /// Hands over everything decoded. Returns whether there is room to send, which is told later.
+    /// Hands over all decoded events, except that there is room to send: that is returned, for the
+    /// caller to report later.
     //
-    // A function by itself: the registers are the messages' own.
+    // A separate function, so that the loop over messages has all registers.
     #[inline(never)]
     pub(super) fn hand_over(&mut self, rx: &mut RecvBuffer, application: &mut impl Application<T>) -> bool {
         let mut has_room = false;
@@ -99,12 +104,14 @@ impl<T> Current<'_, T> {
 }
 
 impl<T: Transport> Current<'_, T> {
-    /// Sends a long message from where it lies: `send` queues it with
+    /// Sends a long message without copying what the kernel accepts at once.
+    ///
+    /// `send` queues the message with
     /// [`DriverAccess::send_with_writer`](framewright::connection::DriverAccess::send_with_writer)
     /// or
-    /// [`DriverAccess::send_fragment_with_writer`](framewright::connection::DriverAccess::send_fragment_with_writer),
-    /// which write what the kernel takes at once and copy the rest. All of it is copied once the
-    /// turn has written its share.
+    /// [`DriverAccess::send_fragment_with_writer`](framewright::connection::DriverAccess::send_fragment_with_writer).
+    /// These write what the kernel accepts, and copy the rest. Once the turn has written its share,
+    /// the whole message is copied.
     ///
     /// # Errors
     /// Those of `send`.

@@ -10,21 +10,21 @@ use framewright::{CloseCode, Closure, Error, RecvBuffer, Role, State, Timeout};
 use std::time::Instant;
 
 impl Turn {
-    /// Whether the connection has ended and the application has been told.
+    /// Whether the connection has ended and the application has been notified.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.connection.state() == State::Closed && !self.connection.has_event()
     }
 
-    /// Drops the connection: no Close frame, and nothing of what is queued, of which
-    /// [`has_dropped`](Turn::has_dropped) tells.
+    /// Drops the connection without a Close frame, and drops the queued bytes;
+    /// [`has_dropped`](Turn::has_dropped) reports that.
     pub fn abort(&mut self, now: Instant) {
         self.with_drops(|connection| connection.abort(now));
     }
 
-    /// How the connection has ended; `None` before.
+    /// How the connection ended; `None` before its end.
     ///
-    /// A closing handshake of which our Close frame was dropped was not completed.
+    /// A closing handshake is not complete if our Close frame was dropped.
     #[must_use]
     pub fn closure(&self) -> Option<Closure> {
         self.connection.closure().map(|closure| self.corrected(closure))
@@ -41,9 +41,11 @@ impl Turn {
         closure
     }
 
-    /// After the end of the connection: tells it of the transport's end, and as long as a client
-    /// waits for that (section 7.1.1), or our last bytes for a peer that has failed, reads and
-    /// drops what still comes. A bounded piece of that work.
+    /// Does a bounded piece of the work that remains after the end of the connection: reports the
+    /// end of the transport to the connection, and writes queued bytes.
+    ///
+    /// It also reads and drops bytes that still arrive, as long as a client waits for the end of
+    /// the transport (section 7.1.1), or our last bytes are queued for a peer that has failed.
     pub fn await_end<T: Transport>(
         &mut self,
         transport: &mut T,
@@ -74,7 +76,8 @@ impl Turn {
         flushed
     }
 
-    /// Tells the connection of the transport's end, if it has come, and writes what is queued.
+    /// Reports the end of the transport to the connection, if it was reached, and writes what is
+    /// queued.
     fn flush_at_the_end<T: Transport>(
         &mut self,
         transport: &mut T,
@@ -87,24 +90,27 @@ impl Turn {
         self.flush(transport, ready, now)
     }
 
-    /// Whether what still comes is read and dropped: the peer is to end the transport, or it has
-    /// failed, and may write to its end before it reads our last bytes.
+    /// Whether bytes that still arrive are read and dropped. They are if the peer is to end the
+    /// transport. They also are if the peer has failed, because it may write everything before it
+    /// reads our last bytes.
     pub(super) fn drops_what_arrives(&self) -> bool {
         let waits = || self.connection.buffered() > 0 && !self.eof && !self.broken;
         self.awaits_end() || (waits() && self.connection.closure().is_some_and(|closure| !closure.clean))
     }
 
-    /// Whether the peer is to end the transport: it is a server, and has not.
+    /// Whether the peer is to end the transport: it is a server, and has not ended it yet.
     fn awaits_end(&self) -> bool {
         self.connection.role() == Role::Client && !self.eof && !self.broken
     }
 
-    /// How the transport ends, now that [`flush`](Turn::flush) has said
+    /// How to end the transport, once [`flush`](Turn::flush) has returned
     /// [`Shutdown`](Flushed::Shutdown).
     ///
-    /// Lingering is for a peer that may still send, and has something to read. It is left out where
-    /// the peer has ended its direction, or is gone, or is given up; and after a clean end, unless
-    /// a client has sent more behind its Close frame: closing on that would reset it.
+    /// Lingering is for a peer that may still send, and has something to read. It is omitted
+    ///
+    /// - if the peer has ended its direction, is gone, or was given up;
+    /// - after a clean end, unless a client has sent more after its Close frame: closing the
+    ///   transport would then reset it.
     #[must_use]
     pub fn leave(&self, ready: &Ready) -> Leave {
         let Some(closure) = self.connection.closure() else { return Leave::Close };
@@ -120,11 +126,11 @@ impl Turn {
         if gone || is_clean || self.eof || self.broken { Leave::Close } else { Leave::Linger }
     }
 
-    /// Begins to linger, after [`Leave::Linger`]: for a peer that has failed, until the frame has
-    /// come in which it did.
+    /// Begins to linger, after [`Leave::Linger`]. If the peer has failed, lingering lasts until the
+    /// frame in which it failed has been received.
     ///
-    /// A client's application waits for the end of the transport: it lingers for
-    /// [`Config::close_timeout`](framewright::Config::close_timeout) at the most, a server for a
+    /// A client lingers for at most [`Config::close_timeout`](framewright::Config::close_timeout),
+    /// because its application waits for the end of the transport. A server lingers for at most a
     /// minute.
     pub fn linger<T: Transport>(&self, transport: &mut T, ready: &Ready, now: Instant) -> Lingering {
         if self.connection.closure().is_some_and(|closure| closure.clean) {
@@ -142,9 +148,11 @@ impl Turn {
         Lingering::begin(transport, ready, rest, now)
     }
 
-    /// The application has panicked in [`run`](Turn::run): fails the connection with 1011 (section
-    /// 7.4.1). What it was lent is dropped, but for a transmit buffer in which something is queued.
-    /// What had arrived is lost: where the next frame begins is unknown. Other connections lose
+    /// Fails the connection with 1011 (section 7.4.1) after the application has panicked in
+    /// [`run`](Turn::run).
+    ///
+    /// What the connection was lent is dropped, except a transmit buffer with queued bytes. Bytes
+    /// received are lost, because the start of the next frame is unknown. Other connections lose
     /// nothing.
     #[cold]
     pub fn after_panic(&mut self, lent: &mut Lent, now: Instant) {
@@ -154,8 +162,8 @@ impl Turn {
         self.connection.fail(now, CloseCode::INTERNAL_ERROR, "internal error");
     }
 
-    /// Tells the application what it has not been told, and writes what can be written: for a
-    /// driver that has failed or aborted the connection outside a turn.
+    /// Hands the application the remaining events and writes what can be written: for a driver that
+    /// has failed or aborted the connection outside a turn.
     pub fn finish<T: Transport, A: Application<T>>(
         &mut self,
         transport: &mut T,
@@ -173,16 +181,16 @@ impl Turn {
         match flushed {
             Flushed::Shutdown => Next::Leave(self.leave(ready)),
             Flushed::Paused => Next::Again,
-            // The peer may have to write all before it reads.
+            // The peer may write everything before it reads.
             Flushed::Blocked if self.is_over() && self.drops_what_arrives() && ready.read => Next::Again,
             Flushed::All | Flushed::Blocked => Next::Wait,
         }
     }
 }
 
-/// How many reads of a client that waits for the transport's end one turn makes.
+/// The most reads in one turn of a connection that has ended.
 const READS: usize = 16;
 
-/// What a peer may send behind a frame of twice the largest message, while it lingers: its Close
-/// frame, and what else lay in its queue.
+/// The most bytes that a lingering peer may send after a frame of twice the largest message: its
+/// Close frame, and other bytes that were in its queue.
 const BEHIND_A_FRAME: u64 = 256 << 10;

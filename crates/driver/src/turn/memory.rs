@@ -1,4 +1,5 @@
-//! What a connection holds between its turns, and giving it up for others.
+//! The memory that a connection holds between its turns, and how it is released for other
+//! connections.
 
 use super::{Flushed, SHARE, Turn};
 use crate::lent::Lent;
@@ -7,9 +8,10 @@ use framewright::RecvBuffer;
 use std::time::Instant;
 
 impl Turn {
-    /// Bytes of memory that the connection holds between its turns: what has come of an incomplete
-    /// frame or message, what waits to be sent, and the room around both. What compression holds is
-    /// counted elsewhere ([`DeflateMemory`](framewright::deflate::DeflateMemory)).
+    /// Bytes of memory that the connection holds between its turns: the received part of an
+    /// incomplete frame or message, the queued bytes, and the spare room of both buffers. Memory
+    /// for compression is counted elsewhere
+    /// ([`DeflateMemory`](framewright::deflate::DeflateMemory)).
     #[inline]
     #[must_use]
     pub fn held(&self) -> usize {
@@ -17,10 +19,11 @@ impl Turn {
             + self.connection.driver_view().allocated()
     }
 
-    /// Bytes that the turn before has moved towards letting go of what is [`held`](Turn::held):
-    /// payload of the message that is being received, or what was written where more is held to be
-    /// sent. Neither Pings nor Pongs count. `lent` is what that turn had, and no other has had
-    /// since.
+    /// Bytes that the last turn has moved towards the release of the memory that is
+    /// [`held`](Turn::held): payload of the message being received, or bytes written if more is
+    /// held for sending. Pings and Pongs received do not count.
+    ///
+    /// `lent` is what that turn had, and no other turn has had it since.
     #[must_use]
     pub fn progress(&self, lent: &Lent) -> usize {
         let received = self.parked.as_ref().map_or(0, |parked| parked.allocated());
@@ -38,16 +41,17 @@ impl Turn {
         usize::try_from(grown).unwrap_or(usize::MAX)
     }
 
-    /// Bytes of payload that have come of the message in `parked`, and how many messages have been
-    /// received.
+    /// Payload bytes received of the message in `parked`, and the number of messages received.
     pub(super) fn stands(&self, parked: &RecvBuffer) -> (u64, u64) {
         (parked.message_arrived(), self.connection.stats().messages_received)
     }
 
-    /// Ends the connection, since others need what it holds: with 1013
-    /// ([`LimitExceeded::Memory`](framewright::LimitExceeded::Memory)). What has come of a message
-    /// is dropped, and what the transport does not take at once of what waits, the Close frame too.
-    /// The application hears of it in the next turn.
+    /// Ends the connection with 1013
+    /// ([`LimitExceeded::Memory`](framewright::LimitExceeded::Memory)), because other connections
+    /// need the memory that it holds.
+    ///
+    /// The received part of a message is dropped. So are queued bytes that the transport does not
+    /// accept at once, the Close frame included. The application is notified in the next turn.
     #[cold]
     pub fn give_way<T: Transport>(&mut self, transport: &mut T, ready: &mut Ready, now: Instant) {
         self.connection.driver().fail_for_memory(now);

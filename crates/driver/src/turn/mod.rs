@@ -1,5 +1,5 @@
 //! The turn of an open connection: read once, hand over every event, write once (RFC 6455, sections
-//! 5 to 7, as [`Connection`] keeps them). What holds for every driver is decided here:
+//! 5 to 7, as [`Connection`] keeps them). The decisions that hold for every driver are made here:
 //!
 //! | question | decision |
 //! |---|---|
@@ -30,40 +30,42 @@ use std::time::Instant;
 /// An open connection between its turns.
 #[derive(Debug)]
 pub struct Turn {
-    /// The state of the protocol. For looking at it and for commands; a driver leaves its input and
+    /// The state of the protocol, for inspection and for commands. A driver leaves its input and
     /// output to the turn.
     pub connection: Connection,
-    /// Bytes of an incomplete frame or message, or undecoded ones. `None` at rest.
+    /// The buffer with the bytes of an incomplete frame or message, or undecoded bytes; `None` if
+    /// there are none.
     parked: Option<Box<RecvBuffer>>,
-    /// KiB read since a deadline has passed, or since writing has failed; each read is rounded up.
+    /// KiB read since a deadline passed, or since writing failed; each read is rounded up.
     looked: u16,
-    /// `parked` may hold whole frames: decoding has stopped because the send queue is full, or for
-    /// the sake of other connections.
+    /// Whether `parked` may hold whole frames: decoding stopped because the send queue is full, or
+    /// to let other connections have their turns.
     undecoded: bool,
-    /// Nothing more will be read: the end of the stream was, or the transport has failed. What is
-    /// undecoded comes before that.
+    /// Whether nothing more will be read: the stream has ended, or the transport has failed.
+    /// Undecoded bytes are handed over before that.
     eof: bool,
-    /// Writing has failed. What had arrived before is still read.
+    /// Whether writing has failed. Bytes that arrived before are still read.
     broken: bool,
-    /// Writing was given up since the peer has taken nothing for too long.
+    /// Whether writing was given up because the peer accepted no bytes for too long.
     late: bool,
     /// Queued bytes were dropped.
     dropped: bool,
     moved: Moved,
 }
 
-/// What a connection has moved since it last waited.
+/// The amount of bytes that a connection has moved since it last waited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Moved {
     Little,
     /// A turn has moved [`BULK`] bytes or more.
     Much,
-    /// The same, and it has not waited since.
+    /// A turn has moved [`BULK`] bytes or more, and the connection has not waited since.
     MuchSoFar,
 }
 
 impl Turn {
-    /// A connection whose opening handshake is done. `early` arrived behind the handshake.
+    /// Makes the turn of a connection whose opening handshake is complete. `early` holds the bytes
+    /// received after the handshake.
     #[must_use]
     pub fn new(connection: Connection, early: &[u8]) -> Self {
         let parked = (!early.is_empty()).then(|| {
@@ -85,9 +87,9 @@ impl Turn {
         }
     }
 
-    /// Does all there is to do without waiting.
+    /// Runs one turn: does all work that is possible without waiting.
     ///
-    /// What is lent stays lent when the application panics: see [`after_panic`](Turn::after_panic).
+    /// If the application panics, the buffers stay lent: see [`after_panic`](Turn::after_panic).
     #[inline]
     pub fn run<T: Transport, A: Application<T>>(
         &mut self,
@@ -146,7 +148,7 @@ impl Turn {
             }
             return self.await_end(transport, ready, &mut lent.rx, now);
         }
-        // What is undecoded waits for the peer to read: others must not wait with it.
+        // Undecoded bytes wait for the peer to read. Other connections must not wait with them.
         if self.undecoded
             && !self.connection.wants_read()
             && let Some(parked) = &mut self.parked
@@ -157,23 +159,28 @@ impl Turn {
         flushed
     }
 
-    /// Whether there is something to do that no event announces.
+    /// Whether there is work that no event announces.
     fn has_work<T, A: Application<T>>(&self, ready: &Ready, application: &A) -> bool {
         if self.is_over() {
             return self.drops_what_arrives() && ready.read;
         }
         self.may_receive(ready)
             || (self.connection.has_event() && (A::KNOWS_THE_END_FIRST || !self.holds_end()))
-            // What the application has to send may have waited for the room that the write has
-            // made.
+            // The application's messages may have waited for the room that the write has made.
             || application.has_queued(&self.connection)
     }
 
-    /// Whether a turn since the last wait has moved 64 KiB or more, inflated and compressed bytes
-    /// among them, or the last one has left something unsent or a large message incomplete: the
-    /// next one is likely to be a long one, and nobody waits for the answer to a short message.
-    /// Bytes tell, and not the time that a turn took: a thread whose write wakes its peer may lose
-    /// its processor to it.
+    /// Whether the next turn is likely to be a long one. No peer then waits for the answer to a
+    /// short message.
+    ///
+    /// It is likely if
+    ///
+    /// - a turn since the last wait has moved 64 KiB or more, including inflated and compressed
+    ///   bytes;
+    /// - the last turn has left bytes unsent, or a large message incomplete.
+    ///
+    /// Bytes are the measure, not the duration of a turn: a thread whose write wakes its peer may
+    /// lose its processor to it.
     #[must_use]
     pub fn is_in_bulk(&self) -> bool {
         self.moved != Moved::Little
@@ -181,13 +188,13 @@ impl Turn {
             || self.parked.as_ref().is_some_and(|parked| parked.len() > SHORT_TAIL)
     }
 
-    /// Whether writing has failed, or was given up.
+    /// Whether writing has failed or was given up.
     #[must_use]
     pub fn is_broken(&self) -> bool {
         self.broken
     }
 
-    /// Whether nothing more will be read: the end of the stream was, or the transport has failed.
+    /// Whether nothing more will be read: the stream has ended, or the transport has failed.
     #[must_use]
     pub fn has_eof(&self) -> bool {
         self.eof
@@ -206,9 +213,11 @@ impl Turn {
 pub enum Next {
     /// Wait for readiness or for [`Turn::deadline`].
     Wait,
-    /// Another turn: there is work left that no event announces. Others may have theirs before.
+    /// Run another turn: there is work left that no event announces. Other connections may have
+    /// their turns first.
     Again,
-    /// The connection has ended, the application knows, and everything is sent: end the transport.
+    /// The connection has ended, the application has been notified, and everything is sent: end the
+    /// transport.
     Leave(Leave),
 }
 
@@ -222,25 +231,26 @@ pub enum Leave {
     Linger,
 }
 
-/// What a write came to.
+/// The result of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "a driver has to handle each")]
 pub enum Flushed {
     /// Nothing is queued.
     All,
-    /// The transport takes no more for now.
+    /// The transport accepts no more bytes for now.
     Blocked,
-    /// The turn has written its share: the transport may take more in the next one.
+    /// The turn has written its share: the transport may accept more in the next turn.
     Paused,
-    /// Nothing is queued and nothing will be: the transport is to be ended.
+    /// Nothing is queued and nothing will be: end the transport.
     Shutdown,
 }
 
-/// The most bytes that a turn writes: about a millisecond of work, and as much as a socket takes at
-/// once. With a quarter of it messages of 16 MiB cost 3 % more. A long message that is written
-/// through is offered whole, for what is not taken is copied; when the share is used up all of it
-/// is.
+/// The most bytes that a turn writes: about a millisecond of work, and as much as a socket accepts
+/// at once. With a quarter of it, messages of 16 MiB cost 3 % more.
+///
+/// A long message that is written through is offered as a whole, because the bytes not accepted are
+/// copied. Once the share is used up, all of it is copied.
 const SHARE: usize = 4 << 20;
 
-/// A turn that moves so many bytes takes as long as many small ones.
+/// The number of bytes from which a turn takes as long as many small ones.
 const BULK: usize = 64 << 10;

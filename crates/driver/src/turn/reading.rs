@@ -1,4 +1,4 @@
-//! What a turn reads, and how it is decoded.
+//! Reading and decoding in a turn.
 
 use super::Turn;
 use super::application::{Application, Current};
@@ -9,7 +9,7 @@ use framewright::{Decoded, Event, RecvBuffer, Role, State};
 use std::time::Instant;
 
 impl Turn {
-    /// Reads once and hands over everything decoded.
+    /// Reads once and hands over all decoded events.
     pub(super) fn receive<T: Transport, A: Application<T>>(
         &mut self,
         transport: &mut T,
@@ -42,12 +42,13 @@ impl Turn {
                 }
                 *read += self.read(transport, ready, rx, reach);
             }
-            // The end is told when what is queued has been written.
+            // The application is notified of the end once queued bytes have been written.
             let Turn { connection, broken, .. } = self;
             let mut current = Current { connection, transport, now, broken, share };
             let has_room = current.hand_over(rx, application);
-            // Room is told behind what has arrived: an application that fills it at once would
-            // never hear its peer. There is none where nothing leaves any more.
+            // Room is reported after the events of what has arrived: an application that fills it
+            // at once would otherwise never hear its peer. There is no room once writing has
+            // failed.
             if has_room && current.connection.is_writable() && !*current.broken {
                 application.on_event(&mut current, Event::Writable);
             }
@@ -72,7 +73,7 @@ impl Turn {
         }
     }
 
-    /// Whether [`receive`](Turn::receive) has something to do.
+    /// Whether [`receive`](Turn::receive) has work.
     #[inline]
     pub(super) fn may_receive(&self, ready: &Ready) -> bool {
         if self.connection.wants_read() {
@@ -81,7 +82,8 @@ impl Turn {
         self.may_read_ahead(ready, self.parked.as_ref().map_or(0, |parked| parked.unread()))
     }
 
-    /// Reads once. `reach`: the room that there has to be, and the most to ask for.
+    /// Reads once. `least` is the room in bytes that there must be, `most` the most bytes to ask
+    /// for. Returns the number of bytes read.
     pub(super) fn read<T: Transport>(
         &mut self,
         transport: &mut T,
@@ -95,7 +97,7 @@ impl Turn {
             Io::Moved(0) => self.eof = true,
             Io::Moved(count) => {
                 rx.filled(count);
-                // After a failure a read tells when there is nothing more.
+                // After a failed write, only a read that finds nothing ends reading.
                 if !self.broken {
                     ready.note_read(transport, count, room);
                 }
@@ -112,7 +114,7 @@ impl Turn {
         0
     }
 
-    /// Reads some of what has arrived without decoding it, while the send queue is full.
+    /// Reads a part of what has arrived without decoding it, while the send queue is full.
     fn read_ahead<T: Transport>(
         &mut self,
         transport: &mut T,
@@ -126,11 +128,11 @@ impl Turn {
         }
     }
 
-    /// Whether more may be read ahead where `undecoded` bytes are held already.
+    /// Whether more may be read ahead, given that `undecoded` bytes are held already.
     ///
-    /// Only by a client. A server that waits for its client to read, before it reads on itself,
-    /// would keep a client that does the same waiting for ever; so the client reads, as much as a
-    /// message may have. A server has many clients, whom it need not trust: it holds them back.
+    /// Only a client reads ahead. If both sides stopped reading until the other side reads, both
+    /// would wait for ever. So the client reads on, up to the size of a message. A server has many
+    /// clients, which it need not trust: it applies backpressure to them.
     #[inline]
     fn may_read_ahead(&self, ready: &Ready, undecoded: usize) -> bool {
         ready.read
@@ -140,11 +142,11 @@ impl Turn {
             && undecoded as u64 <= self.connection.config().max_message.min(READ_AHEAD)
     }
 
-    /// The next event of what has arrived, reading into `rx` as far as that takes: for a driver
-    /// that hands over one event at a time, from a buffer that the connection keeps.
+    /// Returns the next event, and reads into `rx` as far as that takes: for a driver that hands
+    /// over one event at a time, from a buffer that the connection keeps.
     ///
-    /// `None`: there is none without waiting; or a mebibyte was read that came to none, others want
-    /// their turn, and [`Ready::read`] is still set.
+    /// `None` if there is no event without waiting. Also `None` if 1 MiB was read without an event,
+    /// so that other connections have their turns; [`Ready::read`] then stays set.
     pub fn next_event<T: Transport>(
         &mut self,
         transport: &mut T,
@@ -174,7 +176,7 @@ impl Turn {
         }
     }
 
-    /// Reads ahead into `rx` while a sender waits for the peer to take something. Returns whether
+    /// Reads ahead into `rx` while a sender waits for the peer to accept bytes. Returns whether
     /// there is more to read.
     pub fn read_on<T: Transport>(
         &mut self,
@@ -188,15 +190,16 @@ impl Turn {
     }
 }
 
-/// What the next read into a buffer of the connection's own needs, and asks for at most: never a
-/// few bytes at the end of the buffer.
+/// The least room for the next read into the connection's own buffer, and the most bytes to ask
+/// for: never just a few bytes at the end of the buffer.
 fn own_reach(rx: &RecvBuffer, read_size: usize) -> (usize, usize) {
     let (least, most) = parking::reach(rx, true, read_size);
     (least.max(SHORT_TAIL), most)
 }
 
-/// The most bytes that are read without an event in one go: others want their turn.
+/// The most bytes that are read at once without an event, before other connections have their
+/// turns.
 const LOOK: usize = 1 << 20;
 
-/// The most bytes that are read ahead, where a message may be longer.
+/// The most bytes that are read ahead, even if a message may be longer.
 const READ_AHEAD: u64 = 64 << 20;
