@@ -125,7 +125,7 @@ impl Lingering {
         if ready.read { LingerNext::Again } else { LingerNext::Wait }
     }
 
-    /// Ends our direction, and lingering within a second.
+    /// Ends our direction now, and lingering itself within a second.
     pub fn hurry(&mut self, transport: &mut impl Transport, now: Instant) {
         self.last = self.last.min(now + BRIEF);
         if !self.ended {

@@ -15,7 +15,7 @@ const KEEP: usize = 16 << 20;
 /// bytes.
 const KEEP_MESSAGES: u64 = 4;
 const KEEP_AT_MOST: u64 = 256 << 20;
-/// A pooled buffer may have room for TRUST times the bytes received from the peer, and for up to
+/// A pooled buffer may have room for `TRUST` times the bytes received from the peer, and for up to
 /// four times that if the pool has nothing smaller.
 pub(crate) const TRUST: usize = 16;
 /// The room in bytes of the smallest buffer for a tail.
@@ -112,7 +112,7 @@ impl Pool<RecvBuffer> {
             .unwrap_or_else(|| Box::new(RecvBuffer::with_capacity(least)))
     }
 
-    /// Takes a pooled buffer with room for `wanted` bytes, or for TRUST times the `come` bytes
+    /// Takes a pooled buffer with room for `wanted` bytes, or for [`TRUST`] times the `come` bytes
     /// received if that is less. `None` if there is none.
     ///
     /// `wanted` is the peer's announcement. So a peer gets buffers that others have filled only in

@@ -53,7 +53,7 @@ pub struct Turn {
     moved: Moved,
 }
 
-/// The amount of bytes that a connection has moved since it last waited.
+/// Whether a connection has moved many bytes since it last waited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Moved {
     Little,

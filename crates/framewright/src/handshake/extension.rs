@@ -179,8 +179,8 @@ impl<'a> Scanner<'a> {
         if token.is_empty() { Err(ExtensionError) } else { Ok(ascii(token)) }
     }
 
-    /// Reads `OWS ";" OWS token [ OWS "=" OWS (token | quoted-string)
-    /// ]`. `None`, with nothing consumed, if no `;` follows.
+    /// Reads `OWS ";" OWS token [ OWS "=" OWS (token | quoted-string) ]`. `None`, with nothing
+    /// consumed, if no `;` follows.
     fn param(&mut self) -> Result<Option<Param<'a>>, ExtensionError> {
         let start = self.pos;
         self.skip_ows();

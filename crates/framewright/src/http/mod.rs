@@ -4,7 +4,7 @@
 //!
 //! | file | decides |
 //! |---|---|
-//! | `bytes`, `scan` | which byte may stand where, and where a name or a value ends |
+//! | `bytes`, `scan` | which octet may stand where, and where a name or a value ends |
 //! | `span` | how a place in a head is kept |
 //! | `head` | how a head is read as it arrives, and how long it may be |
 //! | `request_line`, `status_line` | the first line |

@@ -1,5 +1,5 @@
 //! URI references (RFC 3986): a URI, or a reference relative to another URI. The Location of a
-//! redirect is a URI reference, and WebSocket URIs have the same grammar.
+//! redirect is one, and WebSocket URIs have the same grammar.
 //!
 //! ```text
 //!   ws://user@example.com:8080/chat?room=1#top

@@ -3,7 +3,7 @@
 //! | file | decides |
 //! |---|---|
 //! | `uri`, `redirect` | what a WebSocket URI is, and where a redirect leads |
-//! | `request` | what is asked for, and the bytes of it |
+//! | `request` | what is asked for, and the octets of it |
 //! | `handshake` | which responses are skipped; the deadline |
 //! | `answer`, `error` | what RFC 6455 demands of the answer, and how an application sees it |
 //! | `proxy` | how a proxy is asked for a tunnel |

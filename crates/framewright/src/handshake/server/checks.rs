@@ -35,7 +35,7 @@ impl RequestFacts {
     }
 }
 
-/// The request target (RFC 9112, section 3.2), taken apart.
+/// The parts of the request target (RFC 9112, section 3.2).
 struct RequestTarget {
     authority: Option<Span>,
     path: Span,
