@@ -273,7 +273,7 @@ impl Lent {
 
 impl fmt::Debug for Lent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Lent") // what the buffers held was a peer's
+        f.write_str("Lent") // the buffers held a peer's bytes
     }
 }
 

@@ -44,8 +44,10 @@ impl Turn {
     /// Does a bounded piece of the work that remains after the end of the connection: reports the
     /// end of the transport to the connection, and writes queued bytes.
     ///
-    /// It also reads and drops bytes that still arrive, as long as a client waits for the end of
-    /// the transport (section 7.1.1), or our last bytes are queued for a peer that has failed.
+    /// It also reads and drops bytes that still arrive, in two cases:
+    ///
+    /// - a client waits for the end of the transport (section 7.1.1);
+    /// - our last bytes are queued for a peer that has failed.
     pub fn await_end<T: Transport>(
         &mut self,
         transport: &mut T,

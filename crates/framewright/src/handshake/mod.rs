@@ -1,10 +1,12 @@
-//! The opening handshake (RFC 6455, section 4), both sides: a server's from octets to a checked
-//! request, and from a decision to the 101 or to another HTTP answer; a client's from a URI to a
-//! request, and from octets to a checked answer.
+//! The opening handshake (RFC 6455, section 4) of both sides.
 //!
-//! There is no HTTP framework in it. A server that has one already (hyper, axum, ...) reads the
-//! request there, answers with [`accept_key`], and goes on with a [`Negotiated`] made by hand: see
-//! [below](#with-another-http-stack).
+//! - The server's side parses bytes to a checked request, and turns a decision into the 101 or
+//!   another HTTP response.
+//! - The client's side turns a URI into a request, and parses bytes to a checked answer.
+//!
+//! It contains no HTTP framework. A server that already has one (hyper, axum, ...) reads the
+//! request with it, answers with [`accept_key`], and continues with a [`Negotiated`] of its own:
+//! see [below](#with-another-http-stack).
 //!
 //! | file | decides |
 //! |---|---|
@@ -13,11 +15,12 @@
 //! | `accept` | Sec-WebSocket-Key and Sec-WebSocket-Accept, of both sides |
 //! | `extension` | the grammar of Sec-WebSocket-Extensions, of both sides |
 //!
-//! The HTTP under both, which knows neither, is in `http/`.
+//! The HTTP that both sides use, and that depends on neither, is in `http/`.
 //!
 //! # With another HTTP stack
 //!
-//! This is all of an upgrade, from the method and the fields of a request to the fields of the 101:
+//! This is a complete upgrade, from the method and the fields of a request to the fields of the
+//! 101:
 //!
 #![cfg_attr(feature = "deflate", doc = "```")]
 #![cfg_attr(not(feature = "deflate"), doc = "```ignore")]
@@ -130,13 +133,13 @@ pub use server::{
 };
 
 /// The most subprotocols that a request may offer. They are compared with each other, so the work
-/// grows with the square of their number; applications offer a handful.
+/// grows with the square of their number. Applications offer a handful.
 const MAX_SUBPROTOCOLS: usize = 64;
 
-/// What an opening handshake has agreed on: all that a connection has to know of it.
+/// The result of an opening handshake: what a connection needs to know of it.
 ///
-/// [`Upgrade::accept`] returns one, and [`ClientHandshake::parse`] does. Whoever did the handshake
-/// elsewhere makes one:
+/// [`Upgrade::accept`] and [`ClientHandshake::parse`] return one. If another HTTP stack did the
+/// handshake, make one:
 ///
 /// ```
 /// use framewright::handshake::Negotiated;
@@ -152,13 +155,13 @@ pub struct Negotiated {
 }
 
 impl Negotiated {
-    /// No subprotocol, no extensions.
+    /// The result of a handshake without subprotocol or extensions.
     pub fn new() -> Self {
         Negotiated::default()
     }
 
-    /// The subprotocol that both sides speak. It is taken as it is: that it was offered is the
-    /// caller's to know.
+    /// Sets the subprotocol that both sides use. It is not checked: the caller must know that the
+    /// client offered it.
     #[must_use]
     pub fn with_subprotocol(mut self, subprotocol: impl Into<Arc<str>>) -> Self {
         self.subprotocol = Some(subprotocol.into());
@@ -170,8 +173,8 @@ impl Negotiated {
         self.subprotocol.as_deref()
     }
 
-    /// permessage-deflate with these parameters. They are taken as they are: that both sides agreed
-    /// on them is the caller's to know.
+    /// Sets permessage-deflate with these parameters. They are not checked: the caller must know
+    /// that both sides agreed on them.
     #[cfg(feature = "deflate")]
     #[must_use]
     pub fn with_deflate(mut self, params: DeflateParams) -> Self {
@@ -185,7 +188,7 @@ impl Negotiated {
         self.deflate
     }
 
-    /// The parameters of permessage-deflate: none, without the feature `deflate`.
+    /// The parameters of permessage-deflate; always `None` without the feature `deflate`.
     #[cfg(not(feature = "deflate"))]
     pub fn deflate(&self) -> Option<DeflateParams> {
         None

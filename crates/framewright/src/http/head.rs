@@ -171,8 +171,8 @@ mod tests {
     }
 
     /// A request that arrives byte by byte takes linear time: bytes seen before are not scanned
-    /// again, so wiping them is harmless. (Only the question which known field a line is waits for
-    /// its end.)
+    /// again, so wiping them is harmless. (There is one exception: the name is read again at the
+    /// end of its line, to find which known field it is.)
     #[test]
     fn octets_seen_are_never_read_again() {
         let mut parser = HeadParser::request(HeadLimits::default());

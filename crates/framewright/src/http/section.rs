@@ -134,7 +134,7 @@ impl Iterator for Fields<'_> {
     }
 }
 
-/// The length of CR LF.
+/// The length of CRLF.
 const CRLF: usize = 2;
 
 #[cfg(test)]

@@ -72,7 +72,7 @@ impl WsUri {
             return Err(UriError::EmptyHost);
         }
         // A percent-encoded host could be one name to a resolver and another to code that compares
-        // it. What else fails here is an address of an IP version that is not in use.
+        // it. The other hosts that fail here are addresses of IP versions that are not in use.
         if host.contains('%') || Authority::parse(host.as_bytes()).is_none() {
             return Err(UriError::InvalidHost);
         }

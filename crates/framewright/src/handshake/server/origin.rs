@@ -173,8 +173,8 @@ impl std::error::Error for OriginError {}
 
 /// The hosts that requests may name; the empty list allows any.
 ///
-/// A server on a private network or on localhost that checks the host is safe from DNS rebinding,
-/// in which a foreign web page makes its own name resolve to the server's address.
+/// Checking the host protects a server on a private network or on localhost from DNS rebinding. In
+/// that attack, a foreign web page makes its own name resolve to the server's address.
 ///
 /// ```
 /// use framewright::handshake::AllowedHosts;
