@@ -18,8 +18,8 @@ pub enum Error {
     /// The transport ended without a Close frame from the peer (section 7.2.1): end of stream,
     /// reset, or an error.
     TransportLost,
-    /// This endpoint's application ended the connection with
-    /// [`Connection::fail`](crate::Connection::fail), with this code.
+    /// This endpoint's application failed the connection with
+    /// [`Connection::fail`](crate::Connection::fail) and this code.
     Failed(CloseCode),
     /// This endpoint's application dropped the connection with
     /// [`Connection::abort`](crate::Connection::abort).
@@ -27,7 +27,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The code that the Close frame carries, or `None` when no Close frame is sent for this.
+    /// The code of the Close frame that is sent for this error, or `None` if none is sent.
     #[must_use]
     pub fn close_code(&self) -> Option<CloseCode> {
         match self {
@@ -73,9 +73,9 @@ pub enum PeerMisbehaved {
     LengthTopBit,
     /// A control frame without FIN (section 5.5).
     FragmentedControl(OpCode),
-    /// A control frame with more than 125 octets (section 5.5).
+    /// A control frame with more than 125 bytes (section 5.5).
     ControlTooLong(OpCode),
-    /// A continuation frame where no message was begun (section 5.4).
+    /// A continuation frame outside a message (section 5.4).
     UnexpectedContinuation,
     /// A new message before the last fragment of the one in progress (section 5.4).
     InterleavedMessage,
@@ -84,25 +84,27 @@ pub enum PeerMisbehaved {
     /// RSV1, the "Per-Message Compressed" bit, on a frame that is not the first one of a message
     /// (RFC 7692, section 6.1).
     MisplacedRsv1(OpCode),
-    /// A compressed message that is not what DEFLATE makes of any message (RFC 7692, section
-    /// 7.2.2).
+    /// A compressed message that is not valid DEFLATE data (RFC 7692, section 7.2.2).
     InvalidDeflate,
-    /// A compressed message that refers to an earlier one, though its sender has agreed to refer to
-    /// none (`no_context_takeover`; RFC 7692, sections 7.1.1.1 and 7.1.1.2), where what it refers
-    /// to is not kept: the peer has kept its word before, there was no memory, or it was silent for
-    /// long and others needed the memory ([`DeflateMemory`](crate::deflate::DeflateMemory)).
+    /// A compressed message that refers to an earlier message which is no longer kept, though its
+    /// sender agreed to refer to none (`no_context_takeover`; RFC 7692, sections 7.1.1.1 and
+    /// 7.1.1.2).
+    ///
+    /// An earlier message is not kept if the peer has kept the agreement before, if there was no
+    /// memory, or if the peer was silent for long and other connections needed the memory
+    /// ([`DeflateMemory`](crate::deflate::DeflateMemory)).
     ForgottenContext,
-    /// A Close frame whose body has one octet (section 5.5.1).
+    /// A Close frame whose body is one byte long (section 5.5.1).
     CloseBodyOneOctet,
-    /// A Close frame with a code that must not travel (section 7.4).
+    /// A Close frame with a code that must not be sent (section 7.4).
     InvalidCloseCode(u16),
     /// A Close frame whose reason is not UTF-8 (section 5.5.1).
     CloseReasonNotUtf8,
 }
 
 impl PeerMisbehaved {
-    /// The code of the Close frame that answers this (section 7.4.1): 1007 for bad text and for
-    /// compressed data that cannot be inflated, 1002 for the rest.
+    /// The code of the Close frame that is sent for this fault (section 7.4.1): 1007 for invalid
+    /// UTF-8 and for compressed data that cannot be inflated, 1002 for the rest.
     #[must_use]
     pub const fn close_code(self) -> CloseCode {
         match self {
@@ -114,7 +116,7 @@ impl PeerMisbehaved {
         }
     }
 
-    /// The RFC that states the rule: 6455, or 7692 for those of permessage-deflate.
+    /// The number of the RFC that states the rule: 6455, or 7692 for permessage-deflate.
     #[must_use]
     pub const fn rfc(self) -> u16 {
         match self {
@@ -125,7 +127,7 @@ impl PeerMisbehaved {
         }
     }
 
-    /// The section of [that RFC](PeerMisbehaved::rfc) that states the rule.
+    /// The section that states the rule, in the RFC that [`rfc`](PeerMisbehaved::rfc) names.
     #[must_use]
     pub const fn section(self) -> &'static str {
         match self {
@@ -193,51 +195,53 @@ impl fmt::Display for PeerMisbehaved {
 
 impl error::Error for PeerMisbehaved {}
 
-/// A limit of [`Config`](crate::Config) that the peer went over.
+/// A limit of this endpoint that the peer exceeded. Most are fields of [`Config`](crate::Config).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LimitExceeded {
-    /// A frame header announced more than [`Config::max_frame`](crate::Config::max_frame) octets.
+    /// A frame header announced more than [`Config::max_frame`](crate::Config::max_frame) bytes.
     FrameTooLarge {
-        /// Octets announced.
+        /// Bytes announced.
         announced: u64,
-        /// Octets allowed.
+        /// Bytes allowed.
         limit: u64,
     },
     /// The fragments of a message add up to more than
-    /// [`Config::max_message`](crate::Config::max_message) octets, or a compressed message inflates
+    /// [`Config::max_message`](crate::Config::max_message) bytes, or a compressed message inflates
     /// to more.
     MessageTooLarge {
-        /// Octets received and announced, or inflated until it was too much.
+        /// Bytes received and announced, or inflated when the limit was exceeded.
         announced: u64,
-        /// Octets allowed.
+        /// Bytes allowed.
         limit: u64,
     },
-    /// One message came in more tiny fragments than
-    /// [`Config::small_frame_budget`](crate::Config::small_frame_budget).
+    /// A message has more tiny fragments than
+    /// [`Config::small_frame_budget`](crate::Config::small_frame_budget) allows.
     SmallFrames {
         /// Tiny fragments allowed.
         limit: u32,
     },
-    /// A compressed message inflates to more octets for each one of its own than
-    /// `DeflateConfig::max_ratio`.
+    /// A compressed message inflates to more than `DeflateConfig::max_ratio` bytes for each of its
+    /// compressed bytes.
     InflationRatio {
-        /// Octets allowed for each.
+        /// Bytes allowed for each compressed byte.
         limit: u32,
     },
-    /// There is no memory left for inflating a message while it arrives: too many others are
-    /// arriving, or so little of it came that another one got what it had: see
+    /// There is no memory left for inflating a message while it arrives. See
     /// [`DeflateMemory`](crate::deflate::DeflateMemory).
+    ///
+    /// Either too many other messages are arriving, or this one arrived so slowly that its memory
+    /// was given to another.
     DeflateMemory,
-    /// All connections together hold as much as they may, and of those that hold the most this one
-    /// did the least with it: see
+    /// All connections together have reached their memory limit, and the driver chose this one to
+    /// fail: of those that hold the most, it made the least use of its memory. See
     /// [`DriverAccess::fail_for_memory`](crate::connection::DriverAccess::fail_for_memory).
     Memory,
 }
 
 impl LimitExceeded {
-    /// The code of the Close frame: 1009 for what is too big, 1008 for what is too small too often,
-    /// 1013 where it may work later.
+    /// The code of the Close frame: 1009 for a frame or message that is too large, 1008 for too
+    /// many tiny fragments, 1013 for a lack of memory, where the peer may try again later.
     #[must_use]
     pub const fn close_code(self) -> CloseCode {
         match self {
@@ -283,27 +287,27 @@ impl error::Error for LimitExceeded {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Timeout {
-    /// No frame came for [`Config::idle_timeout`](crate::Config::idle_timeout).
+    /// No frame was received for [`Config::idle_timeout`](crate::Config::idle_timeout).
     Idle,
-    /// A keep-alive Ping was not answered: nothing came for
-    /// [`Config::keep_alive_timeout`](crate::Config::keep_alive_timeout), or only other things for
-    /// 20 times as long.
+    /// A keep-alive Ping was not answered: nothing was received for
+    /// [`Config::keep_alive_timeout`](crate::Config::keep_alive_timeout), or no Pong for 20 times
+    /// as long.
     KeepAlive,
     /// The closing handshake was not completed within
     /// [`Config::close_timeout`](crate::Config::close_timeout).
     Close,
-    /// The peer took nothing of what waits to be sent for
+    /// The peer took none of the bytes queued for
     /// [`Config::write_timeout`](crate::Config::write_timeout).
     Write,
-    /// A message that was begun did not grow by
-    /// [`Config::message_progress`](crate::Config::message_progress) octets within
-    /// [`Config::message_timeout`](crate::Config::message_timeout), nor end.
+    /// A message being received neither ended nor grew by
+    /// [`Config::message_progress`](crate::Config::message_progress) bytes within
+    /// [`Config::message_timeout`](crate::Config::message_timeout).
     Message,
 }
 
 impl Timeout {
-    /// The code of the Close frame, or `None` where none can help: the peer does not read, or had
-    /// its Close already.
+    /// The code of the Close frame, or `None` if none is sent: the peer does not read, or a Close
+    /// frame was sent already.
     #[must_use]
     pub const fn close_code(self) -> Option<CloseCode> {
         match self {
@@ -342,16 +346,16 @@ pub enum SendError {
     /// A Close frame was sent or the connection has ended (section 5.5.1: nothing may follow a
     /// Close).
     Closed,
-    /// As much as [`Config::high_water`](crate::Config::high_water) waits to be sent. Wait for
+    /// The bytes queued have reached [`Config::high_water`](crate::Config::high_water). Wait for
     /// `Event::Writable`.
     Full,
-    /// A message is being sent in fragments; its last fragment comes first (section 5.4).
+    /// A message is being sent in fragments; its last fragment has to be sent first (section 5.4).
     FragmentInProgress,
     /// The fragment's type is not that of the message in progress.
     FragmentType,
-    /// A Ping or Pong with more than 125 octets (section 5.5).
+    /// A Ping or Pong with more than 125 bytes (section 5.5).
     ControlTooLong,
-    /// A close reason with more than 123 octets, or a reason without a code (section 5.5.1).
+    /// A close reason with more than 123 bytes, or a reason without a code (section 5.5.1).
     CloseReason,
 }
 

@@ -13,23 +13,23 @@
 //!
 //! - [`frame`]: the wire format, usable alone.
 //! - [`handshake`]: the opening handshake, with an incremental parser for the HTTP head.
-//! - [`connection`]: everything after it. [`Connection`] says what its methods are, and in which
-//!   order they are called.
+//! - [`connection`]: everything after the opening handshake. [`Connection`] lists its methods, and
+//!   the order in which they are called.
 //! - `deflate`, with the feature of that name: compression.
-//! - `sans_io`, with the same feature: how to write a driver, step by step.
+//! - `sans_io`, with the feature `deflate`: how to write a driver, step by step.
 //!
-//! Time is an argument, and masking keys come from an [`Entropy`] that the driver gives. It is
-//! tested on Linux; nothing in it depends on the system.
+//! Time is an argument, and masking keys come from an [`Entropy`] that the driver provides. The
+//! crate is tested on Linux; nothing in it depends on the system.
 
 #![forbid(unsafe_code)]
-// Says at each item which feature it needs, where docs.rs builds the pages.
+// docs.rs shows at each item which feature it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod connection;
 #[cfg(feature = "deflate")]
 pub mod deflate;
-/// permessage-deflate (RFC 7692), which this build is without: what settings, errors and drivers
-/// name of it in both.
+/// permessage-deflate (RFC 7692), which this build does not include: the names that settings,
+/// errors and drivers use with and without the feature.
 #[cfg(not(feature = "deflate"))]
 pub mod deflate {
     mod absent;

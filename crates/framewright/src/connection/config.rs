@@ -1,4 +1,4 @@
-//! What an application can set, each with a name, a default and a reason.
+//! The settings of a connection, each with a name, a default and a reason.
 
 use crate::deflate::DeflateConfig;
 use std::time::Duration;
@@ -8,21 +8,20 @@ use std::time::Duration;
 #[allow(clippy::exhaustive_enums, reason = "a whole or its parts")]
 pub enum Delivery {
     /// Whole messages, contiguous in memory, as [`Event::Message`](crate::Event::Message). Costs up
-    /// to [`Config::max_message`] octets for each connection that is in the middle of one.
+    /// to [`Config::max_message`] bytes for each connection that is in the middle of one.
     #[default]
     Whole,
     /// Pieces as they arrive, as [`Event::Chunk`](crate::Event::Chunk), in constant memory however
-    /// large the message.
+    /// large the message is.
     Chunks,
 }
 
-/// The settings of a connection. Shared by all connections that use the same: it is held in an
-/// `Arc`.
+/// The settings of a connection. Connections with the same settings share them through an `Arc`.
 ///
 /// A release may add fields: end a literal with `..Config::default()`.
 ///
-/// Deadlines are kept in milliseconds, rounded up. A `Duration` of 2^32 of them (49.7 days) or more
-/// sets none.
+/// Deadlines are kept in milliseconds, rounded up. A `Duration` of 2^32 ms (49.7 days) or more sets
+/// no deadline.
 ///
 /// ```
 /// use framewright::Config;
@@ -34,70 +33,96 @@ pub enum Delivery {
 pub struct Config {
     /// Whole messages or chunks. Default: whole.
     pub delivery: Delivery,
-    /// The most octets of payload in one message, added up over its fragments. Default 16 MiB: what
-    /// browsers send in practice, and what one connection may make the receiver hold. Of a
-    /// compressed message the inflated octets count. More fails the connection with 1009.
+    /// The most bytes of payload in one message, added up over its fragments. Default 16 MiB: what
+    /// browsers send in practice, and what one connection may make the receiver hold.
+    ///
+    /// For a compressed message the inflated bytes count. More fails the connection with 1009.
     pub max_message: u64,
-    /// The most octets of payload in one frame, in whole delivery (chunks need no such limit).
-    /// Default 16 MiB. Checked on the header, before any payload arrives. More fails the connection
-    /// with 1009.
+    /// The most bytes of payload in one frame, in whole delivery (chunks need no such limit).
+    /// Default 16 MiB.
+    ///
+    /// Checked on the header, before any payload arrives. More fails the connection with 1009.
     pub max_frame: u64,
-    /// How many fragments of fewer than [`SMALL_FRAME`](crate::connection::SMALL_FRAME) octets one
-    /// message may have before its last, the empty ones too. Default 16384: empty ones cost this
-    /// endpoint a pass through the decoder each and add nothing to the message, so that
-    /// [`max_message`](Config::max_message) never ends them. More fails the connection with 1008.
+    /// How many fragments of fewer than [`SMALL_FRAME`](crate::connection::SMALL_FRAME) bytes one
+    /// message may have before its last fragment. Empty fragments count. Default 16384.
+    ///
+    /// Each empty fragment costs this endpoint a pass through the decoder and adds nothing to the
+    /// message, so [`max_message`](Config::max_message) never ends them. More fails the connection
+    /// with 1008.
     pub small_frame_budget: u32,
-    /// While this many octets or more wait to be sent, `send_*` refuses with `Full`, and
-    /// [`Connection::wants_read`](crate::Connection::wants_read) is false. Default 1 MiB. One
-    /// message of any size is taken below the mark, so at most this much and one message are held.
-    /// At least 1: 0 is taken as 1.
+    /// The high-water mark of backpressure, in bytes queued. Default 1 MiB.
+    ///
+    /// At the mark or above it, `send_*` refuses with `Full`, and
+    /// [`Connection::wants_read`](crate::Connection::wants_read) is false. Below it, one message of
+    /// any size is accepted, so a connection queues at most `high_water` bytes and one message. 0
+    /// is taken as 1.
     pub high_water: usize,
-    /// After the high-water mark was reached, sending and reading go on when no more than this many
-    /// octets wait. Default 256 KiB: far enough below not to toggle with each write.
+    /// The low-water mark of backpressure, in bytes queued. Default 256 KiB: far enough below the
+    /// high-water mark not to toggle with each write.
+    ///
+    /// After the high-water mark was reached, sending and reading go on once no more than
+    /// `low_water` bytes are queued.
     pub low_water: usize,
-    /// How long the peer may take nothing of what waits to be sent. Default 30 s; `None` waits for
-    /// ever. Afterwards the connection is dropped without a Close frame, which could not be sent
-    /// either.
+    /// How long bytes may be queued while the peer takes none of them. Default 30 s; `None` waits
+    /// forever.
+    ///
+    /// Afterwards the connection is dropped without a Close frame, which could not be sent either.
     pub write_timeout: Option<Duration>,
-    /// How long to wait for the peer's part of the closing handshake once our Close frame is sent,
-    /// and, after the connection has failed, for the peer to take our last octets. Default 5 s.
+    /// How long to wait for the peer's part of the closing handshake once our Close frame is sent.
+    /// Default 5 s.
+    ///
+    /// After the connection has failed: how long to wait for the peer to take our last bytes.
     pub close_timeout: Duration,
-    /// How often to send a Ping, counted from the opening handshake on, whatever is received and
-    /// sent meanwhile. Default 2 minutes, as in ASP.NET Core; `None` sends none. One is left out
-    /// while the one before it is still queued. Behind a proxy that ends silent connections it has
-    /// to be shorter than the proxy's time: 45 s is, for nginx, haproxy, lighttpd, Varnish and
-    /// nghttpx at their defaults of 50 to 61 s.
+    /// How often to send a keep-alive Ping. Default 2 minutes, as in ASP.NET Core; `None` sends
+    /// none.
+    ///
+    /// Counted from the opening handshake on, whatever is received and sent meanwhile. A Ping is
+    /// left out while the previous one is still queued.
+    ///
+    /// Behind a proxy that ends silent connections, the interval has to be shorter than the proxy's
+    /// timeout. 45 s is short enough for nginx, haproxy, lighttpd, Varnish and nghttpx at their
+    /// defaults of 50 to 61 s.
     pub keep_alive_interval: Option<Duration>,
     /// How long the peer may be silent after a keep-alive Ping was sent. Default 4 minutes, in
-    /// which two Pings of the default interval go unanswered: a peer that has gone without a word
-    /// would hold its place for ever. `None`, the default of ASP.NET Core, waits for no Pong.
-    /// Afterwards the connection fails with 1011.
+    /// which two Pings of the default interval go unanswered. `None`, the default of ASP.NET Core,
+    /// waits for no Pong.
     ///
-    /// Whatever arrives puts the deadline off, each frame and each piece of one: a peer answers a
-    /// Ping behind what it is sending. So does a peer that takes some of what waits to be sent,
-    /// since the Ping lies behind that. But after 20 times as long without the Pong the connection
-    /// fails in any case. Neither deadline passes while nothing is read because too much waits to
-    /// be sent.
+    /// Afterwards the connection fails with 1011. Without this deadline, a peer that vanished
+    /// silently would hold its connection forever.
+    ///
+    /// | what puts the deadline off | why |
+    /// |---|---|
+    /// | each frame received, and each piece of one | the Pong comes behind what is being sent |
+    /// | the peer takes some of the bytes queued | the Ping is queued behind them |
+    ///
+    /// After 20 times `keep_alive_timeout` without the Pong, the connection fails in any case.
+    /// Neither deadline passes while backpressure keeps the driver from reading.
     pub keep_alive_timeout: Option<Duration>,
-    /// How long nothing of any frame may arrive. Default `None`: keep-alive finds out who is gone.
-    /// Put off while nothing is read because too much waits to be sent. See
+    /// How long the peer may send nothing, not even a part of a frame. Default `None`: keep-alive
+    /// detects a vanished peer.
+    ///
+    /// Put off while backpressure keeps the driver from reading. See
     /// [`Config::expect_message_every`].
     pub idle_timeout: Option<Duration>,
-    /// How long a message that has begun may take over each
-    /// [`message_progress`](Config::message_progress) octets of its payload. Default 60 s, against
-    /// peers that hold memory with messages that they never end; `None` waits for ever. A message
-    /// that goes on has no other limit on its time. Afterwards the connection fails with 1008. Put
-    /// off while nothing is read because too much waits to be sent.
+    /// How long a message in progress may take for each
+    /// [`message_progress`](Config::message_progress) bytes of its payload. Default 60 s; `None`
+    /// waits forever.
+    ///
+    /// It stops peers that hold memory with messages that they never end. A message that makes
+    /// progress has no other time limit. Afterwards the connection fails with 1008. Put off while
+    /// backpressure keeps the driver from reading.
     ///
     /// A peer that sends one message in fragments for minutes, with pauses between them, needs a
-    /// longer one, or `None`.
+    /// longer timeout, or `None`.
     pub message_timeout: Option<Duration>,
-    /// How many octets of payload, as they are on the wire, a message has to grow by within each
-    /// [`message_timeout`](Config::message_timeout). Default 1024: 17 octets a second, which any
-    /// link carries. 0 is taken as 1. With `u32::MAX`, no progress but 4 GiB, `message_timeout`
-    /// limits the time of a whole message.
+    /// How many bytes of payload, counted on the wire, a message has to grow by within each
+    /// [`message_timeout`](Config::message_timeout). Default 1024: 17 bytes a second, which any
+    /// link carries.
+    ///
+    /// 0 is taken as 1. With `u32::MAX` only 4 GiB count as progress, so `message_timeout` limits
+    /// the time of a whole message.
     pub message_progress: u32,
-    /// When and how messages are compressed, where permessage-deflate was agreed on.
+    /// When and how messages are compressed, if permessage-deflate was negotiated.
     pub deflate: DeflateConfig,
 }
 
@@ -123,10 +148,11 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The rule that a client which promises a message every `interval` is gone when nothing came
-    /// for twice as long: sets [`Config::idle_timeout`] to `2 * interval`. Any received frame
-    /// counts, a Pong too: where such a client is to be found out, keep-alive Pings have to be
-    /// further apart than that, or off.
+    /// Sets [`Config::idle_timeout`] to `2 * interval`, for a client that promises a message every
+    /// `interval`: it is considered gone if nothing was received for twice as long.
+    ///
+    /// Any received frame counts, even a Pong. To detect such a client, keep-alive Pings have to be
+    /// further apart than `2 * interval`, or off.
     #[must_use]
     pub fn expect_message_every(mut self, interval: Duration) -> Config {
         self.idle_timeout = Some(interval.saturating_mul(2));

@@ -1,5 +1,5 @@
-//! What a connection tells its application. Events borrow the [`RecvBuffer`], never the connection,
-//! so an answer can be sent while a payload is looked at.
+//! The events that a connection delivers to its application. They borrow the [`RecvBuffer`], never
+//! the connection, so an answer can be sent while a payload is borrowed.
 
 use super::RecvBuffer;
 use super::recv_buffer::PayloadRange;
@@ -8,13 +8,13 @@ use crate::frame::{CloseCode, CloseFrame};
 use std::ops::Range;
 use std::str;
 
-/// A whole message (RFC 6455, section 5.6), or one to send.
+/// A whole message (RFC 6455, section 5.6), received or to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "section 5.6 knows two types of message")]
 pub enum Message<'a> {
     /// UTF-8 text.
     Text(&'a str),
-    /// Octets whose meaning the application knows.
+    /// Bytes whose meaning the application knows.
     Binary(&'a [u8]),
 }
 
@@ -28,19 +28,19 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// Whether this is text.
+    /// Whether the message is text.
     #[must_use]
     pub const fn is_text(self) -> bool {
         matches!(self, Message::Text(_))
     }
 
-    /// Octets of payload data.
+    /// The number of bytes of payload data.
     #[must_use]
     pub const fn len(self) -> usize {
         self.as_bytes().len()
     }
 
-    /// Whether there is no payload.
+    /// Whether the payload is empty.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.len() == 0
@@ -48,15 +48,15 @@ impl<'a> Message<'a> {
 }
 
 /// A piece of a message, in [`Delivery::Chunks`](super::Delivery::Chunks). Pieces follow the
-/// arrival of octets, not the sender's fragments; a piece of text never ends inside a character.
+/// arrival of bytes, not the sender's fragments; a piece of text never ends inside a character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "a piece and its place")]
 pub struct Chunk<'a> {
     /// The piece. Empty only if it is the last one.
     pub data: Message<'a>,
-    /// The first piece of its message.
+    /// Whether this is the first piece of its message.
     pub first: bool,
-    /// The last piece of its message.
+    /// Whether this is the last piece of its message.
     pub last: bool,
 }
 
@@ -68,43 +68,44 @@ pub enum Event<'a> {
     Message(Message<'a>),
     /// A piece of a message arrived.
     Chunk(Chunk<'a>),
-    /// A Ping arrived, with this application data. Its Pong is queued already, unless a Close frame
+    /// A Ping arrived, with this application data. Its Pong is already queued, unless a Close frame
     /// was queued before.
     Ping(&'a [u8]),
-    /// A Pong arrived: an answer to a keep-alive Ping, to a Ping of the application, or to none.
+    /// A Pong arrived: for a keep-alive Ping, for a Ping of the application, or unsolicited.
     Pong(&'a [u8]),
-    /// A Close frame arrived. The answer is queued already.
+    /// A Close frame arrived. Its answer is already queued.
     CloseReceived {
         /// The code, `None` if the frame had no body.
         code: Option<CloseCode>,
         /// The reason; empty if there was none.
         reason: &'a str,
     },
-    /// What waits to be sent fell to the low-water mark after it had reached the high-water mark.
+    /// The bytes queued have fallen to the low-water mark after they had reached the high-water
+    /// mark.
     Writable,
-    /// The connection's fate is decided: comes exactly once and last. What is still queued (the
-    /// Close frame) has yet to be transmitted.
+    /// The connection's fate is decided: this event is delivered exactly once, and last. The bytes
+    /// still queued (the Close frame) have yet to be transmitted.
     Closed(Closure),
 }
 
-/// How a connection ended (section 7.1.4 to 7.1.6).
+/// How a connection ended (sections 7.1.4 to 7.1.6).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Closure {
     /// The Close frame that this endpoint queued, if any.
     pub sent: Option<CloseFrame>,
-    /// The Close frame that came from the peer, if any.
+    /// The Close frame received from the peer, if any.
     pub received: Option<CloseFrame>,
-    /// Whether the closing handshake was completed: both Close frames exist and nothing went wrong
-    /// before.
+    /// Whether the closing handshake was completed: both Close frames exist, and no error came
+    /// first.
     pub clean: bool,
-    /// What went wrong; `None` if `clean`.
+    /// The error that ended the connection; `None` if `clean`.
     pub cause: Option<Error>,
 }
 
 impl Closure {
     /// *The WebSocket connection close code* (section 7.1.5): the peer's code, 1005 if its Close
-    /// frame had none, 1006 if no Close frame came.
+    /// frame had none, 1006 if no Close frame was received.
     #[must_use]
     pub fn code(&self) -> u16 {
         match &self.received {
@@ -121,15 +122,16 @@ impl Closure {
     }
 }
 
-/// An event whose payload is named by its place in the [`RecvBuffer`], so that it borrows nothing.
+/// An event that refers to its payload by a range of the [`RecvBuffer`], so that it borrows
+/// nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decoded {
     pub(super) event: UnresolvedEvent,
-    /// The buffer and its state: where its octets lie, and how often it had changed.
+    /// Identifies the buffer and its state: the address of its bytes, and how often it had changed.
     pub(super) stamp: (usize, u32),
 }
 
-/// The inside of [`Decoded`]: ranges into the buffer.
+/// The event inside [`Decoded`], with ranges of the buffer as its payloads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum UnresolvedEvent {
     Text(PayloadRange),
@@ -155,14 +157,14 @@ impl Decoded {
         matches!(self.event, UnresolvedEvent::Chunk { .. })
     }
 
-    /// The event, its payload borrowed from the buffer that
+    /// Turns this into the event, its payload borrowed from the buffer that
     /// [`Connection::decode`](super::Connection::decode) was given.
     ///
-    /// Text is looked at a second time here, to prove that the buffer still holds UTF-8;
-    /// [`Connection::next_event`](super::Connection::next_event) does without.
+    /// Text is validated a second time here, to prove that the buffer still holds UTF-8;
+    /// [`Connection::next_event`](super::Connection::next_event) does not need to.
     ///
     /// # Panics
-    /// If the buffer was changed since: it is another one, was read into, or has decoded further.
+    /// If `rx` is another buffer, or has changed since: more was read into it or decoded from it.
     #[must_use]
     pub fn resolve(self, rx: &RecvBuffer) -> Event<'_> {
         assert_eq!(

@@ -1,8 +1,8 @@
 //! A WebSocket connection after its opening handshake (RFC 6455, sections 5 to 7): state and
-//! outgoing octets, nothing else.
+//! outgoing bytes, nothing else.
 //!
-//! A driver owns the socket, the clock and the [`RecvBuffer`]. [`Connection`] says what it calls,
-//! and in which order; `docs/SANS-IO.md` walks through writing one.
+//! A driver owns the socket, the clock and the [`RecvBuffer`]. [`Connection`] lists the methods
+//! that the driver calls, and their order; `docs/SANS-IO.md` walks through writing a driver.
 //!
 //! ```
 //! use framewright::{Config, Connection, Event, Message, Negotiated, RecvBuffer, Transmit};
@@ -27,8 +27,7 @@
 //! ```
 
 // The files that add methods to `Connection` import it from here, and this file imports the types
-// of its fields from them. That is the only way round: otherwise no file imports, through others,
-// from one that imports from it.
+// of its fields from them. That is the only import cycle between these files.
 mod closing;
 mod config;
 mod deadlines;
@@ -67,13 +66,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// A WebSocket connection: state and outgoing octets, without I/O and without a clock.
+/// A WebSocket connection: state and outgoing bytes, without I/O and without a clock.
 ///
 /// Its methods come in four groups.
 ///
 /// | group | what | methods |
 /// |---|---|---|
-/// | **inputs** | what has arrived or happened | [`next_event`](Self::next_event), or [`decode`](Self::decode) and [`Decoded::resolve`]; [`handle_eof`](Self::handle_eof), [`handle_transport_error`](Self::handle_transport_error), [`handle_timeout`](Self::handle_timeout) |
+/// | **inputs** | what was received or happened | [`next_event`](Self::next_event), or [`decode`](Self::decode) and [`Decoded::resolve`]; [`handle_eof`](Self::handle_eof), [`handle_transport_error`](Self::handle_transport_error), [`handle_timeout`](Self::handle_timeout) |
 /// | **commands** | what the application wants | [`send`](Self::send), [`send_text`](Self::send_text), [`send_binary`](Self::send_binary), [`send_uncompressed`](Self::send_uncompressed), [`send_owned`](Self::send_owned), [`send_prepared`](Self::send_prepared), [`send_fragment`](Self::send_fragment), [`ping`](Self::ping), [`pong`](Self::pong), [`close`](Self::close), [`fail`](Self::fail), [`abort`](Self::abort) |
 /// | **outputs** | what the driver does next | [`poll_transmit`](Self::poll_transmit), [`transmitted`](Self::transmitted), [`poll_timeout`](Self::poll_timeout), [`has_event`](Self::has_event) |
 /// | **getters** | what may be asked at any time | [`state`](Self::state), [`closure`](Self::closure), [`role`](Self::role), [`subprotocol`](Self::subprotocol), [`deflate`](Self::deflate), [`config`](Self::config), [`wants_read`](Self::wants_read), [`is_writable`](Self::is_writable), [`is_fragmenting`](Self::is_fragmenting), [`buffered`](Self::buffered), [`stats`](Self::stats) |
@@ -82,65 +81,68 @@ use std::time::Instant;
 ///
 /// After any input, and after any command:
 ///
-/// 1. **Drain.** Call `next_event` until it gives `None`. While `wants_read` is false, neither read
-///    nor decode; an event that needs no octets (`has_event`) is drained all the same.
-/// 2. **Transmit.** Write what `poll_transmit` shows, and tell `transmitted` how much the transport
-///    took, 0 too. Transmitting can make an event: then drain again.
-/// 3. **Ask for the timeout.** Wait for octets, for room to write if something is left, and until
-///    `poll_timeout`, at which `handle_timeout` is the next input.
+/// 1. **Drain.** Call `next_event` until it returns `None`. While `wants_read` is false, neither
+///    read nor decode; an event that needs no received bytes (`has_event`) is drained all the same.
+/// 2. **Transmit.** Write the slices of `poll_transmit`, and pass the number of bytes that the
+///    transport took to `transmitted`, even if it is 0. Transmitting can make an event: then drain
+///    again.
+/// 3. **Ask for the timeout.** Wait for bytes to read, for room to write if bytes are still queued,
+///    and until `poll_timeout`, at which `handle_timeout` is the next input.
 ///
-/// It is over when `poll_transmit` says [`Transmit::Shutdown`] and [`Event::Closed`] was given.
+/// The connection is over when `poll_transmit` has returned [`Transmit::Shutdown`] and
+/// [`Event::Closed`] was delivered.
 ///
-/// A peer's fault is no error of a method: the Close frame is queued, and [`Event::Closed`] tells
-/// what it was. A command that is refused has queued nothing.
+/// No method returns a peer's fault as an error: the Close frame is queued, and [`Event::Closed`]
+/// carries the cause. A command that is refused has queued nothing.
 ///
-/// What only drivers of many connections need is behind [`driver`](Self::driver) and
+/// The methods that only drivers of many connections need are behind [`driver`](Self::driver) and
 /// [`driver_view`](Self::driver_view).
 #[derive(Debug)]
 pub struct Connection {
     config: Arc<Config>,
     extra: Option<Box<Extra>>,
-    /// Where permessage-deflate was agreed on.
+    /// `Some` if permessage-deflate was negotiated.
     deflate: Option<DeflateState>,
-    /// What waits to be sent, in a buffer that was lent or made when the first octets were queued.
+    /// The bytes queued, in a buffer that was lent or was made when the first bytes were queued.
     transmit_buffer: Option<Box<TransmitBuffer>>,
     timers: Timers,
     counts: Counts,
     /// The application data of the newest keep-alive Ping.
     ping_serial: u16,
-    /// Keep-alive Pings since the newest that was answered.
+    /// Keep-alive Pings sent since the newest answered one.
     unanswered: u8,
     role: Role,
     state: CurrentState,
-    /// A fragmented message is being sent; whether it is text.
+    /// `Some` while a message is being sent in fragments; true if that message is text.
     outgoing_text: Option<bool>,
-    /// What waits has reached the high-water mark and not yet fallen to the low one.
+    /// The bytes queued have reached the high-water mark and not yet fallen to the low one.
     congested: bool,
     /// `Event::Writable` is due.
     writable: bool,
 }
 
-/// What a server's connection at rest has no need of, unless it has a subprotocol.
+/// The fields that a server's connection at rest does not need, unless it has a subprotocol.
 #[derive(Debug, Default)]
 struct Extra {
-    /// Where masking keys come from: a client has it, a server has not.
+    /// The source of masking keys: `Some` for a client, `None` for a server.
     masker: Option<Masker>,
     subprotocol: Option<Arc<str>>,
     ending: Option<Ending>,
-    /// What `counts` had no room for.
+    /// The counts carried over from `counts`, which has 32 bits each.
     carried: Stats,
 }
 
 /// # Making one
 impl Connection {
-    /// The server's end of a connection whose opening handshake came to `negotiated`. Octets that
-    /// arrived behind the request's head go into the [`RecvBuffer`] first.
+    /// Makes the server's end of a connection whose opening handshake resulted in `negotiated`.
+    /// Bytes received behind the request's head go into the [`RecvBuffer`] first.
     #[must_use]
     pub fn server(config: Arc<Config>, negotiated: Negotiated, now: Instant) -> Connection {
         Connection::new(config, negotiated, None, now)
     }
 
-    /// The client's end. `entropy` has to be cryptographically strong (section 10.3).
+    /// Makes the client's end of a connection whose opening handshake resulted in `negotiated`.
+    /// `entropy` has to be cryptographically strong (section 10.3).
     #[must_use]
     pub fn client(
         config: Arc<Config>,
@@ -155,7 +157,7 @@ impl Connection {
 
 /// # Getters
 ///
-/// What may be asked at any time.
+/// They may be called at any time.
 impl Connection {
     /// Where the connection is between its two handshakes.
     #[inline]
@@ -170,59 +172,61 @@ impl Connection {
         self.ended_with()
     }
 
-    /// Octets that wait to be sent.
+    /// The number of bytes queued and not yet transmitted.
     #[inline]
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.transmit_buffer.as_ref().map_or(0, |buffer| buffer.len())
     }
 
-    /// What the opening handshake has agreed on for permessage-deflate, if it has.
+    /// The parameters of permessage-deflate, or `None` if it was not negotiated.
     #[must_use]
     pub fn deflate(&self) -> Option<DeflateParams> {
         self.deflate.as_ref().map(DeflateState::params)
     }
 
-    /// Which end this is.
+    /// Which end of the connection this is.
     #[inline]
     #[must_use]
     pub fn role(&self) -> Role {
         self.role
     }
 
-    /// The settings.
+    /// The settings of the connection.
     #[must_use]
     pub fn config(&self) -> &Arc<Config> {
         &self.config
     }
 
-    /// The subprotocol that the opening handshake agreed on, if any.
+    /// The subprotocol negotiated in the opening handshake, if any.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
         self.extra.as_ref()?.subprotocol.as_deref()
     }
 
-    /// Whether a message would be taken now: open, and below the high-water mark.
+    /// Whether the connection is open and the bytes queued are below the high-water mark, so that
+    /// there is room for a message.
     #[must_use]
     pub fn is_writable(&self) -> bool {
         self.is_open() && !self.is_full()
     }
 
-    /// Whether a message is being sent in fragments, so that no other may be sent.
+    /// Whether a message is being sent in fragments, so that no other message may be sent.
     #[must_use]
     pub fn is_fragmenting(&self) -> bool {
         self.outgoing_text.is_some()
     }
 
-    /// Whether the driver should read and decode: false once the connection has ended, and from
-    /// when what waits to be sent reaches the high-water mark until it falls to the low one.
+    /// Whether the driver should read and decode. False once the connection has ended, and under
+    /// backpressure: after the bytes queued reach the high-water mark, until they fall to the low
+    /// one.
     #[inline]
     #[must_use]
     pub fn wants_read(&self) -> bool {
         !self.is_closed() && !self.congested
     }
 
-    /// What went over the connection so far.
+    /// The counts of messages and payload bytes received and queued so far.
     #[inline]
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -290,15 +294,15 @@ impl Connection {
         Connection::mask_from(&mut self.extra)
     }
 
-    /// See [`next_mask`](Connection::next_mask); for where another part of the connection is
-    /// borrowed.
+    /// Does what [`next_mask`](Connection::next_mask) does, while another field of the connection
+    /// is borrowed.
     #[inline]
     fn mask_from(extra: &mut Option<Box<Extra>>) -> Option<[u8; 4]> {
         extra.as_mut()?.masker.as_mut().map(Masker::next_key)
     }
 }
 
-/// Octets of masking keys drawn at once: a call of a CSPRNG for every sixteenth frame.
+/// Bytes of masking keys drawn at once: one call of the CSPRNG for every 16 frames.
 const KEYS: usize = 64;
 
 /// A client's masking keys.
@@ -322,7 +326,7 @@ impl Masker {
 
 impl fmt::Debug for Masker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Masker") // keys to come are secret
+        f.write_str("Masker") // the keys not used yet are secret
     }
 }
 

@@ -1,7 +1,8 @@
-//! Commands: what an application sends (RFC 6455, section 6.1), and how it ends the connection;
-//! what that means is in `closing`. Checked first, so that a refused one has queued nothing.
+//! The commands with which an application sends (RFC 6455, section 6.1) and ends the connection.
+//! The states of closing are in `closing`. Each command is checked first, so that a refused one has
+//! queued nothing.
 //!
-//! After them the messages that are handed over, and those that are encoded once and sent on many
+//! Below the commands: messages passed by value, and messages encoded once and sent on many
 //! connections.
 
 use super::event::Message;
@@ -20,7 +21,8 @@ use std::time::Instant;
 
 /// # Commands
 ///
-/// What the application wants. A command that is refused has queued nothing.
+/// They send messages and control frames, and end the connection. A command that is refused has
+/// queued nothing.
 impl Connection {
     /// Queues a text message. See [`send`](Connection::send).
     ///
@@ -38,12 +40,14 @@ impl Connection {
         self.send(Message::Binary(payload))
     }
 
-    /// Queues a message as a single frame. The payload is copied once, and masked in that pass by a
-    /// client. Where permessage-deflate was agreed on and it pays, it is compressed: see
-    /// `DeflateConfig`.
+    /// Queues a message as a single frame.
+    ///
+    /// The payload is copied once; a client masks it in that pass. If permessage-deflate was
+    /// negotiated and compression pays, the message is compressed: see `DeflateConfig`.
     ///
     /// # Errors
-    /// [`SendError::Closed`], [`SendError::Full`], or [`SendError::FragmentInProgress`]: nothing was queued.
+    /// [`SendError::Closed`], [`SendError::Full`], or [`SendError::FragmentInProgress`]. Nothing is
+    /// queued then.
     #[inline]
     pub fn send(&mut self, message: Message<'_>) -> Result<(), SendError> {
         self.check_message()?;
@@ -55,9 +59,10 @@ impl Connection {
         Ok(())
     }
 
-    /// Queues a message uncompressed, whatever was agreed on: for what does not compress, and for
-    /// secrets next to what a stranger chose, of which the length of a compressed message would
-    /// tell (RFC 7692, section 8).
+    /// Queues a message uncompressed, even if permessage-deflate was negotiated.
+    ///
+    /// Use it for data that does not compress, and for secrets next to text that an attacker
+    /// chooses: the length of the compressed message would reveal the secret (RFC 7692, section 8).
     ///
     /// # Errors
     /// Those of [`send`](Connection::send).
@@ -69,12 +74,13 @@ impl Connection {
         Ok(())
     }
 
-    /// Queues a message that is handed over: a long payload is not copied, but masked where it lies
-    /// by a client (section 5.3), and freed when it is sent. Compressed, or shorter than 4 KiB, it
-    /// is copied as by [`send`](Connection::send).
+    /// Queues a message passed by value, so that a long payload is not copied.
+    ///
+    /// A client masks the payload in place (section 5.3); it is freed once it is sent. A payload
+    /// that is compressed, or shorter than 4 KiB, is copied as by [`send`](Connection::send).
     ///
     /// # Errors
-    /// Those of [`send`](Connection::send). The message comes back unchanged.
+    /// Those of [`send`](Connection::send). [`Unsent`] returns the message unchanged.
     pub fn send_owned(&mut self, message: impl Into<OwnedMessage>) -> Result<(), Box<Unsent>> {
         let message = message.into();
         if let Err(error) = self.check_message() {
@@ -89,7 +95,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Queues a message that was encoded before.
+    /// Queues a message that was encoded in advance, to be sent on many connections.
     ///
     /// # Errors
     /// Those of [`send`](Connection::send).
@@ -106,12 +112,14 @@ impl Connection {
         Ok(())
     }
 
-    /// Queues one fragment of a message (section 5.4), the last one with `last`. All fragments of a
-    /// message are of one type, so a text is cut between characters. Control frames may be sent in
-    /// between, other messages may not.
+    /// Queues one fragment of a message (section 5.4). `last` ends the message.
+    ///
+    /// All fragments of a message are of one type, so a text is cut between characters. Control
+    /// frames may be sent between fragments, other messages may not.
     ///
     /// # Errors
-    /// [`SendError::Closed`], [`SendError::Full`], or [`SendError::FragmentType`]: nothing was queued.
+    /// [`SendError::Closed`], [`SendError::Full`], or [`SendError::FragmentType`]: nothing was
+    /// queued.
     pub fn send_fragment(&mut self, data: Message<'_>, last: bool) -> Result<(), SendError> {
         let opcode = self.fragment_opcode(data)?;
         if !self.push_compressed_fragment(opcode, data, last) {
@@ -124,16 +132,17 @@ impl Connection {
         Ok(())
     }
 
-    /// Queues a Ping with this application data, at most 125 octets.
+    /// Queues a Ping with `data` as its application data, at most 125 bytes.
     ///
     /// # Errors
-    /// [`SendError::Closed`], [`SendError::Full`], or [`SendError::ControlTooLong`]: nothing was queued.
+    /// [`SendError::Closed`], [`SendError::Full`], or [`SendError::ControlTooLong`]: nothing was
+    /// queued.
     pub fn ping(&mut self, data: &[u8]) -> Result<(), SendError> {
         self.control(OpCode::Ping, data)
     }
 
-    /// Queues an unsolicited Pong (section 5.5.3), at most 125 octets. Pings are answered without
-    /// this.
+    /// Queues an unsolicited Pong (section 5.5.3), at most 125 bytes. The connection answers Pings
+    /// by itself.
     ///
     /// # Errors
     /// Those of [`ping`](Connection::ping).
@@ -141,13 +150,18 @@ impl Connection {
         self.control(OpCode::Pong, data)
     }
 
-    /// Starts the closing handshake: queues a Close frame behind what waits. Messages are still
-    /// received until the peer's Close arrives. `code` is `None` for a frame without a body, which
-    /// has no reason either.
+    /// Starts the closing handshake: queues a Close frame behind the bytes already queued.
+    ///
+    /// Messages are still received until the peer's Close arrives. `code` is `None` for a frame
+    /// without a body, which has no reason either.
     ///
     /// # Errors
-    /// [`SendError::Closed`] if a Close frame was queued before; [`SendError::CloseReason`] if the reason has more than 123
-    /// octets or there is no code to go with it. Never `Full`.
+    /// - [`SendError::Closed`] if the connection is not open: a Close frame was queued before, or
+    ///   the connection has ended.
+    /// - [`SendError::CloseReason`] if `reason` has more than 123 bytes, or has no code to go with
+    ///   it.
+    ///
+    /// Never [`SendError::Full`].
     pub fn close(&mut self, code: impl Into<Option<CloseCode>>, reason: &str) -> Result<(), SendError> {
         let code = code.into();
         if !self.is_open() {
@@ -160,14 +174,15 @@ impl Connection {
         Ok(())
     }
 
-    /// *Fails the connection* (section 7.1.7) for a reason of the application: queues a Close frame
-    /// with this code, unless one was sent before, and waits for nothing. A reason over 123 octets
-    /// is cut between characters.
+    /// *Fails the connection* (section 7.1.7) for a reason of the application.
+    ///
+    /// Queues a Close frame with `code`, unless one was queued before, and does not wait for the
+    /// peer's. A reason over 123 bytes is cut between characters.
     pub fn fail(&mut self, now: Instant, code: CloseCode, reason: &str) {
         self.fail_saying(now, Error::Failed(code), reason);
     }
 
-    /// Drops the connection: no Close frame is sent, and nothing of what waits.
+    /// Drops the connection: no Close frame is sent, and the bytes queued are discarded.
     pub fn abort(&mut self, now: Instant) {
         self.cut(now, Error::Aborted);
     }
@@ -188,7 +203,8 @@ impl Connection {
         self.buffer_mut().push(true, opcode, payload, mask);
     }
 
-    /// See [`DriverAccess::send_with_writer`](super::DriverAccess::send_with_writer). Of a server.
+    /// See [`DriverAccess::send_with_writer`](super::DriverAccess::send_with_writer). For servers
+    /// only.
     pub(super) fn send_through(
         &mut self,
         message: Message<'_>,
@@ -204,7 +220,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The same for a fragment.
+    /// Does for a fragment what [`send_through`](Connection::send_through) does for a message.
     pub(super) fn send_fragment_through(
         &mut self,
         data: Message<'_>,
@@ -236,8 +252,8 @@ impl Connection {
         self.note_queued();
     }
 
-    /// Checks that this fragment may be sent now. Should queueing it panic, it is as if nobody had
-    /// asked.
+    /// Checks that the fragment `data` may be sent now, and returns its opcode. It changes nothing:
+    /// if queueing the fragment panics afterwards, the call has had no effect.
     fn fragment_opcode(&self, data: Message<'_>) -> Result<OpCode, SendError> {
         self.check_room()?;
         //= https://www.rfc-editor.org/rfc/rfc6455#section-5.4
@@ -283,15 +299,15 @@ impl Connection {
         }
     }
 
-    /// Notes that a frame was queued in `Open`: whoever finds no room from now on is owed an
-    /// `Event::Writable`.
+    /// Notes that a frame was queued in `Open`. If there is no room left, `Event::Writable` is
+    /// delivered once there is.
     #[inline]
     pub(super) fn note_queued(&mut self) {
         self.congested |= self.is_full();
     }
 
-    /// Whether as much waits as may. With a mark of zero nothing could ever be sent, so it counts
-    /// as one.
+    /// Whether the bytes queued have reached the high-water mark. A mark of 0 counts as 1, because
+    /// nothing could ever be sent otherwise.
     #[inline]
     pub(super) fn is_full(&self) -> bool {
         self.buffered() >= self.config.high_water.max(1)
@@ -308,12 +324,12 @@ pub(super) fn opcode(message: Message<'_>) -> OpCode {
 pub enum OwnedMessage {
     /// UTF-8 text.
     Text(String),
-    /// Octets whose meaning the application knows.
+    /// Bytes whose meaning the application knows.
     Binary(Vec<u8>),
 }
 
 impl OwnedMessage {
-    /// A view on it.
+    /// Borrows the message.
     #[must_use]
     pub fn as_message(&self) -> Message<'_> {
         match self {
@@ -357,7 +373,7 @@ impl From<Vec<u8>> for OwnedMessage {
     }
 }
 
-/// A message that was handed over and refused: as it was, with the reason.
+/// A message that [`Connection::send_owned`] refused: the message unchanged, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "a message and why it is back")]
 pub struct Unsent {
@@ -394,14 +410,15 @@ impl Connection {
 
 /// A message encoded once, to be sent on many connections. Cloning shares it.
 ///
-/// A server sends its octets as they are, without a copy where they are many; a client has to mask
-/// them anew each time. For connections with permessage-deflate it holds the compressed form too,
-/// for each level and size of window in use: made by the first connection that needs it.
+/// A server sends its bytes as they are, without a copy if the message is long. A client has to
+/// mask them anew for each connection. For connections with permessage-deflate it also holds the
+/// compressed form, for each level and window size in use: the first connection that needs a form
+/// makes it.
 #[derive(Clone, Debug)]
 pub struct Prepared {
     plain: Encoded,
     text: bool,
-    /// `None` if it is never to be compressed.
+    /// `None` if the message is never to be compressed.
     forms: Option<Arc<Forms>>,
 }
 
@@ -419,13 +436,13 @@ impl Encoded {
 }
 
 impl Prepared {
-    /// Encodes a message.
+    /// Encodes a message, to be sent compressed where that was negotiated and pays.
     #[must_use]
     pub fn new(message: Message<'_>) -> Prepared {
         Prepared { forms: cfg!(feature = "deflate").then(Arc::default), ..Prepared::uncompressed(message) }
     }
 
-    /// Encodes a message that is sent as it is, whatever a connection has agreed on.
+    /// Encodes a message that is sent uncompressed, even if permessage-deflate was negotiated.
     #[must_use]
     pub fn uncompressed(message: Message<'_>) -> Prepared {
         let mut frame = Vec::new();
@@ -434,14 +451,14 @@ impl Prepared {
         Prepared { plain: Encoded { frame: frame.into(), header_len }, text: message.is_text(), forms: None }
     }
 
-    /// Octets of payload data, uncompressed.
+    /// The number of bytes of payload data, uncompressed.
     #[must_use]
     pub fn payload_len(&self) -> usize {
         self.plain.payload().len()
     }
 
-    /// This holder's share of the octets that the message holds: as many go to each clone, and to
-    /// each connection that has it queued as it is.
+    /// This holder's share, in bytes, of the memory that the message occupies. Each clone has an
+    /// equal share, and so has each connection that has the uncompressed frame queued.
     #[must_use]
     pub fn allocated_share(&self) -> usize {
         self.plain.frame.len() / Arc::strong_count(&self.plain.frame)
@@ -472,7 +489,8 @@ impl From<&Prepared> for Prepared {
 }
 
 impl Connection {
-    /// Queues the compressed form, if this connection compresses and it is shorter: whether it was.
+    /// Queues the compressed form if this connection compresses and that form is shorter. Returns
+    /// whether it was queued.
     fn push_prepared_compressed(&mut self, prepared: &Prepared) -> bool {
         let Some(forms) = &prepared.forms else { return false };
         let Connection { deflate: Some(deflate), transmit_buffer, extra, config, role, .. } = self else {
@@ -499,15 +517,15 @@ struct Forms(Mutex<Vec<Compressed>>);
 #[derive(Debug)]
 struct Compressed {
     form: Form,
-    /// `None` if it is no shorter.
+    /// `None` if the compressed form is no shorter than the payload.
     encoded: Option<Encoded>,
 }
 
 impl Forms {
-    /// The message in this form, made now if nobody has asked for it; `None` if it is no shorter.
-    /// Others that need it wait meanwhile.
+    /// Returns the message in `form`, and makes it on the first request. `None` if it is no shorter
+    /// than the payload. Other threads that ask for a form wait meanwhile.
     fn get(&self, prepared: &Prepared, form: Form, deflate: &mut DeflateState) -> Option<Encoded> {
-        // A form is added whole, so that one panicking elsewhere leaves nothing half done.
+        // A form is added whole, so a thread that panicked with the lock left nothing half done.
         let mut forms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(compressed) = forms.iter().find(|compressed| compressed.form == form) {
             return compressed.encoded.clone();

@@ -1,43 +1,43 @@
-//! Counters of one connection, and of what compression makes of messages.
+//! The counters of one connection, and of its compression.
 
-/// What went over a connection so far. Counters wrap after 2^64.
+/// The messages and payload bytes received and queued on a connection so far. Counters wrap after
+/// 2^64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
     /// Messages received whole (in chunk delivery: whose last chunk was delivered).
     pub messages_received: u64,
-    /// Octets of message payload received.
+    /// Bytes of message payload received.
     pub bytes_received: u64,
     /// Messages queued whole (in fragments: whose last fragment was queued).
     pub messages_sent: u64,
-    /// Octets of message payload queued.
+    /// Bytes of message payload queued.
     pub bytes_sent: u64,
 }
 
-/// What permessage-deflate (RFC 7692) made of messages. Counters wrap after 2^64.
+/// The messages that permessage-deflate (RFC 7692) compressed, and their sizes before and after.
+/// Counters wrap after 2^64.
 ///
-/// Messages that were sent or received as they are, though compression was negotiated, are not part
-/// of it.
+/// Messages sent or received uncompressed are not counted, even if compression was negotiated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CompressionStats {
     /// Compressed messages received whole.
     pub messages_received: u64,
-    /// Octets of payload that compressed messages were inflated to. They are part of
-    /// [`Stats::bytes_received`].
+    /// Bytes of payload after inflating. They are part of [`Stats::bytes_received`].
     pub bytes_received: u64,
-    /// Octets of payload that those were inflated from, as they came over the wire.
+    /// Bytes of payload before inflating, as received on the wire.
     pub compressed_bytes_received: u64,
     /// Messages queued compressed (in fragments: whose last fragment was queued).
     pub messages_sent: u64,
-    /// Octets of payload before compressing. They are part of [`Stats::bytes_sent`].
+    /// Bytes of payload before compressing. They are part of [`Stats::bytes_sent`].
     pub bytes_sent: u64,
-    /// Octets of payload that those were compressed to, as they go over the wire.
+    /// Bytes of payload after compressing, as sent on the wire.
     pub compressed_bytes_sent: u64,
 }
 
 impl CompressionStats {
-    /// Adds what was counted elsewhere.
+    /// Adds the counters of `other` to these.
     pub fn add(&mut self, other: &CompressionStats) {
         for (sum, more) in [
             (&mut self.messages_received, other.messages_received),
@@ -52,7 +52,7 @@ impl CompressionStats {
     }
 }
 
-/// Counts up to 2^32, at half the size; what does not fit is carried to a [`Stats`] that few
+/// Counts up to 2^32, at half the size. Counts that do not fit are carried to a [`Stats`], which few
 /// connections need.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
@@ -63,15 +63,15 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// Counts payload that was received, and the message that it ended if it did. False if it does
-    /// not fit: nothing is counted then.
+    /// Counts `octets` bytes of payload received, and one message if they are its end (`whole`).
+    /// False if a counter would overflow: nothing is counted then.
     #[inline]
     #[must_use]
     pub(super) fn received(&mut self, octets: usize, whole: bool) -> bool {
         add(&mut self.bytes_received, &mut self.messages_received, octets, whole)
     }
 
-    /// Counts what was queued.
+    /// Counts `octets` bytes of payload queued, as [`received`](Counts::received) does.
     #[inline]
     #[must_use]
     pub(super) fn sent(&mut self, octets: usize, whole: bool) -> bool {

@@ -1,4 +1,4 @@
-//! Outputs: what to write, and when to come back.
+//! Outputs: the bytes to write, and the next deadline.
 
 use super::Connection;
 use super::deadlines::Timer;
@@ -12,25 +12,28 @@ use std::time::Instant;
 pub enum Transmit {
     /// Nothing to write now.
     Idle,
-    /// Write the slices, then call [`Connection::transmitted`] with what was taken.
+    /// Write the slices, then call [`Connection::transmitted`] with the number of bytes taken.
     Bytes {
-        /// Octets in all slices.
+        /// The number of bytes in all slices.
         octets: usize,
-        /// How many slices were filled. With 1, a plain `send` will do.
+        /// The number of slices that were filled. With 1, a plain `send` is enough.
         slices: usize,
     },
-    /// Everything was written: the transport is to be ended. A server whose closing handshake was
-    /// clean closes it at once (section 7.1.1). After a fault the driver reads and drops what still
-    /// comes, within bounds, so that the peer can read the Close frame before a reset reaches it.
+    /// Everything is written: end the transport.
+    ///
+    /// A server whose closing handshake was clean closes it at once (section 7.1.1). After a fault,
+    /// the driver reads and drops further bytes, within bounds, so that the peer can read the Close
+    /// frame before a reset reaches it.
     Shutdown,
 }
 
 /// # Outputs
 ///
-/// What the driver does next: octets to write, events that need no octets, the next deadline.
+/// What the driver does next: bytes to write, events that need no received bytes, the next
+/// deadline.
 impl Connection {
-    /// What to do with the transport now. Fills `slices` from the front; it should have room for at
-    /// least two.
+    /// Returns what to do with the transport now, and fills `slices` from the front with the bytes
+    /// to write. `slices` should have room for at least two.
     #[inline]
     pub fn poll_transmit<'a>(&'a mut self, slices: &mut [IoSlice<'a>]) -> Transmit {
         if let Some(buffer) = &mut self.transmit_buffer
@@ -50,11 +53,11 @@ impl Connection {
         }
     }
 
-    /// Notes that the transport took this many octets at `now`. Call it with 0 too, when it took
-    /// none: the deadline for a peer that does not read starts here.
+    /// Notes that the transport took `octets` bytes at `now`. Call it with 0 too, if the transport
+    /// took none: the deadline for a peer that does not read starts here.
     ///
     /// # Panics
-    /// If that is more than waits.
+    /// If `octets` is more than [`buffered`](Connection::buffered).
     #[inline]
     pub fn transmitted(&mut self, now: Instant, octets: usize) {
         let progressed = match &mut self.transmit_buffer {
@@ -87,14 +90,14 @@ impl Connection {
         }
     }
 
-    /// When to call [`handle_timeout`](Connection::handle_timeout) at the latest; `None` if nothing
-    /// is waited for.
+    /// When to call [`handle_timeout`](Connection::handle_timeout) at the latest; `None` if there is
+    /// no deadline.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.next_deadline()
     }
 
-    /// Whether [`next_event`](Connection::next_event) has an event that needs no octets.
+    /// Whether [`next_event`](Connection::next_event) has an event that needs no received bytes.
     #[inline]
     #[must_use]
     pub fn has_event(&self) -> bool {
@@ -103,13 +106,13 @@ impl Connection {
 }
 
 impl Connection {
-    /// The buffer for outgoing octets, made now if the connection has none.
+    /// The buffer for outgoing bytes, made now if the connection has none.
     #[inline]
     pub(super) fn buffer_mut(&mut self) -> &mut TransmitBuffer {
         TransmitBuffer::made(&mut self.transmit_buffer)
     }
 
-    /// Drops the Pong of the slot: nothing may follow a Close.
+    /// Drops the Pong in the Pong slot: nothing may follow a Close.
     pub(super) fn drop_pong(&mut self) {
         if let Some(buffer) = &mut self.transmit_buffer {
             buffer.drop_pong();
