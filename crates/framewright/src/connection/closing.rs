@@ -22,7 +22,8 @@ use std::time::Instant;
 ///    ^
 ///    | from Open too: a fault, a limit, a deadline, the end of the transport
 /// ```
-/// In `Closed` nothing more is received; what is queued is still transmitted, then the transport is shut down.
+/// In `Closed` nothing more is received; the bytes queued are still transmitted, then the transport
+/// is shut down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_enums, reason = "the picture above is complete")]
 pub enum State {
@@ -34,7 +35,7 @@ pub enum State {
     Closed,
 }
 
-/// The state that a connection is in. It begins as open, and only this file moves it on.
+/// The state that a connection is in. It begins as open, and only this file changes it.
 #[derive(Debug)]
 pub(super) struct CurrentState(State);
 
@@ -54,9 +55,9 @@ pub(super) struct Ending {
     sent: Option<CloseFrame>,
     received: Option<CloseFrame>,
     cause: Option<Error>,
-    /// `Event::Closed` has been given.
+    /// `Event::Closed` was delivered.
     reported: bool,
-    /// What waits is not worth sending any more.
+    /// Sending was given up, and the bytes queued were dropped.
     hurry: bool,
     /// The peer has ended its direction of the transport.
     eof: bool,
@@ -84,7 +85,7 @@ impl Connection {
         self.state() == State::Closed
     }
 
-    /// How the connection ended, once it has.
+    /// How the connection ended; `None` before it has.
     pub(super) fn ended_with(&self) -> Option<Closure> {
         if !self.is_closed() {
             return None;
@@ -99,7 +100,7 @@ impl Connection {
         self.state.0 = State::Closing;
     }
 
-    /// The peer has ended its direction of the transport.
+    /// Ends the connection, because the peer has ended its direction of the transport.
     pub(super) fn transport_ended(&mut self, now: Instant) {
         //= https://www.rfc-editor.org/rfc/rfc6455#section-7.2.1
         //# If at any point the underlying transport layer connection is
@@ -108,13 +109,13 @@ impl Connection {
         self.ending_mut().eof = true;
     }
 
-    /// Nothing can be sent any more, for this reason.
+    /// Ends the connection for `reason`, and drops the bytes queued: nothing can be sent any more.
     pub(super) fn cut(&mut self, now: Instant, reason: Error) {
         self.end(now, Some(reason.clone()));
         self.give_up_sending(reason);
     }
 
-    /// Fails the connection for what the peer did, or for a deadline.
+    /// Fails the connection with `error`: a fault of the peer, a limit, or a deadline.
     #[cold]
     pub(super) fn fail_with(&mut self, now: Instant, error: Error) {
         let reason = match &error {
@@ -145,7 +146,8 @@ impl Connection {
         self.end(now, Some(error));
     }
 
-    /// A Close frame has arrived.
+    /// Handles a received Close frame: answers it, unless a Close frame was queued before, and ends
+    /// the connection.
     pub(super) fn close_arrived(&mut self, now: Instant, code: Option<CloseCode>, reason: &str) {
         self.ending_mut().received = Some(CloseFrame::new(code, reason));
         //= https://www.rfc-editor.org/rfc/rfc6455#section-5.5.1
@@ -154,8 +156,8 @@ impl Connection {
         //# sending a Close frame in response, the endpoint typically echos the
         //# status code it received.)
         if self.is_open() {
-            // The reason goes back too, as from ASP.NET Core's echo: a browser shows its page what
-            // comes back.
+            // The reason is echoed too, as ASP.NET Core's echo does: a browser passes the answer to
+            // its page.
             self.queue_close(code, reason);
         }
         self.end(now, None);
@@ -163,7 +165,7 @@ impl Connection {
 
     /// Queues the one Close frame of this connection.
     fn queue_close(&mut self, code: Option<CloseCode>, reason: &str) {
-        self.writable = false; // nothing may be written any more
+        self.writable = false; // no further message may be sent
         self.drop_pong();
         let mask = self.next_mask();
         self.buffer_mut().push(true, OpCode::Close, &close_body(code, reason), mask);
@@ -172,11 +174,14 @@ impl Connection {
 
     /// The one place where a connection ends.
     ///
-    /// After a clean end, or when the peer has ended only its own direction, what is queued is
-    /// worth as much as before: only a peer that takes nothing of it for
-    /// [`Config::write_timeout`](super::Config::write_timeout) is given up. After any other it has
-    /// [`Config::close_timeout`](super::Config::close_timeout), and as long has a server to close
-    /// the transport after a clean one.
+    /// The deadline set here depends on the end:
+    ///
+    /// - A clean end, or the end of the peer's direction only, with bytes queued:
+    ///   [`Config::write_timeout`](super::Config::write_timeout), for a peer that takes none of them.
+    /// - A clean end without bytes queued: [`Config::close_timeout`](super::Config::close_timeout),
+    ///   for a server to close the transport.
+    /// - Any other end: [`Config::close_timeout`](super::Config::close_timeout), for the peer to take
+    ///   the bytes queued.
     fn end(&mut self, now: Instant, cause: Option<Error>) {
         if self.is_closed() {
             return;
@@ -196,8 +201,8 @@ impl Connection {
         }
     }
 
-    /// Drops what is queued, for this reason. A closing handshake whose Close frame is dropped was
-    /// not completed.
+    /// Drops the bytes queued. If there are any, `reason` becomes the cause: a closing handshake
+    /// whose Close frame is dropped was not completed.
     fn give_up_sending(&mut self, reason: Error) {
         if self.buffered() > 0 {
             self.ending_mut().cause.get_or_insert(reason);
@@ -224,8 +229,7 @@ impl Connection {
         self.role() == Role::Server || !clean || ending.eof || ending.hurry
     }
 
-    /// Notes how much of the frame in which the connection has ended has not arrived. `rx` is what
-    /// is about to be dropped.
+    /// See [`DriverAccess::note_rest`](super::DriverAccess::note_rest).
     pub(super) fn note_rest(&mut self, rx: &RecvBuffer) {
         if self.is_closed() {
             let ending = self.ending_mut();
@@ -233,7 +237,7 @@ impl Connection {
         }
     }
 
-    /// Notes octets that have arrived since the connection has ended, and were dropped.
+    /// See [`DriverAccess::note_dropped`](super::DriverAccess::note_dropped).
     pub(super) fn note_dropped(&mut self, octets: u64) {
         if self.is_closed() {
             let ending = self.ending_mut();
@@ -252,7 +256,7 @@ impl Connection {
         self.is_closed() && !self.ending().is_some_and(|ending| ending.reported)
     }
 
-    /// How the connection ended, once.
+    /// How the connection ended. `Some` at most once, for `Event::Closed`.
     pub(super) fn report_closure(&mut self) -> Option<Closure> {
         if !self.is_closed() {
             return None;

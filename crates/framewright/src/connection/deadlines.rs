@@ -1,5 +1,6 @@
-//! Deadlines, keep-alive Pings among them (RFC 6455, section 5.5.2): when they are, and what
-//! happens then. Values, since the connection reads no clock: it is told the time.
+//! Deadlines, keep-alive Pings among them (RFC 6455, section 5.5.2): when they pass, and what the
+//! connection does then. Deadlines are values: the connection reads no clock, the time is an
+//! argument.
 
 use super::Connection;
 use super::config::Config;
@@ -17,22 +18,22 @@ impl Connection {
         self.timers.next()
     }
 
-    /// Acts on those that have to do with sending.
+    /// Acts on each deadline of sending that has passed.
     pub(super) fn handle_send_deadlines(&mut self, now: Instant) {
         self.handle_deadlines(now, &SENDING);
     }
 
-    /// The earliest of those.
+    /// The earliest deadline of sending.
     pub(super) fn next_send_deadline(&self) -> Option<Instant> {
         self.timers.next_of(&SENDING)
     }
 
-    /// When the peer has taken nothing for too long.
+    /// When the peer will have taken no bytes for too long.
     pub(super) fn next_write_deadline(&self) -> Option<Instant> {
         self.timers.next_of(&[Timer::Write])
     }
 
-    /// Puts the deadline for an idle peer off.
+    /// Puts the deadline for an idle peer off by `away`.
     pub(super) fn put_idle_off(&mut self, away: Duration) {
         self.timers.postpone(Timer::Idle, away);
     }
@@ -47,8 +48,8 @@ impl Connection {
 
     fn deadline_passed(&mut self, now: Instant, timer: Timer) {
         let config = &self.config;
-        // What the peer has sent is not looked at: its silence proves nothing. Timer::Write watches
-        // it, or its turn comes.
+        // Received bytes are not decoded now, so the peer's silence proves nothing. Timer::Write
+        // watches the peer, or decoding goes on in the next turn.
         let busy = self.congested || self.is_paused();
         let open = self.is_open();
         match timer {
@@ -66,11 +67,11 @@ impl Connection {
         }
     }
 
-    /// Sends the next keep-alive Ping, whatever was received and whatever is queued, and sets its
-    /// successor's time.
+    /// Queues the next keep-alive Ping, whatever was received and whatever is queued, and sets the
+    /// time of the Ping after it.
     fn keep_alive(&mut self, now: Instant) {
         self.timers.arm_again(Timer::KeepAlive, now, self.config.keep_alive_interval);
-        // One Ping behind another that has not left either would be answered no sooner.
+        // A Ping behind another one that is still queued would be answered no sooner.
         if self.holds_ping() {
             return;
         }
@@ -87,9 +88,12 @@ impl Connection {
         self.unanswered > 0 && self.transmit_buffer.as_ref().is_some_and(|buffer| buffer.holds_ping())
     }
 
-    /// The driver has tried to transmit while a Ping was unanswered. The deadline for the Pong
-    /// begins when that Ping has left, and anew whenever a transport that was full takes something
-    /// again: the peer has, and the Ping lies behind what it reads.
+    /// Sets the deadline for the Pong, after the driver has tried to transmit while a Ping was
+    /// unanswered.
+    ///
+    /// The deadline starts when that Ping is transmitted. It starts anew whenever a transport that
+    /// was full takes bytes again (`peer_reads`): the peer is reading, and the Ping lies behind the
+    /// bytes that it reads.
     #[cold]
     pub(super) fn pong_is_due(&mut self, now: Instant, peer_reads: bool) {
         if self.timers.is_armed(Timer::Pong) {
@@ -107,7 +111,8 @@ impl Connection {
         self.timers.arm_if(Timer::End, now, timeout.map(|timeout| timeout.saturating_mul(PUT_OFF)));
     }
 
-    /// No Ping is sent any more, and no Pong waited for: a Close frame is queued.
+    /// Stops keep-alive, because a Close frame is queued: no further Ping is sent, and no Pong is
+    /// awaited.
     pub(super) fn end_keep_alive(&mut self) {
         self.unanswered = 0;
         for timer in [Timer::KeepAlive, Timer::Pong, Timer::End] {
@@ -115,8 +120,8 @@ impl Connection {
         }
     }
 
-    /// Any received frame, and any piece of one, shows that the peer is there. It may answer a Ping
-    /// only behind what it is sending.
+    /// Puts the deadlines for a silent peer off: any received frame, and any piece of one, shows
+    /// that the peer is there. The peer may answer a Ping only behind what it is sending.
     #[inline]
     pub(super) fn frame_arrived(&mut self, now: Instant) {
         if self.timers.is_either_armed(Timer::Idle, Timer::Pong) {
@@ -134,8 +139,8 @@ impl Connection {
         }
     }
 
-    /// A Pong answers the Ping with its data and all before it (section 5.5.3). For those behind it
-    /// the wait begins anew.
+    /// Notes a received Pong. It answers the Ping with its data and all Pings before that one
+    /// (section 5.5.3). For later Pings the deadline starts anew.
     pub(super) fn pong_arrived(&mut self, now: Instant, data: &[u8]) {
         let Some(serial) = ping_serial(data) else { return };
         let behind = self.ping_serial.wrapping_sub(serial);
@@ -151,53 +156,53 @@ impl Connection {
     }
 }
 
-/// How often the time for a Pong may pass anew while other things arrive.
+/// The deadline for a Pong, put off while other frames arrive, is at most `PUT_OFF` times
+/// `keep_alive_timeout` after the Ping.
 const PUT_OFF: u32 = 20;
 
-/// The application data of a keep-alive Ping: four octets, its number.
+/// The application data of a keep-alive Ping: its number, in four bytes.
 pub(super) fn ping_data(serial: u16) -> [u8; 4] {
     u32::from(serial).to_be_bytes()
 }
 
-/// The number of the keep-alive Ping that had this data.
+/// The number of the keep-alive Ping whose application data is `data`; `None` if it is no number.
 fn ping_serial(data: &[u8]) -> Option<u16> {
     let serial = u32::from_be_bytes(data.try_into().ok()?);
     u16::try_from(serial).ok()
 }
 
-/// The deadlines of one connection, each in milliseconds after a common instant, rounded up: a
-/// quarter of an `Option<Instant>`, and the earliest is a `min`.
+/// The deadlines of one connection, each in milliseconds after a common instant, rounded up. Each
+/// takes a quarter of the size of an `Option<Instant>`, and the earliest is a `min`.
 #[derive(Debug)]
 pub(super) struct Timers {
     base: Instant,
     at: [u32; COUNT],
 }
 
-/// What a deadline is for.
+/// The purpose of a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Timer {
     /// Send the next keep-alive Ping.
     KeepAlive,
-    /// The Pong has to be here, or something else.
+    /// The Pong, or any other bytes, must have been received.
     Pong,
-    /// A frame has to be here.
+    /// A frame must have been received.
     Idle,
-    /// The message in progress has to have grown.
+    /// The message in progress must have grown.
     Message,
-    /// The peer has to have taken something.
+    /// The peer must have taken some of the bytes queued.
     Write,
-    /// While the connection is open: the Pong has to be here, whatever else is. Once a Close frame
-    /// is queued no Pong is waited for: the closing handshake has to be complete, or our last
-    /// octets taken.
+    /// While the connection is open: the Pong must have been received, whatever else was. Once a
+    /// Close frame is queued: the closing handshake must be complete, or our last bytes taken.
     End,
 }
 
 const COUNT: usize = 6;
-/// All of them, in the order in which they are looked at: no Ping is sent to a peer that is failed
-/// at the same instant.
+/// All timers, in the order in which they are handled: no Ping is sent to a peer whose connection
+/// fails at the same instant.
 pub(super) const ALL: [Timer; COUNT] =
     [Timer::Pong, Timer::Idle, Timer::Message, Timer::Write, Timer::End, Timer::KeepAlive];
-/// Those for which nothing that the peer has sent matters.
+/// The timers of sending: they do not depend on the bytes received.
 pub(super) const SENDING: [Timer; 2] = [Timer::KeepAlive, Timer::Write];
 const NEVER: u32 = u32::MAX;
 
@@ -206,7 +211,8 @@ impl Timers {
         Timers { base: now, at: [NEVER; COUNT] }
     }
 
-    /// Sets the deadline `delay` after `now`. One that is 2^32 ms (49.7 days) away or more is none.
+    /// Sets the deadline to `delay` after `now`. If that is 2^32 ms (49.7 days) away or more, there
+    /// is no deadline.
     pub(super) fn arm(&mut self, timer: Timer, now: Instant, delay: Duration) {
         let mut at = self.millis_until(now, delay);
         if at >= u64::from(NEVER) {
@@ -216,8 +222,9 @@ impl Timers {
         self.at[timer as usize] = u32::try_from(at).unwrap_or(NEVER);
     }
 
-    /// Seconds and nanoseconds by themselves: a sum of durations would carry from one to the other
-    /// first.
+    /// The time from `base` to `delay` after `now`, in milliseconds, rounded up. Seconds and
+    /// nanoseconds are added separately: a sum of durations would first carry from one to the
+    /// other.
     #[inline]
     fn millis_until(&self, now: Instant, delay: Duration) -> u64 {
         let elapsed = now.saturating_duration_since(self.base);
@@ -226,20 +233,21 @@ impl Timers {
         secs.saturating_mul(1000).saturating_add(u64::from(part))
     }
 
-    /// Makes room for later deadlines: counts from a whole number of milliseconds before `now`.
+    /// Makes room for later deadlines: moves `base` up by whole milliseconds, to less than one
+    /// before `now`.
     #[cold]
     fn move_base(&mut self, now: Instant) {
         let elapsed = now.saturating_duration_since(self.base);
         let part = Duration::from_nanos(u64::from(elapsed.subsec_nanos() % 1_000_000));
         self.base += elapsed - part;
-        // A deadline has passed if so much has.
+        // A deadline that lies before the new base has passed, so it becomes 0.
         let millis = u32::try_from(elapsed.as_millis()).unwrap_or(NEVER);
         for at in self.at.iter_mut().filter(|at| **at != NEVER) {
             *at = at.saturating_sub(millis);
         }
     }
 
-    /// The same, or no deadline for `None`.
+    /// Sets the deadline as [`arm`](Timers::arm) does, or removes it for `None`.
     pub(super) fn arm_if(&mut self, timer: Timer, now: Instant, delay: Option<Duration>) {
         match delay {
             Some(delay) => self.arm(timer, now, delay),
@@ -247,9 +255,9 @@ impl Timers {
         }
     }
 
-    /// As [`arm_if`](Timers::arm_if). Returns until when the same call would come to the same
-    /// deadline, which is in whole milliseconds: whoever arms it again and again need not, up to
-    /// then.
+    /// Sets the deadline as [`arm_if`](Timers::arm_if) does. Returns the last `now` that gives this
+    /// deadline, which is in whole milliseconds: a caller that sets it often can skip the calls up
+    /// to then.
     #[inline(never)]
     pub(super) fn arm_settled(
         &mut self,
@@ -261,8 +269,8 @@ impl Timers {
         self.next_of(&[timer])?.checked_sub(delay?)
     }
 
-    /// The same for a deadline that has just passed. It never passes at once again, so that whoever
-    /// asks until none has passed comes to an end.
+    /// Sets a deadline that has just passed anew, as [`arm_if`](Timers::arm_if) does. The new one
+    /// lies after `now`, so a caller that loops until no deadline has passed terminates.
     pub(super) fn arm_again(&mut self, timer: Timer, now: Instant, delay: Option<Duration>) {
         self.arm_if(timer, now, delay.map(|delay| delay.max(Duration::from_nanos(1))));
     }
@@ -281,14 +289,14 @@ impl Timers {
         self.at[timer as usize] != NEVER
     }
 
-    /// The same for two of them, in one comparison.
+    /// Whether at least one of two deadlines is set, in one comparison.
     #[inline]
     pub(super) fn is_either_armed(&self, one: Timer, other: Timer) -> bool {
         self.at[one as usize] & self.at[other as usize] != NEVER
     }
 
-    /// Puts the deadline off by whole milliseconds of `delay`, if there is one. One that comes to
-    /// lie too far away is none.
+    /// Puts the deadline off by the whole milliseconds of `delay`, if it is set. If it is then 2^32
+    /// ms away or more, there is no deadline.
     pub(super) fn postpone(&mut self, timer: Timer, delay: Duration) {
         let at = &mut self.at[timer as usize];
         if *at != NEVER {
@@ -302,7 +310,7 @@ impl Timers {
         self.instant(self.at.iter().copied().fold(NEVER, u32::min))
     }
 
-    /// The earliest of these.
+    /// The earliest deadline of `timers`.
     pub(super) fn next_of(&self, timers: &[Timer]) -> Option<Instant> {
         self.instant(timers.iter().map(|&timer| self.at[timer as usize]).fold(NEVER, u32::min))
     }
@@ -312,7 +320,7 @@ impl Timers {
         if at == NEVER { None } else { self.base.checked_add(Duration::from_millis(u64::from(at))) }
     }
 
-    /// Takes this deadline if it has passed.
+    /// Removes the deadline if it has passed. Returns whether it has.
     pub(super) fn take_if_due(&mut self, timer: Timer, now: Instant) -> bool {
         let at = self.at[timer as usize];
         let elapsed = now.saturating_duration_since(self.base);

@@ -1,8 +1,8 @@
 //! permessage-deflate on a connection (RFC 7692, sections 6 and 7): which frames are sent
 //! compressed. Inflating is in `inflate`.
 //!
-//! In a build without the feature `deflate` there is no [`DeflateState`](crate::deflate), so that
-//! none of this ever happens.
+//! In a build without the feature `deflate` no [`DeflateState`](crate::deflate) exists, so this code
+//! never compresses.
 
 use super::event::Message;
 use super::send::opcode;
@@ -24,7 +24,7 @@ impl Connection {
         if self.deflate.is_some() { Rules { rsv: RSV1, ..rules } } else { rules }
     }
 
-    /// Queues a message compressed, if that is worth it: whether it was.
+    /// Queues a message compressed, if compression pays. Returns whether it was queued.
     #[inline]
     pub(super) fn push_compressed(&mut self, message: Message<'_>) -> bool {
         self.deflate.is_some() && self.try_compressed(message)
@@ -52,8 +52,8 @@ impl Connection {
         true
     }
 
-    /// Queues a fragment of a compressed message, if it is one of such a message: whether it is.
-    /// The first one decides.
+    /// Queues a fragment compressed, if its message is. Returns whether it was queued. The first
+    /// fragment decides whether the message is compressed.
     pub(super) fn push_compressed_fragment(&mut self, opcode: OpCode, data: Message<'_>, last: bool) -> bool {
         let Connection { deflate: Some(deflate), transmit_buffer, extra, config, role, .. } = self else {
             return false;

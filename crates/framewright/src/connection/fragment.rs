@@ -1,5 +1,5 @@
-//! Fragmentation (RFC 6455, section 5.4): which data frame may come now, and the limits that add up
-//! over a message.
+//! Fragmentation (RFC 6455, section 5.4): which data frame may come next, and the limits that add
+//! up over a message.
 
 use super::config::{Config, Delivery};
 use super::utf8::Utf8Stream;
@@ -8,45 +8,45 @@ use crate::error::{Error, LimitExceeded, PeerMisbehaved};
 use crate::frame::{Header, OpCode, RSV1};
 use std::time::Instant;
 
-/// A fragment that is shorter than this counts against
+/// The length in bytes below which a fragment counts against
 /// [`Config::small_frame_budget`](crate::Config::small_frame_budget).
 pub const SMALL_FRAME: u64 = 16;
 
 /// The message that is being received, if any, and the data frame within it.
 #[derive(Debug, Default)]
 pub(super) struct ReceivingMessage {
-    /// Octets of payload of this message that its headers announced so far.
+    /// Bytes of payload that the headers of this message have announced so far.
     pub(super) announced: u64,
-    /// Octets of the current frame's payload that have not come yet.
+    /// Bytes of the current frame's payload not received yet.
     pub(super) remaining: u64,
     pub(super) key: Option<[u8; 4]>,
     pub(super) phase: u8,
-    /// Inside a data frame: its header has been taken, its payload not wholly.
+    /// Inside a data frame: its header has been taken, but not all of its payload.
     pub(super) in_frame: bool,
     /// FIN of the current frame.
     pub(super) last_frame: bool,
     /// A message has begun and not ended.
     pub(super) in_message: bool,
     pub(super) text: bool,
-    /// A chunk of this message has been delivered.
+    /// A chunk of this message was delivered.
     pub(super) chunk_delivered: bool,
     small_frames: u32,
     frames: u32,
-    /// Octets of payload that have come since the message's deadline was set.
+    /// Bytes of payload received since the message's deadline was set.
     progress: u32,
-    /// Progress up to then leaves the message's deadline where it is.
+    /// Setting the message's deadline anew up to this instant gives the same deadline.
     pub(super) settled: Option<Instant>,
     pub(super) utf8: Utf8Stream,
     /// The message is compressed.
     pub(super) compressed: bool,
-    /// There is more to inflate of what has come.
+    /// The payload received so far may inflate to more bytes.
     pub(super) unfinished: bool,
-    /// What inflates it, from its first octets on.
+    /// The decompressor of the message, from its first bytes on.
     pub(super) inflater: Option<Box<Inflater>>,
 }
 
 impl ReceivingMessage {
-    /// Checks a data frame's header against what came before and against the limits.
+    /// Checks a data frame's header against the frames received before and against the limits.
     pub(super) fn check(&self, header: &Header, config: &Config) -> Result<(), Error> {
         //= https://www.rfc-editor.org/rfc/rfc6455#section-5.4
         //# The fragments of one message MUST NOT be interleaved between the
@@ -95,8 +95,8 @@ impl ReceivingMessage {
         self.phase = 0;
     }
 
-    /// Notes octets of payload that have come: whether it is so many since that was the case before
-    /// that its deadline is set anew.
+    /// Notes `count` received bytes of payload. Returns whether the message has grown by
+    /// [`Config::message_progress`], so that its deadline is to be set anew.
     pub(super) fn progresses(&mut self, count: usize, config: &Config) -> bool {
         self.progress = self.progress.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
         let enough = self.progress >= config.message_progress.max(1);
@@ -112,12 +112,12 @@ impl ReceivingMessage {
     }
 }
 
-/// What the end of a fragment takes that can be inflated without the next, and the start of a block
-/// behind it.
+/// Bytes that a compressed fragment takes for an end that can be inflated without the next
+/// fragment, and for the start of a block behind it.
 const FLUSH: u64 = 16;
 
-/// How many octets of payload a message in so many frames may announce. What does not compress gets
-/// longer: by an eighth with the fixed codes of DEFLATE, and a little for each fragment.
+/// How many bytes of payload a message in `frames` frames may announce. Data that does not compress
+/// gets longer: by an eighth with the fixed codes of DEFLATE, and by [`FLUSH`] for each fragment.
 fn most_announced(max_message: u64, compressed: bool, frames: u32) -> u64 {
     if !compressed {
         return max_message;

@@ -1,7 +1,7 @@
-//! Receiving compressed messages (RFC 7692, sections 6.2 and 7.2.2): inflated as they arrive, never
-//! beyond the limits, and never more in one turn than leaves the others theirs.
+//! Receiving compressed messages (RFC 7692, sections 6.2 and 7.2.2). They are inflated as they
+//! arrive, never beyond the limits, and never by more than one connection's share of a turn.
 //!
-//! What has come of the compressed payload is held as that of any message in parts, and taken from
+//! Received compressed payload is held like the payload of any message in parts, and inflated from
 //! there.
 
 use super::config::Delivery;
@@ -13,20 +13,22 @@ use crate::deflate::{DeflateState, Need};
 use crate::error::{Error, LimitExceeded, PeerMisbehaved};
 use std::time::Instant;
 
-/// How many octets a whole message is inflated to while others are, too: so many, and so many for
-/// each octet that has arrived of it. Beyond, one message of an event loop is inflated at a time,
-/// once it is there as a whole. Otherwise many peers could each have a message held that is a
-/// thousand times what they sent.
+/// While several messages are being inflated, a message in whole delivery may grow to `AHEAD` bytes
+/// plus `AHEAD_RATIO` bytes for each byte received of it.
+///
+/// Beyond that, an event loop inflates one message at a time, once the whole of it was received.
+/// Otherwise many peers could each make this endpoint hold a message a thousand times the size of
+/// the bytes they sent.
 const AHEAD: u64 = 64 << 10;
 const AHEAD_RATIO: u64 = 32;
 
-/// The most octets of compressed payload that are held in chunk delivery while there is no memory
-/// to inflate them: a message that has come in two reads is no reason to give up, one that goes on
-/// is.
+/// The most bytes of compressed payload that are held in chunk delivery while there is no memory to
+/// inflate them. A message that arrives in two reads is no reason to fail the connection; a message
+/// that goes on beyond this is.
 const HELD: usize = 64 << 10;
 
 impl Connection {
-    /// Inflates what is held of the message in progress.
+    /// Inflates the held payload of the message in progress.
     pub(super) fn inflate(&mut self, now: Instant, rx: &mut RecvBuffer) -> DecodeOutcome {
         self.try_inflate(now, rx).unwrap_or_else(|error| {
             self.give_back_inflater(now, rx);
@@ -51,7 +53,8 @@ impl Connection {
         };
         if !self.take_inflater(rx, need) {
             return match need {
-                // Whoever has it needs nothing of its peer.
+                // The message that holds the shared decompressor is complete, so it does not wait
+                // for its peer.
                 Need::Arrived => Ok(self.pause(rx)),
                 Need::Waits => Ok(DecodeOutcome::Again),
                 Need::Urgent => Err(Error::Limit(LimitExceeded::DeflateMemory)),
@@ -67,19 +70,19 @@ impl Connection {
                 return Ok(if arrived { self.pause(rx) } else { DecodeOutcome::Again });
             }
             let limit = usize::try_from(self.config.max_message).unwrap_or(usize::MAX);
-            // Never more than the limit and one octet, to see whether there are more.
+            // At most one byte more than the limit, to see whether the message exceeds it.
             let (before, _) = rx.inflated();
             let most = left.min(ahead).min(self.within_limit(before).saturating_add(1));
             let Some(Piece { progress, range, more, full }) =
                 rx.inflate(self.config.delivery, arrived, limit, most, now)
             else {
-                // Somebody else needed the memory, and nothing had come of this message for a
-                // while.
+                // Another message needed the memory, and no byte of this one had been received for
+                // a while.
                 return Err(Error::Limit(LimitExceeded::DeflateMemory));
             };
             self.deflate_state().note_inflated(&progress);
-            // In the order of the octets, so that it is the same fault whatever they came in: first
-            // the text within the limit.
+            // Faults are found in the order of the bytes, so that the result does not depend on how
+            // they were split: first the text within the limit.
             if rx.incoming.text {
                 let within =
                     range.start..range.end.min(range.start.saturating_add(self.within_limit(before)));
@@ -116,7 +119,7 @@ impl Connection {
         }
     }
 
-    /// How many more octets of the message may be inflated before others are.
+    /// How many more bytes of the message may be inflated before other messages are.
     fn ahead(&mut self, rx: &mut RecvBuffer) -> usize {
         let incoming = &mut rx.incoming;
         let Some(inflater) = &mut incoming.inflater else { return 0 };
@@ -133,14 +136,16 @@ impl Connection {
         if runs { usize::MAX } else { 0 }
     }
 
-    /// How many octets more than so many the message may inflate to.
+    /// Bytes left until [`Config::max_message`](super::Config::max_message), given that `inflated`
+    /// exist.
     fn within_limit(&self, inflated: u64) -> usize {
         usize::try_from(self.config.max_message.saturating_sub(inflated)).unwrap_or(usize::MAX)
     }
 
-    /// Checks what the message has come to against the limits. The ratio only where it does not
-    /// depend on how the octets have arrived: at its end, and where all is known that so many
-    /// pieces of payload come to.
+    /// Checks the message against the limits: `inflated` bytes from `consumed` bytes of payload.
+    ///
+    /// The ratio is checked only where it does not depend on how the bytes arrived (`known`): at the
+    /// end of the message, and where a whole number of pieces of payload is fully inflated.
     fn check_inflated(&self, inflated: u64, consumed: u64, known: bool) -> Result<(), Error> {
         let limit = self.config.max_message;
         if inflated > limit {
@@ -166,7 +171,7 @@ impl Connection {
         })
     }
 
-    /// Delivers what is inflated, but for the start of a character at its end.
+    /// Delivers the inflated bytes, except for an incomplete character at their end.
     fn inflated_chunk(&mut self, now: Instant, rx: &mut RecvBuffer, last: bool) -> DecodeOutcome {
         let text = rx.incoming.text;
         let first = !rx.incoming.chunk_delivered;
@@ -182,7 +187,8 @@ impl Connection {
         DecodeOutcome::Event(UnresolvedEvent::Chunk { text, payload, first, last })
     }
 
-    /// Whether there is a decompressor for the message in progress, now if there was none.
+    /// Takes a decompressor for the message in progress, unless it has one. Returns whether it has
+    /// one now.
     fn take_inflater(&mut self, rx: &mut RecvBuffer, need: Need) -> bool {
         if rx.incoming.inflater.is_some() {
             return true;

@@ -1,9 +1,9 @@
-//! Inputs: receiving (RFC 6455, section 6.2), from octets in a [`RecvBuffer`] to events; the end of
+//! Inputs: receiving (RFC 6455, section 6.2), from bytes in a [`RecvBuffer`] to events; the end of
 //! the transport, and the time.
 //!
-//! The whole, unfragmented message that lies in the buffer is the first and straight path.
-//! Everything else goes piece by piece: each piece is unmasked and checked while it is in cache,
-//! and joined to what is held of its message.
+//! The fast path decodes an unfragmented message that lies whole in the buffer. Everything else is
+//! decoded piece by piece: each piece is unmasked and checked while it is in cache, and joined to
+//! the held payload of its message.
 
 use super::closing::parse_close_body;
 use super::config::Delivery;
@@ -18,24 +18,24 @@ use framewright_simd::apply_mask;
 use std::ops::Range;
 use std::time::Instant;
 
-/// What one pass of the decoder came to.
+/// The result of one pass of the decoder.
 pub(super) enum DecodeOutcome {
     NeedMoreBytes,
     /// There is more to inflate, in the connection's next turn.
     Paused,
-    /// Something was taken in that is no event.
+    /// The decoder made progress, but has no event yet.
     Again,
     Event(UnresolvedEvent),
 }
 
 /// # Inputs
 ///
-/// What has arrived, and what has happened.
+/// Received bytes, the end of the transport, and the time.
 impl Connection {
-    /// Decodes the next event, its payload borrowed from `rx`. `None` means that more octets are
-    /// needed, or that the connection has ended and `Event::Closed` was given.
+    /// Decodes the next event, its payload borrowed from `rx`. `None` means that more bytes are
+    /// needed, or that the connection has ended and `Event::Closed` was delivered.
     ///
-    /// Call it until it gives `None`, after any input. Octets behind the end of a connection are
+    /// Call it until it returns `None`, after any input. Bytes behind the end of a connection are
     /// dropped.
     //
     // The text of a whole frame is checked and borrowed in the same pass.
@@ -62,9 +62,10 @@ impl Connection {
         Some(Event::Message(message))
     }
 
-    /// Takes the next event, as [`next_event`](Connection::next_event) does, naming payloads by
-    /// their place: for a caller that needs `rx` for something else before it looks at the event
-    /// with [`Decoded::resolve`].
+    /// Decodes the next event without borrowing `rx`: the event refers to its payload by a range.
+    ///
+    /// For a caller that needs `rx` for something else before it turns the event into one of
+    /// [`next_event`](Connection::next_event) with [`Decoded::resolve`].
     pub fn decode(&mut self, now: Instant, rx: &mut RecvBuffer) -> Option<Decoded> {
         let event = match self.whole_message(now, rx) {
             None => self.next_unresolved(now, rx)?,
@@ -85,29 +86,33 @@ impl Connection {
         Some(Decoded { event, stamp: rx.stamp() })
     }
 
-    /// The peer has ended its direction of the transport: no more octets will come. Call it after
-    /// decoding all that came before. What waits is still transmitted, then
-    /// [`Transmit::Shutdown`](super::Transmit::Shutdown) follows.
+    /// Notes that the peer has ended its direction of the transport, so that no more bytes will be
+    /// received.
+    ///
+    /// Call it after decoding all bytes received before. The bytes queued are still transmitted,
+    /// then [`Transmit::Shutdown`](super::Transmit::Shutdown) follows.
     pub fn handle_eof(&mut self, now: Instant) {
         self.transport_ended(now);
     }
 
-    /// The transport has failed for writing, with what waits unsent: drops that, and ends the
+    /// Notes that writing to the transport has failed: drops the bytes queued, and ends the
     /// connection unless it has ended.
     pub fn handle_transport_error(&mut self, now: Instant) {
         self.cut(now, Error::TransportLost);
     }
 
-    /// Acts on every deadline that has passed at `now`, on each once. Early calls do nothing.
+    /// Acts once on every deadline that has passed at `now`. Early calls do nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.handle_all_deadlines(now);
     }
 }
 
 impl Connection {
-    /// The straight path: a message in one frame that lies whole in the buffer. Its type, and its
-    /// payload, unmasked and not looked at further. `None` for everything else, a fault too:
-    /// nothing is changed then, and [`next_unresolved`](Connection::next_unresolved) goes on.
+    /// The fast path: takes a message in one frame that lies whole in the buffer. Returns its type,
+    /// and the range of its payload, which is unmasked and not checked further.
+    ///
+    /// `None` for everything else, faults included: nothing is changed then, and
+    /// [`next_unresolved`](Connection::next_unresolved) takes over.
     #[inline]
     fn whole_message(&mut self, now: Instant, rx: &mut RecvBuffer) -> Option<(OpCode, Range<usize>)> {
         let config = &*self.config;
@@ -155,7 +160,7 @@ impl Connection {
         self.report_closure().map(UnresolvedEvent::Closed)
     }
 
-    /// Decodes until there is an event; `None` when there is none to be had.
+    /// Decodes until there is an event; `None` if the received bytes give none.
     #[inline(never)]
     fn next_unresolved(&mut self, now: Instant, rx: &mut RecvBuffer) -> Option<UnresolvedEvent> {
         loop {
@@ -187,7 +192,7 @@ impl Connection {
         }
     }
 
-    /// At the start of a frame, unless it is a whole message.
+    /// Takes the header of a data frame, or a whole control frame.
     fn frame(&mut self, now: Instant, rx: &mut RecvBuffer) -> Result<DecodeOutcome, Error> {
         let parsed = Header::parse(rx.undecoded(), self.rules()).map_err(Error::Peer)?;
         let Some((header, header_len)) = parsed else { return Ok(DecodeOutcome::NeedMoreBytes) };
@@ -204,7 +209,7 @@ impl Connection {
         Ok(DecodeOutcome::Again)
     }
 
-    /// Inside a data frame: takes what has come of its payload.
+    /// Inside a data frame: takes the received bytes of its payload.
     fn piece(&mut self, now: Instant, rx: &mut RecvBuffer) -> DecodeOutcome {
         let count = usize::try_from(rx.incoming.remaining).unwrap_or(usize::MAX).min(rx.unread());
         if count == 0 && rx.incoming.remaining > 0 {
@@ -219,8 +224,8 @@ impl Connection {
         let piece = rx.hold(count);
         let incoming = &mut rx.incoming;
         incoming.remaining -= count as u64;
-        // Of large messages many pieces come within the millisecond in which the deadline stays
-        // where it is.
+        // Many pieces of a large message arrive within one millisecond, in which the deadline stays
+        // the same.
         if incoming.progresses(count, &self.config) && incoming.settled < Some(now) {
             incoming.settled = self.timers.arm_settled(Timer::Message, now, self.config.message_timeout);
         }
@@ -248,7 +253,7 @@ impl Connection {
         }
     }
 
-    /// All fragments of a message are held.
+    /// Delivers the message, all of whose fragments are held.
     fn joined_message(&mut self, rx: &mut RecvBuffer) -> DecodeOutcome {
         let text = rx.incoming.text;
         self.end_message(rx);
@@ -260,7 +265,7 @@ impl Connection {
         })
     }
 
-    /// Delivers what is held, but for the start of a character at its end.
+    /// Delivers the held payload, except for an incomplete character at its end.
     fn chunk(&mut self, rx: &mut RecvBuffer, last: bool) -> DecodeOutcome {
         let text = rx.incoming.text;
         let first = !rx.incoming.chunk_delivered;
@@ -281,7 +286,8 @@ impl Connection {
         self.timers.cancel(Timer::Message);
     }
 
-    /// A control frame, which may come between the fragments of a message. It is taken whole.
+    /// Takes a control frame, once the whole of it was received. It may come between the fragments
+    /// of a message.
     fn control_frame(
         &mut self,
         now: Instant,
@@ -317,9 +323,8 @@ impl Connection {
         })
     }
 
-    // After our own Close nothing but the answer to the peer's is sent. The sentence excuses that
-    // only once the peer's Close has arrived; a peer that was told of the end does not need the
-    // Pong.
+    // After our own Close frame no Pong is sent. The sentence below allows that only once the
+    // peer's Close was received; but a peer that gets our Close does not need the Pong.
     //= https://www.rfc-editor.org/rfc/rfc6455#section-5.5.2
     //# Upon receipt of a Ping frame, an endpoint MUST send a Pong frame in
     //# response, unless it already received a Close frame.

@@ -52,8 +52,8 @@ impl CompressionStats {
     }
 }
 
-/// Counts up to 2^32, at half the size. Counts that do not fit are carried to a [`Stats`], which few
-/// connections need.
+/// Counts up to 2^32, at half the size. Counts that do not fit are carried to a [`Stats`], which
+/// few connections need.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
     messages_received: u32,
@@ -101,7 +101,7 @@ impl Stats {
         self.messages_sent = self.messages_sent.wrapping_add(u64::from(whole));
     }
 
-    /// The sum of what was carried here and what is still counted there.
+    /// The sum of the counts carried here and of `counts`.
     #[must_use]
     pub(super) fn with(self, counts: Counts) -> Stats {
         Stats {

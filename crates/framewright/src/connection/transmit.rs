@@ -90,8 +90,8 @@ impl Connection {
         }
     }
 
-    /// When to call [`handle_timeout`](Connection::handle_timeout) at the latest; `None` if there is
-    /// no deadline.
+    /// When to call [`handle_timeout`](Connection::handle_timeout) at the latest; `None` if no
+    /// deadline is set.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.next_deadline()

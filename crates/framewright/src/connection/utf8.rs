@@ -1,10 +1,10 @@
-//! Incremental, fail-fast UTF-8 (RFC 6455, sections 5.6 and 8.1): an octet that proves a text
-//! invalid is seen when it arrives, in the middle of a frame if need be.
+//! Incremental, fail-fast UTF-8 (RFC 6455, sections 5.6 and 8.1): a byte that proves a text invalid
+//! is detected when it arrives, even in the middle of a frame.
 
 use std::str;
 
-/// Checks text that comes in pieces. Keeps at most three octets: the start of a character whose
-/// rest has not come.
+/// Checks text that arrives in pieces. Keeps at most three bytes: the start of an incomplete
+/// character.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Utf8Stream {
     pending: [u8; 3],
@@ -16,7 +16,7 @@ pub(super) struct Utf8Stream {
 pub(super) struct Invalid;
 
 impl Utf8Stream {
-    /// Takes the next piece.
+    /// Checks the next piece.
     pub(super) fn push(&mut self, mut piece: &[u8]) -> Result<(), Invalid> {
         if self.len > 0 {
             piece = self.complete_pending(piece)?;
@@ -29,7 +29,7 @@ impl Utf8Stream {
         Ok(())
     }
 
-    /// Octets at the end of what was pushed that are the start of an incomplete character: 0 to 3.
+    /// The number of bytes, 0 to 3, of an incomplete character at the end of the text so far.
     pub(super) fn pending(&self) -> usize {
         usize::from(self.len)
     }
@@ -39,8 +39,8 @@ impl Utf8Stream {
         if std::mem::take(&mut self.len) == 0 { Ok(()) } else { Err(Invalid) }
     }
 
-    /// Adds octets to the pending character until it is complete or proved invalid; returns the
-    /// rest of the piece.
+    /// Adds bytes to the pending character until it is complete or proved invalid; returns the rest
+    /// of the piece.
     fn complete_pending<'a>(&mut self, piece: &'a [u8]) -> Result<&'a [u8], Invalid> {
         let mut character = [0; 4];
         let mut len = self.pending();
@@ -66,8 +66,8 @@ pub(super) fn whole(bytes: &[u8]) -> Option<&str> {
     if bytes.len() < 64 { str::from_utf8(bytes).ok() } else { simdutf8::basic::from_utf8(bytes).ok() }
 }
 
-/// What is left at the end of `bytes` after the last complete character: up to three octets that a
-/// following piece can complete.
+/// The part of `bytes` after its last complete character: up to three bytes that a following piece
+/// can complete.
 fn incomplete_tail(bytes: &[u8]) -> Result<&[u8], Invalid> {
     match simdutf8::compat::from_utf8(bytes) {
         Ok(_) => Ok(&[]),
