@@ -1,8 +1,8 @@
 //! permessage-deflate on a connection (RFC 7692, sections 6 and 7): which frames are sent
 //! compressed. Inflating is in `inflate`.
 //!
-//! In a build without the feature `deflate` no [`DeflateState`](crate::deflate) exists, so this code
-//! never compresses.
+//! In a build without the feature `deflate` no value of [`DeflateState`](crate::deflate) exists, so
+//! this code never compresses.
 
 use super::event::Message;
 use super::send::opcode;

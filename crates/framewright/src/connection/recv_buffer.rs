@@ -1,6 +1,8 @@
-//! Where received octets lie until they are decoded, with how far decoding has come. Owned by the
-//! driver, so that one buffer can serve many connections, and that a connection at rest holds
-//! nothing of it. And where inflated octets lie until their event has been looked at.
+//! The buffer of received bytes that are not decoded yet, and of inflated bytes until their event
+//! was handled. It also holds the decoder's position in the message.
+//!
+//! The driver owns it, so that one buffer can serve many connections, and a connection at rest
+//! holds none of its memory.
 
 use super::config::Delivery;
 use super::fragment::ReceivingMessage;
@@ -10,7 +12,7 @@ use crate::frame::Header;
 use std::ops::Range;
 use std::time::Instant;
 
-/// A receive buffer.
+/// A buffer of received bytes, which the driver reads into and the connection decodes.
 ///
 /// ```text
 ///   0        held      held_end      read          end          capacity
@@ -19,13 +21,14 @@ use std::time::Instant;
 ///   |         | message   | control    |             |  to be read  |
 ///   |         | in parts  | frames)    |             |  into)       |
 /// ```
-/// `held` is the payload of a message whose end has not come, contiguous: fragments are moved down over the headers between
-/// them, the first one is never moved. Between messages `held`, `held_end` and `read` are the same.
+/// `held` is the contiguous payload of a message in progress. Its fragments are moved down over the
+/// headers between them; the first one is never moved. Between messages `held`, `held_end` and
+/// `read` are equal.
 ///
-/// A driver reads into [`spare`](RecvBuffer::spare), says how much with
-/// [`filled`](RecvBuffer::filled), decodes, and then keeps what [`is_empty`](RecvBuffer::is_empty)
-/// denies: with [`park`](RecvBuffer::park) in a buffer of exactly that size, to be brought back
-/// with [`absorb`](RecvBuffer::absorb).
+/// A driver reads into [`spare`](RecvBuffer::spare), passes the number of bytes read to
+/// [`filled`](RecvBuffer::filled), and decodes. If the buffer is then not
+/// [empty](RecvBuffer::is_empty), the driver keeps the rest: [`park`](RecvBuffer::park) moves it
+/// into a buffer of exactly its size, and [`absorb`](RecvBuffer::absorb) brings it back.
 #[derive(Debug, Default)]
 pub struct RecvBuffer {
     octets: Vec<u8>,
@@ -33,30 +36,31 @@ pub struct RecvBuffer {
     held_end: usize,
     read: usize,
     end: usize,
-    /// Changes with each change of what ranges into the buffer mean.
+    /// Changes whenever ranges into the buffer get another meaning.
     serial: u32,
     /// The message in progress.
     pub(super) incoming: ReceivingMessage,
-    /// What is inflated of it if it is compressed. Its payload is held only until then.
+    /// The inflated bytes of that message if it is compressed. Its compressed payload is held only
+    /// until it is inflated.
     inflated: Inflated,
 }
 
-/// Where a payload lies.
+/// The place of a payload in a [`RecvBuffer`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PayloadRange {
     range: Range<usize>,
-    /// Among the inflated octets.
+    /// Whether the range is one of the inflated bytes.
     inflated: bool,
 }
 
 impl PayloadRange {
-    /// Among the received octets.
+    /// A range of the received bytes.
     #[inline]
     pub(super) fn received(range: Range<usize>) -> PayloadRange {
         PayloadRange { range, inflated: false }
     }
 
-    /// Among the inflated octets.
+    /// A range of the inflated bytes.
     pub(super) fn inflated(range: Range<usize>) -> PayloadRange {
         PayloadRange { range, inflated: true }
     }
@@ -67,20 +71,22 @@ impl PayloadRange {
 }
 
 impl RecvBuffer {
-    /// An empty buffer that has allocated nothing.
+    /// Makes an empty buffer that has allocated nothing.
     #[must_use]
     pub fn new() -> RecvBuffer {
         RecvBuffer::default()
     }
 
-    /// A buffer with room for this many octets.
+    /// Makes an empty buffer with room for `capacity` bytes.
     #[must_use]
     pub fn with_capacity(capacity: usize) -> RecvBuffer {
         RecvBuffer { octets: vec![0; capacity], ..RecvBuffer::default() }
     }
 
-    /// Whether nothing is left here that has to be kept: neither undecoded octets nor a message in
-    /// parts, even if all that has come of it was delivered.
+    /// Whether the buffer holds nothing that has to be kept: neither undecoded bytes nor a message
+    /// in progress.
+    ///
+    /// False in the middle of a message, even if all its bytes received so far were delivered.
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -92,15 +98,15 @@ impl RecvBuffer {
         self.held == self.held_end && self.read == self.end
     }
 
-    /// Octets that are not decoded yet.
+    /// The number of bytes that are not decoded yet.
     #[inline]
     #[must_use]
     pub fn unread(&self) -> usize {
         self.end - self.read
     }
 
-    /// Whether decoding on could give an event without more octets: after
-    /// [`wants_read`](super::Connection::wants_read) had been false, or
+    /// Whether decoding may give an event without more bytes: after
+    /// [`wants_read`](super::Connection::wants_read) was false, or
     /// [`has_inflate_work`](super::DriverView::has_inflate_work) true.
     #[inline]
     #[must_use]
@@ -108,37 +114,40 @@ impl RecvBuffer {
         self.unread() > 0 || self.incoming.unfinished
     }
 
-    /// Octets that are kept: undecoded ones and the payload of a message in parts. Can be 0 in the
-    /// middle of a message of which all that came was delivered, when
-    /// [`is_empty`](RecvBuffer::is_empty) is false.
+    /// The number of bytes kept: undecoded ones, and the held payload of a message in progress.
+    ///
+    /// It can be 0 while [`is_empty`](RecvBuffer::is_empty) is false: in the middle of a message
+    /// whose bytes received so far were all delivered.
     #[must_use]
     pub fn len(&self) -> usize {
         self.held_end - self.held + self.unread()
     }
 
-    /// Octets of payload that have come of the message in progress, compressed if it is; 0 between
-    /// messages.
+    /// The bytes of payload received of the message in progress; 0 between messages. For a
+    /// compressed message, its compressed bytes.
     #[must_use]
     pub fn message_arrived(&self) -> u64 {
         self.incoming.announced - self.incoming.remaining
     }
 
-    /// Octets that fit without allocating.
+    /// The number of bytes that fit without allocating.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.octets.len()
     }
 
-    /// Octets of memory that this buffer holds: its room, and that of what is inflated. What
-    /// inflates is counted elsewhere ([`DeflateMemory`](crate::deflate::DeflateMemory)).
+    /// The bytes of memory that this buffer holds, for received and for inflated bytes. The memory
+    /// of decompressors is counted by [`DeflateMemory`](crate::deflate::DeflateMemory).
     #[inline]
     #[must_use]
     pub fn allocated(&self) -> usize {
         self.octets.len() + self.inflated.octets.len()
     }
 
-    /// Room to read into: at least `least` octets, as many as there are. Moves what is kept to the
-    /// front if that makes the room, and grows if it does not.
+    /// Returns all the room to read into, at least `least` bytes.
+    ///
+    /// If there is too little, it moves the bytes kept to the front. If that is not enough, the
+    /// buffer grows.
     pub fn spare(&mut self, least: usize) -> &mut [u8] {
         self.changed();
         if self.holds_nothing() {
@@ -153,32 +162,34 @@ impl RecvBuffer {
         &mut self.octets[self.end..]
     }
 
-    /// Says that the first `count` octets of [`spare`](RecvBuffer::spare) were written.
+    /// Notes that the first `count` bytes of [`spare`](RecvBuffer::spare) were written.
     ///
     /// # Panics
-    /// If there is not so much room.
+    /// If `count` is more than the room there is.
     pub fn filled(&mut self, count: usize) {
         assert!(count <= self.octets.len() - self.end, "more octets than there was room for");
         self.end += count;
         self.changed();
     }
 
-    /// Appends a copy of these octets, as if they had been read.
+    /// Appends a copy of `octets`, as if these bytes had been read.
     pub fn extend_from_slice(&mut self, octets: &[u8]) {
         self.spare(octets.len())[..octets.len()].copy_from_slice(octets);
         self.filled(octets.len());
     }
 
-    /// How many payload octets of the frame in progress have not arrived yet; 0 between frames. A
-    /// driver can use it to make room for a large frame, growing with what arrives: it is the
-    /// peer's word, up to [`Config::max_frame`](super::Config::max_frame).
+    /// The bytes of payload of the frame in progress that were not received yet; 0 between frames.
+    ///
+    /// A driver can use it to make room for a large frame. The room should grow with the bytes
+    /// received: the length is only what the peer announced, up to
+    /// [`Config::max_frame`](super::Config::max_frame).
     #[must_use]
     pub fn frame_remaining(&self) -> u64 {
         self.incoming.remaining
     }
 
-    /// How many octets of the frame that is being decoded, or comes next, have not arrived, as far
-    /// as that is known.
+    /// The bytes not received yet of the frame that is being decoded, or comes next; 0 if its
+    /// length is not known.
     pub(super) fn unreceived(&self) -> u64 {
         let len = if self.incoming.in_frame {
             self.incoming.remaining
@@ -188,8 +199,7 @@ impl RecvBuffer {
         len.saturating_sub(self.unread() as u64)
     }
 
-    /// Moves what is kept into a buffer of its own, which has room for exactly that, and empties
-    /// this one.
+    /// Moves the bytes kept into a new buffer of exactly their size, and empties this one.
     #[must_use]
     pub fn park(&mut self) -> RecvBuffer {
         let mut parked = RecvBuffer::with_capacity(self.len());
@@ -197,8 +207,8 @@ impl RecvBuffer {
         parked
     }
 
-    /// Moves what `other` keeps into this buffer, which is empty, and empties the other. Copies
-    /// those octets.
+    /// Moves the bytes that `other` keeps into this buffer, which is empty, and empties `other`.
+    /// The bytes are copied.
     ///
     /// # Panics
     /// If this buffer is not empty.
@@ -219,7 +229,7 @@ impl RecvBuffer {
         other.clear();
     }
 
-    /// Drops everything that is kept.
+    /// Drops everything that the buffer keeps.
     pub fn clear(&mut self) {
         (self.held, self.held_end, self.read, self.end) = (0, 0, 0, 0);
         self.incoming.end();
@@ -227,8 +237,9 @@ impl RecvBuffer {
         self.changed();
     }
 
-    /// Frees the room that only a large compressed message has needed. For the end of a turn: what
-    /// the last event named is gone.
+    /// Frees the memory that only a large compressed message needed.
+    ///
+    /// For the end of a turn: an event that was not resolved before loses its payload.
     #[inline]
     pub fn shrink(&mut self) {
         if self.incoming.inflater.is_none() {
@@ -254,7 +265,7 @@ impl RecvBuffer {
         self.serial = self.serial.wrapping_add(1);
     }
 
-    /// Tells this buffer in its present state from others.
+    /// Identifies this buffer in its present state.
     pub(super) fn stamp(&self) -> (usize, u32) {
         (self.octets.as_ptr().addr(), self.serial)
     }
@@ -269,20 +280,20 @@ impl RecvBuffer {
         &mut self.octets[range]
     }
 
-    /// The undecoded octets.
+    /// The undecoded bytes.
     #[inline]
     pub(super) fn undecoded(&self) -> &[u8] {
         &self.octets[self.read..self.end]
     }
 
-    /// The next `count` undecoded octets, to be unmasked in place.
+    /// The next `count` undecoded bytes, to be unmasked in place.
     #[inline]
     pub(super) fn undecoded_mut(&mut self, count: usize) -> &mut [u8] {
         &mut self.octets[self.read..self.read + count]
     }
 
-    /// Passes over `count` undecoded octets: a header, or a control frame. Between messages nothing
-    /// is held, and the place where the next message begins moves along.
+    /// Skips `count` undecoded bytes: a header, or a control frame. Between messages no payload is
+    /// held, so the start of the next message moves too.
     #[inline]
     pub(super) fn skip(&mut self, count: usize) {
         let nothing_held = self.held == self.held_end;
@@ -294,7 +305,8 @@ impl RecvBuffer {
         self.changed();
     }
 
-    /// Takes the next `count` undecoded octets, unmasked already, as a whole message: their range.
+    /// Takes the next `count` undecoded bytes, already unmasked, as a whole payload. Returns their
+    /// range.
     #[inline]
     pub(super) fn take(&mut self, count: usize) -> Range<usize> {
         let range = self.read..self.read + count;
@@ -302,7 +314,8 @@ impl RecvBuffer {
         range
     }
 
-    /// Takes a header and the payload behind it, where nothing is held: the payload's range.
+    /// Takes a header and the payload behind it, while no payload is held. Returns the payload's
+    /// range.
     #[inline]
     pub(super) fn take_frame(&mut self, header_len: usize, payload_len: usize) -> Range<usize> {
         debug_assert_eq!(self.held, self.held_end, "a message is in progress");
@@ -313,8 +326,8 @@ impl RecvBuffer {
         start..end
     }
 
-    /// Appends the next `count` undecoded octets, unmasked already, to the held payload: the range
-    /// where they lie now.
+    /// Appends the next `count` undecoded bytes, already unmasked, to the held payload. Returns
+    /// their range there.
     pub(super) fn hold(&mut self, count: usize) -> Range<usize> {
         let from = self.read..self.read + count;
         let to = self.held_end;
@@ -327,7 +340,7 @@ impl RecvBuffer {
         to..self.held_end
     }
 
-    /// The payload at this place.
+    /// The bytes of `payload`.
     #[inline]
     pub(super) fn at(&self, payload: &PayloadRange) -> &[u8] {
         if payload.inflated {
@@ -336,7 +349,7 @@ impl RecvBuffer {
         &self.octets[payload.range.clone()]
     }
 
-    /// Checks the newest piece of a text in parts, which lies at this place.
+    /// Checks the newest piece of a text message in progress, whose bytes are at `payload`.
     pub(super) fn check_text(&mut self, payload: &PayloadRange) -> Result<(), Invalid> {
         let mut utf8 = self.incoming.utf8;
         let checked = utf8.push(self.at(payload));
@@ -344,13 +357,13 @@ impl RecvBuffer {
         checked
     }
 
-    /// The held payload.
+    /// The range of the held payload.
     pub(super) fn held(&self) -> Range<usize> {
         self.held..self.held_end
     }
 
-    /// Gives up the first `count` held octets: their range, which stays readable until octets are
-    /// added.
+    /// Gives up the first `count` held bytes. Returns their range, which stays readable until bytes
+    /// are added.
     pub(super) fn release(&mut self, count: usize) -> Range<usize> {
         let range = self.held..self.held + count;
         self.held += count;
@@ -363,22 +376,22 @@ impl RecvBuffer {
     }
 }
 
-/// Payload is inflated in pieces of so many octets, counted from its first one, with a look at what
-/// each took: they can come to nothing, and to a thousand times as much.
+/// Payload is inflated in pieces of `INPUT` bytes, counted from its first byte, and the result of
+/// each is checked: a piece can inflate to nothing, or to a thousand times its size.
 pub(super) const INPUT: usize = 4 << 10;
 
-/// What one call of [`RecvBuffer::inflate`] came to.
+/// The result of one call of [`RecvBuffer::inflate`].
 pub(super) struct Piece {
     pub(super) progress: Progress,
-    /// Where it lies among the inflated octets.
+    /// The range of the inflated bytes that the call wrote.
     pub(super) range: Range<usize>,
-    /// There may be more of what is held.
+    /// The held payload may inflate to more bytes.
     pub(super) more: bool,
-    /// It has filled its room.
+    /// The call has filled its room.
     pub(super) full: bool,
 }
 
-/// Inflating: the payload that is held goes, and what it comes to is added to the inflated octets.
+/// Inflating: the held payload is consumed, and the result is added to the inflated bytes.
 impl RecvBuffer {
     /// Begins to inflate the message in progress.
     pub(super) fn begin_inflating(&mut self, inflater: Box<Inflater>) {
@@ -386,9 +399,10 @@ impl RecvBuffer {
         self.incoming.inflater = Some(inflater);
     }
 
-    /// Inflates some of what is held, and the end of the message if all of it has `arrived`, to no
-    /// more than `most` octets: how far that came, where it lies, whether there is more to be had,
-    /// and whether there was no room for that. `None` if what inflates it was taken back.
+    /// Inflates some of the held payload to no more than `most` bytes. If the whole message has
+    /// `arrived`, it inflates the end of the message too.
+    ///
+    /// `None` if the decompressor was taken back.
     pub(super) fn inflate(
         &mut self,
         delivery: Delivery,
@@ -411,23 +425,24 @@ impl RecvBuffer {
         Some(Piece { more: !progress.done && (full || progress.read < held), full, range, progress })
     }
 
-    /// How many octets of the message in progress were inflated so far, and from how many.
+    /// The bytes that the message in progress has inflated to so far, and the bytes of payload
+    /// consumed for them.
     pub(super) fn inflated(&self) -> (u64, u64) {
         self.incoming.inflater.as_ref().map_or((0, 0), |inflater| (inflater.inflated(), inflater.consumed()))
     }
 
-    /// Gives out what is inflated, but for the last `pending` octets.
+    /// Delivers the inflated bytes, except for the last `pending` ones.
     pub(super) fn release_inflated(&mut self, pending: usize) -> PayloadRange {
         let count = self.inflated.held().len() - pending;
         PayloadRange::inflated(self.inflated.release(count))
     }
 }
 
-/// The room that a message gets first, and by how much a text in chunks is inflated at a time.
+/// The least room, in bytes, for a message to begin with, and for each step of one in chunks.
 const FIRST: usize = 4 << 10;
-/// The most octets that one call inflates, so that each piece is checked while it is in cache.
+/// The most bytes that one call inflates, so that each piece is checked while it is in cache.
 const STEP: usize = 64 << 10;
-/// Room up to this size is kept for the next message.
+/// Room of up to `KEEP` bytes is kept for the next message.
 const KEEP: usize = 256 << 10;
 
 /// The inflated part of the message in progress, and after it the message of the last event.
@@ -451,7 +466,7 @@ impl Inflated {
         self.shrink();
     }
 
-    /// Frees room that few messages need.
+    /// Frees the room if it is larger than most messages need.
     #[inline]
     fn shrink(&mut self) {
         if self.octets.capacity() > KEEP {
@@ -464,7 +479,7 @@ impl Inflated {
         *self = Inflated::default();
     }
 
-    /// What is inflated and not given out.
+    /// The range of the bytes inflated and not delivered yet.
     fn held(&self) -> Range<usize> {
         self.start..self.end
     }
@@ -473,9 +488,10 @@ impl Inflated {
         &self.octets[range]
     }
 
-    /// Room for what is inflated next: at least one octet, and at most `most`, which is not 0. Of a
-    /// whole message no more than `limit` octets and one are ever held, of chunks one step and what
-    /// the last one has left over.
+    /// Room for the bytes inflated next: at least one byte, and at most `most`, which is not 0.
+    ///
+    /// Whole delivery holds at most `limit` bytes and one more. Chunk delivery holds one step and
+    /// the rest of the last step.
     fn room(&mut self, delivery: Delivery, payload: usize, limit: usize, most: usize) -> &mut [u8] {
         if self.end == self.octets.len() || (delivery == Delivery::Chunks && self.start > 0) {
             self.make_room(delivery, payload, limit);
@@ -487,7 +503,7 @@ impl Inflated {
     fn make_room(&mut self, delivery: Delivery, payload: usize, limit: usize) {
         let guess = payload.saturating_mul(4).clamp(FIRST, STEP);
         let wanted = match delivery {
-            // One octet more than the limit, to see whether there are more.
+            // One byte more than the limit, to see whether the message exceeds it.
             Delivery::Whole => (2 * self.octets.len()).max(guess).min(limit.saturating_add(1)),
             Delivery::Chunks => {
                 self.octets.copy_within(self.start..self.end, 0);
@@ -501,14 +517,14 @@ impl Inflated {
         }
     }
 
-    /// Notes that so many octets of [`room`](Inflated::room) were written: where they lie.
+    /// Notes that `count` bytes of [`room`](Inflated::room) were written. Returns their range.
     fn written(&mut self, count: usize) -> Range<usize> {
         self.end += count;
         self.end - count..self.end
     }
 
-    /// Gives out the first `count` octets: their range, which stays readable until the next room is
-    /// made.
+    /// Delivers the first `count` bytes. Returns their range, which stays readable until the next
+    /// room is made.
     fn release(&mut self, count: usize) -> Range<usize> {
         self.start += count;
         self.start - count..self.start

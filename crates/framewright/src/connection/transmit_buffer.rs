@@ -1,5 +1,5 @@
-//! What waits to be sent: one contiguous vector of encoded frames, and in between what lies
-//! elsewhere: shared frames, and payloads that were handed over.
+//! The bytes queued: one contiguous vector of encoded frames, and between them blocks stored
+//! elsewhere: shared frames, and payloads passed by value.
 
 use crate::frame::{Header, MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, OpCode, SHORT_FRAME, encode_short};
 use framewright_simd::copy_masked;
@@ -8,20 +8,22 @@ use std::io::IoSlice;
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// What lies elsewhere and is shorter than this is copied: a copy is cheaper than one more slice to
+/// A block of fewer bytes is copied into the vector: a copy is cheaper than one more slice to
 /// write.
 const SHARE_FROM: usize = 4096;
 
-/// How many blocks keep their room once all are sent.
+/// The number of blocks whose room is kept once all blocks are sent.
 const KEPT_BLOCKS: usize = 32;
 
-/// Pongs are queued behind each other as long as no more octets of them wait than this; beyond, one
-/// slot holds the answer to the newest Ping.
+/// Pongs are queued while fewer bytes than this are queued up to the end of the last one. Beyond
+/// that, one slot holds the answer to the newest Ping.
 const PONGS_QUEUED: u64 = 1024;
 
-/// The outgoing octets of one connection. A driver can lend one to each connection in turn
+/// The outgoing bytes of one connection.
+///
+/// A driver can lend one buffer to each connection in turn
 /// ([`DriverAccess::lend_transmit_buffer`](super::DriverAccess::lend_transmit_buffer)), so that a
-/// connection at rest holds none; without that a connection makes its own when it first sends, and
+/// connection at rest holds none. Without that, a connection makes its own when it first sends, and
 /// keeps it.
 ///
 /// ```text
@@ -31,25 +33,25 @@ const PONGS_QUEUED: u64 = 1024;
 #[derive(Debug, Default)]
 pub struct TransmitBuffer {
     octets: Vec<u8>,
-    /// How many of `octets` have been transmitted.
+    /// How many of `octets` were transmitted.
     sent: usize,
-    /// Where what is queued in `octets` ends.
+    /// Where the bytes queued in `octets` end.
     end: usize,
     blocks: VecDeque<Block>,
-    /// The newest Pong that found no room.
+    /// The newest Pong that was not queued, as too many were.
     pong: Option<PongSlot>,
-    /// Octets queued and transmitted since this buffer was made.
+    /// Bytes queued and transmitted since this buffer was made.
     queued_total: u64,
     sent_total: u64,
-    /// Where the last queued Pong ends, counted as the totals are.
+    /// Where the last queued Pong ends, as a value of `queued_total`.
     pongs_end: u64,
-    /// Where the last keep-alive Ping ends, counted so too.
+    /// Where the last keep-alive Ping ends, as a value of `queued_total`.
     ping_end: u64,
-    /// `sent_total` when the driver was last asked.
+    /// `sent_total` at the last call of [`has_progressed`](TransmitBuffer::has_progressed).
     sent_before: u64,
 }
 
-/// Octets that lie elsewhere, placed before `octets[before..]`.
+/// Bytes stored elsewhere, to be sent before the buffer's `octets[before..]`.
 #[derive(Debug)]
 struct Block {
     before: usize,
@@ -61,7 +63,7 @@ struct Block {
 enum Elsewhere {
     /// A frame that several connections send.
     Shared(Arc<[u8]>),
-    /// The payload of a frame, handed over by the application.
+    /// The payload of a frame, passed by value by the application.
     Owned(Vec<u8>),
 }
 
@@ -83,13 +85,13 @@ struct PongSlot {
 }
 
 impl TransmitBuffer {
-    /// An empty buffer that has allocated nothing.
+    /// Makes an empty buffer that has allocated nothing.
     #[must_use]
     pub fn new() -> TransmitBuffer {
         TransmitBuffer::default()
     }
 
-    /// A buffer with room for this many octets.
+    /// Makes an empty buffer with room for `capacity` bytes.
     #[must_use]
     pub fn with_capacity(capacity: usize) -> TransmitBuffer {
         TransmitBuffer { octets: vec![0; capacity], ..TransmitBuffer::default() }
@@ -106,13 +108,13 @@ impl TransmitBuffer {
         Box::default()
     }
 
-    /// Octets that fit without allocating.
+    /// The number of bytes that fit without allocating.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.octets.capacity()
     }
 
-    /// Octets of memory that this buffer holds. A frame that several connections send is shared out
+    /// The bytes of memory that this buffer holds. A frame that several connections send is divided
     /// among those that still hold it.
     pub(super) fn allocated(&self) -> usize {
         let elsewhere = self.blocks.iter().map(|block| match &block.octets {
@@ -122,21 +124,21 @@ impl TransmitBuffer {
         self.octets.capacity() + elsewhere.sum::<usize>()
     }
 
-    /// Whether nothing waits here.
+    /// Whether no bytes are queued, and no Pong is pending.
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.queued_total == self.sent_total && self.pong.is_none()
     }
 
-    /// Octets that wait to be sent.
+    /// The number of bytes queued.
     #[inline]
     pub(super) fn len(&self) -> usize {
-        // The difference counts what is in memory, so it fits.
+        // The difference counts bytes in memory, so it fits.
         usize::try_from(self.queued_total - self.sent_total).unwrap_or(usize::MAX)
     }
 
-    /// Whether everything queued before this mark has been transmitted.
+    /// Whether all bytes queued before `mark` were transmitted.
     fn has_sent(&self, mark: u64) -> bool {
         self.sent_total >= mark
     }
@@ -191,7 +193,7 @@ impl TransmitBuffer {
         match self.octets.get_mut(self.end..end) {
             Some(room) => room.copy_from_slice(octets),
             None => {
-                // Without filling the new room first.
+                // This does not fill the new room with zeros first.
                 self.octets.truncate(self.end);
                 self.octets.extend_from_slice(octets);
             }
@@ -199,7 +201,7 @@ impl TransmitBuffer {
         self.end = end;
     }
 
-    /// Room for so many octets behind what is queued.
+    /// Room for `len` bytes behind the bytes queued.
     #[inline]
     fn room(&mut self, len: usize) -> &mut [u8] {
         let end = self.end + len;
@@ -209,7 +211,7 @@ impl TransmitBuffer {
         &mut self.octets[self.end..end]
     }
 
-    /// Appends a frame that is encoded already and shared with others.
+    /// Appends a frame that is already encoded and shared with other connections.
     pub(super) fn push_shared(&mut self, frame: &Arc<[u8]>) {
         self.queued_total += frame.len() as u64;
         if frame.len() < SHARE_FROM {
@@ -219,7 +221,7 @@ impl TransmitBuffer {
         self.push_block(Elsewhere::Shared(Arc::clone(frame)));
     }
 
-    /// Appends a frame whose payload is handed over, masked already if it has to be.
+    /// Appends a frame whose payload is passed by value, already masked if it has to be.
     pub(super) fn push_owned(&mut self, header: &Header, payload: Vec<u8>) {
         let mut octets = [0; MAX_HEADER_LEN];
         let header_len = header.encode(&mut octets);
@@ -236,8 +238,8 @@ impl TransmitBuffer {
         self.blocks.push_back(Block { before: self.end, octets, sent: 0 });
     }
 
-    /// Appends a frame whose payload `write` is shown first, behind everything that waits: only
-    /// what it does not take is copied. It returns how many octets it took.
+    /// Appends a frame, but offers its payload to `write` first, behind the bytes queued: only the
+    /// bytes that `write` does not take are copied. `write` returns the number of bytes it took.
     pub(super) fn push_through(
         &mut self,
         header: &Header,
@@ -256,7 +258,7 @@ impl TransmitBuffer {
             used += 2;
             shown += header_len + payload.len();
         }
-        // Nothing is queued before: should `write` panic, no header stays behind without its
+        // The frame is queued only after `write`: if `write` panics, no header is left without its
         // payload.
         let taken = write(&slices[..used]);
         assert!(taken <= shown, "more octets taken than were shown");
@@ -281,8 +283,8 @@ impl TransmitBuffer {
         !self.has_sent(self.ping_end)
     }
 
-    /// Answers a Ping: behind what waits while few Pongs do, else in the slot, where a newer one
-    /// replaces it. While the slot is taken none goes past it.
+    /// Answers a Ping. The Pong is queued while few bytes of Pongs are. Otherwise, or if the slot
+    /// is taken, it goes into the slot and replaces an older Pong there.
     pub(super) fn push_pong(&mut self, data: &[u8], mask: impl FnOnce() -> Option<[u8; 4]>) {
         let few_wait = self.pongs_end.saturating_sub(self.sent_total) < PONGS_QUEUED;
         if few_wait && !self.holds_pong() {
@@ -300,7 +302,7 @@ impl TransmitBuffer {
         slot.data[..data.len()].copy_from_slice(data);
     }
 
-    /// Queues the Pong of the slot once the queued ones have been transmitted.
+    /// Queues the Pong in the slot, once the queued Pongs were transmitted.
     pub(super) fn release_pong(&mut self, mask: impl FnOnce() -> Option<[u8; 4]>) {
         if !self.has_sent(self.pongs_end) {
             return;
@@ -310,19 +312,19 @@ impl TransmitBuffer {
         self.pongs_end = self.queued_total;
     }
 
-    /// Drops the Pong of the slot: nothing may follow a Close.
+    /// Drops the Pong in the slot: nothing may follow a Close.
     pub(super) fn drop_pong(&mut self) {
         self.pong = None;
     }
 
-    /// Whether [`release_pong`](TransmitBuffer::release_pong) has something to do.
+    /// Whether the slot holds a Pong for [`release_pong`](TransmitBuffer::release_pong).
     #[inline]
     pub(super) fn holds_pong(&self) -> bool {
         self.pong.is_some()
     }
 
-    /// Fills `slices` with what waits, in order: how many were used, and how many octets they
-    /// cover.
+    /// Fills `slices` with the bytes queued, in order. Returns how many slices were used, and how
+    /// many bytes they cover.
     #[inline]
     pub(super) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> (usize, usize) {
         let (mut used, mut covered, mut from) = (0, 0, self.sent);
@@ -342,10 +344,10 @@ impl TransmitBuffer {
         (used, covered)
     }
 
-    /// Notes that this many octets have been transmitted.
+    /// Notes that `count` bytes were transmitted.
     ///
     /// # Panics
-    /// If not so many wait.
+    /// If `count` is more than [`len`](TransmitBuffer::len).
     #[inline]
     pub(super) fn advance(&mut self, mut count: usize) {
         assert!(count <= self.len(), "more octets transmitted than wait");
@@ -361,8 +363,8 @@ impl TransmitBuffer {
         }
     }
 
-    /// Notes that `count` octets have been transmitted, up to the last block: what is left for
-    /// those behind it.
+    /// Notes that `count` bytes were transmitted, up to the end of the last block. Returns how many
+    /// of them lie behind it.
     fn advance_blocks(&mut self, mut count: usize) -> usize {
         while let Some(item) = self.blocks.front_mut() {
             let of_octets = count.min(item.before - self.sent);
@@ -382,7 +384,7 @@ impl TransmitBuffer {
         count
     }
 
-    /// Moves what waits to the front of the vector.
+    /// Moves the bytes queued to the front of the vector.
     fn give_up_sent(&mut self) {
         self.octets.copy_within(self.sent..self.end, 0);
         self.end -= self.sent;
@@ -392,7 +394,7 @@ impl TransmitBuffer {
         self.sent = 0;
     }
 
-    /// Whether anything was transmitted since the last call.
+    /// Whether any bytes were transmitted since the last call.
     #[inline]
     pub(super) fn has_progressed(&mut self) -> bool {
         std::mem::replace(&mut self.sent_before, self.sent_total) != self.sent_total
@@ -409,7 +411,7 @@ mod tests {
         slices.iter().flat_map(|slice| slice.iter().copied()).collect()
     }
 
-    /// Transmits everything in steps of `step` octets.
+    /// Transmits everything in steps of `step` bytes.
     #[expect(
         clippy::len_zero,
         reason = "with a Pong in the slot it is not empty, but nothing can be shown yet"

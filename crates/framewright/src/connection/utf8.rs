@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn each_invalid_sequence_is_refused_at_the_octet_that_proves_it() {
-        // (octets, index of the octet that proves the text invalid)
+        // (bytes, index of the byte that proves the text invalid)
         let cases: [(&[u8], usize); 14] = [
             (b"\x80", 0),
             (b"\xc0", 0),
