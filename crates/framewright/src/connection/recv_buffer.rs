@@ -239,7 +239,7 @@ impl RecvBuffer {
 
     /// Frees the memory that only a large compressed message needed.
     ///
-    /// For the end of a turn: an event that was not resolved before loses its payload.
+    /// For the end of a turn: the payload of the last event is gone afterwards.
     #[inline]
     pub fn shrink(&mut self) {
         if self.incoming.inflater.is_none() {

@@ -3,8 +3,8 @@
 //! code is the same in both builds. A struct or an enum whose members came and went with a feature
 //! would break whoever names them all as soon as another crate turns the feature on.
 //!
-//! Nothing negotiates it in such a build. So there are no [`DeflatePolicy`], no [`DeflateOffer`], no
-//! [`DeflateParams`], no [`Reservation`] and no [`DeflateState`]: they have no values, and the
+//! Nothing negotiates it in such a build. So there are no [`DeflatePolicy`], no [`DeflateOffer`],
+//! no [`DeflateParams`], no [`Reservation`] and no [`DeflateState`]: they have no values, and the
 //! compiler removes what would be done with one. A [`Codec`] can be made, and holds nothing: a
 //! connection always gives it back.
 
@@ -19,14 +19,14 @@ use std::time::Instant;
 #[allow(clippy::exhaustive_enums, reason = "it has no values, and no variant to come")]
 pub enum DeflateParams {}
 
-/// What a server agrees on with clients that offer it: without the feature `deflate` there is no such
-/// value, so that an `Option` of it is `None`.
+/// What a server agrees on with clients that offer it: without the feature `deflate` there is no
+/// such value, so that an `Option` of it is `None`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "it has no values, and no variant to come")]
 pub enum DeflatePolicy {}
 
-/// What a client offers: without the feature `deflate` there is no such value, so that a list of them
-/// is empty.
+/// What a client offers: without the feature `deflate` there is no such value, so that a list of
+/// them is empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_enums, reason = "it has no values, and no variant to come")]
 pub enum DeflateOffer {}

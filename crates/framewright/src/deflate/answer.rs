@@ -1,5 +1,5 @@
-//! The negotiation of permessage-deflate (RFC 7692, section 7.1), the client's side: whether an
-//! answer is one to what was offered, and what it comes to.
+//! The client's side of the negotiation of permessage-deflate (RFC 7692, section 7.1): whether an
+//! answer matches an offer, and which parameters result.
 
 use std::fmt;
 
@@ -7,11 +7,12 @@ use super::negotiate::{DeflateParams, NAME, WindowBits};
 use super::offer::{ClientWindow, DeflateOffer, ParamFault};
 use crate::handshake::ExtensionList;
 
-/// Checks what a server has answered to `offers`.
+/// Checks a server's answer to `offers`, and returns the negotiated parameters, or `Ok(None)` if
+/// the server has declined.
 ///
-/// `answer` are the values of all Sec-WebSocket-Extensions lines of the response, in order.
-/// `Ok(None)`: the server has declined. An answer to any of the offers will do, since it does not
-/// say to which of them it is one; where it could be one to several, it counts for the first.
+/// `answer` are the values of all Sec-WebSocket-Extensions lines of the response, in order. An
+/// answer may match any of the offers, since it does not name one. If it matches several, the first
+/// of them counts.
 ///
 /// ```
 /// use framewright::deflate::{AnswerError, DeflateOffer, check_answer};
@@ -61,7 +62,7 @@ pub fn check_answer<'a>(
     Ok(agreed)
 }
 
-/// What an answer comes to, if it is one to this offer.
+/// The parameters that `answer` results in; `None` if it does not match `offer`.
 fn agree(offer: &DeflateOffer, answer: &DeflateOffer) -> Option<DeflateParams> {
     if offer.server_no_context_takeover && !answer.server_no_context_takeover {
         return None;
@@ -77,7 +78,7 @@ fn agree(offer: &DeflateOffer, answer: &DeflateOffer) -> Option<DeflateParams> {
         (Some(_), _) => return None,
     };
     let client_max_window_bits = match (offer.client_max_window_bits, answer.client_max_window_bits) {
-        // The client keeps to what it has offered, answered or not.
+        // The client keeps to its own offer, whether the answer repeats it or not.
         (window, None) => window.map_or(WindowBits::MAX, ClientWindow::most),
         (Some(window), Some(limit)) if limit.most() <= window.most() => limit.most(),
         (_, Some(_)) => return None,
@@ -96,7 +97,7 @@ fn agree(offer: &DeflateOffer, answer: &DeflateOffer) -> Option<DeflateParams> {
 pub enum AnswerError {
     /// A value does not follow the grammar.
     Malformed,
-    /// An extension that the client has not offered.
+    /// The answer names an extension that the client has not offered.
     NotOffered,
     /// permessage-deflate is accepted more than once.
     Repeated,
@@ -104,9 +105,10 @@ pub enum AnswerError {
     UnknownParameter,
     /// A parameter is given more than once.
     RepeatedParameter,
-    /// A value where there may be none, none where there must be one, or one that is not 8 to 15.
+    /// A parameter has a value but may have none, lacks a required value, or its value is not 8 to
+    /// 15.
     InvalidValue,
-    /// The answer takes more than any of the offers gives: it lacks what was asked for, or limits
+    /// The answer matches none of the offers: it lacks a parameter that was asked for, or limits
     /// the client's window where that was not offered.
     Mismatch,
 }
@@ -156,7 +158,7 @@ mod tests {
         WindowBits::new(bits).unwrap()
     }
 
-    /// Every offer that there is.
+    /// All possible offers.
     fn all_offers() -> Vec<DeflateOffer> {
         let own = [None, Some(ClientWindow::Any)].into_iter();
         let windows: Vec<_> =
@@ -177,7 +179,7 @@ mod tests {
         offers
     }
 
-    /// Every policy that there is.
+    /// All possible policies.
     fn all_policies() -> Vec<DeflatePolicy> {
         let mut policies = Vec::new();
         for flags in 0..4 {

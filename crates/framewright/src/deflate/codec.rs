@@ -34,9 +34,9 @@ const SPARE: usize = 4;
 /// The compressors and decompressors that the connections of one event loop share.
 ///
 /// A driver lends it to a connection for a turn, with
-/// [`DriverAccess::lend_codec`](crate::connection::DriverAccess::lend_codec), and takes it back with
-/// [`reclaim_codec`](crate::connection::DriverAccess::reclaim_codec). No message refers to one of
-/// another connection: each begins with no window, or with that of its own.
+/// [`DriverAccess::lend_codec`](crate::connection::DriverAccess::lend_codec), and takes it back
+/// with [`reclaim_codec`](crate::connection::DriverAccess::reclaim_codec). No message refers to one
+/// of another connection: each begins with no window, or with that of its own.
 pub struct Codec {
     memory: Arc<DeflateMemory>,
     /// Decompressors that were reserved and wait for their next use.

@@ -143,8 +143,8 @@ impl Decompressor {
     /// Appends the message with this payload to `out`, if it has at most `limit` octets.
     ///
     /// # Errors
-    /// [`InflateError`]. What was inflated before it showed is in `out` then, and only [`reset`](Decompressor::reset) makes
-    /// this decompressor fit for another message.
+    /// [`InflateError`]. What was inflated before it showed is in `out` then, and only
+    /// [`reset`](Decompressor::reset) makes this decompressor fit for another message.
     pub fn decompress(
         &mut self,
         mut payload: &[u8],

@@ -1,25 +1,25 @@
 //! permessage-deflate (RFC 7692): messages compressed one by one with DEFLATE.
 //!
-//! A server agrees on it in the opening handshake with
+//! A server negotiates it in the opening handshake with
 //! [`Accept::with_deflate`](crate::handshake::Accept::with_deflate). A
 //! [`Connection`](crate::Connection) with such a [`Negotiated`](crate::Negotiated) then compresses
-//! what pays and inflates what comes; what it needs for that it is lent by its driver, in a
-//! [`Codec`].
+//! messages where that pays, and inflates received ones. Its driver lends it the compressors and
+//! decompressors, in a [`Codec`].
 //!
 //! | file | decides |
 //! |---|---|
-//! | `negotiate`, `offer`, `policy`, `answer` | what is offered and agreed on (section 7.1) |
+//! | `negotiate`, `offer`, `policy`, `answer` | what is offered and negotiated (section 7.1) |
 //! | `compress`, `decompress` | from a message to the payload of its frames, and back (section 7.2) |
 //! | `history` | the window that a peer's next message may refer to |
-//! | `habit` | what becomes of a peer that was to forget its window, and does not |
-//! | `kept` | what is kept of a peer for that, and how it loses it |
-//! | `codec` | what all connections of an event loop share, and the work that one may do in a turn |
-//! | `compressors` | which compressor goes on for which connection |
-//! | `inflater` | what inflates one message, and who loses it to whom |
-//! | `memory` | how much all of it may hold |
-//! | `giving_way` | who is asked first where that is used up |
-//! | `state` | what a connection holds for it, and which of its messages are compressed |
-//! | `config` | what an application can set |
+//! | `habit` | how a peer is served that agreed to forget its window, and does not |
+//! | `kept` | which bytes of such a peer are kept, and how it loses them |
+//! | `codec` | what all connections of an event loop share, and the work of one in a turn |
+//! | `compressors` | which compressor follows which connection |
+//! | `inflater` | the decompressor of one message, and when another message gets it |
+//! | `memory` | how much memory all of it may hold |
+//! | `giving_way` | which holder gives way first when the memory is used up |
+//! | `state` | the state of a connection, and which of its messages are compressed |
+//! | `config` | the settings of an application |
 
 mod answer;
 mod codec;
@@ -53,6 +53,6 @@ pub use offer::{ClientWindow, DeflateOffer};
 pub use policy::{DeflateAnswer, DeflatePolicy};
 pub(crate) use state::{DeflateState, Form};
 
-/// What the sender removes from the end of each message, and the receiver appends (sections 7.2.1
-/// and 7.2.2).
+/// The bytes that the sender removes from the end of each message, and the receiver appends
+/// (sections 7.2.1 and 7.2.2).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];

@@ -1,5 +1,5 @@
-//! What permessage-deflate is negotiated with (RFC 7692, sections 5 and 7.1): the values, and how
-//! they come about.
+//! The parameters of permessage-deflate (RFC 7692, sections 5 and 7.1), and how they are
+//! negotiated.
 //!
 //! `offer` reads and writes an element of `Sec-WebSocket-Extensions`, `policy` is the server's side
 //! of the negotiation, `answer` the client's.
@@ -14,8 +14,8 @@
 use super::DeflateConfig;
 use crate::role::Role;
 
-/// The name under which the extension is offered. Like every extension token it is compared octet
-/// for octet.
+/// The name under which the extension is offered. Like every extension token, it is compared byte
+/// by byte.
 pub(super) const NAME: &str = "permessage-deflate";
 
 /// The base-2 logarithm of the size of an LZ77 sliding window (RFC 7692, section 7.1.2): 8 to 15.
@@ -31,32 +31,33 @@ pub(super) const NAME: &str = "permessage-deflate";
 pub struct WindowBits(u8);
 
 impl WindowBits {
-    /// A window of 256 octets.
+    /// A window of 256 bytes.
     pub const MIN: WindowBits = WindowBits(8);
-    /// A window of 32,768 octets: what holds where nothing else is agreed.
+    /// A window of 32,768 bytes: the default if nothing else is negotiated.
     pub const MAX: WindowBits = WindowBits(15);
 
-    /// The least that messages can be compressed with. zlib, and what is made after it, refuses 8
-    /// for raw DEFLATE; before that it took 9 instead and said nothing, so that matches reached
-    /// back further than a receiver with a window of 256 octets remembers. Inflating with 8 is no
-    /// trouble.
+    /// The smallest window that messages can be compressed with.
+    ///
+    /// zlib, and the libraries modelled on it, refuse 8 for raw DEFLATE. Earlier versions silently
+    /// used 9 instead, so that matches reached back further than a receiver with a window of 256
+    /// bytes remembers. Inflating with 8 works.
     pub(crate) const MIN_COMPRESS: WindowBits = WindowBits(9);
 
-    /// 4 KiB: what a server asks of a client whose window it has to keep. Of what 32 KiB save over
-    /// none, in messages of JSON of 1 KiB, it is nine tenths.
+    /// 4 KiB: the window that a server asks of a client whose window it has to keep. For messages
+    /// of 1 KiB of JSON, it saves nine tenths of what 32 KiB save over no window.
     pub(super) const TAKEOVER: WindowBits = WindowBits(12);
 
-    /// `None` unless `bits` is 8 to 15.
+    /// Makes a size of window; `None` unless `bits` is 8 to 15.
     pub const fn new(bits: u8) -> Option<WindowBits> {
         if bits >= Self::MIN.0 && bits <= Self::MAX.0 { Some(WindowBits(bits)) } else { None }
     }
 
-    /// The logarithm: 8 to 15.
+    /// The base-2 logarithm of the size: 8 to 15.
     pub const fn get(self) -> u8 {
         self.0
     }
 
-    /// The size of the window in octets: 256 to 32,768.
+    /// The size of the window in bytes: 256 to 32,768.
     pub const fn size(self) -> usize {
         1 << self.0
     }
@@ -69,9 +70,9 @@ impl Default for WindowBits {
     }
 }
 
-/// What an opening handshake has agreed on for permessage-deflate.
+/// The parameters of permessage-deflate that an opening handshake has negotiated.
 ///
-/// The RFC defines these four parameters and no way to add to them. By default none is in force:
+/// The RFC defines these four parameters and no way to add others. By default none is in force:
 /// both sides take their windows over from message to message, and use the largest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_structs, reason = "the four parameters that RFC 7692 has")]
@@ -84,14 +85,14 @@ pub struct DeflateParams {
     pub server_max_window_bits: WindowBits,
     /// The largest window that the client compresses with (section 7.1.2.2).
     ///
-    /// 8 may be agreed: a client then compresses each message in parts of 128 octets, each of which
-    /// refers to no more than the 128 before it.
+    /// 8 may be negotiated: a client then compresses each message in parts of 128 bytes, each of
+    /// which refers to no more than the 128 bytes before it.
     pub client_max_window_bits: WindowBits,
 }
 
 impl DeflateParams {
-    /// The most octets that the end in this role holds for a connection because of context
-    /// takeover: the last of what it sent, and of what it got. 0 without.
+    /// The most bytes that the end in `role` holds for a connection because of context takeover:
+    /// the last bytes sent and the last bytes received. 0 without context takeover.
     #[must_use]
     pub fn takeover_size(&self, role: Role, config: &DeflateConfig) -> usize {
         let (own, peer) = (self.sent_by(role), self.sent_by(role.peer()));
@@ -99,7 +100,7 @@ impl DeflateParams {
         sent + if peer.takeover { peer.window.size() } else { 0 }
     }
 
-    /// What was agreed for the messages that the end in this role sends.
+    /// The parameters of the messages that the end in `role` sends.
     pub(crate) fn sent_by(&self, role: Role) -> Direction {
         let (no_takeover, window) = match role {
             Role::Server => (self.server_no_context_takeover, self.server_max_window_bits),
@@ -109,12 +110,12 @@ impl DeflateParams {
     }
 }
 
-/// What was agreed for one direction.
+/// The negotiated parameters of one direction.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Direction {
-    /// A message may refer to those before it.
+    /// A message may refer to earlier messages.
     pub(crate) takeover: bool,
-    /// How far back.
+    /// How far back a message may refer.
     pub(crate) window: WindowBits,
 }
 

@@ -2,7 +2,7 @@
 //! values, read and written (RFC 7692, section 7.1).
 //!
 //! Offers and answers have the same syntax, except that `client_max_window_bits` has a value in
-//! every answer. What the parameters come to is decided in `policy` and in `answer`.
+//! every answer. `policy` and `answer` decide which parameters are negotiated.
 
 use super::negotiate::{NAME, WindowBits};
 use crate::handshake::Extension;
@@ -12,10 +12,11 @@ const CLIENT_NO_CONTEXT_TAKEOVER: &str = "client_no_context_takeover";
 const SERVER_MAX_WINDOW_BITS: &str = "server_max_window_bits";
 const CLIENT_MAX_WINDOW_BITS: &str = "client_max_window_bits";
 
-/// What a client offers. It may make several offers, the most wanted first.
+/// A client's offer of permessage-deflate. A client may make several offers, the preferred one
+/// first.
 ///
-/// By default the server may limit the client's window, and nothing is asked of the server: what
-/// browsers offer.
+/// By default the server may limit the client's window, and nothing is asked of the server, as in
+/// the offers of browsers.
 ///
 /// ```
 /// use framewright::deflate::DeflateOffer;
@@ -30,7 +31,8 @@ pub struct DeflateOffer {
     /// The server has to compress each message on its own: the client keeps no window for it
     /// (section 7.1.1.1).
     pub server_no_context_takeover: bool,
-    /// The client will compress each message on its own, whatever is answered (section 7.1.1.2).
+    /// The client will compress each message on its own, whatever the server answers (section
+    /// 7.1.1.2).
     pub client_no_context_takeover: bool,
     /// The largest window that the server may compress with (section 7.1.2.1). `None`: any.
     pub server_max_window_bits: Option<WindowBits>,
@@ -39,14 +41,13 @@ pub struct DeflateOffer {
     pub client_max_window_bits: Option<ClientWindow>,
 }
 
-/// The value of `client_max_window_bits` in an offer (RFC 7692, section 7.1.2.2). There is no third
-/// kind of it.
+/// The value of `client_max_window_bits` in an offer (RFC 7692, section 7.1.2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_enums, reason = "RFC 7692 has no third")]
 pub enum ClientWindow {
     /// No value: the client uses whichever window the server allows.
     Any,
-    /// The client uses a window of at most this size, or a smaller one if the server says so.
+    /// The client uses a window of at most this size, or a smaller one if the server asks for it.
     AtMost(WindowBits),
 }
 
@@ -75,8 +76,8 @@ impl DeflateOffer {
         client_max_window_bits: None,
     };
 
-    /// Appends the element of `Sec-WebSocket-Extensions`. Between two offers the caller puts a
-    /// comma.
+    /// Appends the offer to `out`, as an element of `Sec-WebSocket-Extensions`. The caller
+    /// separates two offers with a comma.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(NAME.as_bytes());
         if self.server_no_context_takeover {
@@ -95,7 +96,7 @@ impl DeflateOffer {
         }
     }
 
-    /// Reads the parameters of an element, whose name is not looked at.
+    /// Reads the parameters of an element. Its name is not checked.
     pub(super) fn read(element: &Extension<'_>) -> Result<DeflateOffer, ParamFault> {
         let mut offer = DeflateOffer::EMPTY;
         for (name, value) in element.params() {
@@ -134,7 +135,7 @@ impl DeflateOffer {
     }
 }
 
-/// Why the parameters of an element cannot be taken.
+/// Why the parameters of an element are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ParamFault {
     Unknown,
@@ -154,7 +155,7 @@ fn write_param(out: &mut Vec<u8>, name: &str, bits: Option<WindowBits>) {
     }
 }
 
-/// Sets a flag, which has no value. Whether it was set already.
+/// Sets a flag, which has no value. Returns whether it was set already.
 fn set_flag(flag: &mut bool, value: Option<&str>) -> Result<bool, ParamFault> {
     if value.is_some() {
         return Err(ParamFault::InvalidValue);
@@ -162,7 +163,7 @@ fn set_flag(flag: &mut bool, value: Option<&str>) -> Result<bool, ParamFault> {
     Ok(std::mem::replace(flag, true))
 }
 
-/// 8 to 15 in the one way to write each: no sign, no zero before it.
+/// Reads 8 to 15 in the only spelling of each: no sign, no leading zero.
 fn window_bits(value: &str) -> Result<WindowBits, ParamFault> {
     let bits = match *value.as_bytes() {
         [digit @ b'8'..=b'9'] => digit - b'0',

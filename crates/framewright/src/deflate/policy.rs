@@ -1,19 +1,19 @@
-//! The negotiation of permessage-deflate (RFC 7692, sections 5 and 7.1), the server's side: which
-//! offer is accepted, and what is answered.
+//! The server's side of the negotiation of permessage-deflate (RFC 7692, sections 5 and 7.1): which
+//! offer is accepted, and the answer.
 
 use super::negotiate::{DeflateParams, NAME, WindowBits};
 use super::offer::{ClientWindow, DeflateOffer};
 use crate::handshake::Extension;
 
-/// What a server is willing to agree on.
+/// The parameters of permessage-deflate that a server accepts.
 ///
-/// By default neither side takes its window over to the next message, so that a connection needs no
-/// memory for compression between two of them; windows may be of any size.
+/// By default neither side takes its window over to the next message, so a connection needs no
+/// memory for compression between two messages. Windows may be of any size.
 ///
 /// ```
 /// use framewright::deflate::{DeflatePolicy, WindowBits};
 ///
-/// // The server remembers what it has sent, in a window of at most 4,096 octets.
+/// // The server remembers the last bytes it has sent, in a window of at most 4,096 bytes.
 /// let policy = DeflatePolicy {
 ///     server_no_context_takeover: false,
 ///     server_max_window_bits: WindowBits::new(12).unwrap(),
@@ -23,20 +23,24 @@ use crate::handshake::Extension;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "built with struct update syntax")]
 pub struct DeflatePolicy {
-    /// `true`: the server compresses each message on its own, and says so even if the client does
-    /// not ask for it. `false`: only if the client asks for it. It costs ratio, most with short
-    /// messages that are alike, and saves the compressor's state between messages. Default: `true`.
+    /// Whether the server compresses each message on its own, and announces it, even if the client
+    /// does not ask for it. If `false`, it does so only if the client asks. Default: `true`.
+    ///
+    /// It makes messages longer, most of all short messages that are alike. It saves the
+    /// compressor's state between messages.
     pub server_no_context_takeover: bool,
-    /// `true`: the client has to compress each message on its own, whether it offers to or not.
-    /// `false`: it does if it offers to. It saves the server the window of each client. A client
-    /// that refers to earlier messages all the same is served as long as there is memory
-    /// ([`DeflateMemory`](super::DeflateMemory)). Default: `true`.
+    /// Whether the client has to compress each message on its own, even if it does not offer to. If
+    /// `false`, it does so only if it offers to. Default: `true`.
+    ///
+    /// It saves the server the window of each client. A client that refers to earlier messages
+    /// nevertheless is served as long as there is memory
+    /// ([`DeflateMemory`](super::DeflateMemory)).
     pub client_no_context_takeover: bool,
     /// The largest window that the server compresses with. 8 counts as 9: the compressor has no
-    /// smaller one. Default: 15.
+    /// smaller window. Default: 15.
     pub server_max_window_bits: WindowBits,
-    /// The largest window that the client may compress with, so far as it lets itself be told: one
-    /// that does not offer `client_max_window_bits` may use 15. Default: 15.
+    /// The largest window that the client may compress with, if the client offers
+    /// `client_max_window_bits`; otherwise it may use 15. Default: 15.
     pub client_max_window_bits: WindowBits,
 }
 
@@ -52,17 +56,18 @@ impl Default for DeflatePolicy {
 }
 
 impl DeflatePolicy {
-    /// The policy without context takeover by either side: what is agreed on where there is no
-    /// memory for more.
+    /// Returns this policy without context takeover by either side, as negotiated if there is no
+    /// memory for takeover.
     #[must_use]
     pub fn without_takeover(self) -> DeflatePolicy {
         DeflatePolicy { server_no_context_takeover: true, client_no_context_takeover: true, ..self }
     }
 
-    /// The policy with context takeover by both sides, if the client has nothing against it, and a
-    /// client's window of at most 4 KiB, if it lets itself be told. Short messages that are alike
-    /// come out shorter, and each connection holds some of what was sent and received: see
-    /// [`DeflateParams::takeover_size`].
+    /// Returns this policy with context takeover by both sides, unless the client declines it.
+    ///
+    /// The client's window is at most 4 KiB, if the client offers `client_max_window_bits`. Short
+    /// messages that are alike get shorter, and each connection holds some of the bytes sent and
+    /// received: see [`DeflateParams::takeover_size`].
     #[must_use]
     pub fn with_takeover(self) -> DeflatePolicy {
         DeflatePolicy {
@@ -73,9 +78,8 @@ impl DeflatePolicy {
         }
     }
 
-    /// Accepts the first offer that can be accepted, in the client's order; `None` if none can.
-    /// Other extensions are passed over, and so are offers that have to be declined: they are no
-    /// error.
+    /// Accepts the first acceptable offer, in the client's order; `None` if there is none. Other
+    /// extensions, and offers that have to be declined, are skipped: they are no error.
     ///
     /// ```
     /// use framewright::deflate::DeflatePolicy;
@@ -138,7 +142,7 @@ impl DeflatePolicy {
     }
 }
 
-/// An offer that was accepted: what is agreed by it, and the answer that says so.
+/// An accepted offer: the negotiated parameters, and the answer that announces them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeflateAnswer {
     params: DeflateParams,
@@ -146,16 +150,16 @@ pub struct DeflateAnswer {
 }
 
 impl DeflateAnswer {
-    /// What is agreed.
+    /// The negotiated parameters.
     pub fn params(&self) -> DeflateParams {
         self.params
     }
 
-    /// Appends the value of the answer's `Sec-WebSocket-Extensions`.
+    /// Appends the answer to `out`, as the value of `Sec-WebSocket-Extensions`.
     pub fn write(&self, out: &mut Vec<u8>) {
         let params = &self.params;
         let below_default = |bits: WindowBits| bits < WindowBits::MAX;
-        // An answer is written as an offer of the same parameters would be.
+        // An answer is written like an offer of the same parameters.
         let element = DeflateOffer {
             //= https://www.rfc-editor.org/rfc/rfc7692#section-7.1.1.1
             //# A server accepts an extension negotiation offer that includes the
@@ -172,7 +176,7 @@ impl DeflateAnswer {
             server_max_window_bits: (self.server_window_offered
                 || below_default(params.server_max_window_bits))
             .then_some(params.server_max_window_bits),
-            // Only an offer that has the parameter brings it below the default.
+            // It is below the default only if the offer has the parameter.
             client_max_window_bits: below_default(params.client_max_window_bits)
                 .then_some(ClientWindow::AtMost(params.client_max_window_bits)),
         };

@@ -157,7 +157,8 @@ impl DeflateState {
         self.0.remember(data, Stamp::default(), role, &config.deflate);
     }
 
-    /// Notes that octets of a message were queued as this much payload, the `last` ones of it maybe.
+    /// Notes that octets of a message were queued as this much payload, the `last` ones of it
+    /// maybe.
     pub(crate) fn note_sent(&mut self, octets: usize, payload: usize, last: bool) {
         if let Some(codec) = &mut self.0.codec {
             codec.note_sent(octets, payload, last);
