@@ -177,11 +177,12 @@ impl Connection {
     /// The deadline set here depends on the end:
     ///
     /// - A clean end, or the end of the peer's direction only, with bytes queued:
-    ///   [`Config::write_timeout`](super::Config::write_timeout), for a peer that takes none of them.
+    ///   [`Config::write_timeout`](super::Config::write_timeout), for a peer that takes none of
+    ///   them.
     /// - A clean end without bytes queued: [`Config::close_timeout`](super::Config::close_timeout),
     ///   for a server to close the transport.
-    /// - Any other end: [`Config::close_timeout`](super::Config::close_timeout), for the peer to take
-    ///   the bytes queued.
+    /// - Any other end: [`Config::close_timeout`](super::Config::close_timeout), for the peer to
+    ///   take the bytes queued.
     fn end(&mut self, now: Instant, cause: Option<Error>) {
         if self.is_closed() {
             return;

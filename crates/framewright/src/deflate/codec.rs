@@ -1,5 +1,5 @@
-//! What the connections of one event loop share for compression: lent to one after another, for the
-//! length of a turn.
+//! The compressors and decompressors that the connections of one event loop share, lent to one
+//! connection after another for the length of a turn.
 
 use super::compressors::Compressors;
 use super::history::{History, Stamp};
@@ -10,25 +10,32 @@ use crate::connection::CompressionStats;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-/// The work that one connection may do while a codec is lent to it, before it has to give the
-/// others their turn: about two milliseconds of it, counted in octets of messages, each of which
-/// takes about a nanosecond to write. An octet of payload takes longer: the codes of a block are
-/// made of few. To begin a message, or to go on behind a final block, costs something, and so does
-/// the history that it is begun with.
+/// The inflating that one connection may do while a codec is lent to it, before the other
+/// connections have their turn: about two milliseconds, counted in bytes of messages, each of which
+/// takes about a nanosecond to write.
+///
+/// | work | counts as |
+/// |---|---|
+/// | a byte of message | 1 |
+/// | a byte of payload: it takes longer, as the codes of a block are made of few bytes | `INFLATE_READ` |
+/// | beginning a message, or going on behind a final block | `INFLATE_BEGIN` |
+/// | the history that it begins with | 1 for each `INFLATE_HISTORY` bytes |
 const INFLATE: usize = 2 << 20;
-/// The same in a short turn.
+/// The inflating that one connection may do in a short turn.
 const INFLATE_SHORT: usize = 32 << 10;
 const INFLATE_READ: usize = 16;
 const INFLATE_BEGIN: usize = 256;
 const INFLATE_HISTORY: usize = 16;
 
-/// The same for compressing, where an octet takes twice as long; what is sent beyond goes as it is.
-/// To clear the table of hashes takes as long as to compress one KiB.
+/// The compressing that one connection may do while a codec is lent to it, in bytes of messages,
+/// each of which takes twice as long as in inflating. Messages beyond that are sent uncompressed.
+///
+/// Clearing the table of hashes takes as long as compressing 1 KiB: `COMPRESS_BEGIN`.
 const COMPRESS: usize = 2 << 20;
 const COMPRESS_BEGIN: usize = 1 << 10;
 const COMPRESS_HISTORY: usize = 2;
 
-/// How many reserved decompressors wait here at most.
+/// The most reserved decompressors that a codec keeps for their next use.
 const SPARE: usize = 4;
 
 /// The compressors and decompressors that the connections of one event loop share.
@@ -39,42 +46,43 @@ const SPARE: usize = 4;
 /// of another connection: each begins with no window, or with that of its own.
 pub struct Codec {
     memory: Arc<DeflateMemory>,
-    /// Decompressors that were reserved and wait for their next use.
+    /// Reserved decompressors, kept for their next use.
     #[allow(clippy::vec_box, reason = "each is handed on in its box")]
     spare: Vec<Box<Inflater>>,
-    /// The one that there is whatever was reserved, made when it is first needed.
+    /// The decompressor that needs no reservation, made when it is first needed. `None` while a
+    /// message has it.
     home: Option<Box<Inflater>>,
-    /// Lives as long as that one.
+    /// Alive as long as that decompressor.
     home_is_out: Weak<()>,
-    /// Lives as long as a message is inflated that is held beyond what others may be.
+    /// Alive while a message is being inflated beyond the size that other messages may have.
     runs: Weak<()>,
     compressors: Compressors,
-    /// Octets that may be inflated in a turn.
+    /// The inflating allowed in a turn, in bytes of messages.
     inflate: usize,
-    /// Octets that may still be inflated in this turn.
+    /// The inflating still allowed in this turn.
     to_inflate: usize,
-    /// The same for compressing.
+    /// The compressing still allowed in this turn.
     to_compress: usize,
-    /// One that a connection has made for itself: there is nobody else to think of.
+    /// A connection has made this codec for itself, so no other connection waits for its turn.
     own: bool,
-    /// What was compressed and inflated since somebody has asked.
+    /// The messages compressed and inflated since the last [`take_stats`](Codec::take_stats).
     stats: CompressionStats,
 }
 
 /// How urgently a message needs a decompressor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
-    /// All of it has arrived.
+    /// The whole message has arrived.
     Arrived,
-    /// The rest has yet to arrive, for as long as the peer likes: what has come can be held until
-    /// then.
+    /// The rest has yet to arrive, for as long as the peer likes. The payload received so far can
+    /// be held until then.
     Waits,
-    /// The same, and no more of it can be held.
+    /// The rest has yet to arrive, and no more payload can be held.
     Urgent,
 }
 
 impl Codec {
-    /// One that has allocated nothing yet. What it will hold is counted in `memory`.
+    /// Makes a codec that has allocated nothing yet. Its allocations are counted in `memory`.
     #[must_use]
     pub fn new(memory: Arc<DeflateMemory>) -> Codec {
         Codec {
@@ -92,46 +100,50 @@ impl Codec {
         }
     }
 
-    /// For a connection that was lent none: its own, with nobody else to think of.
+    /// Makes a codec of its own for a connection without a lent one. It bounds no turn.
     pub(crate) fn own() -> Box<Codec> {
         let mut codec = Codec::new(DeflateMemory::new(usize::MAX));
         codec.own = true;
         Box::new(codec)
     }
 
-    /// Whether a connection has made it for itself.
+    /// Whether a connection has made this codec for itself.
     pub(crate) fn is_own(&self) -> bool {
         self.own
     }
 
-    /// Whether the turns to come may take as long as a turn ever may, about two milliseconds for
-    /// what is inflated; so from the start. Otherwise they take a sixtieth of that: for connections
-    /// that nobody knows to need more, of which there may be many.
+    /// Sets whether the next turns may have their full length, about two milliseconds of inflating.
+    /// They may by default.
+    ///
+    /// Otherwise they take a sixtieth of that: for connections not known to need more, of which
+    /// there may be many.
     pub fn allow_long_turns(&mut self, allow: bool) {
         self.inflate = if allow { INFLATE } else { INFLATE_SHORT };
     }
 
-    /// The work that the last connection has done with it, counted in octets of messages.
+    /// The work that the last connection has done with the codec, counted in bytes of messages.
     #[must_use]
     pub fn work(&self) -> usize {
         (self.inflate.saturating_sub(self.to_inflate)) + (COMPRESS - self.to_compress)
     }
 
-    /// Frees what nothing has used since the last call: compressors that followed connections which
-    /// are silent or gone, and decompressors that wait for their next use. For a driver that calls
-    /// this now and then, and drops a codec that nothing uses.
+    /// Frees the compressors that were not used since the last call, and all spare decompressors.
+    ///
+    /// Such compressors followed connections that are silent or gone. A driver calls this now and
+    /// then, and drops a codec that is not used at all.
     pub fn trim(&mut self) {
         self.compressors.trim();
         self.spare = Vec::new();
         self.memory.forget_gone();
     }
 
-    /// What connections that were lent it have compressed and inflated since the last call.
+    /// Returns the messages that connections have compressed and inflated with this codec since the
+    /// last call.
     pub fn take_stats(&mut self) -> CompressionStats {
         std::mem::take(&mut self.stats)
     }
 
-    /// What it holds is counted in.
+    /// The memory limit in which the allocations of this codec are counted.
     pub(super) fn memory(&self) -> &Arc<DeflateMemory> {
         &self.memory
     }
@@ -141,12 +153,12 @@ impl Codec {
         (self.to_inflate, self.to_compress) = (self.inflate, COMPRESS);
     }
 
-    /// Octets that may still be inflated in this turn.
+    /// The number of bytes that may still be inflated in this turn.
     pub(crate) fn to_inflate(&self) -> usize {
         if self.own { usize::MAX } else { self.to_inflate }
     }
 
-    /// Notes what was done.
+    /// Notes the inflating of one call.
     pub(crate) fn inflated(&mut self, progress: &Progress) {
         let begun = progress.begun.times * INFLATE_BEGIN + progress.begun.history / INFLATE_HISTORY;
         self.to_inflate =
@@ -164,9 +176,11 @@ impl Codec {
         self.own || self.to_compress > 0
     }
 
-    /// A decompressor for a message. One of which some has yet to arrive gets one only if there is
-    /// memory for it, and may lose it to one that needs it urgently. Messages that have arrived
-    /// share the one of this codec besides; while that is out they wait for each other.
+    /// Takes a decompressor for a message; `None` if there is none.
+    ///
+    /// A message that has not arrived completely gets one only if there is memory for it, and may
+    /// lose it to a message that needs it urgently. Messages that have arrived also share the
+    /// codec's own decompressor; while one of them has it, the others wait.
     pub(crate) fn take_inflater(&mut self, need: Need) -> Option<Box<Inflater>> {
         while let Some(inflater) = self.spare.pop() {
             if inflater.is_there() {
@@ -180,7 +194,7 @@ impl Codec {
         if let Some(inflater) = Inflater::reserved(&self.memory, need == Need::Urgent) {
             return Some(inflater);
         }
-        // If the connection that had it is gone, it is gone too.
+        // If the connection that had the codec's own decompressor is gone, so is the decompressor.
         if !arrived || self.home_is_out.strong_count() > 0 {
             return None;
         }
@@ -199,16 +213,16 @@ impl Codec {
         }
     }
 
-    /// Whether this decompressor may stay with a message that goes on when its peer has read: one
-    /// that was reserved may, and the one of this codec if there is memory to make it one that is.
+    /// Whether `inflater` may stay with a message that goes on only once its peer has read. A
+    /// reserved one may; the codec's own may if there is memory to turn it into a reserved one.
     pub(crate) fn lets_go(&self, inflater: &mut Inflater) -> bool {
         inflater.runs = None;
         inflater.note_arrived(false);
         inflater.leave_home(&self.memory)
     }
 
-    /// Whether this message may be inflated to more than others: one at a time may, until it is
-    /// complete.
+    /// Whether the message of `inflater` may be inflated to more bytes than others. One message at
+    /// a time may, until it is complete.
     pub(crate) fn lets_run(&mut self, inflater: &mut Inflater) -> bool {
         if inflater.runs.is_none() && self.runs.strong_count() == 0 {
             let runs = Arc::new(());
@@ -218,9 +232,9 @@ impl Codec {
         inflater.runs.is_some()
     }
 
-    /// Compresses a message, or a fragment of one, so that it refers to nothing before it but these
-    /// octets, and nowhere to what is further back than this window. The octets of the message are
-    /// added to the history by the caller, if it is sent so.
+    /// Compresses a message, or a fragment of one. It refers to nothing before it but `history`,
+    /// and to nothing further back than `window`. If it is sent compressed, the caller adds its
+    /// bytes to the history.
     pub(crate) fn compress(
         &mut self,
         data: &[u8],
@@ -236,7 +250,7 @@ impl Codec {
         self.compressors.compress(data, last, level, window, history)
     }
 
-    /// Notes that a message, or a fragment of one, was queued compressed: the `last` one ends it.
+    /// Notes that a message, or a fragment of one, was queued compressed. `last` ends the message.
     pub(crate) fn note_sent(&mut self, octets: usize, payload: usize, last: bool) {
         self.stats.add(&CompressionStats {
             messages_sent: last.into(),
@@ -246,8 +260,8 @@ impl Codec {
         });
     }
 
-    /// The state that the last call of [`compress`](Codec::compress) has left: for the history that
-    /// has got what was compressed.
+    /// The state of the compressor after the last call of [`compress`](Codec::compress), for the
+    /// history to which the compressed bytes are added.
     pub(crate) fn stamp(&self) -> Stamp {
         self.compressors.stamp()
     }

@@ -1,55 +1,56 @@
-//! An allowance of octets for the states of compression: what context takeover costs is bounded,
-//! and can be told. And who has to give way where it is used up: whoever waits with the least to
-//! show for it.
+//! A limit on the memory of compression, so that the cost of context takeover is bounded and
+//! measured. When the limit is reached, the holder that makes the least use of its memory gives
+//! way.
 
 use super::giving_way::{Place, Ranks, Revocable, Sender, Turns};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// How many octets the compressors, decompressors and windows of a server, or of any other group of
-/// connections, may hold.
+/// A limit on the bytes that the compressors, decompressors and windows of a server, or of any
+/// other group of connections, may hold.
 ///
-/// What is agreed on with context takeover is reserved in the opening handshake; where it does not
-/// fit, the answer is the same without takeover. What every event loop needs, one compressor and
-/// one decompressor, is counted and never refused, and leaves the others what they may have.
+/// Three kinds of memory share it. None takes memory from another, and an eighth of the limit is
+/// left for each.
 ///
-/// A message of which some is still to come may have a decompressor of its own, as long as there is
-/// memory. Where there is none left for another one that needs it, a message of which little has
-/// come lately loses its own.
+/// - **Context takeover and compressors.** The memory for context takeover is reserved in the
+///   opening handshake. If it does not fit, the server's answer is the same without takeover.
+/// - **Decompressors of messages in progress.** A message that has not arrived completely may have
+///   a decompressor of its own, as long as there is memory. If another message needs one and no
+///   memory is left, a message of which few bytes arrived lately loses its own.
+/// - **Messages of peers that agreed to forget them**, and may refer to them nevertheless. They are
+///   kept until other peers of this kind need the memory. It is taken from peers that have been
+///   silent for long, and have sent little compared with the bytes kept of them.
 ///
-/// What a peer has sent that was to forget it, and may refer to it all the same, is kept until
-/// others of its kind need the memory: it is taken from those that have been silent for long, and
-/// have sent little for what is kept of them.
-///
-/// None of the three takes anything from the others, and an eighth of it is left for each.
+/// One compressor and one decompressor of every event loop are counted beside them. They are never
+/// refused, and take nothing from the three.
 pub struct DeflateMemory {
     cap: usize,
     held: Mutex<Held>,
     declined: AtomicU64,
-    /// Messages in parts that have a decompressor.
+    /// Messages in progress that have a decompressor.
     in_parts: Mutex<Turns>,
-    /// Peers of which something is kept.
+    /// Peers of which messages are kept.
     kept: Mutex<Ranks>,
 }
 
-/// For what octets are reserved.
+/// The purpose of reserved bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// What stays as long as its holder likes: promised takeover, and compressors.
+    /// Negotiated takeover, and compressors: held as long as the holder likes.
     Steady,
-    /// Decompressors of messages in parts.
+    /// Decompressors of messages in progress.
     InParts,
-    /// What is kept of peers that have agreed to refer to none of it.
+    /// Messages of peers that have agreed to refer to none of them.
     Kept,
-    /// What each event loop needs: it is beside the others, and takes nothing from them.
+    /// The needs of each event loop: beside the other kinds, and taking nothing from them.
     Needed,
 }
 
-/// Those that share the memory, which come first.
+/// The number of kinds that share the memory. They come first.
 const SHARING: usize = 3;
 
-/// Octets that are held of each [`Kind`].
+/// The bytes held of each [`Kind`].
 #[derive(Debug, Default)]
 struct Held([usize; SHARING + 1]);
 
@@ -62,29 +63,29 @@ impl Held {
         &mut self.0[kind as usize]
     }
 
-    /// How many octets of this kind there may be, if each other one has its eighth, or as much as
-    /// it holds.
+    /// The most bytes of `kind`, if each other kind has its eighth of `cap`, or as much as it
+    /// holds.
     fn most(&self, kind: Kind, cap: usize) -> usize {
         let others = self.0[..SHARING].iter().enumerate().filter(|(index, _)| *index != kind as usize);
         others.fold(cap, |left, (_, octets)| left.saturating_sub((cap / 8).max(*octets)))
     }
 }
 
-/// What a [`DeflateMemory`] tells.
+/// The limit, the use and the refusals of a [`DeflateMemory`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeflateMemoryStats {
-    /// The most octets that may be reserved.
+    /// The most bytes that may be reserved.
     pub cap: usize,
-    /// Octets that are reserved or held now.
+    /// Bytes reserved or held now.
     pub held: usize,
-    /// How often [`DeflateMemory::reserve`] was refused: how many connections had to do without
-    /// context takeover.
+    /// How often [`DeflateMemory::reserve`] was refused: the number of connections that had to do
+    /// without context takeover.
     pub declined: u64,
 }
 
 impl DeflateMemory {
-    /// An allowance of so many octets. Less than eight times
+    /// Makes a limit of `cap` bytes. Less than eight times
     /// [`Decompressor::MAX_SIZE`](super::Decompressor::MAX_SIZE) is of little use: an eighth of it
     /// has no room for a decompressor.
     #[must_use]
@@ -98,7 +99,7 @@ impl DeflateMemory {
         })
     }
 
-    /// Reserves so many octets until the reservation is dropped; `None` if they do not fit.
+    /// Reserves `octets` bytes until the reservation is dropped; `None` if they do not fit.
     #[must_use]
     pub fn reserve(self: &Arc<Self>, octets: usize) -> Option<Reservation> {
         let reservation = self.reserve_if_it_fits(octets);
@@ -108,19 +109,21 @@ impl DeflateMemory {
         reservation
     }
 
-    /// The same for what is asked for again and again: it is no news that it does not fit.
+    /// Reserves bytes as [`reserve`](DeflateMemory::reserve) does, but does not count a refusal in
+    /// the statistics. For requests that are repeated again and again.
     pub(crate) fn reserve_if_it_fits(self: &Arc<Self>, octets: usize) -> Option<Reservation> {
         self.add(octets, Kind::Steady, self.cap).then(|| self.reservation(octets, Kind::Steady))
     }
 
-    /// The same for what is a gain and no need: as long as what stays is no more than half of the
-    /// memory.
+    /// Reserves bytes for something useful but not necessary: only while takeover and compressors
+    /// hold no more than half of the memory. Refusals are not counted.
     pub(crate) fn reserve_spare(self: &Arc<Self>, octets: usize) -> Option<Reservation> {
         self.add(octets, Kind::Steady, self.cap / 2).then(|| self.reservation(octets, Kind::Steady))
     }
 
-    /// The same for a message in parts: [`register`](DeflateMemory::register) has to be told who
-    /// holds it. With `urgent` another message gives way where it does not fit.
+    /// Reserves bytes for a message in progress. The caller passes the holder to
+    /// [`register`](DeflateMemory::register). With `urgent`, another message gives way if the bytes
+    /// do not fit. Refusals are not counted.
     pub(super) fn reserve_in_parts(self: &Arc<Self>, octets: usize, urgent: bool) -> Option<Reservation> {
         while !self.add(octets, Kind::InParts, self.cap) {
             if !urgent || !self.has_room_without_others(octets) || !lock(&self.in_parts).revoke_one() {
@@ -130,23 +133,23 @@ impl DeflateMemory {
         Some(self.reservation(octets, Kind::InParts))
     }
 
-    /// Notes who holds what was reserved so, until it is dropped.
+    /// Notes the holder of a reservation for a message in progress, until the holder is dropped.
     pub(super) fn register(&self, holder: Weak<dyn Revocable>) {
         lock(&self.in_parts).add(holder);
     }
 
-    /// Nothing yet of what is kept of a peer.
+    /// Makes a reservation of 0 bytes for the kept messages of a peer.
     pub(super) fn reserve_kept(self: &Arc<Self>) -> Reservation {
         self.reservation(0, Kind::Kept)
     }
 
-    /// Notes who holds what is kept of a peer, until it is [removed](DeflateMemory::remove).
+    /// Notes the holder of a peer's kept messages, until it is [removed](DeflateMemory::remove).
     pub(super) fn add_kept(&self, sender: Sender, holder: Weak<dyn Revocable>) -> Place {
         lock(&self.kept).add(sender, holder)
     }
 
-    /// Notes what the peer has sent, how much is kept of it now, and how many octets that holds;
-    /// `None` if they were taken back.
+    /// Notes the bytes that the peer has sent, the bytes kept of it now, and the `octets` reserved
+    /// for them; `None` if these were taken back.
     pub(super) fn change(&self, place: Place, sender: Sender, kept: usize, octets: usize) -> Option<Place> {
         lock(&self.kept).change(place, sender, kept, octets)
     }
@@ -156,7 +159,7 @@ impl DeflateMemory {
         lock(&self.kept).remove(place);
     }
 
-    /// Counts octets that are needed whether they fit or not.
+    /// Counts bytes that are needed whether they fit or not.
     pub(crate) fn count(self: &Arc<Self>, octets: usize) -> Reservation {
         *self.held().of(Kind::Needed) += octets;
         self.reservation(octets, Kind::Needed)
@@ -166,8 +169,8 @@ impl DeflateMemory {
         Reservation { memory: Arc::clone(self), octets, kind }
     }
 
-    /// Adds to what is held, if that comes to no more than `most` of this kind, and leaves the
-    /// others theirs: whether it does.
+    /// Adds `octets` to the bytes held of `kind`, if the sum is at most `most`, and leaves the
+    /// other kinds their share. Returns whether it was added.
     fn add(&self, octets: usize, kind: Kind, most: usize) -> bool {
         let mut held = self.held();
         let most = most.min(held.most(kind, self.cap));
@@ -178,12 +181,12 @@ impl DeflateMemory {
         fits
     }
 
-    /// Whether so many octets would fit if all messages in parts gave way.
+    /// Whether `octets` bytes would fit if all messages in progress gave way.
     fn has_room_without_others(&self, octets: usize) -> bool {
         octets <= self.held().most(Kind::InParts, self.cap)
     }
 
-    /// By how much so many more octets are too many to be kept.
+    /// The bytes missing to keep `octets` more bytes of peers' messages.
     fn lacks(&self, octets: usize) -> usize {
         let mut held = self.held();
         let most = held.most(Kind::Kept, self.cap);
@@ -194,12 +197,12 @@ impl DeflateMemory {
         lock(&self.held)
     }
 
-    /// Gives back the room of holders that have gone.
+    /// Frees the entries of holders that no longer exist.
     pub(super) fn forget_gone(&self) {
         lock(&self.in_parts).trim();
     }
 
-    /// What is held now.
+    /// The limit, the bytes held now, and the refusals so far.
     #[must_use]
     pub fn stats(&self) -> DeflateMemoryStats {
         DeflateMemoryStats {
@@ -216,7 +219,7 @@ impl fmt::Debug for DeflateMemory {
     }
 }
 
-/// Octets of a [`DeflateMemory`], given back when this is dropped.
+/// Bytes reserved in a [`DeflateMemory`], given back when this is dropped.
 #[derive(Debug)]
 pub struct Reservation {
     memory: Arc<DeflateMemory>,
@@ -225,29 +228,29 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    /// How many octets are reserved.
+    /// The number of bytes reserved.
     #[must_use]
     pub fn octets(&self) -> usize {
         self.octets
     }
 
-    /// Gives back what is above so many octets.
+    /// Gives back the bytes beyond `octets`.
     pub fn shrink_to(&mut self, octets: usize) {
         let surplus = self.octets.saturating_sub(octets);
         self.octets -= surplus;
         *self.memory.held().of(self.kind) -= surplus;
     }
 
-    /// Reserves more of what is kept of a peer, so many octets in all, for as much as is `kept`;
-    /// where they do not fit, others give way that have been silent for long or have sent little.
-    /// Whether they fit.
+    /// Grows the reservation to `octets` bytes in all, for the `kept` bytes of a peer's messages.
+    /// If they do not fit, peers that have been silent for long or have sent little give way.
+    /// Returns whether they fit.
     pub(super) fn grow_to(&mut self, octets: usize, kept: usize, sender: Sender) -> bool {
         let more = octets.saturating_sub(self.octets);
         let memory = &self.memory;
         let fits = || memory.add(more, Kind::Kept, memory.cap);
         let make_room = || {
             let mut ranks = lock(&memory.kept);
-            // Somebody else may have made more room than it needed.
+            // Another reservation may have made more room than it needed.
             fits() || ranks.revoke_below(sender, kept, memory.lacks(more), fits)
         };
         let grown = more == 0 || fits() || make_room();
@@ -262,8 +265,7 @@ impl Drop for Reservation {
     }
 }
 
-/// What holds with the lock of any of these holds without it, too: none is left in the middle of a
-/// change.
+/// Locks a mutex, even a poisoned one: a panic leaves no value of these in the middle of a change.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -290,7 +292,7 @@ mod tests {
 
     type Reserve = fn(&Arc<DeflateMemory>) -> Option<Reservation>;
 
-    /// Takeover, compressors, messages in parts, and what is kept.
+    /// Takeover, compressors, messages in progress, and kept messages.
     const EACH: [Reserve; 4] = [
         |memory| memory.reserve(10),
         |memory| memory.reserve_spare(10),
@@ -301,12 +303,12 @@ mod tests {
         },
     ];
 
-    /// Messages in parts could once fill the half in which peers were kept, and both could take the
-    /// compressors' from them.
+    /// Messages in progress could once fill the half in which peers were kept, and both could take
+    /// the memory of compressors.
     #[test]
     fn whatever_one_kind_holds_an_eighth_is_left_for_each_other() {
-        // How much of each there may be, alone and where each is there as far as it may be.
-        // Compressors are no need, and leave half.
+        // The most bytes of each kind, alone and where each other kind holds its most. Compressors
+        // are not necessary, and leave half.
         let table =
             [(60, [0, 0, 10, 10]), (40, [20, 0, 30, 30]), (60, [10, 10, 0, 10]), (60, [10, 10, 10, 0])];
         for (first, (alone, beside)) in EACH.iter().zip(table) {
@@ -340,7 +342,7 @@ mod tests {
         }
     }
 
-    /// A holder of ten octets that is busy or not.
+    /// A holder of ten bytes that is busy or not.
     struct Holder {
         held: Mutex<Option<Reservation>>,
         busy: AtomicBool,
