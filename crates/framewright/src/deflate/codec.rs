@@ -17,7 +17,7 @@ use std::sync::{Arc, Weak};
 /// | work | counts as |
 /// |---|---|
 /// | a byte of message | 1 |
-/// | a byte of payload: it takes longer, as the codes of a block are made of few bytes | `INFLATE_READ` |
+/// | a byte of payload: the codes of a block are made of few bytes | `INFLATE_READ` |
 /// | beginning a message, or going on behind a final block | `INFLATE_BEGIN` |
 /// | the history that it begins with | 1 for each `INFLATE_HISTORY` bytes |
 const INFLATE: usize = 2 << 20;
@@ -42,8 +42,8 @@ const SPARE: usize = 4;
 ///
 /// A driver lends it to a connection for a turn, with
 /// [`DriverAccess::lend_codec`](crate::connection::DriverAccess::lend_codec), and takes it back
-/// with [`reclaim_codec`](crate::connection::DriverAccess::reclaim_codec). No message refers to one
-/// of another connection: each begins with no window, or with that of its own.
+/// with [`reclaim_codec`](crate::connection::DriverAccess::reclaim_codec). No message refers to a
+/// message of another connection: each begins with no window, or with its own connection's.
 pub struct Codec {
     memory: Arc<DeflateMemory>,
     /// Reserved decompressors, kept for their next use.

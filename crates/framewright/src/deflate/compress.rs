@@ -5,16 +5,16 @@ use super::{Level, TAIL, WindowBits};
 use std::fmt;
 use zlib_rs::{Deflate, DeflateConfig as ZlibConfig, DeflateFlush, Status};
 
-/// The base-2 logarithm of how many symbols a block holds, less 6. 4 costs 7 KiB, and what zlib has
-/// by default, 8, costs 112 KiB, for messages that are 0.5 % shorter at the most, and longer to
-/// compress up to 1 KiB.
+/// The base-2 logarithm of the number of symbols in a block, less 6. 4 takes 7 KiB. zlib's default,
+/// 8, takes 112 KiB, for messages that are at most 0.5 % shorter, and that take longer to compress
+/// up to 1 KiB.
 const MEM_LEVEL: i32 = 4;
 
-/// What a compressor holds besides its window and the chains through it: the table of hashes, the
-/// symbols and codes of a block, and its own state.
+/// The bytes that a compressor holds besides its window and the chains through it: the table of
+/// hashes, the symbols and codes of a block, and its own state.
 const FIXED_SIZE: usize = (128 + 7 + 6) << 10;
 
-/// A DEFLATE compressor whose LZ77 window goes from message to message until
+/// A DEFLATE compressor that keeps its LZ77 window from message to message until
 /// [`reset`](Compressor::reset).
 ///
 /// ```
@@ -33,16 +33,17 @@ pub struct Compressor {
     deflate: Deflate,
     window: WindowBits,
     level: Level,
-    /// What was compressed so far is to be forgotten before anything else is. Not done at once: it
-    /// clears 128 KiB.
+    /// The window is to be forgotten before the next compression. That is put off because it clears
+    /// 128 KiB.
     stale: bool,
 }
 
 impl Compressor {
-    /// A compressor with a window of this size. Allocates [`size`](Compressor::size) octets.
+    /// Makes a compressor with a window of size `window`. It allocates [`size`](Compressor::size)
+    /// bytes.
     ///
     /// # Panics
-    /// If the window is of 2^8 octets: zlib would use one of 2^9.
+    /// If the window is of 2^8 bytes: zlib would use one of 2^9.
     #[must_use]
     pub fn new(level: Level, window: WindowBits) -> Compressor {
         assert!(window > WindowBits::MIN, "there is no compressor with a window of 256 octets");
@@ -55,10 +56,10 @@ impl Compressor {
         Compressor { deflate: Deflate::new_with_config(config), window, level, stale: false }
     }
 
-    /// Octets that a compressor with a window of this size holds, rounded up.
+    /// The bytes of memory that a compressor with a window of size `window` holds, rounded up.
     #[must_use]
     pub const fn size(window: WindowBits) -> usize {
-        // The window twice, and two octets of chain for each octet of it.
+        // The window twice, and two bytes of chain for each byte of it.
         FIXED_SIZE + 4 * window.size()
     }
 
@@ -68,7 +69,7 @@ impl Compressor {
         self.window
     }
 
-    /// The level.
+    /// The level of the compressor.
     #[must_use]
     pub fn level(&self) -> Level {
         self.level
@@ -79,11 +80,13 @@ impl Compressor {
         self.compress_part(message, true, out);
     }
 
-    /// Appends the payload of one fragment of a compressed message, the last one with `last`. With
-    /// the ones before, it can be inflated without those that follow.
+    /// Appends the payload of one fragment of a compressed message to `out`. `last` ends the
+    /// message.
+    ///
+    /// A fragment can be inflated after those before it, without those that follow.
     pub fn compress_part(&mut self, data: &[u8], last: bool, out: &mut Vec<u8>) {
         if data.is_empty() {
-            // What came before ends at the boundary of an octet, behind a block. zlib would not
+            // The payload so far ends behind a block, at the boundary of a byte. zlib would not
             // write another empty block.
             //= https://www.rfc-editor.org/rfc/rfc7692#section-7.2.3.6
             //# The single octet 0x00 contains the header bits with "BFINAL" set to 0 and "BTYPE" set to 00, and 5 padding bits of 0.
@@ -104,7 +107,8 @@ impl Compressor {
         }
     }
 
-    /// Lets the next message refer to these octets, in this order, and to nothing before them.
+    /// Lets the next message refer to the bytes of `parts`, in this order, and to nothing before
+    /// them.
     pub(crate) fn begin_after(&mut self, parts: [&[u8]; 2]) {
         self.stale = false;
         self.deflate.reset();
@@ -119,7 +123,7 @@ impl Compressor {
     fn flush(&mut self, mut data: &[u8], out: &mut Vec<u8>) {
         let mut end = out.len();
         loop {
-            // Room for what most data comes to; what does not shrink takes another turn.
+            // Room for the payload of most data; data that does not shrink takes another turn.
             out.resize(end + data.len() / 2 + 128, 0);
             let (read, written) = (self.deflate.total_in(), self.deflate.total_out());
             let status = self.deflate.compress(data, &mut out[end..], DeflateFlush::SyncFlush);
@@ -138,13 +142,13 @@ impl Compressor {
         out.truncate(end);
     }
 
-    /// Forgets what was compressed so far: the next message is compressed by itself.
+    /// Forgets the window, so that the next message is compressed on its own.
     pub fn reset(&mut self) {
         self.stale = self.deflate.total_in() > 0;
     }
 }
 
-/// How far a counter of zlib has come in one call.
+/// How far a counter of zlib has advanced in one call.
 pub(super) fn step(before: u64, after: u64) -> usize {
     usize::try_from(after - before).expect("within a slice")
 }

@@ -1,5 +1,5 @@
-//! Inflating (RFC 7692, section 7.2.2): from the payload of a compressed message to the message, as
-//! far as there is room.
+//! Inflating (RFC 7692, section 7.2.2): from the payload of a compressed message to the message, up
+//! to the room given.
 
 use super::compress::step;
 use super::history::History;
@@ -7,37 +7,41 @@ use super::{TAIL, WindowBits};
 use std::fmt;
 use zlib_rs::{Inflate, InflateFlush, Status};
 
-/// What follows the payload: the octets that the sender has removed, and an empty final block.
-/// Where the payload ended with a whole block, as it must, that ends the stream; zlib tells in no
+/// The bytes that are inflated behind the payload: those that the sender has removed, and an empty
+/// final block.
+///
+/// If the payload ended with a whole block, as it must, they end the stream. zlib shows it in no
 /// other way.
 const END: [u8; 9] = [TAIL[0], TAIL[1], TAIL[2], TAIL[3], 0x01, 0x00, 0x00, 0xff, 0xff];
 
-/// The same behind a payload that ends with the octets which its sender should have removed. If
-/// they end a block there, the first five octets are the header of a block without compression,
-/// which has the rest for its data; if that block has them for its own, another empty one follows,
-/// and the final one.
+/// The bytes that are inflated behind a payload that ends with the tail which its sender should
+/// have removed.
+///
+/// If that tail ends a block, the first five bytes are the header of a block without compression,
+/// and the rest is its data. If the tail is the data of a block, another empty block follows, and
+/// then the final one.
 const END_BEHIND_TAIL: [u8; 14] = [
     TAIL[0], TAIL[1], TAIL[2], TAIL[3], 0x00, TAIL[0], TAIL[1], TAIL[2], TAIL[3], 0x01, 0x00, 0x00, 0xff,
     0xff,
 ];
-/// Where that data begins.
+/// Where the data of that block begins in [`END_BEHIND_TAIL`].
 const DATA_BEHIND_TAIL: usize = TAIL.len() + 1;
 
-/// The octets of a decompressor without what it keeps of what it inflated last: zlib's window of 32
-/// KiB, which is made whatever size is asked for, and 14.4 KiB of its state.
+/// The bytes of a decompressor without the history that it keeps: zlib's window of 32 KiB, which is
+/// allocated for any window size, and 14.4 KiB of its state.
 const FIXED_SIZE: usize = 47 << 10;
 
-/// A payload is not what DEFLATE (RFC 1951) makes of any message, or it inflates to more than it
-/// may.
+/// Why a payload cannot be inflated: it is not valid DEFLATE (RFC 1951), or it inflates to more
+/// than the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InflateError {
-    /// It breaks RFC 1951: an invalid block or code, a distance beyond the start of what the peer
-    /// may refer to, or no end where the message ends.
+    /// The payload breaks RFC 1951: an invalid block or code, a distance beyond the bytes that the
+    /// peer may refer to, or no end where the message ends.
     Corrupt,
     /// The message is longer than the limit.
     TooLong {
-        /// The limit, in octets.
+        /// The limit, in bytes.
         limit: usize,
     },
 }
@@ -53,64 +57,63 @@ impl fmt::Display for InflateError {
 
 impl std::error::Error for InflateError {}
 
-/// A DEFLATE decompressor whose LZ77 window goes from message to message until
+/// A DEFLATE decompressor that keeps its LZ77 window from message to message until
 /// [`reset`](Decompressor::reset).
 pub struct Decompressor {
     inflate: Inflate,
-    /// What was inflated last; of this message, and of those before it where they may be referred
-    /// to.
+    /// The bytes inflated last: of this message, and of those before it if it may refer to them.
     history: History,
-    /// How much of what follows the payload was taken.
+    /// How many of the bytes behind the payload ([`END`], [`END_BEHIND_TAIL`]) were taken.
     of_end: usize,
-    /// Faults are overlooked that can do no harm, since the message stands by itself: no octets,
-    /// and a tail that was left on.
+    /// Overlooks faults that do no harm because the message stands on its own: a message without
+    /// payload, and a tail that was not removed.
     lenient: bool,
-    /// The last four octets of payload, the newest the lowest; `None` if there was none.
+    /// The last four bytes of payload, the newest the lowest; `None` if there was none.
     newest: Option<u32>,
-    /// A final block has ended, and nothing behind it was looked at.
+    /// A final block has ended, and nothing behind it was inflated.
     ended: bool,
-    /// The last call of zlib has filled all the room that it had: there may be more.
+    /// The last call of zlib has filled all its room: there may be more to write.
     full: bool,
-    /// What was begun, and with how much history, since the last call.
+    /// The streams of blocks begun since the last call, and their history.
     begun: Begun,
 }
 
-/// zlib's words for a distance beyond the start of what was inflated, and for a fault of whatever
-/// kind that it finds where it has much to read and to write.
+/// zlib's messages: for a distance beyond the start of the inflated bytes, and for a fault of any
+/// kind that it finds while it has much to read and much room to write.
 const TOO_FAR: &str = "invalid distance too far back";
 const UNSAID: &str = "repeated call with bad state";
 
-/// With so little room zlib says what is wrong: a match can be longer.
+/// With no more than this room, in bytes, zlib names the fault: a match can be longer.
 const LITTLE: usize = 64;
 
 /// How often a stream of blocks was begun: for a message, or behind a final block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Begun {
     pub(crate) times: usize,
-    /// Octets of history that were put before them, added up.
+    /// Bytes of history put before these streams, added up.
     pub(crate) history: usize,
 }
 
-/// How many final blocks one call goes past: an empty one takes an octet or two of payload, and a
-/// history to go on behind it.
+/// The most streams of blocks that one call begins. An empty final block takes only a byte or two
+/// of payload, but going on behind it takes a history.
 const BEGINS: usize = 16;
 
-/// How far inflating has come in one call.
+/// The result of one call of [`Decompressor::inflate`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Progress {
-    /// Octets of payload taken.
+    /// Bytes of payload taken.
     pub(crate) read: usize,
-    /// Octets of the message written.
+    /// Bytes of the message written.
     pub(crate) written: usize,
     /// The message is complete.
     pub(crate) done: bool,
-    /// What follows what was written is [`InflateError::Corrupt`].
+    /// The payload behind the bytes written is [`InflateError::Corrupt`].
     pub(crate) corrupt: bool,
-    /// That is so since it refers to what is not there.
+    /// It is corrupt because it refers to bytes that are not in the window.
     pub(crate) too_far: bool,
-    /// It may be for that or for any other reason.
+    /// It is corrupt for that or any other reason: zlib does not say.
     pub(super) unsaid: bool,
-    /// What had to be begun for it.
+    /// The streams of blocks begun in the call.
     pub(crate) begun: Begun,
 }
 
@@ -121,11 +124,11 @@ impl Default for Decompressor {
 }
 
 impl Decompressor {
-    /// The most octets that a decompressor holds, rounded up: zlib's state with its window, and the
-    /// window that is kept outside of it.
+    /// The most bytes that a decompressor holds, rounded up: zlib's state with its window, and the
+    /// window kept outside it.
     pub const MAX_SIZE: usize = FIXED_SIZE + WindowBits::MAX.size();
 
-    /// A decompressor for windows of any size.
+    /// Makes a decompressor for windows of any size.
     #[must_use]
     pub fn new() -> Decompressor {
         Decompressor {
@@ -140,11 +143,11 @@ impl Decompressor {
         }
     }
 
-    /// Appends the message with this payload to `out`, if it has at most `limit` octets.
+    /// Inflates `payload` and appends the message to `out`, if it has at most `limit` bytes.
     ///
     /// # Errors
-    /// [`InflateError`]. What was inflated before it showed is in `out` then, and only
-    /// [`reset`](Decompressor::reset) makes this decompressor fit for another message.
+    /// [`InflateError`]. The bytes inflated before the error are in `out` then. Call
+    /// [`reset`](Decompressor::reset) before inflating another message.
     pub fn decompress(
         &mut self,
         mut payload: &[u8],
@@ -155,7 +158,7 @@ impl Decompressor {
         let start = out.len();
         let mut len = 0;
         loop {
-            // Room for one octet more than the limit, to see whether there are more.
+            // Room for one byte more than the limit, to see whether the message exceeds it.
             let most = limit.saturating_add(1) - len;
             out.resize(start + len + (2 * payload.len()).clamp(64, 64 << 10).min(most), 0);
             let progress = self.inflate(payload, true, &mut out[start + len..]);
@@ -174,23 +177,23 @@ impl Decompressor {
         }
     }
 
-    /// Forgets what was inflated so far: the next message may not refer to it.
+    /// Forgets the window: the next message may not refer to earlier ones.
     pub fn reset(&mut self) {
         self.history.clear();
     }
 
-    /// The last octets of what was inflated, up to the largest window.
+    /// The bytes inflated last, up to the largest window.
     pub(super) fn history(&self) -> &History {
         &self.history
     }
 
-    /// Takes another history for this one, such as that of another connection.
+    /// Exchanges the history for another one, such as that of another connection.
     pub(crate) fn swap_history(&mut self, history: &mut History) {
         std::mem::swap(&mut self.history, history);
     }
 
-    /// Begins a message. `lenient`: one without octets is taken for an empty one, and the tail may
-    /// be left on.
+    /// Begins a message. With `lenient`, one without payload counts as empty, and the tail need not
+    /// be removed.
     pub(crate) fn begin(&mut self, lenient: bool) {
         self.of_end = 0;
         (self.lenient, self.newest) = (lenient, None);
@@ -198,7 +201,7 @@ impl Decompressor {
         self.restart();
     }
 
-    /// A new stream of blocks, which may refer to what came before.
+    /// Begins a new stream of blocks, which may refer to the history.
     fn restart(&mut self) {
         self.ended = false;
         self.begun.times += 1;
@@ -211,11 +214,11 @@ impl Decompressor {
         }
     }
 
-    /// Inflates what is next of a message's payload, and its end if this is the `last` of it, as
-    /// far as there is room in `out`, and not past many final blocks.
+    /// Inflates the next piece of a message's payload, and the message's end if the piece is the
+    /// `last`. It stops when `out` is full, and after [`BEGINS`] streams of blocks.
     ///
-    /// Where the room was filled there may be more to come, of no more payload; to see that a
-    /// message is complete can take room for an octet that it does not have.
+    /// If `out` was filled, there may be more to write without further payload. To detect that a
+    /// message is complete can take room for one byte more than the message has.
     pub(crate) fn inflate(&mut self, payload: &[u8], last: bool, out: &mut [u8]) -> Progress {
         let mut progress = Progress::default();
         while self.step(payload, last, out, &mut progress) {}
@@ -223,8 +226,8 @@ impl Decompressor {
         progress
     }
 
-    /// Whether a message whose payload begins so refers to what is not there, since there is a
-    /// fault in it. It stands by itself.
+    /// Whether the fault of a message is a reference to bytes that are not there. The message,
+    /// whose payload begins with `parts`, stands on its own.
     #[cold]
     pub(super) fn is_too_far(&mut self, parts: [&[u8]; 2], last: bool) -> bool {
         self.reset();
@@ -246,13 +249,13 @@ impl Decompressor {
         false
     }
 
-    /// One call of zlib: whether there is to be another one.
+    /// Makes one call of zlib. Returns whether another one is to follow.
     fn step(&mut self, payload: &[u8], last: bool, out: &mut [u8], progress: &mut Progress) -> bool {
         let rest = &payload[progress.read..];
         let within = !rest.is_empty();
         if self.ended && !within {
-            // With the end of the message's payload, with what its sender has removed, or with the
-            // block behind it.
+            // The stream may end with the payload, with the bytes that its sender has removed, or
+            // with the block behind them.
             progress.done = last;
             progress.corrupt = ![0, TAIL.len(), self.end().len()].contains(&self.of_end);
             return false;
@@ -276,22 +279,22 @@ impl Decompressor {
             return false;
         }
         let (read, written, is_valid) = self.call(input, room);
-        // The empty block is none where it has made more of the message.
+        // The block behind the tail is not empty if it has written bytes.
         if self.of_end >= TAIL.len() && read > 0 && written > 0 {
             progress.done =
                 self.has_tail() && END_BEHIND_TAIL[DATA_BEHIND_TAIL..].starts_with(&room[..written]);
             progress.corrupt = !progress.done;
             return false;
         }
-        // Not before: the data of the block behind a tail that was left on are none of the
-        // message's, to which later ones may refer.
+        // Not earlier: the data of the block behind a tail that was not removed are not part of the
+        // message, and later messages must not refer to them.
         self.history.push(&room[..written]);
         progress.written += written;
         if within {
             progress.read += read;
             self.note_newest(&rest[..read]);
         } else {
-            // A block has taken the tail for its own data, as it may.
+            // If a block has taken the tail as its own data, as it may, the tail is no fault.
             self.lenient &= read == 0 || written == 0;
             self.of_end += read;
         }
@@ -301,7 +304,7 @@ impl Decompressor {
         is_valid
     }
 
-    /// Calls zlib: how many octets it has read and written, and whether they were DEFLATE.
+    /// Calls zlib. Returns how many bytes it has read and written, and whether they are valid.
     fn call(&mut self, input: &[u8], room: &mut [u8]) -> (usize, usize, bool) {
         let (read, written) = (self.inflate.total_in(), self.inflate.total_out());
         //= https://www.rfc-editor.org/rfc/rfc7692#section-7.2.2
@@ -313,7 +316,7 @@ impl Decompressor {
         (read, written, status.is_ok())
     }
 
-    /// What is inflated next behind all of the payload.
+    /// The bytes to inflate next, behind all of the payload.
     fn behind_payload(&self, last: bool) -> &'static [u8] {
         //= https://www.rfc-editor.org/rfc/rfc7692#section-7.2.2
         //# Append 4 octets of 0x00 0x00 0xff 0xff to the tail end of the
@@ -321,7 +324,7 @@ impl Decompressor {
         let end = self.end();
         match self.of_end {
             _ if !last => &[],
-            // Only when nothing is left to be written it shows who has taken what.
+            // Which block has taken the bytes shows only when nothing is left to be written.
             taken if self.full && (taken >= TAIL.len() || self.has_tail()) => &[],
             taken if taken < TAIL.len() => &end[taken..TAIL.len()],
             taken => &end[taken..],
@@ -332,7 +335,7 @@ impl Decompressor {
         if self.has_tail() { &END_BEHIND_TAIL } else { &END }
     }
 
-    /// Whether the payload ends as if its tail was left on.
+    /// Whether the payload ends as if its tail was not removed.
     fn has_tail(&self) -> bool {
         self.lenient && self.newest == Some(u32::from_be_bytes(TAIL))
     }
@@ -368,7 +371,7 @@ mod tests {
     fn a_message_may_refer_to_what_came_before_a_final_block() {
         let mut decompressor = Decompressor::new();
         let mut out = Vec::new();
-        // "Hello" with a final block, then a message that is a copy of the five octets before it.
+        // "Hello" with a final block, then a message that is a copy of the five bytes before it.
         decompressor.decompress(&[0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00], 100, &mut out).unwrap();
         decompressor.decompress(&[0xf2, 0x00, 0x11, 0x00, 0x00], 100, &mut out).unwrap();
         assert_eq!(out, b"HelloHello");
@@ -392,8 +395,7 @@ mod tests {
 
     #[test]
     fn a_payload_that_takes_what_is_appended_for_its_own_is_refused() {
-        // Blocks without compression that lack 1 to 12 octets. Four are what every sender has
-        // removed.
+        // Blocks without compression that lack 1 to 12 bytes. Every sender removes four.
         for missing in 1..=12_u8 {
             for last in [0, 1] {
                 let payload = [last, missing + 1, 0, !(missing + 1), 0xff, b'a'];
@@ -421,7 +423,7 @@ mod tests {
         assert_eq!(inflated(b"\x00\x05\x00\xfa\xffHello\x01").unwrap(), b"Hello");
     }
 
-    /// Inflates a message that stands by itself, so many octets at a time.
+    /// Inflates a message that stands on its own, at most `room` bytes at a time.
     fn inflated_in_steps(payload: &[u8], room: usize) -> Option<Vec<u8>> {
         let mut decompressor = Decompressor::new();
         decompressor.begin(true);
@@ -440,8 +442,8 @@ mod tests {
     #[test]
     fn however_little_room_there_is_a_tail_that_was_left_on_is_told_from_data() {
         let kept = b"\xf2\x48\xcd\xc9\xc9\x07\x00\x00\x00\xff\xff";
-        // Blocks of 8, 9 and 20 octets, of which the tail is the first: only what lacks four is
-        // complete.
+        // Blocks of 8, 9 and 20 bytes that begin with the tail: only a block that lacks four bytes
+        // is complete.
         let own = |len: u8| [&[0, len, 0, !len, 0xff][..], &TAIL].concat();
         for room in [1, 2, 3, 4, 5, 9, 64] {
             assert_eq!(inflated_in_steps(kept, room).as_deref(), Some(&b"Hello"[..]), "{room}");

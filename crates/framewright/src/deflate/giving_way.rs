@@ -1,5 +1,5 @@
-//! Who is asked first where memory of a kind is used up: by whom messages in parts are asked for
-//! their decompressors, and by whom silent peers for what is kept of them.
+//! Which holder gives way first when memory of a kind is used up. Messages in progress are asked
+//! for their decompressors in turn; peers lose their kept messages in the order of their rank.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Weak;
@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 /// Something with a reservation that can be taken back.
 pub(super) trait Revocable: Send + Sync {
-    /// Gives the reservation back, unless its holder has a reason to keep it. Whether it has.
+    /// Gives the reservation back, unless its holder has a reason to keep it. Returns whether it
+    /// was given back.
     fn revoke(&self) -> bool;
 }
 
-/// Holders that are asked in turn. Each is asked once, and then waits behind all others: it costs
-/// no more than what has come meanwhile from those who are passed over.
+/// Holders that are asked in turn. Each is asked once, and then queued behind all others. The cost
+/// of asking is bounded by the bytes received meanwhile from the holders that keep theirs.
 #[derive(Default)]
 pub(super) struct Turns(VecDeque<Weak<dyn Revocable>>);
 
@@ -20,8 +21,8 @@ impl Turns {
     /// Notes a holder, until it is dropped.
     pub(super) fn add(&mut self, holder: Weak<dyn Revocable>) {
         if self.0.len() == self.0.capacity() {
-            // Half of the room is free afterwards: so it is done once for as many holders as there
-            // are.
+            // Half of the room is free afterwards, so this runs once for as many additions as there
+            // are holders.
             self.0.retain(|holder| holder.strong_count() > 0);
             let len = self.0.len();
             self.0.reserve(len + 1);
@@ -29,7 +30,7 @@ impl Turns {
         self.0.push_back(holder);
     }
 
-    /// Takes back what the first one has that lets it go. Whether there is such.
+    /// Takes the reservation of the first holder that gives it back. Returns whether there is one.
     pub(super) fn revoke_one(&mut self) -> bool {
         for _ in 0..self.0.len() {
             let Some(weak) = self.0.pop_front() else { break };
@@ -42,7 +43,7 @@ impl Turns {
         false
     }
 
-    /// Gives back the room of holders that have gone.
+    /// Frees the entries of holders that no longer exist.
     pub(super) fn trim(&mut self) {
         if self.0.capacity() > 0 {
             self.0.retain(|holder| holder.strong_count() > 0);
@@ -56,36 +57,36 @@ impl Turns {
     }
 }
 
-/// How many give way for one at most: to ask takes little time, and nobody costs many others what
-/// little they hold.
+/// The most holders that give way for one. It bounds the time of asking, and one request cannot
+/// take the little memory of many holders.
 const MOST: usize = 64;
 
-/// What a peer has sent lately, and when the last of it.
+/// How much a peer has sent lately, and when it last sent.
 ///
-/// An eighth of it is forgotten each minute: what was sent once counts half as much after five
-/// minutes of messages, be they empty.
+/// An eighth of `sent` is forgotten each minute: bytes sent once count half as much after five
+/// minutes of messages, even empty ones.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sender {
     last: Instant,
-    /// Octets of payload.
+    /// Bytes of payload.
     sent: u64,
-    /// Until when it was forgotten.
+    /// The time up to which `sent` was reduced.
     until: Instant,
 }
 
 const MINUTE: u64 = 60;
 
 impl Sender {
-    /// A peer that has sent so many octets of payload just now, and nothing before.
+    /// A peer that has sent `sent` bytes of payload just now, and nothing before.
     pub(super) fn new(now: Instant, sent: u64) -> Sender {
         Sender { last: now, sent, until: now }
     }
 
-    /// Notes so many octets more.
+    /// Notes `payload` more bytes.
     pub(super) fn note(&mut self, now: Instant, payload: u64) {
         let minutes = now.saturating_duration_since(self.until).as_secs() / MINUTE;
         self.until += Duration::from_secs(minutes * MINUTE);
-        // Of 2^64 octets less than eight are left then, which stay.
+        // After 400 minutes, fewer than eight of 2^64 bytes are left, and these stay.
         for _ in 0..minutes.min(400) {
             self.sent -= self.sent / 8;
         }
@@ -94,25 +95,27 @@ impl Sender {
     }
 }
 
-/// How good a right a peer has to what is kept of it: the lower one gives way to the higher.
+/// A peer's claim to its kept messages: the lower rank gives way to the higher.
 ///
-/// It is the time of the peer's last message, and what its messages have cost it: of two that are
-/// silent for as long, the one that has sent less for each octet that is kept gives way. To have
-/// sent half as much counts as a minute of silence. So neither a message of zeros, of which a few
-/// octets make as much as is ever kept, takes anything from peers that send what others do; nor
-/// does anybody keep for ever what it has sent once, whether it is silent or sends empty messages.
+/// The rank is the time of the peer's last message, less a penalty for having sent little. Of two
+/// peers silent for equally long, the one that has sent fewer bytes for each byte kept gives way.
+/// Having sent half as much counts as a minute of silence.
+///
+/// - A message of zeros, a few bytes of which inflate to the most that is ever kept, takes no memory
+///   from peers that send ordinary messages.
+/// - No peer keeps memory forever for bytes it has sent once, whether it is silent or sends empty
+///   messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank(i64);
 
-/// Seconds of silence that count as much as half of what was sent.
+/// Seconds of silence that count as much as having sent half as much.
 const HALF: i64 = 60;
-/// Octets that are kept of anybody for nothing: what a conversation begins with.
+/// Bytes kept of any peer without a penalty: the beginning of a conversation.
 const FREE: u64 = 256;
-/// What was sent counts down to this part of what is kept, as a power of two: one octet of a
-/// window.
+/// The least part of the bytes kept that counts as sent, as a power of two: one byte of a window.
 const LEAST: u32 = 15;
 
-/// Where a holder is in the order of ranks: two of the same rank have other numbers.
+/// A holder's place in the order of ranks. Two holders of the same rank have different numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     rank: Rank,
@@ -120,21 +123,22 @@ pub(super) struct Place {
     class: usize,
 }
 
-/// Holders in the order of their rank, apart by how much they hold: so those that hold little are
-/// not in the way of those who look for much.
+/// Holders in the order of their rank, separated by how much they hold: a search for much memory
+/// does not pass over the holders of little.
 #[derive(Default)]
 pub(super) struct Ranks {
-    /// What time is counted from.
+    /// The instant from which time is counted.
     first: Option<Instant>,
     next: u64,
-    /// Holders of nothing; of one octet; of two or three; and so on by powers of two.
+    /// Holders of 0 bytes; of 1 byte; of 2 or 3; and so on by powers of two.
     classes: [BTreeMap<Place, Ranked>; CLASSES],
 }
 
-/// Nobody has 128 KiB: a window, and the payload of a message that may refer to it.
+/// The number of classes. No holder has 128 KiB: it has a window, and the payload of a message that
+/// may refer to it.
 const CLASSES: usize = 18;
 
-/// The class of who holds so many octets.
+/// The class of a holder of `octets` bytes.
 fn class(octets: usize) -> usize {
     octets.checked_ilog2().map_or(0, |log| (log as usize + 1).min(CLASSES - 1))
 }
@@ -145,7 +149,7 @@ struct Ranked {
 }
 
 impl Ranks {
-    /// The rank of a peer of which so many octets are kept.
+    /// The rank of a peer of which `kept` bytes are kept.
     fn rank(&mut self, sender: Sender, kept: usize) -> Rank {
         let first = *self.first.get_or_insert(sender.last);
         let seconds = sender.last.saturating_duration_since(first).as_secs();
@@ -155,7 +159,7 @@ impl Ranks {
         Rank(i64::try_from(seconds).unwrap_or(i64::MAX).saturating_sub(halves * HALF))
     }
 
-    /// Notes a holder of nothing yet.
+    /// Notes a holder of 0 bytes.
     pub(super) fn add(&mut self, sender: Sender, holder: Weak<dyn Revocable>) -> Place {
         let place = Place { rank: self.rank(sender, 0), number: self.next, class: class(0) };
         self.next += 1;
@@ -163,8 +167,8 @@ impl Ranks {
         place
     }
 
-    /// Ranks a holder anew, of which so much is kept and which holds so many octets for that now;
-    /// `None` if it was taken off since they were taken back.
+    /// Ranks a holder anew, of whose peer `kept` bytes are kept in `octets` bytes of memory. `None`
+    /// if the memory was taken back, and the holder removed.
     pub(super) fn change(
         &mut self,
         place: Place,
@@ -186,9 +190,11 @@ impl Ranks {
         self.classes[place.class].remove(&place);
     }
 
-    /// Takes back what those have that rank lower than a peer would of which so much is `kept`, the
-    /// lowest first, until it `fits`: whether it does. Nobody loses anything where those that are
-    /// asked have less than is `wanted`: no more than [`MOST`], each of which has its part of it.
+    /// Takes memory from holders of a lower rank than a peer of which `kept` bytes are kept, the
+    /// lowest first, until it `fits`. Returns whether it does.
+    ///
+    /// At most [`MOST`] holders give way, each of which has its part of `wanted`. If they have less
+    /// than `wanted` bytes together, none loses its memory.
     pub(super) fn revoke_below(
         &mut self,
         sender: Sender,
@@ -202,8 +208,8 @@ impl Ranks {
             return false;
         }
         for place in places {
-            // One that is just being used is passed over; and what is taken back may be taken by
-            // somebody else before it is here.
+            // A holder in use is skipped. Memory taken back may be reserved by another caller
+            // before `fits` reserves it.
             let order = &mut self.classes[place.class];
             let holder = order.get(&place).and_then(|ranked| ranked.holder.upgrade());
             if holder.is_none_or(|holder| holder.revoke()) {
@@ -216,8 +222,8 @@ impl Ranks {
         false
     }
 
-    /// The [`MOST`] lowest holders below this rank that have so much that as many have what is
-    /// `wanted`; and what they have.
+    /// The [`MOST`] lowest holders below `rank`, out of those that have their part of `wanted`: as
+    /// much as [`MOST`] of them need to have it all. Also returns how many bytes they have.
     fn lowest(&self, rank: Rank, wanted: usize) -> (Vec<Place>, usize) {
         let below = Place { rank, number: 0, class: 0 };
         let least = class(wanted.div_ceil(MOST).next_power_of_two());

@@ -1,9 +1,9 @@
-//! What is kept of a peer that has agreed to refer to none of its earlier messages, for the case
-//! that it does.
+//! The messages kept of a peer that has agreed to refer to none of its earlier ones, in case it
+//! does.
 //!
-//! It lies where other peers can take it from: in whichever event loop they are, and whether a
-//! message is being inflated or not. The peer that has lost it is not told. If it refers to nothing
-//! that is lost, what comes then is kept as before.
+//! Their memory can be taken for other peers, in any event loop, and even while a message is being
+//! inflated. The connection that loses it is not notified. If its peer refers to none of the lost
+//! messages, later messages are kept as before.
 
 use super::giving_way::{Place, Revocable, Sender};
 use super::history::{History, newest};
@@ -11,38 +11,38 @@ use super::memory::{DeflateMemory, Reservation};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::time::Instant;
 
-/// The last octets of what a peer has sent, until somebody else takes the memory.
+/// The last bytes of a peer's messages, until their memory is taken for another peer.
 #[derive(Debug)]
 pub(super) struct Kept {
     memory: Arc<DeflateMemory>,
     shelf: Arc<Shelf>,
     place: Option<Place>,
-    /// What the peer has sent since it is kept.
+    /// How much the peer has sent since its messages are kept.
     sender: Sender,
-    /// There is no message before these.
+    /// The peer has sent no message before the kept ones.
     is_complete: bool,
 }
 
-/// What others can take; `None` if they have.
+/// The memory that can be taken; `None` once it was.
 struct Shelf(Mutex<Option<Stored>>);
 
 struct Stored {
-    /// Empty while a decompressor has it.
+    /// Empty while a decompressor has the history.
     history: History,
     /// The payload so far of a message that is being inflated.
     input: Vec<u8>,
-    /// Octets of both, also while a decompressor has the history.
+    /// Bytes of both, even while a decompressor has the history.
     kept: usize,
-    /// As much as both may take.
+    /// The memory that both may take.
     held: Reservation,
 }
 
-/// What was kept, once it was taken for a message.
+/// The kept bytes, once they were taken out for a message.
 pub(super) struct Taken {
     pub(super) history: History,
-    /// The payload of the message so far, unless that was given up.
+    /// The payload of the message so far, unless it is no longer kept.
     pub(super) input: Vec<u8>,
-    /// The peer has sent nothing before that.
+    /// The peer has sent no message before these bytes.
     pub(super) is_complete: bool,
 }
 
@@ -51,7 +51,7 @@ impl Revocable for Shelf {
         match self.0.try_lock() {
             Ok(mut stored) => drop(stored.take()),
             Err(TryLockError::Poisoned(poisoned)) => drop(poisoned.into_inner().take()),
-            Err(TryLockError::WouldBlock) => return false, // its peer has sent something
+            Err(TryLockError::WouldBlock) => return false, // in use: its peer has sent a message
         }
         true
     }
@@ -64,7 +64,7 @@ impl Shelf {
 }
 
 impl Kept {
-    /// Nothing yet, and at most so many octets, of a peer that has just sent so many octets of
+    /// Keeps nothing yet, and at most `most` bytes, of a peer that has just sent `sent` bytes of
     /// payload.
     pub(super) fn new(memory: &Arc<DeflateMemory>, most: usize, now: Instant, sent: u64) -> Kept {
         let (history, held) = (History::new(most), memory.reserve_kept());
@@ -76,18 +76,18 @@ impl Kept {
         Kept { memory: Arc::clone(memory), shelf, place, sender, is_complete: false }
     }
 
-    /// What is kept where the peer has sent no message before.
+    /// Notes that the peer has sent no message before the kept ones.
     pub(super) fn complete(mut self) -> Kept {
         self.is_complete = true;
         self
     }
 
-    /// Whether nobody has taken it.
+    /// Whether the memory was not taken.
     pub(super) fn is_there(&self) -> bool {
         self.shelf.lock().is_some()
     }
 
-    /// Notes that the peer has sent so many octets of payload more.
+    /// Notes that the peer has sent `payload` more bytes of payload.
     pub(super) fn note_sent(&mut self, now: Instant, payload: usize) {
         self.sender.note(now, payload as u64);
         self.rank_anew();
@@ -98,8 +98,8 @@ impl Kept {
         self.place = self.place.and_then(|place| self.memory.change(place, self.sender, kept, octets));
     }
 
-    /// Reserves what the history takes with `len` octets, and as many of `input` in so much `room`,
-    /// and gives back what is above that. Whether it fits.
+    /// Reserves the memory for a history of `len` bytes, and for `input` bytes of payload in a
+    /// buffer of `room` bytes, and gives back the rest. Returns whether it fits.
     fn fit(&mut self, len: usize, input: usize, room: usize) -> bool {
         let (sender, kept) = (self.sender, len + input);
         let fits = self.with(|stored| {
@@ -115,8 +115,8 @@ impl Kept {
         fits == Some(true)
     }
 
-    /// Adds a message to it. Whether there was room; else all is to be given up, for what follows
-    /// may refer to that.
+    /// Adds a message. Returns whether there was room. If not, the caller has to drop all kept
+    /// bytes, because later messages may refer to the missing ones.
     pub(super) fn push(&mut self, message: &History) -> bool {
         let (len, most) = self.with(|stored| (stored.history.len(), stored.history.most())).unwrap_or((0, 0));
         self.fit((len + message.len()).min(most), 0, 0)
@@ -125,8 +125,8 @@ impl Kept {
                 .is_some()
     }
 
-    /// Keeps a piece of the payload of the message that is being inflated, of which all before is
-    /// kept, and no more than `most` octets. Whether it is.
+    /// Keeps a piece of the payload of the message that is being inflated, behind the pieces before
+    /// it, and no more than `most` bytes in all. Returns whether it was kept.
     pub(super) fn push_input(&mut self, payload: &[u8], most: usize) -> bool {
         let Some((history, len, room)) =
             self.with(|stored| (stored.history.len(), stored.input.len(), stored.input.capacity()))
@@ -147,7 +147,7 @@ impl Kept {
                 .is_some()
     }
 
-    /// Takes all of it for a message that refers to what came before it. What that takes stays
+    /// Takes the kept bytes out, for a message that refers to earlier ones. Their memory stays
     /// reserved.
     pub(super) fn take(&mut self) -> Option<Taken> {
         let is_complete = self.is_complete;
@@ -158,13 +158,13 @@ impl Kept {
         })
     }
 
-    /// Puts the history back, longer by that message. Whether there was room; else all is to be
-    /// given up.
+    /// Puts the history back, longer by that message. Returns whether there was room. If not, the
+    /// caller has to drop all kept bytes.
     pub(super) fn put_history(&mut self, history: History) -> bool {
         self.fit(history.len(), 0, 0) && self.with(|stored| stored.history = history).is_some()
     }
 
-    /// Forgets the payload that is kept.
+    /// Drops the kept payload.
     pub(super) fn clear_input(&mut self) {
         let len = self.with(|stored| {
             stored.input = Vec::new();
@@ -173,7 +173,7 @@ impl Kept {
         self.fit(len.unwrap_or(0), 0, 0);
     }
 
-    /// Whether it has these octets, and close enough to what comes next that any compressor with
+    /// Whether `octets` are among the kept bytes, near enough to the end that any compressor with
     /// this window finds them.
     pub(super) fn has_lately(&self, octets: &[u8]) -> bool {
         let has = |stored: &Stored| {
@@ -188,7 +188,7 @@ impl Kept {
         self.shelf.lock().as_mut().map(act)
     }
 
-    /// Has others take it.
+    /// Lets the memory be taken.
     #[cfg(test)]
     pub(super) fn lose(&self) {
         assert!(self.shelf.revoke());
