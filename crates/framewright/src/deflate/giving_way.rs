@@ -101,8 +101,8 @@ impl Sender {
 /// peers silent for equally long, the one that has sent fewer bytes for each byte kept gives way.
 /// Having sent half as much counts as a minute of silence.
 ///
-/// - A message of zeros, a few bytes of which inflate to the most that is ever kept, takes no memory
-///   from peers that send ordinary messages.
+/// - A message of zeros, a few bytes of which inflate to the most that is ever kept, takes no
+///   memory from peers that send ordinary messages.
 /// - No peer keeps memory forever for bytes it has sent once, whether it is silent or sends empty
 ///   messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,5 +1,5 @@
-//! What inflates one message, wherever that goes in between its pieces, and what becomes of it when
-//! others need it more.
+//! The decompressor of one message, which stays with it between its pieces, and how it is taken
+//! back when other messages need it more.
 
 use super::giving_way::Revocable;
 use super::habit::{Alone, Trial};
@@ -10,22 +10,22 @@ use super::{Decompressor, Progress};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError, Weak};
 use std::time::Instant;
 
-/// A decompressor that inflates one message, wherever that goes in between.
+/// A decompressor that inflates one message, and stays with it between its pieces.
 #[derive(Debug)]
 pub(crate) struct Inflater {
-    /// The one of its codec that was not reserved; it is there unless there is a seat.
+    /// The codec's own decompressor, which was not reserved. `None` if there is a seat.
     home: Option<Home>,
-    /// One that was reserved.
+    /// A reserved decompressor.
     seat: Option<Arc<Seat>>,
-    /// Octets of the message so far.
+    /// Bytes of the message inflated so far.
     inflated: u64,
-    /// Octets of payload that they came from.
+    /// Bytes of payload that they were inflated from.
     consumed: u64,
-    /// They begin with a block without compression.
+    /// The payload begins with a block without compression.
     stored: bool,
-    /// The message is one of a peer that may not do as it has agreed.
+    /// `Some` for a message of a peer that may refer to earlier messages against its agreement.
     trial: Option<Box<Trial>>,
-    /// Its message is the one that is inflated beyond what others may be.
+    /// `Some` if its message may be inflated beyond the size that other messages may have.
     pub(super) runs: Option<Arc<()>>,
 }
 
@@ -34,27 +34,27 @@ struct Home {
     decompressor: Decompressor,
     /// Given back when it is dropped.
     _held: Reservation,
-    /// Tells the codec that it is out.
+    /// Shows the codec that its decompressor is out.
     _out: Arc<()>,
 }
 
-/// A decompressor that was reserved. Another message can get what it holds, in whichever event loop
-/// that is; the one that has lost it finds that out when more of it comes.
+/// A reserved decompressor. Its memory can be taken for another message, in any event loop; the
+/// message that has lost it fails when more of it arrives.
 struct Seat(Mutex<Option<Occupied>>);
 
 struct Occupied {
     decompressor: Decompressor,
     /// Given back when it is dropped.
     _held: Reservation,
-    /// Octets of payload that it has inflated since somebody has looked whether it does anything.
+    /// Bytes of payload inflated since it was last asked to give way.
     lately: usize,
-    /// All of the message has arrived: it waits for its turn, and no peer is to be waited for.
+    /// The whole message has arrived: it waits for its turn, and not for its peer.
     arrived: bool,
 }
 
-/// A message of which so many octets of payload were inflated since others were in need the last
-/// time keeps what inflates it. To be in need takes four times as many: who sends little takes
-/// nothing from those who send.
+/// A message keeps its decompressor if at least `BUSY` bytes of its payload were inflated since it
+/// was last asked to give way. A message asks only with four times as many bytes held: a peer that
+/// sends little takes nothing from peers that send.
 const BUSY: usize = 16 << 10;
 
 impl Revocable for Seat {
@@ -62,7 +62,7 @@ impl Revocable for Seat {
         let mut occupied = match self.0.try_lock() {
             Ok(occupied) => occupied,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return false, // it is just being used
+            Err(TryLockError::WouldBlock) => return false, // it is in use
         };
         let keeps =
             |occupied: &mut Occupied| std::mem::take(&mut occupied.lately) >= BUSY || occupied.arrived;
@@ -86,7 +86,7 @@ impl Seat {
         seat
     }
 
-    /// Does something with the decompressor; `None` if it is gone.
+    /// Calls `act` with the decompressor; `None` if it was taken back.
     fn with<R>(&self, act: impl FnOnce(&mut Occupied) -> R) -> Option<R> {
         let mut occupied = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         occupied.as_mut().map(act)
@@ -94,15 +94,15 @@ impl Seat {
 }
 
 impl Inflater {
-    /// The one of a codec, whatever was reserved. Whoever waits for it sees from `out` whether it
-    /// is still there.
+    /// Makes a codec's own decompressor, which needs no reservation. It drops `out` when it is
+    /// dropped, so the codec can see whether it still exists.
     pub(super) fn home(held: Reservation, out: Arc<()>) -> Box<Inflater> {
         let home = Home { decompressor: Decompressor::new(), _held: held, _out: out };
         Inflater::new(Some(home), None)
     }
 
-    /// One that is taken back where others need it more. With `urgent` it is taken from somebody
-    /// else where there is no memory.
+    /// Makes a reserved decompressor, which is taken back if other messages need it more. With
+    /// `urgent`, another message gives way if there is no memory. `None` if there is none at all.
     pub(super) fn reserved(memory: &Arc<DeflateMemory>, urgent: bool) -> Option<Box<Inflater>> {
         let held = memory.reserve_in_parts(Decompressor::MAX_SIZE, urgent)?;
         let seat = Some(Seat::new(memory, Decompressor::new(), held));
@@ -113,7 +113,7 @@ impl Inflater {
         Box::new(Inflater { home, seat, inflated: 0, consumed: 0, stored: false, trial: None, runs: None })
     }
 
-    /// Whether it is the one of its codec.
+    /// Whether it is the codec's own decompressor.
     pub(super) fn is_home(&self) -> bool {
         self.home.is_some()
     }
@@ -123,8 +123,8 @@ impl Inflater {
         self.is_home() || self.seat.as_ref().is_some_and(|seat| seat.with(|_| ()).is_some())
     }
 
-    /// Makes the one of a codec one that was reserved, if there is memory: whether it is one now.
-    /// Nobody else gives way to a peer that does not read.
+    /// Turns the codec's own decompressor into a reserved one, if there is memory. Returns whether
+    /// it is a reserved one now. No other message gives way to a peer that does not read.
     pub(super) fn leave_home(&mut self, memory: &Arc<DeflateMemory>) -> bool {
         if let Some(home) = self.home.take() {
             let Some(held) = memory.reserve_in_parts(Decompressor::MAX_SIZE, false) else {
@@ -136,7 +136,7 @@ impl Inflater {
         true
     }
 
-    /// Does something with the decompressor; `None` if it is gone.
+    /// Calls `act` with the decompressor; `None` if it was taken back.
     fn with<R>(&mut self, act: impl FnOnce(&mut Decompressor) -> R) -> Option<R> {
         match (&mut self.home, &self.seat) {
             (Some(home), _) => Some(act(&mut home.decompressor)),
@@ -145,7 +145,7 @@ impl Inflater {
         }
     }
 
-    /// Begins a message that may refer to this history, which goes along until
+    /// Begins a message that may refer to `history`. The decompressor has the history until
     /// [`end`](Inflater::end).
     pub(super) fn begin(&mut self, history: &mut History) {
         self.begin_with(|decompressor| {
@@ -154,11 +154,11 @@ impl Inflater {
         });
     }
 
-    /// Begins a message that may refer to nothing; what is `kept` of earlier ones is there in case
-    /// it does, or since the peer is known to do so, until [`end_trial`](Inflater::end_trial).
+    /// Begins a message whose peer has agreed to refer to no earlier one. The `kept` messages are
+    /// used if it refers to them nevertheless, until [`end_trial`](Inflater::end_trial).
     ///
-    /// Unless it is, the message stands by itself, and nothing depends on how exactly its sender
-    /// has ended it.
+    /// `refers`: the peer is known to refer to earlier messages. Otherwise the message stands on
+    /// its own, and nothing depends on how exactly its sender has ended it.
     pub(super) fn begin_trial(&mut self, kept: Option<Kept>, refers: bool) {
         let begun = self.begin_with(|decompressor| {
             let trial = kept.and_then(|kept| Trial::begin(kept, refers, decompressor));
@@ -170,22 +170,23 @@ impl Inflater {
 
     fn begin_with<R>(&mut self, begin: impl FnOnce(&mut Decompressor) -> R) -> Option<R> {
         (self.inflated, self.consumed, self.stored) = (0, 0, false);
-        // Whoever needs memory just now looks for it elsewhere: what has come is inflated next.
+        // This message counts as busy: its payload is inflated next, so requests for memory go to
+        // other messages.
         if let Some(seat) = &self.seat {
             seat.with(|occupied| (occupied.lately, occupied.arrived) = (BUSY, false));
         }
         self.with(begin)
     }
 
-    /// Notes whether all of the message has arrived, and its connection has it inflated as its
-    /// turns come: then nobody takes away what inflates it.
+    /// Notes whether the whole message has `arrived`, and its connection inflates it in its turns.
+    /// Then its decompressor is not taken back.
     pub(crate) fn note_arrived(&self, arrived: bool) {
         if let Some(seat) = &self.seat {
             seat.with(|occupied| occupied.arrived = arrived);
         }
     }
 
-    /// See [`Decompressor::inflate`]. `None` if what inflates was taken back.
+    /// See [`Decompressor::inflate`]. `None` if the decompressor was taken back.
     pub(crate) fn inflate(
         &mut self,
         payload: &[u8],
@@ -201,7 +202,7 @@ impl Inflater {
         let mut inflate = |decompressor: &mut Decompressor| match trial {
             None => {
                 let progress = decompressor.inflate(payload, last, out);
-                // Of a longer message the beginning is not there any more.
+                // The beginning of a longer message is no longer at hand.
                 let too_far = progress.too_far
                     || (progress.unsaid && *consumed == 0 && decompressor.is_too_far([&[], payload], last));
                 Progress { too_far, ..progress }
@@ -222,23 +223,24 @@ impl Inflater {
         Some(progress)
     }
 
-    /// Octets of the message so far.
+    /// The number of bytes of the message inflated so far.
     pub(crate) fn inflated(&self) -> u64 {
         self.inflated
     }
 
-    /// Octets of payload that they came from.
+    /// The number of bytes of payload that they were inflated from.
     pub(crate) fn consumed(&self) -> u64 {
         self.consumed
     }
 
-    /// Gives the history back.
+    /// Ends a message begun with [`begin`](Inflater::begin), and gives its history back.
     pub(super) fn end(&mut self, history: &mut History) {
         self.with(|decompressor| decompressor.swap_history(history));
     }
 
-    /// Ends a message that was begun so: gives back what is kept of earlier ones, and whether it
-    /// has referred to them; and has the message looked at. `None` if the decompressor is gone.
+    /// Ends a message begun with [`begin_trial`](Inflater::begin_trial). Passes to `look` the kept
+    /// messages, whether the message has referred to them, and the message. `None` if the
+    /// decompressor was taken back.
     pub(super) fn end_trial<R>(
         &mut self,
         look: impl FnOnce(Option<Kept>, bool, Alone<'_>) -> R,
@@ -250,7 +252,7 @@ impl Inflater {
         })
     }
 
-    /// Makes it ready for another message.
+    /// Makes the decompressor ready for another message.
     pub(super) fn reset(&mut self) {
         (self.runs, self.trial) = (None, None);
         self.with(Decompressor::reset);

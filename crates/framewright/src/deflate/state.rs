@@ -1,5 +1,5 @@
-//! What a connection holds where permessage-deflate was negotiated (RFC 7692, section 7), and which
-//! of its messages are compressed.
+//! The state of a connection with permessage-deflate (RFC 7692, section 7), and which of its
+//! messages are compressed.
 
 use super::habit::Habit;
 use super::kept::Kept;
@@ -12,38 +12,39 @@ use crate::role::Role;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The state of permessage-deflate on one connection. At rest, without context takeover, one small
-/// allocation.
+/// The state of permessage-deflate on one connection. At rest, without context takeover, it is one
+/// small allocation.
 #[derive(Debug)]
 pub(crate) struct DeflateState(Box<DeflateFields>);
 
 #[derive(Debug)]
 struct DeflateFields {
-    /// What the driver has lent; its own if it never does.
+    /// The codec that the driver has lent, or the connection's own if the driver lends none.
     codec: Option<Box<Codec>>,
-    /// With context takeover: the last octets of the compressed messages that were sent, from the
-    /// first one on.
+    /// With context takeover: the last bytes of the compressed messages sent. `None` before the
+    /// first one.
     sent: Option<Box<History>>,
-    /// What there is of the peer's compressed messages between them.
+    /// The bytes kept of the peer's compressed messages, between two of them.
     received: Option<Box<Received>>,
-    /// What takeover costs, as long as this lives.
+    /// The reservation of the memory for takeover, held as long as the connection lives.
     reservation: Option<Box<Reservation>>,
     params: DeflateParams,
     payoff: Payoff,
-    /// Whether the peer forgets its messages, where it has agreed to.
+    /// Whether the peer refers to earlier messages, if it has agreed not to.
     habit: Habit,
     /// The message that is being sent in fragments is compressed.
     fragments: bool,
-    /// Decoding has stopped for the sake of other connections.
+    /// Decoding has stopped, to leave time to other connections.
     paused: bool,
 }
 
-/// The last octets of a peer's compressed messages.
+/// The last bytes of a peer's compressed messages.
 #[derive(Debug)]
 enum Received {
     /// With context takeover by the peer.
     Agreed(History),
-    /// Without, if it may refer to them all the same, and until others need the memory.
+    /// Without context takeover, if the peer may refer to them nevertheless, until the memory is
+    /// needed elsewhere.
     Kept(Kept),
 }
 
@@ -73,7 +74,7 @@ impl DeflateState {
         self.0.params
     }
 
-    /// Takes this codec for a turn, unless there is one that was lent: then it is returned.
+    /// Takes `codec` for a turn. Returns it if the connection has a lent codec already.
     pub(crate) fn lend(&mut self, mut codec: Box<Codec>) -> Option<Box<Codec>> {
         if self.0.codec.as_ref().is_some_and(|codec| !codec.is_own()) {
             return Some(codec);
@@ -83,7 +84,7 @@ impl DeflateState {
         None
     }
 
-    /// Gives the codec back that was lent.
+    /// Gives the lent codec back; `None` if there is none.
     pub(crate) fn reclaim(&mut self) -> Option<Box<Codec>> {
         self.0.codec.take_if(|codec| !codec.is_own())
     }
@@ -106,7 +107,7 @@ impl DeflateState {
         self.0.paused = paused;
     }
 
-    /// The payload that this message is sent as; `None` if it is sent as it is.
+    /// Compresses a message to its payload; `None` if it is sent uncompressed.
     pub(crate) fn compress_message(&mut self, data: &[u8], role: Role, config: &Config) -> Option<&[u8]> {
         let settings = &config.deflate;
         let worth = data.len() >= settings.threshold && data.len() <= settings.largest && !data.is_empty();
@@ -118,8 +119,9 @@ impl DeflateState {
         (payload.len() < data.len()).then_some(payload)
     }
 
-    /// The payload of a fragment, the `first` or the `last` of its message maybe; `None` if it is
-    /// sent as it is. The first one decides for all.
+    /// Compresses a fragment of a message to its payload; `None` if it is sent uncompressed. The
+    /// first fragment decides for all. `first` and `last` tell whether the fragment begins or ends
+    /// its message.
     pub(crate) fn compress_fragment(
         &mut self,
         data: &[u8],
@@ -130,7 +132,7 @@ impl DeflateState {
     ) -> Option<&[u8]> {
         let settings = &config.deflate;
         if first {
-            // How long the message gets nobody knows.
+            // The length of the message is not known yet, so `largest` does not apply.
             let worth = data.len() >= settings.threshold.max(1);
             self.0.fragments = worth && self.may_compress() && self.0.payoff.tries();
         }
@@ -138,45 +140,47 @@ impl DeflateState {
             return None;
         }
         let (payload, payoff) = self.0.compress(data, last, role, settings);
-        // Once for each message: by the fragment that has decided.
+        // Noted once for each message, for the fragment that has decided.
         if first {
             payoff.note(data.len(), payload.len());
         }
         Some(payload)
     }
 
-    /// The peer gets these octets compressed, as the last call has compressed them: what follows
-    /// may refer to them.
+    /// Notes that `data` is sent as the last call has compressed it: later messages may refer to
+    /// it.
     pub(crate) fn remember(&mut self, data: &[u8], role: Role, config: &Config) {
         let stamp = self.0.codec.as_ref().map_or_else(Stamp::default, |codec| codec.stamp());
         self.0.remember(data, stamp, role, &config.deflate);
     }
 
-    /// The same for octets that were compressed elsewhere.
+    /// Notes that `data` is sent as another codec has compressed it: later messages may refer to
+    /// it.
     pub(crate) fn remember_prepared(&mut self, data: &[u8], role: Role, config: &Config) {
         self.0.remember(data, Stamp::default(), role, &config.deflate);
     }
 
-    /// Notes that octets of a message were queued as this much payload, the `last` ones of it
-    /// maybe.
+    /// Notes that `octets` bytes of a message were queued as `payload` bytes. `last` ends the
+    /// message.
     pub(crate) fn note_sent(&mut self, octets: usize, payload: usize, last: bool) {
         if let Some(codec) = &mut self.0.codec {
             codec.note_sent(octets, payload, last);
         }
     }
 
-    /// The form in which a prepared message of this length is compressed; `None` if it is not.
+    /// The form in which a prepared message of `len` bytes is compressed; `None` if it is not
+    /// compressed.
     pub(crate) fn prepared_form(&self, len: usize, role: Role, config: &Config) -> Option<Form> {
         let settings = &config.deflate;
         let window = self.0.params.sent_by(role).window;
-        // No distance goes back further than the message is long: the form for one window does for
-        // another.
+        // No distance is longer than the message, so all windows of at least its length have the
+        // same form.
         let window = if len <= window.size() { WindowBits::MAX } else { window };
         let worth = len >= settings.threshold.max(1) && len <= settings.largest;
         worth.then_some(Form { level: settings.level, window })
     }
 
-    /// The payload of a prepared message in this form.
+    /// The payload of a prepared message in `form`.
     pub(crate) fn compress_prepared(&mut self, data: &[u8], form: Form) -> &[u8] {
         self.0.codec_mut().compress(data, true, form.level, form.window, None)
     }
@@ -185,7 +189,7 @@ impl DeflateState {
         self.0.codec.as_ref().is_none_or(|codec| codec.may_compress())
     }
 
-    /// A decompressor for a message, which has begun with what the message may refer to. See
+    /// Takes a decompressor for a message, begun with the bytes that the message may refer to. See
     /// [`Codec::take_inflater`].
     pub(crate) fn take_inflater(&mut self, need: Need, role: Role) -> Option<Box<Inflater>> {
         let agreed = self.0.agreed(role);
@@ -202,7 +206,7 @@ impl DeflateState {
         Some(inflater)
     }
 
-    /// Takes it back, at the end of the message.
+    /// Takes the decompressor back, at the end of the message.
     pub(crate) fn put_inflater(&mut self, mut inflater: Box<Inflater>, role: Role, now: Instant) {
         if let Some(most) = self.0.agreed(role) {
             inflater.end(self.0.history(most));
@@ -212,17 +216,18 @@ impl DeflateState {
         self.0.codec_mut().put_inflater(inflater);
     }
 
-    /// Whether a message that refers to what is not there may mean one that the peer was to forget.
+    /// Whether a message that refers to bytes that are not there may refer to a message that the
+    /// peer has agreed to forget.
     pub(crate) fn has_forgotten(&self, role: Role) -> bool {
         self.0.agreed(role).is_none() && self.0.habit != Habit::New
     }
 
-    /// Octets that may still be inflated in this turn.
+    /// The number of bytes that may still be inflated in this turn.
     pub(crate) fn may_inflate(&mut self) -> usize {
         self.0.codec_mut().to_inflate()
     }
 
-    /// Notes what was inflated.
+    /// Notes the inflating of one call.
     pub(crate) fn note_inflated(&mut self, progress: &Progress) {
         self.0.codec_mut().inflated(progress);
     }
@@ -248,14 +253,14 @@ impl DeflateFields {
         self.codec.get_or_insert_with(Codec::own)
     }
 
-    /// How many octets of the peer's messages the next one may refer to, as was agreed; `None` if
-    /// to none.
+    /// How many bytes of the peer's messages the next one may refer to, as negotiated; `None` if to
+    /// none.
     fn agreed(&self, role: Role) -> Option<usize> {
         let peer = self.params.sent_by(role.peer());
         peer.takeover.then(|| peer.window.size())
     }
 
-    /// Those octets, of which there are `most`.
+    /// The history of the peer's messages, which keeps at most `most` bytes.
     fn history(&mut self, most: usize) -> &mut History {
         let received = self.received.get_or_insert_with(|| Box::new(Received::Agreed(History::new(most))));
         match &mut **received {
@@ -264,7 +269,7 @@ impl DeflateFields {
         }
     }
 
-    /// Learns from a message whether the peer does as it has agreed.
+    /// Learns from a message whether the peer keeps to what was negotiated.
     fn end_trial(&mut self, inflater: &mut Inflater, role: Role, now: Instant) {
         let (habit, most) = (self.habit, self.params.sent_by(role.peer()).window.size());
         let memory = Arc::clone(self.codec_mut().memory());
@@ -277,8 +282,8 @@ impl DeflateFields {
         self.received = kept.map(|kept| Box::new(Received::Kept(kept)));
     }
 
-    /// The payload that this message, or fragment of one, is compressed to; and where it is noted
-    /// whether that has paid.
+    /// Compresses a message, or a fragment of one. Returns the payload, and the `Payoff` in which
+    /// to note it.
     fn compress(
         &mut self,
         data: &[u8],
@@ -291,7 +296,8 @@ impl DeflateFields {
         (codec.compress(data, last, settings.level, window, self.sent.as_deref()), &mut self.payoff)
     }
 
-    /// The `stamp` is that of the codec that has compressed these octets; none if it was elsewhere.
+    /// Adds `data` to the history of messages sent. `stamp` is the state of the codec that has
+    /// compressed it, or the default for another codec.
     fn remember(&mut self, data: &[u8], stamp: Stamp, role: Role, settings: &DeflateConfig) {
         let own = self.params.sent_by(role);
         if own.takeover && settings.history > 0 {
@@ -301,19 +307,19 @@ impl DeflateFields {
     }
 }
 
-/// How compression has paid of late. After a run of messages on which it did not, the next ones are
-/// sent as they are, and then one is tried again; each time in vain, more of them.
+/// Whether compression has paid lately. After a run of messages on which it did not pay, the next
+/// ones are sent uncompressed, and then one is tried again. Each failed try doubles their number.
 #[derive(Clone, Copy, Debug, Default)]
 struct Payoff {
     /// Messages in a row on which it did not pay.
     unpaid: u8,
-    /// Messages still to be sent as they are.
+    /// Messages still to be sent uncompressed.
     skip: u16,
 }
 
-/// So many in a row are no accident.
+/// The number of messages in a row that is no accident.
 const UNPAID: u8 = 8;
-/// How many are skipped first, and how often that is doubled.
+/// How many messages are skipped first, and how often that number is doubled at most.
 const SKIP: u16 = 16;
 const DOUBLED: u8 = 6;
 
@@ -327,7 +333,8 @@ impl Payoff {
         false
     }
 
-    /// Notes what a message came to. To pay it has to be shorter by an eighth.
+    /// Notes that a message of `octets` bytes was compressed to `payload` bytes. Compression pays
+    /// if the payload is shorter by an eighth.
     fn note(&mut self, octets: usize, payload: usize) {
         if payload <= octets - octets / 8 {
             *self = Payoff::default();
