@@ -1,47 +1,48 @@
-//! The compressors of a codec: one for whatever comes, and some that stay with connections which
-//! send again and again.
+//! The compressors of a codec: general ones for all connections, and followers, each of which stays
+//! with a connection that sends often.
 //!
-//! To go on where a connection was takes no more than the last octets that it sent: any compressor
-//! can be given those. It costs clearing its table of hashes and filling it anew, though, which a
-//! compressor that has compressed nothing else since can do without; and that one knows the whole
-//! window. So with context takeover a busy connection is followed by a compressor, as long as there
-//! is memory, and loses nothing but that if it is followed no more.
+//! To continue a connection's stream, any compressor needs only the last bytes that the connection
+//! sent. But it has to clear its table of hashes and fill it anew. A compressor that has compressed
+//! nothing else since needs neither, and knows the whole window.
+//!
+//! So with context takeover a compressor follows a busy connection, as long as there is memory. A
+//! connection that is no longer followed loses only this advantage.
 
 use super::history::{History, Stamp, newest};
 use super::memory::{DeflateMemory, Reservation};
 use super::{Compressor, Level, WindowBits};
 use std::sync::Arc;
 
-/// How many compressors follow connections at most. Beyond, in no cache, they are no faster than
-/// the one for whatever comes.
+/// The most followers. More of them would not be in any cache, and so no faster than a general
+/// compressor.
 const FOLLOWERS: usize = 64;
 
-/// A connection is busy if no more messages than these were compressed since its last one. It is
-/// followed no more, if another one wants to be, once it is not.
+/// A connection is busy if at most `BUSY` messages were compressed since its last one. Once it is
+/// not, another connection can get its follower.
 const BUSY: u64 = 4 * FOLLOWERS as u64;
 
 /// See the [module's documentation](self).
 pub(super) struct Compressors {
     memory: Arc<DeflateMemory>,
-    /// For whatever comes: one for each level in use.
+    /// The general compressors: one for each level in use.
     any: Vec<Held>,
     followers: Vec<Held>,
-    /// The state that the last message has left its compressor in.
+    /// The state of its compressor after the last message.
     stamp: Stamp,
     /// The payload of that message.
     payload: Vec<u8>,
 }
 
-/// A payload is kept up to this length, a longer one in a buffer that is freed with the next.
+/// The payload buffer is kept up to this size, in bytes. A larger one is freed at the next message.
 const KEEP: usize = 256 << 10;
 
-/// A compressor, what it holds, and the state that it is in.
+/// A compressor, its reservation, and its state.
 struct Held {
     compressor: Compressor,
     stamp: Stamp,
-    /// The state that the history was in before the last message: still is, if that was not sent.
+    /// The state of the history before the last message. If that message was not sent, it still is.
     before: Stamp,
-    /// It has compressed something since unused ones were freed.
+    /// It was used since the last [`trim`](Compressors::trim).
     used: bool,
     _held: Reservation,
 }
@@ -69,9 +70,9 @@ impl Compressors {
         }
     }
 
-    /// Compresses a message, or a fragment of one, so that it refers to nothing before it but this
-    /// history, and nowhere to what is further back than this window. The octets are added to the
-    /// history by the caller, if they are sent so.
+    /// Compresses a message, or a fragment of one. It refers to nothing before it but `history`,
+    /// and to nothing further back than `window`. If it is sent compressed, the caller adds its
+    /// bytes to the history.
     pub(super) fn compress(
         &mut self,
         data: &[u8],
@@ -85,7 +86,7 @@ impl Compressors {
         if payload.capacity() > KEEP {
             payload = Vec::new();
         }
-        // A follower knows more than the history, up to the largest window.
+        // A follower may refer to more than the history, up to the largest window.
         let history_followed = history.filter(|_| window == WindowBits::MAX);
         let parts = history.map_or([&[][..]; 2], History::parts);
         let before = history.map_or(0, History::len);
@@ -107,13 +108,13 @@ impl Compressors {
         &self.payload
     }
 
-    /// The state that the last call of [`compress`](Compressors::compress) has left: for the
-    /// history that has got what was compressed.
+    /// The state of the compressor after the last call of [`compress`](Compressors::compress), for
+    /// the history to which the compressed bytes are added.
     pub(super) fn stamp(&self) -> Stamp {
         self.stamp
     }
 
-    /// Frees those that have compressed nothing since the last call.
+    /// Frees the compressors that were not used since the last call.
     pub(super) fn trim(&mut self) {
         for compressors in [&mut self.any, &mut self.followers] {
             compressors.retain_mut(|held| std::mem::take(&mut held.used));
@@ -122,7 +123,7 @@ impl Compressors {
         self.payload = Vec::new();
     }
 
-    /// The compressor for a message after this history.
+    /// The compressor for a message after `history`.
     fn choose(&mut self, level: Level, history: Option<&History>) -> &mut Held {
         if let Some(history) = history
             && let Some(index) = self.follower(level, history)
@@ -133,8 +134,8 @@ impl Compressors {
         &mut self.any[index]
     }
 
-    /// The place of the compressor that follows the connection with this history, from now on if it
-    /// is busy and one can be had.
+    /// The index of the compressor that follows the connection with `history`. If none does, the
+    /// connection gets one if it is busy and one is available.
     fn follower(&mut self, level: Level, history: &History) -> Option<usize> {
         let follows = |held: &Held| history.is_in(held.stamp) || history.is_in(held.before);
         if let Some(index) = self.followers.iter().position(follows) {
@@ -158,8 +159,8 @@ impl Compressors {
         self.followers.iter().position(idle)
     }
 
-    /// The place of the compressor with this level for whatever comes; of another one if there is
-    /// no memory for it.
+    /// The index of the general compressor of `level`, or of another level if there is no memory
+    /// for it.
     fn any(&mut self, level: Level) -> usize {
         if let Some(index) = self.any.iter().position(|held| held.compressor.level() == level) {
             return index;
@@ -178,9 +179,9 @@ impl Compressors {
     }
 }
 
-/// Compresses in parts of so many octets, none of which refers to anything before the last so many
-/// of what precedes it: no distance is greater than twice that number. So one compressor serves
-/// whatever window was agreed on.
+/// Compresses in parts of `half` bytes, each of which refers only to the `half` bytes before it and
+/// to itself: no distance is longer than twice `half`. So one compressor serves every negotiated
+/// window.
 fn in_parts(
     compressor: &mut Compressor,
     data: &[u8],
@@ -210,7 +211,7 @@ mod tests {
     use super::*;
     use crate::deflate::Decompressor;
 
-    /// A peer with takeover: what it was sent, compressed, and what it makes of it.
+    /// A peer with takeover: the history of the messages sent to it, and its decompressor.
     struct Peer {
         history: History,
         decompressor: Decompressor,
@@ -256,9 +257,9 @@ mod tests {
         for _ in 0..8 {
             second.iter_mut().for_each(|peer| peer.send(&mut compressors));
         }
-        // One may have the compressor for whatever comes to itself now.
+        // One of them may now have the general compressor to itself.
         assert!(second.iter().filter(|peer| follows(&compressors, peer)).count() >= FOLLOWERS - 1);
-        // Who is followed no more goes on all the same.
+        // Connections that are no longer followed go on nevertheless.
         first.iter_mut().for_each(|peer| peer.send(&mut compressors));
         assert_eq!(memory.stats().held, held);
     }
@@ -311,7 +312,7 @@ mod tests {
         for _ in 0..3 {
             peers.iter_mut().for_each(|peer| peer.send(&mut compressors));
         }
-        // The last one goes on where it was with the one for whatever comes.
+        // The last connection continues with the general compressor.
         assert_eq!((compressors.followers.len(), compressors.any.len()), (9, 1));
         compressors.trim();
         assert_eq!((compressors.followers.len(), compressors.any.len()), (9, 1), "all were used");

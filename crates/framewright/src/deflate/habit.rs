@@ -1,8 +1,8 @@
-//! What a peer does that has agreed to compress each message on its own (RFC 7692, sections 7.1.1.1
-//! and 7.1.1.2).
+//! Whether a peer that has agreed to compress each message on its own (RFC 7692, sections 7.1.1.1
+//! and 7.1.1.2) does so.
 //!
-//! Tornado and Mojolicious agree to it, and refer to earlier messages all the same. So the last
-//! octets of a peer's first compressed messages are kept until it is seen what it does:
+//! Tornado and Mojolicious agree to it, and refer to earlier messages nevertheless. So the last
+//! bytes of a peer's first compressed messages are kept until its habit is known:
 //!
 //! ```text
 //!              messages that could have referred to others, and did not
@@ -15,13 +15,13 @@
 //!      a message refers to what came before it
 //! ```
 //!
-//! A message is inflated as was agreed first. One that refers to what is not there is inflated once
-//! more from its start, with the messages before it. For that its payload is kept, too, as far as
-//! such a reference can come: no distance is longer than 32 KiB.
+//! A message is first inflated as negotiated. If it refers to bytes that are not there, it is
+//! inflated once more from its start, with the messages before it. For that its payload is kept
+//! too, as long as such a reference is possible: no distance is longer than 32 KiB.
 //!
-//! How exactly a message ends does not matter as long as each is taken to stand by itself, nor for
-//! the one that is inflated once more. It matters for those behind: a peer that refers to earlier
-//! messages is held to what holds with context takeover.
+//! While each message stands on its own, it does not matter how exactly it ends; nor does it for
+//! the message that is inflated once more. It matters for later messages: a peer that refers to
+//! earlier messages has to keep to the rules of context takeover.
 
 use super::history::History;
 use super::kept::{Kept, Taken};
@@ -30,46 +30,50 @@ use super::{Decompressor, Progress, WindowBits};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What is known of a peer's compressed messages, where it has agreed to forget each.
+/// The known habit of a peer that has agreed to forget each of its compressed messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Habit {
-    /// None has come yet.
+    /// No compressed message was received yet.
     New,
-    /// Nothing is certain; with the number of messages that speak for its forgetting.
+    /// Nothing is certain. With the number of messages that indicate that the peer forgets.
     Unknown(u8),
-    /// It does as it said.
+    /// The peer forgets its messages, as agreed.
     Forgets,
-    /// It refers to earlier messages.
+    /// The peer refers to earlier messages.
     Refers,
 }
 
-/// So many messages that could have referred to earlier ones are no accident.
+/// The number of messages that could have referred to earlier ones, and did not, that is no
+/// accident.
 const FORGETS: u8 = 2;
-/// How many octets of a message's start are looked for in what came before, and of a shorter
-/// message the least: all of it. A match of three octets is the shortest there is, and some
-/// compressors find none of less than four.
+/// The first `START` bytes of a message are searched for in earlier messages. A shorter message is
+/// searched for as a whole, if it has at least `SHORT_START` bytes. The shortest match has three
+/// bytes, and some compressors find none of fewer than four.
 const START: usize = 8;
 const SHORT_START: usize = 4;
 
-/// A message that has been inflated, and refers to none before it.
+/// An inflated message that refers to no earlier one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Alone<'a> {
-    /// Its last octets.
+    /// Its last bytes.
     pub(super) octets: &'a History,
-    /// How many it has.
+    /// Its length in bytes.
     pub(super) len: u64,
-    /// How many its payload has.
+    /// The length of its payload in bytes.
     pub(super) payload: u64,
     /// Its payload begins with a block without compression.
     pub(super) stored: bool,
 }
 
 impl Alone<'_> {
-    /// Whether a compressor that remembers what is kept would have referred to it.
+    /// Whether a compressor that remembers the kept messages would have referred to them.
     ///
-    /// At the start of a message it has no other match, and takes the one that there is: unless it
-    /// has made a block without compression, since the rest was longer otherwise, or a longer match
-    /// began behind the first octets, in the message itself. So those must not repeat each other.
+    /// At the start of a message, a compressor has no other match, and takes the one in the kept
+    /// messages. There are two exceptions:
+    ///
+    /// - It makes a block without compression, because the rest would be longer otherwise.
+    /// - A longer match begins behind the first bytes, in the message itself. So these bytes must not
+    ///   repeat each other.
     fn could_have_referred_to(&self, kept: &Kept) -> bool {
         let [first, _] = self.octets.parts();
         let start = &first[..first.len().min(START)];
@@ -84,9 +88,9 @@ impl Alone<'_> {
 }
 
 impl Habit {
-    /// What is known once another message has been inflated that refers to none before it: and what
-    /// is kept of it and of those before. Of the peer's messages it can refer to the last `most`
-    /// octets.
+    /// Returns the habit after another inflated message that refers to no earlier one, and the
+    /// bytes kept of it and of earlier messages. The peer can refer to the last `most` bytes of its
+    /// messages.
     pub(super) fn after(
         self,
         kept: Option<Kept>,
@@ -98,7 +102,7 @@ impl Habit {
         let proofs = match self {
             Habit::Forgets => return (self, None),
             Habit::Unknown(proofs) => proofs,
-            // What it refers to was taken away.
+            // The bytes that the peer refers to were taken away.
             Habit::New | Habit::Refers => 0,
         };
         let proves = kept.as_ref().is_some_and(|kept| message.could_have_referred_to(kept));
@@ -115,27 +119,27 @@ impl Habit {
     }
 }
 
-/// A message of a peer of which something is kept, while it is inflated.
+/// A message that is being inflated, of a peer whose earlier messages are kept.
 #[derive(Debug)]
 pub(super) struct Trial {
     kept: Kept,
-    /// All of its payload so far is kept, too.
+    /// All of its payload so far is kept too.
     has_input: bool,
     /// It refers to earlier messages, or may do so.
     refers: bool,
-    /// The decompressor has all of them.
+    /// The decompressor has all earlier messages.
     is_complete: bool,
-    /// Nothing of it was inflated yet.
+    /// Nothing of the message was inflated yet.
     is_new: bool,
 }
 
-/// The most octets of payload that are kept of a message: what 32 KiB that do not compress come to
-/// in many small fragments.
+/// The most bytes of payload kept of a message: the payload of 32 KiB that do not compress, in many
+/// small fragments.
 const MOST_INPUT: usize = 40 << 10;
 
 impl Trial {
-    /// Begins a message behind these, to which it may refer if the peer is known to do so. `None`
-    /// if they were taken away.
+    /// Begins a message behind the `kept` ones, to which it may refer if the peer is known to do so
+    /// (`refers`). `None` if their memory was taken away.
     pub(super) fn begin(mut kept: Kept, refers: bool, decompressor: &mut Decompressor) -> Option<Box<Trial>> {
         let mut is_complete = false;
         if refers {
@@ -148,8 +152,8 @@ impl Trial {
         Some(Box::new(Trial { kept, has_input: !refers, refers, is_complete, is_new: true }))
     }
 
-    /// What is kept of earlier messages, unless it was taken away; and whether this one has
-    /// referred to them, of which it is a part then.
+    /// Ends the message. Returns the kept messages, unless their memory was taken away, and whether
+    /// this message has referred to them. If it has, it is now one of them.
     pub(super) fn end(mut self, decompressor: &mut Decompressor) -> (Option<Kept>, bool) {
         let is_there = if self.refers {
             let mut history = History::new(WindowBits::MAX.size());
@@ -162,8 +166,8 @@ impl Trial {
         (is_there.then_some(self.kept), self.refers)
     }
 
-    /// Inflates the next piece, as [`Decompressor::inflate`]; `before` octets of the message were
-    /// inflated before.
+    /// Inflates the next piece, as [`Decompressor::inflate`] does. `before` bytes of the message
+    /// were inflated before.
     pub(super) fn inflate(
         &mut self,
         decompressor: &mut Decompressor,
@@ -183,8 +187,8 @@ impl Trial {
             return progress;
         }
         let Some(Taken { mut history, input, is_complete }) = self.kept.take() else {
-            // Of a longer message the beginning is gone with it, and nothing else than a reference
-            // to it is likely.
+            // The beginning of a longer message is gone with the kept ones, and the fault is most
+            // likely a reference to them.
             let too_far = progress.too_far || !is_new || decompressor.is_too_far([&[], payload], last);
             return Progress { too_far, ..progress };
         };
@@ -194,20 +198,19 @@ impl Trial {
         (self.refers, self.has_input, self.is_complete) = (true, false, is_complete);
         decompressor.reset();
         decompressor.swap_history(&mut history);
-        // As leniently as before: it is the same message. From the next one on there is takeover.
+        // As lenient as before: it is the same message. From the next message on there is takeover.
         decompressor.begin(true);
         let progress = again(decompressor, &input, before, (payload, last), out);
         self.beyond(progress)
     }
 
-    /// What a distance refers to that is too far even so was never sent, if nothing is lost of what
-    /// was.
+    /// If no earlier message is missing, a distance that is still too far refers to bytes that were
+    /// never sent: then it is a plain fault.
     fn beyond(&self, progress: Progress) -> Progress {
         Progress { too_far: progress.too_far && !self.is_complete, ..progress }
     }
 
-    /// Keeps payload that was inflated, unless there cannot be a reference to an earlier message
-    /// behind it.
+    /// Keeps payload that was inflated, as long as a reference to an earlier message can follow it.
     fn keep(&mut self, payload: &[u8], inflated: u64) {
         if self.has_input {
             self.has_input =
@@ -219,7 +222,7 @@ impl Trial {
     }
 }
 
-/// Inflates `input` once more, of which `before` octets have been taken already, and then the next
+/// Inflates `input` once more, of whose result `before` bytes were taken already, and then the next
 /// piece.
 #[cold]
 fn again(
@@ -240,7 +243,7 @@ fn again(
         input = &input[progress.read..];
         left -= progress.written;
     }
-    // The end of a block may be left, which comes to nothing by itself: it did not before.
+    // The end of a block may be left. It inflates to no further bytes, as it did the first time.
     while !input.is_empty() {
         let progress = decompressor.inflate(input, false, out);
         if progress.corrupt || progress.written > 0 || progress.read == 0 {
@@ -261,7 +264,7 @@ mod tests {
         history
     }
 
-    /// What is known after these messages, and how many octets are kept and counted.
+    /// The habit after `messages`, and how many bytes are kept and counted.
     fn after(messages: &[&[u8]], stored: bool, memory: &Arc<DeflateMemory>) -> (Habit, usize, usize) {
         let (mut known, now) = ((Habit::New, None), Instant::now());
         for message in messages {
@@ -284,8 +287,8 @@ mod tests {
         assert_eq!(memory.stats().held, 0);
     }
 
-    /// Once any 32 messages counted: those that are too short to refer to anything, and those that
-    /// are like none before them.
+    /// Once any 32 messages counted, even those too short to refer to anything, and those that are
+    /// like no earlier ones.
     #[test]
     fn messages_that_would_refer_to_nothing_even_if_it_remembered_prove_nothing() {
         let memory = DeflateMemory::new(1 << 20);
@@ -297,12 +300,12 @@ mod tests {
             (1..200_u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()).collect();
         let unlike: Vec<&[u8]> = unlike.iter().map(|octets| &octets[..]).collect();
         assert_eq!(after(&unlike, false, &memory), (Habit::Unknown(0), 199 * 8, 2 * 199 * 8));
-        // A file's header, and what does not compress behind it.
+        // A file's header, and data behind it that does not compress.
         assert_eq!(after(&[&b"\x89PNG\r\n\x1a\n"[..]; 100], true, &memory).0, Habit::Unknown(0));
-        // The second octet begins a longer match, in the message itself.
+        // The second byte begins a longer match, in the message itself.
         assert_eq!(after(&[&b"aaaaaaaaaaaaaaaa"[..]; 100], false, &memory).0, Habit::Unknown(0));
         assert_eq!(after(&[&b"abababababababab"[..]; 100], false, &memory).0, Habit::Unknown(0));
-        // What is alike is too far away for some compressors to find.
+        // The similar message is too far away for some compressors to find.
         let far: [&[u8]; 3] = [b"{\"type\":1}", &[7; 1100], b"{\"type\":1}"];
         assert_eq!(after(&far, false, &memory).0, Habit::Unknown(0));
         assert_eq!(memory.stats().held, 0);
@@ -315,12 +318,12 @@ mod tests {
         assert_eq!(after(&[&long, b"a"], false, &memory), (Habit::Unknown(0), 32 << 10, 32 << 10));
         let memory = DeflateMemory::new(40_000);
         assert_eq!(after(&[b"abc", &long], false, &memory), (Habit::Unknown(0), 0, 0));
-        // What comes behind it is kept again.
+        // Later messages are kept again.
         assert_eq!(after(&[b"abc", &long, b"abc"], false, &memory), (Habit::Unknown(0), 3, 6));
     }
 
-    /// A compressed message with fixed codes (RFC 1951, section 3.2.6): so many octets, a match of
-    /// three at a distance with this code, and more of them behind it.
+    /// A compressed message with fixed codes (RFC 1951, section 3.2.6): `octets` bytes, a match of
+    /// three at a distance with `code`, and more bytes behind it.
     fn with_distance(octets: usize, code: u32) -> Vec<u8> {
         let mut bits = vec![false, true, false];
         let mut put = |code: u32, len: u32| bits.extend((0..len).rev().map(|bit| code >> bit & 1 == 1));
@@ -334,9 +337,9 @@ mod tests {
             .collect()
     }
 
-    /// Whether a message with such a distance is said to refer to what is not there: inflated in
-    /// two pieces or one, with so much room each time, of a peer of which all was kept that it has
-    /// sent; and that others have taken before the last piece if it is `lost`.
+    /// Whether a message with such a distance is reported to refer to bytes that are not there. It
+    /// is inflated in one or two `pieces`, with `room` bytes each time. All messages of its peer
+    /// were kept; if `lost`, their memory is taken before the last piece.
     fn is_too_far(code: u32, pieces: usize, room: usize, lost: bool, refers: bool) -> bool {
         let (memory, now) = (DeflateMemory::new(1 << 20), Instant::now());
         let mut decompressor = Decompressor::new();
@@ -365,11 +368,11 @@ mod tests {
         }
     }
 
-    /// Once what was kept was taken, whatever was wrong was said to refer to it.
+    /// Once any fault was reported as a reference to kept messages, if their memory was taken.
     #[test]
     fn what_is_wrong_is_told_also_where_what_was_kept_is_gone() {
         for (pieces, room) in [(1, 4 << 10), (2, 4 << 10), (1, 60), (2, 60)] {
-            // Code 28 is a distance of 16,385: never was there so much. Code 30 is none.
+            // Code 28 is a distance of 16,385, more bytes than were ever sent. Code 30 is invalid.
             for code in [28, 30] {
                 for (lost, refers) in [(false, false), (false, true), (true, true)] {
                     let what = format!("{code}, {pieces}, {room}, {lost}, {refers}");
@@ -377,7 +380,7 @@ mod tests {
                 }
             }
             assert!(is_too_far(28, pieces, room, true, false), "{pieces}, {room}");
-            // Only of the rest of a message, and with much room, zlib does not say what it is.
+            // Only for the rest of a message, and with much room, zlib does not name the fault.
             let is_unsaid = pieces == 2 && room > 60;
             assert_eq!(is_too_far(30, pieces, room, true, false), is_unsaid, "{pieces}, {room}");
         }

@@ -1,13 +1,13 @@
-//! The last octets of the messages of one direction: what the next one may refer to, with context
-//! takeover.
+//! The last bytes of the messages of one direction, to which the next message may refer with
+//! context takeover.
 //!
-//! zlib has a window of its own and gives it to nobody. Here it is kept outside, in as many octets
-//! as there were, so that one compressor and one decompressor serve all connections in turn, and
-//! that a final block in the middle of a message loses nothing.
+//! zlib has a window of its own, which cannot be moved. So the window is kept outside zlib, in no
+//! more bytes than were sent. One compressor and one decompressor can then serve all connections in
+//! turn, and a final block in the middle of a message loses nothing.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The last octets of a stream, up to a number of them.
+/// The last bytes of a stream, at most `most` of them.
 ///
 /// ```text
 ///   grows up to that number, then goes round:
@@ -17,23 +17,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug, Default)]
 pub(crate) struct History {
     octets: Vec<u8>,
-    /// Where the next octet goes once there are as many as are kept.
+    /// Where the next byte goes once there are `most` bytes.
     next: usize,
     most: usize,
-    /// The state of the compressor that has compressed all of this, and nothing since; none if
-    /// there is no such.
+    /// The state of the compressor that has compressed these bytes, and nothing since. The default
+    /// if there is no such compressor.
     stamp: Stamp,
 }
 
-/// Tells one state of one codec's compressor from all others. The default is none of them.
+/// Identifies one state of one codec's compressor. The default identifies none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Stamp(u64);
 
-/// Stamps that nobody else has: counted up from a block of 2^32.
+/// The next block of 2^32 unique stamps. A codec counts its stamps up within a block.
 static BLOCKS: AtomicU64 = AtomicU64::new(1);
 
 impl Stamp {
-    /// The next one.
+    /// The stamp after this one.
     pub(super) fn next(self) -> Stamp {
         if self.0.trailing_zeros() >= 32 {
             Stamp(BLOCKS.fetch_add(1, Ordering::Relaxed) << 32 | 1)
@@ -42,53 +42,53 @@ impl Stamp {
         }
     }
 
-    /// How many messages its codec has compressed from then until `now`; `None` if it was another
-    /// codec, or too long ago to tell.
+    /// How many messages the codec has compressed from this stamp until `now`. `None` if `now` is
+    /// of another codec, or the stamp is too old to tell.
     pub(super) fn age(self, now: Stamp) -> Option<u64> {
         if self.0 >> 32 == now.0 >> 32 && self != Stamp::default() { now.0.checked_sub(self.0) } else { None }
     }
 }
 
 impl History {
-    /// An empty one, which has allocated nothing.
+    /// Makes an empty history of at most `most` bytes, which has allocated nothing.
     pub(crate) fn new(most: usize) -> History {
         History { octets: Vec::new(), next: 0, most, stamp: Stamp::default() }
     }
 
-    /// How many octets there are.
+    /// The number of bytes in the history.
     pub(crate) fn len(&self) -> usize {
         self.octets.len()
     }
 
-    /// How many octets are kept.
+    /// The most bytes that the history keeps.
     pub(super) fn most(&self) -> usize {
         self.most
     }
 
-    /// Appends what was compressed, which has left the compressor in this state.
+    /// Appends `piece`, whose compression has left the compressor in the state `stamp`.
     pub(crate) fn push_compressed(&mut self, piece: &[u8], stamp: Stamp) {
         self.push(piece);
         self.stamp = stamp;
     }
 
-    /// Whether a compressor in this state has compressed all of this, and nothing since.
+    /// Whether a compressor in `state` has compressed these bytes, and nothing since.
     pub(super) fn is_in(&self, state: Stamp) -> bool {
         self.stamp == state && state != Stamp::default()
     }
 
-    /// The state of the compressor that has compressed all of this, and nothing since; the default
-    /// if there is no such.
+    /// The state of the compressor that has compressed these bytes, and nothing since; the default
+    /// if there is no such compressor.
     pub(super) fn stamp(&self) -> Stamp {
         self.stamp
     }
 
-    /// How many messages a codec that is in the state `now` has compressed since the last of this;
-    /// `None` if that cannot be told.
+    /// How many messages a codec in the state `now` has compressed since the last message of this
+    /// history; `None` if that is not known.
     pub(super) fn age(&self, now: Stamp) -> Option<u64> {
         self.stamp.age(now)
     }
 
-    /// Appends what was compressed or inflated.
+    /// Appends bytes that were compressed or inflated.
     pub(crate) fn push(&mut self, piece: &[u8]) {
         let most = self.most;
         self.stamp = Stamp::default();
@@ -112,20 +112,20 @@ impl History {
         }
     }
 
-    /// The octets, oldest first, in two parts.
+    /// The bytes, oldest first, in two parts.
     pub(crate) fn parts(&self) -> [&[u8]; 2] {
         let (newest, oldest) = self.octets.split_at(self.next);
         [oldest, newest]
     }
 
-    /// Forgets everything, and keeps the room.
+    /// Forgets all bytes, and keeps the allocation.
     pub(crate) fn clear(&mut self) {
         self.octets.clear();
         self.next = 0;
         self.stamp = Stamp::default();
     }
 
-    /// Room for so many more, and never for more than are kept.
+    /// Makes room for `more` bytes, but never for more than `most` in all.
     fn reserve(&mut self, more: usize) {
         let wanted = self.octets.len() + more;
         if wanted > self.octets.capacity() {
@@ -135,7 +135,7 @@ impl History {
     }
 }
 
-/// The last octets of these two parts, at most so many.
+/// The last bytes of two parts, at most `most` of them.
 pub(super) fn newest([older, newer]: [&[u8]; 2], most: usize) -> [&[u8]; 2] {
     let newer = &newer[newer.len().saturating_sub(most)..];
     [&older[older.len().saturating_sub(most - newer.len())..], newer]
@@ -171,7 +171,7 @@ mod tests {
             (first, second) = (first.next(), second.next());
             seen.extend([first, second]);
         }
-        // At the end of a block of its own.
+        // At the end of its block.
         let mut last = Stamp(first.0 | u64::from(u32::MAX));
         for _ in 0..3 {
             seen.push(last);

@@ -38,8 +38,8 @@ struct Home {
     _out: Arc<()>,
 }
 
-/// A reserved decompressor. Its memory can be taken for another message, in any event loop; the
-/// message that has lost it fails when more of it arrives.
+/// A reserved decompressor. Its memory can be taken for another message, in any event loop. The
+/// message that has lost it finds out when more of it arrives.
 struct Seat(Mutex<Option<Occupied>>);
 
 struct Occupied {

@@ -154,8 +154,7 @@ impl DeflateState {
         self.0.remember(data, stamp, role, &config.deflate);
     }
 
-    /// Notes that `data` is sent as another codec has compressed it: later messages may refer to
-    /// it.
+    /// Notes that `data` is sent as it was compressed elsewhere: later messages may refer to it.
     pub(crate) fn remember_prepared(&mut self, data: &[u8], role: Role, config: &Config) {
         self.0.remember(data, Stamp::default(), role, &config.deflate);
     }
@@ -297,7 +296,7 @@ impl DeflateFields {
     }
 
     /// Adds `data` to the history of messages sent. `stamp` is the state of the codec that has
-    /// compressed it, or the default for another codec.
+    /// compressed it, or the default if it was compressed elsewhere.
     fn remember(&mut self, data: &[u8], stamp: Stamp, role: Role, settings: &DeflateConfig) {
         let own = self.params.sent_by(role);
         if own.takeover && settings.history > 0 {
