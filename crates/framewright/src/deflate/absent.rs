@@ -14,7 +14,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What an opening handshake has agreed on: without the feature `deflate` there is no such value.
+/// The parameters that an opening handshake has negotiated: without the feature `deflate` there is
+/// no such value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_enums, reason = "it has no values, and no variant to come")]
 pub enum DeflateParams {}
@@ -47,54 +48,53 @@ impl fmt::Display for AnswerError {
 
 impl std::error::Error for AnswerError {}
 
-/// Octets of a [`DeflateMemory`]: without the feature `deflate` there is no such value.
+/// Bytes reserved in a [`DeflateMemory`]: without the feature `deflate` there is no such value.
 #[derive(Debug)]
 #[allow(clippy::exhaustive_enums, reason = "it has no values, and no variant to come")]
 pub enum Reservation {}
 
-/// What the connections of an event loop share for compression: nothing, without the feature
-/// `deflate`.
+/// The compressors and decompressors that connections share: none, without the feature `deflate`.
 #[derive(Debug)]
 pub struct Codec(());
 
 impl Codec {
-    /// One that holds nothing.
+    /// Makes a codec that holds nothing.
     #[must_use]
     pub fn new(_: Arc<DeflateMemory>) -> Codec {
         Codec(())
     }
 
-    /// Nothing is inflated in any turn.
+    /// Does nothing: no turn inflates a message.
     pub fn allow_long_turns(&mut self, _: bool) {}
 
-    /// No connection works with it.
+    /// Returns 0: no connection works with the codec.
     #[must_use]
     pub fn work(&self) -> usize {
         0
     }
 
-    /// There is nothing to free.
+    /// Does nothing: there is nothing to free.
     pub fn trim(&mut self) {}
 
-    /// Nothing is compressed or inflated.
+    /// Returns zeros: no message is compressed or inflated.
     pub fn take_stats(&mut self) -> CompressionStats {
         CompressionStats::default()
     }
 }
 
-/// An allowance of octets for compression: of none, without the feature `deflate`.
+/// A limit on the memory of compression: of 0 bytes, without the feature `deflate`.
 #[derive(Debug)]
 pub struct DeflateMemory(());
 
 impl DeflateMemory {
-    /// One from which nothing is ever reserved.
+    /// Makes a limit under which nothing is ever reserved.
     #[must_use]
     pub fn new(_cap: usize) -> Arc<DeflateMemory> {
         Arc::new(DeflateMemory(()))
     }
 }
 
-/// What a connection holds for permessage-deflate: there is no such value.
+/// The state of permessage-deflate on one connection: there is no such value.
 #[derive(Debug)]
 pub(crate) enum DeflateState {}
 
@@ -102,7 +102,7 @@ pub(crate) enum DeflateState {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {}
 
-/// What inflates a message.
+/// The decompressor of one message.
 #[derive(Debug)]
 pub(crate) enum Inflater {}
 
@@ -114,7 +114,7 @@ pub(crate) enum Need {
     Urgent,
 }
 
-/// How far inflating has come.
+/// The result of one call of inflating.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Progress {
     pub(crate) read: usize,

@@ -256,7 +256,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    /// Whether it was taken back, and whether it is just being used.
+    /// A holder that has lost its memory or not, and is in use or not.
     #[derive(Default)]
     struct Holder {
         lost: AtomicBool,
@@ -271,7 +271,8 @@ mod tests {
         }
     }
 
-    /// Holders that sent so much so many seconds after the start, and hold so many octets each.
+    /// Holders, each as the seconds after `start` at which its peer sent, the bytes sent, and the
+    /// bytes held.
     fn holders(ranks: &mut Ranks, start: Instant, all: &[(u64, u64, usize)]) -> Vec<(Arc<Holder>, Place)> {
         let add = |&(seconds, sent, octets): &(u64, u64, usize)| {
             let holder = Arc::new(Holder::default());
@@ -297,7 +298,7 @@ mod tests {
     fn half_as_much_sent_counts_as_a_minute_of_silence() {
         let (mut ranks, start) = (Ranks::default(), Instant::now());
         let window = WINDOW as u64;
-        // All; twice that counts as much; half of it and less than all; what zeros take; nothing.
+        // A whole window; twice that counts as much; less than all, and half; zeros; nothing.
         let sent = [(0, window), (0, 2 * window), (0, window - 300), (0, window / 2), (0, 50), (0, 0)];
         let mut rank = |(seconds, sent), kept| ranks.rank(sender(start, seconds, sent), kept).0;
         assert_eq!(sent.map(|sender| rank(sender, WINDOW)), [0, 0, -60, -60, -600, -900]);
@@ -306,18 +307,19 @@ mod tests {
         assert_eq!([rank((0, 144), 400), rank((0, 50), 400)], [0, -120]);
     }
 
-    /// All that was ever sent counted for ever, and an empty message for as much as a long one.
+    /// Once all bytes ever sent counted forever, and an empty message counted as much as a long
+    /// one.
     #[test]
     fn what_was_sent_counts_half_after_five_minutes_of_messages() {
         let (mut ranks, start) = (Ranks::default(), Instant::now());
         assert_eq!(ranks.rank(Sender::new(start, 0), 0), Rank(0), "from here on it is counted");
         let mut empty = Sender::new(start, WINDOW as u64);
-        // So little as a conversation takes each minute of which all was heard before.
+        // A conversation that has sent 3000 bytes, and then sends few bytes each minute.
         let mut little = Sender::new(start, 3000);
         let mut behind = Vec::new();
         for minute in 1..=60 {
             let now = start + Duration::from_secs(60 * minute);
-            // However many messages there are in it.
+            // The number of messages in a minute does not matter.
             (0..3).for_each(|_| empty.note(now, 0));
             empty.note(now + Duration::from_secs(59), 1);
             little.note(now, 20);
@@ -350,7 +352,7 @@ mod tests {
         let ask = sender(start, 10, 200);
         assert!(ranks.revoke_below(ask, 400, 2 * WINDOW, || enough(2 * WINDOW, &mut free)));
         assert_eq!(lost(&held), [false, true, true, false]);
-        // The first ranks higher, and there is no more than one left below.
+        // The first holder ranks higher, and only one is left below.
         let ask = sender(start, 10, 50);
         assert!(!ranks.revoke_below(ask, WINDOW, 2 * WINDOW, || unreachable!("nobody is asked")));
         assert_eq!(lost(&held), [false, true, true, false]);
@@ -371,7 +373,7 @@ mod tests {
         assert_eq!(lost(&held).iter().filter(|lost| **lost).count(), MOST);
     }
 
-    /// They were the lowest, and no more than [`MOST`] of the lowest were looked at.
+    /// Once holders of little were the lowest, and only the [`MOST`] lowest were considered.
     #[test]
     fn however_many_hold_little_or_nothing_who_holds_much_gives_way() {
         for little in [0, 1, 100, 511] {
@@ -389,7 +391,7 @@ mod tests {
         }
     }
 
-    /// Once no more were asked than had what was wanted.
+    /// Once no more holders were asked than together had the bytes wanted.
     #[test]
     fn where_one_is_busy_or_others_take_what_it_had_the_next_is_asked() {
         let (mut ranks, start) = (Ranks::default(), Instant::now());
@@ -403,7 +405,7 @@ mod tests {
             asked == 4
         }));
         assert_eq!(lost(&held), [false, true, true, true]);
-        // Who was busy is still in the order, and the others are not.
+        // The busy holder is still in the order, and the others are not.
         held[0].0.busy.store(false, Ordering::Relaxed);
         assert!(!ranks.revoke_below(ask, 5000, 5001, || unreachable!("nobody is asked")));
         assert!(ranks.revoke_below(ask, 5000, 5000, || true));

@@ -72,8 +72,8 @@ impl Alone<'_> {
     /// messages. There are two exceptions:
     ///
     /// - It makes a block without compression, because the rest would be longer otherwise.
-    /// - A longer match begins behind the first bytes, in the message itself. So these bytes must not
-    ///   repeat each other.
+    /// - A longer match begins behind the first bytes, in the message itself. So these bytes must
+    ///   not repeat each other.
     fn could_have_referred_to(&self, kept: &Kept) -> bool {
         let [first, _] = self.octets.parts();
         let start = &first[..first.len().min(START)];

@@ -1,9 +1,9 @@
 //! The last bytes of the messages of one direction, to which the next message may refer with
 //! context takeover.
 //!
-//! zlib has a window of its own, which cannot be moved. So the window is kept outside zlib, in no
-//! more bytes than were sent. One compressor and one decompressor can then serve all connections in
-//! turn, and a final block in the middle of a message loses nothing.
+//! zlib has a window of its own, and does not hand it out. So the window is kept outside zlib, in
+//! no more bytes than were sent. One compressor and one decompressor can then serve all connections
+//! in turn, and a final block in the middle of a message loses nothing.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

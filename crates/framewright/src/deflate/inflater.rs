@@ -280,7 +280,7 @@ mod tests {
         inflater.begin_trial(None, false);
         inflater.note_arrived(true);
         assert!(!revoked(&inflater) && !revoked(&inflater) && inflater.is_there());
-        // Its peer does not read: the message does not go on.
+        // The peer does not read, so the message does not go on.
         inflater.note_arrived(false);
         assert!(revoked(&inflater) && !inflater.is_there());
     }

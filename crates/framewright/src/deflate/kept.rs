@@ -194,17 +194,16 @@ impl Kept {
         assert!(self.shelf.revoke());
     }
 
-    /// How many octets are kept.
+    /// The number of bytes kept.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.with(|stored| stored.history.len()).unwrap_or(0)
     }
 }
 
-/// How far back a match is found by whichever compressor, with few places of its table and few
-/// tries for each.
+/// How many bytes back every compressor finds a match, even with a small table and few tries.
 const NEAR: usize = 1 << 10;
-/// zlib refers to nothing that is closer to the end of its window than this.
+/// zlib does not refer to the last `LOOKAHEAD` bytes of distance that its window allows.
 const LOOKAHEAD: usize = 262;
 
 impl Drop for Kept {
@@ -217,6 +216,6 @@ impl Drop for Kept {
 
 impl std::fmt::Debug for Shelf {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Shelf") // what it has is a peer's
+        f.write_str("Shelf") // its contents are a peer's
     }
 }
