@@ -5,13 +5,13 @@ use crate::frame::{CloseCode, OpCode};
 use std::error;
 use std::fmt;
 
-/// Why a connection ended otherwise than by a completed closing handshake.
+/// Why a connection ended, if not by a completed closing handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
     /// The peer broke a rule of the protocol.
     Peer(PeerMisbehaved),
-    /// The peer went over one of this endpoint's limits.
+    /// The peer exceeded one of this endpoint's limits.
     Limit(LimitExceeded),
     /// A deadline passed.
     Timeout(Timeout),

@@ -72,7 +72,7 @@ use std::time::Instant;
 ///
 /// | group | what | methods |
 /// |---|---|---|
-/// | **inputs** | what was received or happened | [`next_event`](Self::next_event), or [`decode`](Self::decode) and [`Decoded::resolve`]; [`handle_eof`](Self::handle_eof), [`handle_transport_error`](Self::handle_transport_error), [`handle_timeout`](Self::handle_timeout) |
+/// | **inputs** | what has arrived or happened | [`next_event`](Self::next_event), or [`decode`](Self::decode) and [`Decoded::resolve`]; [`handle_eof`](Self::handle_eof), [`handle_transport_error`](Self::handle_transport_error), [`handle_timeout`](Self::handle_timeout) |
 /// | **commands** | what the application wants | [`send`](Self::send), [`send_text`](Self::send_text), [`send_binary`](Self::send_binary), [`send_uncompressed`](Self::send_uncompressed), [`send_owned`](Self::send_owned), [`send_prepared`](Self::send_prepared), [`send_fragment`](Self::send_fragment), [`ping`](Self::ping), [`pong`](Self::pong), [`close`](Self::close), [`fail`](Self::fail), [`abort`](Self::abort) |
 /// | **outputs** | what the driver does next | [`poll_transmit`](Self::poll_transmit), [`transmitted`](Self::transmitted), [`poll_timeout`](Self::poll_timeout), [`has_event`](Self::has_event) |
 /// | **getters** | what may be asked at any time | [`state`](Self::state), [`closure`](Self::closure), [`role`](Self::role), [`subprotocol`](Self::subprotocol), [`deflate`](Self::deflate), [`config`](Self::config), [`wants_read`](Self::wants_read), [`is_writable`](Self::is_writable), [`is_fragmenting`](Self::is_fragmenting), [`buffered`](Self::buffered), [`stats`](Self::stats) |
@@ -82,7 +82,7 @@ use std::time::Instant;
 /// After any input, and after any command:
 ///
 /// 1. **Drain.** Call `next_event` until it returns `None`. While `wants_read` is false, neither
-///    read nor decode; an event that needs no received bytes (`has_event`) is drained all the same.
+///    read nor decode; an event that needs no received bytes (`has_event`) is drained nevertheless.
 /// 2. **Transmit.** Write the slices of `poll_transmit`, and pass the number of bytes that the
 ///    transport took to `transmitted`, even if it is 0. Transmitting can make an event: then drain
 ///    again.

@@ -6,7 +6,7 @@ use super::transmit_buffer::TransmitBuffer;
 use std::io::IoSlice;
 use std::time::Instant;
 
-/// What [`Connection::poll_transmit`] asks for.
+/// What the driver does next with its transport: the result of [`Connection::poll_transmit`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "a driver has to handle each")]
 pub enum Transmit {

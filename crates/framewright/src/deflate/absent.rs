@@ -1,12 +1,12 @@
 //! permessage-deflate in a build without the feature `deflate`: the types that a
 //! [`Connection`](crate::Connection), its driver and the settings of both sides name, so that their
-//! code is the same in both builds. A struct or an enum whose members came and went with a feature
-//! would break whoever names them all as soon as another crate turns the feature on.
+//! code is the same in both builds. A struct or an enum whose members depended on a feature would
+//! break code that names all members, as soon as another crate turns the feature on.
 //!
-//! Nothing negotiates it in such a build. So there are no [`DeflatePolicy`], no [`DeflateOffer`],
-//! no [`DeflateParams`], no [`Reservation`] and no [`DeflateState`]: they have no values, and the
-//! compiler removes what would be done with one. A [`Codec`] can be made, and holds nothing: a
-//! connection always gives it back.
+//! In such a build permessage-deflate is never negotiated. So [`DeflatePolicy`], [`DeflateOffer`],
+//! [`DeflateParams`], [`Reservation`] and [`DeflateState`] have no values, and the compiler removes
+//! the code that would use one. A [`Codec`] can be made, and holds nothing: a connection always
+//! gives it back.
 
 use crate::connection::{CompressionStats, Config};
 use crate::role::Role;

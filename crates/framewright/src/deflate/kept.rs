@@ -203,7 +203,7 @@ impl Kept {
 
 /// How many bytes back every compressor finds a match, even with a small table and few tries.
 const NEAR: usize = 1 << 10;
-/// zlib does not refer to the last `LOOKAHEAD` bytes of distance that its window allows.
+/// zlib uses no distance that comes within `LOOKAHEAD` bytes of the size of its window.
 const LOOKAHEAD: usize = 262;
 
 impl Drop for Kept {

@@ -8,18 +8,18 @@
 //!
 //! | file | decides |
 //! |---|---|
-//! | `negotiate`, `offer`, `policy`, `answer` | what is offered and negotiated (section 7.1) |
+//! | `negotiate`, `offer`, `policy`, `answer` | what is offered and agreed on (section 7.1) |
 //! | `compress`, `decompress` | from a message to the payload of its frames, and back (section 7.2) |
 //! | `history` | the window that a peer's next message may refer to |
-//! | `habit` | how a peer is served that agreed to forget its window, and does not |
-//! | `kept` | which bytes of such a peer are kept, and how it loses them |
-//! | `codec` | what all connections of an event loop share, and the work of one in a turn |
-//! | `compressors` | which compressor follows which connection |
-//! | `inflater` | the decompressor of one message, and when another message gets it |
-//! | `memory` | how much memory all of it may hold |
-//! | `giving_way` | which holder gives way first when the memory is used up |
-//! | `state` | the state of a connection, and which of its messages are compressed |
-//! | `config` | the settings of an application |
+//! | `habit` | what becomes of a peer that was to forget its window, and does not |
+//! | `kept` | what is kept of a peer for that, and how it loses it |
+//! | `codec` | what all connections of an event loop share, and the work that one may do in a turn |
+//! | `compressors` | which compressor goes on for which connection |
+//! | `inflater` | what inflates one message, and who loses it to whom |
+//! | `memory` | how much all of it may hold |
+//! | `giving_way` | who is asked first where that is used up |
+//! | `state` | what a connection holds for it, and which of its messages are compressed |
+//! | `config` | what an application can set |
 
 mod answer;
 mod codec;

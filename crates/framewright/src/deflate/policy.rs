@@ -13,7 +13,7 @@ use crate::handshake::Extension;
 /// ```
 /// use framewright::deflate::{DeflatePolicy, WindowBits};
 ///
-/// // The server remembers the last bytes it has sent, in a window of at most 4,096 bytes.
+/// // The server remembers what it has sent, in a window of at most 4,096 octets.
 /// let policy = DeflatePolicy {
 ///     server_no_context_takeover: false,
 ///     server_max_window_bits: WindowBits::new(12).unwrap(),
