@@ -90,9 +90,11 @@ pub enum PeerMisbehaved {
     /// sender agreed to refer to none (`no_context_takeover`; RFC 7692, sections 7.1.1.1 and
     /// 7.1.1.2).
     ///
-    /// An earlier message is not kept if the peer has kept the agreement before, if there was no
-    /// memory, or if the peer was silent for long and other connections needed the memory
-    /// ([`DeflateMemory`](crate::deflate::DeflateMemory)).
+    /// An earlier message is not kept in these cases:
+    ///
+    /// - The peer has kept to its agreement before.
+    /// - There was no memory ([`DeflateMemory`](crate::deflate::DeflateMemory)).
+    /// - The peer was silent for long, and other connections needed the memory.
     ForgottenContext,
     /// A Close frame whose body is one byte long (section 5.5.1).
     CloseBodyOneOctet,
@@ -103,8 +105,10 @@ pub enum PeerMisbehaved {
 }
 
 impl PeerMisbehaved {
-    /// The code of the Close frame that is sent for this fault (section 7.4.1): 1007 for invalid
-    /// UTF-8 and for compressed data that cannot be inflated, 1002 for the rest.
+    /// The code of the Close frame that is sent for this fault (section 7.4.1).
+    ///
+    /// It is 1007 for invalid UTF-8 and for compressed data that cannot be inflated, and 1002 for
+    /// the rest.
     #[must_use]
     pub const fn close_code(self) -> CloseCode {
         match self {
@@ -240,8 +244,11 @@ pub enum LimitExceeded {
 }
 
 impl LimitExceeded {
-    /// The code of the Close frame: 1009 for a frame or message that is too large, 1008 for too
-    /// many tiny fragments, 1013 for a lack of memory, where the peer may try again later.
+    /// The code of the Close frame that is sent for this limit.
+    ///
+    /// - 1009 for a frame or a message that is too large, or inflates too much.
+    /// - 1008 for too many tiny fragments.
+    /// - 1013 for a lack of memory: the peer may try again later.
     #[must_use]
     pub const fn close_code(self) -> CloseCode {
         match self {

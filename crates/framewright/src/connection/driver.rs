@@ -1,5 +1,6 @@
-//! The methods for drivers that serve many connections, or read and write on two threads: lent
-//! buffers and codecs, deadlines by kind, and the bytes that a failed peer has yet to send.
+//! The methods for drivers that serve many connections, or read and write on two threads. They lend
+//! buffers and codecs, handle deadlines by kind, and tell how many bytes a failed peer has yet to
+//! send.
 
 use super::{Connection, Event, Message, RecvBuffer, TransmitBuffer};
 use crate::deflate::{Codec, Reservation};
@@ -264,8 +265,8 @@ impl DriverView<'_> {
         self.0.transmit_buffer.as_ref().map_or(0, |buffer| buffer.allocated())
     }
 
-    /// The bytes that the peer announced, but had not sent, of the frame in which the connection
-    /// ended. 0 if the whole frame had been received, or not yet its length.
+    /// The announced bytes of the frame in which the connection ended that were not received by
+    /// then. 0 if the whole frame was received, or if its length was not.
     ///
     /// A driver that closes a transport on which the peer is still sending resets it, and the peer
     /// may not read our Close frame (section 7.1.1). So the driver first reads that many bytes, and

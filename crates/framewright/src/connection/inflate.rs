@@ -144,8 +144,8 @@ impl Connection {
 
     /// Checks the message against the limits: `inflated` bytes from `consumed` bytes of payload.
     ///
-    /// The ratio is checked only where it does not depend on how the bytes arrived (`known`): at
-    /// the end of the message, and where a whole number of pieces of payload is fully inflated.
+    /// The ratio is checked only where it does not depend on how the bytes arrived (`known`). That
+    /// is at the end of the message, and where whole pieces of payload are fully inflated.
     fn check_inflated(&self, inflated: u64, consumed: u64, known: bool) -> Result<(), Error> {
         let limit = self.config.max_message;
         if inflated > limit {

@@ -376,8 +376,8 @@ impl RecvBuffer {
     }
 }
 
-/// Payload is inflated in pieces of `INPUT` bytes, counted from its first byte, and the result of
-/// each is checked: a piece can inflate to nothing, or to a thousand times its size.
+/// Payload is inflated in pieces of `INPUT` bytes, counted from its first byte. The result of each
+/// is checked: a piece can inflate to nothing, or to a thousand times its size.
 pub(super) const INPUT: usize = 4 << 10;
 
 /// The result of one call of [`RecvBuffer::inflate`].

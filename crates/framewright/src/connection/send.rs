@@ -62,7 +62,7 @@ impl Connection {
     /// Queues a message uncompressed, even if permessage-deflate was negotiated.
     ///
     /// Use it for data that does not compress, and for secrets next to text that an attacker
-    /// chooses: the length of the compressed message would reveal the secret (RFC 7692, section 8).
+    /// chooses. The length of the compressed message would reveal the secret (RFC 7692, section 8).
     ///
     /// # Errors
     /// Those of [`send`](Connection::send).

@@ -1,7 +1,7 @@
 //! permessage-deflate in a build without the feature `deflate`: the types that a
-//! [`Connection`](crate::Connection), its driver and the settings of both sides name, so that their
-//! code is the same in both builds. A struct or an enum whose members depended on a feature would
-//! break code that names all members, as soon as another crate turns the feature on.
+//! [`Connection`](crate::Connection), its driver and the settings of both sides name. With them,
+//! that code is the same in both builds. A struct or an enum whose members depended on a feature
+//! would break code that names all members, as soon as another crate turns the feature on.
 //!
 //! In such a build permessage-deflate is never negotiated. So [`DeflatePolicy`], [`DeflateOffer`],
 //! [`DeflateParams`], [`Reservation`] and [`DeflateState`] have no values, and the compiler removes

@@ -11,8 +11,8 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 /// The inflating that one connection may do while a codec is lent to it, before the other
-/// connections have their turn: about two milliseconds, counted in bytes of messages, each of which
-/// takes about a nanosecond to write.
+/// connections have their turn: about two milliseconds. It is counted in bytes of messages, each of
+/// which takes about a nanosecond to write.
 ///
 /// | work | counts as |
 /// |---|---|

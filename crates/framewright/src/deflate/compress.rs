@@ -5,9 +5,9 @@ use super::{Level, TAIL, WindowBits};
 use std::fmt;
 use zlib_rs::{Deflate, DeflateConfig as ZlibConfig, DeflateFlush, Status};
 
-/// The base-2 logarithm of the number of symbols in a block, less 6. 4 takes 7 KiB. zlib's default,
-/// 8, takes 112 KiB, for messages that are at most 0.5 % shorter, and that take longer to compress
-/// up to 1 KiB.
+/// The base-2 logarithm of the number of symbols in a block, less 6. A level of 4 takes 7 KiB.
+/// zlib's default of 8 takes 112 KiB, and makes messages at most 0.5 % shorter. Messages of up to
+/// 1 KiB then take longer to compress.
 const MEM_LEVEL: i32 = 4;
 
 /// The bytes that a compressor holds besides its window and the chains through it: the table of

@@ -78,9 +78,10 @@ pub struct Decompressor {
     begun: Begun,
 }
 
-/// zlib's messages: for a distance beyond the start of the inflated bytes, and for a fault of any
-/// kind that it finds while it has much to read and much room to write.
+/// zlib's message for a distance beyond the start of the inflated bytes.
 const TOO_FAR: &str = "invalid distance too far back";
+/// zlib's message for a fault of any kind that it finds while it has much to read and much room to
+/// write.
 const UNSAID: &str = "repeated call with bad state";
 
 /// With no more than this room, in bytes, zlib names the fault: a match can be longer.
