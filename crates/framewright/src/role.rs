@@ -1,7 +1,7 @@
 //! Which end of the connection this is (RFC 6455, section 1.2).
 
-/// The role of an endpoint. It decides who masks (section 5.1) and who closes the TCP connection
-/// first (section 7.1.1).
+/// The role of an endpoint. It decides which endpoint masks (section 5.1), and which one closes the
+/// TCP connection first (section 7.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_enums, reason = "RFC 6455 knows these two endpoints and no other")]
 pub enum Role {

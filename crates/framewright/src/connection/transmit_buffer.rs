@@ -483,7 +483,7 @@ mod tests {
             outbox.push_pong(&[index; 125], || None);
         }
         assert!(outbox.holds_pong());
-        outbox.advance(500); // there would be room behind what waits again
+        outbox.advance(500); // there would be room again behind the bytes queued
         outbox.push_pong(b"newest", || None);
         let mut wire = transmit(&mut outbox, 100);
         outbox.release_pong(|| None);
