@@ -129,7 +129,7 @@ impl ServerBuilder {
     /// ```
     #[must_use]
     pub fn page(self, path: &str, page: impl Into<Page>) -> ServerBuilder {
-        self.plan(Some(path), Settings::SharedWithoutWebSocket, Pages(page.into()))
+        self.plan(Some(path), Settings::OfPages, Pages(page.into()))
     }
 
     /// Serves the files of a folder under `prefix`: see [`Files`], for which the path of a folder
@@ -489,7 +489,7 @@ enum Settings {
     /// From the server, as they are in the end.
     Shared,
     /// From the server, without WebSocket: for what is only a page.
-    SharedWithoutWebSocket,
+    OfPages,
 }
 
 /// Reads the files that were asked for, and has a route for each path that they have: the prefix
@@ -520,7 +520,7 @@ fn with_files(planned: Vec<Planned>) -> io::Result<Vec<PlannedRoute>> {
         let prefix = prefix.trim_end_matches('/');
         let paths = [prefix.to_owned(), format!("{prefix}/"), format!("{prefix}/{{*file}}")];
         for path in paths.into_iter().filter(|path| !path.is_empty() && !explicit.contains(&**path)) {
-            let (path, settings) = (Some(path.into()), Settings::SharedWithoutWebSocket);
+            let (path, settings) = (Some(path.into()), Settings::OfPages);
             routes.push(PlannedRoute { path, settings, handler: Box::new(folder.clone()) });
         }
     }
@@ -539,12 +539,13 @@ fn without_replaced(planned: Vec<PlannedRoute>) -> Vec<PlannedRoute> {
 fn plan_routes(planned: Vec<PlannedRoute>, shared: &Options) -> io::Result<Routes> {
     let mut routes = Routes::default();
     for PlannedRoute { path, settings, handler } in without_replaced(planned) {
-        let options = match settings {
-            Settings::Own(options) => *options,
-            Settings::Shared => shared.clone(),
-            Settings::SharedWithoutWebSocket => Options { websocket_enabled: false, ..shared.clone() },
+        let route = match settings {
+            Settings::Own(options) => Route::new(handler, *options),
+            Settings::Shared => Route::new(handler, shared.clone()),
+            Settings::OfPages => {
+                Route::of_pages(handler, Options { websocket_enabled: false, ..shared.clone() })
+            }
         };
-        let route = Route::new(handler, options);
         match path {
             Some(path) if !path.starts_with('/') => {
                 let message = format!("no request has the path {path:?}: it does not begin with /");

@@ -11,6 +11,8 @@ pub(crate) struct Route {
     pub(crate) handler: Box<dyn ErasedHandler>,
     pub(crate) options: Options,
     pub(crate) config: Arc<Config>,
+    /// See [`Route::holds_bodies`].
+    holds_bodies: bool,
     /// As it was added; `None` for the fallback.
     path: Option<Arc<str>>,
     id: RouteId,
@@ -23,7 +25,17 @@ pub(crate) struct RouteId(u16);
 impl Route {
     pub(crate) fn new(handler: Box<dyn ErasedHandler>, options: Options) -> Route {
         let config = Arc::new(options.connection.clone());
-        Route { handler, options, config, path: None, id: RouteId::default() }
+        Route { handler, options, config, holds_bodies: false, path: None, id: RouteId::default() }
+    }
+
+    /// One of a page or of files.
+    pub(crate) fn of_pages(handler: Box<dyn ErasedHandler>, options: Options) -> Route {
+        Route { holds_bodies: true, ..Route::new(handler, options) }
+    }
+
+    /// Whether the bodies of its answers are its own, which nobody can replace.
+    pub(crate) fn holds_bodies(&self) -> bool {
+        self.holds_bodies
     }
 
     /// Its path, as it was added; `None` for the fallback.

@@ -126,6 +126,8 @@ struct OutgoingAnswer {
     octets: Vec<u8>,
     /// What follows it.
     body: Body,
+    /// The route has the body, as long as there is the server: it is not the connection's.
+    is_of_route: bool,
     /// Octets of both that have been sent.
     sent: usize,
     /// What a 101 opens; none after any other answer.
@@ -538,6 +540,9 @@ impl Opening {
             (ErasedDecision::Respond(response), upgrade) => {
                 let outcome = answered_with(response.status(), upgrade.is_some());
                 self.answer(&response, outcome);
+                if let OpeningStep::Answering(answer) = &mut self.step {
+                    answer.is_of_route = asked.route.holds_bodies();
+                }
             }
             (ErasedDecision::Accept(accept, state), Some(upgrade)) => {
                 let server = &context.server;
@@ -551,8 +556,13 @@ impl Opening {
                         let opens = Some(Opens { id: self.id, negotiated, route, state, early, reservation });
                         self.outcome = Some(OPENED);
                         let body = Body::default();
-                        self.step =
-                            OpeningStep::Answering(OutgoingAnswer { octets: out, body, sent: 0, opens });
+                        self.step = OpeningStep::Answering(OutgoingAnswer {
+                            octets: out,
+                            body,
+                            is_of_route: false,
+                            sent: 0,
+                            opens,
+                        });
                     }
                     Err(error) => {
                         tracing::error!(%error, "a handler accepted what the client did not offer");
@@ -589,7 +599,8 @@ impl Opening {
         let mut octets = Vec::with_capacity(512);
         response.encode_head(&httpdate::fmt_http_date(SystemTime::now()), &mut octets);
         let body = if self.head_only { Body::default() } else { response.content().clone() };
-        self.step = OpeningStep::Answering(OutgoingAnswer { octets, body, sent: 0, opens: None });
+        self.step =
+            OpeningStep::Answering(OutgoingAnswer { octets, body, is_of_route: false, sent: 0, opens: None });
     }
 }
 
@@ -623,8 +634,8 @@ impl OutgoingAnswer {
     /// Bytes that it holds, and what came behind the request.
     fn held(&self) -> usize {
         let early = self.opens.as_ref().map_or(0, |opens| opens.early.capacity());
-        // A body that the application has, too, is not the connection's.
-        self.octets.capacity() + self.body.allocated() + early
+        let body = if self.is_of_route { 0 } else { self.body.allocated_share() };
+        self.octets.capacity() + body + early
     }
 
     fn write(&mut self, stream: &mut Stream) -> OpeningNext {
@@ -690,8 +701,13 @@ mod tests {
         let (mut stream, now) = (Stream::Unix(own), Instant::now());
         let mut opening = Opening::refused(Refusal::NotFound, MAX_CONNECTIONS, Duration::from_secs(1), now);
         let body = Body::from(vec![7; 8 << 20]);
-        opening.step =
-            OpeningStep::Answering(OutgoingAnswer { octets: Vec::new(), body, sent: 0, opens: None });
+        opening.step = OpeningStep::Answering(OutgoingAnswer {
+            octets: Vec::new(),
+            body,
+            is_of_route: false,
+            sent: 0,
+            opens: None,
+        });
         assert_eq!(opening.progress(), 0);
         let mut left = 8 << 20;
         while left > 0 {

@@ -104,12 +104,13 @@ enum Octets {
 }
 
 impl Body {
-    /// The bytes that are freed when it is dropped: 0 while clones share them, and for what is part
-    /// of the program.
-    pub fn allocated(&self) -> usize {
+    /// Its part of the bytes that it holds together with its clones; 0 for what is part of the
+    /// program. For drivers, which say what connections hold.
+    #[doc(hidden)]
+    pub fn allocated_share(&self) -> usize {
         match &self.0 {
-            Octets::Shared(octets) if Arc::strong_count(octets) == 1 => octets.capacity(),
-            Octets::Static(_) | Octets::Shared(_) => 0,
+            Octets::Shared(octets) => octets.capacity() / Arc::strong_count(octets),
+            Octets::Static(_) => 0,
         }
     }
 }
@@ -364,13 +365,13 @@ mod tests {
     #[test]
     fn a_body_is_in_memory_once() {
         let response = Response::text(StatusCode::OK, "page".repeat(250));
-        assert_eq!(response.content().allocated(), 1000);
+        assert_eq!(response.content().allocated_share(), 1000);
         let clones = [response.clone(), response.clone(), response.clone()];
         assert!(clones.iter().all(|clone| clone.content().as_ptr() == response.content().as_ptr()));
-        assert_eq!(clones[0].content().allocated(), 0);
+        assert_eq!(clones[0].content().allocated_share(), 250);
         drop(clones);
-        assert_eq!(response.content().allocated(), 1000);
-        assert_eq!(Response::text(StatusCode::OK, "page").content().allocated(), 0);
+        assert_eq!(response.content().allocated_share(), 1000);
+        assert_eq!(Response::text(StatusCode::OK, "page").content().allocated_share(), 0);
     }
 
     #[test]

@@ -482,3 +482,42 @@ fn who_takes_a_page_in_drops_is_not_waited_for() {
 fn who_takes_a_page_slowly_gets_it() {
     assert_eq!(eighths_for_a_page(4 << 10), None, "32 KiB in the time");
 }
+
+/// Answers with a page that the application replaces now and then.
+struct Replaced(Arc<Mutex<Page>>);
+
+impl Handler for Replaced {
+    type State = ();
+
+    fn on_request(&self, request: &Incoming<'_>) -> Decision<()> {
+        self.0.lock().expect("no panic").answer(request).into()
+    }
+}
+
+/// As long as there were two of them nobody was: what they held was beyond every limit.
+#[test]
+fn who_reads_a_page_that_has_been_replaced_is_charged_for_it_with_the_others() {
+    const PAGE: usize = 4 << 20;
+    let page = || Page::new(FieldValue::from_static("application/wasm"), vec![7; PAGE]);
+    let current = Arc::new(Mutex::new(page()));
+    let replaced = Replaced(Arc::clone(&current));
+    let (mut event_loop, handle) =
+        still_with_handle(|builder| builder.route("/", replaced).page("/page", page()));
+    let ask = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").into_bytes();
+    let _of_the_server: Vec<_> = (0..4).map(|_| event_loop.connect(&ask("/page"))).collect();
+    let few = 64 << 10;
+    assert!(handle.stats().memory.held < few, "a page of the server's own is nobody's");
+    let mut readers: Vec<_> = (0..4).map(|_| event_loop.connect(&ask("/"))).collect();
+    *current.lock().expect("no panic") = Page::text("another one");
+    while let Some((key, peer)) = readers.pop() {
+        for &(key, _) in &readers {
+            event_loop.announce(key);
+        }
+        event_loop.announce(key);
+        let held = handle.stats().memory.held;
+        assert!((PAGE..PAGE + few).contains(&held), "{held} with {} others", readers.len());
+        drop(peer);
+        event_loop.announce(key);
+    }
+    assert!(handle.stats().memory.held < few);
+}
