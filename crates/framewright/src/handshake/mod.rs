@@ -63,6 +63,10 @@
 //!     let lines = all("Sec-WebSocket-Extensions");
 //!     let offers: Result<Vec<_>, _> = lines.flat_map(|value| Extension::list(value.as_bytes())).collect();
 //!     let offers = offers.map_err(|_| 400_u16)?;
+//!     // Section 9.1: an empty list is none.
+//!     if offers.is_empty() && all("Sec-WebSocket-Extensions").next().is_some() {
+//!         return Err(400);
+//!     }
 //!
 //!     // Section 4.2.2.
 //!     let accept = String::from_utf8(accept_key(key.as_bytes()).to_vec()).expect("base64");
@@ -103,6 +107,13 @@
 //! // Once the 101 has been sent: Connection::server(config, negotiated, now).
 //! # let without_key: Vec<_> = request.into_iter().filter(|(name, _)| *name != "sec-websocket-key").collect();
 //! # assert_eq!(upgrade("GET", &without_key, &origins).unwrap_err(), 400);
+//! # for (extensions, is_accepted) in [("", false), (",", false), (", ,", false), ("x", true), (",x,", true)] {
+//! #     let mut fields = request;
+//! #     fields[7].1 = extensions;
+//! #     let accepted = upgrade("GET", &fields, &origins).map(|_| ());
+//! #     assert_eq!(accepted, if is_accepted { Ok(()) } else { Err(400) }, "{extensions:?}");
+//! # }
+//! # assert!(upgrade("GET", &request[..7], &origins).is_ok_and(|(_, negotiated)| negotiated.deflate().is_none()));
 //! # Ok::<(), framewright::handshake::OriginError>(())
 //! ```
 
