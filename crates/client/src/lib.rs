@@ -9,12 +9,12 @@
 //!   event_loop::Client  turns in a mio event loop of yours           <----------+
 //! ```
 //!
-//! What is asked for is a [`ClientRequest`], how a client goes about it is in [`Options`], and why
-//! there is no connection in [`ConnectError`]. Connecting again after a connection was lost is the
-//! application's; [`Backoff`] gives the delays.
+//! [`ClientRequest`] describes the request, [`Options`] the settings of the client, and
+//! [`ConnectError`] why there is no connection. Reconnecting after a lost connection is left to the
+//! application; [`Backoff`] computes the delays.
 
 #![forbid(unsafe_code)]
-// Says at each item which feature it needs, where docs.rs builds the pages.
+// docs.rs shows at each item which feature it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backoff;
@@ -42,7 +42,7 @@ pub use framewright::{
     Chunk, CloseCode, CloseFrame, Closure, Config, Delivery, Error, LimitExceeded, Message, OwnedMessage,
     PeerMisbehaved, Prepared, SendError, Stats, Timeout, Unsent,
 };
-/// The version whose types are in this crate's interface.
+/// The version of mio whose types appear in the interface of this crate.
 pub use mio;
 pub use opening::proxy::{Proxy, ProxyError};
 pub use options::Options;

@@ -25,7 +25,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A client whose calls wait. See the [module's documentation](super).
+/// A client whose calls block. See the [module's documentation](super).
 pub struct Client {
     sender: Sender,
     receiver: Receiver,
@@ -37,13 +37,14 @@ impl Client {
     /// Connects with the default [`Options`].
     ///
     /// # Errors
-    /// [`ConnectError`]: the URL is no WebSocket URI, or one of the steps of the opening handshake has failed.
+    /// [`ConnectError`]: the URL is not a WebSocket URI, or a step of the opening handshake has
+    /// failed.
     pub fn connect(url: &str) -> Result<Client, ConnectError> {
         Client::connect_with(ClientRequest::new(WsUri::parse(url)?), &Options::default())
     }
 
-    /// Connects: resolves the host, connects to one of its addresses, asks for the upgrade, and
-    /// checks the answer.
+    /// Connects with settings: resolves the host, connects to one of its addresses, requests the
+    /// upgrade, and checks the response.
     ///
     /// # Errors
     /// [`ConnectError`]: which step has failed, and why.
@@ -53,24 +54,25 @@ impl Client {
         })
     }
 
-    /// Does the opening handshake over a stream that leads to the server already: a Unix socket, a
-    /// tunnel, a TCP connection that was made otherwise.
+    /// Does the opening handshake over a stream that already leads to the server: a Unix socket, a
+    /// tunnel, a TCP connection made elsewhere.
     ///
     /// The stream needs a descriptor ([`AsFd`]) that the system can wait for, as sockets, pipes and
-    /// terminals have. A client never waits inside of a call to the stream, which nothing could
-    /// end: it waits for the descriptor, so that all deadlines hold as they do over TCP and the
-    /// halves can be in two threads. A stream without one, such as a buffer in memory, is for
-    /// [`Connection`](framewright::Connection), which leaves the waiting to its caller; and this is
-    /// there on Unix only, since elsewhere the system waits for nothing but sockets in this way.
+    /// terminals have. A client never blocks inside a call to the stream, because nothing could end
+    /// that wait. It waits for the descriptor instead, so all deadlines hold as they do over TCP,
+    /// and the halves can be in two threads. A stream without a descriptor, such as a buffer in
+    /// memory, needs [`Connection`](framewright::Connection), which leaves the waiting to its
+    /// caller. This function exists on Unix only: elsewhere the system waits in this way for
+    /// sockets only.
     ///
-    /// The stream is set not to block; other options, such as TCP_NODELAY, are the caller's. What
-    /// wraps a descriptor, such as TLS, has to pass on at once what it takes, and to return
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) where the descriptor does. One that takes 0 bytes
-    /// has failed. Should it panic, so does the call, and the connection is dropped: the other half
-    /// is told of the end.
+    /// The stream is set to non-blocking mode. Other options, such as TCP_NODELAY, are left to the
+    /// caller. A wrapper around a descriptor, such as TLS, has to pass on at once the bytes it
+    /// takes, and to return [`WouldBlock`](io::ErrorKind::WouldBlock) where the descriptor does. A
+    /// stream that takes 0 bytes has failed. If the stream panics, so does the call: the connection
+    /// is dropped, and the other half reports its end.
     ///
-    /// The request says what is asked for, and has the host that the server is told; a `wss:` URI
-    /// is one where TLS is the stream's.
+    /// The request names the resource, and the host that is sent to the server. Use a `wss:` URI if
+    /// the stream does TLS.
     ///
     /// ```
     /// use framewright_client::{ClientError, ClientRequest, blocking::Client};
@@ -86,7 +88,8 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// [`ConnectError::Io`] if the stream cannot be waited for; and those of the opening handshake.
+    /// [`ConnectError::Io`] if the system cannot wait for the stream; and the errors of the opening
+    /// handshake.
     #[cfg(unix)]
     pub fn over<S>(stream: S, request: ClientRequest) -> Result<Client, ConnectError>
     where
@@ -97,8 +100,9 @@ impl Client {
 
     /// Does the opening handshake over a stream as [`over`](Client::over) does, with settings.
     ///
-    /// Those of finding and reaching the server play no part: `connect_timeout`, `one_at_a_time`,
-    /// `turn_timeout`, `addresses`, `proxy`, and `redirects`, of which none is followed.
+    /// The settings for finding and reaching the server have no effect: `connect_timeout`,
+    /// `one_at_a_time`, `turn_timeout`, `addresses`, `proxy`, and `redirects`; no redirect is
+    /// followed.
     ///
     /// # Errors
     /// Those of [`over`](Client::over).
@@ -110,9 +114,9 @@ impl Client {
         Client::over_stream(ClientStream::Brought(Box::new(Whole(stream))), request, options)
     }
 
-    /// Does the opening handshake over a stream whose directions are apart, such as the output and
-    /// the input of another program; what holds for [`over_with`](Client::over_with) holds for
-    /// each.
+    /// Does the opening handshake over a stream with separate objects for its two directions, such
+    /// as the output and the input of another program. The rules of
+    /// [`over_with`](Client::over_with) hold for each of them.
     ///
     /// # Errors
     /// Those of [`over`](Client::over).
@@ -141,7 +145,7 @@ impl Client {
         })
     }
 
-    /// Waits until the opening handshake is done that `start` begins.
+    /// Begins an opening handshake with `start`, and waits until it is done.
     fn open(
         options: &Options,
         start: impl FnOnce(Instant, &Registry, &Arc<Waker>) -> Result<Opening, ConnectError>,
@@ -170,8 +174,8 @@ impl Client {
         Ok(Client { sender: Sender::new(shared), receiver })
     }
 
-    /// Waits for the next message: [`Receiver::receive`]. It borrows the client; to send while
-    /// looking at it, see [`halves`](Client::halves).
+    /// Waits for the next message: [`Receiver::receive`]. The message borrows the client; to send
+    /// while looking at it, see [`halves`](Client::halves).
     ///
     /// # Errors
     /// Those of [`Receiver::receive`].
@@ -179,7 +183,7 @@ impl Client {
         self.receiver.receive()
     }
 
-    /// Waits for the next message until `deadline` at the most: [`Receiver::receive_before`].
+    /// Waits for the next message, until `deadline` at the latest: [`Receiver::receive_before`].
     ///
     /// # Errors
     /// Those of [`Receiver::receive_before`].
@@ -187,7 +191,7 @@ impl Client {
         self.receiver.receive_before(deadline)
     }
 
-    /// Waits for the next message, `timeout` at the most: [`Receiver::receive_timeout`].
+    /// Waits for the next message, for `timeout` at most: [`Receiver::receive_timeout`].
     ///
     /// # Errors
     /// Those of [`Receiver::receive_timeout`].
@@ -200,7 +204,7 @@ impl Client {
         self.receiver.next_event()
     }
 
-    /// Waits for the next event until `deadline` at the most: [`Receiver::next_event_before`].
+    /// Waits for the next event, until `deadline` at the latest: [`Receiver::next_event_before`].
     ///
     /// # Errors
     /// Those of [`Receiver::next_event_before`].
@@ -208,7 +212,7 @@ impl Client {
         self.receiver.next_event_before(deadline)
     }
 
-    /// Waits for the next event, `timeout` at the most: [`Receiver::next_event_timeout`].
+    /// Waits for the next event, for `timeout` at most: [`Receiver::next_event_timeout`].
     ///
     /// # Errors
     /// Those of [`Receiver::next_event_timeout`].
@@ -216,22 +220,25 @@ impl Client {
         self.receiver.next_event_timeout(timeout)
     }
 
-    /// The messages to come, each in memory of its own.
+    /// Returns an iterator over the messages to come, each of them owned.
     pub fn messages(&mut self) -> Messages<'_> {
         self.receiver.messages()
     }
 
-    /// Does the whole closing handshake: sends a Close frame behind what waits, drops messages that
-    /// still come, and waits for the server's Close and for the end of the transport, for each at
-    /// most [`Config::close_timeout`](framewright::Config::close_timeout) once the kernel has taken
-    /// our Close. Where the closing handshake was begun before, it is completed. Returns how it
-    /// ended, which need not be well: see [`Closure::clean`].
+    /// Does the whole closing handshake, and waits for the end of the connection. Returns how it
+    /// ended, which need not be clean: see [`Closure::clean`].
+    ///
+    /// It sends a Close frame behind the bytes queued, and drops messages that still arrive. Then
+    /// it waits for the server's Close and for the end of the transport, for each at most
+    /// [`Config::close_timeout`](framewright::Config::close_timeout) once the kernel has taken our
+    /// Close. If the closing handshake has begun already, this call completes it.
     ///
     /// The kernel takes our Close when the server has read enough: a server that reads slowly can
-    /// make this last. [`close_and_wait_before`](Client::close_and_wait_before) has an end.
+    /// prolong this call. [`close_and_wait_before`](Client::close_and_wait_before) has a deadline.
     ///
     /// # Errors
-    /// [`SendError::CloseReason`] if the reason has more than 123 octets, or there is no code to go with it; nothing was sent then.
+    /// [`SendError::CloseReason`] if the reason has more than 123 bytes, or if there is a reason
+    /// without a code; nothing was sent then.
     pub fn close_and_wait(
         &mut self,
         code: impl Into<Option<CloseCode>>,
@@ -241,11 +248,11 @@ impl Client {
     }
 
     /// Does the whole closing handshake as [`close_and_wait`](Client::close_and_wait) does, until
-    /// `deadline` at the latest: what has not happened by then is not waited for, and the
-    /// connection is dropped. Where the server's Close has not come by then, [`Closure::cause`] is
+    /// `deadline` at the latest. Then the connection is dropped, however far the handshake is. If
+    /// the server's Close has not arrived by then, [`Closure::cause`] is
     /// [`Error::Aborted`](framewright::Error::Aborted), or
-    /// [`Timeout::Write`](framewright::Timeout::Write) if ours was not taken. With a deadline that
-    /// has passed, our Close is sent if the kernel takes it at once.
+    /// [`Timeout::Write`](framewright::Timeout::Write) if the kernel has not taken ours. With a
+    /// `deadline` in the past, our Close is sent if the kernel takes it at once.
     ///
     /// # Errors
     /// Those of [`close_and_wait`](Client::close_and_wait).
@@ -268,7 +275,7 @@ impl Client {
             Ok(()) | Err(SendError::Closed) => {}
             Err(error) => return Err(error),
         }
-        // A server that goes on sending does not put the end off.
+        // A server that goes on sending does not postpone the end.
         let is_over = || deadline.is_some_and(|deadline| deadline <= Instant::now());
         while let Ok(Some(_)) = self.receiver.event_until(deadline) {
             if is_over() {
@@ -282,81 +289,81 @@ impl Client {
         Ok(self.receiver.closure().expect("the last event is the end"))
     }
 
-    /// Sets how long a call that sends may take: [`Sender::set_send_timeout`].
+    /// Sets the longest time that a call that sends may take: [`Sender::set_send_timeout`].
     pub fn set_send_timeout(&mut self, timeout: Option<Duration>) {
         self.sender.set_send_timeout(timeout);
     }
 
-    /// The two halves, each for a thread of its own. If the sending one is dropped, the other one
-    /// goes on. If the receiving one is dropped, nobody reads: Pings stay unanswered, and a server
-    /// that sends much will stop reading sooner or later, so that sending fails after
-    /// [`Config::write_timeout`](framewright::Config::write_timeout).
+    /// Splits the client into its two halves, each for a thread of its own. If the sending half is
+    /// dropped, the receiving one goes on. If the receiving half is dropped, nothing reads: Pings
+    /// stay unanswered. A server that sends much will stop reading sooner or later, so that sending
+    /// fails after [`Config::write_timeout`](framewright::Config::write_timeout).
     pub fn split(self) -> (Sender, Receiver) {
         (self.sender, self.receiver)
     }
 
-    /// The two halves, to send while a received message is looked at.
+    /// Borrows the two halves, to send while a received message is looked at.
     ///
-    /// While such a call to send waits for the server to read, nothing is read from the server;
-    /// [`send`](Client::send) of the whole client reads meanwhile.
+    /// While a call of this sending half waits for the server to read, nothing is read from the
+    /// server; [`send`](Client::send) of the whole client reads meanwhile.
     pub fn halves(&mut self) -> (&mut Sender, &mut Receiver) {
         (&mut self.sender, &mut self.receiver)
     }
 
-    /// Drops the connection: no Close frame, nothing of what is queued. The next call that receives
-    /// tells its end.
+    /// Drops the connection: no Close frame is sent, and the bytes queued are discarded. The next
+    /// call that receives reports the end.
     pub fn abort(&mut self) {
         self.sender.abort();
     }
 
-    /// Ends the connection from another thread, also while this one waits.
+    /// Returns a handle that ends the connection from another thread, even while this one waits.
     pub fn stopper(&self) -> Stopper {
         self.sender.stopper()
     }
 
-    /// How the connection ended; `None` before.
+    /// How the connection ended; `None` while it has not.
     pub fn closure(&self) -> Option<Closure> {
         self.receiver.closure()
     }
 
-    /// Whether a message could be sent: the closing handshake has not begun.
+    /// True while messages can be sent: the closing handshake has not begun.
     pub fn is_open(&self) -> bool {
         self.sender.is_open()
     }
 
-    /// What went over the connection so far.
+    /// Statistics of the connection so far.
     pub fn stats(&self) -> Stats {
         self.receiver.stats()
     }
 
-    /// The subprotocol that the server has chosen, if it has.
+    /// The subprotocol that the server selected, if any.
     pub fn subprotocol(&self) -> Option<&str> {
         self.receiver.subprotocol()
     }
 
-    /// What was agreed on for permessage-deflate, if anything.
+    /// The negotiated parameters of permessage-deflate, if it was negotiated.
     #[cfg(feature = "deflate")]
     pub fn deflate(&self) -> Option<framewright::deflate::DeflateParams> {
         self.receiver.deflate()
     }
 
-    /// The server's answer to the opening handshake.
+    /// The server's response to the opening handshake.
     pub fn response(&self) -> &ServerResponse {
         self.receiver.response()
     }
 
-    /// Where the connection leads, after redirects.
+    /// The URI that the connection leads to, after redirects.
     pub fn uri(&self) -> &WsUri {
         self.receiver.uri()
     }
 
-    /// Which of the server's addresses, or of the proxy's, it is connected to; `None` once that is
-    /// gone, and over a stream that has no such address.
+    /// The address of the server, or of the proxy, that the client is connected to. `None` once the
+    /// connection is gone, and over a stream without such an address.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.receiver.peer_addr()
     }
 
-    /// The address of this end; `None` once that is gone.
+    /// The address of this end; `None` once the connection is gone.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.receiver.local_addr()
     }

@@ -1,4 +1,4 @@
-//! A client whose calls wait: for programs with a thread to spare for each connection.
+//! A client whose calls block: for programs that can spare a thread for each connection.
 //!
 //! ```no_run
 //! use framewright_client::blocking::Client;
@@ -10,8 +10,8 @@
 //! # Ok::<(), framewright_client::ClientError>(())
 //! ```
 //!
-//! A received message borrows the client, so that it has to be copied, or done with, before the
-//! client sends. The two halves do without:
+//! A received message borrows the client. The application copies it, or finishes with it, before
+//! the client sends. The two halves lift this restriction:
 //!
 //! ```no_run
 //! # use framewright_client::blocking::Client;
@@ -23,25 +23,27 @@
 //! # Ok::<(), framewright_client::ClientError>(())
 //! ```
 //!
-//! Nothing happens between two calls. A call that sends looks at what has arrived, if nothing has
-//! for a tenth of a second: it answers the Pings and the Close that it finds, and keeps the
-//! messages for the calls that receive, up to
-//! [`Config::max_message`](framewright::Config::max_message) octets of them and at most 64 MiB. So
-//! a client that only sends is not taken for dead by a server that waits for its Pongs, as long as
-//! it sends often enough, and the server does not send more than that. [`Client::halves`] leave it
-//! to the application to receive. The time in which an application does something else, if it is
-//! more than a second, is not held against a server that sends nothing: it does not count for
+//! Nothing happens between two calls. If a tenth of a second has passed since the last look, a call
+//! that sends also looks at the bytes received. It answers the Pings and the Close among them, and
+//! keeps the messages for the calls that receive: up to
+//! [`Config::max_message`](framewright::Config::max_message) bytes of them, and at most 64 MiB. So
+//! a server that waits for Pongs does not take a client that only sends for dead, as long as the
+//! client sends often enough and the server does not send more than that. With [`Client::halves`],
+//! receiving is left to the application.
+//!
+//! If the application does something else for more than a second, that time does not count against
+//! a silent server: it does not count for
 //! [`Config::idle_timeout`](framewright::Config::idle_timeout).
 //!
-//! [`Client::split`] gives two halves for two threads. The receiving one answers Pings and keeps
-//! the connection alive while it waits for messages, whether or not the other one sends.
+//! [`Client::split`] gives two halves for two threads. While the receiving half waits for messages,
+//! it answers Pings and keeps the connection alive, whether or not the sending half sends.
 //!
 //! A client has three descriptors: its socket, a poll and a waker. A sending half that has found
 //! the socket full has two more.
 //!
-//! [`Client::over`] speaks over a stream that was there before: a Unix socket, a tunnel.
+//! [`Client::over`] uses a stream that exists already: a Unix socket, a tunnel.
 //!
-//! A client that is dropped drops its connection; [`Client::close_and_wait`] ends it well.
+//! Dropping a client drops its connection; [`Client::close_and_wait`] closes it cleanly.
 
 mod client;
 mod kept;
@@ -59,12 +61,12 @@ pub use stopper::Stopper;
 use mio::Token;
 use std::time::{Duration, Instant};
 
-/// The socket, in either half's poll.
+/// The socket, in the poll of either half.
 const SOCKET: Token = Token(0);
-/// The waker, in the receiving half's.
+/// The waker, in the poll of the receiving half.
 const WAKE: Token = Token(1);
 
-/// How long to wait for this deadline.
+/// The time left until `deadline`.
 fn until(deadline: Option<Instant>) -> Option<Duration> {
     deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
 }

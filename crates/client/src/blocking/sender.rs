@@ -1,4 +1,4 @@
-//! The sending half: a thread of its own can have it.
+//! The sending half, which can have a thread of its own.
 
 use super::shared::Shared;
 use super::stopper::Stopper;
@@ -13,12 +13,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The half of a blocking client that sends. Each call returns when the kernel has taken what was
-/// sent, and everything before it; it never waits for the server's answers. While the kernel takes
-/// no more it waits, so that no call is refused as [`Full`](SendError::Full): as long as the server
-/// takes something now and then ([`Config::write_timeout`](framewright::Config::write_timeout)),
-/// unless there is a [send timeout](Sender::set_send_timeout). The order of two calls is the order
-/// on the wire.
+/// The half of a blocking client that sends.
+///
+/// Each call returns when the kernel has taken the bytes sent and everything queued before them; it
+/// never waits for the server's responses. While the kernel takes no more bytes, the call waits, so
+/// no call fails with [`Full`](SendError::Full). It waits as long as the server takes some bytes
+/// now and then ([`Config::write_timeout`](framewright::Config::write_timeout)), unless there is a
+/// [send timeout](Sender::set_send_timeout). The order of two calls is the order on the wire.
 pub struct Sender {
     shared: Arc<Shared>,
     waiter: Option<Waiter>,
@@ -31,40 +32,41 @@ impl Sender {
         Sender { shared, waiter: None }
     }
 
-    /// Sets how long a call that sends may take, of either half;
-    /// [`Options::send_timeout`](crate::Options::send_timeout) is what it is at first. `None`: as
-    /// long as the server takes something now and then. It holds for the calls that follow.
+    /// Sets the longest time that a call that sends may take, for both halves.
+    /// [`Options::send_timeout`](crate::Options::send_timeout) is the initial value. `None` means:
+    /// as long as the server takes some bytes now and then. The value holds for the calls that
+    /// follow.
     ///
-    /// When it passes, the call returns [`SendError::Closed`], and the connection has failed
-    /// ([`Timeout::Write`](framewright::Timeout::Write)): a frame of which a part was sent cannot
-    /// be taken back. What the server has sent before can still be received. With zero a call sends
-    /// what the kernel takes at once, or fails.
+    /// When the time is over, the call returns [`SendError::Closed`], and the connection has failed
+    /// ([`Timeout::Write`](framewright::Timeout::Write)): a partly sent frame cannot be taken back.
+    /// Messages that the server sent before can still be received. With zero, a call sends the
+    /// bytes that the kernel takes at once, or fails.
     pub fn set_send_timeout(&mut self, timeout: Option<Duration>) {
         self.shared.set_send_timeout(timeout);
     }
 
-    /// Drops the connection: no Close frame, nothing of what is queued. The receiving half is told
-    /// of its end.
+    /// Drops the connection: no Close frame is sent, and the bytes queued are discarded. The
+    /// receiving half reports the end.
     pub fn abort(&mut self) {
         self.shared.abort();
     }
 
-    /// Ends the connection from another thread, also while this one waits.
+    /// Returns a handle that ends the connection from another thread, even while this one waits.
     pub fn stopper(&self) -> Stopper {
         Stopper::new(&self.shared)
     }
 
-    /// Whether a message could be sent: the closing handshake has not begun.
+    /// True while messages can be sent: the closing handshake has not begun.
     pub fn is_open(&self) -> bool {
         self.shared.lock().connection.turn.connection.state() == State::Open
     }
 
-    /// How the connection ended; `None` before.
+    /// How the connection ended; `None` while it has not.
     pub fn closure(&self) -> Option<Closure> {
         self.shared.closure()
     }
 
-    /// What went over the connection so far.
+    /// Statistics of the connection so far.
     pub fn stats(&self) -> Stats {
         self.shared.stats()
     }
@@ -78,13 +80,13 @@ impl Sender {
     }
 }
 
-/// Waits for room in a socket, beside the other half, which waits for octets.
+/// Waits for room in the socket, beside the receiving half, which waits for bytes.
 struct Waiter {
     poll: Poll,
     events: Events,
-    /// Ends the wait when the other half has written what waited.
+    /// Ends the wait when the other half has written the bytes queued.
     waker: Arc<Waker>,
-    /// Another name of the socket.
+    /// A duplicate of the socket's descriptor.
     _stream: AnotherName,
 }
 
@@ -97,17 +99,17 @@ impl Waiter {
     }
 }
 
-/// Where there are no descriptors to wait with.
+/// The pause between two attempts where there are no descriptors to wait with.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Made when the socket is full for the first time.
+/// Waits for room. The waiter is created when the socket is full for the first time.
 fn wait(shared: &Shared, waiter: &mut Option<Waiter>, deadline: Option<Instant>) {
     if waiter.is_none() {
         *waiter = Waiter::new(shared.lock().connection.stream()).ok();
     }
     let waker = waiter.as_ref().map(|waiter| Arc::clone(&waiter.waker));
     if shared.lock().wait_for_room(waker) {
-        // After an interruption, or any other error, whoever waits looks again.
+        // After an interruption, or any other error, the caller tries again.
         let waited = waiter.as_mut().map(|Waiter { poll, events, .. }| poll.poll(events, until(deadline)));
         if !matches!(waited, Some(Ok(()))) {
             thread::sleep(PAUSE);
@@ -137,10 +139,10 @@ mod tests {
     use std::sync::mpsc;
 
     const TIMEOUT: Duration = Duration::from_secs(60);
-    /// More than a kernel takes where the peer does not read.
+    /// More than a kernel takes if the peer does not read.
     const MESSAGE: usize = 48 << 20;
 
-    /// Listens with as little room for what arrives as there can be.
+    /// Listens with the smallest possible receive buffer.
     fn listen() -> std::net::TcpListener {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         socket.set_recv_buffer_size(4096).expect("an option of the socket");
@@ -184,8 +186,8 @@ mod tests {
         }
     }
 
-    /// A pipe is not shut down: no event told of the abort, and the name that the sending half
-    /// waits with kept the pipe open.
+    /// A pipe cannot be shut down: no event announced the abort, and the duplicate descriptor with
+    /// which the sending half waited kept the pipe open.
     #[cfg(unix)]
     #[test]
     fn an_abort_ends_the_wait_for_room_in_a_pipe_and_the_pipe() {
@@ -211,13 +213,13 @@ mod tests {
         stopper.abort();
         let (sent, _sender) = is_done.recv_timeout(TIMEOUT).expect("it waits no longer");
         assert_eq!(sent, Err(SendError::Closed));
-        // The end comes though both halves are still there.
+        // The end arrives although both halves still exist.
         let (done, is_done) = mpsc::channel();
         thread::spawn(move || done.send(from_client.read_to_end(&mut Vec::new()).map(drop)));
         is_done.recv_timeout(TIMEOUT).expect("the pipe is closed").expect("no fault");
     }
 
-    /// A socket that never has room, and what keeps it so.
+    /// A socket that never has room, and the peer that keeps it full.
     fn full() -> (ClientStream, std::net::TcpStream) {
         let listener = listen();
         let addr = listener.local_addr().expect("an address");
@@ -228,8 +230,8 @@ mod tests {
         (ClientStream::Tcp(mio::net::TcpStream::from_std(ours)), theirs)
     }
 
-    /// The kernel announces room once. If the other half has taken it, nothing is left to announce:
-    /// the sending half waited until a deadline, if there was one.
+    /// The kernel announces room once. If the other half has used it, nothing is left to announce:
+    /// the sending half waited until its deadline, if there was one.
     #[test]
     fn the_sending_half_does_not_wait_on_when_the_other_half_has_written_the_rest() {
         let listener = listen();
