@@ -1,5 +1,5 @@
-//! The receiving half: waits for what the server sends, answers Pings, and ends the connection's
-//! transport.
+//! The receiving half: waits for the server's messages, answers Pings, and ends the transport of
+//! the connection.
 
 use super::kept::{Kept, KeptEvent};
 use super::shared::Shared;
@@ -17,55 +17,55 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The room in a new receive buffer.
+/// The capacity of a new receive buffer.
 const NEW_RX: usize = 64 << 10;
-/// One that has grown beyond this is given up when nothing has come for a while.
+/// A receive buffer that has grown beyond this is freed when no event has arrived for [`KEEP_FOR`].
 const KEEP_RX: usize = 256 << 10;
 const KEEP_FOR: Duration = Duration::from_secs(2);
 
-/// How often a client that sends looks at what has arrived: often enough for any server that waits
-/// for a Pong, and seldom enough to cost nothing beside what is sent.
+/// How often a client that sends looks at the bytes received: often enough for any server that
+/// waits for a Pong, and seldom enough to cost nothing beside the sending.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// The most octets of messages that are kept, where one message may be longer.
+/// The most bytes of messages that are kept. One message may be longer.
 const KEPT: u64 = 64 << 20;
-/// The most events that are kept in one go: whoever sends does not wait for a server that sends
-/// Pings without end.
+/// The most events that are kept in one call, so that a sender does not wait for a server that
+/// sends Pings without end.
 const KEPT_AT_ONCE: usize = 4096;
 
-/// The half of a blocking client that receives. While it is in one of its calls it answers Pings
-/// and the server's Close, sends keep-alive Pings, and ends the transport.
+/// The half of a blocking client that receives. During its calls it answers Pings and the server's
+/// Close, sends keep-alive Pings, and ends the transport.
 pub struct Receiver {
     shared: Arc<Shared>,
     poll: Poll,
     events: Events,
     rx: RecvBuffer,
-    /// What came while the application was sending.
+    /// Events that arrived while the application was sending.
     kept: Kept,
-    /// When what has arrived was last looked at; `None` before.
+    /// When the bytes received were last looked at; `None` before the first time.
     looked: Option<Instant>,
     progress: EndProgress,
-    /// When the last event was given; `None` once what large messages have needed has been given
-    /// up.
+    /// When the last event was delivered; `None` once the memory used by large messages has been
+    /// freed.
     used: Option<Instant>,
 }
 
-/// How far the connection's end has come.
+/// How far the end of the connection has progressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum EndProgress {
     Open,
-    /// The connection has ended, the transport not yet.
+    /// The connection has ended, but the transport has not.
     Ending,
-    /// The application has been told.
+    /// The end was reported to the application.
     Told,
 }
 
-/// What [`Receiver::pull`] found.
+/// The result of [`Receiver::pull`].
 enum Pulled {
     Event(Undelivered),
     Closed(Closure),
 }
 
-/// An event that the application has not seen.
+/// An event that is not yet delivered to the application.
 enum Undelivered {
     Decoded(Decoded),
     Kept(KeptEvent),
@@ -93,7 +93,7 @@ pub(super) fn receive_buffer() -> RecvBuffer {
 }
 
 impl Receiver {
-    /// `rx` holds the frames that came with the server's answer.
+    /// `rx` holds the frames that arrived with the server's response.
     pub(super) fn new(shared: Arc<Shared>, poll: Poll, events: Events, rx: RecvBuffer) -> Receiver {
         Receiver {
             shared,
@@ -107,52 +107,56 @@ impl Receiver {
         }
     }
 
-    /// Waits for the next message, however long that takes. `None` once the connection has ended
-    /// cleanly, or its failure was told: [`closure`](Receiver::closure) says how.
+    /// Waits for the next message, without a deadline. `None` once the connection has ended
+    /// cleanly, or after its failure was reported: [`closure`](Receiver::closure) says how it
+    /// ended.
     ///
     /// # Errors
-    /// [`ReceiveError::Failed`], once, where the connection has ended in any other way than by the closing handshake.
-    /// [`ReceiveError::Chunked`] with [`Delivery::Chunks`](framewright::Delivery::Chunks), for which there is
-    /// [`next_event`](Receiver::next_event).
+    /// [`ReceiveError::Failed`], once, if the connection has ended in any other way than by the
+    /// closing handshake. [`ReceiveError::Chunked`] with
+    /// [`Delivery::Chunks`](framewright::Delivery::Chunks): use
+    /// [`next_event`](Receiver::next_event) there.
     pub fn receive(&mut self) -> Result<Option<Message<'_>>, ReceiveError> {
         self.receive_until(None)
     }
 
-    /// Waits for the next message until `deadline` at the most. With one that has passed it takes
-    /// what has arrived, and does not wait.
+    /// Waits for the next message, until `deadline` at the latest. With a `deadline` in the past it
+    /// considers the bytes that have arrived, and does not wait.
     ///
     /// # Errors
-    /// As [`receive`](Receiver::receive); and [`ReceiveError::TimedOut`] if no message is complete by then. Nothing is lost:
-    /// the next call goes on.
+    /// Those of [`receive`](Receiver::receive); and [`ReceiveError::TimedOut`] if no message is
+    /// complete by `deadline`. Nothing is lost: the next call continues.
     pub fn receive_before(&mut self, deadline: Instant) -> Result<Option<Message<'_>>, ReceiveError> {
         self.receive_until(Some(deadline))
     }
 
-    /// Waits for the next message, `timeout` at the most. With zero it takes what has arrived, and
-    /// does not wait.
+    /// Waits for the next message, for `timeout` at most. With zero it considers the bytes that
+    /// have arrived, and does not wait.
     ///
     /// # Errors
-    /// Those of [`receive_before`](Receiver::receive_before). A `timeout` that is too long for the clock waits however long it
-    /// takes.
+    /// Those of [`receive_before`](Receiver::receive_before). With a `timeout` too long for the
+    /// clock it waits without a deadline.
     pub fn receive_timeout(&mut self, timeout: Duration) -> Result<Option<Message<'_>>, ReceiveError> {
         self.receive_until(Instant::now().checked_add(timeout))
     }
 
-    /// Waits for the next event: a message or a chunk of one, a Ping (which was answered), a Pong,
-    /// the server's Close frame, and last the end of the connection. `None` after that.
+    /// Waits for the next event of any kind. `None` after the last one.
+    ///
+    /// Events are a message or a chunk of one, a Ping (already answered), a Pong, the server's
+    /// Close frame, and last the end of the connection.
     pub fn next_event(&mut self) -> Option<Event<'_>> {
         self.event_until(None).unwrap_or(None)
     }
 
-    /// Waits for the next event of any kind until `deadline` at the most.
+    /// Waits for the next event of any kind, until `deadline` at the latest.
     ///
     /// # Errors
-    /// [`ReceiveError::TimedOut`] if there is none by then.
+    /// [`ReceiveError::TimedOut`] if there is none by `deadline`.
     pub fn next_event_before(&mut self, deadline: Instant) -> Result<Option<Event<'_>>, ReceiveError> {
         self.event_until(Some(deadline))
     }
 
-    /// Waits for the next event of any kind, `timeout` at the most.
+    /// Waits for the next event of any kind, for `timeout` at most.
     ///
     /// # Errors
     /// [`ReceiveError::TimedOut`] if there is none by then.
@@ -160,13 +164,13 @@ impl Receiver {
         self.event_until(Instant::now().checked_add(timeout))
     }
 
-    /// The messages to come, each in memory of its own.
+    /// Returns an iterator over the messages to come, each of them owned.
     pub fn messages(&mut self) -> Messages<'_> {
         Messages { receiver: self }
     }
 
-    /// Starts the closing handshake, as [`Sender::close`](super::Sender::close) does. It is
-    /// complete when there are no more events.
+    /// Starts the closing handshake, as [`Sender::close`](super::Sender::close) does. The handshake
+    /// is complete when there are no more events.
     ///
     /// # Errors
     /// Those of [`Connection::close`](framewright::Connection::close).
@@ -175,7 +179,7 @@ impl Receiver {
         self.transmit(&mut |connection| connection.close(code, reason), None)
     }
 
-    /// Sends for a client that is both halves in one, until `deadline`.
+    /// Sends for a client that has both halves, until `deadline`.
     pub(super) fn transmit(
         &mut self,
         command: &mut dyn FnMut(&mut Connection) -> Result<(), SendError>,
@@ -185,60 +189,60 @@ impl Receiver {
         shared.transmit(command, deadline, &mut |come_back| self.wait_to_write(come_back))
     }
 
-    /// Whether the last event was given.
+    /// True once the last event was delivered.
     pub(super) fn has_told_the_end(&self) -> bool {
         self.progress == EndProgress::Told
     }
 
-    /// Drops the connection: no Close frame, nothing of what is queued. The next call tells its
-    /// end.
+    /// Drops the connection: no Close frame is sent, and the bytes queued are discarded. The next
+    /// call reports the end.
     pub fn abort(&mut self) {
         self.shared.abort();
     }
 
-    /// Ends the connection from another thread, also while this one waits.
+    /// Returns a handle that ends the connection from another thread, even while this one waits.
     pub fn stopper(&self) -> Stopper {
         Stopper::new(&self.shared)
     }
 
-    /// How the connection ended; `None` before.
+    /// How the connection ended; `None` while it has not.
     pub fn closure(&self) -> Option<Closure> {
         self.shared.closure()
     }
 
-    /// What went over the connection so far.
+    /// Statistics of the connection so far.
     pub fn stats(&self) -> Stats {
         self.shared.stats()
     }
 
-    /// The subprotocol that the server has chosen, if it has.
+    /// The subprotocol that the server selected, if any.
     pub fn subprotocol(&self) -> Option<&str> {
         self.shared.subprotocol.as_deref()
     }
 
-    /// What was agreed on for permessage-deflate, if anything.
+    /// The negotiated parameters of permessage-deflate, if it was negotiated.
     #[cfg(feature = "deflate")]
     pub fn deflate(&self) -> Option<framewright::deflate::DeflateParams> {
         self.shared.lock().connection.turn.connection.deflate()
     }
 
-    /// The server's answer to the opening handshake.
+    /// The server's response to the opening handshake.
     pub fn response(&self) -> &ServerResponse {
         &self.shared.response
     }
 
-    /// Where the connection leads, after redirects.
+    /// The URI that the connection leads to, after redirects.
     pub fn uri(&self) -> &WsUri {
         &self.shared.uri
     }
 
-    /// Which of the server's addresses, or of the proxy's, it is connected to; `None` once that is
-    /// gone.
+    /// The address of the server, or of the proxy, that the client is connected to. `None` once the
+    /// connection is gone, and over a stream without such an address.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.shared.lock().connection.stream().peer_addr()
     }
 
-    /// The address of this end; `None` once that is gone.
+    /// The address of this end; `None` once the connection is gone.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.shared.lock().connection.stream().local_addr()
     }
@@ -259,8 +263,8 @@ impl Receiver {
                 Some(Pulled::Event(event)) if event.is_chunk() => return Err(ReceiveError::Chunked),
                 Some(Pulled::Event(_)) => passed_over = passed_over.wrapping_add(1),
             }
-            // What came before a message is passed over though the time is up; a flood of control
-            // frames is not.
+            // Events in front of a message are skipped even after the deadline. A flood of control
+            // frames ends the call: the deadline is checked once in 256 of them.
             if passed_over == 0 && deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 return Err(ReceiveError::TimedOut);
             }
@@ -285,18 +289,19 @@ impl Receiver {
         }
     }
 
-    /// The next event, waiting for it. Its end is told when the transport has ended too.
+    /// Waits for the next event. The end of the connection is reported when the transport has ended
+    /// too.
     fn pull(&mut self, deadline: Option<Instant>) -> Result<Option<Pulled>, ReceiveError> {
         if self.progress == EndProgress::Told {
             return Ok(None);
         }
-        // What the last event named is gone.
+        // The event delivered last no longer borrows this.
         self.kept.forget();
         if let Some(event) = self.kept.pop() {
             return Ok(Some(Pulled::Event(Undelivered::Kept(event))));
         }
         self.rx.shrink();
-        // Whether the poll has been asked, so that what it has not told has not come.
+        // True once the poll was asked: then anything it did not report has not arrived.
         let mut asked = false;
         loop {
             let mut watched = self.shared.lock();
@@ -326,7 +331,7 @@ impl Receiver {
                 asked = self.poll(Some(now));
                 continue;
             }
-            // Before what is queued is sent: a keep-alive Ping may be due.
+            // Before the queued bytes are sent: a keep-alive Ping may be due.
             if self.progress == EndProgress::Ending || !client.is_readable() {
                 client.handle_timeout(now);
             }
@@ -357,8 +362,8 @@ impl Receiver {
         }
     }
 
-    /// Waits for readiness; meanwhile what large messages have needed is given up. Whether the poll
-    /// has told what there is.
+    /// Waits for readiness, and frees meanwhile the memory that large messages used. Returns
+    /// whether the poll completed.
     fn wait(&mut self, deadline: Option<Instant>) -> bool {
         let used = self.used.filter(|_| self.rx.is_empty());
         let is_large =
@@ -375,8 +380,8 @@ impl Receiver {
         asked
     }
 
-    /// Waits for readiness. Whether what the poll has not told has not come: not so after an
-    /// interruption.
+    /// Waits for readiness. Returns true if the poll completed, so that silence means nothing
+    /// arrived; false after an interruption.
     fn poll(&mut self, deadline: Option<Instant>) -> bool {
         let polled = self.poll.poll(&mut self.events, until(deadline));
         let mut watched = self.shared.lock();
@@ -392,9 +397,9 @@ impl Receiver {
         false
     }
 
-    /// Looks now and then, without waiting, at what has arrived, for a client that is both halves
-    /// in one and has just sent: one that only sends would leave Pings unanswered, and not see the
-    /// server's Close.
+    /// Looks now and then, without waiting, at the bytes received, for a client that has both
+    /// halves and has just sent. Otherwise a client that only sends would leave Pings unanswered,
+    /// and would not see the server's Close.
     pub(super) fn look(&mut self) {
         let now = Instant::now();
         let is_due = |looked: Instant| now.saturating_duration_since(looked) >= LOOK_EVERY;
@@ -405,15 +410,15 @@ impl Receiver {
         }
     }
 
-    /// Waits until the socket may take more, for a client that is both halves in one: meanwhile
-    /// what comes is read and kept, as much as a message may have. A server that waits for us to
-    /// read, before it reads on, would wait for ever.
+    /// Waits until the socket may take more bytes, for a client that has both halves. Meanwhile it
+    /// reads and keeps the messages that arrive, up to the limit of one message. A server that
+    /// waits for us to read, before it reads on, would otherwise wait for ever.
     pub(super) fn wait_to_write(&mut self, deadline: Option<Instant>) {
         let now = Instant::now();
         let more = self.keep(now);
         let mut deadline = if more { Some(now) } else { deadline };
         if self.progress != EndProgress::Open {
-            // What is left to be sent has the deadline of closing.
+            // The bytes left to send have the deadline of closing.
             let mut watched = self.shared.lock();
             watched.connection.handle_timeout(now);
             if watched.connection.turn.connection.buffered() == 0 {
@@ -424,9 +429,9 @@ impl Receiver {
         self.poll(deadline);
     }
 
-    /// Decodes what has arrived, which answers Pings and a Close, and keeps what it is for the
-    /// calls that receive. Beyond what a message may have it is read and not decoded, up to as much
-    /// again; then nothing is read. Whether there is more to read.
+    /// Decodes the bytes received, which answers Pings and a Close, and keeps the events for the
+    /// calls that receive. Beyond the limit of one message, bytes are read but not decoded, up to
+    /// that limit again; then nothing is read. Returns whether there is more to read.
     fn keep(&mut self, now: Instant) -> bool {
         if self.progress != EndProgress::Open {
             return false;
@@ -464,8 +469,8 @@ impl fmt::Debug for Receiver {
     }
 }
 
-/// The messages to come: ends with the connection, after an error if that has failed. From
-/// [`Client::messages`](super::Client::messages).
+/// An iterator over the messages to come. It ends with the connection, after an error if the
+/// connection has failed. From [`Client::messages`](super::Client::messages).
 #[derive(Debug)]
 pub struct Messages<'a> {
     receiver: &'a mut Receiver,
@@ -483,13 +488,13 @@ impl Iterator for Messages<'_> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReceiveError {
-    /// The caller's deadline passed first. The connection goes on.
+    /// The caller's deadline passed first. The connection continues.
     TimedOut,
-    /// The connection has ended otherwise than by the closing handshake: the server broke a rule,
-    /// went over a limit, let a deadline pass, or the transport was lost.
+    /// The connection has ended in another way than by the closing handshake: the server broke a
+    /// rule, exceeded a limit, let a deadline pass, or the transport was lost.
     Failed(Error),
-    /// A chunk of a message has come: with [`Delivery::Chunks`](framewright::Delivery::Chunks) they
-    /// come as events. It is lost.
+    /// A chunk of a message arrived, and is lost: with
+    /// [`Delivery::Chunks`](framewright::Delivery::Chunks), chunks are delivered as events.
     Chunked,
 }
 
@@ -506,7 +511,7 @@ impl fmt::Display for ReceiveError {
 impl std::error::Error for ReceiveError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            // Its message is part of this one's.
+            // The message of that error is part of this one's.
             ReceiveError::Failed(error) => error.source(),
             _ => None,
         }

@@ -1,15 +1,16 @@
-//! Ends a connection whose threads wait.
+//! Ends a connection while its threads wait.
 
 use super::shared::Shared;
 use framewright::{CloseCode, SendError};
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-/// Ends the connection of a blocking client from any thread, also while its own threads wait.
-/// Cloning is cheap.
+/// Ends the connection of a blocking client from any thread, even while the threads of the client
+/// wait. Cloning is cheap.
 ///
-/// From [`Client::stopper`](super::Client::stopper) and the like of both halves. None of its calls
-/// waits. It does not keep the connection: that ends with the client, or with the second half.
+/// [`Client::stopper`](super::Client::stopper) creates one, as does `stopper` of either half. None
+/// of its calls waits. It does not keep the connection open: the connection ends with the client,
+/// or with the second half.
 #[derive(Clone)]
 pub struct Stopper {
     shared: Weak<Shared>,
@@ -20,20 +21,21 @@ impl Stopper {
         Stopper { shared: Arc::downgrade(shared) }
     }
 
-    /// Starts the closing handshake. A thread that receives goes on until the server has answered,
-    /// and is told of the end then; one that sends gets [`SendError::Closed`] for what it sends
-    /// from now on.
+    /// Starts the closing handshake. A thread that receives continues until the server has
+    /// answered, and then reports the end. A thread that sends gets [`SendError::Closed`] for every
+    /// message from now on.
     ///
     /// # Errors
-    /// [`SendError::Closed`] if the closing handshake has begun or the connection has ended. [`SendError::CloseReason`] if the
-    /// reason has more than 123 bytes, or no code to go with it (RFC 6455, section 5.5.1).
+    /// [`SendError::Closed`] if the closing handshake has begun or the connection has ended.
+    /// [`SendError::CloseReason`] if the reason has more than 123 bytes, or if there is a reason
+    /// without a code (RFC 6455, section 5.5.1).
     pub fn close(&self, code: impl Into<Option<CloseCode>>, reason: &str) -> Result<(), SendError> {
         let Some(shared) = self.shared.upgrade() else { return Err(SendError::Closed) };
         shared.start_to_close(code.into(), reason)
     }
 
-    /// Drops the connection: no Close frame, nothing of what is queued. A thread that waits is told
-    /// of the end.
+    /// Drops the connection: no Close frame is sent, and the bytes queued are discarded. A waiting
+    /// thread returns and reports the end.
     pub fn abort(&self) {
         if let Some(shared) = self.shared.upgrade() {
             shared.abort();
