@@ -1,4 +1,4 @@
-//! One error for all that can go wrong.
+//! One error type for everything that can go wrong.
 
 use crate::blocking::ReceiveError;
 use crate::error::ConnectError;
@@ -8,7 +8,7 @@ use framewright::{SendError, Unsent};
 use std::fmt;
 use std::io;
 
-/// Why a client could not go on, whatever it was doing: what `?` makes of each error of this crate.
+/// Any error of this crate: the type that `?` converts each of them into.
 ///
 /// Its `Debug` form is its message, so that a `main` that returns it prints a sentence.
 ///
@@ -27,21 +27,21 @@ use std::io;
 /// ```
 #[non_exhaustive]
 pub enum ClientError {
-    /// The request cannot be made so.
+    /// The request is not valid.
     Request(RequestError),
-    /// A field of the request cannot be made so.
+    /// A field of the request is not valid.
     Field(FieldError),
     /// The credentials cannot be sent.
     Credentials(CredentialsError),
     /// The proxy cannot be used.
     Proxy(ProxyError),
-    /// There is no connection.
+    /// No connection could be opened.
     Connect(ConnectError),
-    /// Something could not be sent.
+    /// A message or another frame could not be sent.
     Send(SendError),
-    /// Nothing more could be received, or not in time.
+    /// No message could be received, or none in time.
     Receive(ReceiveError),
-    /// The system failed the application, as an event loop's poll can.
+    /// A system call of the application has failed, such as an event loop's poll.
     Io(io::Error),
 }
 
@@ -67,7 +67,7 @@ impl fmt::Debug for ClientError {
 }
 
 impl std::error::Error for ClientError {
-    /// What caused the error of which the message tells already.
+    /// The cause of the inner error: its own message is already part of this one's.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             ClientError::Request(error) => error.source(),
@@ -82,7 +82,7 @@ impl std::error::Error for ClientError {
     }
 }
 
-/// Each of these errors is one of a client.
+/// Converts each of these errors into a [`ClientError`].
 macro_rules! from {
     ($($error:ty => $variant:ident),* $(,)?) => {$(
         impl From<$error> for ClientError {
@@ -122,7 +122,7 @@ mod tests {
     use framewright::{Error, Timeout};
     use std::error::Error as _;
 
-    /// A chain of errors as most programs print it.
+    /// Formats a chain of errors as most programs print it.
     fn chain(error: &dyn std::error::Error) -> String {
         error.source().map_or(error.to_string(), |source| format!("{error}: {}", chain(source)))
     }

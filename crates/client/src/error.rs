@@ -5,53 +5,55 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-/// Why a connection could not be opened. Nothing is left of it then.
+/// Why a connection could not be opened. Nothing of the attempt remains.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The URI is none that can be connected to.
+    /// The URI cannot be used.
     Uri(UriError),
-    /// The URI is a `wss:` one.
+    /// The URI has the scheme `wss`.
     TlsNotSupported,
     /// The name of the host, or of the proxy, could not be resolved.
     Resolve(io::Error),
-    /// The name has no address.
+    /// The name of the host, or of the proxy, has no address.
     NoAddress,
     /// There was no connection within [`connect_timeout`](crate::Options::connect_timeout): the
-    /// name was not resolved, or no address has answered.
+    /// name was not resolved, or no address answered.
     ConnectTimeout,
     /// Other connections of this process to the same address were being opened for all of
-    /// [`turn_timeout`](crate::Options::turn_timeout). With
-    /// [`one_at_a_time`](crate::Options::one_at_a_time) unset nobody waits.
+    /// [`turn_timeout`](crate::Options::turn_timeout). Cannot occur with
+    /// [`one_at_a_time`](crate::Options::one_at_a_time) unset.
     TurnTimeout,
-    /// No address could be connected to; what each of them came to.
+    /// No address could be connected to; the error of each of them.
     Connect(Vec<(SocketAddr, io::Error)>),
-    /// The answer was not complete within [`handshake_timeout`](crate::Options::handshake_timeout).
+    /// The response was not complete within
+    /// [`handshake_timeout`](crate::Options::handshake_timeout).
     HandshakeTimeout,
-    /// The server's answer breaks a rule.
+    /// The server's response breaks a rule.
     Handshake(ResponseError),
-    /// The server answered with something else than a 101: a redirect too, where none are followed.
+    /// The server answered with another status than 101. A redirect counts too, if none are
+    /// followed.
     Refused(Box<ServerResponse>),
     /// There were more redirects than [`redirects`](crate::Options::redirects) allows.
     TooManyRedirects {
-        /// How many were allowed, and followed.
+        /// The number of redirects allowed, all of which were followed.
         limit: u8,
-        /// The one that was not followed.
+        /// The redirect that was not followed.
         response: Box<ServerResponse>,
     },
-    /// A redirect leads to where this client does not go.
+    /// A redirect leads to a URI that this client does not follow.
     Redirect(RedirectError),
-    /// The proxy could not be connected to; why.
+    /// The proxy could not be connected to; the reason.
     Proxy(Box<ConnectError>),
-    /// The proxy did not connect; 407 if it wants to know who asks.
+    /// The proxy refused the tunnel; status 407 if it requires credentials.
     ProxyRefused(Box<ServerResponse>),
-    /// The proxy's answer breaks a rule.
+    /// The proxy's response breaks a rule.
     ProxyHandshake(ResponseError),
-    /// Octets came through the proxy before the request was sent.
+    /// Bytes came through the proxy before the request was sent.
     ProxyEarlyData,
-    /// The connection failed inside the opening handshake.
+    /// The connection failed during the opening handshake.
     Lost(io::Error),
-    /// The system could not do what opening a connection takes.
+    /// A system call that opening a connection needs has failed.
     Io(io::Error),
 }
 
@@ -93,7 +95,7 @@ impl fmt::Display for ConnectError {
     }
 }
 
-/// The status of an answer, as a message tells it.
+/// Displays the status of a response.
 struct Status<'a>(&'a ServerResponse);
 
 impl fmt::Display for Status<'_> {
@@ -103,7 +105,7 @@ impl fmt::Display for Status<'_> {
 }
 
 impl std::error::Error for ConnectError {
-    /// What caused the error of which the message tells already.
+    /// The cause of the inner error: its own message is already part of this one's.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             ConnectError::Resolve(error) | ConnectError::Lost(error) | ConnectError::Io(error) => {

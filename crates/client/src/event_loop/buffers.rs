@@ -1,4 +1,4 @@
-//! What all clients of an event loop are lent in turn, so that one at rest holds none of it.
+//! The buffers that all clients of an event loop share in turn, so that an idle one holds none.
 
 use framewright::Connection;
 use framewright::deflate::DeflateMemory;
@@ -6,11 +6,11 @@ use framewright_driver::Lent;
 use std::fmt;
 use std::sync::Arc;
 
-/// The most bytes that a read of short frames asks for.
+/// The most bytes that one read of short frames asks for.
 pub(super) const READ_SIZE: usize = 128 << 10;
 
 /// The buffers, and the compressors and decompressors, that the clients of one event loop share.
-/// Make one for each loop.
+/// Create one for each loop.
 pub struct Buffers {
     pub(super) lent: Lent,
     memory: Arc<DeflateMemory>,
@@ -29,26 +29,27 @@ impl Default for Buffers {
 }
 
 impl Buffers {
-    /// A receive buffer of 136 KiB; the rest is made when it is first needed.
+    /// Allocates a receive buffer of 136 KiB; the rest is allocated when it is first needed.
     pub fn new() -> Buffers {
         let memory = DeflateMemory::new(usize::MAX);
-        // Nothing tells when the application's loop is idle, so nothing is kept that would be freed
-        // then.
+        // Nothing reports when the application's loop is idle, so nothing is kept that would be
+        // freed then.
         Buffers { lent: Lent::untrimmed(READ_SIZE, Arc::clone(&memory)), memory }
     }
 
-    /// Octets that compression holds for these clients: its compressors and decompressors, and for
-    /// each connection on which context takeover was agreed on as much as that can come to, up to
-    /// 64 KiB. It has no limit but the number of connections: which servers take context over shows
-    /// in their answers, and a request need not offer it
-    /// ([`Options::compression`](crate::Options::compression)).
+    /// Bytes that compression holds for these clients.
+    ///
+    /// They include the compressors and decompressors and, for each connection that negotiated
+    /// context takeover, the most that it can need, up to 64 KiB. The only limit is the number of
+    /// connections: the server's response shows whether it takes context over, and a request need
+    /// not offer it ([`Options::compression`](crate::Options::compression)).
     #[cfg(feature = "deflate")]
     #[must_use]
     pub fn compression_held(&self) -> usize {
         self.memory.stats().held
     }
 
-    /// Counts what context takeover may cost on a connection that is new.
+    /// Counts the memory that context takeover may need on a new connection.
     pub(super) fn count_takeover(&self, connection: &mut Connection) {
         #[cfg(feature = "deflate")]
         if let Some(params) = connection.deflate()

@@ -1,5 +1,5 @@
-//! A client in an event loop: its turns, from the first octet of the opening handshake to the end
-//! of the transport.
+//! A client in an event loop: its turns, from the first byte of the opening handshake to the end of
+//! the transport.
 
 use super::buffers::{Buffers, READ_SIZE};
 use super::event::Event;
@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 pub struct Client {
     phase: ClientPhase,
     config: Arc<Config>,
-    /// Something is left to do that no event will announce.
+    /// There is work left that no event will announce.
     again: bool,
 }
 
@@ -40,31 +40,32 @@ enum ClientPhase {
 
 struct DrivenClient {
     client: OpenClient,
-    /// The application knows that the connection is open.
+    /// The application was notified that the connection is open.
     told: bool,
-    /// In a turn; before one, that the last one has panicked.
+    /// True during a turn. If it is true before one, the last turn has panicked.
     in_turn: bool,
 }
 
-/// What a turn has come to.
+/// The result of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "a loop has to handle each")]
 pub enum Turn {
-    /// There is more to do: others may have their turn before.
+    /// There is more to do. Give other clients their turn first.
     Again,
-    /// There is nothing to do until an event of the client's token or its deadline.
+    /// There is nothing to do until an event of the client's token, or its deadline.
     Wait,
-    /// The client has ended: nothing will come any more.
+    /// The client has ended: no more events follow.
     Done,
 }
 
 impl Client {
-    /// Begins to connect; the first turn goes on. All that this client polls for has this token,
-    /// and wakes the loop with this waker: host names are resolved on a thread of their own. The
-    /// waker has to be one of the same poll.
+    /// Begins to connect; the first turn continues. The sockets of this client are registered with
+    /// `token`. Host names are resolved on a separate thread, which wakes the loop with `waker`.
+    /// The `waker` has to belong to the same poll.
     ///
     /// # Errors
-    /// [`ConnectError`] for what can be seen at once; what shows later comes from [`turn`](Client::turn).
+    /// [`ConnectError`] for an error that is found at once; later errors come from
+    /// [`turn`](Client::turn).
     pub fn connect(
         request: ClientRequest,
         options: &Options,
@@ -78,12 +79,13 @@ impl Client {
         Ok(Client { phase: ClientPhase::Opening(Box::new(opening)), config, again: true })
     }
 
-    /// Begins the opening handshake over a stream that leads to the server already, as
+    /// Begins the opening handshake over a stream that already leads to the server, as
     /// [`blocking::Client::over_with`](crate::blocking::Client::over_with) does. The stream is
-    /// registered with this token, and taken from the poll when the client is dropped. Unix only.
+    /// registered with `token`, and deregistered when the client is dropped. Unix only.
     ///
     /// # Errors
-    /// [`ConnectError::Io`] if the stream cannot be waited for; what shows later comes from [`turn`](Client::turn).
+    /// [`ConnectError::Io`] if the system cannot wait for the stream; later errors come from
+    /// [`turn`](Client::turn).
     #[cfg(unix)]
     pub fn over<S>(
         stream: S,
@@ -101,7 +103,7 @@ impl Client {
         Ok(Client { phase: ClientPhase::Opening(Box::new(opening)), config, again: true })
     }
 
-    /// Takes note of an event of this client's token.
+    /// Notes an event of this client's token.
     pub fn note(&mut self, event: &mio::event::Event) {
         match &mut self.phase {
             ClientPhase::Open(open) => open.client.connection.note(event),
@@ -110,8 +112,8 @@ impl Client {
         }
     }
 
-    /// Does all there is to do without waiting: connects, reads once, hands every event to
-    /// `handler`, and writes once.
+    /// Does everything that can be done without waiting: connects, reads once, passes every event
+    /// to `handler`, and writes once.
     ///
     /// # Errors
     /// [`ConnectError`], once, if the opening handshake has failed. The client is done then.
@@ -142,7 +144,7 @@ impl Client {
             }
         }
         let ClientPhase::Open(open) = &mut self.phase else { return Ok(Turn::Done) };
-        // Should the handler panic, the next turn is due at once.
+        // If the handler panics, the next turn is due at once.
         self.again = true;
         let OpenClient { connection, response, .. } = &mut open.client;
         if std::mem::replace(&mut open.in_turn, true) {
@@ -158,9 +160,10 @@ impl Client {
         Ok(if self.again { Turn::Again } else { Turn::Wait })
     }
 
-    /// The connection, to send between two turns; the next one writes it, and once something was
-    /// sent [`timeout`](Client::timeout) is zero until then. Drop it before the next turn. `None`
-    /// unless the connection is open.
+    /// The open connection, to send between two turns. `None` unless the connection is open.
+    ///
+    /// Once something was sent, [`timeout`](Client::timeout) is zero until the next turn, which
+    /// writes it. Drop the socket before that turn.
     pub fn socket<'a>(&'a mut self, now: Instant, buffers: &'a mut Buffers) -> Option<Socket<'a>> {
         match &mut self.phase {
             ClientPhase::Open(open) if open.told && !open.in_turn && !open.client.connection.is_closed() => {
@@ -171,8 +174,8 @@ impl Client {
         }
     }
 
-    /// How long to wait for events at the most before the next turn: zero if there is work left,
-    /// `None` if there is no deadline.
+    /// The longest time to wait for events before the next turn: zero if there is work left, `None`
+    /// if there is no deadline.
     pub fn timeout(&self, now: Instant) -> Option<Duration> {
         if self.again {
             return Some(Duration::ZERO);
@@ -185,12 +188,12 @@ impl Client {
         deadline.map(|deadline| deadline.saturating_duration_since(now))
     }
 
-    /// Whether the client has ended: its token is free.
+    /// True once the client has ended: its token is free.
     pub fn is_done(&self) -> bool {
         matches!(self.phase, ClientPhase::Done(_))
     }
 
-    /// How the connection ended; `None` before, and if there never was one.
+    /// How the connection ended; `None` while it has not, and if there never was one.
     pub fn closure(&self) -> Option<Closure> {
         match &self.phase {
             ClientPhase::Opening(_) => None,
@@ -199,23 +202,24 @@ impl Client {
         }
     }
 
-    /// The server's answer to the opening handshake; `None` unless the connection is open.
+    /// The server's response to the opening handshake; `None` unless the connection is open.
     pub fn response(&self) -> Option<&ServerResponse> {
         self.open().map(|open| &open.response)
     }
 
-    /// Where the connection leads, after redirects; `None` unless it is open.
+    /// The URI that the connection leads to, after redirects; `None` unless it is open.
     pub fn uri(&self) -> Option<&WsUri> {
         self.open().map(|open| &open.uri)
     }
 
-    /// Which of the server's addresses, or of the proxy's, it is connected to; `None` unless it is
-    /// open.
+    /// The address of the server, or of the proxy, that the client is connected to; `None` unless
+    /// the connection is open, and over a stream without such an address.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.open()?.connection.stream().peer_addr()
     }
 
-    /// The address of this end; `None` unless it is open.
+    /// The address of this end; `None` unless the connection is open, and over a stream without
+    /// such an address.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.open()?.connection.stream().local_addr()
     }

@@ -1,13 +1,13 @@
-//! What a client in an event loop tells its application.
+//! The events that a client in an event loop reports to its application.
 
 use framewright::handshake::ServerResponse;
 use framewright::{Chunk, CloseCode, Closure, Message};
 
-/// What has happened on a connection.
+/// An event of a connection.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// The connection is open: the server has answered so. First, and once.
+    /// The connection is open: the server accepted the request. First, and once.
     Open(&'a ServerResponse),
     /// A whole message arrived.
     Message(Message<'a>),
@@ -24,15 +24,15 @@ pub enum Event<'a> {
         /// The reason; empty if there was none.
         reason: &'a str,
     },
-    /// There is room again for what was refused as [`Full`](framewright::SendError::Full).
+    /// There is room again, after a message was refused as [`Full`](framewright::SendError::Full).
     Writable,
     /// The connection has ended. Last, and once.
     Closed(Closure),
 }
 
 impl<'a> Event<'a> {
-    /// An event of the connection as one of the client; `None` for a kind that it did not have when
-    /// this was written.
+    /// Converts an event of the connection into one of the client; `None` for a kind of event that
+    /// this version does not know.
     pub(super) fn of(event: framewright::Event<'a>) -> Option<Event<'a>> {
         Some(match event {
             framewright::Event::Message(message) => Event::Message(message),

@@ -1,4 +1,4 @@
-//! A client that lives in the event loop of its caller, beside whatever else is polled there.
+//! A client in an event loop of its caller, beside the other sources polled there.
 //!
 //! ```no_run
 //! use framewright_client::event_loop::{Buffers, Client, Event, Turn};
@@ -37,11 +37,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The rules: tell a client of each event of its token ([`Client::note`]); give it a turn after
-//! that, after the waker's event while it is opening, and when its [`timeout`](Client::timeout) has
-//! passed. A turn too many does no harm. A client that is opening keeps others of the process from
-//! the same address (RFC 6455, section 4.1): give it its turns, or drop it. A handler that panics
-//! costs its connection, if the panic is caught and the client gets another turn.
+//! The rules:
+//!
+//! - Pass each event of the client's token to [`Client::note`].
+//! - Give the client a turn after that, after the waker's event while it is opening, and when its
+//!   [`timeout`](Client::timeout) has passed. A turn too many does no harm.
+//! - Give a client that is opening its turns, or drop it. It keeps other connections of the process
+//!   from the same address (RFC 6455, section 4.1).
+//! - A handler that panics costs its connection, if the panic is caught and the client gets another
+//!   turn.
 
 mod buffers;
 mod client;

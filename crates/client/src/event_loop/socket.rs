@@ -1,15 +1,19 @@
-//! What an application does with a connection of its event loop.
+//! The interface to an open connection of an event loop.
 
 use super::buffers::Buffers;
 use crate::commands::commands;
 use framewright::{CloseCode, Connection, SendError, State, Stats};
 use std::time::Instant;
 
-/// An open connection, for the length of a callback, or between two turns
-/// ([`Client::socket`](super::Client::socket)). Nothing here waits: what is sent is collected, and
-/// written at the end of the turn. Sending is refused, and nothing queued, when
-/// [`Config::high_water`](framewright::Config::high_water) octets wait ([`SendError::Full`], then
-/// [`Event::Writable`](super::Event::Writable) follows), or when the connection is closing.
+/// An open connection, for the duration of a callback, or between two turns
+/// ([`Client::socket`](super::Client::socket)).
+///
+/// No call waits: the bytes sent are collected, and written at the end of the turn. A message is
+/// refused, and not queued, when:
+///
+/// - [`Config::high_water`](framewright::Config::high_water) bytes are queued
+///   ([`SendError::Full`]); [`Event::Writable`](super::Event::Writable) follows.
+/// - the connection is closing.
 #[derive(Debug)]
 pub struct Socket<'a> {
     connection: &'a mut Connection,
@@ -18,12 +22,12 @@ pub struct Socket<'a> {
     between: Option<BetweenTurns<'a>>,
 }
 
-/// What a socket has between two turns that in a turn the client has.
+/// The references that a socket needs between two turns; in a turn, the client has them.
 #[derive(Debug)]
 struct BetweenTurns<'a> {
-    /// Set when there is something to do for the next turn.
+    /// Set when the next turn has work to do.
     used: &'a mut bool,
-    /// Who has lent what the connection sends with.
+    /// The lender of the buffers that the connection sends with.
     buffers: &'a mut Buffers,
 }
 
@@ -42,7 +46,7 @@ impl<'a> Socket<'a> {
         Socket { connection, now, between: None }
     }
 
-    /// Between two turns; `used` is set when there is something to do for the next one.
+    /// A socket between two turns; `used` is set when the next turn has work to do.
     pub(super) fn between_turns(
         connection: &'a mut Connection,
         now: Instant,
@@ -59,52 +63,52 @@ impl<'a> Socket<'a> {
         }
     }
 
-    /// Ends the connection with this code, without waiting for the server: for one that broke the
-    /// application's rules (1003,
-    /// 1008) or when the application cannot go on. A reason over 123 octets is cut between characters.
+    /// Ends the connection with `code`, without waiting for the server. Use it if the server broke
+    /// the application's rules (1003, 1008), or if the application cannot continue. A `reason` over
+    /// 123 bytes is cut between characters.
     pub fn fail(&mut self, code: CloseCode, reason: &str) {
         self.note_use();
         self.connection.fail(self.now, code, reason);
     }
 
-    /// Drops the connection: no Close frame, nothing of what waits.
+    /// Drops the connection: no Close frame is sent, and the bytes queued are discarded.
     pub fn abort(&mut self) {
         self.note_use();
         self.connection.abort(self.now);
     }
 
-    /// Whether a message would be taken now.
+    /// True if a message would be accepted now.
     #[must_use]
     pub fn is_writable(&self) -> bool {
         self.connection.is_writable()
     }
 
-    /// Whether the closing handshake has not begun.
+    /// True while messages can be sent: the closing handshake has not begun.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.connection.state() == State::Open
     }
 
-    /// Octets that wait to be sent.
+    /// The number of bytes queued.
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.connection.buffered()
     }
 
-    /// The subprotocol that the server has chosen, if it has.
+    /// The subprotocol that the server selected, if any.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
         self.connection.subprotocol()
     }
 
-    /// What was agreed on for permessage-deflate, if anything.
+    /// The negotiated parameters of permessage-deflate, if it was negotiated.
     #[cfg(feature = "deflate")]
     #[must_use]
     pub fn deflate(&self) -> Option<framewright::deflate::DeflateParams> {
         self.connection.deflate()
     }
 
-    /// What went over the connection so far.
+    /// Statistics of the connection so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.connection.stats()
