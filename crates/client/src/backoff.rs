@@ -1,10 +1,10 @@
-//! How long to wait before connecting again (RFC 6455, section 7.2.3). Whether to connect again is
-//! the caller's to decide.
+//! How long to wait before reconnecting (RFC 6455, section 7.2.3). The caller decides whether to
+//! reconnect.
 
 use rand::{Rng, RngExt as _};
 use std::time::Duration;
 
-/// Delays between attempts to connect again: the first one at random, then longer and longer ones.
+/// Delays between attempts to reconnect: the first one is random, the later ones grow.
 ///
 /// ```
 /// use framewright_client::Backoff;
@@ -18,47 +18,48 @@ use std::time::Duration;
 /// assert!(backoff.next_delay() <= Duration::from_secs(5));
 /// ```
 ///
-/// The longest possible delay doubles with each attempt until it reaches the cap; what is taken
-/// lies between the half of it and the whole. When a server comes back its clients come back spread
-/// over time.
+/// The longest possible delay doubles with each attempt until it reaches the cap. After the first,
+/// each delay is random between half of the longest and the longest. So the clients of a server
+/// that comes back are spread over time.
 #[derive(Clone, Debug)]
 pub struct Backoff {
     first: Duration,
     cap: Duration,
-    /// How many delays were given since the last reset.
+    /// The number of delays returned since the last reset.
     given: u32,
 }
 
 impl Backoff {
-    /// The first delay is up to 5 seconds, none is longer than a minute.
+    /// Creates delays of up to 5 seconds at first, and of a minute at most.
     #[must_use]
     pub fn new() -> Backoff {
         Backoff { first: Duration::from_secs(5), cap: Duration::from_secs(60), given: 0 }
     }
 
-    /// The longest first delay. Default 5 s, what RFC 6455 calls reasonable: all clients lose a
-    /// server that stops at the same moment, and the first attempts are what it meets when it comes
-    /// back.
+    /// Sets the longest first delay. Default 5 s, which RFC 6455 calls reasonable. All clients of a
+    /// server that stops lose it at the same moment, and a server that comes back first meets their
+    /// first attempts.
     #[must_use]
     pub fn with_first(mut self, first: Duration) -> Backoff {
         self.first = first;
         self
     }
 
-    /// The longest delay of all. Default 60 s: how long a client may stay away after a server has
-    /// come back.
+    /// Sets the longest delay of all. Default 60 s. This is how long a client may stay away after a
+    /// server has come back.
     #[must_use]
     pub fn with_cap(mut self, cap: Duration) -> Backoff {
         self.cap = cap;
         self
     }
 
-    /// How long to wait before the next attempt.
+    /// Returns how long to wait before the next attempt.
     pub fn next_delay(&mut self) -> Duration {
         self.next_by(&mut rand::rng())
     }
 
-    /// A connection was opened, and was good for something: the next delay is a first one again.
+    /// Makes the next delay a first one again. Call it when a connection was opened and proved
+    /// useful.
     pub fn reset(&mut self) {
         self.given = 0;
     }

@@ -1,14 +1,14 @@
-//! What can be sent, in one place for everything that sends: the blocking client, its sending half,
-//! and the socket of an event loop. They differ in what becomes of it then.
+//! The methods that send, in one place for everything that sends: the blocking client, its sending
+//! half, and the socket of an event loop. They differ in how the queued bytes are then written.
 
 /// Methods for a type that has `fn transmit(&mut self, &mut dyn FnMut(&mut Connection) ->
 /// Result<(), SendError>)`.
 macro_rules! commands {
     ($type:ty) => {
         impl $type {
-            /// Sends a message. The payload is masked while it is copied, or compressed first where
-            /// that was agreed on and pays: the caller's octets stay as they are (RFC 6455, section
-            /// 5.3).
+            /// Sends a message. The payload is masked while it is copied. If compression was
+            /// negotiated and pays, it is compressed first. The caller's bytes stay unchanged (RFC
+            /// 6455, section 5.3).
             ///
             /// # Errors
             /// Those of [`Connection::send`](framewright::Connection::send).
@@ -19,7 +19,7 @@ macro_rules! commands {
             /// Sends a text message.
             ///
             /// # Errors
-            /// As for [`send`](Self::send).
+            /// Those of [`send`](Self::send).
             pub fn send_text(&mut self, text: &str) -> Result<(), framewright::SendError> {
                 self.send(framewright::Message::Text(text))
             }
@@ -27,16 +27,17 @@ macro_rules! commands {
             /// Sends a binary message.
             ///
             /// # Errors
-            /// As for [`send`](Self::send).
+            /// Those of [`send`](Self::send).
             pub fn send_binary(&mut self, payload: &[u8]) -> Result<(), framewright::SendError> {
                 self.send(framewright::Message::Binary(payload))
             }
 
-            /// Sends a message as it is, though permessage-deflate was agreed on: for what does not
-            /// compress, and for secrets beside what a stranger chose (RFC 7692, section 8).
+            /// Sends a message uncompressed, even if permessage-deflate was negotiated. Use it for
+            /// data that does not compress, and for secrets next to attacker-controlled text (RFC
+            /// 7692, section 8).
             ///
             /// # Errors
-            /// As for [`send`](Self::send).
+            /// Those of [`send`](Self::send).
             pub fn send_uncompressed(
                 &mut self,
                 message: framewright::Message<'_>,
@@ -44,12 +45,13 @@ macro_rules! commands {
                 self.transmit(&mut |connection| connection.send_uncompressed(message))
             }
 
-            /// Sends a message that is handed over: a long payload is not copied, but masked where
-            /// it lies.
+            /// Sends a message and takes its ownership: a long payload is masked in place instead
+            /// of being copied.
             ///
             /// # Errors
-            /// Those of [`Connection::send_owned`](framewright::Connection::send_owned). The message comes back unchanged.
-            /// [`SendError::Closed`](framewright::SendError::Closed) with an empty message if the connection has failed while it was being sent.
+            /// Those of [`Connection::send_owned`](framewright::Connection::send_owned). The
+            /// message is returned unchanged. [`SendError::Closed`](framewright::SendError::Closed)
+            /// with an empty message if the connection failed while the message was being sent.
             pub fn send_owned(
                 &mut self,
                 message: impl Into<framewright::OwnedMessage>,
@@ -66,9 +68,9 @@ macro_rules! commands {
                 sent.map_err(|error| Box::new(framewright::Unsent { error, message }))
             }
 
-            /// Sends one fragment of a message, the last one with `last` (RFC 6455, section 5.4). A
-            /// text is cut between characters; other messages have to wait until the last fragment
-            /// is sent.
+            /// Sends one fragment of a message; `last` marks the final one (RFC 6455, section 5.4).
+            /// A text is cut between characters. Other messages have to wait until the last
+            /// fragment is sent.
             ///
             /// # Errors
             /// Those of [`Connection::send_fragment`](framewright::Connection::send_fragment).
@@ -83,7 +85,7 @@ macro_rules! commands {
             /// Sends a message that was encoded once for many connections.
             ///
             /// # Errors
-            /// As for [`send`](Self::send).
+            /// Those of [`send`](Self::send).
             pub fn send_prepared(
                 &mut self,
                 prepared: &framewright::Prepared,
@@ -91,8 +93,8 @@ macro_rules! commands {
                 self.transmit(&mut |connection| connection.send_prepared(prepared))
             }
 
-            /// Sends a Ping with at most 125 octets; its Pong comes as an event. Keep-alive Pings
-            /// are sent without this.
+            /// Sends a Ping with at most 125 bytes of data; its Pong arrives as an event.
+            /// Keep-alive Pings are sent without this call.
             ///
             /// # Errors
             /// Those of [`Connection::ping`](framewright::Connection::ping).
@@ -100,8 +102,8 @@ macro_rules! commands {
                 self.transmit(&mut |connection| connection.ping(data))
             }
 
-            /// Sends a Pong that nobody asked for, with at most 125 octets. Pings are answered
-            /// without this.
+            /// Sends an unsolicited Pong with at most 125 bytes of data. Pings are answered without
+            /// this call.
             ///
             /// # Errors
             /// Those of [`Connection::pong`](framewright::Connection::pong).
@@ -110,8 +112,8 @@ macro_rules! commands {
             }
 
             /// Starts the closing handshake: sends a Close frame, as a message is sent. Messages
-            /// still arrive until the server has answered with its own. `None` for a Close frame
-            /// without a code, which has no reason either.
+            /// still arrive until the server has answered with its own Close. A `code` of `None`
+            /// sends a Close frame without a code, which cannot have a reason either.
             ///
             /// # Errors
             /// Those of [`Connection::close`](framewright::Connection::close).

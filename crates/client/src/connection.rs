@@ -1,5 +1,5 @@
-//! An open connection on its socket, for both APIs of the client: each waits in its own way and
-//! then comes here. What a turn does is the driver's ([`Turn`]).
+//! An open connection on its socket, for both APIs of the client: each waits in its own way, and
+//! then calls this module. The driver ([`Turn`]) does the work of a turn.
 
 use crate::entropy::Csprng;
 use crate::opening::exchange::Opened;
@@ -23,28 +23,28 @@ pub(crate) struct ClientConnection {
     ending: TransportEnd,
 }
 
-/// Where the end of the transport is.
+/// How far the end of the transport has progressed.
 #[derive(Debug)]
 enum TransportEnd {
-    /// The connection goes on, has bytes to send, or waits for the server to end the transport.
+    /// The connection is open, has bytes to send, or waits for the server to end the transport.
     Before,
     Lingering(Lingering),
-    /// Both directions are ended.
+    /// Both directions have ended.
     Done,
 }
 
-/// What an opening handshake has led to.
+/// The result of an opening handshake.
 pub(crate) struct OpenClient {
     pub(crate) connection: ClientConnection,
-    /// Where the connection leads to, after redirects.
+    /// The URI that the connection leads to, after redirects.
     pub(crate) uri: WsUri,
-    /// The server's answer.
+    /// The server's response.
     pub(crate) response: ServerResponse,
 }
 
 impl ClientConnection {
-    /// The connection whose opening handshake is done. The frames that came with the server's
-    /// answer go to `rx`, or are kept for the first turn.
+    /// Creates the connection after its opening handshake. The frames that arrived with the
+    /// server's response go to `rx`, or are kept for the first turn.
     pub(crate) fn open(
         opened: Opened,
         config: Arc<Config>,
@@ -60,7 +60,8 @@ impl ClientConnection {
             }
             None => Turn::new(connection, &early),
         };
-        // Edges that came during the handshake are gone, that of the end of the stream too.
+        // The edges reported during the handshake are lost, including that of the end of the
+        // stream.
         let ready = Ready { read: true, more_behind: true, ..Ready::default() };
         let connection = ClientConnection { turn, socket: stream, ready, ending: TransportEnd::Before };
         OpenClient { connection, uri, response }
@@ -70,7 +71,7 @@ impl ClientConnection {
         &self.socket
     }
 
-    /// Notes what the poll has said of the socket.
+    /// Notes an event of the socket.
     pub(crate) fn note(&mut self, event: &mio::event::Event) {
         let read_closed = event.is_read_closed() || event.is_error();
         self.ready.read |= event.is_readable() || read_closed;
@@ -78,7 +79,7 @@ impl ClientConnection {
         self.ready.write |= event.is_writable();
     }
 
-    /// A turn in an event loop. Returns whether there is more to do that no event announces.
+    /// Does a turn in an event loop. Returns whether there is more to do that no event announces.
     pub(crate) fn run(
         &mut self,
         lent: &mut Lent,
@@ -89,8 +90,8 @@ impl ClientConnection {
             return self.linger(lent.scratch(), now);
         }
         self.turn.note_time(&mut self.ready, now);
-        // One poll tells of a bounded number of sockets: what lies in this one counts before its
-        // deadline.
+        // One poll reports a bounded number of sockets: the bytes that lie in this socket count
+        // before its deadline.
         self.ready.read |= self.ready.due;
         let ClientConnection { turn, socket, ready, .. } = self;
         match turn.run(socket, ready, lent, now, application) {
@@ -98,13 +99,13 @@ impl ClientConnection {
             Next::Again => true,
             Next::Leave(leave) => {
                 self.leave(leave, now);
-                // What lies there already may not be announced again.
+                // Bytes that have arrived already may not be announced again.
                 self.linger(lent.scratch(), now)
             }
         }
     }
 
-    /// The next event of what has arrived, reading into `rx` as far as that takes.
+    /// The next event of the bytes received; reads into `rx` as far as that needs.
     pub(crate) fn next_event(
         &mut self,
         rx: &mut RecvBuffer,
@@ -119,7 +120,7 @@ impl ClientConnection {
         self.turn.read_on(&mut self.socket, &mut self.ready, rx, read_size)
     }
 
-    /// Whether a read may give something.
+    /// True if a read may return bytes, or the end of the stream.
     pub(crate) fn is_readable(&self) -> bool {
         self.ready.read && !self.turn.has_eof()
     }
@@ -130,8 +131,9 @@ impl ClientConnection {
         self.leave_after(flushed, now);
     }
 
-    /// After the end of the connection: reads and drops what still comes, until the server has
-    /// ended the transport or has had its time. A bounded piece of that work for each call.
+    /// After the end of the connection: reads and drops the bytes that still arrive, until the
+    /// server has ended the transport or its time is over. Each call does a bounded part of that
+    /// work.
     pub(crate) fn finish(&mut self, scratch: &mut RecvBuffer, now: Instant) {
         if matches!(self.ending, TransportEnd::Before) {
             let flushed = self.turn.await_end(&mut self.socket, &mut self.ready, scratch, now);
@@ -141,34 +143,34 @@ impl ClientConnection {
         self.linger(scratch.spare(SHORT_TAIL), now);
     }
 
-    /// Looks whether a deadline has passed. Returns whether it has to be acted on, whatever still
-    /// comes.
+    /// Checks the deadlines. Returns true if one that has passed must be acted on now, even if more
+    /// bytes arrive.
     pub(crate) fn is_overdue(&mut self, now: Instant) -> bool {
         self.turn.note_time(&mut self.ready, now)
     }
 
-    /// Acts on deadlines that have passed. What has arrived has been read before.
+    /// Acts on deadlines that have passed. The caller has read the bytes that had arrived.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.turn.handle_timeout(&mut self.socket, &mut self.ready, now);
     }
 
-    /// Acts on the deadlines of sending alone.
+    /// Acts on the deadlines of sending only.
     pub(crate) fn handle_send_timeout(&mut self, now: Instant) {
         self.turn.handle_send_timeout(&mut self.socket, &mut self.ready, now);
     }
 
-    /// Gives up sending: whoever sends waits no longer.
+    /// Gives up sending, because the sender no longer waits.
     pub(crate) fn give_up_sending(&mut self, now: Instant) {
         self.turn.give_up(&mut self.socket, &mut self.ready, now);
     }
 
-    /// Drops the connection and its transport: whoever closes it waits no longer.
+    /// Drops the connection and its transport, without waiting for the server.
     pub(crate) fn drop_now(&mut self, now: Instant) {
         self.turn.abort(now);
         self.be_done();
     }
 
-    /// When to look at the deadlines at the latest.
+    /// The latest time to check the deadlines.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match &self.ending {
             TransportEnd::Before => self.turn.deadline(),
@@ -177,12 +179,13 @@ impl ClientConnection {
         }
     }
 
-    /// Whether the transport is ended and the application has been told: nothing is left to do.
+    /// True once the transport has ended and the end was reported to the application: nothing is
+    /// left to do.
     pub(crate) fn is_done(&self) -> bool {
         matches!(self.ending, TransportEnd::Done) && self.turn.is_over()
     }
 
-    /// How the connection has ended; `None` before.
+    /// How the connection ended; `None` while it has not.
     pub(crate) fn closure(&self) -> Option<Closure> {
         self.turn.closure()
     }
@@ -191,7 +194,7 @@ impl ClientConnection {
         self.turn.connection.state() == State::Closed
     }
 
-    /// Whether more is held, while nothing is sent or received, than is held for ever.
+    /// True if an idle connection holds more memory than it may keep permanently.
     pub(crate) fn is_large(&mut self) -> bool {
         let connection = &mut self.turn.connection;
         if connection.driver_view().compresses() {
@@ -203,8 +206,8 @@ impl ClientConnection {
         is_large
     }
 
-    /// Gives up a transmit buffer that large messages have made large, unless something is queued
-    /// in it, or what was just sent, `used` bytes, has made use of it.
+    /// Frees a transmit buffer that large messages have enlarged. It stays if bytes are queued in
+    /// it, or if the message just sent, of `used` bytes, needed it.
     pub(crate) fn trim(&mut self, used: usize) {
         let connection = &mut self.turn.connection;
         if let Some(buffer) = connection.driver().reclaim_transmit_buffer()
@@ -230,7 +233,8 @@ impl ClientConnection {
         }
     }
 
-    /// Drops what has arrived, if it lingers. Returns whether there is more to drop.
+    /// If the connection lingers, drops the bytes that have arrived. Returns whether there is more
+    /// to drop.
     fn linger(&mut self, scratch: &mut [u8], now: Instant) -> bool {
         let ClientConnection { socket, ready, ending: TransportEnd::Lingering(lingering), .. } = self else {
             return false;
@@ -243,7 +247,7 @@ impl ClientConnection {
         false
     }
 
-    /// Whoever waits for the socket in another thread wakes.
+    /// Ends the transport, which wakes a thread that waits for the socket.
     fn be_done(&mut self) {
         self.socket.shutdown(Shutdown::Both);
         self.ending = TransportEnd::Done;

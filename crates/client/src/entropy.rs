@@ -1,4 +1,4 @@
-//! Where masking keys and nonces come from.
+//! The source of masking keys and nonces.
 
 use framewright::Entropy;
 use rand::Rng as _;

@@ -1,5 +1,5 @@
-//! What a client speaks over: a TCP connection of its own, or a stream of bytes that the
-//! application has brought.
+//! The stream of a client: a TCP connection of its own, or a stream of bytes that the application
+//! supplies.
 
 use framewright_driver::{Io, Transport, moved, short_read_empties_a_socket};
 use mio::net::TcpStream;
@@ -13,13 +13,13 @@ use std::net::{Shutdown, SocketAddr};
 #[cfg(unix)]
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 
-/// Another name of a stream, for another poll.
+/// A duplicate of a stream's descriptor, for another poll.
 #[cfg(unix)]
 pub(crate) type AnotherName = OwnedFd;
 #[cfg(not(unix))]
 pub(crate) type AnotherName = TcpStream;
 
-/// What a socket is watched for: TCP's urgent mark too, where it can be
+/// The readiness that a socket is watched for, including TCP's urgent mark where possible
 /// ([`Ready::more_behind`](framewright_driver::Ready::more_behind)).
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) const INTERESTS: Interest = Interest::READABLE.add(Interest::WRITABLE).add(Interest::PRIORITY);
@@ -44,7 +44,8 @@ impl fmt::Debug for ClientStream {
 }
 
 impl ClientStream {
-    /// Has the poll tell of a stream that was brought. One of ours is registered as it connects.
+    /// Registers a stream that the application supplied. A TCP connection of the client's own is
+    /// registered as it connects.
     #[cfg(unix)]
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let ClientStream::Brought(brought) = self else { return Ok(()) };
@@ -58,8 +59,8 @@ impl ClientStream {
         registry.register(&mut SourceFd(&writing.as_raw_fd()), token, Interest::WRITABLE)
     }
 
-    /// Has another poll tell when there is room to write, as long as what is returned lives: it can
-    /// tell of what this one has only by another name.
+    /// Registers the stream with another poll, for room to write, as long as the returned value
+    /// lives. That poll can watch a stream of this one only through a duplicate descriptor.
     #[cfg(unix)]
     pub(crate) fn watch_writing(&self, registry: &Registry, token: Token) -> io::Result<AnotherName> {
         let another = match self {
@@ -72,7 +73,8 @@ impl ClientStream {
         Ok(another)
     }
 
-    /// As above: a name of a TCP connection.
+    /// Registers a duplicate of the TCP connection with another poll, for room to write, as long as
+    /// the returned value lives.
     #[cfg(not(unix))]
     pub(crate) fn watch_writing(&self, registry: &Registry, token: Token) -> io::Result<AnotherName> {
         let ClientStream::Tcp(stream) = self;
@@ -81,8 +83,8 @@ impl ClientStream {
         Ok(another)
     }
 
-    /// Whether our direction may end only when no name of it is left: what the application has
-    /// brought need not be a socket.
+    /// True if our direction may end only when no duplicate of its descriptor is left: a stream
+    /// that the application supplied need not be a socket.
     pub(crate) fn ends_with_its_names(&self) -> bool {
         match self {
             ClientStream::Tcp(_) => false,
@@ -91,7 +93,7 @@ impl ClientStream {
         }
     }
 
-    /// Where the peer is; `None` if it is gone, or has no such address.
+    /// The address of the peer; `None` if it is gone, or has no such address.
     pub(crate) fn peer_addr(&self) -> Option<SocketAddr> {
         match self {
             ClientStream::Tcp(stream) => stream.peer_addr().ok(),
@@ -174,14 +176,14 @@ impl Transport for ClientStream {
     fn short_read_empties(&self) -> bool {
         match self {
             ClientStream::Tcp(_) => short_read_empties_a_socket(),
-            // Nobody knows what stands between it and its descriptor.
+            // The layers between the stream and its descriptor are unknown.
             #[cfg(unix)]
             ClientStream::Brought(_) => false,
         }
     }
 }
 
-/// A stream that the application has brought.
+/// A stream that the application supplies.
 #[cfg(unix)]
 pub(crate) trait Brought: Send {
     fn read(&mut self, target: &mut [u8]) -> io::Result<usize>;
@@ -189,16 +191,16 @@ pub(crate) trait Brought: Send {
     /// Writes once, from one slice or more.
     fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 
-    /// What tells when there is something to read.
+    /// The descriptor that signals bytes to read.
     fn reads_from(&self) -> BorrowedFd<'_>;
 
-    /// What tells when there is room to write; `None` once our direction is ended.
+    /// The descriptor that signals room to write; `None` once our direction has ended.
     fn writes_to(&self) -> Option<BorrowedFd<'_>>;
 
     fn shutdown(&mut self, how: Shutdown);
 }
 
-/// One for both directions.
+/// One stream for both directions.
 #[cfg(unix)]
 pub(crate) struct Whole<S>(pub(crate) S);
 
@@ -221,16 +223,16 @@ impl<S: Read + Write + AsFd + Send> Brought for Whole<S> {
     }
 
     fn shutdown(&mut self, how: Shutdown) {
-        // What is no socket ends when it is dropped.
+        // A stream that is not a socket ends when it is dropped.
         let _ = SockRef::from(&self.0).shutdown(how);
     }
 }
 
-/// One for each direction.
+/// One stream for each direction.
 #[cfg(unix)]
 pub(crate) struct Pair<R, W> {
     reader: R,
-    /// `None` once our direction is ended.
+    /// `None` once our direction has ended.
     writer: Option<W>,
 }
 
@@ -266,7 +268,7 @@ impl<R: Read + AsFd + Send, W: Write + AsFd + Send> Brought for Pair<R, W> {
     }
 }
 
-/// Writes once. A writer that takes none of the bytes that there are will never take any.
+/// Writes once. A writer that takes none of the given bytes will never take any.
 #[cfg(unix)]
 fn write_once(writer: &mut impl Write, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     let taken = match slices {
