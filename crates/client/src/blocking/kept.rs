@@ -1,38 +1,38 @@
-//! Events that came while the application was sending: decoded, so that Pings and the server's
-//! Close are answered, and kept for the calls that receive.
+//! Events that arrived while the application was sending. They are decoded, so that Pings and the
+//! server's Close are answered, and kept for the calls that receive.
 
 use framewright::{Chunk, CloseCode, Event, OwnedMessage};
 use std::collections::VecDeque;
 
-/// How many Pings and Pongs are kept: they are answered, and the newest tell the most.
+/// How many Pings and Pongs are kept. All of them are answered, and the newest are the most useful.
 const CONTROL: usize = 64;
 
-/// What keeping an event costs beside its payload.
+/// The cost in bytes of keeping an event, besides its payload.
 const OVERHEAD: u64 = 64;
 
 /// The events kept, in their order.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
-    /// Pings and Pongs, of which the oldest are forgotten, however many others lie before them.
+    /// Pings and Pongs. The oldest are discarded, however many other events lie before them.
     control: VecDeque<Numbered>,
     others: VecDeque<Numbered>,
     /// The number of the next event.
     next: u64,
-    /// What the others hold, in octets.
+    /// The bytes that the other events hold.
     held: u64,
-    /// The one that is being looked at.
+    /// The event that the application is looking at.
     current: Option<KeptEvent>,
 }
 
-/// An event, and its place among all of them.
+/// An event, and its position among all of them.
 #[derive(Debug)]
 struct Numbered {
     number: u64,
     event: KeptEvent,
 }
 
-/// An event that borrows nothing. There is none for the end of the connection, which is told by the
-/// connection.
+/// An event that borrows nothing. There is none for the end of the connection, which the connection
+/// itself reports.
 #[derive(Debug)]
 pub(super) enum KeptEvent {
     Message(OwnedMessage),
@@ -43,7 +43,7 @@ pub(super) enum KeptEvent {
 }
 
 impl Kept {
-    /// What messages and chunks hold, in octets.
+    /// The bytes that messages and chunks hold.
     pub(super) fn held(&self) -> u64 {
         self.held
     }
@@ -60,7 +60,7 @@ impl Kept {
         }
     }
 
-    /// Takes the oldest.
+    /// Takes the oldest event.
     pub(super) fn pop(&mut self) -> Option<KeptEvent> {
         let first = |queue: &VecDeque<Numbered>| queue.front().map_or(u64::MAX, |front| front.number);
         let control_first = first(&self.control) < first(&self.others);
@@ -85,7 +85,7 @@ impl Kept {
 }
 
 impl KeptEvent {
-    /// `None` for what need not be kept.
+    /// `None` for an event that need not be kept.
     fn of(event: &Event<'_>) -> Option<KeptEvent> {
         Some(match *event {
             Event::Message(message) => KeptEvent::Message(message.into()),
@@ -111,7 +111,7 @@ impl KeptEvent {
         matches!(self, KeptEvent::Ping(_) | KeptEvent::Pong(_))
     }
 
-    /// What it counts for.
+    /// The bytes that the event counts for.
     fn cost(&self) -> u64 {
         match self {
             KeptEvent::Message(data) | KeptEvent::Chunk { data, .. } => {
@@ -185,8 +185,8 @@ mod tests {
         assert!(messages.into_iter().eq(0..=255));
     }
 
-    /// Each Ping behind these messages costs as much as the first. Looking past them for the oldest
-    /// Ping would take hours.
+    /// Every Ping behind these messages costs as much as the first. A search past them for the
+    /// oldest Ping would take hours.
     #[test]
     fn pings_behind_many_messages_are_forgotten_one_by_one() {
         const MESSAGES: usize = 1_000_000;

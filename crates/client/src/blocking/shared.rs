@@ -1,5 +1,5 @@
-//! What the two halves of a blocking client share: the connection on its socket, behind a lock that
-//! nobody holds while waiting.
+//! The state that the two halves of a blocking client share: the connection on its socket, behind a
+//! lock that is never held while a half waits.
 
 use crate::connection::{ClientConnection, OpenClient};
 use framewright::handshake::{ServerResponse, WsUri};
@@ -12,32 +12,32 @@ use std::time::{Duration, Instant};
 
 pub(super) struct Shared {
     watched: Mutex<Watched>,
-    /// Wakes the receiving half where it waits.
+    /// Wakes the receiving half while it waits.
     waker: Arc<Waker>,
     pub(super) uri: WsUri,
     pub(super) response: ServerResponse,
     pub(super) subprotocol: Option<Box<str>>,
 }
 
-/// A connection, and when somebody last drove it.
+/// A connection, and the time when a half last drove it.
 pub(super) struct Watched {
     pub(super) connection: ClientConnection,
     looked: Instant,
-    /// Somebody waits for what comes.
+    /// The receiving half waits for events.
     waiting: bool,
-    /// The server's silence was excused once, and nothing has come since.
+    /// The server's silence was excused once, and no event has arrived since.
     excused: bool,
-    /// How long a call may take that sends.
+    /// How long a call that sends may take.
     send_timeout: Option<Duration>,
-    /// Wakes the sending half where it waits for room in the socket.
+    /// Wakes the sending half while it waits for room in the socket.
     sender: Option<Arc<Waker>>,
 }
 
-/// The connection, as long as this half has it for itself. Should it panic meanwhile, the other one
-/// is woken and told of the end.
+/// The connection, while one half has locked it. If that half panics meanwhile, the other one is
+/// woken and reports the end.
 pub(super) struct Locked<'a> {
     shared: &'a Shared,
-    /// `None` only while this is dropped.
+    /// `None` only while this is being dropped.
     watched: Option<MutexGuard<'a, Watched>>,
     was_panicking: bool,
 }
@@ -68,15 +68,15 @@ impl Drop for Locked<'_> {
     }
 }
 
-/// An application that comes back within this time has not been away: the server's silence counts.
+/// An application that returns within this time has not been away: the server's silence counts.
 const AWAY: Duration = Duration::from_secs(1);
 
 impl Watched {
-    /// Somebody looks at what comes. If nobody has for long, the server had nothing to answer
-    /// either.
+    /// Notes that the application looks at the events. If it has not for long, the server had
+    /// nothing to answer either.
     pub(super) fn look(&mut self, now: Instant) {
         let away = now.saturating_duration_since(self.looked);
-        // Whoever has come back once has sent a Ping then, if one was due.
+        // An application that has returned once has sent a Ping then, if one was due.
         if !std::mem::take(&mut self.waiting) && away > AWAY && !self.excused {
             self.connection.turn.connection.driver().extend_idle_deadline(away);
             self.excused = true;
@@ -84,54 +84,55 @@ impl Watched {
         self.looked = now;
     }
 
-    /// Something has come.
+    /// Notes that an event has arrived.
     pub(super) fn note_event(&mut self) {
         self.excused = false;
     }
 
-    /// Something has come, and nobody was waiting for it: the silence that may be excused begins
-    /// here.
+    /// Notes that an event has arrived that the application was not waiting for: the silence that
+    /// may be excused begins here.
     pub(super) fn note_kept(&mut self, now: Instant) {
         self.excused = false;
         self.looked = now;
     }
 
-    /// Somebody goes on to wait for what comes.
+    /// Notes that the receiving half goes on to wait for events.
     pub(super) fn wait(&mut self) {
         self.waiting = true;
     }
 
-    /// Writes what the kernel takes. The sending half may wait for room that it took: no poll tells
-    /// of that any more.
+    /// Writes the bytes that the kernel takes. The sending half may be waiting for the room used by
+    /// this call, which no poll announces any more.
     pub(super) fn flush(&mut self, now: Instant) {
         self.connection.flush(now);
         self.release_sender();
     }
 
-    /// Wakes the sending half where there is nothing to wait for any more.
+    /// Wakes the sending half if it has nothing to wait for any more.
     pub(super) fn release_sender(&mut self) {
         if !self.has_to_write()
             && let Some(sender) = self.sender.take()
         {
-            // Without it that half comes back at its own deadline.
+            // If this fails, that half returns at its own deadline.
             let _ = sender.wake();
         }
     }
 
-    /// The sending half goes on to wait for room. Returns false if there is nothing to wait for any
-    /// more.
+    /// Notes that the sending half goes on to wait for room. Returns false if there is nothing to
+    /// wait for any more.
     pub(super) fn wait_for_room(&mut self, waker: Option<Arc<Waker>>) -> bool {
         self.sender = waker;
         self.has_to_write()
     }
 
-    /// The sending half has waited. Whether it is to forget by which name.
+    /// Notes that the sending half has waited. Returns true if it has to drop its duplicate of the
+    /// descriptor.
     pub(super) fn end_wait(&mut self) -> bool {
         self.sender = None;
         self.connection.stream().ends_with_its_names()
     }
 
-    /// Whether the sending half waits for room.
+    /// True while the sending half waits for room.
     #[cfg(test)]
     pub(super) fn is_awaited(&self) -> bool {
         self.sender.is_some()
@@ -156,8 +157,8 @@ impl Shared {
         Arc::new(Shared { watched: Mutex::new(watched), waker, uri, response, subprotocol })
     }
 
-    /// A stream that the application has brought may panic under the lock, in whatever state that
-    /// leaves it: the connection is given up.
+    /// A stream that the application supplied may panic under the lock, which leaves it in an
+    /// unknown state. The connection is then dropped.
     pub(super) fn lock(&self) -> Locked<'_> {
         let watched = self.watched.lock().unwrap_or_else(|poisoned| {
             let mut watched = poisoned.into_inner();
@@ -173,9 +174,9 @@ impl Shared {
         self.lock().send_timeout = timeout;
     }
 
-    /// Queues what `command` says, and writes until the kernel has taken everything that waits.
-    /// While it takes no more, `wait` is called with the time when to come back at the latest.
-    /// After the send timeout, or at `deadline` if that is earlier, writing is given up for good.
+    /// Queues the message of `command`, and writes until the kernel has taken all queued bytes.
+    /// While the kernel takes no more, calls `wait` with the latest time to return. After the send
+    /// timeout, or at `deadline` if that is earlier, gives up writing for good.
     pub(super) fn transmit(
         &self,
         command: &mut dyn FnMut(&mut Connection) -> Result<(), SendError>,
@@ -206,7 +207,8 @@ impl Shared {
                 watched.flush(now);
                 let client = &mut watched.connection;
                 if before != state(client) {
-                    // There is more to do, or other deadlines, than what the other half waits for.
+                    // The other half waits with deadlines that are out of date, or there is more to
+                    // do than it waits for.
                     self.wake();
                 }
                 if client.turn.is_broken() {
@@ -216,7 +218,7 @@ impl Shared {
                     && let Some(bytes) = queued
                 {
                     client.trim(bytes);
-                    // The connection may have ended meanwhile, and dropped what was queued.
+                    // The connection may have ended meanwhile, and the queued bytes been dropped.
                     return if client.turn.has_dropped() { Err(SendError::Closed) } else { Ok(()) };
                 }
                 if last.is_some_and(|last| last <= now) {
@@ -230,7 +232,7 @@ impl Shared {
         }
     }
 
-    /// Drops the connection, and wakes whoever waits.
+    /// Drops the connection, and wakes every half that waits.
     pub(super) fn abort(&self) {
         let mut watched = self.lock();
         watched.connection.drop_now(Instant::now());
@@ -239,7 +241,8 @@ impl Shared {
         self.wake();
     }
 
-    /// Queues a Close frame behind what is queued, and writes what the kernel takes at once.
+    /// Queues a Close frame behind the bytes queued, and writes as much as the kernel takes at
+    /// once.
     pub(super) fn start_to_close(&self, code: Option<CloseCode>, reason: &str) -> Result<(), SendError> {
         let mut watched = self.lock();
         let now = Instant::now();
@@ -251,7 +254,7 @@ impl Shared {
     }
 
     fn wake(&self) {
-        // Without it the other half comes back at its own deadline.
+        // If this fails, the other half returns at its own deadline.
         let _ = self.waker.wake();
     }
 

@@ -1,7 +1,7 @@
 //! From a request to an open connection: addresses, TCP, a proxy's tunnel, the opening handshake,
 //! redirects.
 //!
-//! An [`Opening`] lives in somebody's event loop and never blocks. It uses one token for all its
+//! An [`Opening`] is driven by an event loop and never blocks. It uses one token for all its
 //! sockets.
 //!
 //! ```text
@@ -36,15 +36,15 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// A connection that is being opened. Dropping it gives it up, and leaves nothing behind.
+/// A connection that is being opened. Dropping it gives up the attempt, and leaves nothing behind.
 #[derive(Debug)]
 pub(crate) struct Opening {
     request: ClientRequest,
     options: Arc<Options>,
     token: Token,
-    /// `None` where the stream was there before, and the request goes nowhere else.
+    /// `None` for a stream that the application supplied: no redirect is followed then.
     waker: Option<Arc<Waker>>,
-    /// Where it began: what `Options::addresses` are the addresses of.
+    /// The URI of the first request, to which `Options::addresses` belong.
     origin: WsUri,
     /// How many redirects were followed.
     redirects: u8,
@@ -55,16 +55,16 @@ pub(crate) struct Opening {
 enum OpeningPhase {
     Connecting(Box<Connecting>),
     Exchange(Box<Exchange>),
-    /// The result has been returned.
+    /// The result was returned.
     Ended,
 }
 
 impl Opening {
-    /// Starts. Sockets are registered with `registry` under `token`; what other threads have to
-    /// tell wakes `waker`, which has to belong to the same event loop.
+    /// Starts opening a connection. Sockets are registered with `registry` under `token`. Other
+    /// threads wake `waker`, which has to belong to the same event loop.
     ///
     /// # Errors
-    /// What is known to be in vain at once.
+    /// Errors that can be detected before connecting.
     pub(crate) fn start(
         request: ClientRequest,
         options: Arc<Options>,
@@ -84,12 +84,12 @@ impl Opening {
         Ok(opening)
     }
 
-    /// Starts over a stream that leads to the server already, and registers it. There is neither a
-    /// proxy before it nor a redirect behind it; what is between its ends, TLS too, is the
-    /// application's.
+    /// Starts over a stream that already leads to the server, and registers it. No proxy is asked,
+    /// and no redirect followed. The layers between the two ends, including TLS, belong to the
+    /// application.
     ///
     /// # Errors
-    /// If the stream cannot be waited for.
+    /// If the system cannot wait for the stream.
     #[cfg(unix)]
     pub(crate) fn over(
         mut stream: ClientStream,
@@ -110,11 +110,11 @@ impl Opening {
         Ok(opening)
     }
 
-    /// Does all that can be done now. To be called after each event of the token or of the waker,
-    /// and at the [`deadline`](Self::deadline).
+    /// Does everything that can be done now. To be called after each event of the token or of the
+    /// waker, and at the [`deadline`](Self::deadline).
     ///
-    /// After an `Opened` or an error there is nothing left to do, and nothing registered but the
-    /// socket that was returned.
+    /// After an `Opened` or an error nothing is left to do, and nothing is registered but the
+    /// socket returned.
     pub(crate) fn turn(&mut self, now: Instant, registry: &Registry) -> Result<Option<Opened>, ConnectError> {
         let result = self.advance(now, registry);
         if !matches!(result, Ok(None)) {
@@ -123,7 +123,7 @@ impl Opening {
         result
     }
 
-    /// When to call [`turn`](Self::turn) if nothing happens before.
+    /// When to call [`turn`](Self::turn) if no event arrives before.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match &self.phase {
             OpeningPhase::Connecting(connecting) => connecting.deadline(),
@@ -157,10 +157,10 @@ impl Opening {
         }
     }
 
-    /// Begins to connect to where the request leads.
+    /// Begins to connect to the host of the request.
     fn connect(&mut self, now: Instant) -> Result<(), ConnectError> {
-        // There is no TLS. It would begin between the connection, or the tunnel through a proxy,
-        // and the request.
+        // TLS is not supported. It would begin between the connection, or the tunnel through a
+        // proxy, and the request.
         if self.request.uri().is_secure() {
             return Err(ConnectError::TlsNotSupported);
         }
@@ -172,7 +172,7 @@ impl Opening {
         Ok(())
     }
 
-    /// Goes on to the opening handshake once there is a connection.
+    /// Continues with the opening handshake once there is a connection.
     fn exchange(&mut self, now: Instant, registry: &Registry) -> Result<(), ConnectError> {
         let (OpeningPhase::Connecting(connecting), Some(waker)) = (&mut self.phase, &self.waker) else {
             return Ok(());
@@ -184,9 +184,9 @@ impl Opening {
         Ok(())
     }
 
-    /// What happened on the way to the server, or to the proxy.
+    /// Attributes an error of connecting to the proxy, if there is one.
     fn on_the_way(&self, error: ConnectError) -> ConnectError {
-        // The turn was waited for at this end.
+        // The wait for a turn took place at this end.
         let is_proxys = self.options.proxy.is_some() && !matches!(error, ConnectError::TurnTimeout);
         if is_proxys { ConnectError::Proxy(Box::new(error)) } else { error }
     }
@@ -197,7 +197,7 @@ impl Opening {
     }
 }
 
-/// The request with what the options offer, if it offers nothing itself.
+/// Adds the offers of the options to a request that has none itself.
 fn with_offers(request: ClientRequest, options: &Options) -> ClientRequest {
     #[cfg(feature = "deflate")]
     if request.offers().is_empty() {
