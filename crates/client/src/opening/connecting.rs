@@ -1,5 +1,5 @@
-//! From a host to a TCP connection: its name is resolved, and its addresses are tried as `race`
-//! says and `gate` allows.
+//! From a host to a TCP connection: resolves its name, and tries its addresses in the order of
+//! `race` as `gate` allows.
 
 use super::gate::{Host, Ticket};
 use super::race::Race;
@@ -14,11 +14,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Connects to one of the addresses of a host, or of the proxy to it.
+/// Connects to one of the addresses of a host, or of the proxy for it.
 #[derive(Debug)]
 pub(super) struct Connecting {
-    /// The turn for the host where a proxy resolves its name: before anything is begun. Otherwise
-    /// each attempt has one of its own. Without [`Options::one_at_a_time`] there are none.
+    /// The turn at the gate for a host whose name a proxy resolves, taken before anything begins.
+    /// Otherwise each attempt has its own ticket. Without [`Options::one_at_a_time`] there are
+    /// none.
     ticket: Option<Ticket>,
     one_at_a_time: bool,
     lookup: Option<Lookup>,
@@ -28,7 +29,7 @@ pub(super) struct Connecting {
     budget: Budget,
 }
 
-/// A connection, registered, with its turn at the gate, if there is one.
+/// A registered connection, with its turn at the gate, if it has one.
 #[derive(Debug)]
 pub(super) struct Connected {
     pub(super) stream: ClientStream,
@@ -36,7 +37,7 @@ pub(super) struct Connected {
 }
 
 impl Connecting {
-    /// Starts to look for the addresses to connect to for `uri`, unless they are given.
+    /// Starts to look up the addresses to connect to for `uri`, unless they are given.
     pub(super) fn start(
         uri: &WsUri,
         options: &Options,
@@ -66,7 +67,7 @@ impl Connecting {
         }
     }
 
-    /// Does what can be done now; the connection, once there is one.
+    /// Does everything that can be done now. Returns the connection once it is established.
     pub(super) fn turn(
         &mut self,
         now: Instant,
@@ -85,7 +86,7 @@ impl Connecting {
         self.budget.deadline().into_iter().chain(self.race.deadline()).min()
     }
 
-    /// Whether nothing is done but waiting for others at the gate.
+    /// True if the only work left is to wait for other connections at the gate.
     fn waits_for_turn(&self) -> bool {
         match &self.ticket {
             Some(ticket) if !ticket.has_turn() => true,
@@ -132,7 +133,7 @@ impl Connecting {
         }
     }
 
-    /// Takes the first attempt that has a connection, and drops those that have failed.
+    /// Takes the first attempt that is connected, and drops those that have failed.
     fn look_at_attempts(&mut self, registry: &Registry, token: Token) -> Option<Connected> {
         let mut at = 0;
         while let Some(attempt) = self.attempts.get_mut(at) {
@@ -140,7 +141,7 @@ impl Connecting {
                 Ok(None) => at += 1,
                 Ok(Some(stream)) => {
                     let ticket = self.attempts.swap_remove(at).ticket.or(self.ticket.take());
-                    // The others would only keep the server busy.
+                    // The other attempts would only keep the server busy.
                     self.attempts.clear();
                     return Some(Connected { stream: ClientStream::Tcp(stream), ticket });
                 }
@@ -155,15 +156,15 @@ impl Connecting {
     }
 }
 
-/// How long connecting may take, and how long waiting for a turn: who waits for others does not
-/// connect, and has not found the server slow.
+/// How long connecting may take, and how long waiting for a turn. The time spent waiting for others
+/// is no sign of a slow server, so it does not count as connecting.
 #[derive(Debug)]
 struct Budget {
-    /// What is left of [`Options::connect_timeout`] at `since`.
+    /// The rest of [`Options::connect_timeout`] at `since`.
     connecting: Duration,
-    /// What is left of [`Options::turn_timeout`] at `since`.
+    /// The rest of [`Options::turn_timeout`] at `since`.
     waiting: Duration,
-    /// Which of the two is spent.
+    /// True while `waiting` is spent, false while `connecting` is.
     waits: bool,
     since: Instant,
 }
@@ -173,10 +174,11 @@ impl Budget {
         Budget { connecting, waiting, waits: false, since: now }
     }
 
-    /// Notes what the time was spent on up to now, and what it is spent on from now on.
+    /// Deducts the time up to now from the current budget, and selects the one to spend from now
+    /// on.
     ///
     /// # Errors
-    /// If nothing is left for that.
+    /// If nothing is left of the latter.
     fn spend(&mut self, waits: bool, now: Instant) -> Result<(), ConnectError> {
         let spent = now.saturating_duration_since(self.since);
         let purse = if self.waits { &mut self.waiting } else { &mut self.connecting };
@@ -193,7 +195,7 @@ impl Budget {
         if self.waits { self.waiting } else { self.connecting }
     }
 
-    /// `None` for one beyond the end of time.
+    /// `None` for a deadline too far off for the clock.
     fn deadline(&self) -> Option<Instant> {
         self.since.checked_add(self.left())
     }
@@ -204,12 +206,12 @@ impl Budget {
 struct Attempt {
     address: SocketAddr,
     ticket: Option<Ticket>,
-    /// `None` while it waits for its turn.
+    /// `None` while the attempt waits for its turn.
     stream: Option<TcpStream>,
 }
 
 impl Attempt {
-    /// The connection, once it is there.
+    /// Returns the connection once it is established.
     fn advance(&mut self, registry: &Registry, token: Token) -> io::Result<Option<TcpStream>> {
         if self.stream.is_none() {
             if self.ticket.as_ref().is_some_and(|ticket| !ticket.has_turn()) {
@@ -227,9 +229,12 @@ impl Attempt {
     }
 }
 
-/// Whether the connection is there; the error that it has come to instead.
+/// True once the connection is established.
+///
+/// # Errors
+/// The error with which connecting failed.
 fn is_connected(stream: &TcpStream) -> io::Result<bool> {
-    // In this order, as mio describes it: an error that has come is taken only once.
+    // In this order, as mio describes it: a pending error can be taken only once.
     if let Some(error) = stream.take_error()? {
         return Err(error);
     }
@@ -238,9 +243,9 @@ fn is_connected(stream: &TcpStream) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(false),
         Err(error) => return Err(error),
     };
-    // A port of this machine that nobody listens on can be the one that the system has just chosen
-    // for this end: TCP then connects the socket with itself (RFC 9293, section 3.5, simultaneous
-    // open).
+    // The system may choose, as the port of this end, the very port of this machine that the client
+    // connects to, if nothing listens on it. TCP then connects the socket to itself (RFC 9293,
+    // section 3.5, simultaneous open).
     if stream.local_addr()? == peer {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
@@ -249,7 +254,7 @@ fn is_connected(stream: &TcpStream) -> io::Result<bool> {
 
 #[cfg(test)]
 impl Connecting {
-    /// One that waits for this lookup, with the default settings.
+    /// An attempt that waits for `lookup`, with the default settings.
     pub(super) fn resolving(lookup: Lookup, now: Instant) -> Connecting {
         let Options { one_at_a_time, connect_timeout, turn_timeout, .. } = Options::default();
         Connecting {

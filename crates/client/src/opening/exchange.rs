@@ -1,5 +1,5 @@
 //! From a TCP connection to a WebSocket connection: the tunnel if there is a proxy, the request,
-//! and the answer.
+//! and the response.
 
 use super::connecting::Connected;
 use super::gate::Ticket;
@@ -14,30 +14,29 @@ use framewright_driver::uninterrupted;
 use std::io::{self, Read as _, Write as _};
 use std::time::{Duration, Instant};
 
-/// How much one read asks for. An answer is a few hundred octets; what comes with it is the first
-/// frames, which are copied once.
+/// The bytes that one read asks for. A response has a few hundred bytes; the first frames that
+/// arrive with it are copied once.
 const CHUNK: usize = 4 << 10;
 
-/// The deadlines of the handshakes are not used: there is one for all that happens on this
-/// connection.
+/// The handshakes' own deadlines are not used: one deadline covers everything on this connection.
 const NO_TIMEOUT: Duration = Duration::MAX;
 
-/// What happens on a connection until it is open.
+/// The exchange on a connection until it is open.
 #[derive(Debug)]
 pub(super) struct Exchange {
     stream: ClientStream,
     /// Held until the connection is open or has failed.
     _ticket: Option<Ticket>,
-    /// `None` for a deadline beyond the end of time.
+    /// `None` for a deadline too far off for the clock.
     deadline: Option<Instant>,
     outgoing: Vec<u8>,
     sent: usize,
-    /// Why our direction has failed. The answer may have come before that, so it is still read.
+    /// Why writing has failed. The response may have arrived before that, so it is still read.
     write_error: Option<io::Error>,
     peer: Speaker,
-    /// The answer of that peer from its first octet on, without the body of a refusal.
+    /// The response of the current peer from its first byte on, without the body of a refusal.
     received: Vec<u8>,
-    /// The answer is a refusal, whose body is being read.
+    /// The body of a refusal that is being read.
     body: Option<BodyReader>,
 }
 
@@ -47,31 +46,31 @@ pub(crate) struct Opened {
     /// Registered for reading and writing. There may be more to read that no event will announce.
     pub(crate) stream: ClientStream,
     pub(crate) negotiated: Negotiated,
-    /// What came behind the answer's head: the first frames.
+    /// The bytes received behind the head of the response: the first frames.
     pub(crate) early: Vec<u8>,
-    /// The 101.
+    /// The 101 response.
     pub(crate) response: ServerResponse,
-    /// Where the connection leads to, after redirects.
+    /// The URI that the connection leads to, after redirects.
     pub(crate) uri: WsUri,
 }
 
-/// Who is being talked to.
+/// The peer that the client is talking to.
 #[derive(Debug)]
 enum Speaker {
     Proxy(ProxyHandshake),
     Server(ClientHandshake),
 }
 
-/// What is asked for on this connection.
+/// The request on this connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hop<'a> {
     pub(super) request: &'a ClientRequest,
     pub(super) options: &'a Options,
-    /// Not as many redirects as are allowed were followed.
+    /// True while fewer redirects were followed than are allowed.
     pub(super) may_redirect: bool,
 }
 
-/// What a turn came to.
+/// The result of a turn.
 #[derive(Debug)]
 pub(super) enum ExchangeTurn {
     Wait(Box<Exchange>),
@@ -79,16 +78,16 @@ pub(super) enum ExchangeTurn {
     Redirect(ClientRequest),
 }
 
-/// How the body of a refusal has ended.
+/// How the body of a refusal ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ended {
     /// As its framing says, or with the stream.
     Well,
-    /// Somewhere: the time was up, or the connection failed.
+    /// Early: the deadline passed, or the connection failed.
     Cut,
 }
 
-/// What the octets received came to.
+/// The result of parsing the bytes received.
 enum Taken {
     More,
     Open { head_len: usize, negotiated: Negotiated },
@@ -132,10 +131,10 @@ impl Exchange {
         self.deadline
     }
 
-    /// Does what can be done now.
+    /// Does everything that can be done now.
     ///
     /// # Errors
-    /// What the connection came to; a refusal is one.
+    /// The error with which the exchange ended; a refusal is one.
     pub(super) fn turn(
         mut self: Box<Self>,
         now: Instant,
@@ -162,9 +161,9 @@ impl Exchange {
         Ok(ExchangeTurn::Wait(self))
     }
 
-    /// Writes what the connection takes. Whether it is time to read: nothing is left to write, or
-    /// nothing can be written any more. An answer that comes before the whole request was taken
-    /// waits: whoever refuses so early closes.
+    /// Writes the bytes that the connection takes. Returns true when it is time to read: nothing is
+    /// left to write, or writing has failed. A response to a request that is only partly written is
+    /// read later: a server that refuses so early closes, and then writing fails.
     fn write(&mut self) -> bool {
         while self.write_error.is_none() && self.sent < self.outgoing.len() {
             match uninterrupted(|| self.stream.write(&self.outgoing[self.sent..])) {
@@ -176,7 +175,7 @@ impl Exchange {
         true
     }
 
-    /// Takes what was received.
+    /// Parses the bytes received.
     fn take(&mut self, octets: &[u8], now: Instant, hop: Hop<'_>) -> Result<Taken, ConnectError> {
         if let Some(body) = &mut self.body {
             let complete = body.push(octets);
@@ -207,9 +206,9 @@ impl Exchange {
         }
     }
 
-    /// The proxy has connected: what follows is said to the server.
+    /// The proxy has opened the tunnel: starts the handshake with the server.
     fn tunnel(&mut self, head_len: usize, now: Instant, hop: Hop<'_>) -> Result<Taken, ConnectError> {
-        // A WebSocket server does not speak first; what comes here would be taken for its answer.
+        // A WebSocket server does not speak first; early bytes would be taken for its response.
         if self.received.len() > head_len {
             return Err(ConnectError::ProxyEarlyData);
         }
@@ -220,7 +219,7 @@ impl Exchange {
         Ok(Taken::More)
     }
 
-    /// The answer is a refusal: a redirect that is followed needs no body.
+    /// Handles a refusal. A redirect that is followed needs no body.
     fn refuse(&mut self, head_len: usize, mut body: BodyReader, hop: Hop<'_>) -> Result<Taken, ConnectError> {
         if hop.may_redirect
             && let Speaker::Server(handshake) = &self.peer
@@ -234,8 +233,8 @@ impl Exchange {
         if complete { self.refused(hop, Ended::Well).map_or(Ok(Taken::More), Err) } else { Ok(Taken::More) }
     }
 
-    /// The refusal, with as much of its body as there is; `None` if the answer is none, or not
-    /// there.
+    /// The refusal, with the part of its body that has arrived; `None` if no refusal has been
+    /// received.
     fn refused(&mut self, hop: Hop<'_>, ended: Ended) -> Option<ConnectError> {
         let (body, truncated) = self.body.take()?.finish();
         let truncated = truncated || ended == Ended::Cut;
@@ -251,7 +250,7 @@ impl Exchange {
         })
     }
 
-    /// The stream has ended.
+    /// The error after the end of the stream.
     fn ended(mut self, hop: Hop<'_>) -> ConnectError {
         if let Some(refused) = self.refused(hop, Ended::Well) {
             return refused;
@@ -263,7 +262,7 @@ impl Exchange {
         }
     }
 
-    /// The connection has failed.
+    /// The error after the connection has failed.
     fn lost(mut self, error: io::Error, hop: Hop<'_>) -> ConnectError {
         self.refused(hop, Ended::Cut).unwrap_or(ConnectError::Lost(error))
     }
@@ -291,12 +290,12 @@ impl Speaker {
     }
 }
 
-/// Asks the server.
+/// Starts the handshake with the server.
 fn server(hop: Hop<'_>, now: Instant, out: &mut Vec<u8>) -> Speaker {
     Speaker::Server(ClientHandshake::new(hop.request, &mut Csprng, hop.options.head, now, NO_TIMEOUT, out))
 }
 
-/// How far it is.
+/// The progress, for tests.
 #[cfg(test)]
 impl Exchange {
     pub(super) fn stream(&self) -> &ClientStream {
@@ -307,12 +306,12 @@ impl Exchange {
         self.sent == self.outgoing.len()
     }
 
-    /// It is not, or no longer, the proxy that is talked to.
+    /// True once the client talks to the server, and not, or no longer, to the proxy.
     pub(super) fn is_with_server(&self) -> bool {
         matches!(self.peer, Speaker::Server(_))
     }
 
-    /// How many octets of the answer's head have come, and whether it is a refusal whose body is
+    /// The number of bytes received of the response's head, and whether the body of a refusal is
     /// being read.
     pub(super) fn progress(&self) -> (usize, bool) {
         (self.received.len(), self.body.is_some())

@@ -1,9 +1,8 @@
-//! One connection at a time to each remote host while it is being opened (RFC 6455, section 4.1),
-//! in the whole process: of those that have
-//! [`Options::one_at_a_time`](crate::Options::one_at_a_time).
+//! Serializes the connections being opened to each remote host (RFC 6455, section 4.1), in the
+//! whole process: those with [`Options::one_at_a_time`](crate::Options::one_at_a_time).
 //!
-//! Whoever wants to connect queues for a [`Ticket`] and connects once it has its turn. Dropping the
-//! ticket gives the turn to the next in the queue, whose event loop is woken; nobody else is.
+//! An attempt queues for a [`Ticket`] and connects once it has its turn. Dropping the ticket gives
+//! the turn to the next in the queue, and wakes only that one's event loop.
 
 use framewright::handshake::WsUri;
 use mio::Waker;
@@ -15,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// What counts as one remote host.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Host {
-    /// An IP address and a port, under whatever name it was found.
+    /// An IP address and a port, whatever name they were resolved from.
     Address(IpAddr, u16),
     /// A name and a port, where a proxy resolves the name.
     //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
@@ -41,7 +40,7 @@ impl Host {
     }
 }
 
-/// A place in the queue for a remote host, left by dropping it.
+/// A place in the queue for a remote host. Dropping it leaves the queue.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     host: Host,
@@ -49,7 +48,7 @@ pub(crate) struct Ticket {
 }
 
 impl Ticket {
-    /// Queues for `host`. `waker` is woken when the turn comes, unless it is there at once.
+    /// Queues for `host`. Wakes `waker` when the turn comes, unless it is there at once.
     pub(crate) fn queue(host: Host, waker: &Arc<Waker>) -> Ticket {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -57,7 +56,7 @@ impl Ticket {
         Ticket { host, number }
     }
 
-    /// Whether it is this ticket's turn. Once it is, it stays so.
+    /// True once it is this ticket's turn, until it is dropped.
     //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
     //# There MUST be no more than one connection in a
     //# CONNECTING state.  If multiple connections to the same IP address
@@ -81,14 +80,14 @@ impl Drop for Ticket {
         }
         drop(queues);
         if let Some(next) = next {
-            // Only a lack of kernel memory makes this fail; the turn is then seen with the loop's
-            // next event.
+            // This fails only for lack of kernel memory; the loop then sees its turn with its next
+            // event.
             let _ = next.wake();
         }
     }
 }
 
-/// The first one of a queue has its turn.
+/// The first ticket of each queue has its turn.
 type Queues = BTreeMap<Host, VecDeque<Waiting>>;
 
 #[derive(Debug)]
@@ -121,7 +120,7 @@ mod tests {
             Loop { poll, waker }
         }
 
-        /// Whether it was woken since it was asked last.
+        /// Whether it was woken since the last call.
         fn woken(&mut self) -> bool {
             let mut events = Events::with_capacity(4);
             self.poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
@@ -129,7 +128,7 @@ mod tests {
         }
     }
 
-    /// The queues are the process's, so each test has hosts of its own.
+    /// The queues belong to the process, so each test has its own hosts.
     fn host(text: &str) -> Host {
         Host::of_address(text.parse().unwrap())
     }

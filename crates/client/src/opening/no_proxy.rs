@@ -5,10 +5,17 @@ use std::net::IpAddr;
 
 /// Whether `list` names the host of `uri`.
 ///
-/// Its elements are separated by commas or blanks: `*` is every host; `example.com` and
-/// `.example.com` are that host and all below it; `192.0.2.1` and `2001:db8::1` are addresses,
-/// `192.0.2.0/24` a range of them; `:8080` behind a name or an address (in brackets, for IPv6) is
-/// this port only. Names are not resolved: an address matches only a URI that is written with one.
+/// The elements of `list` are separated by commas or blanks:
+///
+/// | element | matches |
+/// | --- | --- |
+/// | `*` | every host |
+/// | `example.com`, `.example.com` | this host and all below it |
+/// | `192.0.2.1`, `2001:db8::1` | this address |
+/// | `192.0.2.0/24` | a range of addresses |
+/// | `:8080` behind a name or an address (in brackets, for IPv6) | this port only |
+///
+/// Names are not resolved: an address matches only a URI that contains an address.
 pub(crate) fn names(list: &str, uri: &WsUri) -> bool {
     list.split([',', ' ', '\t']).filter(|element| !element.is_empty()).any(|element| matches(element, uri))
 }

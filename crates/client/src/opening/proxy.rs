@@ -1,4 +1,4 @@
-//! The HTTP proxy to connect through: where it is, and who asks.
+//! The HTTP proxy to connect through: its address and credentials.
 
 use super::no_proxy;
 use framewright::handshake::{BasicCredentials, UriError, WsUri};
@@ -6,7 +6,7 @@ use std::fmt;
 
 /// An HTTP proxy, which is asked for a tunnel to the server (`CONNECT`; RFC 9110, section 9.3.6).
 ///
-/// It resolves the server's name; its own is resolved here.
+/// The proxy resolves the server's name. The client resolves the proxy's name.
 ///
 /// ```
 /// use framewright_client::Proxy;
@@ -18,17 +18,17 @@ use std::fmt;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Proxy {
-    /// Its host and port, as a URI that has the same rules for them.
+    /// The proxy's host and port, as a URI, which has the same rules for them.
     place: WsUri,
     credentials: Option<BasicCredentials>,
 }
 
 impl Proxy {
-    /// Reads `http://[user:password@]host[:port]`; the port is 80 if there is none. In the user's
-    /// name and in the password `%` and two hexadecimal digits stand for an octet.
+    /// Parses `http://[user:password@]host[:port]`; the default port is 80. In the user's name and
+    /// the password, `%` and two hexadecimal digits stand for a byte.
     ///
     /// # Errors
-    /// [`ProxyError`].
+    /// [`ProxyError`] if `url` does not have this form.
     pub fn new(url: &str) -> Result<Proxy, ProxyError> {
         let Some((scheme, rest)) = url.split_once("://") else { return Err(ProxyError::Scheme) };
         if !scheme.eq_ignore_ascii_case("http") {
@@ -47,26 +47,34 @@ impl Proxy {
         Ok(Proxy { place, credentials })
     }
 
-    /// Shows `credentials` to the proxy, instead of those of the URL if it had some.
+    /// Sends `credentials` to the proxy, in place of those of the URL, if it had any.
     #[must_use]
     pub fn with_credentials(mut self, credentials: BasicCredentials) -> Proxy {
         self.credentials = Some(credentials);
         self
     }
 
-    /// The proxy that the environment names for `uri`: in `https_proxy` or `HTTPS_PROXY`, and for
-    /// `ws:` else in `http_proxy` or `HTTP_PROXY`; none if `no_proxy` or `NO_PROXY` names the host.
-    /// The proxy for HTTPS comes first because it is one that makes tunnels (RFC 6455, section
-    /// 4.1). `http://` may be left away. Nobody else looks at the environment.
+    /// Reads the proxy for `uri` from the environment. `None` if there is none, or if `no_proxy` or
+    /// `NO_PROXY` names the host. Nothing else reads the environment.
     ///
-    /// `HTTP_PROXY` is not looked at where `REQUEST_METHOD` is set: in a CGI program it is what a
-    /// request's `Proxy` field says (CVE-2016-5385, "httpoxy").
+    /// These variables are read, in this order; the first that is not empty counts:
+    ///
+    /// | URI | variables |
+    /// | --- | --- |
+    /// | `wss:` | `https_proxy`, `HTTPS_PROXY` |
+    /// | `ws:` | `https_proxy`, `HTTPS_PROXY`, `http_proxy`, `HTTP_PROXY` |
+    ///
+    /// The proxy for HTTPS comes first because it supports tunnels (RFC 6455, section 4.1).
+    /// `http://` may be omitted.
+    ///
+    /// `HTTP_PROXY` is ignored if `REQUEST_METHOD` is set: in a CGI program it holds the value of
+    /// the request's `Proxy` field (CVE-2016-5385, "httpoxy").
     ///
     /// # Errors
-    /// If a variable's value is no proxy.
+    /// If the value of a variable is not a proxy.
     pub fn from_env(uri: &WsUri) -> Result<Option<Proxy>, ProxyError> {
         Proxy::from_variables(uri, |name| {
-            // What is not UTF-8 becomes something that is refused, instead of being passed by.
+            // A value that is not UTF-8 becomes one that is refused, instead of being ignored.
             std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
         })
     }
@@ -97,12 +105,12 @@ impl Proxy {
         if url.contains("://") { Proxy::new(&url) } else { Proxy::new(&format!("http://{url}")) }.map(Some)
     }
 
-    /// Its name or address; an IPv6 address stands in brackets.
+    /// The proxy's name or address; an IPv6 address is in brackets.
     pub fn host(&self) -> &str {
         self.place.host()
     }
 
-    /// Its port.
+    /// The proxy's port.
     pub fn port(&self) -> u16 {
         self.place.port()
     }
@@ -124,8 +132,8 @@ fn read_credentials(userinfo: &str) -> Result<BasicCredentials, ProxyError> {
     BasicCredentials::new(&user, &password).map_err(|_| ProxyError::Credentials)
 }
 
-/// Percent-decoding (RFC 3986, section 2.1). `None` if a `%` stands alone, or if the octets are not
-/// UTF-8.
+/// Percent-decoding (RFC 3986, section 2.1). `None` if a `%` is not followed by two hexadecimal
+/// digits, or if the bytes are not UTF-8.
 fn decode(text: &str) -> Option<String> {
     let mut octets = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -143,18 +151,18 @@ fn decode(text: &str) -> Option<String> {
     String::from_utf8(octets).ok()
 }
 
-/// Why something is no proxy. It does not tell the text, in which a password may stand.
+/// Why a proxy's URL is not valid. It does not contain the text, which may hold a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProxyError {
     /// The scheme is not `http`. Proxies over TLS and SOCKS are not supported.
     Scheme,
-    /// Something comes behind host and port.
+    /// Something follows the host and port.
     Path,
-    /// Host and port are not right.
+    /// The host and port are not valid.
     Authority(UriError),
-    /// The user's name or the password has something in it that basic credentials cannot have (RFC
-    /// 7617, section 2).
+    /// The user's name or the password is not percent-encoded UTF-8, or contains a character that
+    /// basic credentials cannot have (RFC 7617, section 2).
     Credentials,
 }
 

@@ -1,31 +1,31 @@
 //! In which order, and when, the addresses of a host are tried (RFC 8305, sections 4 and 5, "Happy
 //! Eyeballs").
 //!
-//! No sockets and no clock: `opening::connecting` does what is decided here.
+//! No sockets and no clock: `opening::connecting` carries out the decisions made here.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// How long an attempt is left alone before the next one begins beside it: the value that RFC 8305,
-/// section 8, recommends.
+/// The delay until the next attempt begins beside an earlier one: the value that RFC 8305, section
+/// 8, recommends.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// The addresses that are still to be tried.
+/// The addresses still to be tried.
 #[derive(Debug)]
 pub(crate) struct Race {
     addresses: VecDeque<SocketAddr>,
-    /// When the next attempt begins; `None`: at once.
+    /// When the next attempt begins; `None` means at once.
     due: Option<Instant>,
 }
 
 impl Race {
-    /// `addresses` as the resolver gave them, which has sorted them (RFC 6724).
+    /// `addresses` in the order of the resolver, which has sorted them (RFC 6724).
     pub(crate) fn new(addresses: Vec<SocketAddr>) -> Race {
         Race { addresses: interleave(addresses), due: None }
     }
 
-    /// The address to try now, if it is time. To be asked until there is none.
+    /// The address to try now, if it is time. To be called until it returns `None`.
     pub(crate) fn next(&mut self, now: Instant) -> Option<SocketAddr> {
         if self.due.is_some_and(|due| now < due) {
             return None;
@@ -35,7 +35,7 @@ impl Race {
         Some(address)
     }
 
-    /// An attempt has failed: nothing is left to wait for before the next one.
+    /// Lets the next attempt begin at once, after an attempt has failed.
     pub(crate) fn hurry(&mut self) {
         self.due = None;
     }
@@ -46,8 +46,8 @@ impl Race {
     }
 }
 
-/// One address of each family in turn, beginning with the family of the first; within a family the
-/// order stays. So a family that leads nowhere costs one delay, and not one for each of its
+/// Alternates between the address families, beginning with that of the first address; within a
+/// family the order stays. So an unreachable family costs one delay, and not one for each of its
 /// addresses.
 fn interleave(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
     let mut unique = Vec::with_capacity(addresses.len());

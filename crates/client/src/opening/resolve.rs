@@ -1,8 +1,9 @@
-//! Names to addresses: by the system's resolver, which blocks, and so on threads of their own.
+//! Resolves names to addresses with the system's resolver, which blocks, and so on separate
+//! threads.
 //!
 //! Such a thread cannot be interrupted, and a name server that does not answer holds it for half a
-//! minute. So there are [`THREADS`] of them in the process at the most, of which one name has
-//! [`THREADS_OF_A_NAME`]; lookups beyond that wait, within the deadline of who wants to connect.
+//! minute. So the process has at most [`THREADS`] of them, of which one name may use
+//! [`THREADS_OF_A_NAME`]. Further lookups wait, within the deadline for connecting.
 
 use mio::Waker;
 use std::collections::VecDeque;
@@ -13,29 +14,30 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-/// How many names are looked up at a time in the whole process. A thread that waits costs 10 KiB or
-/// so.
+/// How many names are looked up at a time in the whole process. A waiting thread costs about 10
+/// KiB.
 const THREADS: usize = 64;
 
-/// How many of those one name may have, so that one whose servers do not answer leaves room for
-/// others.
+/// How many of those threads one name may use, so that a name whose servers do not answer leaves
+/// room for others.
 const THREADS_OF_A_NAME: usize = 16;
 
 /// The system's resolver.
 static SYSTEM: Resolver = Resolver::new(THREADS, THREADS_OF_A_NAME, spawn);
 
-/// Starts a thread that does this.
+/// Starts a thread that does `work`.
 fn spawn(work: Work) -> io::Result<()> {
     thread::Builder::new().name("framewright-resolve".to_owned()).spawn(work).map(drop)
 }
 
-/// What a thread does.
+/// The work of a thread.
 type Work = Box<dyn FnOnce() + Send>;
 
 /// A lookup under way.
 ///
-/// Dropping it gives it up. One that waits for a thread is forgotten. A thread that has it ends by
-/// itself, and holds nothing of it until then but the place for its answer, which nobody reads.
+/// Dropping it gives it up. A lookup that waits for a thread is removed from the queue. A thread
+/// that runs one ends by itself. Until then it holds nothing but the slot for the answer, which is
+/// never read.
 #[derive(Debug)]
 pub(crate) struct Lookup {
     slot: Arc<Mutex<AnswerSlot>>,
@@ -47,18 +49,18 @@ type Answer = io::Result<Vec<SocketAddr>>;
 #[derive(Debug)]
 struct AnswerSlot {
     answer: Option<Answer>,
-    /// Who waits for the answer; `None` once it has been given up.
+    /// Woken when the answer is there; `None` once the lookup was given up.
     waker: Option<Arc<Waker>>,
 }
 
 impl Lookup {
-    /// Starts to resolve `host`; `waker` is woken when the answer is there.
+    /// Starts to resolve `host`; wakes `waker` when the answer is there.
     pub(crate) fn start(host: &str, port: u16, waker: &Arc<Waker>) -> Lookup {
         let name = host.to_owned();
         SYSTEM.lookup(host, waker, move || Ok((name, port).to_socket_addrs()?.collect()))
     }
 
-    /// The answer, once: `None` before it is there.
+    /// Takes the answer; `None` before it is there, and after it was taken.
     pub(crate) fn take(&mut self) -> Option<Answer> {
         lock(&self.slot).answer.take()
     }
@@ -71,7 +73,7 @@ impl Drop for Lookup {
     }
 }
 
-/// Threads that look names up, as many as there are names to look up, up to a limit.
+/// Threads that look up names: as many as there are names to look up, up to a limit.
 #[derive(Debug)]
 pub(crate) struct Resolver {
     most: usize,
@@ -82,7 +84,7 @@ pub(crate) struct Resolver {
 
 #[derive(Debug)]
 struct Queue {
-    /// The name that each thread has.
+    /// The name that each thread is looking up.
     running: Vec<String>,
     waiting: VecDeque<Job>,
 }
@@ -104,8 +106,8 @@ impl Resolver {
         Resolver { most, most_of_a_name, spawn, queue }
     }
 
-    /// Starts to look up `name` by `resolve`, or queues it. Where no thread can be had, and there
-    /// is none to wait for, that is the answer.
+    /// Starts to look up `name` with `resolve`, or queues it. If no thread can be started, and none
+    /// is running to wait for, the answer is that error.
     pub(crate) fn lookup(
         &'static self,
         name: &str,
@@ -121,9 +123,9 @@ impl Resolver {
         lookup
     }
 
-    /// Starts a thread for a job, which may be another one's than who has just come.
+    /// Starts a thread for `job`, which may be an earlier lookup than the one just queued.
     fn start(&'static self, job: Job) {
-        // A thread that is not started drops what it was to do, but not this.
+        // A thread that cannot be started drops its closure, but not this job.
         let job = Arc::new(Mutex::new(Some(job)));
         let theirs = Arc::clone(&job);
         let work = move || {
@@ -137,8 +139,9 @@ impl Resolver {
         }
     }
 
-    /// No thread can be had for this job. It goes back to the front of the queue, which those that
-    /// there are work off; if there are none, nobody in the queue gets another answer than this.
+    /// Handles a failure to start a thread for `job`. The job returns to the front of the queue,
+    /// which the running threads work off. If there are none, every job in the queue gets this
+    /// error as its answer.
     fn go_without_thread(&self, job: Job, error: &io::Error) {
         let mut queue = lock(&self.queue);
         queue.done(&job.name);
@@ -156,7 +159,7 @@ impl Resolver {
         }
     }
 
-    /// The first job in the queue that may have a thread, if there is one.
+    /// Takes the first job in the queue that may have a thread, if there is one.
     fn next(&self) -> Option<Job> {
         let mut queue = lock(&self.queue);
         if queue.running.len() >= self.most {
@@ -169,15 +172,15 @@ impl Resolver {
         Some(job)
     }
 
-    /// What a thread does: its job, and then those that have waited.
+    /// The work of a thread: does its first job, and then those that have waited.
     fn work(&self, first: Job) {
         let mut next = Some(first);
         while let Some(Job { name, slot, resolve }) = next {
-            // A panic ends neither the thread, for which others may wait, nor the wait for this
-            // answer.
+            // A panic ends neither the thread, which others may be waiting for, nor the wait for
+            // this answer.
             let result = panic::catch_unwind(AssertUnwindSafe(resolve));
             let result = result.unwrap_or_else(|_| Err(io::Error::other("the resolver panicked")));
-            // Before anybody hears of the answer: whoever then starts another lookup finds the
+            // Before the answer is announced: a client that then starts another lookup finds the
             // place free.
             lock(&self.queue).done(&name);
             answer(&slot, result);
@@ -186,26 +189,26 @@ impl Resolver {
     }
 }
 
-/// Leaves an answer, and wakes who waits for it.
+/// Stores an answer, and wakes the event loop that waits for it.
 fn answer(slot: &Mutex<AnswerSlot>, answer: Answer) {
     let mut slot = lock(slot);
     slot.answer = Some(answer);
     if let Some(waker) = slot.waker.take() {
-        // Only a lack of kernel memory makes this fail; the answer is then seen with the loop's
-        // next event.
+        // This fails only for lack of kernel memory; the loop then sees the answer with its next
+        // event.
         let _ = waker.wake();
     }
 }
 
 impl Job {
-    /// Whether nobody waits for it any more.
+    /// True if the lookup was given up.
     fn is_given_up(&self) -> bool {
         lock(&self.slot).waker.is_none()
     }
 }
 
 impl Queue {
-    /// A thread is done with this name.
+    /// Removes `name` from those being looked up.
     fn done(&mut self, name: &str) {
         if let Some(at) = self.running.iter().position(|it| it == name) {
             self.running.swap_remove(at);
@@ -219,8 +222,7 @@ impl fmt::Debug for Job {
     }
 }
 
-/// Locks, whatever happened to the thread that held the lock before: what it guards is whole at any
-/// time.
+/// Locks `mutex` even if a thread has panicked with it: the guarded data is consistent at any time.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -284,7 +286,7 @@ mod tests {
     #[derive(Clone)]
     struct Silent {
         asked: mpsc::Sender<(&'static str, mpsc::Sender<()>)>,
-        /// How many threads it has had at a time, now and at the most.
+        /// How many threads use it at a time, now and at the most.
         threads: Arc<[AtomicUsize; 2]>,
     }
 
@@ -309,7 +311,7 @@ mod tests {
         let (mut poll, waker) = event_loop();
         let (asked, questions) = mpsc::channel();
         let silent = Silent { asked, threads: Arc::default() };
-        // Nobody waits for most of these any more; two of them hold threads.
+        // Most of these lookups will be given up; two of them hold threads.
         let dead: Vec<Lookup> = (0..50).map(|_| silent.look_up(&RESOLVER, "dead", &waker)).collect();
         let mut alive = silent.look_up(&RESOLVER, "alive", &waker);
         let next = || questions.recv_timeout(Duration::from_secs(60)).unwrap();
@@ -319,11 +321,11 @@ mod tests {
         assert!(questions.try_recv().is_err());
         assert_eq!(lock(&RESOLVER.queue).waiting.len(), 48);
 
-        // Given up: they leave the queue, their threads stay.
+        // After they are given up, they leave the queue, and their threads stay.
         let last = silent.look_up(&RESOLVER, "last", &waker);
         drop(dead);
         assert_eq!(lock(&RESOLVER.queue).waiting.len(), 1, "only the last one");
-        // A place that becomes free is given to the next.
+        // A free place goes to the next lookup.
         begun[0].1.send(()).unwrap();
         assert!(answer(&mut poll, &mut alive).is_ok());
         let (name, go_on) = next();
@@ -349,7 +351,7 @@ mod tests {
         assert_eq!(silent.threads[1].load(Ordering::SeqCst), 1);
     }
 
-    /// No threads can be had while this is set.
+    /// While this is set, no threads can be started.
     static NO_THREADS: AtomicBool = AtomicBool::new(false);
 
     fn spawn_unless_there_are_none(work: Work) -> io::Result<()> {
@@ -375,7 +377,7 @@ mod tests {
         assert_eq!(name, "b");
         go_on.send(()).unwrap();
         assert!(answer(&mut poll, &mut second).is_ok());
-        // Nobody is left who would take this one.
+        // No thread is left that would take this one.
         while !lock(&RESOLVER.queue).running.is_empty() {
             thread::yield_now();
         }
@@ -389,8 +391,8 @@ mod tests {
         assert!(answer(&mut poll, &mut fourth).is_ok());
     }
 
-    /// Whoever comes when a place is free starts a thread for the first in the queue, who has
-    /// waited longer.
+    /// A lookup that arrives while a place is free starts a thread for the first in the queue,
+    /// which has waited longer.
     #[test]
     fn a_thread_that_cannot_be_started_loses_nobodys_lookup() {
         static RESOLVER: Resolver = Resolver::new(2, 2, |_| Err(io::ErrorKind::OutOfMemory.into()));

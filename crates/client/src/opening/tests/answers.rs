@@ -1,4 +1,4 @@
-//! What the server answers, or does not.
+//! The server's responses, and their absence.
 
 #[cfg(feature = "deflate")]
 use super::server::accept_on;
@@ -110,8 +110,8 @@ fn an_answer_that_is_no_101_is_returned_with_its_body() {
     }
 }
 
-/// A server that keeps the connection does not keep the client: the length says where the body
-/// ends.
+/// A server that keeps the connection open does not hold up the client: the length says where the
+/// body ends.
 #[test]
 fn a_refusal_is_returned_as_soon_as_its_body_is_complete() {
     let server = Server::once(|mut stream| {
@@ -212,7 +212,7 @@ fn silence_ends_at_the_handshake_timeout_and_octets_now_and_then_do_not_extend_i
     server.join();
 }
 
-/// An answer that is there is not thrown away because the loop was late.
+/// A response that has arrived is not discarded because the loop was late.
 #[test]
 fn an_answer_that_has_come_counts_even_after_the_deadline() {
     let (asked, answered) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
@@ -285,7 +285,7 @@ fn a_request_that_the_connection_does_not_take_at_once_is_written_on() {
     server.join();
 }
 
-/// A server that has seen enough of a request answers, and reads no more.
+/// A server that has read enough of a request answers, and reads no more.
 #[test]
 fn an_answer_to_half_a_request_is_heard_once_nothing_can_be_written() {
     let server = Server::once(|mut stream| {

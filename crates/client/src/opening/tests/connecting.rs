@@ -62,7 +62,7 @@ fn a_refused_connection_begins_the_next_attempt_at_once() {
     let nobody = Nobody::new();
     let mut driver = Driver::new();
     let mut opening = driver.open(&[nobody.address, server.address]);
-    // No time passes in it.
+    // No time passes during this call.
     assert_eq!(driver.finish(&mut opening).unwrap().stream.peer_addr().unwrap(), server.address);
     server.join();
 }
@@ -73,7 +73,7 @@ fn no_address_is_an_error_of_its_own() {
     assert!(matches!(result, Err(ConnectError::NoAddress)));
 }
 
-/// An opening whose name is resolved when the test says so.
+/// An opening whose name is resolved when the test sends the answer.
 pub(super) fn resolving(driver: &Driver) -> (Opening, mpsc::Sender<io::Result<Vec<SocketAddr>>>) {
     static RESOLVER: Resolver =
         Resolver::new(64, 64, |work| std::thread::Builder::new().spawn(work).map(drop));
@@ -126,8 +126,8 @@ fn resolving_a_name_counts_to_the_connect_timeout() {
     answer.send(Ok(Vec::new())).unwrap(); // which nobody waits for any more
 }
 
-/// An address whose SYNs are dropped, as if nobody were there: the queue of connections to be
-/// accepted is full.
+/// An address whose SYNs are dropped, as if no host had it: the queue of connections to be accepted
+/// is full.
 #[cfg(target_os = "linux")]
 pub(super) struct BlackHole {
     pub(super) address: SocketAddr,
@@ -180,7 +180,7 @@ fn connecting_ends_at_the_connect_timeout() {
     assert_eq!(driver.due(&opening), None);
 }
 
-/// The second waits although it is a name of its own that it goes by.
+/// The second opening waits although it uses another name.
 #[test]
 fn openings_to_one_address_are_one_after_the_other() {
     let server = Server::new(|listener| {
@@ -197,7 +197,7 @@ fn openings_to_one_address_are_one_after_the_other() {
     assert!(other.turn(&mut second, Duration::ZERO).unwrap().is_none());
     assert_eq!(sockets(&second), 0, "it has not begun to connect");
     let opened = one.finish(&mut first).unwrap();
-    // That the first connection is open wakes the second.
+    // The first connection is open, which wakes the second opening.
     other.finish(&mut second).unwrap();
     drop(opened);
     server.join();
@@ -248,7 +248,7 @@ fn waiting_for_a_turn_does_not_keep_the_other_addresses_waiting_and_has_a_timeou
     server.join();
 }
 
-/// Who has waited for others has not found the server slow.
+/// Time spent waiting for other openings is no sign of a slow server.
 #[test]
 fn the_time_for_connecting_begins_with_the_turn() {
     let server = Server::new(|listener| {
@@ -262,7 +262,7 @@ fn the_time_for_connecting_begins_with_the_turn() {
     let turn = Duration::from_secs(119);
     assert!(driver.turn(&mut second, turn).unwrap().is_none());
     drop(first);
-    // It is told by the waker.
+    // The waker announces the turn.
     driver.wait();
     while driver.turn(&mut second, turn).unwrap().is_none() {
         driver.wait();
@@ -304,7 +304,7 @@ fn without_the_gate_openings_to_one_address_neither_wait_nor_keep_others_waiting
     }
 }
 
-/// How many sockets an opening has.
+/// The number of sockets that an opening has.
 fn sockets(opening: &Opening) -> usize {
     match &opening.phase {
         OpeningPhase::Connecting(connecting) => connecting.streams().count(),

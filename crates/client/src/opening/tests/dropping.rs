@@ -1,4 +1,4 @@
-//! An opening that is given up leaves nothing behind, whatever it was doing.
+//! An opening that is given up leaves nothing behind, whatever phase it was in.
 
 use super::super::OpeningPhase;
 use super::connecting::resolving;
@@ -9,8 +9,8 @@ use crate::stream::ClientStream;
 use std::io::Write as _;
 use std::sync::Arc;
 
-/// Drops the opening: nothing holds its event loop any more, its sockets are closed, and it is
-/// nobody's turn that waits for it.
+/// Drops the opening: afterwards nothing holds its event loop, its sockets are closed, and no turn
+/// at the gate waits for it.
 fn give_up(driver: &Driver, opening: Opening) {
     let sockets = sockets(&opening);
     assert!(Arc::strong_count(&driver.waker) > 1);
@@ -90,7 +90,7 @@ fn after_an_error_nothing_is_left_of_it_even_if_it_is_kept() {
     server.join();
 }
 
-/// What the sockets of an opening are called by the system: names that no other socket has.
+/// The system's names for the sockets of an opening, which no other socket has.
 #[cfg(target_os = "linux")]
 fn sockets(opening: &Opening) -> Vec<std::path::PathBuf> {
     use std::os::fd::AsRawFd as _;
@@ -116,7 +116,7 @@ fn is_open(socket: &std::path::Path) -> bool {
         .any(|name| name == socket)
 }
 
-/// Elsewhere nobody tells which sockets are open.
+/// Elsewhere the open sockets cannot be listed.
 #[cfg(not(target_os = "linux"))]
 fn sockets(_: &Opening) -> Vec<std::path::PathBuf> {
     Vec::new()

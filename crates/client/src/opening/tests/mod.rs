@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 const SOCKET: Token = Token(0);
 const WAKER: Token = Token(1);
 
-/// An event loop of its own, and a clock that stands still.
+/// An event loop with a clock that stands still.
 struct Driver {
     poll: Poll,
     waker: Arc<Waker>,
@@ -37,12 +37,12 @@ impl Driver {
         Opening::start(request, Arc::new(options), self.start, self.poll.registry(), SOCKET, &self.waker)
     }
 
-    /// An opening for `ws://server.example/` at these addresses.
+    /// An opening for `ws://server.example/` at `addresses`.
     fn open(&self, addresses: &[SocketAddr]) -> Opening {
         self.start(request("ws://server.example/"), at(addresses)).unwrap()
     }
 
-    /// A turn at a time after the start.
+    /// A turn at the time `after` the start.
     fn turn(&self, opening: &mut Opening, after: Duration) -> Result<Option<Opened>, ConnectError> {
         opening.turn(self.start + after, self.poll.registry())
     }
@@ -52,7 +52,7 @@ impl Driver {
         opening.deadline().map(|deadline| deadline - self.start)
     }
 
-    /// Turns with each event, until there is a result. No time passes meanwhile.
+    /// Does a turn after each event, until there is a result. No time passes meanwhile.
     fn finish(&mut self, opening: &mut Opening) -> Result<Opened, ConnectError> {
         loop {
             if let Some(opened) = self.turn(opening, Duration::ZERO)? {
@@ -62,7 +62,7 @@ impl Driver {
         }
     }
 
-    /// Turns with each event, until something is as it should be. No time passes meanwhile.
+    /// Does a turn after each event, until `reached` is true. No time passes meanwhile.
     fn until(&mut self, opening: &mut Opening, reached: impl Fn(&Opening) -> bool) {
         while !reached(opening) {
             self.wait();
@@ -82,24 +82,24 @@ fn request(uri: &str) -> ClientRequest {
     uri.parse().unwrap()
 }
 
-/// The default, but for the addresses to connect to.
+/// The default options, with the addresses to connect to.
 fn at(addresses: &[SocketAddr]) -> Options {
     Options { addresses: Some(addresses.to_vec()), ..Options::default() }
 }
 
-/// Opens `ws://server.example/` at this address.
+/// Opens `ws://server.example/` at `address`.
 fn open(address: SocketAddr) -> Result<Opened, ConnectError> {
     let mut driver = Driver::new();
     let mut opening = driver.open(&[address]);
     driver.finish(&mut opening)
 }
 
-/// Whether the request, or what asks a proxy for a tunnel, has been written.
+/// True once the request, or the request for a tunnel to a proxy, has been written.
 fn has_asked(opening: &Opening) -> bool {
     matches!(&opening.phase, OpeningPhase::Exchange(exchange) if exchange.has_asked())
 }
 
-/// How many octets of the answer's head have come, and whether it is a refusal whose body is being
+/// The number of bytes received of the response's head, and whether the body of a refusal is being
 /// read.
 fn progress(opening: &Opening) -> (usize, bool) {
     match &opening.phase {

@@ -24,7 +24,7 @@ fn open_with(options: Options) -> Result<Opened, ConnectError> {
     driver.finish(&mut opening)
 }
 
-/// Nothing has come that was not read yet.
+/// True if all bytes received have been read.
 fn is_silent(stream: &TcpStream) -> bool {
     stream.set_nonblocking(true).unwrap();
     let result = stream.peek(&mut [0]);
@@ -131,7 +131,7 @@ fn a_proxy_that_breaks_a_rule_or_closes_fails() {
     proxy.join();
 }
 
-/// One deadline for the tunnel and for what is said in it.
+/// One deadline covers the tunnel and the handshake inside it.
 #[test]
 fn a_silent_proxy_and_a_silent_server_behind_it_end_at_the_same_handshake_timeout() {
     for tunnel in [&b""[..], b"HTTP/1.1 200 OK\r\n\r\n"] {
@@ -228,7 +228,7 @@ fn given_addresses_are_those_of_the_proxy() {
     proxy.join();
 }
 
-/// The wait for others of this process is no fault of the proxy.
+/// The wait for other openings of this process is not the proxy's fault.
 #[test]
 fn waiting_too_long_for_a_turn_at_a_proxy_is_told_as_that() {
     let proxy = super::server::listener();

@@ -7,7 +7,7 @@ use framewright::handshake::{FieldName, FieldValue};
 use std::io::Write as _;
 use std::net::TcpListener;
 
-/// A server that redirects each request to `location`, as often as it is asked to.
+/// A server that redirects `times` requests to `location`.
 fn redirect(listener: &TcpListener, times: u8, location: &str) {
     for _ in 0..times {
         let (mut stream, _) = listener.accept().unwrap();
@@ -17,7 +17,7 @@ fn redirect(listener: &TcpListener, times: u8, location: &str) {
     }
 }
 
-/// Follows that many redirects at most, from this server on.
+/// Follows at most `redirects` redirects, starting at `server`.
 fn follow(server: &Server, redirects: u8) -> Result<super::Opened, ConnectError> {
     let mut driver = Driver::new();
     let uri = format!("ws://{}/start", server.address);

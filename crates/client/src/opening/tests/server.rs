@@ -1,4 +1,4 @@
-//! Servers that do as they are told.
+//! Scripted servers.
 
 use framewright::handshake::accept_key;
 use socket2::{Domain, Socket, Type};
@@ -34,7 +34,7 @@ impl Server {
         })
     }
 
-    /// The script has been played to its end, without a complaint.
+    /// Waits until the script has ended, and panics if it has panicked.
     pub(super) fn join(self) {
         self.thread.join().unwrap();
     }
@@ -44,7 +44,7 @@ pub(super) fn listener() -> TcpListener {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()
 }
 
-/// An address that nobody listens on, and nobody else can have as long as this is held.
+/// An address without a listener, which no other program can take while this is held.
 pub(super) struct Nobody {
     pub(super) address: SocketAddr,
     _bound: Socket,
@@ -77,7 +77,7 @@ pub(super) fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
     octets
 }
 
-/// The 101 that accepts the request with this head.
+/// The 101 response that accepts the request with this head.
 pub(super) fn accept(head: &str) -> String {
     let key = field(head, "Sec-WebSocket-Key").unwrap();
     let accept = accept_key(key.as_bytes());
