@@ -36,9 +36,9 @@ impl Backoff {
         Backoff { first: Duration::from_secs(5), cap: Duration::from_secs(60), given: 0 }
     }
 
-    /// Sets the longest first delay. Default 5 s, which RFC 6455 calls reasonable. All clients of a
-    /// server that stops lose it at the same moment, and a server that comes back first meets their
-    /// first attempts.
+    /// Sets the longest first delay. Default 5 s, which RFC 6455 calls reasonable. When a server
+    /// stops, all its clients lose it at the same moment, and their first attempts are the load
+    /// that it meets when it comes back.
     #[must_use]
     pub fn with_first(mut self, first: Duration) -> Backoff {
         self.first = first;

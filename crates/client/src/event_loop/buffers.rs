@@ -41,7 +41,7 @@ impl Buffers {
     ///
     /// They include the compressors and decompressors and, for each connection that negotiated
     /// context takeover, the most that it can need, up to 64 KiB. The only limit is the number of
-    /// connections: the server's response shows whether it takes context over, and a request need
+    /// connections. Whether a server takes context over shows in its response, and a request need
     /// not offer it ([`Options::compression`](crate::Options::compression)).
     #[cfg(feature = "deflate")]
     #[must_use]

@@ -9,8 +9,8 @@ use crate::stream::ClientStream;
 use std::io::Write as _;
 use std::sync::Arc;
 
-/// Drops the opening: afterwards nothing holds its event loop, its sockets are closed, and no turn
-/// at the gate waits for it.
+/// Drops the opening: afterwards nothing holds its event loop, its sockets are closed, and its
+/// place at the gate is free.
 fn give_up(driver: &Driver, opening: Opening) {
     let sockets = sockets(&opening);
     assert!(Arc::strong_count(&driver.waker) > 1);
