@@ -4,7 +4,7 @@ use crate::api::erased::ErasedHandler;
 use crate::api::handler::Handler;
 use crate::api::options::{Options, ServerLimits};
 use crate::api::route::{MAX_ROUTES, Route, Routes};
-use crate::context::ServerShared;
+use crate::context::{ServerShared, Totals};
 use crate::event_loop::limits::{Counters, LingerPlaces};
 use crate::event_loop::listener::Listener;
 use crate::event_loop::prepare;
@@ -286,18 +286,16 @@ impl ServerBuilder {
         let memory = limits.memory.resolve(routes.largest_message());
         let ledger = Arc::new(Ledger::new(memory, mailboxes.clone()));
         let (linger_places, requests) = (LingerPlaces::default(), AtomicU64::new(0));
-        let shared = ServerShared {
+        let totals = Totals {
+            paths: routes.iter().map(|route| route.path().cloned()).collect(),
             counted: ServerCounters::new(routes.iter().count()),
-            routes,
-            limits,
             counters,
-            proxies: self.proxies,
-            linger_places,
-            requests,
             compression,
             ledger,
             waiting: Waiting::default(),
         };
+        let (proxies, totals) = (self.proxies, Arc::new(totals));
+        let shared = ServerShared { routes, limits, proxies, linger_places, requests, totals };
         let addrs = listeners.iter().map(|listener| listener.addr().clone()).collect();
         Ok(Server {
             shared: Arc::new(shared),

@@ -1,7 +1,7 @@
 //! What the connections of one event loop share, and what all loops of a server do.
 
 use crate::api::options::ServerLimits;
-use crate::api::route::{Route, Routes};
+use crate::api::route::Routes;
 use crate::api::socket::LoopParts;
 use crate::event_loop::limits::{Counters, LingerPlaces};
 use crate::event_loop::mailbox::Mailbox;
@@ -21,14 +21,22 @@ use std::time::Instant;
 pub(crate) struct ServerShared {
     pub(crate) routes: Routes,
     pub(crate) limits: ServerLimits,
-    /// How many connections there are.
-    pub(crate) counters: Counters,
     pub(crate) proxies: TrustedProxies,
-    /// What was counted besides.
-    pub(crate) counted: ServerCounters,
     pub(crate) linger_places: LingerPlaces,
     /// How many requests were put to handlers: each connection has its number from here.
     pub(crate) requests: AtomicU64,
+    pub(crate) totals: Arc<Totals>,
+}
+
+/// What a server counts, and all of it that its handles know: nothing of the application's, so that
+/// a handler can have a handle of its own server and goes with it all the same.
+pub(crate) struct Totals {
+    /// The paths of its routes, as they were added; `None` for the fallback.
+    pub(crate) paths: Vec<Option<Arc<str>>>,
+    /// How many connections there are.
+    pub(crate) counters: Counters,
+    /// What was counted besides.
+    pub(crate) counted: ServerCounters,
     /// What compression may hold.
     pub(crate) compression: Arc<DeflateMemory>,
     /// What connections hold besides.
@@ -37,11 +45,11 @@ pub(crate) struct ServerShared {
     pub(crate) waiting: Waiting,
 }
 
-impl ServerShared {
+impl Totals {
     /// See [`ServerHandle::stats`](crate::ServerHandle::stats).
     pub(crate) fn stats(&self) -> ServerStats {
-        let route = |(index, route): (usize, &Route)| RouteStats {
-            path: route.path().cloned(),
+        let route = |(index, path): (usize, &Option<Arc<str>>)| RouteStats {
+            path: path.clone(),
             counts: self.counted.of(Some(index)),
         };
         ServerStats {
@@ -50,7 +58,7 @@ impl ServerShared {
             #[cfg(feature = "deflate")]
             compression: self.compression.stats(),
             accepted: self.counted.accepted(),
-            routes: self.routes.iter().enumerate().map(route).collect(),
+            routes: self.paths.iter().enumerate().map(route).collect(),
             elsewhere: self.counted.of(None),
         }
     }
@@ -80,15 +88,19 @@ impl LoopContext {
     pub(crate) fn new(server: Arc<ServerShared>, mailbox: Arc<Mailbox>) -> LoopContext {
         let read_size = read_size(&server);
         LoopContext {
-            lent: Lent::new(read_size, server.routes.largest_message(), Arc::clone(&server.compression)),
+            lent: Lent::new(
+                read_size,
+                server.routes.largest_message(),
+                Arc::clone(&server.totals.compression),
+            ),
             scratch: new_scratch(read_size),
             parts: LoopParts {
                 mailbox: Arc::clone(&mailbox),
                 timers: RefCell::new(Timers::default()),
                 parcels: RefCell::new(Vec::new()),
             },
-            counted: server.counted.add_loop(),
-            holders: Holders::new(Arc::clone(&server.ledger), Arc::clone(&mailbox)),
+            counted: server.totals.counted.add_loop(),
+            holders: Holders::new(Arc::clone(&server.totals.ledger), Arc::clone(&mailbox)),
             server,
             mailbox,
             now: Instant::now(),

@@ -1,7 +1,7 @@
 //! Running a server, and stopping it.
 
 use crate::api::connections::{Broadcast, Connected, Connections, ServerBusy};
-use crate::context::ServerShared;
+use crate::context::{ServerShared, Totals};
 use crate::event_loop::EventLoop;
 use crate::event_loop::listener::{ListenAddr, Listener};
 use crate::event_loop::mailbox::{Command, Mailbox};
@@ -58,7 +58,7 @@ impl Server {
     pub fn handle(&self) -> ServerHandle {
         ServerHandle {
             mailboxes: Arc::from(&self.mailboxes[..]),
-            shared: Arc::clone(&self.shared),
+            totals: Arc::clone(&self.shared.totals),
             walks: Arc::downgrade(&self.walks),
         }
     }
@@ -234,10 +234,14 @@ impl Drop for StopOnPanic<'_> {
 /// done for all connections is done by their event loops, each for its own, in slices of time
 /// between which the others have their turns: neither a lock nor anything that a connection would
 /// have to hold for it. It is done in the order of the calls.
+///
+/// It keeps nothing of the application's alive: a handler may have a handle of its own server, for
+/// example in a [`OnceLock`](std::sync::OnceLock) that is set once the server is built, and is
+/// dropped when the server has ended.
 #[derive(Clone)]
 pub struct ServerHandle {
     mailboxes: Arc<[Arc<Mailbox>]>,
-    shared: Arc<ServerShared>,
+    totals: Arc<Totals>,
     walks: Weak<[Walks]>,
 }
 
@@ -273,7 +277,7 @@ impl ServerHandle {
     /// How many connections there are, in all phases.
     #[must_use]
     pub fn connection_count(&self) -> usize {
-        self.shared.counters.open()
+        self.totals.counters.open()
     }
 
     /// Sends a message to all open connections: a [`Message`](crate::Message), a `&str` for text,
@@ -332,7 +336,7 @@ impl ServerHandle {
     }
 
     fn send_to_all(&self, message: Prepared, filter: Option<Filter>) -> Result<Broadcast, ServerBusy> {
-        let permit = self.shared.waiting.permit(message.payload_len())?;
+        let permit = self.totals.waiting.permit(message.payload_len())?;
         let mail = Mail::new(message, filter, permit);
         let (tell, told) = mpsc::channel();
         self.walk(|| Job::Send(vec![Sending::new(&mail, &tell)]));
@@ -383,7 +387,7 @@ impl ServerHandle {
     /// # Errors
     /// [`ServerBusy`] as for [`broadcast`](ServerHandle::broadcast), where each call counts as 1 KiB.
     pub fn for_each(&self, visit: impl Fn(&Connected<'_>) + Send + Sync + 'static) -> Result<(), ServerBusy> {
-        let visit = Arc::new((visit, self.shared.waiting.permit(0)?));
+        let visit = Arc::new((visit, self.totals.waiting.permit(0)?));
         self.walk(|| {
             let visit = Arc::clone(&visit);
             Job::Visit(Box::new(move |connected| {
@@ -410,6 +414,6 @@ impl ServerHandle {
     /// keeps no loop waiting: often enough for any monitoring, and not for each message.
     #[must_use]
     pub fn stats(&self) -> ServerStats {
-        self.shared.stats()
+        self.totals.stats()
     }
 }

@@ -104,7 +104,7 @@ impl Open {
         context: &'a LoopContext,
     ) -> Option<Connected<'a>> {
         let connection = &self.turn.connection;
-        let (of_loop, ledger) = (&context.parts, &context.server.ledger);
+        let (of_loop, ledger) = (&context.parts, &context.server.totals.ledger);
         let counted = context.counted.route(route.index());
         let own = OwnParts { remote: &self.remote, of_loop, ledger, counted, key, id: self.id };
         let route = context.server.routes.get(route).path();
@@ -125,7 +125,7 @@ impl Open {
             let LoopContext { server, lent, parts, counted, now, .. } = &mut *context;
             let route = server.routes.get(slot.route);
             let read_size = route.options.receive_buffer_size.max(1);
-            let shared = (&*parts, &server.ledger, counted.route(slot.route.index()));
+            let shared = (&*parts, &server.totals.ledger, counted.route(slot.route.index()));
             let (open, state) = self.parts(&mut slot, shared, *now);
             route.handler.turn(open, state, lent, read_size, first)
         };
@@ -176,7 +176,7 @@ impl Open {
         let settle = || {
             let route = context.server.routes.get(slot.route);
             let counted = context.counted.route(slot.route.index());
-            let shared = (&context.parts, &context.server.ledger, counted);
+            let shared = (&context.parts, &context.server.totals.ledger, counted);
             let (open, state) = self.parts(slot, shared, context.now);
             route.handler.finish(open, state);
         };

@@ -437,7 +437,7 @@ impl Opening {
             return;
         }
         if let Some(counted) = counted
-            && let Err(refused) = server.counters.count_for(counted, owner)
+            && let Err(refused) = server.totals.counters.count_for(counted, owner)
         {
             tracing::debug!(peer = ?self.peer, client = ?owner, ?refused, "a connection over a limit");
             let refusal = Refusal::TooManyConnections { retry_after: server.limits.retry_after };
@@ -496,7 +496,7 @@ impl Opening {
         };
         self.id = context.server.requests.fetch_add(1, Ordering::Relaxed) + 1;
         let origin = Origin { peer: self.peer, client: client.ip() };
-        let stats = || context.server.stats();
+        let stats = || context.server.totals.stats();
         let incoming = Incoming::new(request, params, self.id, origin, asked.upgrade.is_some(), &stats);
         let span = span(self.id, &asked.route, || self.peer);
         let _inside = span.enter();
@@ -525,7 +525,7 @@ impl Opening {
                 // Until then what came with the request is kept, for as long as the application
                 // likes.
                 None if matches!(self.step, OpeningStep::Reading)
-                    && !context.server.ledger.has_room(kib(octets.len())) =>
+                    && !context.server.totals.ledger.has_room(kib(octets.len())) =>
                 {
                     let retry_after = context.server.limits.retry_after;
                     return self.refuse(Refusal::NoMemory { retry_after });
@@ -549,7 +549,7 @@ impl Opening {
                 let mut out = Vec::with_capacity(256);
                 let request = self.handshake.request(octets);
                 let (accept, reservation) =
-                    compression::negotiate(&server.compression, accept, &request, &asked.route);
+                    compression::negotiate(&server.totals.compression, accept, &request, &asked.route);
                 match upgrade.accept(&request, &accept, &mut out) {
                     Ok(negotiated) => {
                         let (route, early) = (Arc::clone(&asked.route), octets[asked.head_len..].to_vec());

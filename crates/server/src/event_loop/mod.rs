@@ -462,7 +462,7 @@ impl EventLoop {
         self.context.counted.accepted.add(1);
         // Whom a proxy forwards is known when the request is.
         let ip = arrival.peer.filter(|_| !arrival.by_proxy).and_then(PeerAddr::ip);
-        let counted = match self.context.server.counters.count(ip) {
+        let counted = match self.context.server.totals.counters.count(ip) {
             Ok(counted) => counted,
             Err(refused) => return self.refuse(stream, arrival.peer, refused),
         };
@@ -511,7 +511,7 @@ impl EventLoop {
         tracing::debug!(
             ?peer,
             ?refused,
-            open = self.context.server.counters.open(),
+            open = self.context.server.totals.counters.open(),
             "a connection over a limit"
         );
         let limits = &self.context.server.limits;
@@ -736,7 +736,7 @@ impl EventLoop {
     #[cold]
     fn give_way(&mut self, key: Key) {
         let Some(slot) = self.slots.get_mut(key) else { return };
-        self.context.server.ledger.note_ended();
+        self.context.server.totals.ledger.note_ended();
         if guarded(|| slot.give_way(&self.context)).unwrap_or(false) {
             self.take_turn(key);
         } else {
@@ -747,7 +747,7 @@ impl EventLoop {
     /// All connections hold too much together, and none of them much: ends some that hold little.
     #[cold]
     fn make_room(&mut self) {
-        let ledger = Arc::clone(&self.context.server.ledger);
+        let ledger = Arc::clone(&self.context.server.totals.ledger);
         if ledger.wants_room() {
             let all = self.slots.charged();
             let all = all.map(|(key, slot, charged)| Small { key, charged, queued: slot.queued() });
@@ -888,7 +888,7 @@ impl Drop for EventLoop {
         guarded(|| drop(walks));
         for command in self.commands.drain(..).chain(left) {
             if matches!(command, Command::MakeRoom) {
-                self.context.server.ledger.note_looked();
+                self.context.server.totals.ledger.note_looked();
             }
         }
     }

@@ -4,11 +4,11 @@ use crate::common::{Client, DEADLINE, TestServer, next, wait_until};
 use crate::scripted::Scripted;
 use framewright::frame::OpCode;
 use framewright_server::{
-    CloseCode, Decision, Delivered, Handler, Incoming, Message, PeerAddr, Prepared, Server, ServerLimits,
-    Socket,
+    CloseCode, Decision, Delivered, Handler, Incoming, Message, PeerAddr, Prepared, Server, ServerHandle,
+    ServerLimits, Socket,
 };
 use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Sends the tokens of its timers, and how late they come to a channel.
@@ -143,7 +143,7 @@ fn a_broadcast_is_compressed_for_those_who_have_agreed_on_it() {
 /// A callback can find somebody, and get rid of them.
 #[test]
 fn a_callback_reaches_everybody_through_the_handle_of_its_server() {
-    let slot: Arc<Mutex<Option<framewright_server::ServerHandle>>> = Arc::default();
+    let slot: Arc<Mutex<Option<ServerHandle>>> = Arc::default();
     let of_callback = Arc::clone(&slot);
     let (scripted, _seen) = Scripted::new();
     let scripted = scripted.message(move |socket, message| {
@@ -173,6 +173,33 @@ fn a_callback_reaches_everybody_through_the_handle_of_its_server() {
     first.expect_close(1008);
     second.send_text("wait");
     second.expect_close(1011);
+}
+
+/// The two kept each other.
+#[test]
+fn a_handler_that_has_a_handle_of_its_own_server_goes_with_it() {
+    struct Having(Arc<OnceLock<ServerHandle>>);
+
+    impl Handler for Having {
+        type State = ();
+
+        fn on_request(&self, request: &Incoming<'_>) -> Decision<()> {
+            let server = self.0.get().expect("it is set before anybody connects");
+            assert_eq!(server.connection_count(), 1);
+            request.accept(())
+        }
+    }
+
+    let own = Arc::new(OnceLock::new());
+    let handler = Having(Arc::clone(&own));
+    let server = TestServer::start(|builder| builder.route("/ws", handler));
+    own.set(server.handle().clone()).expect("it was empty");
+    let weak = Arc::downgrade(&own);
+    drop(own);
+    drop(server.open("/ws"));
+    assert!(weak.upgrade().is_some());
+    drop(server);
+    assert!(weak.upgrade().is_none(), "the handler is still there");
 }
 
 #[test]

@@ -57,7 +57,7 @@ impl EventLoop {
         }
         let mut peer = Peer(theirs);
         peer.write(written);
-        let counted = self.context.server.counters.count(None).expect("no limit");
+        let counted = self.context.server.totals.counters.count(None).expect("no limit");
         self.context.mailbox.load.fetch_add(1, Ordering::Relaxed);
         self.adopt(Stream::Unix(mio::net::UnixStream::from_std(ours)), Arrival::default(), counted);
         (self.slots.keys().pop().expect("a connection"), peer)

@@ -41,7 +41,7 @@ fn pair() -> (Stream, TcpStream) {
 /// Hands a connection over, as another loop does it.
 fn hand_over(to: &EventLoop) -> TcpStream {
     let (stream, client) = pair();
-    let counted = to.context.server.counters.count(None).unwrap();
+    let counted = to.context.server.totals.counters.count(None).unwrap();
     to.context.mailbox.load.fetch_add(1, Ordering::Relaxed);
     to.context.mailbox.post(Command::Adopt(stream, Arrival::default(), counted)).unwrap();
     client
@@ -70,7 +70,7 @@ fn who_is_handed_to_a_loop_before_it_ends_is_told_so() {
     let client = hand_over(&event_loop);
     event_loop.end();
     expect_503(client);
-    assert_eq!((event_loop.context.server.counters.open(), event_loop.context.mailbox.load()), (0, 0));
+    assert_eq!((event_loop.context.server.totals.counters.open(), event_loop.context.mailbox.load()), (0, 0));
 }
 
 #[test]
