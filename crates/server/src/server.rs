@@ -351,19 +351,25 @@ impl ServerHandle {
     /// ```
     /// # use framewright_server::Server;
     /// # let server = Server::builder().listen("127.0.0.1:0").build()?.spawn()?;
-    /// for connection in server.handle().connections() {
+    /// for connection in server.handle().connections()? {
     ///     println!("{} from {:?}", connection.id, connection.peer_addr);
     /// }
-    /// # Ok::<(), std::io::Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[must_use]
-    pub fn connections(&self) -> Connections {
+    ///
+    /// What is found and not taken yet is held, some 100 bytes for each connection: the loops do
+    /// not wait for whoever takes it.
+    ///
+    /// # Errors
+    /// [`ServerBusy`] as for [`broadcast`](ServerHandle::broadcast), where each call counts as 1 KiB.
+    pub fn connections(&self) -> Result<Connections, ServerBusy> {
         let (tell, found) = mpsc::channel();
+        let tell = Arc::new((tell, self.totals.waiting.permit(0)?));
         self.walk(|| {
-            let tell = tell.clone();
-            Job::Visit(Box::new(move |connected| tell.send(connected.info()).is_ok()))
+            let tell = Arc::clone(&tell);
+            Job::Visit(Box::new(move |connected| tell.0.send(connected.info()).is_ok()))
         });
-        Connections { found, mailboxes: Arc::clone(&self.mailboxes) }
+        Ok(Connections { found, mailboxes: Arc::clone(&self.mailboxes) })
     }
 
     /// Calls `visit` for each open connection, on its event loop: to find one, and to get a

@@ -100,7 +100,7 @@ fn a_broadcast_comes_to_everybody_of_every_loop_once_and_in_order() {
     chatting.iter_mut().for_each(|client| client.expect_text("chat"));
     others[1].expect_text("rest");
 
-    let mut found: Vec<_> = handle.connections().collect();
+    let mut found: Vec<_> = handle.connections().expect("room").collect();
     found.sort_by_key(|connection| connection.id);
     assert_eq!(found.len(), 42);
     assert!(found.iter().all(|connection| matches!(connection.peer_addr, Some(PeerAddr::Ip(_)))));
@@ -111,7 +111,7 @@ fn a_broadcast_comes_to_everybody_of_every_loop_once_and_in_order() {
     // One that has gone is not among them, nor one that is only about to open.
     chatting.pop().expect("a client").leave();
     let _connecting = server.connect();
-    wait_until("it is gone", || handle.connections().count() == 41);
+    wait_until("it is gone", || handle.connections().expect("room").count() == 41);
     wait_until("it is there", || handle.connection_count() == 42);
     assert_eq!(handle.broadcast("bye").expect("room").wait(), sent(41));
 }
@@ -160,7 +160,7 @@ fn a_callback_reaches_everybody_through_the_handle_of_its_server() {
                 server.for_each(close).expect("room");
             }
             // It would wait for itself.
-            Message::Text("wait") => drop(server.connections().next()),
+            Message::Text("wait") => drop(server.connections().expect("room").next()),
             message => panic!("{message:?}"),
         }
     });
@@ -208,7 +208,7 @@ fn nobody_waits_for_a_server_that_does_not_run_any_more() {
     let handle = server.handle();
     let broadcast = handle.broadcast("to nobody").expect("room");
     drop(server);
-    assert_eq!((broadcast.wait(), handle.connections().count()), (Delivered::default(), 0));
+    assert_eq!((broadcast.wait(), handle.connections().expect("room").count()), (Delivered::default(), 0));
 }
 
 #[test]

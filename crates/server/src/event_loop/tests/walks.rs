@@ -297,13 +297,23 @@ fn a_visitor_gets_handles_and_goes_on_behind_a_panic() {
 fn whoever_looks_no_longer_ends_the_walk() {
     let (mut event_loop, server, _) = still(|builder| builder);
     let _peers: Vec<_> = (0..3).map(|_| event_loop.open().1).collect();
-    let mut connections = server.connections();
-    drop(server.connections());
+    let mut connections = server.connections().expect("room");
+    drop(server.connections().expect("room"));
     event_loop.handle_commands(LONG);
     event_loop.handle_walks(LONG);
     let ids: Vec<_> = connections.by_ref().map(|connection| connection.id).collect();
     assert_eq!(ids, [1, 2, 3]);
     assert_eq!(connections.next(), None);
+}
+
+#[test]
+fn there_is_an_end_to_how_many_walks_wait() {
+    let (mut event_loop, server, _) = still(|builder| builder);
+    let waiting: Vec<_> = std::iter::from_fn(|| server.connections().ok()).take(20_000).collect();
+    assert_eq!(waiting.len(), 16 << 10, "16 MiB of 1 KiB each");
+    event_loop.handle_commands(LONG);
+    event_loop.handle_walks(LONG);
+    drop(server.connections().expect("room again"));
 }
 
 #[test]
@@ -314,10 +324,11 @@ fn broadcasts_that_come_faster_than_they_are_sent_are_refused_and_nobody_waits_f
     assert_eq!(sent.len(), 16, "of 16 MiB");
     assert_eq!(server.broadcast("short").map(drop), Err(ServerBusy));
     assert_eq!(server.for_each(|_| {}), Err(ServerBusy));
+    assert_eq!(server.connections().map(drop), Err(ServerBusy));
     drop(event_loop);
     for broadcast in sent {
         assert_eq!(broadcast.wait(), Delivered::default());
     }
     assert_eq!(server.broadcast("nobody").expect("room again").wait(), Delivered::default());
-    assert_eq!(server.connections().count(), 0);
+    assert_eq!(server.connections().expect("room").count(), 0);
 }
