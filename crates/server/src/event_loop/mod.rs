@@ -198,28 +198,50 @@ impl EventLoop {
     }
 
     /// Runs until the server has stopped.
-    pub(crate) fn run(mut self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// If the system's event queue fails. Then the connections are told of the end all the same, as
+    /// far as they take it at once, and so is the application.
+    pub(crate) fn run(self) -> io::Result<()> {
+        self.run_by(|poll, events, wait| poll.poll(events, wait))
+    }
+
+    /// Runs with a poll that a test may have fail.
+    fn run_by(
+        mut self,
+        mut poll: impl FnMut(&mut Poll, &mut Events, Option<Duration>) -> io::Result<()>,
+    ) -> io::Result<()> {
         loop {
             let wait = self.wait();
-            let polled = self.poll.poll(&mut self.events, wait);
-            let woken = Instant::now();
-            if !self.note_woken(polled, woken)? {
-                continue;
+            let polled = poll(&mut self.poll, &mut self.events, wait);
+            match self.note_woken(polled, Instant::now()) {
+                Ok(true) => self.round(),
+                Ok(false) => continue,
+                Err(error) => {
+                    self.stop(self.context.now);
+                    self.end();
+                    return Err(error);
+                }
             }
-            self.handle_events();
-            let slice = self.slice(woken);
-            self.accept();
-            self.handle_commands(slice);
-            self.handle_walks(slice);
-            self.handle_listed(slice);
-            self.handle_deadlines();
-            self.call_tickers();
-            self.close_listeners();
             if self.stop_at.is_some_and(|stop_at| self.is_over(stop_at)) {
                 self.end();
                 return Ok(());
             }
         }
+    }
+
+    /// What follows a wait.
+    fn round(&mut self) {
+        let woken = self.context.now;
+        self.handle_events();
+        let slice = self.slice(woken);
+        self.accept();
+        self.handle_commands(slice);
+        self.handle_walks(slice);
+        self.handle_listed(slice);
+        self.handle_deadlines();
+        self.call_tickers();
+        self.close_listeners();
     }
 
     /// A wait has ended: what is waited for next counts from now. Returns false if a signal has

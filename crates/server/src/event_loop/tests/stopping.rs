@@ -119,3 +119,38 @@ fn who_cannot_be_handed_to_a_loop_that_has_ended_stays() {
     event_loop.handle_walks(LONG);
     expect_503(client);
 }
+
+#[cfg(unix)]
+mod failing {
+    use super::super::still::stand_still;
+    use crate::{Closed, Decision, Handler, Incoming};
+    use std::io;
+    use std::sync::mpsc::{self, Sender};
+
+    /// Tells of each end.
+    struct Telling(Sender<()>);
+
+    impl Handler for Telling {
+        type State = ();
+
+        fn on_request(&self, request: &Incoming<'_>) -> Decision<()> {
+            request.accept(())
+        }
+
+        fn on_close(&self, _: &Closed<'_>, _: &mut ()) {
+            self.0.send(()).expect("the test listens");
+        }
+    }
+
+    /// Its connections went without a word to anybody.
+    #[test]
+    fn a_loop_whose_poll_fails_tells_everybody_of_the_end() {
+        let (tell, told) = mpsc::channel();
+        let mut event_loop = stand_still(|builder| builder.route("/ws", Telling(tell)));
+        let (_, mut peer) = event_loop.open();
+        let failed = event_loop.run_by(|_, _, _| Err(io::ErrorKind::OutOfMemory.into()));
+        assert_eq!(failed.expect_err("a fault of the system").kind(), io::ErrorKind::OutOfMemory);
+        assert_eq!(told.iter().count(), 1, "the application");
+        assert_eq!(peer.take()[2..4], 1001_u16.to_be_bytes(), "the peer");
+    }
+}
