@@ -234,10 +234,15 @@ impl EventLoop {
     fn round(&mut self) {
         let woken = self.context.now;
         self.handle_events();
-        let slice = self.slice(woken);
+        self.go_on(self.slice(woken));
+    }
+
+    /// The round behind its events. Walks have no more than a [`SLICE`], whatever the others have:
+    /// each of their turns is a message for somebody who has not asked.
+    fn go_on(&mut self, slice: Duration) {
         self.accept();
         self.handle_commands(slice);
-        self.handle_walks(slice);
+        self.handle_walks(SLICE);
         self.handle_listed(slice);
         self.handle_deadlines();
         self.call_tickers();

@@ -1,13 +1,14 @@
 //! Walks through all connections, round by round.
 
 use super::still::{LONG, still_with_handle};
-use crate::event_loop::EventLoop;
+use crate::event_loop::{COMMANDS, EventLoop, SLICE};
 use crate::{
-    Decision, Delivered, Handle, Handler, Incoming, Message, Options, ServerBuilder, ServerBusy,
+    Connected, Decision, Delivered, Handle, Handler, Incoming, Message, Options, ServerBuilder, ServerBusy,
     ServerHandle, Socket,
 };
 use framewright::Config;
 use framewright::frame::{OpCode, encode_frame};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -291,6 +292,26 @@ fn a_visitor_gets_handles_and_goes_on_behind_a_panic() {
     assert_eq!(*seen.lock().expect("no panic holds it"), [1, 2, 3]);
     let got: Vec<_> = peers.iter_mut().map(|peer| peer.take().len()).collect();
     assert_eq!(got, [0, 5, 0]);
+}
+
+/// They had as much of a round as events had, up to eight milliseconds.
+#[test]
+fn a_walk_has_a_slice_of_a_round_however_long_its_events_were() {
+    let (mut event_loop, server, _) = still(|builder| builder);
+    let _peers: Vec<_> = (0..3 * COMMANDS).map(|_| event_loop.open()).collect();
+    let visited = Arc::new(AtomicUsize::new(0));
+    let counting = Arc::clone(&visited);
+    // Those between two looks at the clock take a slice.
+    let visit = move |_: &Connected<'_>| {
+        let until = Instant::now() + SLICE / 10;
+        while Instant::now() < until {}
+        counting.fetch_add(1, Ordering::Relaxed);
+    };
+    server.for_each(visit).expect("room");
+    for round in 1..=3 {
+        event_loop.go_on(100 * SLICE);
+        assert_eq!(visited.load(Ordering::Relaxed), round * COMMANDS);
+    }
 }
 
 #[test]
