@@ -72,6 +72,9 @@ const EVENTS: usize = 1024;
 /// How many commands are handled between two looks at the clock: many take no time.
 const COMMANDS: usize = 16;
 
+/// How many entries of the wheel are looked at between two looks at the clock.
+const DUE: usize = 256;
+
 /// After this much time in turns of listed connections, or in commands, sockets are polled; or
 /// after as much as the turns of this round took that events have brought. A poll takes a
 /// thousandth of it.
@@ -127,8 +130,9 @@ pub(crate) struct EventLoop {
     asked: Arc<[Walks]>,
     /// Of the first loop only.
     tickers: Vec<Ticker>,
-    /// Emptied vectors, for their next use.
+    /// An emptied vector, for its next use.
     batch: Vec<Command>,
+    /// Entries of the wheel that are due and not looked at, the last one first.
     due: Vec<(Tick, u32)>,
     /// When the poll of this round has ended.
     woken: Instant,
@@ -244,7 +248,7 @@ impl EventLoop {
         self.handle_commands(slice);
         self.handle_walks(SLICE);
         self.handle_listed(slice);
-        self.handle_deadlines();
+        self.handle_deadlines(SLICE);
         self.call_tickers();
         self.close_listeners();
     }
@@ -278,7 +282,8 @@ impl EventLoop {
     fn wait(&mut self) -> Option<Duration> {
         let now = self.context.now;
         let listed = self.short_turns.len() + self.long_turns.len();
-        if listed > 0 || !self.commands.is_empty() || !self.walks.is_empty() {
+        let has_work = !self.commands.is_empty() || !self.walks.is_empty() || !self.due.is_empty();
+        if listed > 0 || has_work {
             self.context.lent.trim(now);
             self.trim();
             return Some(Duration::ZERO);
@@ -317,7 +322,8 @@ impl EventLoop {
         self.long_turns = self.long_turns.drain(..).collect();
         self.commands = self.commands.drain(..).collect();
         self.walks = self.walks.drain(..).collect();
-        (self.batch, self.due) = (Vec::new(), Vec::new());
+        self.due = self.due.drain(..).collect();
+        self.batch = Vec::new();
         None
     }
 
@@ -788,36 +794,55 @@ impl EventLoop {
         ledger.note_looked();
     }
 
-    fn handle_deadlines(&mut self) {
-        let mut due = std::mem::take(&mut self.due);
-        self.wheel.take_due(self.context.now, &mut due);
-        if due.len() > FEW {
+    /// Looks at what the wheel has come to, for a slice of time and at so many entries at least; the
+    /// rest is first in the next round.
+    fn handle_deadlines(&mut self, slice: Duration) {
+        if self.due.is_empty() {
+            self.wheel.take_due(self.context.now, &mut self.due);
+            if self.due.is_empty() {
+                return;
+            }
+            // They are taken from the end.
+            self.due.reverse();
+        }
+        if self.due.len() > FEW {
             self.trim_later();
         }
-        for (tick, place) in due.drain(..) {
-            let Some(key) = self.slots.at(place) else { continue };
-            let slot = self.slots.get_mut(key).expect("it is there");
-            let timers = self.context.parts.timers.get_mut();
-            if timers.reach(key, tick, &mut self.wheel, self.context.now) && slot.note(Errands::TIMERS) {
-                // As for a deadline, below.
-                slot.ready.read = true;
-                self.list(key);
+        let begun = Instant::now();
+        loop {
+            for _ in 0..DUE {
+                let Some((tick, place)) = self.due.pop() else { return };
+                self.reach(tick, place);
             }
-            let slot = self.slots.get_mut(key).expect("it is there");
-            if slot.armed != Some(tick) {
-                continue; // an earlier deadline has taken this entry's place
-            }
-            slot.armed = None;
-            if slot.deadline().is_some_and(|deadline| deadline <= self.context.now) {
-                // One poll tells of a bounded number of sockets: what lies in this one counts
-                // before its deadline.
-                (slot.ready.due, slot.ready.read) = (true, true);
-                self.list(key);
-            } else if let Some(deadline) = slot.deadline() {
-                slot.armed = Some(self.wheel.arm(key, None, deadline));
+            if begun.elapsed() >= slice {
+                return;
             }
         }
-        self.due = due;
+    }
+
+    /// The wheel has come to an entry.
+    fn reach(&mut self, tick: Tick, place: u32) {
+        let Some(key) = self.slots.at(place) else { return };
+        let slot = self.slots.get_mut(key).expect("it is there");
+        let timers = self.context.parts.timers.get_mut();
+        if timers.reach(key, tick, &mut self.wheel, self.context.now) && slot.note(Errands::TIMERS) {
+            // As for a deadline, below.
+            slot.ready.read = true;
+            self.list(key);
+        }
+        let slot = self.slots.get_mut(key).expect("it is there");
+        if slot.armed != Some(tick) {
+            return; // an earlier deadline has taken this entry's place
+        }
+        slot.armed = None;
+        if slot.deadline().is_some_and(|deadline| deadline <= self.context.now) {
+            // One poll tells of a bounded number of sockets: what lies in this one counts before
+            // its deadline.
+            (slot.ready.due, slot.ready.read) = (true, true);
+            self.list(key);
+        } else if let Some(deadline) = slot.deadline() {
+            slot.armed = Some(self.wheel.arm(key, None, deadline));
+        }
     }
 
     /// Begins to stop: no new connections, 1001 to the open ones behind the walks that wait, and an

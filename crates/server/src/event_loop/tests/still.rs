@@ -5,7 +5,8 @@ use crate::connection::slot::{Place, SlotNext};
 use crate::event_loop::mailbox::Command;
 use crate::event_loop::slab::{Key, Slab};
 use crate::event_loop::stream::{Arrival, Stream};
-use crate::event_loop::{COMMANDS, EventLoop, SLICE, TURNS_OF_EVENTS};
+use crate::event_loop::wheel::Tick;
+use crate::event_loop::{COMMANDS, DUE, EventLoop, SLICE, TURNS_OF_EVENTS};
 use crate::{
     Config, Decision, Deferred, FieldValue, Handle, Handler, Incoming, Message, Options, Page, Server,
     ServerBuilder, ServerHandle, ServerLimits, Socket,
@@ -228,7 +229,33 @@ fn a_deadline_of_a_quiet_connection_does_not_wait_behind_floods() {
     let _flooders: Vec<_> = (0..20).map(|_| flooder(&mut event_loop, &handles)).collect();
     let (_, mut quiet) = event_loop.open();
     event_loop.context.now += LONG;
-    event_loop.handle_deadlines();
+    event_loop.handle_deadlines(LONG);
+    event_loop.handle_listed(Duration::ZERO);
+    assert_eq!(quiet.take()[..1], [0x89], "a keep-alive Ping");
+}
+
+/// All connections that were opened in a moment have their deadlines in one, a million of them.
+#[test]
+fn deadlines_of_a_crowd_are_looked_at_in_slices_and_none_is_forgotten() {
+    let (mut event_loop, _handles, _) = noting();
+    let (_, mut quiet) = event_loop.open();
+    event_loop.context.now += LONG;
+    let nobody = (Tick::MIN, u32::MAX - 1);
+    event_loop.wheel.take_due(event_loop.context.now, &mut event_loop.due);
+    event_loop.due.reverse();
+    event_loop.due.extend([nobody; 2 * DUE]);
+    let due = event_loop.due.len();
+    for looked_at in [DUE, 2 * DUE] {
+        event_loop.handle_deadlines(Duration::ZERO);
+        assert_eq!(event_loop.due.len(), due - looked_at);
+        assert_eq!(event_loop.wait(), Some(Duration::ZERO), "there is work left");
+        event_loop.handle_listed(Duration::ZERO);
+        assert_eq!(quiet.take(), b"");
+    }
+    // Room that is given back meanwhile takes nothing along.
+    event_loop.trim_at = Some(event_loop.context.now);
+    event_loop.trim();
+    event_loop.handle_deadlines(Duration::ZERO);
     event_loop.handle_listed(Duration::ZERO);
     assert_eq!(quiet.take()[..1], [0x89], "a keep-alive Ping");
 }

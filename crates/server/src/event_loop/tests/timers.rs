@@ -95,7 +95,7 @@ impl Bench {
     fn pass_to(&mut self, time: Instant) {
         self.time = time;
         self.event_loop.context.now = time;
-        self.event_loop.handle_deadlines();
+        self.event_loop.handle_deadlines(LONG);
     }
 
     /// One turn of each list.
