@@ -287,7 +287,7 @@ impl<'a> Socket<'a> {
     /// | too long for the clock | never |
     /// | the closing handshake, a server that stops | timers go on until [`on_close`](crate::Handler::on_close), and none comes after it |
     ///
-    /// A connection without timers holds nothing for them; one with up to four some 200 bytes, and
+    /// A connection without timers holds nothing for them; one with up to four some 250 bytes, and
     /// 32 more for each further one.
     ///
     /// ```

@@ -1,10 +1,11 @@
 //! Timers that handlers have set for their connections.
 //!
 //! They lie beside the connections, by their keys: a connection without timers holds nothing for
-//! them, and its turns do not look here. All timers of a connection have one entry in the loop's
-//! [`Wheel`], beside the one of its deadline. As that one it stays where it is when the first timer
-//! is put off or cancelled, so that a timer that is set anew with each message costs the wheel
-//! nothing.
+//! them, and its turns do not look here. The timers of a connection have entries in the loop's
+//! [`Wheel`], beside the one of its deadline: one for the first of them, and those that were made
+//! for later ones before. An entry stays where it is when the timer is put off or cancelled, so that
+//! one that is set anew with each message costs the wheel nothing; and it serves again when those
+//! before it are through, so that timers that come soon and late in turns leave no others.
 
 use crate::event_loop::slab::Key;
 use crate::event_loop::wheel::{Tick, Wheel};
@@ -46,8 +47,9 @@ pub(crate) struct Timers {
 #[derive(Debug, Default)]
 struct TimerSet {
     timers: Vec<Timer>,
-    /// The tick that the wheel has them at.
-    armed: Option<Tick>,
+    /// The ticks that the wheel has them at, the last one first. It has one only where it is earlier
+    /// than all others: no more than there are ticks in a turn of the wheel.
+    armed: Vec<Tick>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -119,9 +121,15 @@ impl Timers {
     pub(crate) fn arm(&mut self, key: Key, wheel: &mut Wheel) {
         let Some(set) = self.sets.get_mut(&key) else { return };
         match set.first() {
-            Some(first) => set.armed = Some(wheel.arm(key, set.armed, first)),
+            Some(first) => {
+                let before = set.armed.last().copied();
+                let tick = wheel.arm(key, before, first);
+                if before != Some(tick) {
+                    set.armed.push(tick);
+                }
+            }
             // As long as the wheel has an entry, the next timer need not make another one.
-            None if set.armed.is_none() => {
+            None if set.armed.is_empty() => {
                 self.sets.remove(&key);
             }
             None => {}
@@ -131,8 +139,9 @@ impl Timers {
     /// The wheel has come to an entry of this connection. Returns whether a timer is due: then the
     /// wheel is told of the others behind the turn that follows.
     pub(crate) fn reach(&mut self, key: Key, tick: Tick, wheel: &mut Wheel, now: Instant) -> bool {
-        let Some(set) = self.sets.get_mut(&key).filter(|set| set.armed == Some(tick)) else { return false };
-        set.armed = None;
+        let Some(set) = self.sets.get_mut(&key) else { return false };
+        let Some(at) = set.armed.iter().rposition(|&armed| armed == tick) else { return false };
+        set.armed.remove(at);
         let is_due = set.first().is_some_and(|first| first <= now);
         if !is_due {
             self.arm(key, wheel);
@@ -232,6 +241,40 @@ mod tests {
         bench.wheel.take_due(bench.now + 60 * SECOND, &mut entries);
         seen += entries.len();
         assert_eq!(seen, 1);
+    }
+
+    /// Each time that the first one was through, the others got a new entry beside their old one.
+    #[test]
+    fn timers_that_come_soon_and_late_in_turns_leave_an_entry_each_in_the_wheel() {
+        let mut bench = Bench::new();
+        bench.set(1, 10 * SECOND);
+        bench.set(2, 5 * SECOND);
+        for _ in 0..20 {
+            bench.set(3, SECOND / 10);
+            assert_eq!(bench.due_after(SECOND / 5), [3]);
+        }
+        let mut entries = Vec::new();
+        bench.wheel.take_due(bench.now + SECOND / 2, &mut entries);
+        assert!(entries.is_empty());
+        bench.wheel.take_due(bench.now + 60 * SECOND, &mut entries);
+        assert_eq!(entries.len(), 2);
+    }
+
+    #[test]
+    fn an_entry_that_serves_again_is_in_time() {
+        let mut bench = Bench::new();
+        bench.set(1, 3 * SECOND);
+        bench.set(2, 2 * SECOND);
+        bench.set(3, SECOND);
+        bench.timers.cancel(bench.key, 2);
+        assert_eq!(bench.due_after(SECOND + SECOND / 2), [3]);
+        // It is earlier than all that are left, and takes the place of none.
+        bench.set(4, SECOND / 4);
+        assert_eq!(bench.due_after(SECOND / 2), [4]);
+        assert!(bench.due_after(SECOND / 2).is_empty());
+        assert_eq!(bench.due_after(SECOND), [1]);
+        assert_eq!(bench.wheel.wait(bench.now), None);
+        assert!(bench.timers.sets.is_empty(), "nothing is held for them");
     }
 
     #[test]

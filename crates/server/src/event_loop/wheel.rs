@@ -1,8 +1,9 @@
 //! Deadlines of many connections: a coarse hashed wheel.
 //!
-//! A connection has one entry at most for its deadline, and one for its timers
+//! A connection has one entry that counts for its deadline, and a few for its timers
 //! ([`Timers`](crate::event_loop::timers::Timers)). When a deadline moves away the entry stays where
-//! it is, and is looked at again when its time comes; so nothing is done here for a message. Entries
+//! it is, and is looked at again when its time comes; so nothing is done here for a message. One
+//! that comes nearer gets another entry, and the one before is looked at for nothing. Entries
 //! further away than a turn of the wheel are looked at once a turn.
 
 use crate::event_loop::slab::Key;
@@ -95,8 +96,7 @@ impl Wheel {
                 *free = entry;
             }
             None => {
-                self.slots[slot] =
-                    u32::try_from(self.entries.len()).expect("one for each connection, or two");
+                self.slots[slot] = u32::try_from(self.entries.len()).expect("a few for each connection");
                 self.entries.push(entry);
             }
         }
