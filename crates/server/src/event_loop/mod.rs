@@ -207,7 +207,7 @@ impl EventLoop {
     /// If the system's event queue fails. Then the connections are told of the end all the same, as
     /// far as they take it at once, and so is the application.
     pub(crate) fn run(self) -> io::Result<()> {
-        self.run_by(|poll, events, wait| poll.poll(events, wait))
+        self.run_by(Poll::poll)
     }
 
     /// Runs with a poll that a test may have fail.
