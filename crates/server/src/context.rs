@@ -1,4 +1,4 @@
-//! What the connections of one event loop share, and what all loops of a server do.
+//! State shared by the connections of one event loop, and by all loops of a server.
 
 use crate::api::options::ServerLimits;
 use crate::api::route::Routes;
@@ -17,31 +17,31 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
-/// What all loops of a server share.
+/// State shared by all loops of a server.
 pub(crate) struct ServerShared {
     pub(crate) routes: Routes,
     pub(crate) limits: ServerLimits,
     pub(crate) proxies: TrustedProxies,
     pub(crate) linger_places: LingerPlaces,
-    /// How many requests were put to handlers: each connection has its number from here.
+    /// Requests passed to handlers so far. Each connection takes its id from this count.
     pub(crate) requests: AtomicU64,
     pub(crate) totals: Arc<Totals>,
 }
 
-/// What a server counts, and all of it that its handles know: nothing of the application's, so that
-/// a handler can have a handle of its own server and goes with it all the same.
+/// The counts of a server, and all that its handles refer to. Nothing here belongs to the
+/// application, so a handler can hold a handle of its own server without keeping itself alive.
 pub(crate) struct Totals {
-    /// The paths of its routes, as they were added; `None` for the fallback.
+    /// The paths of its routes, in the order in which they were added; `None` for the fallback.
     pub(crate) paths: Vec<Option<Arc<str>>>,
-    /// How many connections there are.
+    /// The counts of open connections, and their limits.
     pub(crate) counters: Counters,
-    /// What was counted besides.
+    /// All other counts.
     pub(crate) counted: ServerCounters,
-    /// What compression may hold.
+    /// The memory budget of compression.
     pub(crate) compression: Arc<DeflateMemory>,
-    /// What connections hold besides.
+    /// The account of the other memory that connections hold.
     pub(crate) ledger: Arc<Ledger>,
-    /// What waits to be done for all connections.
+    /// The cost of the walks that are queued.
     pub(crate) waiting: Waiting,
 }
 
@@ -64,23 +64,23 @@ impl Totals {
     }
 }
 
-/// What all connections of a loop share.
+/// State shared by all connections of a loop.
 pub(crate) struct LoopContext {
     pub(crate) server: Arc<ServerShared>,
     pub(crate) mailbox: Arc<Mailbox>,
-    /// What callbacks reach.
+    /// The parts of the loop that callbacks can use.
     pub(crate) parts: LoopParts,
-    /// The time of the turn, read before it: a round of many turns may be long.
+    /// The time of the current turn, read before it: a round of many turns may be long.
     pub(crate) now: Instant,
-    /// What this loop counts.
+    /// The counts of this loop.
     pub(crate) counted: Arc<LoopCounters>,
-    /// What connections have charged.
+    /// The memory charged to each connection.
     pub(crate) holders: Holders,
-    /// What is lent to one connection at a time.
+    /// Buffers and codecs lent to one connection at a time.
     pub(crate) lent: Lent,
-    /// For heads that come in one piece, and for bytes that nobody wants.
+    /// A buffer for request heads that arrive in one piece, and for bytes that are discarded.
     pub(crate) scratch: Vec<u8>,
-    /// The server is stopping.
+    /// True once the server is stopping.
     pub(crate) draining: bool,
 }
 
@@ -108,19 +108,19 @@ impl LoopContext {
         }
     }
 
-    /// The time now, which is that of the turn from here on.
+    /// Reads the clock. The result is the time of the turn from here on.
     pub(crate) fn read_clock(&mut self) -> Instant {
         self.now = Instant::now();
         self.now
     }
 
-    /// Makes the scratch buffer anew, which a panic may have taken along.
+    /// Allocates the scratch buffer again, after a panic that may have dropped it.
     pub(crate) fn restore_scratch(&mut self) {
         self.scratch = new_scratch(read_size(&self.server));
     }
 }
 
-/// The most bytes that a read asks for on any route.
+/// The largest number of bytes that a read requests on any route.
 fn read_size(server: &ServerShared) -> usize {
     let sizes = server.routes.iter().map(|route| route.options.receive_buffer_size);
     sizes.max().unwrap_or(0).clamp(SHORT_TAIL, 1 << 20)

@@ -1,5 +1,5 @@
-//! How many connections there are, in the whole server and from each address, and how many of them
-//! may linger for long.
+//! Counts and limits of connections, for the whole server and for each address, and of those that
+//! may linger long.
 
 use crate::api::options::ServerLimits;
 use crate::guard::lock;
@@ -8,11 +8,11 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// Shared by all loops of a server.
+/// The counts of open connections, shared by all loops of a server.
 #[derive(Debug)]
 pub(crate) struct Counters {
     totals: Arc<Totals>,
-    /// What all connections hold whose address is not counted.
+    /// Shared by all counted connections that are not counted for an address.
     uncounted_ip: Arc<CountedBy>,
 }
 
@@ -20,11 +20,11 @@ pub(crate) struct Counters {
 struct Totals {
     open: AtomicUsize,
     most: usize,
-    /// Only where there is a limit for each address.
+    /// `None` without a limit for each address.
     by_ip: Option<ByIp>,
 }
 
-/// How many connections each address has, and may have.
+/// The connections of each address, and the limit for each.
 #[derive(Debug)]
 struct ByIp {
     most: usize,
@@ -32,21 +32,22 @@ struct ByIp {
     open: Mutex<HashMap<Owner, usize>>,
 }
 
-/// Whom a connection is counted with.
+/// The owner that a connection is counted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Owner {
-    /// Whoever has this address, or the network that it is the first of.
+    /// This address, or the network whose first address it is.
     Address(IpAddr),
-    /// Those that the proxy at this address does not name, all together. They are not the proxy:
-    /// what it asks for itself, to see that the server is well, is not refused for their number.
+    /// All clients that the proxy at this address does not name, together. They are kept apart from
+    /// the proxy, so that its own requests, such as health checks, are not refused because of their
+    /// number.
     UnnamedBy(IpAddr),
 }
 
-/// How many addresses keep their room.
+/// The map is not shrunk while its capacity is no larger than this.
 const FEW: usize = 32;
 
-/// One counted connection: uncounted when it is dropped. As small as can be, since each connection
-/// has one.
+/// One counted connection. Dropping it uncounts it. As small as possible, since each connection has
+/// one.
 #[derive(Debug)]
 pub(crate) struct Counted(Arc<CountedBy>);
 
@@ -56,7 +57,7 @@ struct CountedBy {
     owner: Option<Owner>,
 }
 
-/// The limit that a new connection met.
+/// The limit that a new connection exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
     Connections,
@@ -89,7 +90,8 @@ impl Counters {
         Ok(counted)
     }
 
-    /// Counts a connection for whom it is from, which it was not yet, if the limit allows it.
+    /// Counts a connection for `owner`, if the limit allows it. The connection must not be counted
+    /// for an owner yet.
     pub(crate) fn count_for(&self, counted: &mut Counted, owner: Owner) -> Result<(), Refused> {
         let Some(by_ip) = &self.totals.by_ip else { return Ok(()) };
         debug_assert!(counted.0.owner.is_none(), "a connection is counted for one");
@@ -111,10 +113,10 @@ impl Counters {
     }
 }
 
-/// Whom a connection from `ip` is counted with. A peer has a whole subnet of IPv6 to come from (RFC
-/// 4291, section 2.5.1: 2^64 addresses).
+/// The address that a connection from `ip` is counted for. An IPv6 peer has a whole subnet to
+/// connect from (RFC 4291, section 2.5.1: 2^64 addresses).
 fn counted_as(ip: IpAddr, ipv6_prefix: u8) -> IpAddr {
-    // A socket for both families shows peers of IPv4 as ::ffff:a.b.c.d.
+    // A dual-stack socket reports IPv4 peers as ::ffff:a.b.c.d.
     match ip.to_canonical() {
         IpAddr::V4(ip) => IpAddr::V4(ip),
         IpAddr::V6(ip) => {
@@ -134,8 +136,8 @@ impl Drop for Counted {
                 *count -= 1;
                 if *count == 0 {
                     open.remove(owner);
-                    // Half of the room is free afterwards: so it is done once for as many as have
-                    // gone.
+                    // Half of the capacity is free afterwards, so the cost is spread over the
+                    // connections that have ended.
                     if open.capacity() > FEW && open.len() < open.capacity() / 8 {
                         let len = open.len();
                         open.shrink_to(2 * len);
@@ -146,20 +148,20 @@ impl Drop for Counted {
     }
 }
 
-/// Places for connections that linger for more than a moment: each costs a descriptor while its
-/// peer sends what nobody wants.
+/// Places for connections that linger for more than a moment. Each costs a descriptor while its
+/// peer sends bytes that are discarded.
 #[derive(Debug, Default)]
 pub(crate) struct LingerPlaces(Arc<AtomicUsize>);
 
-/// Such a place: free again when it is dropped.
+/// One such place, released when it is dropped.
 #[derive(Debug)]
 pub(crate) struct LingerPlace(Arc<AtomicUsize>);
 
-/// How many of them a server has.
+/// The lingering places of a server.
 const LINGER_PLACES: usize = 256;
 
 impl LingerPlaces {
-    /// A place, if one is free.
+    /// Takes a place; `None` if none is free.
     pub(crate) fn take(&self) -> Option<LingerPlace> {
         let one_more = |taken| (taken < LINGER_PLACES).then_some(taken + 1);
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
@@ -252,7 +254,7 @@ mod tests {
         for again in ["::ffff:192.0.2.1", "192.0.2.1"] {
             assert_eq!(counters.count(Some(ip(again))).unwrap_err(), Refused::ConnectionsFromAddress);
         }
-        // Those of IPv4 have no network, and those that are mapped none in IPv6.
+        // IPv4 addresses are not grouped into networks, and mapped ones not into IPv6 networks.
         counters.count(Some(ip("192.0.2.2"))).unwrap();
         counters.count(Some(ip("::ffff:192.0.2.3"))).unwrap();
     }

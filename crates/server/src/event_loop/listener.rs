@@ -1,4 +1,4 @@
-//! Listening sockets, and accepting without a fall when descriptors run out.
+//! Listening sockets, and accepting that survives a lack of descriptors.
 
 use crate::event_loop::stream::{PeerAddr, Stream};
 use mio::event::Source;
@@ -11,28 +11,28 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long accepting pauses after the system had nothing to give: descriptors, memory.
+/// The pause in accepting after the system ran out of descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How many connections one round of the loop accepts, so that a flood of them does not keep it
-/// from the others.
+/// Connections accepted from a listener in one round of the loop, so that a flood of new ones does
+/// not keep the loop from the others.
 pub(crate) const ACCEPT_AT_ONCE: usize = 64;
 
-/// How often that many are accepted until the longest queue is empty.
+/// The number of batches of [`ACCEPT_AT_ONCE`] that empties the longest queue.
 pub(crate) const LONGEST_QUEUE: usize = 1 + BACKLOG as usize / ACCEPT_AT_ONCE;
 
-/// How many connections the system may hold that are not accepted yet; it may hold fewer by its own
-/// limit. With the 128 that mio asks for, a burst makes it drop the peers' handshakes, which then
-/// take seconds, or leave them with half a connection.
+/// Connections that the system may queue before they are accepted; its own limit may be lower. With
+/// the 128 that mio requests, a burst makes the system drop the peers' handshakes, which then take
+/// seconds, or leave peers with half a connection.
 const BACKLOG: i32 = 4096;
 
-/// A frame should leave when it is written. Where accepted sockets have the option `TCP_NODELAY`
-/// from the one that listens, setting it there saves a system call for each connection.
+/// Whether accepted sockets inherit `TCP_NODELAY` from the listening one. A frame should leave when
+/// it is written; setting the option on the listener saves a system call for each connection.
 const INHERITS_NODELAY: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
-/// A filter that lets all segments of TCP pass but those that ask for a new connection: all others
-/// have the flag ACK, except for a reset of one that is not established. The flags are the octet 13
-/// of the header (RFC 9293, section 3.1).
+/// A filter that passes all TCP segments except those that request a new connection. All others
+/// have the ACK flag, except a reset of a connection that is not established. The flags are octet
+/// 13 of the header (RFC 9293, section 3.1).
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const WITHOUT_SYN: [socket2::SockFilter; 4] = {
     use socket2::SockFilter;
@@ -82,18 +82,18 @@ enum ListenSocket {
 pub(crate) struct Listener {
     socket: ListenSocket,
     addr: ListenAddr,
-    /// Bound here, so that its queue is ours; else somebody else may have the socket too, and go on
-    /// with it.
+    /// True if the socket was bound here, so that this server alone uses its queue. Otherwise
+    /// another process may have the socket too, and continue to accept from it.
     is_ours: bool,
-    /// The socket's file, which is ours to remove.
+    /// The socket's file, which this listener removes.
     #[cfg(unix)]
     file: Option<PathBuf>,
-    /// Connections begin with a header of the PROXY protocol.
+    /// True if connections begin with a header of the PROXY protocol.
     pub(crate) proxy_protocol: bool,
-    /// There may be connections to accept.
+    /// True if there may be connections to accept.
     pub(crate) ready: bool,
     paused_until: Option<Instant>,
-    /// Nothing could be accepted the last time: said once, not every tenth of a second.
+    /// True after a failed attempt, so that it is logged once and not every tenth of a second.
     cannot_accept: bool,
 }
 
@@ -132,8 +132,8 @@ impl Listener {
         })
     }
 
-    /// Binds a socket at `path`. A file there that nobody listens on any more, left by a server
-    /// that was killed, is replaced.
+    /// Binds a socket at `path`. Replaces a socket file that no process listens on any more, such
+    /// as one left by a server that was killed.
     #[cfg(unix)]
     pub(crate) fn bind_unix(path: &Path) -> io::Result<Listener> {
         Listener::bind_path(path).map_err(|error| {
@@ -187,13 +187,16 @@ impl Listener {
         registry.register(self.source(), token, Interest::READABLE)
     }
 
-    /// So many more sockets on this one's port, among which the system shares out the connections:
-    /// none where the system does not, nor for a Unix socket, nor for one that is not ours, whose
-    /// connections may be for somebody else.
+    /// Binds `count` more sockets to this one's port, among which the system distributes the
+    /// connections. The result is empty in these cases:
+    /// - the system does not distribute connections,
+    /// - this is a Unix socket,
+    /// - the socket is not ours, and its connections may belong to another process,
+    /// - `count` is 0, or binding fails.
     ///
-    /// Nobody shares a port by mistake: this socket was bound and listens without the option
-    /// `SO_REUSEPORT`, which fails where anybody else listens, with the option or not. The option
-    /// is set only now.
+    /// A port is never shared by mistake. This socket was bound and listens without the option
+    /// `SO_REUSEPORT`, which fails if any other socket listens there, with the option or not. The
+    /// option is set only now.
     pub(crate) fn siblings(&self, count: usize) -> Vec<Listener> {
         let ListenAddr::Ip(addr) = self.addr else { return Vec::new() };
         if count == 0 || !self.is_ours || self.set_shared(true).is_err() {
@@ -224,9 +227,9 @@ impl Listener {
         self.is_ours
     }
 
-    /// Lets nobody new in; those who are already in the queue, or have begun to connect, can still
-    /// be accepted. Returns whether it could be done. Only for sockets that are ours: whoever else
-    /// has the socket would get nobody any more.
+    /// Stops admitting new peers. Connections that are queued, or whose TCP handshake has begun,
+    /// can still be accepted. Returns whether that succeeded. Call it only if `is_ours`: any other
+    /// process that has the socket would get no connections any more.
     pub(crate) fn refuse_new(&mut self) -> bool {
         match &self.socket {
             #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -246,24 +249,24 @@ impl Listener {
     #[cfg(unix)]
     fn remove_file(&mut self) {
         if let Some(file) = self.file.take() {
-            // Somebody may have removed it before.
+            // It may have been removed already.
             let _ = std::fs::remove_file(file);
         }
     }
 
-    /// The next try is not to be put off, though nothing could be accepted the last time.
+    /// Ends the pause after a failure: the next attempt is made at once.
     pub(crate) fn try_now(&mut self) {
         (self.ready, self.paused_until) = (true, None);
     }
 
-    /// How long to wait before the next try; `None` if an event tells.
+    /// The time until the next attempt; `None` if an event will announce it.
     pub(crate) fn wait(&self, now: Instant) -> Option<Duration> {
         let pause = self.paused_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
         self.ready.then_some(pause)
     }
 
-    /// Accepts what there is, up to a number, and hands it to `admit`: nothing during the pause
-    /// behind a failure.
+    /// Accepts queued connections, up to [`ACCEPT_AT_ONCE`], and passes each to `admit`. Accepts
+    /// none during the pause after a failure.
     pub(crate) fn accept(&mut self, now: Instant, mut admit: impl FnMut(Stream, Option<PeerAddr>)) {
         if self.paused_until.is_some_and(|until| now < until) {
             return;
@@ -280,7 +283,7 @@ impl Listener {
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => self.ready = false,
-                    // The connection died before it was accepted; the next one may be well.
+                    // The connection ended before it was accepted; the next one may be fine.
                     io::ErrorKind::Interrupted
                     | io::ErrorKind::ConnectionAborted
                     | io::ErrorKind::ConnectionReset
@@ -302,7 +305,7 @@ impl Listener {
             ListenSocket::Tcp(listener) => {
                 let (stream, addr) = listener.accept()?;
                 if !INHERITS_NODELAY {
-                    // An error means that the connection is gone already.
+                    // An error means that the connection has ended already.
                     let _ = stream.set_nodelay(true);
                 }
                 Ok((Stream::Tcp(stream), Some(PeerAddr::Ip(addr))))
@@ -318,12 +321,12 @@ impl Listener {
 
 fn bind_tcp(addr: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener> {
     let socket = socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-    // Connections of a server that has just ended must not keep its successor from the port.
-    // Elsewhere the option would let two servers share it.
+    // Connections of a server that has just ended must not keep its successor from the port. On
+    // other systems the option would let two servers share it.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     if addr.is_ipv6() {
-        // On every system the same: 0.0.0.0 and [::] on one port are two listeners.
+        // So that 0.0.0.0 and [::] on one port are two listeners on every system.
         socket.set_only_v6(true)?;
     }
     if shared {
@@ -334,22 +337,22 @@ fn bind_tcp(addr: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener>
     Ok(socket.into())
 }
 
-/// Lets sockets that have the option listen on one port, where each then gets its share of the
-/// connections.
+/// Sets or clears the option that lets several sockets listen on one port, each with its share of
+/// the connections.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn set_shared(socket: &socket2::Socket, shared: bool) -> io::Result<()> {
     socket.set_reuse_port(shared)
 }
 
-/// FreeBSD shares evenly too, but its option has to be set before binding, so that nobody would
-/// notice a second server. Others have the option and give all connections to one socket.
+/// Fails: FreeBSD distributes evenly too, but requires the option before binding, so a second
+/// server would go unnoticed. Other systems have the option and give all connections to one socket.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn set_shared(_: &socket2::Socket, _: bool) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Whether this is a socket that nobody listens on. A file that is no socket refuses connections
-/// too, and is not ours.
+/// Whether `path` is a socket that no process listens on. A file that is not a socket refuses
+/// connections too, but is not ours to remove.
 #[cfg(unix)]
 fn is_stale(path: &Path) -> bool {
     use std::os::unix::fs::FileTypeExt;
@@ -394,7 +397,7 @@ mod tests {
         addr
     }
 
-    /// How many connections are in the queue.
+    /// Accepts all queued connections, and returns their number.
     #[cfg(target_os = "linux")]
     fn waiting(listener: &mut Listener) -> usize {
         let mut count = 0;
@@ -417,8 +420,8 @@ mod tests {
             let _clients: Vec<_> = (0..400).map(|_| std::net::TcpStream::connect(addr).unwrap()).collect();
             let counts: Vec<_> = all.iter_mut().map(waiting).collect();
             assert_eq!(counts.iter().sum::<usize>(), 400);
-            // By a hash over both addresses: less than half of an even share is less likely than
-            // one in 10^8.
+            // The system hashes both addresses. Less than half of an even share has a probability
+            // below one in 10^8.
             assert!(counts.iter().all(|&count| count > 50), "{counts:?}");
         }
     }
@@ -432,8 +435,8 @@ mod tests {
         assert_eq!(second.kind(), io::ErrorKind::AddrInUse);
         let without = std::net::TcpListener::bind(ip(&first)).unwrap_err();
         assert_eq!(without.kind(), io::ErrorKind::AddrInUse);
-        // One of a group that goes leaves the port to the others, and all of them leave it to
-        // anybody.
+        // One socket of a group that closes leaves the port to the others; when all have closed,
+        // any socket can bind it.
         let addr = ip(&first);
         drop(first);
         assert_eq!(Listener::bind(addr).is_ok(), siblings.is_empty());

@@ -1,4 +1,4 @@
-//! One event loop: waits, and lets each connection that has something to do take its turn.
+//! One event loop: waits for events, and gives each connection with work to do its turn.
 //!
 //! | a connection | has its turn |
 //! |---|---|
@@ -9,11 +9,11 @@
 //! | with something queued by a handle, with a deadline that has passed, or with a timer that is due | from the list of short turns, or from the other as above |
 //! | that a message for all connections comes to | in the walk that brings it |
 //!
-//! A round does a [`SLICE`] of the commands of other threads, one of walks through all connections
-//! ([`walk`]), and one of the lists, short turns first, and then asks the poll: whoever needs
-//! little waits for that, and for others that need little, however much the others need. Each list
-//! has one turn a round at least, in its order: whoever is behind `n` others in it waits for `n`
-//! rounds at the most.
+//! A round handles commands of other threads for one [`SLICE`], walks through all connections
+//! ([`walk`]) for another, and the lists for a third, short turns first. Then it polls again. A
+//! connection that needs little waits for those slices and for the other short turns, however much
+//! work the rest have. Each list gets at least one turn a round, in its order: a connection behind
+//! `n` others in a list waits `n` rounds at most.
 
 pub(crate) mod limits;
 pub(crate) mod listener;
@@ -55,55 +55,55 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 const WAKER: Token = Token(usize::MAX);
-/// Listener `n` has the token `FIRST_LISTENER - n`. No connection's token is that large: the last
-/// index is never used.
+/// Listener `n` has the token `FIRST_LISTENER - n`. No connection's token is that large, because
+/// the last index is never used.
 const FIRST_LISTENER: usize = usize::MAX - 1;
 
-/// What a connection's socket is watched for: TCP's urgent mark too, where it can be
-/// ([`Ready::more_behind`](framewright_driver::Ready::more_behind)).
+/// The events that a connection's socket is registered for. They include TCP's urgent mark where
+/// the system reports it ([`Ready::more_behind`](framewright_driver::Ready::more_behind)).
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const INTERESTS: Interest = Interest::READABLE.add(Interest::WRITABLE).add(Interest::PRIORITY);
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const INTERESTS: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
-/// How many events one wait takes from the kernel.
+/// The events that one wait takes from the kernel at most.
 const EVENTS: usize = 1024;
 
-/// How many commands are handled between two looks at the clock: many take no time.
+/// Commands handled between two readings of the clock: many commands take no time.
 const COMMANDS: usize = 16;
 
-/// How many entries of the wheel are looked at between two looks at the clock.
+/// Wheel entries examined between two readings of the clock.
 const DUE: usize = 256;
 
-/// After this much time in turns of listed connections, or in commands, sockets are polled; or
-/// after as much as the turns of this round took that events have brought. A poll takes a
-/// thousandth of it.
+/// The time for turns of listed connections, and for commands, before the sockets are polled again.
+/// If the turns that this round's events brought took longer, that time counts instead. A poll
+/// takes a thousandth of it.
 const SLICE: Duration = Duration::from_millis(1);
 
-/// After this much time in turns that events have brought, those that are left have theirs from a
-/// list: sockets are polled in between, and whoever needs little waits for a part of a crowd that
-/// has come at once. A thousand echoes of short messages take less.
+/// The time for turns brought by events. Connections whose events are left after it have their
+/// turns from a list, with polls in between. So a connection that needs little waits only for a
+/// part of a crowd that arrives at once. A thousand echoes of short messages take less.
 const TURNS_OF_EVENTS: Duration = Duration::from_millis(8);
 
-/// A loop keeps what it accepts unless another one has fewer connections by more than one in so
-/// many: so few are spread evenly, and of many the most stay where they are accepted. Handing one
-/// over costs a wake-up.
+/// A loop keeps an accepted connection unless its load exceeds the smallest load of any loop by
+/// more than one part in `UNEVEN`. A few connections are spread evenly; of many, most stay where
+/// they are accepted. Handing one over costs a wake-up.
 const UNEVEN: usize = 16;
 
-/// How many connections over a limit the loop keeps for a moment after they were told so, for their
-/// peers to read it. The oldest goes for one more.
+/// Refused connections (over a limit) that a loop keeps for a moment, so that their peers can read
+/// the answer. One more replaces the oldest.
 const REFUSED_AT_ONCE: usize = 512;
 
-/// Lists of more than so many connections or commands are worth to be made smaller.
+/// Lists of connections or commands longer than this are worth shrinking afterwards.
 const FEW: usize = 32;
 
-/// How long what was asked for before the end may take then: only a server that stops without grace
-/// has left much of it.
+/// The time limit at the end for walks requested before it. Only a server that stops without grace
+/// has many left.
 const LAST_WALKS: Duration = Duration::from_secs(1);
 
-/// How long those that had begun to connect when the server stops have to get in. More than a
-/// network's round trip inside of a data centre; whoever begins meanwhile is not answered, and asks
-/// again after a second.
+/// The time that connections whose TCP handshake has begun get to complete it when the server
+/// stops. It exceeds a round trip inside a data centre. A peer that begins during this time gets no
+/// answer, and retries after a second.
 const HANDSHAKE_OF_TCP: Duration = Duration::from_millis(10);
 
 pub(crate) struct EventLoop {
@@ -112,42 +112,43 @@ pub(crate) struct EventLoop {
     slots: Slab<Slot>,
     wheel: Wheel,
     context: LoopContext,
-    /// This loop's own, and of the first loop also those from which it accepts for all.
+    /// This loop's own listeners. The first loop also has those from which it accepts for all
+    /// loops.
     listeners: Vec<Listener>,
-    /// All loops of the server, to spread connections over.
+    /// The mailboxes of all loops of the server, to spread connections over.
     loops: Vec<Arc<Mailbox>>,
-    /// Which of them this is.
+    /// The index of this loop in `loops`.
     index: usize,
-    /// Connections to have a turn without an event, and to need little as far as anybody knows.
+    /// Connections that get a turn without an event, and need little as far as is known.
     short_turns: VecDeque<Key>,
-    /// Connections to have a turn behind all of those.
+    /// Connections that get a turn after all of `short_turns`.
     long_turns: VecDeque<Key>,
-    /// Commands that were taken from the mailbox.
+    /// Commands taken from the mailbox and not handled yet.
     commands: VecDeque<Command>,
     /// Walks through all connections; the first one is under way.
     walks: VecDeque<Walk>,
-    /// Those that each loop was asked for.
+    /// The walks requested of each loop, by loop index.
     asked: Arc<[Walks]>,
-    /// Of the first loop only.
+    /// Periodic calls; only the first loop has any.
     tickers: Vec<Ticker>,
-    /// An emptied vector, for its next use.
+    /// An emptied vector, kept to be reused.
     batch: Vec<Command>,
-    /// Entries of the wheel that are due and not looked at, the last one first.
+    /// Entries of the wheel that are due and not examined yet, in reverse order.
     due: Vec<(Tick, u32)>,
-    /// When the poll of this round has ended.
+    /// When the poll of this round returned.
     woken: Instant,
-    /// When the server stops at the latest, once it does.
+    /// The deadline for stopping; `None` until the server begins to stop.
     stop_at: Option<Instant>,
-    /// Listening sockets that let nobody new in, and when they are closed.
+    /// Listening sockets that admit no new peers, and the time at which they are closed.
     closing: Option<(Instant, Vec<Listener>)>,
-    /// The last connections that were refused over a limit. Some have gone.
+    /// The last connections refused over a limit. Some may have been removed already.
     refused: VecDeque<Key>,
-    /// When room is given back, if there may be some that a crowd has left.
+    /// When to release unused memory; `None` if there is nothing to release.
     trim_at: Option<Instant>,
 }
 
-/// Makes the poll of a loop and its mailbox, before the loop itself: the mailboxes have to know
-/// each other first.
+/// Makes a loop's poll and mailbox. The loop itself follows later, because all mailboxes have to
+/// exist before any loop does.
 pub(crate) fn prepare() -> io::Result<(Poll, Arc<Mailbox>)> {
     let poll = Poll::new()?;
     let waker = mio::Waker::new(poll.registry(), WAKER)?;
@@ -191,12 +192,13 @@ impl EventLoop {
         })
     }
 
-    /// What this loop calls besides its connections.
+    /// Sets the periodic calls that this loop makes.
     pub(crate) fn set_tickers(&mut self, tickers: Vec<Ticker>) {
         self.tickers = tickers;
     }
 
-    /// This thread runs the loop, as long as what is returned lives.
+    /// Marks the calling thread as the one that runs this loop, until the returned guard is
+    /// dropped.
     pub(crate) fn enter(&self) -> Here {
         self.context.mailbox.enter()
     }
@@ -204,13 +206,13 @@ impl EventLoop {
     /// Runs until the server has stopped.
     ///
     /// # Errors
-    /// If the system's event queue fails. Then the connections are told of the end all the same, as
-    /// far as they take it at once, and so is the application.
+    /// If the system's event queue fails. Even then the close is sent to the connections, as far as
+    /// their sockets take it at once, and the application is notified.
     pub(crate) fn run(self) -> io::Result<()> {
         self.run_by(Poll::poll)
     }
 
-    /// Runs with a poll that a test may have fail.
+    /// Runs with the given `poll`, which a test can make fail.
     fn run_by(
         mut self,
         mut poll: impl FnMut(&mut Poll, &mut Events, Option<Duration>) -> io::Result<()>,
@@ -234,15 +236,15 @@ impl EventLoop {
         }
     }
 
-    /// What follows a wait.
+    /// Does the work of one round, after a wait.
     fn round(&mut self) {
         let woken = self.context.now;
         self.handle_events();
         self.go_on(self.slice(woken));
     }
 
-    /// The round behind its events. Walks have no more than a [`SLICE`], whatever the others have:
-    /// each of their turns is a message for somebody who has not asked.
+    /// The part of a round after its events. Walks get only one [`SLICE`] whatever `slice` is: each
+    /// of their turns is a message that the peer has not asked for.
     fn go_on(&mut self, slice: Duration) {
         self.accept();
         self.handle_commands(slice);
@@ -253,8 +255,8 @@ impl EventLoop {
         self.close_listeners();
     }
 
-    /// A wait has ended: what is waited for next counts from now. Returns false if a signal has
-    /// ended it.
+    /// Notes the time at which a wait ended, from which the next waits count. Returns false if a
+    /// signal interrupted the wait.
     fn note_woken(&mut self, polled: io::Result<()>, now: Instant) -> io::Result<bool> {
         self.context.now = now;
         match polled {
@@ -263,7 +265,8 @@ impl EventLoop {
         }
     }
 
-    /// How long the lists and commands may take, now that the events of this round are handled.
+    /// The time for the lists and for the commands, given that the events of this round are
+    /// handled.
     fn slice(&self, woken: Instant) -> Duration {
         SLICE.max(self.context.now - woken)
     }
@@ -272,8 +275,8 @@ impl EventLoop {
         self.closing.is_none() && (self.context.now >= stop_at || self.is_done())
     }
 
-    /// Whether a loop that stops has nothing left, and will get nothing more: its mailbox is closed
-    /// then.
+    /// Whether a stopping loop has no work left. If so, its mailbox is closed, and no work can
+    /// arrive.
     fn is_done(&self) -> bool {
         let is_idle = self.slots.len() == 0 && self.listeners.is_empty() && self.commands.is_empty();
         is_idle && self.context.mailbox.close_if_empty()
@@ -289,7 +292,7 @@ impl EventLoop {
             return Some(Duration::ZERO);
         }
         let trim = self.trim();
-        // It does not end before they are closed, whatever its time.
+        // The loop does not end before its listeners are closed, even if `stop_at` is earlier.
         let closing = self.closing.as_ref().map(|(at, _)| *at);
         let stop = closing.or(self.stop_at).map(|at| at.saturating_duration_since(now));
         let accept = self.listeners.iter().filter_map(|listener| listener.wait(now)).min();
@@ -298,13 +301,13 @@ impl EventLoop {
         waits.into_iter().flatten().min()
     }
 
-    /// Notes that there may be room soon that nobody needs any more.
+    /// Schedules a release of unused memory.
     fn trim_later(&mut self) {
         self.trim_at.get_or_insert(self.context.now + KEEP_FOR);
     }
 
-    /// Gives back, now and then, what only a crowd has needed. Returns how long until it has
-    /// something to do.
+    /// Releases, when it is due, the memory that only a crowd of connections needed. Returns the
+    /// time until the next release.
     fn trim(&mut self) -> Option<Duration> {
         let wait = self.trim_at?.saturating_duration_since(self.context.now);
         if !wait.is_zero() {
@@ -316,7 +319,7 @@ impl EventLoop {
         self.refused.retain(|&key| self.slots.get_mut(key).is_some());
         self.context.mailbox.trim();
         self.context.parts.timers.get_mut().trim();
-        // Made anew, and not shrunk where they lie: see `Slab::trim`.
+        // New allocations instead of shrinking in place: see `Slab::trim`.
         self.refused = self.refused.drain(..).collect();
         self.short_turns = self.short_turns.drain(..).collect();
         self.long_turns = self.long_turns.drain(..).collect();
@@ -358,11 +361,11 @@ impl EventLoop {
         self.give_turn(key);
     }
 
-    /// Now, for what an event has told, or from a list.
+    /// Gives a connection with an event its turn, at once or from a list.
     fn give_turn(&mut self, key: Key) {
         let Some(slot) = self.slots.get_mut(key) else { return };
         match slot.place {
-            // How much it needs nobody knows yet.
+            // How much work it has is not known yet.
             Place::New if self.context.now >= self.woken + SLICE => {
                 slot.place = Place::Listed;
                 self.long_turns.push_back(key);
@@ -374,7 +377,7 @@ impl EventLoop {
         }
     }
 
-    /// Has the connection take its turn from a list, though no event tells of it.
+    /// Lists a connection for a turn, though no event announces it.
     fn list(&mut self, key: Key) {
         let Some(slot) = self.slots.get_mut(key) else { return };
         match std::mem::replace(&mut slot.place, Place::Listed) {
@@ -384,8 +387,8 @@ impl EventLoop {
         }
     }
 
-    /// Turns of listed connections, for a slice of time and of each list one at least. Who is
-    /// listed again comes last.
+    /// Takes turns of listed connections during `slice`, and at least one from each list. A
+    /// connection that is listed again goes to the end.
     fn handle_listed(&mut self, slice: Duration) {
         let end = self.context.now + slice;
         if self.short_turns.len() + self.long_turns.len() > FEW {
@@ -410,8 +413,8 @@ impl EventLoop {
         }
     }
 
-    /// One turn of a connection, and what follows from it. The time is read behind it: it is that
-    /// of the next turn.
+    /// Takes one turn of a connection and acts on its result. The clock is read after the turn, for
+    /// the next one.
     #[inline]
     fn take_turn(&mut self, key: Key) {
         let Some((slot, charged)) = self.slots.get_charged(key) else { return };
@@ -426,7 +429,7 @@ impl EventLoop {
                 self.long_turns.push_back(key);
             }
             (_, SlotNext::Wait) if slot.is_in_bulk() => slot.place = Place::Last,
-            // The first event of a socket says only that it is there.
+            // The first event of a socket reports only that the socket exists.
             (Place::New, SlotNext::Wait) if !was_open || !self.context.lent.has_read() => {}
             (_, SlotNext::Wait) => slot.place = Place::First,
         }
@@ -454,7 +457,7 @@ impl EventLoop {
         if slot.is_counted() {
             self.context.mailbox.load.fetch_sub(1, Ordering::Relaxed);
         }
-        // What the connection carries is the application's, and may panic when it is dropped.
+        // The connection's state is the application's, and may panic when it is dropped.
         guarded(|| slot.finish(key, &self.context));
         self.context.parts.timers.get_mut().forget(key);
         self.context.now = Instant::now();
@@ -465,13 +468,13 @@ impl EventLoop {
         let mut listeners = std::mem::take(&mut self.listeners);
         listeners.iter_mut().for_each(|listener| self.accept_from(listener));
         if self.stop_at.is_some() {
-            // Whose queue is empty now is closed.
+            // Listeners whose queue is empty are closed here.
             listeners.retain(|listener| listener.ready);
         }
         self.listeners = listeners;
     }
 
-    /// Accepts what there is, up to a number.
+    /// Accepts the connections that are queued, up to [`ACCEPT_AT_ONCE`].
     fn accept_from(&mut self, listener: &mut Listener) {
         let mut accepted = Vec::new();
         listener.accept(self.context.now, |stream, peer| accepted.push((stream, peer)));
@@ -479,7 +482,7 @@ impl EventLoop {
             let (by_proxy, has_proxy_header) =
                 (self.context.server.proxies.trusts(peer), listener.proxy_protocol);
             if has_proxy_header && !by_proxy {
-                // Whatever it would say of itself, nobody could believe it.
+                // The peer is not trusted, so its header could not be believed.
                 tracing::debug!(?peer, listener = %listener.addr(), "refused: only trusted proxies connect here");
                 self.context.counted.accepted.add(1);
                 PROXY(self.context.counted.of(None)).add(1);
@@ -489,11 +492,11 @@ impl EventLoop {
         }
     }
 
-    /// Takes a new connection in, or hands it to the loop with the fewest. Which socket gets it is
-    /// chance.
+    /// Admits a new connection, here or in the loop with the fewest. Which listening socket
+    /// receives a connection is chance.
     fn admit(&mut self, stream: Stream, arrival: Arrival) {
         self.context.counted.accepted.add(1);
-        // Whom a proxy forwards is known when the request is.
+        // The client behind a proxy is known only when its request has been read.
         let ip = arrival.peer.filter(|_| !arrival.by_proxy).and_then(PeerAddr::ip);
         let counted = match self.context.server.totals.counters.count(ip) {
             Ok(counted) => counted,
@@ -508,9 +511,9 @@ impl EventLoop {
         }
     }
 
-    /// The loop that should have the next connection, unless it is this one.
+    /// The loop that should get the next connection; `None` for this one.
     fn next_loop(&self) -> Option<Arc<Mailbox>> {
-        // The others stop as well, if not already: who is refused is refused here.
+        // While the server stops, the other loops stop too, so a connection is refused by this one.
         let least =
             self.loops.iter().min_by_key(|mailbox| mailbox.load()).filter(|_| !self.context.draining)?;
         let is_fewer = self.context.mailbox.load() > least.load() + least.load() / UNEVEN;
@@ -522,7 +525,8 @@ impl EventLoop {
         if let Err(Command::Adopt(stream, arrival, counted)) =
             to.post(Command::Adopt(stream, arrival, counted))
         {
-            // The server stops: that loop has ended already, and this one has not heard of it yet.
+            // The server is stopping: that loop has ended, and this one has not handled its `Stop`
+            // yet.
             to.load.fetch_sub(1, Ordering::Relaxed);
             self.context.mailbox.load.fetch_add(1, Ordering::Relaxed);
             self.adopt(stream, arrival, counted);
@@ -538,8 +542,8 @@ impl EventLoop {
         self.insert(stream, opening, Some(counted));
     }
 
-    /// Answers with 503. The answer fits into the empty buffer of a new socket, so it is on its way
-    /// at once.
+    /// Answers a connection over a limit with 503. The answer fits into the empty send buffer of a
+    /// new socket, so it is sent at once.
     fn refuse(&mut self, stream: Stream, peer: Option<PeerAddr>, refused: Refused) {
         tracing::debug!(
             ?peer,
@@ -563,8 +567,8 @@ impl EventLoop {
         self.refused.extend(inserted);
     }
 
-    /// Gives a connection its place and its first turn. Returns its key, if there was a place; the
-    /// turn may have been its last.
+    /// Gives a connection a place in the slab and its first turn. Returns its key, or `None` if
+    /// there was no place or the socket could not be registered. The turn may have been its last.
     fn insert(&mut self, stream: Stream, opening: Opening, counted: Option<Counted>) -> Option<Key> {
         let slot = Slot::new(stream, opening, counted);
         let is_counted = slot.is_counted();
@@ -583,7 +587,7 @@ impl EventLoop {
             self.remove(key);
             return None;
         }
-        // The request is often there already; looking now saves a turn of the loop.
+        // The request has often arrived already: reading now saves a round of the loop.
         slot.ready.read = true;
         self.take_turn(key);
         Some(key)
@@ -621,8 +625,7 @@ impl EventLoop {
         }
     }
 
-    /// Goes on with walks through all connections, for a slice of time and for one connection at
-    /// least.
+    /// Continues the walks through all connections for `slice`, and for at least one connection.
     fn handle_walks(&mut self, slice: Duration) {
         let end = self.context.now + slice;
         while let Some(mut walk) = self.walks.pop_front() {
@@ -630,7 +633,7 @@ impl EventLoop {
             if !self.walk_on(&mut walk, end) {
                 return self.walks.push_front(walk);
             }
-            // What it carries is the application's.
+            // The walk's closures are the application's.
             guarded(|| drop(walk));
             self.context.now = Instant::now();
             if self.context.now >= end {
@@ -639,7 +642,7 @@ impl EventLoop {
         }
     }
 
-    /// Returns whether the walk has come to its end.
+    /// Continues one walk until `end`. Returns whether it is complete.
     fn walk_on(&mut self, walk: &mut Walk, end: Instant) -> bool {
         let mut visited = 0;
         while let Some(key) = self.slots.next_at(walk.next) {
@@ -658,7 +661,7 @@ impl EventLoop {
         true
     }
 
-    /// Does with a connection what a walk is for. Returns whether the walk goes on.
+    /// Does the job of a walk for one connection. Returns whether the walk continues.
     fn visit(&mut self, key: Key, job: &mut Job) -> bool {
         let slot = self.slots.get_mut(key).expect("it was found just now");
         let connected = slot.connected(key, &self.context);
@@ -687,7 +690,8 @@ impl EventLoop {
         }
     }
 
-    /// The server stops: begins to end a connection, behind what its handles have queued.
+    /// Begins to close a connection because the server stops, after the messages that its handles
+    /// have queued.
     fn drain(&mut self, key: Key) {
         let Some(slot) = self.slots.get_mut(key) else { return };
         slot.drain(&mut self.context);
@@ -696,9 +700,9 @@ impl EventLoop {
         self.heed_alarm();
     }
 
-    /// Sends messages to a connection, in a turn of its own: what it lends for that is the loop's
-    /// again behind it, and what the peer takes is on its way. Those for which there was no room
-    /// beside the first ones have another turn behind that write.
+    /// Sends messages to a connection in a turn of its own, which returns the loop's lent buffers
+    /// and writes what the peer accepts. Messages that do not fit beside the first ones get another
+    /// turn, after that write.
     fn deliver(&mut self, key: Key, parcels: Vec<Parcel>, messages: &mut [Sending]) {
         *self.context.parts.parcels.get_mut() = parcels;
         while !self.context.parts.parcels.get_mut().is_empty() {
@@ -707,7 +711,7 @@ impl EventLoop {
             }
             self.take_turn(key);
             if let Some(slot) = self.slots.get_mut(key) {
-                // A callback that has panicked comes before it.
+                // A callback that panicked earlier in the turn may have kept it from being cleared.
                 slot.errands.clear(Errands::PARCELS);
             }
             let parcels = self.context.parts.parcels.get_mut();
@@ -722,7 +726,7 @@ impl EventLoop {
         self.heed_alarm();
     }
 
-    /// Calls what is called now and then, until the server stops.
+    /// Makes the periodic calls that are due, until the server stops.
     fn call_tickers(&mut self) {
         if self.context.draining {
             guarded(|| self.tickers.clear());
@@ -749,8 +753,8 @@ impl EventLoop {
         }
     }
 
-    /// Where all connections hold too much since a turn, those that were told to go have gone
-    /// before the next one.
+    /// Handles commands at once if a turn raised the alarm that all connections together hold too
+    /// much memory. So the connections selected to end have ended before the next turn.
     #[inline]
     fn heed_alarm(&mut self) {
         if std::mem::take(&mut self.context.holders.alarm) {
@@ -758,7 +762,7 @@ impl EventLoop {
         }
     }
 
-    /// Ends a connection that was told to go, unless it has let go meanwhile of what it held.
+    /// Ends a connection selected to give way, unless it has released its memory meanwhile.
     fn give_way_if_told(&mut self, key: Key) {
         let Some(slot) = self.slots.get_mut(key) else { return };
         if self.context.holders.is_told(key) || slot.is_told() {
@@ -777,7 +781,8 @@ impl EventLoop {
         }
     }
 
-    /// All connections hold too much together, and none of them much: ends some that hold little.
+    /// Ends some connections that hold little, when all together hold too much and none of them
+    /// holds much.
     #[cold]
     fn make_room(&mut self) {
         let ledger = Arc::clone(&self.context.server.totals.ledger);
@@ -794,15 +799,15 @@ impl EventLoop {
         ledger.note_looked();
     }
 
-    /// Looks at what the wheel has come to, for a slice of time and at so many entries at least; the
-    /// rest is first in the next round.
+    /// Examines the entries of the wheel that are due, during `slice` and at least [`DUE`] of them.
+    /// The rest come first in the next round.
     fn handle_deadlines(&mut self, slice: Duration) {
         if self.due.is_empty() {
             self.wheel.take_due(self.context.now, &mut self.due);
             if self.due.is_empty() {
                 return;
             }
-            // They are taken from the end.
+            // Entries are popped from the end.
             self.due.reverse();
         }
         if self.due.len() > FEW {
@@ -820,7 +825,7 @@ impl EventLoop {
         }
     }
 
-    /// The wheel has come to an entry.
+    /// Handles one due entry of the wheel.
     fn reach(&mut self, tick: Tick, place: u32) {
         let Some(key) = self.slots.at(place) else { return };
         let slot = self.slots.get_mut(key).expect("it is there");
@@ -836,8 +841,8 @@ impl EventLoop {
         }
         slot.armed = None;
         if slot.deadline().is_some_and(|deadline| deadline <= self.context.now) {
-            // One poll tells of a bounded number of sockets: what lies in this one counts before
-            // its deadline.
+            // One poll reports a bounded number of sockets. Bytes already received by this one
+            // count before its deadline.
             (slot.ready.due, slot.ready.read) = (true, true);
             self.list(key);
         } else if let Some(deadline) = slot.deadline() {
@@ -845,8 +850,8 @@ impl EventLoop {
         }
     }
 
-    /// Begins to stop: no new connections, 1001 to the open ones behind the walks that wait, and an
-    /// end at `at`.
+    /// Begins to stop: accepts no new connections, sends 1001 to the open ones after the walks
+    /// already queued, and ends at `at`.
     fn stop(&mut self, at: Instant) {
         if let Some(stop_at) = &mut self.stop_at {
             *stop_at = at.min(*stop_at);
@@ -855,13 +860,14 @@ impl EventLoop {
         self.stop_at = Some(at);
         self.context.draining = true;
         self.refuse_new();
-        // What was asked for before comes before.
+        // Walks requested earlier come first.
         self.walks.push_back(Walk::new(Job::Drain));
     }
 
-    /// Closes the listening sockets. That resets who is in their queues, so they are emptied
-    /// before, and once more when those that had begun to connect are in. One whose queue cannot be
-    /// emptied, for want of descriptors, stays until it can.
+    /// Begins to close the listening sockets. Closing one resets the connections in its queue, so
+    /// the queues are emptied first, and once more when the TCP handshakes under way have
+    /// completed. A listener whose queue cannot be emptied for lack of descriptors stays until it
+    /// can.
     fn refuse_new(&mut self) {
         let mut closing = Vec::new();
         for mut listener in std::mem::take(&mut self.listeners) {
@@ -879,7 +885,7 @@ impl EventLoop {
         self.closing = (!closing.is_empty()).then(|| (Instant::now() + HANDSHAKE_OF_TCP, closing));
     }
 
-    /// Closes the listening sockets that let nobody new in, when it is time.
+    /// Closes the listening sockets that admit no new peers, when it is time.
     fn close_listeners(&mut self) {
         let Some((_, listeners)) = self.closing.take_if(|(at, _)| *at <= self.context.now) else { return };
         for mut listener in listeners {
@@ -889,8 +895,9 @@ impl EventLoop {
         }
     }
 
-    /// Accepts all that the system's queue holds, and no more than it can hold, should it be filled
-    /// at the same time. Returns whether it is empty: not where there are no descriptors.
+    /// Accepts all connections in the system's queue, but no more than the longest queue can hold,
+    /// in case it is refilled meanwhile. Returns whether it is empty: false without free
+    /// descriptors.
     fn accept_queue(&mut self, listener: &mut Listener) -> bool {
         listener.try_now();
         for _ in 0..LONGEST_QUEUE {
@@ -902,16 +909,17 @@ impl EventLoop {
         !listener.ready
     }
 
-    /// Cuts what is left.
+    /// Cuts all remaining connections.
     fn end(&mut self) {
-        // Connections may have been handed over that nobody else will tell of the stop.
+        // Connections may have been handed over for which no other loop handles the stop.
         let taken = std::mem::take(&mut self.commands);
         for command in taken.into_iter().chain(self.context.mailbox.close()) {
             self.handle_command(command);
         }
         self.handle_walks(LAST_WALKS);
         self.remove_all();
-        // Their descriptors are for those who could not be let in, as many at a time as there are.
+        // Their descriptors serve the connections that could not be accepted, as many at a time as
+        // there are descriptors.
         for mut listener in std::mem::take(&mut self.listeners) {
             for _ in 0..LONGEST_QUEUE * ACCEPT_AT_ONCE {
                 let is_empty = self.accept_queue(&mut listener);
@@ -932,8 +940,7 @@ impl EventLoop {
 
 impl Drop for EventLoop {
     fn drop(&mut self) {
-        // Others may still know the mailbox: loops that accept, handles, decisions that were put
-        // off.
+        // The mailbox may still be referenced by accepting loops, handles and deferred decisions.
         let left = self.context.mailbox.close();
         self.asked[self.index].close();
         let walks = std::mem::take(&mut self.walks);
