@@ -1,4 +1,4 @@
-//! An open connection: its turn, and what its end means for the server.
+//! An open connection: its turns, and the consequences of its end for the server.
 
 use crate::api::connections::Connected;
 use crate::api::erased::{Errands, OpenParts};
@@ -25,11 +25,11 @@ pub(crate) struct Open {
     /// See [`Socket::id`](crate::Socket::id).
     id: u64,
     state: Box<dyn Any + Send>,
-    /// What handles share; made with the first of them.
+    /// State shared by its handles; created with the first of them.
     remote: OnceCell<Arc<Remote>>,
 }
 
-/// What a slot has of a connection beside its phase.
+/// The parts of a slot besides the phase.
 pub(crate) struct SlotParts<'a> {
     pub(crate) stream: &'a mut Stream,
     pub(crate) key: Key,
@@ -39,7 +39,8 @@ pub(crate) struct SlotParts<'a> {
 }
 
 impl Open {
-    /// A connection whose 101 has been sent. `early` arrived behind the request's head.
+    /// A connection whose 101 has been sent. `early` holds the bytes received after the request's
+    /// head.
     pub(crate) fn new(connection: Connection, id: u64, state: Box<dyn Any + Send>, early: &[u8]) -> Open {
         Open { turn: Turn::new(connection, early), id, state, remote: OnceCell::new() }
     }
@@ -48,7 +49,7 @@ impl Open {
         self.turn.deadline()
     }
 
-    /// The connection has ended, and its peer may still be sending.
+    /// Begins to linger: the connection has ended, and its peer may still be sending.
     pub(crate) fn linger(&self, stream: &mut Stream, ready: &Ready, now: Instant) -> Lingering {
         self.turn.linger(stream, ready, now)
     }
@@ -57,7 +58,7 @@ impl Open {
         self.turn.is_in_bulk()
     }
 
-    /// Bytes that the connection holds, without its handles' queue.
+    /// Bytes that the connection holds, without those its handles have queued.
     #[inline]
     pub(crate) fn held(&self) -> usize {
         self.turn.held()
@@ -68,17 +69,18 @@ impl Open {
         self.turn.progress(lent)
     }
 
-    /// KiB that are charged for what its handles have queued.
+    /// KiB charged for messages that its handles have queued.
     pub(crate) fn queued(&self) -> u32 {
         self.remote.get().map_or(0, |remote| remote.charged())
     }
 
-    /// Whether the connection was told to go for what its handles have queued.
+    /// Whether the connection was selected to give way because of messages that its handles have
+    /// queued.
     pub(crate) fn is_told(&self) -> bool {
         self.remote.get().is_some_and(|remote| remote.is_told())
     }
 
-    /// Ends the connection for the sake of others.
+    /// Ends the connection because other connections need its memory.
     pub(crate) fn give_way(&mut self, stream: &mut Stream, ready: &mut Ready, now: Instant) {
         tracing::debug!(connection = self.id, held = self.held(), "ended: no memory");
         if let Some(remote) = self.remote.get() {
@@ -87,7 +89,8 @@ impl Open {
         self.turn.give_way(stream, ready, now);
     }
 
-    /// The server stops: closes behind what handles have queued.
+    /// Closes the connection because the server stops, after the messages that its handles have
+    /// queued.
     pub(crate) fn drain(&mut self) {
         let (code, reason) = (Some(CloseCode::GOING_AWAY), "server shutting down");
         // An error means that the connection is closing already.
@@ -97,7 +100,7 @@ impl Open {
         }
     }
 
-    /// The connection as others see it that go through all; `None` once it has ended.
+    /// The connection, as walks through all connections see it; `None` once it has ended.
     pub(crate) fn connected<'a>(
         &'a self,
         (stream, key, route): (&'a Stream, Key, RouteId),
@@ -111,7 +114,7 @@ impl Open {
         (connection.state() != State::Closed).then_some(Connected { own, connection, stream, route })
     }
 
-    /// Does all there is to do. In the `first` turn the handler is told that the connection is
+    /// Does all pending work. In the `first` turn the handler is notified that the connection is
     /// open.
     pub(crate) fn turn(&mut self, mut slot: SlotParts<'_>, first: bool, context: &mut LoopContext) -> Next {
         let route = slot.route;
@@ -134,7 +137,7 @@ impl Open {
         next
     }
 
-    /// Counts what a turn has received and queued, also one that has ended with a panic.
+    /// Counts the traffic of a turn, including one that ended with a panic.
     #[inline]
     fn count(&self, before: &Stats, counted: &RouteCounters, lent: &mut Lent) {
         let after = self.turn.connection.stats();
@@ -159,19 +162,20 @@ impl Open {
         (OpenParts { turn, stream, ready, own, errands, now }, &mut **state)
     }
 
-    /// A callback has panicked: fails the connection, and no other.
+    /// Fails this connection, and no other, after a callback has panicked.
     #[cold]
     fn after_panic(&mut self, mut slot: SlotParts<'_>, context: &mut LoopContext) -> Next {
         tracing::error!(connection = self.id, "a handler panicked; its connection is failed with 1011");
         self.turn.after_panic(&mut context.lent, context.now);
         self.settle(&mut slot, context);
-        // Should `on_close` have panicked too, it has been called all the same.
+        // If `on_close` panicked too, it has still been called.
         let flushed = self.turn.flush(slot.stream, slot.ready, context.now);
         context.lent.reclaim(&mut self.turn.connection, context.now);
         self.turn.after(flushed, slot.ready)
     }
 
-    /// Tells the handler what it has not been told, and writes what can be written.
+    /// Notifies the handler of the events that it has not received, and writes as much as the
+    /// socket accepts.
     fn settle(&mut self, slot: &mut SlotParts<'_>, context: &LoopContext) {
         let settle = || {
             let route = context.server.routes.get(slot.route);
@@ -185,7 +189,7 @@ impl Open {
         }
     }
 
-    /// The connection is removed: if its application has not heard of the end, it does now.
+    /// Ends the connection on removal, and notifies the application of the end if it has not been.
     pub(crate) fn finish(&mut self, mut slot: SlotParts<'_>, context: &LoopContext) {
         if let Some(remote) = self.remote.get() {
             remote.close();
@@ -198,9 +202,9 @@ impl Open {
     }
 }
 
-/// The span that the callbacks of a connection run in. It is made anew for each turn, so that a
-/// connection keeps nothing for it; where nobody listens it is a comparison, and `peer` is not
-/// asked.
+/// The span that the callbacks of a connection run in. It is created anew for each turn, so a
+/// connection stores nothing for it. Without a subscriber it costs a comparison, and `peer` is not
+/// called.
 #[inline]
 pub(crate) fn span(id: u64, route: &Route, peer: impl Fn() -> Option<PeerAddr>) -> Span {
     if Level::INFO <= LevelFilter::current() { make_span(id, route, &peer) } else { Span::none() }

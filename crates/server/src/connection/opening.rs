@@ -1,5 +1,5 @@
-//! A connection before it is one: reads a request, finds its route, asks the handler, and writes
-//! the answer.
+//! The opening phase of a connection: reads a request, finds its route, asks the handler, and
+//! writes the answer.
 
 use crate::api::decision::{AwaitedDecision, ErasedDecision};
 use crate::api::handler::{Incoming, Origin};
@@ -29,58 +29,58 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-/// By how much the room for a head grows that comes in pieces.
+/// The step by which the buffer grows for a head that arrives in pieces.
 const HEAD_STEP: usize = 1 << 10;
 
-/// How many octets of content are read and dropped at the most behind an answer that is no 101.
+/// Content bytes that are read and discarded at most, after an answer other than a 101.
 const REFUSED_CONTENT: u64 = 32 << 20;
 
-/// How many octets of an answer one turn writes: then others have theirs.
+/// Bytes of an answer that one turn writes at most, so that other connections get their turns.
 const ANSWER_AT_ONCE: usize = 1 << 20;
 
-/// Whom connections are counted with that come from a Unix socket, and of which nobody says whom
-/// they are from.
+/// The address that connections from a Unix socket are counted for, if no proxy names their client.
 const NOBODY: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 
-/// The answer to a request in which it cannot be told what its proxy has said, and what its client.
+/// The answer to a request whose malformed field does not allow telling the proxy's part from the
+/// client's.
 const MALFORMED_FORWARDED: &str = "malformed Forwarded (RFC 7239, section 4)\n";
 
 pub(crate) struct Opening {
     handshake: ServerHandshake,
-    /// What has come, from the first octet on, in `head[..len]`. Not used for a head that comes in
-    /// one piece.
+    /// The bytes received, from the first one on, in `head[..len]`. Not used for a head that
+    /// arrives in one piece.
     head: Vec<u8>,
     len: usize,
     head_limit: usize,
     peer: Option<PeerAddr>,
-    /// The peer, or what a header of the PROXY protocol says in its place; `None` if that names
-    /// nobody.
+    /// The peer, or the address from a header of the PROXY protocol; `None` if that names no
+    /// address.
     source: Option<PeerAddr>,
-    /// A header of the PROXY protocol is to come first.
+    /// True while a header of the PROXY protocol is expected first.
     wants_proxy_header: bool,
-    /// The connection counts for the address that it is from, or need not.
+    /// True if the connection is counted for its client's address, or need not be.
     address_counted: bool,
     /// See [`Socket::id`](crate::Socket::id); 0 before a handler is asked.
     id: u64,
-    /// For the whole of it: the request, the decision, the answer. An answer that is long has it
-    /// anew with its first octets, and whenever the peer has taken [`PROGRESS`] of it since.
+    /// For the whole opening phase: request, decision and answer. A long answer renews it with its
+    /// first bytes, and again whenever the peer has taken another [`PROGRESS`] bytes.
     deadline: Option<Instant>,
-    /// Octets of the answer with which it has the time anew.
+    /// Bytes of the answer sent at which the deadline is renewed.
     renewal: usize,
     timeout: Duration,
-    /// The request was a HEAD: its answer has no body.
+    /// True if the request was a HEAD, whose answer has no body.
     head_only: bool,
-    /// The peer is gone in both directions.
+    /// True if the connection is lost in both directions.
     pub(crate) lost: bool,
-    /// The peer has ended its direction.
+    /// True if the peer has ended its direction.
     pub(crate) ended: bool,
-    /// Octets of the request's content that have not come with its head.
+    /// Bytes of the request's content that did not arrive with its head.
     content: u64,
-    /// Octets of the answer that the last turn has written.
+    /// Bytes of the answer written in the last turn.
     written: usize,
-    /// Of the request, once its path is known.
+    /// The request's route, once its path is known.
     route: Option<RouteId>,
-    /// Where the answer is counted, before the first of it is written.
+    /// The count that the answer belongs to, until its first bytes are written.
     outcome: Option<Outcome>,
     step: OpeningStep,
 }
@@ -93,29 +93,29 @@ pub(crate) enum OpeningNext {
     Again,
     /// The 101 has been sent.
     Open(Opens),
-    /// Another answer has been sent: drop what still comes, and end the transport.
+    /// Another answer has been sent: discard the remaining input, and end the transport.
     Linger,
-    /// It is over.
+    /// The connection has ended.
     Remove,
 }
 
 enum OpeningStep {
     Reading,
-    /// The handler has put its decision off.
+    /// The handler has deferred its decision.
     Waiting(PendingRequest),
-    /// A decision has come.
+    /// A deferred decision has been made.
     Decided(Option<ErasedDecision>, Arc<PutRequest>),
     Answering(OutgoingAnswer),
 }
 
-/// A request that was put to its handler: what its decision is carried out with.
+/// A request that was passed to its handler, with what is needed to carry out the decision.
 struct PutRequest {
     route: Arc<Route>,
     upgrade: Option<Upgrade>,
     head_len: usize,
 }
 
-/// A request whose decision comes later.
+/// A request whose decision is deferred.
 struct PendingRequest {
     asked: Arc<PutRequest>,
     awaited: AwaitedDecision,
@@ -124,25 +124,26 @@ struct PendingRequest {
 struct OutgoingAnswer {
     /// A 101, or the head of another answer.
     octets: Vec<u8>,
-    /// What follows it.
+    /// The body that follows `octets`.
     body: Body,
-    /// The route has the body, as long as there is the server: it is not the connection's.
+    /// True if the body belongs to the route, which keeps it as long as the server exists. Then it
+    /// does not count as this connection's memory.
     is_of_route: bool,
-    /// Octets of both that have been sent.
+    /// Bytes of head and body that have been sent.
     sent: usize,
-    /// What a 101 opens; none after any other answer.
+    /// What a 101 opens; `None` for any other answer.
     opens: Option<Opens>,
 }
 
-/// What the connection is made of, once the 101 has been sent.
+/// The parts of the open connection, to be used once the 101 has been sent.
 pub(crate) struct Opens {
     id: u64,
     negotiated: Negotiated,
     route: Arc<Route>,
     state: Box<dyn Any + Send>,
-    /// What came behind the request's head.
+    /// The bytes received after the request's head.
     early: Vec<u8>,
-    /// What was reserved for context takeover.
+    /// The memory reserved for context takeover.
     reservation: Option<Reservation>,
 }
 
@@ -174,7 +175,7 @@ impl Opening {
         }
     }
 
-    /// A connection that is refused whatever it asks for.
+    /// A connection that is refused whatever it requests.
     pub(crate) fn refused(refusal: Refusal, outcome: Outcome, timeout: Duration, now: Instant) -> Opening {
         let mut opening = Opening::new(&HeadLimits::default(), timeout, Arrival::default(), now);
         opening.answer(&refusal.to_response(), outcome);
@@ -185,15 +186,15 @@ impl Opening {
         self.deadline
     }
 
-    /// The server stops: who has not asked yet, or not been answered, is refused.
+    /// Refuses a connection without an answer yet, because the server stops.
     pub(crate) fn drain(&mut self, retry_after: Duration) {
-        // A 101 that is on its way opens a connection, which is then closed.
+        // A 101 under way opens a connection, which is then closed.
         if !matches!(self.step, OpeningStep::Answering(_)) {
             self.refuse(Refusal::Draining { retry_after });
         }
     }
 
-    /// Bytes that are held: the request, with what came behind it, and what is being answered.
+    /// Bytes held: the request, the bytes received after it, and the answer.
     pub(crate) fn held(&self) -> usize {
         let answer = match &self.step {
             OpeningStep::Answering(answer) => answer.held(),
@@ -202,14 +203,14 @@ impl Opening {
         self.head.capacity() + answer
     }
 
-    /// Bytes that its last turn has moved of that: of a request nothing counts, which is little and
-    /// has its deadline.
+    /// Bytes of those that the last turn has moved. A request counts nothing: it is small and has
+    /// its deadline.
     pub(crate) fn progress(&self) -> usize {
         self.written
     }
 
-    /// Others need what is held: refuses who has not been answered yet. False if there is nothing
-    /// to be said any more.
+    /// Refuses a connection without an answer yet, because other connections need the memory.
+    /// Returns false if an answer is under way already.
     pub(crate) fn give_way(&mut self, retry_after: Duration) -> bool {
         let answers = matches!(self.step, OpeningStep::Answering(_));
         if !answers {
@@ -219,13 +220,13 @@ impl Opening {
         !answers
     }
 
-    /// A decision that was put off has come. It is carried out in the next turn.
+    /// Takes a deferred decision, which the next turn carries out.
     pub(crate) fn decide(&mut self, decision: ErasedDecision) {
         match std::mem::replace(&mut self.step, OpeningStep::Reading) {
             OpeningStep::Waiting(pending) => {
                 self.step = OpeningStep::Decided(Some(decision), pending.asked);
             }
-            // Not what it was made for: the request has been answered otherwise.
+            // The decision is no longer needed: the request has been answered otherwise.
             step => self.step = step,
         }
     }
@@ -240,7 +241,7 @@ impl Opening {
     ) -> OpeningNext {
         let due =
             std::mem::take(&mut ready.due) && self.deadline.is_some_and(|deadline| context.now >= deadline);
-        // An answer has one more write, since a kernel announces room late.
+        // An answer gets one more write, since a kernel reports free buffer space late.
         let was_answering = matches!(self.step, OpeningStep::Answering(_));
         let was_reading = matches!(self.step, OpeningStep::Reading);
         if let OpeningStep::Decided(decision, asked) = &mut self.step
@@ -274,8 +275,8 @@ impl Opening {
                 let is_over = due && was_answering && self.deadline.is_some_and(|at| context.now >= at);
                 if is_over && matches!(next, OpeningNext::Wait) { OpeningNext::Remove } else { next }
             }
-            // Whoever leaves while the decision is pending is not waited for. Who has only ended
-            // its own direction can still read a page, but not speak WebSocket.
+            // A peer that disconnects while the decision is pending is dropped. One that only
+            // half-closed can still receive a page, but not speak WebSocket.
             OpeningStep::Waiting(waiting) if self.lost || (self.ended && waiting.asked.upgrade.is_some()) => {
                 OpeningNext::Remove
             }
@@ -283,19 +284,20 @@ impl Opening {
         }
     }
 
-    /// It was refused before it has said, in a header of the PROXY protocol, whom it is from.
+    /// True if the connection was refused before it sent its header of the PROXY protocol.
     fn is_refused_silently(&self) -> bool {
         self.wants_proxy_header && self.outcome.is_some()
     }
 
-    /// Counts the answer, once: whoever has seen it finds it counted.
+    /// Counts the answer, once, and before it is sent: a peer that has received the answer finds it
+    /// counted.
     fn count(&mut self, context: &LoopContext) {
         if let Some(outcome) = self.outcome.take() {
             outcome(context.counted.of(self.route.map(RouteId::index))).add(1);
         }
     }
 
-    /// It is removed, and has not become anything else: counts that.
+    /// Counts the outcome of a connection that is removed in this phase.
     pub(crate) fn finish(&self, context: &LoopContext) {
         let counted = context.counted.of(self.route.map(RouteId::index));
         match (&self.step, self.outcome) {
@@ -307,7 +309,7 @@ impl Opening {
         }
     }
 
-    /// Writes what the peer takes of the answer.
+    /// Writes as much of the answer as the peer accepts.
     fn write(&mut self, stream: &mut Stream, now: Instant) -> OpeningNext {
         let OpeningStep::Answering(answer) = &mut self.step else { return OpeningNext::Wait };
         let before = answer.sent;
@@ -320,12 +322,12 @@ impl Opening {
         next
     }
 
-    /// The deadline has passed, and what has arrived has been read: a request that lay in the
-    /// socket while the loop could not look is in time.
+    /// Handles a deadline that has passed, after the bytes received have been read: a request that
+    /// arrived while the loop was busy is in time.
     #[cold]
     fn time_is_up(&mut self, now: Instant, was_reading: bool) {
         match &self.step {
-            // The request has been found just now: the decision on it has its time.
+            // The request was complete only in this turn: the decision gets the full time.
             OpeningStep::Waiting(_) if was_reading => {
                 self.deadline = now.checked_add(self.timeout);
                 return;
@@ -334,14 +336,14 @@ impl Opening {
             OpeningStep::Waiting(decision) if decision.awaited.give_up() => {
                 self.refuse(Refusal::DecisionTimeout);
             }
-            // A decision that waits behind other commands is made.
+            // The decision is made, and queued behind other commands.
             OpeningStep::Waiting(_) | OpeningStep::Decided(..) | OpeningStep::Answering(_) => {}
         }
-        // A moment more for the answer to come, or to be taken.
+        // One more second for the decision to arrive, or for the answer to be taken.
         self.deadline = now.checked_add(Duration::from_secs(1));
     }
 
-    /// Reads once, and goes as far as that leads.
+    /// Reads once, and processes the bytes received.
     fn read(
         &mut self,
         stream: &mut Stream,
@@ -369,7 +371,7 @@ impl Opening {
             if !self.wants_proxy_header && matches!(self.step, OpeningStep::Reading) {
                 self.parse(&octets[..self.len], key, counted, context);
             }
-            // What has come is needed again, unless the answer is on its way.
+            // The bytes received are needed again, unless the answer is under way.
             if borrowed && !matches!(self.step, OpeningStep::Answering(_)) {
                 self.head = octets[..self.len].to_vec();
             }
@@ -380,7 +382,7 @@ impl Opening {
             self.head = octets;
         }
         if let Some(error) = fault {
-            // Who does not speak the protocol that is spoken here would not understand an answer.
+            // A peer that does not speak the protocol expected here would not understand an answer.
             tracing::debug!(peer = ?self.peer, %error, "refused");
             self.outcome = Some(PROXY);
             return Some(OpeningNext::Remove);
@@ -395,8 +397,7 @@ impl Opening {
         }
     }
 
-    /// Takes the header of the PROXY protocol off what has come, which begins `octets`, once it is
-    /// complete.
+    /// Removes the header of the PROXY protocol from the start of `octets`, once it is complete.
     fn take_proxy_header(
         &mut self,
         octets: &mut [u8],
@@ -409,10 +410,11 @@ impl Opening {
         match source {
             Source::Proxy => {}
             Source::Ip(addr) => self.source = Some(PeerAddr::Ip(addr)),
-            // A stranger, whose fields nobody has looked through: it is not the proxy.
+            // An unknown client, which is not the proxy. No proxy has checked the fields of its
+            // request.
             Source::Unnamed => self.source = None,
         }
-        // Another proxy is not counted: whom it forwards is known when the request is.
+        // Another proxy is not counted for its address: its client is known only with the request.
         if !context.server.proxies.trusts(self.source) {
             let owner = match self.source.and_then(PeerAddr::ip) {
                 Some(ip) => Owner::Address(ip),
@@ -423,14 +425,14 @@ impl Opening {
         Ok(())
     }
 
-    /// The address of whoever has sent the request: of the proxy, where one does not name whom it is
-    /// from.
+    /// The address of the nearest known sender of the request: the proxy's, if that does not name
+    /// the client.
     fn ip_of_hop(&self) -> IpAddr {
         self.source.or(self.peer).and_then(PeerAddr::ip).unwrap_or(NOBODY)
     }
 
-    /// Counts the connection for whom it is from, unless it is already; beyond the limit it is
-    /// refused.
+    /// Counts the connection for `owner`, unless it is counted already. Refuses it if it exceeds
+    /// the limit.
     fn count_for(&mut self, owner: Owner, counted: &mut Option<Counted>, context: &LoopContext) {
         let server = &context.server;
         if std::mem::replace(&mut self.address_counted, true) {
@@ -445,7 +447,7 @@ impl Opening {
         }
     }
 
-    /// All that has come is `octets`.
+    /// Parses `octets`, which are all bytes received.
     fn parse(&mut self, octets: &[u8], key: Key, counted: &mut Option<Counted>, context: &mut LoopContext) {
         match self.handshake.parse(octets) {
             Ok(None) => {}
@@ -518,12 +520,12 @@ impl Opening {
     ) {
         while let ErasedDecision::Deferred(awaited) = decision {
             let mailbox = Arc::clone(&context.mailbox);
-            // Once the loop has ended nobody waits.
+            // Once the loop has ended, the decision is not needed.
             let send = move |made| drop(mailbox.post(Command::Decide(key, made)));
             match awaited.wait(send) {
                 Some(made) => decision = made,
-                // Until then what came with the request is kept, for as long as the application
-                // likes.
+                // Until the decision, the bytes received with the request are kept, for as long as
+                // the application takes.
                 None if matches!(self.step, OpeningStep::Reading)
                     && !context.server.totals.ledger.has_room(kib(octets.len())) =>
                 {
@@ -578,8 +580,8 @@ impl Opening {
         }
     }
 
-    /// An answer other than a 101 has been sent: the peer may still be sending what it was refused
-    /// with.
+    /// Begins to linger after an answer other than a 101: the peer may still be sending the content
+    /// of the refused request.
     pub(crate) fn linger(&self, stream: &mut Stream, ready: &Ready, now: Instant) -> Lingering {
         let rest = Rest { announced: self.content, most: REFUSED_CONTENT, time: Rest::TIME };
         Lingering::begin(stream, ready, rest, now)
@@ -593,7 +595,7 @@ impl Opening {
     fn answer(&mut self, response: &Response, outcome: Outcome) {
         self.outcome = Some(outcome);
         if self.wants_proxy_header {
-            // Whose answer it would be nobody has said: the turn ends without one.
+            // The recipient of the answer is not known: the turn ends without one.
             return;
         }
         let mut octets = Vec::with_capacity(512);
@@ -604,8 +606,8 @@ impl Opening {
     }
 }
 
-/// The route that was found for a request, if it serves it, and what it takes to accept it if it is
-/// an opening handshake.
+/// Checks whether the `found` route serves the request. Returns it, with the [`Upgrade`] to accept
+/// if the request is an opening handshake.
 fn check<'a>(
     request: &Request<'a>,
     found: Option<Found<'a>>,
@@ -631,7 +633,7 @@ fn check<'a>(
 }
 
 impl OutgoingAnswer {
-    /// Bytes that it holds, and what came behind the request.
+    /// Bytes held by the answer, and by the bytes received after the request.
     fn held(&self) -> usize {
         let early = self.opens.as_ref().map_or(0, |opens| opens.early.capacity());
         let body = if self.is_of_route { 0 } else { self.body.allocated_share() };
@@ -650,7 +652,7 @@ impl OutgoingAnswer {
                 IoSlice::new(self.octets.get(self.sent..).unwrap_or_default()),
                 IoSlice::new(&body[..body.len().min(until - self.sent)]),
             ];
-            // One of them alone costs the kernel less.
+            // A single slice costs the kernel less than two.
             let slices = match (slices[0].is_empty(), slices[1].is_empty()) {
                 (true, _) => &slices[1..],
                 (_, true) => &slices[..1],
@@ -694,7 +696,7 @@ mod tests {
     use crate::stats::MAX_CONNECTIONS;
     use std::io::Read as _;
 
-    /// Who takes a long page step by step is not one that holds it without progress.
+    /// A peer that takes a long page step by step is not one that holds it without progress.
     #[test]
     fn what_a_peer_takes_of_an_answer_is_progress() {
         let (own, mut peer) = mio::net::UnixStream::pair().expect("a pair");

@@ -1,4 +1,4 @@
-//! One connection of an event loop, in whichever phase it is.
+//! One connection of an event loop, in any of its phases.
 //!
 //! ```text
 //!   Opening --101 sent--> Open --all sent, not clean--> Lingering --> removed
@@ -23,7 +23,7 @@ use crate::guard::guarded;
 use framewright_driver::{Leave, Lent, LingerNext, Lingering, Next, Ready};
 use std::time::Instant;
 
-/// A connection.
+/// A connection in any of its phases.
 pub(crate) struct Slot {
     pub(crate) stream: Stream,
     phase: Phase,
@@ -32,23 +32,23 @@ pub(crate) struct Slot {
     route: RouteId,
     /// Of an open connection.
     pub(crate) errands: Errands,
-    /// The tick that the wheel has this connection at.
+    /// The tick of this connection's entry in the wheel.
     pub(crate) armed: Option<Tick>,
     pub(crate) place: Place,
     counted: Option<Counted>,
 }
 
-/// When a connection has its next turn.
+/// When a connection gets its next turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// With its next event, unless many others have theirs: nothing has been read from it since
-    /// it is open, and nobody knows how much it needs.
+    /// With its next event, unless many other connections have events too. Nothing has been read
+    /// since it opened, so how much work it needs is not known yet.
     New,
-    /// With its next event, unless many others have had theirs for long.
+    /// With its next event, unless turns of other connections have taken long in this round.
     First,
-    /// From the list of long turns, when an event has come: it moves much.
+    /// From the list of long turns, after its next event: its last turn was a long one.
     Last,
-    /// It is in one of the loop's lists.
+    /// The connection is in one of the loop's lists.
     Listed,
 }
 
@@ -59,7 +59,7 @@ pub(crate) enum Place {
 enum Phase {
     Opening(Box<Opening>),
     Open(Open),
-    /// With its place, once it has lasted for more than a moment.
+    /// With its [`LingerPlace`], once it has lasted for more than a moment.
     Lingering(Lingering, Option<LingerPlace>),
 }
 
@@ -68,9 +68,9 @@ enum Phase {
 pub(crate) enum SlotNext {
     /// Wait for readiness or for the deadline.
     Wait,
-    /// There is work left that no event will announce.
+    /// Another turn: work is left that no event will announce.
     Again,
-    /// The connection is over.
+    /// The connection has ended.
     Remove,
 }
 
@@ -88,17 +88,17 @@ impl Slot {
         }
     }
 
-    /// False for a connection over a limit, which is only here to be told so.
+    /// False for a connection over a limit, which exists only to be refused.
     pub(crate) fn is_counted(&self) -> bool {
         self.counted.is_some()
     }
 
-    /// Does what there is to do, through as many phases as it leads.
+    /// Does the pending work, through as many phases as it leads.
     pub(crate) fn turn(&mut self, key: Key, context: &mut LoopContext) -> SlotNext {
         let mut is_new = false;
         loop {
-            // A callback may take long: the deadlines of the phase behind it count from when it
-            // begins.
+            // A callback may take long, so the deadlines of the next phase count from the start of
+            // that phase.
             let Slot { stream, phase, ready, route, errands, counted, .. } = self;
             let entered = match phase {
                 Phase::Open(open) => {
@@ -123,7 +123,7 @@ impl Slot {
                         OpeningNext::Wait => return SlotNext::Wait,
                         OpeningNext::Again => return SlotNext::Again,
                         OpeningNext::Remove => return SlotNext::Remove,
-                        // Whoever is here only to be refused is soon forgotten.
+                        // A connection that exists only to be refused lingers briefly.
                         OpeningNext::Linger if counted.is_none() => {
                             Phase::Lingering(Lingering::briefly(stream, context.read_clock()), None)
                         }
@@ -152,12 +152,12 @@ impl Slot {
                 }
             };
             let left = std::mem::replace(&mut self.phase, entered);
-            // With an open connection goes its state, which is the application's.
+            // An open connection is dropped with its state, which is the application's.
             guarded(|| drop(left));
         }
     }
 
-    /// When to come back at the latest.
+    /// The deadline by which the next turn is needed, if any.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Opening(opening) => opening.deadline(),
@@ -176,7 +176,7 @@ impl Slot {
         matches!(&self.phase, Phase::Open(open) if open.is_in_bulk())
     }
 
-    /// Bytes that the connection holds between its turns, but for what its handles have queued.
+    /// Bytes that the connection holds between its turns, without those its handles have queued.
     #[inline]
     pub(crate) fn held(&self) -> usize {
         match &self.phase {
@@ -186,7 +186,7 @@ impl Slot {
         }
     }
 
-    /// Bytes that its last turn, just now, has moved of that.
+    /// Bytes of [`held`](Self::held) that the last turn, just now, has moved.
     pub(crate) fn progress(&self, lent: &Lent) -> usize {
         match &self.phase {
             Phase::Open(open) => open.progress(lent),
@@ -195,7 +195,7 @@ impl Slot {
         }
     }
 
-    /// KiB that are charged for what its handles have queued.
+    /// KiB charged for messages that its handles have queued.
     pub(crate) fn queued(&self) -> u32 {
         match &self.phase {
             Phase::Open(open) => open.queued(),
@@ -203,13 +203,14 @@ impl Slot {
         }
     }
 
-    /// Whether it was told to go for what its handles have queued.
+    /// Whether the connection was selected to give way because of messages that its handles have
+    /// queued.
     pub(crate) fn is_told(&self) -> bool {
         matches!(&self.phase, Phase::Open(open) if open.is_told())
     }
 
-    /// Others need what the connection holds. Returns whether a turn follows; else it is to be
-    /// removed.
+    /// Begins to release the connection's memory for the sake of others. Returns whether a turn
+    /// follows; otherwise the connection is to be removed.
     pub(crate) fn give_way(&mut self, context: &LoopContext) -> bool {
         match &mut self.phase {
             Phase::Open(open) => {
@@ -221,7 +222,7 @@ impl Slot {
         }
     }
 
-    /// Notes what an open connection has to do. Returns whether it is open.
+    /// Notes an errand for an open connection. Returns whether the connection is open.
     pub(crate) fn note(&mut self, errand: u8) -> bool {
         let is_open = self.is_open();
         if is_open {
@@ -230,7 +231,7 @@ impl Slot {
         is_open
     }
 
-    /// An open connection as others see it that go through all.
+    /// An open connection, as walks through all connections see it; `None` in any other phase.
     pub(crate) fn connected<'a>(&'a self, key: Key, context: &'a LoopContext) -> Option<Connected<'a>> {
         match &self.phase {
             Phase::Open(open) => open.connected((&self.stream, key, self.route), context),
@@ -238,7 +239,7 @@ impl Slot {
         }
     }
 
-    /// The connection's opening handshake, as long as that is not done.
+    /// The connection's opening phase; `None` once it is over.
     pub(crate) fn opening(&mut self) -> Option<&mut Opening> {
         match &mut self.phase {
             Phase::Opening(opening) => Some(opening),
@@ -246,7 +247,7 @@ impl Slot {
         }
     }
 
-    /// The server stops: begins to end the connection.
+    /// Begins to end the connection, because the server stops.
     pub(crate) fn drain(&mut self, context: &mut LoopContext) {
         match &mut self.phase {
             Phase::Opening(opening) => opening.drain(context.server.limits.retry_after),
@@ -255,7 +256,7 @@ impl Slot {
         }
     }
 
-    /// The connection is being removed: the application hears of it, if it has not.
+    /// Ends the connection on removal: the application is notified, if it has not been.
     pub(crate) fn finish(self, key: Key, context: &LoopContext) {
         let Slot { mut stream, phase, mut ready, route, mut errands, .. } = self;
         match phase {
