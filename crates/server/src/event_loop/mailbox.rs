@@ -1,4 +1,4 @@
-//! How other threads reach an event loop: a queue and a waker.
+//! The mailbox by which other threads reach an event loop: a queue and a waker.
 
 use crate::api::decision::ErasedDecision;
 use crate::event_loop::slab::Key;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-/// What a loop is asked to do.
+/// A request to a loop.
 pub(crate) enum Command {
     /// Take over a connection that another loop has accepted.
     Adopt(Stream, Arrival, crate::event_loop::limits::Counted),
@@ -18,23 +18,23 @@ pub(crate) enum Command {
     Attend(Key),
     /// The decision on a deferred request.
     Decide(Key, ErasedDecision),
-    /// A connection was told to go for the sake of others: it holds too much.
+    /// A connection holds too much memory and was selected to give way.
     GiveWay(Key),
-    /// All hold too much together: some that hold little are to go.
+    /// All connections together hold too much memory: some that hold little are to end.
     MakeRoom,
     /// There are new walks: see [`Walks`](crate::event_loop::walk::Walks).
     Walk,
-    /// Stop, with everything ended by then.
+    /// Stop, with all connections ended by this time.
     Stop(Instant),
 }
 
 /// The mailbox of one event loop.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
-    /// None once the loop has ended.
+    /// `None` once the loop has ended.
     commands: Mutex<Option<Vec<Command>>>,
     waker: mio::Waker,
-    /// How many connections the loop has, for whoever spreads them.
+    /// The number of the loop's connections, read to spread new ones over the loops.
     pub(crate) load: AtomicUsize,
 }
 
@@ -44,13 +44,13 @@ impl std::fmt::Debug for Command {
     }
 }
 
-/// A thread that runs the loop of this mailbox.
+/// A guard: the thread that created it runs the loop of this mailbox.
 #[derive(Debug)]
 pub(crate) struct Here(Arc<Mailbox>);
 
 impl Drop for Here {
     fn drop(&mut self) {
-        // Another mailbox may come to lie at the same place.
+        // Another mailbox may later be allocated at the same address.
         if self.0.is_here() {
             HERE.set(ptr::null());
         }
@@ -63,8 +63,8 @@ thread_local! {
 }
 
 impl Mailbox {
-    /// This thread runs the loop of this mailbox, as long as what is returned lives: longer than
-    /// the loop, whose end calls the application too.
+    /// Marks the calling thread as the one that runs the loop of this mailbox, until the returned
+    /// guard is dropped. The guard outlives the loop, whose end calls the application too.
     #[must_use]
     pub(crate) fn enter(self: &Arc<Self>) -> Here {
         HERE.set(Arc::as_ptr(self));
@@ -81,7 +81,7 @@ impl Mailbox {
         Mailbox { commands: Mutex::new(Some(Vec::new())), waker, load: AtomicUsize::new(0) }
     }
 
-    /// Queues a command. The loop is woken by the first one of a batch only.
+    /// Queues a command. Only the first command of a batch wakes the loop.
     ///
     /// # Errors
     /// The command, if the loop has ended.
@@ -93,14 +93,14 @@ impl Mailbox {
             commands.len() == 1
         };
         if first && let Err(error) = self.waker.wake() {
-            // Only a lack of kernel memory does this; the command is seen with the loop's next
+            // Only a lack of kernel memory causes this. The command is handled with the loop's next
             // event.
             tracing::error!(%error, "an event loop could not be woken");
         }
         Ok(())
     }
 
-    /// Takes everything queued, leaving the emptied `batch` as the next queue.
+    /// Moves all queued commands to `batch`, whose emptied allocation becomes the next queue.
     pub(crate) fn take(&self, batch: &mut Vec<Command>) {
         batch.clear();
         if let Some(commands) = &mut *lock(&self.commands) {
@@ -108,7 +108,7 @@ impl Mailbox {
         }
     }
 
-    /// Gives back the room of a queue that is empty.
+    /// Releases the memory of the queue, if it is empty.
     pub(crate) fn trim(&self) {
         if let Some(commands) = &mut *lock(&self.commands)
             && commands.is_empty()
@@ -117,7 +117,7 @@ impl Mailbox {
         }
     }
 
-    /// The loop has ended: takes nothing more, and gives back what was queued.
+    /// Accepts nothing more, because the loop has ended, and returns the queued commands.
     pub(crate) fn close(&self) -> Vec<Command> {
         lock(&self.commands).take().unwrap_or_default()
     }

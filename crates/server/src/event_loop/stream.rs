@@ -1,4 +1,4 @@
-//! The sockets a server speaks over, behind one type.
+//! The sockets of a server's connections, behind one type.
 
 use framewright_driver::{Io, Transport, moved};
 use mio::event::Source;
@@ -18,7 +18,8 @@ pub enum PeerAddr {
 }
 
 impl PeerAddr {
-    /// The IP address; `None` for a peer on a Unix socket. What is written as IPv4 in IPv6 is IPv4.
+    /// The IP address; `None` for a peer on a Unix socket. An IPv4-mapped IPv6 address is returned
+    /// as IPv4.
     #[must_use]
     pub fn ip(self) -> Option<IpAddr> {
         match self {
@@ -37,13 +38,13 @@ impl fmt::Display for PeerAddr {
     }
 }
 
-/// What is known of a connection when it is accepted.
+/// The facts known about a connection when it is accepted.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Arrival {
     pub(crate) peer: Option<PeerAddr>,
-    /// Its peer is a proxy whose word counts on whom it is from: it is not counted for its address.
+    /// True if the peer is a trusted proxy: the connection is not counted for the proxy's address.
     pub(crate) by_proxy: bool,
-    /// It begins with a header of the PROXY protocol.
+    /// True if it begins with a header of the PROXY protocol.
     pub(crate) has_proxy_header: bool,
 }
 

@@ -1,12 +1,12 @@
-//! What the application has asked to be called for again and again, whoever is connected.
+//! Periodic calls that the application has requested, independent of connections.
 
 use crate::guard::guarded;
 use std::time::{Duration, Instant};
 
-/// No ticker comes more often.
+/// The shortest interval of a ticker.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// A call that comes once an interval.
+/// A call that is made once per interval.
 pub(crate) struct Ticker {
     interval: Duration,
     /// `None` beyond the end of the clock.
@@ -20,17 +20,17 @@ impl Ticker {
         Ticker { interval, next: now.checked_add(interval), call }
     }
 
-    /// How long until its time; `None` for never.
+    /// The time until the next call; `None` for never.
     pub(crate) fn wait(&self, now: Instant) -> Option<Duration> {
         self.next.map(|next| next.saturating_duration_since(now))
     }
 
-    /// Calls it if its time has come. Times that were missed are left out, so that the next one is
-    /// in step with all before. Returns whether it was called.
+    /// Calls it if it is due. Missed calls are skipped, and the next one stays in step with the
+    /// earlier ones. Returns whether it was called.
     pub(crate) fn call_if_due(&mut self, now: Instant) -> bool {
         let Some(next) = self.next.filter(|&next| next <= now) else { return false };
         let late = (now - next).as_nanos() % self.interval.as_nanos();
-        // Less than the interval, which fits.
+        // Less than the interval, so it fits into a `u64`.
         let late = Duration::from_nanos(u64::try_from(late).unwrap_or(0));
         self.next = now.checked_add(self.interval.saturating_sub(late));
         if guarded(&mut self.call).is_none() {

@@ -1,8 +1,8 @@
-//! Walks through all connections of a loop: what each loop was asked to do with every one of them.
+//! Walks through all connections of a loop, which do a requested job for each of them.
 //!
-//! A walk goes by the places of the connections, a slice of time in each round, and keeps nothing
-//! of them but how far it is. Walks are done one after the other, in the order in which they were
-//! asked for: so two messages of one thread reach each connection in their order.
+//! A walk follows the places of the connections, for a slice of time in each round, and stores only
+//! its position. Walks run one after the other, in the order of the requests, so two messages of
+//! one thread reach each connection in their order.
 
 use crate::api::connections::{Connected, Delivered, ServerBusy};
 use crate::guard::{guarded, lock};
@@ -12,35 +12,36 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 
-/// What all walks that wait may come to in octets, and one more: as large as the largest message is
-/// by default.
+/// The bound for the cost of all queued walks, in bytes: a walk is admitted while the cost is below
+/// it. As large as the largest message is by default.
 const MOST: usize = 16 << 20;
 
-/// What a walk counts besides its message.
+/// The cost of a walk besides its message, in bytes.
 const WALK_COST: usize = 1 << 10;
 
 /// A walk through the connections of one loop.
 pub(crate) struct Walk {
-    /// The first place that it has not come to.
+    /// The first place that it has not reached.
     pub(crate) next: u32,
     pub(crate) job: Job,
 }
 
-/// What is done with each connection.
+/// The job that a walk does for each connection.
 pub(crate) enum Job {
-    /// Calls this; if it returns false that is the end.
+    /// Calls the closure; the walk ends if it returns false.
     Visit(Box<dyn FnMut(&Connected<'_>) -> bool + Send>),
-    /// Sends these, in their order: those that waited when the walk began go in one.
+    /// Sends the messages, in their order. Those queued when the walk began go together.
     Send(Vec<Sending>),
-    /// Begins to end them, since the server stops: those whose opening handshake is not done too.
+    /// Begins to end the connections because the server stops, including those whose opening
+    /// handshake is not complete.
     Drain,
 }
 
-/// How many messages one walk takes to each connection at the most, and once they come to how many
-/// octets no more. The one that goes beyond is taken.
+/// The limits for combining messages into one walk: their number, and their bytes. The message that
+/// exceeds the byte limit is still taken.
 const TOGETHER: (usize, usize) = (64, 64 << 10);
 
-/// A message that is sent to each connection that the filter lets through.
+/// A message for each connection of a loop that the filter accepts.
 pub(crate) struct Sending {
     mail: Arc<Mail>,
     delivered: Delivered,
@@ -55,13 +56,13 @@ pub(crate) struct Mail {
 }
 
 impl Mail {
-    /// Counts until the last loop has sent it.
+    /// A message whose `permit` is held until the last loop has sent it.
     pub(crate) fn new(message: Prepared, filter: Option<Filter>, permit: Permit) -> Arc<Mail> {
         Arc::new(Mail { message, filter, _permit: permit })
     }
 }
 
-/// Who is to have a message.
+/// Selects the connections that receive a message.
 pub(crate) type Filter = Box<dyn Fn(&Connected<'_>) -> bool + Send + Sync>;
 
 impl Walk {
@@ -69,8 +70,8 @@ impl Walk {
         Walk { next: 0, job }
     }
 
-    /// Takes along what the next walks send, if this one sends and has not begun: a turn of each
-    /// connection, and a write, serves for all.
+    /// Takes over the messages of the next walks, if this one sends and has not begun: one turn of
+    /// each connection, and one write, serves for all.
     pub(crate) fn take_along(&mut self, others: &mut VecDeque<Walk>) {
         let Job::Send(messages) = &mut self.job else { return };
         let mut octets: usize = messages.iter().map(|sending| sending.message().payload_len()).sum();
@@ -95,7 +96,7 @@ impl Sending {
         &self.mail.message
     }
 
-    /// Whether this connection is to have the message: not if the application panics when asked.
+    /// Whether this connection receives the message. False if the application's filter panics.
     pub(crate) fn is_for(&self, connected: &Connected<'_>) -> bool {
         let Some(filter) = &self.mail.filter else { return true };
         guarded(|| filter(connected)).unwrap_or_else(|| {
@@ -110,15 +111,16 @@ impl Sending {
 }
 
 impl Drop for Sending {
-    /// It is over, or the loop is: what was done is told.
+    /// Reports the deliveries: the walk is complete, or the loop has ended.
     fn drop(&mut self) {
-        // Nobody has to listen.
+        // The receiver may be gone.
         let _ = self.tell.send(self.delivered);
     }
 }
 
-/// The walks that a loop was asked for and has not taken. The server has them, and its handles know
-/// of them as long as it is there: whoever waits for a walk does not wait for one that is gone.
+/// The walks requested of a loop that it has not taken. The server owns them, and its handles refer
+/// to them only while the server exists. So a thread that waits for a walk never waits for one that
+/// is gone.
 #[derive(Default)]
 pub(crate) struct Walks {
     /// The walks, and whether the loop has ended.
@@ -130,7 +132,7 @@ impl Walks {
     pub(crate) fn push(&self, walk: Walk) {
         let mut queue = lock(&self.queue);
         if queue.1 {
-            // What the application has in it may be slow to drop: not under the lock.
+            // The application's closures may be slow to drop: not under the lock.
             drop(queue);
             drop(walk);
         } else {
@@ -142,7 +144,7 @@ impl Walks {
         std::mem::take(&mut lock(&self.queue).0)
     }
 
-    /// The loop has ended: takes nothing more, and drops what was queued.
+    /// Accepts nothing more, because the loop has ended, and drops the queued walks.
     pub(crate) fn close(&self) {
         let left = {
             let mut queue = lock(&self.queue);
@@ -153,11 +155,11 @@ impl Walks {
     }
 }
 
-/// What the walks of a server that wait come to.
+/// The cost of a server's queued walks, in bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting(Arc<AtomicUsize>);
 
-/// A part of that; given back when it is dropped.
+/// A share of that cost, returned when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Permit {
     waiting: Arc<AtomicUsize>,
@@ -165,8 +167,10 @@ pub(crate) struct Permit {
 }
 
 impl Waiting {
-    /// Counts a walk with a message of so many octets, unless those that wait have come to the
-    /// bound.
+    /// Counts a walk with a message of `octets` bytes.
+    ///
+    /// # Errors
+    /// If the cost of the queued walks has reached the bound.
     pub(crate) fn permit(&self, octets: usize) -> Result<Permit, ServerBusy> {
         let cost = octets.saturating_add(WALK_COST);
         let more = |waiting: usize| (waiting < MOST).then(|| waiting.saturating_add(cost));
