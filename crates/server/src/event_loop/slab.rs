@@ -1,4 +1,4 @@
-//! Connections by number. A number is an index and a generation, so that a stale one never reaches
+//! Storage of connections by key. A key is an index and a generation, so a stale one never reaches
 //! another connection.
 
 use mio::Token;
@@ -11,11 +11,11 @@ pub(crate) struct Key {
     generation: u32,
 }
 
-/// How many bits of a token hold the index: half of them where a token has 64, more than half where
-/// it has 32.
+/// Bits of a token that hold the index: half of them where a token has 64, more than half where it
+/// has 32.
 const INDEX_BITS: u32 = if usize::BITS >= 64 { 32 } else { 22 };
 const INDEX_MASK: usize = (1 << INDEX_BITS) - 1;
-/// The last index is never given away: tokens with it belong to the waker and the listeners.
+/// The last index is never assigned: tokens with it belong to the waker and the listeners.
 const MOST: usize = INDEX_MASK - 1;
 #[allow(clippy::cast_possible_truncation, reason = "all bits of a u32 where they fit, else the lower ones")]
 const GENERATION_MASK: u32 = (usize::MAX >> INDEX_BITS) as u32;
@@ -26,7 +26,7 @@ impl Key {
         Token(self.index as usize | (self.generation as usize) << INDEX_BITS)
     }
 
-    /// The number of its place, which others have after it.
+    /// The index of its place, which other connections use after it.
     pub(crate) fn place(self) -> u32 {
         self.index
     }
@@ -41,40 +41,40 @@ impl Key {
 #[derive(Debug)]
 struct Entry<T> {
     generation: u32,
-    /// What the value has charged: see [`Holders`](crate::memory::ledger::Holders). It lies here
-    /// since the generation leaves the room.
+    /// Memory charged for the value: see [`Holders`](crate::memory::ledger::Holders). It is stored
+    /// here because the generation leaves the space unused.
     charged: u32,
     value: Option<T>,
 }
 
-/// How many places a page has: a bit of a word for each.
+/// Places of a page: one for each bit of a word.
 const PAGE: usize = u64::BITS as usize;
 
-/// Places that are allocated together, and given back together.
+/// Places that are allocated together, and released together.
 #[derive(Debug)]
 struct Page<T> {
-    /// A bit for each place that is free.
+    /// One bit for each free place.
     free: u64,
-    /// That of its places when they were allocated last, or are next, without an end: theirs begin
-    /// anew.
+    /// The generation with which its places were allocated last, or will be next. It does not wrap
+    /// around; those of the places do.
     generation: u64,
-    /// Empty before the first is taken, and once the page was given back.
+    /// Empty before the first place is taken, and after the page has been released.
     entries: Box<[Entry<T>]>,
 }
 
-/// Places in pages. The first free place is taken next, so that after a crowd the last pages are
-/// free, and can be given back.
+/// Places in pages. The first free place is taken next, so after a crowd the last pages are free
+/// and can be released.
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
     pages: Vec<Page<T>>,
-    /// The pages with free places.
+    /// The indexes of the pages with free places.
     roomy: BTreeSet<usize>,
-    /// That of a new page: no place in a page that lay there before had a later one.
+    /// The generation of a new page: no place of an earlier page at the same index had a later one.
     generation: u64,
     len: usize,
 }
 
-/// What a token has room for of a generation.
+/// The bits of a generation that fit into a token.
 #[allow(clippy::cast_possible_truncation, reason = "the lower bits are meant")]
 fn wrapped(generation: u64) -> u32 {
     generation as u32 & GENERATION_MASK
@@ -96,8 +96,8 @@ impl<T> Page<T> {
         self.entries = (0..PAGE).map(|_| Entry { generation, charged: 0, value: None }).collect();
     }
 
-    /// Gives the places back, in which nobody is. Those that come next have a generation that none
-    /// of these has had: the one whose uses are the most decides.
+    /// Releases the places, which are all free. The next places there get a generation that none of
+    /// these had: the place that was reused most often determines it.
     fn give_back(&mut self) {
         let first = wrapped(self.generation);
         let uses = |entry: &Entry<T>| entry.generation.wrapping_sub(first) & GENERATION_MASK;
@@ -115,7 +115,7 @@ impl<T> Slab<T> {
         self.len
     }
 
-    /// Adds a value. `None`, and the value is dropped, when all places are taken.
+    /// Adds a value. Returns `None`, and drops the value, when all places are taken.
     pub(crate) fn insert(&mut self, value: T) -> Option<Key> {
         let page_index = self.roomy_page()?;
         let page = &mut self.pages[page_index];
@@ -135,7 +135,8 @@ impl<T> Slab<T> {
         Some(key)
     }
 
-    /// The first page with a free place, a new one if there is none.
+    /// The index of the first page with a free place, which may be a new page; `None` if no more
+    /// fit.
     fn roomy_page(&mut self) -> Option<usize> {
         if let Some(&first) = self.roomy.first() {
             return Some(first);
@@ -160,13 +161,13 @@ impl<T> Slab<T> {
         self.entry(key)?.value.as_mut()
     }
 
-    /// A value, and what it has charged.
+    /// A value, and the memory charged for it.
     pub(crate) fn get_charged(&mut self, key: Key) -> Option<(&mut T, &mut u32)> {
         let Entry { charged, value, .. } = self.entry(key)?;
         Some((value.as_mut()?, charged))
     }
 
-    /// All values, and what they have charged.
+    /// All values, and the memory charged for each.
     pub(crate) fn charged(&mut self) -> impl Iterator<Item = (Key, &T, &mut u32)> {
         self.pages.iter_mut().enumerate().flat_map(|(page_index, page)| {
             page.entries.iter_mut().enumerate().filter_map(move |(place, entry)| {
@@ -177,14 +178,14 @@ impl<T> Slab<T> {
         })
     }
 
-    /// Who has this place now.
+    /// The key of the value in this place; `None` if the place is free.
     pub(crate) fn at(&self, place: u32) -> Option<Key> {
         let (page, in_page) = place_of(Key { index: place, generation: 0 });
         let entry = self.pages.get(page)?.entries.get(in_page)?;
         entry.value.is_some().then_some(Key { index: place, generation: entry.generation })
     }
 
-    /// Who has this place, or the next one that is taken.
+    /// The key of the value in this place, or in the next place that is taken.
     pub(crate) fn next_at(&self, place: u32) -> Option<Key> {
         let (first, in_page) = place_of(Key { index: place, generation: 0 });
         let mut beyond = u64::MAX << in_page;
@@ -212,7 +213,7 @@ impl<T> Slab<T> {
         Some(value)
     }
 
-    /// Frees the pages in which nobody has a place.
+    /// Releases the pages that have no values.
     pub(crate) fn trim(&mut self) {
         self.pages.iter_mut().filter(|page| page.is_free()).for_each(Page::give_back);
         let in_use = |page: &Page<T>| !page.entries.is_empty();
@@ -220,8 +221,8 @@ impl<T> Slab<T> {
         if pages < self.pages.len() {
             let cut = self.pages[pages..].iter().map(|page| page.generation);
             self.generation = cut.fold(self.generation, u64::max);
-            // Anew, and not shrunk where it lies: an allocator that gives back only what lies
-            // behind all that is in use would keep what the crowd has had before it.
+            // A new allocation instead of shrinking in place: an allocator that returns only the
+            // memory after all that is in use would keep the crowd's memory before it.
             self.pages = self.pages.drain(..pages).collect();
             self.roomy.split_off(&pages);
         }
@@ -240,7 +241,7 @@ impl<T> Slab<T> {
     }
 }
 
-/// The page of a connection, and its place there.
+/// The page of a connection, and the place in that page.
 #[inline]
 fn place_of(key: Key) -> (usize, usize) {
     let index = key.index as usize;
@@ -338,7 +339,8 @@ mod tests {
         assert_eq!(slab.get_mut(first), Some(&mut ()));
     }
 
-    /// Places that are used all the time do not age those that a crowd needs now and then.
+    /// Places that are reused all the time do not use up the generations of those that only a crowd
+    /// needs.
     #[test]
     fn pages_are_given_back_however_often_others_were_used() {
         let mut slab = Slab::new();
@@ -354,7 +356,8 @@ mod tests {
         assert_eq!(again[0].generation, GENERATION_MASK / 2 + 10);
         assert!(again[PAGE..].iter().all(|key| key.generation == 1), "each page has its own");
         assert!(keys[..2 * PAGE].iter().all(|&key| slab.get_mut(key).is_none()));
-        // Those at the end are cut off: what comes there later is behind all of them.
+        // The pages at the end are cut off: a later page there has a later generation than all of
+        // them.
         keys[2 * PAGE..].iter().chain(&again).for_each(|&key| slab.remove(key).unwrap());
         slab.trim();
         assert!(slab.pages.is_empty());

@@ -1,11 +1,13 @@
 //! Timers that handlers have set for their connections.
 //!
-//! They lie beside the connections, by their keys: a connection without timers holds nothing for
-//! them, and its turns do not look here. The timers of a connection have entries in the loop's
-//! [`Wheel`], beside the one of its deadline: one for the first of them, and those that were made
-//! for later ones before. An entry stays where it is when the timer is put off or cancelled, so that
-//! one that is set anew with each message costs the wheel nothing; and it serves again when those
-//! before it are through, so that timers that come soon and late in turns leave no others.
+//! Timers are stored beside the connections, by key. A connection without timers stores nothing for
+//! them, and its turns do not read this table.
+//!
+//! The timers of a connection have entries in the loop's [`Wheel`], besides the one for its
+//! deadline: one for the earliest timer, and those made before it for later timers. An entry stays
+//! where it is when its timer is postponed or cancelled, so a timer that is set again with each
+//! message costs the wheel nothing. The entry serves again when the earlier ones have been
+//! examined, so alternating near and far timers leave no extra entries.
 
 use crate::event_loop::slab::Key;
 use crate::event_loop::wheel::{Tick, Wheel};
@@ -14,12 +16,12 @@ use std::error;
 use std::fmt;
 use std::time::Instant;
 
-/// How many timers a connection can have at a time. All are looked through for each that is due.
+/// The timers that a connection can have at a time. All are searched for each one that is due.
 pub(crate) const MAX_TIMERS: usize = 64;
 
-/// A connection has 64 timers already. Nothing was set; those that there are stand.
+/// The connection already has 64 timers. No timer was set, and the existing ones are unchanged.
 ///
-/// From [`Socket::set_timer`](crate::Socket::set_timer).
+/// Returned by [`Socket::set_timer`](crate::Socket::set_timer).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TooManyTimers;
@@ -36,10 +38,10 @@ impl error::Error for TooManyTimers {}
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
     sets: HashMap<Key, TimerSet>,
-    /// How many were set: each has its number.
+    /// Timers set so far, from which each takes its number.
     count: u64,
-    /// Timers of the connection whose turn it is have come or gone, of which the wheel does not
-    /// know.
+    /// True if the current turn's connection has set a timer or been notified of one, so that the
+    /// wheel is to be updated.
     changed: bool,
 }
 
@@ -47,8 +49,8 @@ pub(crate) struct Timers {
 #[derive(Debug, Default)]
 struct TimerSet {
     timers: Vec<Timer>,
-    /// The ticks that the wheel has them at, the last one first. It has one only where it is earlier
-    /// than all others: no more than there are ticks in a turn of the wheel.
+    /// The ticks of its entries in the wheel, the latest one first. An entry is added only if it is
+    /// earlier than all others, so there are no more of them than ticks in a turn of the wheel.
     armed: Vec<Tick>,
 }
 
@@ -66,7 +68,7 @@ impl TimerSet {
 }
 
 impl Timers {
-    /// Sets the timer with this token, in place of one that there is.
+    /// Sets the timer with this `token`, and replaces an existing one.
     pub(crate) fn set(&mut self, key: Key, token: u64, deadline: Instant) -> Result<(), TooManyTimers> {
         let set = self.sets.entry(key).or_default();
         let timer = Timer { token, deadline, number: self.count };
@@ -81,21 +83,21 @@ impl Timers {
         Ok(())
     }
 
-    /// Returns whether there was one.
+    /// Cancels the timer with this `token`. Returns whether there was one.
     pub(crate) fn cancel(&mut self, key: Key, token: u64) -> bool {
         let Some(set) = self.sets.get_mut(&key) else { return false };
         let at = set.timers.iter().position(|timer| timer.token == token);
         at.map(|at| set.timers.swap_remove(at)).is_some()
     }
 
-    /// Begins to tell a connection of its timers that are due. Those that are set from now on have
-    /// this number or a later one, and their own time.
+    /// Begins to notify a connection of its due timers. Returns the number that the next timer will
+    /// get: timers set from now on have this number or a later one, and are not part of this round.
     pub(crate) fn begin(&mut self) -> u64 {
         self.changed = true;
         self.count
     }
 
-    /// Takes the first timer that is due of those with numbers below `end`.
+    /// Takes the earliest due timer with a number below `end`, and returns its token.
     pub(crate) fn take_due(&mut self, key: Key, now: Instant, end: u64) -> Option<u64> {
         let timers = &mut self.sets.get_mut(&key)?.timers;
         let due = timers.iter().enumerate().filter(|(_, timer)| timer.deadline <= now && timer.number < end);
@@ -103,7 +105,7 @@ impl Timers {
         Some(timers.swap_remove(at).token)
     }
 
-    /// The connection has ended.
+    /// Removes all timers of a connection that has ended.
     #[inline]
     pub(crate) fn forget(&mut self, key: Key) {
         if !self.sets.is_empty() {
@@ -111,13 +113,13 @@ impl Timers {
         }
     }
 
-    /// Whether the wheel is to be told of the connection whose turn it was.
+    /// Whether the wheel is to be updated for the connection whose turn it was.
     #[inline]
     pub(crate) fn have_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
     }
 
-    /// Makes sure that a connection is looked at soon after its first timer is due.
+    /// Ensures that a connection is examined soon after its first timer is due.
     pub(crate) fn arm(&mut self, key: Key, wheel: &mut Wheel) {
         let Some(set) = self.sets.get_mut(&key) else { return };
         match set.first() {
@@ -128,7 +130,7 @@ impl Timers {
                     set.armed.push(tick);
                 }
             }
-            // As long as the wheel has an entry, the next timer need not make another one.
+            // While the wheel has an entry, the next timer may not need another one.
             None if set.armed.is_empty() => {
                 self.sets.remove(&key);
             }
@@ -136,8 +138,8 @@ impl Timers {
         }
     }
 
-    /// The wheel has come to an entry of this connection. Returns whether a timer is due: then the
-    /// wheel is told of the others behind the turn that follows.
+    /// Handles a due entry of the wheel for this connection. Returns whether a timer is due; then
+    /// the entries of the other timers are updated after the turn that follows.
     pub(crate) fn reach(&mut self, key: Key, tick: Tick, wheel: &mut Wheel, now: Instant) -> bool {
         let Some(set) = self.sets.get_mut(&key) else { return false };
         let Some(at) = set.armed.iter().rposition(|&armed| armed == tick) else { return false };
@@ -149,7 +151,7 @@ impl Timers {
         is_due
     }
 
-    /// Gives back the room that only a crowd has needed.
+    /// Releases the memory that only a crowd of connections needed.
     pub(crate) fn trim(&mut self) {
         if self.sets.capacity() > 4 * self.sets.len() {
             self.sets = self.sets.drain().collect();
@@ -183,7 +185,7 @@ mod tests {
             self.timers.arm(self.key, &mut self.wheel);
         }
 
-        /// The tokens that are due after so long, in their order.
+        /// The tokens that are due after `time`, in their order.
         fn due_after(&mut self, time: Duration) -> Vec<u64> {
             self.now += time;
             let mut entries = Vec::new();
@@ -227,7 +229,7 @@ mod tests {
         assert!(bench.due_after(9 * SECOND).is_empty());
     }
 
-    /// A timer for each message, as for a peer that is to go on within a time.
+    /// A timer for each message, such as one for a peer that must continue in time.
     #[test]
     fn timers_that_are_set_and_cancelled_all_the_time_leave_one_entry_in_the_wheel() {
         let mut bench = Bench::new();
@@ -243,7 +245,8 @@ mod tests {
         assert_eq!(seen, 1);
     }
 
-    /// Each time that the first one was through, the others got a new entry beside their old one.
+    /// A regression: whenever the first timer had fired, the others got a new entry besides their
+    /// old one.
     #[test]
     fn timers_that_come_soon_and_late_in_turns_leave_an_entry_each_in_the_wheel() {
         let mut bench = Bench::new();
@@ -268,7 +271,7 @@ mod tests {
         bench.set(3, SECOND);
         bench.timers.cancel(bench.key, 2);
         assert_eq!(bench.due_after(SECOND + SECOND / 2), [3]);
-        // It is earlier than all that are left, and takes the place of none.
+        // It is earlier than all remaining entries, so it replaces none.
         bench.set(4, SECOND / 4);
         assert_eq!(bench.due_after(SECOND / 2), [4]);
         assert!(bench.due_after(SECOND / 2).is_empty());

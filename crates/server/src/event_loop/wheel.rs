@@ -1,19 +1,19 @@
 //! Deadlines of many connections: a coarse hashed wheel.
 //!
-//! A connection has one entry that counts for its deadline, and a few for its timers
-//! ([`Timers`](crate::event_loop::timers::Timers)). When a deadline moves away the entry stays where
-//! it is, and is looked at again when its time comes; so nothing is done here for a message. One
-//! that comes nearer gets another entry, and the one before is looked at for nothing. Entries
-//! further away than a turn of the wheel are looked at once a turn.
+//! A connection has one valid entry for its deadline, and a few for its timers
+//! ([`Timers`](crate::event_loop::timers::Timers)). When a deadline moves away, the entry stays
+//! where it is, and is examined again at its old time; so a message costs nothing here. A deadline
+//! that moves nearer gets another entry, and the old one is examined in vain. Entries further away
+//! than a turn of the wheel are examined once a turn.
 
 use crate::event_loop::slab::Key;
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
-/// How late a deadline may be seen, in binary digits of nanoseconds: 16.8 ms. A power of two needs
-/// no division.
+/// How late a deadline may be noticed, as a power of two in nanoseconds: 16.8 ms. A power of two
+/// needs no division.
 const TICK_BITS: u32 = 24;
-/// A turn of the wheel takes 17 seconds.
+/// The slots of the wheel, one for each tick: a turn takes 17 seconds.
 const SLOTS: usize = 1024;
 
 /// The number of a tick since the wheel was made, from 1 on.
@@ -22,22 +22,23 @@ pub(crate) type Tick = NonZeroU64;
 #[derive(Debug)]
 pub(crate) struct Wheel {
     start: Instant,
-    /// The first tick that has not been looked at.
+    /// The first tick that has not been examined.
     next: u64,
     /// The first entry of each slot, or [`NONE`]. All entries of a slot are for the same tick, the
     /// one of its turn.
     slots: Vec<u32>,
-    /// All entries, in one piece: small ones here and there, made while others come and go, would
-    /// keep an allocator from giving back what lies before them.
+    /// All entries, in one allocation. Small allocations, made while others are made and freed,
+    /// would keep an allocator from returning the memory before them.
     entries: Vec<Entry>,
-    /// The first of those that are free, or [`NONE`].
+    /// The first free entry, or [`NONE`].
     free: u32,
     /// One bit for each slot that is not empty.
     occupied: [u64; SLOTS / 64],
 }
 
-/// The place of a connection to be looked at, and the next entry of the same slot. Whoever has the
-/// place when its time comes is looked at: that is for nothing now and then, and an entry is small.
+/// The place of a connection to be examined, and the next entry of the same slot. Whichever
+/// connection has the place at that time is examined. That is in vain now and then, but keeps an
+/// entry small.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     place: u32,
@@ -66,13 +67,13 @@ impl Wheel {
         Tick::MIN.max(Tick::new(nanos.div_ceil(1 << TICK_BITS)).unwrap_or(Tick::MIN))
     }
 
-    /// Makes sure that `key` is looked at soon after `deadline`, given the tick it is armed for
+    /// Ensures that `key` is examined soon after `deadline`, given the tick that it is armed for
     /// now. Returns the tick that it is armed for afterwards.
     #[inline]
     pub(crate) fn arm(&mut self, key: Key, armed: Option<Tick>, deadline: Instant) -> Tick {
         let tick = self.tick_of(deadline);
         match armed {
-            // The common case: the deadline has moved away, or stands.
+            // The common case: the deadline has moved away, or is unchanged.
             Some(armed) if armed <= tick => armed,
             _ => self.insert(key, tick),
         }
@@ -102,7 +103,7 @@ impl Wheel {
         }
     }
 
-    /// Takes an entry out of a slot.
+    /// Takes an entry out of a slot, and returns its place; `None` if the slot is empty.
     fn pop(&mut self, slot: usize) -> Option<u32> {
         let index = self.slots[slot];
         let entry = self.entries.get_mut(index as usize)?;
@@ -115,7 +116,7 @@ impl Wheel {
     /// Moves everything that was due by `now` to `due`, with the tick it was armed for.
     pub(crate) fn take_due(&mut self, now: Instant, due: &mut Vec<(Tick, u32)>) {
         let reached = nanos(now.saturating_duration_since(self.start)) >> TICK_BITS;
-        // Further than a turn ahead there is nothing.
+        // No entry is further ahead than a turn.
         let last = reached.min(self.next + SLOTS as u64 - 1);
         for tick in self.next..=last {
             let slot = slot_of(tick);
@@ -126,8 +127,8 @@ impl Wheel {
         self.next = self.next.max(reached + 1);
     }
 
-    /// Forgets the entries of those that have gone, if the most have, and gives their room back:
-    /// `live` are left.
+    /// Removes the entries of connections that have ended, if they may be the majority, and
+    /// releases their memory. `live` is the number of connections left.
     pub(crate) fn trim(&mut self, live: usize, mut is_live: impl FnMut(u32) -> bool) {
         if self.entries.capacity() / 4 <= live {
             return;
@@ -141,11 +142,11 @@ impl Wheel {
         }
     }
 
-    /// How long until something may be due; `None` if nothing is armed.
+    /// The time until an entry may be due; `None` if nothing is armed.
     pub(crate) fn wait(&self, now: Instant) -> Option<Duration> {
         let first = slot_of(self.next);
         let ahead = (0..SLOTS).step_by(64).find_map(|offset| {
-            // 64 slots from `first + offset` on, as one word that may span two.
+            // 64 slots from `first + offset` on, as one word that may span two words of `occupied`.
             let at = (first + offset) % SLOTS;
             let (word, bit) = (at / 64, at % 64);
             let low = self.occupied[word] >> bit;
@@ -163,7 +164,7 @@ fn slot_of(tick: u64) -> usize {
     (tick % SLOTS as u64) as usize
 }
 
-/// 584 years fit.
+/// The nanoseconds of a duration, at most `u64::MAX`: 584 years.
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -275,7 +276,7 @@ mod tests {
         let due = clock.due_after(Duration::from_secs(20));
         assert!(due.iter().map(|(_, place)| *place).eq(live.iter().map(|key| key.place())));
         assert_eq!(clock.wheel.wait(clock.now), None);
-        // Their places are used again.
+        // Their entries are reused.
         for &key in live {
             clock.wheel.arm(key, None, clock.now);
         }
