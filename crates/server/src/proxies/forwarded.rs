@@ -1,15 +1,15 @@
-//! The addresses that X-Forwarded-For and Forwarded (RFC 7239) name: each proxy adds the one that
-//! it got the request from, at the end.
+//! The addresses in X-Forwarded-For and Forwarded (RFC 7239): each proxy appends the address that
+//! it received the request from.
 
 use framewright::handshake::is_token;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// One address of a field; `None` where something stands that is none: `unknown`, a name that a
-/// proxy has made up (RFC 7239, section 6.3), or what nobody can read.
+/// One address of a field. `None` for an element that is not an address: `unknown`, a name made up
+/// by a proxy (RFC 7239, section 6.3), or unreadable text.
 pub(super) type Node = Option<IpAddr>;
 
-/// The addresses of one X-Forwarded-For line, the last one first. Every line has some: a comma ends
-/// whatever stands in front of it.
+/// The addresses of one X-Forwarded-For line, the last one first. No line is malformed: a comma
+/// ends whatever precedes it.
 pub(super) fn x_forwarded_for(line: &[u8]) -> Result<Vec<Node>, Malformed> {
     let elements = line.rsplit(|&byte| byte == b',').map(<[u8]>::trim_ascii);
     let named = elements.filter(|element| !element.is_empty());
@@ -19,8 +19,8 @@ pub(super) fn x_forwarded_for(line: &[u8]) -> Result<Vec<Node>, Malformed> {
 /// The addresses of one Forwarded line, the last one first.
 ///
 /// # Errors
-/// If the line does not follow the grammar: what stands in front of an open quotation mark cannot be
-/// told from what stands in it.
+/// If the line does not follow the grammar: then text before an unclosed quotation mark cannot be
+/// told from text within it.
 ///
 /// ```text
 /// Forwarded         = 1#forwarded-element
@@ -34,7 +34,7 @@ pub(super) fn forwarded(line: &[u8]) -> Result<Vec<Node>, Malformed> {
         nodes.extend(scanner.element()?);
         match scanner.0.split_first() {
             None => break,
-            // An element ends here, or with the line.
+            // An element ends at a comma, or with the line.
             Some((_, rest)) => scanner.0 = rest,
         }
     }
@@ -46,11 +46,11 @@ pub(super) fn forwarded(line: &[u8]) -> Result<Vec<Node>, Malformed> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
-/// What is left of a line.
+/// The unread rest of a line.
 struct Scanner<'a>(&'a [u8]);
 
 impl<'a> Scanner<'a> {
-    /// Reads up to a comma. What the element's `for` is; nothing for an element that is empty.
+    /// Reads up to a comma. Returns the element's `for`; `None` for an empty element.
     fn element(&mut self) -> Result<Option<Node>, Malformed> {
         let (mut pairs, mut node) = (0, None);
         loop {
@@ -73,7 +73,7 @@ impl<'a> Scanner<'a> {
                 }
             }
         }
-        // A proxy that does not say whom it got the request from.
+        // An element without `for`: the proxy does not name the sender of the request.
         Ok(if pairs == 0 { None } else { Some(node.flatten()) })
     }
 
@@ -96,7 +96,7 @@ impl<'a> Scanner<'a> {
         Ok((name, String::from_utf8_lossy(&value[..end]).into_owned()))
     }
 
-    /// The rest of a quoted string, without its escapes.
+    /// Reads the rest of a quoted string, and resolves its escapes.
     fn quoted(&mut self) -> Result<String, Malformed> {
         let mut value = Vec::new();
         loop {
@@ -119,10 +119,10 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// An IP address, with or without brackets and a port (RFC 7239, section 6). Bare IPv6 addresses
-/// are what X-Forwarded-For has.
+/// Parses an IP address, with or without brackets and a port (RFC 7239, section 6). X-Forwarded-For
+/// has bare IPv6 addresses.
 fn address(text: &str) -> Node {
-    // A port that a proxy has made up.
+    // A port made up by a proxy.
     let text = text.rsplit_once(":_").map_or(text, |(address, _)| address);
     if let Ok(ip) = text.parse::<IpAddr>() {
         return Some(ip.to_canonical());
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The nodes in the order in which they stand there.
+    /// The nodes in the order of the line.
     fn nodes(read: fn(&[u8]) -> Result<Vec<Node>, Malformed>, line: &str) -> String {
         let mut nodes = read(line.as_bytes()).expect("it follows the grammar");
         nodes.reverse();
@@ -176,7 +176,7 @@ mod tests {
             ("for=192.0.2.43, for=\"[2001:db8:cafe::17]\"", "192.0.2.43 2001:db8:cafe::17"),
             ("for=192.0.2.43, for=\"[2001:db8:cafe::17]\", for=unknown", "192.0.2.43 2001:db8:cafe::17 -"),
             ("for=_hidden, for=_SEVKISEK", "- -"),
-            // What else the grammar allows.
+            // Other forms that the grammar allows.
             ("proto=https", "-"),
             (";; for=192.0.2.1 ;", "192.0.2.1"),
             (", for=192.0.2.1,,", "192.0.2.1"),
@@ -207,7 +207,7 @@ mod tests {
             "for=\"192.0.2.1",
             "for=\"192.0.2.1\\",
             "for=\"192.0.2.1\"x",
-            // The first part is a client's, the rest is what a proxy has added to it.
+            // The first part is from a client; the rest was added by a proxy.
             "for=10.0.0.1;x=\", for=192.0.2.1",
             "for=10.0.0.1;x=\", for=\"[2001:db8::1]\"",
         ] {
@@ -222,8 +222,8 @@ mod tests {
             prop_assert!(x_forwarded_for(line.as_bytes()).is_ok_and(|nodes| nodes.len() <= line.len()));
         }
 
-        /// Whatever stands in front of it: an element that a proxy adds behind a comma is the last
-        /// one, or the line is malformed.
+        /// Whatever precedes it, an element that a proxy adds after a comma is the last one, or the
+        /// line is malformed.
         #[test]
         fn a_client_cannot_change_what_a_proxy_adds(line in "[ -~\t]{0,60}|(for=1\\.2\\.3\\.4[,;\"\\\\ x=]{0,6}){1,3}") {
             for added in ["for=192.0.2.1", "for=\"[2001:db8::1]\"", "proto=http;for=\"192.0.2.1:80\""] {

@@ -1,4 +1,4 @@
-//! Who a connection is from, where proxies stand in front of the server.
+//! The client of a connection, if proxies stand in front of the server.
 //!
 //! | file | decides |
 //! |---|---|

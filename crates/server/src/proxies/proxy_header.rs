@@ -1,5 +1,5 @@
-//! The header of the PROXY protocol, versions 1 and 2: what a proxy puts in front of the octets that
-//! it forwards, to say whom they are from (haproxy's `doc/proxy-protocol.txt`, 2020/03/05).
+//! The header of the PROXY protocol, versions 1 and 2: a proxy sends it before the bytes that it
+//! forwards, to name their source (haproxy's `doc/proxy-protocol.txt`, 2020/03/05).
 //!
 //! ```text
 //! version 1   PROXY TCP4 192.0.2.1 198.51.100.2 4711 443 CR LF          at most 107 octets
@@ -14,22 +14,22 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Whom the connection is from.
+/// The source of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// From the proxy itself: the socket's own address counts.
+    /// The proxy itself: the socket's own address counts.
     Proxy,
     Ip(SocketAddr),
-    /// From somebody of whom the proxy has no address to tell: on a Unix socket of its own, or by a
-    /// protocol that it does not name.
+    /// A source without an address: on a Unix socket of the proxy, or over a protocol that the
+    /// header does not name.
     Unnamed,
 }
 
 /// The longest line of version 1, with its CR LF (section 2.1).
 const MAX_LINE: usize = 107;
 
-/// How many octets of version 2 may follow the first 16, its extensions included. The addresses
-/// have 216 at the most; what a certificate says has some hundred.
+/// Bytes of version 2 that may follow the first 16, extensions included. The addresses have 216 at
+/// most; the facts about a certificate take some hundred.
 const MAX_BLOCK: usize = 4096;
 
 /// The longest header that is read.
@@ -38,7 +38,8 @@ pub(crate) const MAX_HEADER: usize = 16 + MAX_BLOCK;
 const LINE_START: &[u8] = b"PROXY ";
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
-/// Why what came is no such header. There is no answer to it: the connection is closed.
+/// Why the bytes received are not a valid header. There is no answer to it: the connection is
+/// closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HeaderError {
     Missing,
@@ -66,8 +67,8 @@ impl fmt::Display for HeaderError {
     }
 }
 
-/// Reads the header that starts `octets`, which are all that have come. Returns it with its length
-/// once it is complete, `None` before.
+/// Reads the header at the start of `octets`, which are all bytes received. Returns it with its
+/// length once it is complete, and `None` before.
 pub(crate) fn parse(octets: &[u8]) -> Result<Option<(Source, usize)>, HeaderError> {
     match octets.first() {
         None => Ok(None),
@@ -76,7 +77,7 @@ pub(crate) fn parse(octets: &[u8]) -> Result<Option<(Source, usize)>, HeaderErro
     }
 }
 
-/// Whether `octets` begin with `start`, as far as they have come.
+/// Whether `octets` begin with `start`, as far as they have been received.
 fn begins(octets: &[u8], start: &[u8]) -> bool {
     octets.iter().zip(start).all(|(octet, expected)| octet == expected)
 }
@@ -91,12 +92,12 @@ fn parse_line(octets: &[u8]) -> Result<Option<(Source, usize)>, HeaderError> {
     };
     let line = octets[..end].strip_suffix(b"\r").ok_or(HeaderError::MalformedLine)?;
     let line = line.strip_prefix(LINE_START).ok_or(HeaderError::MalformedLine)?;
-    // What is ignored behind UNKNOWN need not be text.
+    // The ignored rest after UNKNOWN need not be text.
     let source = source_of_line(&String::from_utf8_lossy(line)).ok_or(HeaderError::MalformedLine)?;
     Ok(Some((source, end + 1)))
 }
 
-/// What stands between `PROXY ` and the end of the line.
+/// The source in `line`, the text between `PROXY ` and the end of the line.
 fn source_of_line(line: &str) -> Option<Source> {
     let mut words = line.split(' ');
     let protocol = words.next()?;
@@ -146,7 +147,8 @@ fn parse_block(octets: &[u8]) -> Result<Option<(Source, usize)>, HeaderError> {
     Ok(Some((source, 16 + len)))
 }
 
-/// The source that an address block of this family names: source and destination, then their ports.
+/// The source in an address block of this family. The block holds source and destination, then
+/// their ports.
 fn source_of_block(family: u8, block: &[u8]) -> Result<Source, HeaderError> {
     let ip = |ip: IpAddr, ports: &[u8]| {
         let (port, _) = ports.split_first_chunk::<2>().expect("there are two ports");
@@ -193,7 +195,7 @@ mod tests {
         [&source[..], &destination, &[0x12, 0x67, 1, 187]].concat()
     }
 
-    /// Correct headers, and what they say.
+    /// Correct headers, and the sources that they name.
     fn headers() -> Vec<(Vec<u8>, Source)> {
         let tlv = [4, 0, 1, 0];
         let longest = "PROXY UNKNOWN ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff \
@@ -273,7 +275,7 @@ mod tests {
         }
     }
 
-    /// A header that is changed, cut and added to.
+    /// A header that is changed, truncated and extended.
     fn altered() -> impl Strategy<Value = Vec<u8>> {
         let header = (0..headers().len()).prop_map(|index| headers()[index].0.clone());
         let changes = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4);
@@ -288,8 +290,8 @@ mod tests {
     }
 
     proptest! {
-        /// However the octets are cut, what is found in all of them is found, and found as soon as it
-        /// is there; a fault is the same with more octets.
+        /// However the bytes are split, a header found in all of them is found, and as soon as it
+        /// is complete. A fault is the same with more bytes.
         #[test]
         fn every_split_leads_to_the_same(octets in altered()) {
             let whole = parse(&octets);

@@ -1,4 +1,4 @@
-//! Whose word on the origin of a connection counts, and what it comes to.
+//! The proxies that are trusted to name a client, and the address that follows from their fields.
 
 use super::forwarded::{Malformed, forwarded, x_forwarded_for};
 use crate::event_loop::stream::PeerAddr;
@@ -7,7 +7,7 @@ use ipnet::{IpNet, Ipv4Net};
 use std::fmt;
 use std::net::IpAddr;
 
-/// The proxies whose word counts on whom a request is from. By default nobody's does.
+/// The proxies that are trusted to name the client of a request. By default none is trusted.
 ///
 /// ```
 /// use framewright_server::{ForwardedField, Server, TrustedProxies};
@@ -18,17 +18,17 @@ use std::net::IpAddr;
 /// # Ok::<(), framewright_server::ProxyAddressError>(())
 /// ```
 ///
-/// Name only proxies of your own that set the field, or add to it what they see: whoever is in the
-/// list can say that a request is from anybody.
+/// Name only proxies of your own that set the field, or add the address of their peer to it. A
+/// listed proxy can claim any client address.
 #[derive(Clone, Debug, Default)]
 pub struct TrustedProxies {
     networks: Box<[IpNet]>,
-    /// Whoever connects to a Unix socket.
+    /// True if every peer on a Unix socket is trusted.
     unix: bool,
     field: ForwardedField,
 }
 
-/// The field in which proxies say whom a request is from. The others are not looked at.
+/// The field in which proxies name the client of a request. Other such fields are ignored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ForwardedField {
@@ -37,16 +37,16 @@ pub enum ForwardedField {
     XForwardedFor,
     /// `Forwarded` (RFC 7239).
     Forwarded,
-    /// None: for proxies that speak the PROXY protocol, and leave requests as they are.
+    /// No field, for proxies that speak the PROXY protocol and forward requests unchanged.
     None,
 }
 
 impl TrustedProxies {
-    /// Each proxy is an IP address, a network such as `10.0.0.0/8`, or `unix` for whoever connects
-    /// to a Unix socket that the server listens on.
+    /// Makes a list of trusted proxies. Each is an IP address, a network such as `10.0.0.0/8`, or
+    /// `unix` for every peer on a Unix socket that the server listens on.
     ///
     /// # Errors
-    /// The first text that is none of those.
+    /// The first text that is none of these.
     pub fn new<T: AsRef<str>>(proxies: impl IntoIterator<Item = T>) -> Result<Self, ProxyAddressError> {
         let (mut networks, mut unix) = (Vec::new(), false);
         for proxy in proxies {
@@ -58,17 +58,18 @@ impl TrustedProxies {
         Ok(TrustedProxies { networks: networks.into(), unix, field: ForwardedField::default() })
     }
 
-    /// The proxies say it in this field. Default [`ForwardedField::XForwardedFor`].
+    /// Sets the field in which the proxies name the client. Default
+    /// [`ForwardedField::XForwardedFor`].
     ///
-    /// It has to be one that each of them sets or adds to: a field that a proxy lets pass as it is
-    /// holds what the client likes.
+    /// Each of the proxies must set this field or add to it: if a proxy forwards it unchanged, the
+    /// client controls its content.
     #[must_use]
     pub fn reading(mut self, field: ForwardedField) -> Self {
         self.field = field;
         self
     }
 
-    /// Whether the word of this peer counts.
+    /// Whether this peer is a trusted proxy.
     pub(crate) fn trusts(&self, peer: Option<PeerAddr>) -> bool {
         match peer {
             Some(PeerAddr::Ip(addr)) => self.trusts_ip(addr.ip()),
@@ -77,22 +78,23 @@ impl TrustedProxies {
         }
     }
 
-    /// Whether there can be a proxy elsewhere than on a Unix socket.
+    /// Whether a proxy can connect by other means than a Unix socket.
     pub(crate) fn has_networks(&self) -> bool {
         !self.networks.is_empty()
     }
 
     fn trusts_ip(&self, ip: IpAddr) -> bool {
-        // A socket for both families shows peers of IPv4 as ::ffff:a.b.c.d.
+        // A dual-stack socket reports IPv4 peers as ::ffff:a.b.c.d.
         let ip = ip.to_canonical();
         self.networks.iter().any(|network| network.contains(&ip))
     }
 
-    /// Whom the request is from that came from `peer`: see
+    /// Finds the client of a request that was received from `peer`: see
     /// [`Incoming::client_addr`](crate::Incoming::client_addr).
     ///
     /// # Errors
-    /// If the field that counts is malformed, so that it cannot be told what a proxy has said in it.
+    /// If the configured field is malformed, so that the part added by a proxy cannot be
+    /// determined.
     pub(crate) fn client(
         &self,
         request: &Request<'_>,
@@ -108,7 +110,7 @@ impl TrustedProxies {
             ForwardedField::None => return peer_itself,
         };
         let read = if self.field == ForwardedField::Forwarded { forwarded } else { x_forwarded_for };
-        // What a proxy adds is behind what it got, be it on a line of its own.
+        // A proxy adds its part after what it received, possibly as a line of its own.
         let mut lines: Vec<_> = request.field_all(name).collect();
         lines.reverse();
         let mut client = peer_itself;
@@ -125,14 +127,14 @@ impl TrustedProxies {
     }
 }
 
-/// Whom a request is from that came from a peer.
+/// The client of a request, as the trusted proxies name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClientOf {
-    /// The peer, if it is a proxy on its own behalf.
+    /// The peer itself: it is not a trusted proxy, or is one that names no other client.
     Itself(Option<IpAddr>),
-    /// Whom a trusted proxy names.
+    /// The address that a trusted proxy names.
     Named(IpAddr),
-    /// Somebody whom a trusted proxy does not name.
+    /// A client whose address a trusted proxy does not give.
     Unnamed,
 }
 
@@ -146,7 +148,7 @@ impl ClientOf {
     }
 }
 
-/// A network, or an address as the network of itself. What is written as IPv4 in IPv6 is IPv4.
+/// Parses a network, or an address as a network of its own. IPv4-mapped IPv6 becomes IPv4.
 fn network(text: &str) -> Option<IpNet> {
     let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok()?;
     match (network.addr().to_canonical(), network.prefix_len().checked_sub(96)) {
@@ -157,7 +159,7 @@ fn network(text: &str) -> Option<IpNet> {
     }
 }
 
-/// A text that names no proxy.
+/// The error for a text that names no proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProxyAddressError(Box<str>);
 
@@ -199,11 +201,11 @@ mod tests {
             ("192.0.2.1", Some("192.0.2.1")),
             ("203.0.113.9, 192.0.2.1", Some("192.0.2.1")),
             ("203.0.113.9, 192.0.2.1, 10.1.2.3, 2001:db8::5", Some("192.0.2.1")),
-            // Everybody is a proxy: the first of them is the client.
+            // All are proxies: the first one is the client.
             ("10.9.9.9, 10.1.2.3", Some("10.9.9.9")),
-            // What is in front of the client nobody looks at.
+            // Addresses before the client are ignored.
             ("\"<junk>, 192.0.2.1, 10.1.2.3", Some("192.0.2.1")),
-            // A trusted proxy does not say.
+            // A trusted proxy does not name the client.
             ("192.0.2.1, unknown, 10.1.2.3", None),
             ("192.0.2.1, ::1::", None),
             ("", Some("10.0.0.1")),
