@@ -245,8 +245,8 @@ mod tests {
         assert_eq!(seen, 1);
     }
 
-    /// A regression: whenever the first timer had fired, the others got a new entry besides their
-    /// old one.
+    /// Regression test: whenever the first timer had fired, the others got a new entry besides
+    /// their old one.
     #[test]
     fn timers_that_come_soon_and_late_in_turns_leave_an_entry_each_in_the_wheel() {
         let mut bench = Bench::new();

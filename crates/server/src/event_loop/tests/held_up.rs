@@ -1,4 +1,4 @@
-//! A loop that was held up: deadlines of more connections than one poll tells of, and of those
+//! A loop that was held up: deadlines of more connections than one poll reports, and of those
 //! behind a callback that took long.
 
 use crate::event_loop::{EVENTS, EventLoop, Events};
@@ -14,10 +14,10 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// The longest wait for what has to come.
+/// The longest wait for an expected event.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Sends every message back, and holds the loop up for "hold" until the test lets it go.
+/// Echoes every message, and on "hold" blocks the loop until the test releases it.
 struct Holding {
     reached: Sender<()>,
     release: Mutex<Receiver<()>>,
@@ -39,7 +39,7 @@ impl Handler for Holding {
     }
 }
 
-/// A running loop, one that takes `events` from the kernel at a time.
+/// A running loop that takes `events` events from the kernel at a time.
 struct Running {
     addr: SocketAddr,
     handle: ServerHandle,
@@ -148,8 +148,8 @@ impl Peer {
     }
 }
 
-/// Tries with longer and longer deadlines until the machine is fast enough to be held up within
-/// one.
+/// Runs the test with longer and longer deadlines, until the machine is fast enough to be held up
+/// within one.
 fn on_any_machine(test: impl Fn(Duration) -> bool) {
     let timeouts = [300, 3_000, 20_000].map(Duration::from_millis);
     assert!(timeouts.into_iter().any(test), "a machine that needs ten seconds for some connections");
@@ -160,7 +160,7 @@ fn idle(timeout: Duration) -> Options {
     Options { connection, ..Options::default() }
 }
 
-/// One event at a time stands for more ready connections than one poll tells of.
+/// One event at a time stands for more ready connections than one poll reports.
 #[test]
 fn a_peer_whose_bytes_lie_in_its_socket_is_not_idle_however_many_are_ready() {
     on_any_machine(|timeout| {
@@ -185,7 +185,7 @@ fn a_peer_whose_bytes_lie_in_its_socket_is_not_idle_however_many_are_ready() {
     });
 }
 
-/// RFC 6455 knows no such deadline; the answer to one that has passed is 408 (RFC 9110, section
+/// RFC 6455 has no such deadline; the answer to one that has passed is 408 (RFC 9110, section
 /// 15.5.9).
 #[test]
 fn a_request_that_lies_in_its_socket_is_in_time_however_many_are_ready() {
@@ -226,7 +226,7 @@ fn a_deadline_counts_from_the_turn_and_not_from_the_round_that_a_slow_callback_h
         let (mut first, mut second, mut third) = (running.open(), running.open(), running.open());
         first.send("hold");
         running.expect_held();
-        // The two come in one round, in this order.
+        // Both are handled in one round, in this order.
         second.send("hold");
         third.send("hello");
         running.release.send(()).expect("it waits");

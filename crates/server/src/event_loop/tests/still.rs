@@ -1,5 +1,5 @@
-//! A loop that stands still: its turns one by one, at the time that a test says, over sockets that
-//! carry at once what is written.
+//! A loop that is not running: a test takes its turns one by one, at times of its choice, over
+//! sockets that carry written bytes at once.
 
 use crate::connection::slot::{Place, SlotNext};
 use crate::event_loop::mailbox::Command;
@@ -30,7 +30,7 @@ pub(super) fn stand_still(configure: impl FnOnce(ServerBuilder) -> ServerBuilder
     still_with_handle(configure).0
 }
 
-/// A loop, and what reaches it as the handle of its server.
+/// A loop, and the handle of its server.
 pub(super) fn still_with_handle(
     configure: impl FnOnce(ServerBuilder) -> ServerBuilder,
 ) -> (EventLoop, ServerHandle) {
@@ -43,12 +43,12 @@ pub(super) fn still_with_handle(
 }
 
 impl EventLoop {
-    /// A new connection whose peer has written this already.
+    /// A new connection whose peer has sent `written` already.
     pub(super) fn connect(&mut self, written: &[u8]) -> (Key, Peer) {
         self.connect_with(written, None)
     }
 
-    /// One where the kernel holds so many bytes for the peer, or as few as it can.
+    /// A connection for which the kernel buffers about `kept` bytes to the peer, or its minimum.
     fn connect_with(&mut self, written: &[u8], kept: Option<usize>) -> (Key, Peer) {
         let (ours, theirs) = UnixStream::pair().expect("two sockets");
         ours.set_nonblocking(true).expect("an option of the socket");
@@ -75,8 +75,8 @@ impl EventLoop {
         (key, peer)
     }
 
-    /// One turn, at the loop's time, with all that lies in the socket. `due`: the deadline's tick
-    /// has come.
+    /// One turn, at the loop's time, with all bytes in the socket. `due`: the deadline's tick is
+    /// due.
     fn turn_alone(&mut self, key: Key, due: bool) -> SlotNext {
         let slot = self.slots.get_mut(key).expect("a connection");
         (slot.ready.read, slot.ready.due) = (true, due);
@@ -87,13 +87,13 @@ impl EventLoop {
         self.slots.get_mut(key).expect("a connection").deadline().expect("a deadline")
     }
 
-    /// What an event does that tells of bytes.
+    /// Does what an event for received bytes does.
     pub(super) fn announce(&mut self, key: Key) {
         self.slots.get_mut(key).expect("a connection").ready.read = true;
         self.take_turn(key);
     }
 
-    /// What an event does that tells of bytes, when those before it have taken this much time.
+    /// Does what an event for received bytes does, after the earlier events have taken `events`.
     fn announce_after(&mut self, events: Duration, key: Key) {
         self.slots.get_mut(key).expect("a connection").ready.read = true;
         self.woken = self.context.now;
@@ -105,7 +105,7 @@ impl EventLoop {
         self.slots.get_mut(key).expect("a connection").place
     }
 
-    /// The lists of a round that has no time for more than a turn of each.
+    /// The lists of a round that has time for only one turn of each.
     fn short_round(&mut self) {
         self.handle_commands(LONG);
         self.handle_listed(Duration::ZERO);
@@ -119,7 +119,7 @@ impl Peer {
         self.0.write_all(bytes).expect("room in the socket");
     }
 
-    /// What has come, without waiting.
+    /// The bytes received, without waiting.
     pub(super) fn take(&mut self) -> Vec<u8> {
         let mut taken = Vec::new();
         if let Err(error) = self.0.read_to_end(&mut taken) {
@@ -136,7 +136,7 @@ impl Peer {
     }
 }
 
-/// Writes down from which connection each message comes; hands out a handle for each.
+/// Records the connection of each message, and hands out a handle for each connection.
 struct Noting {
     handles: Sender<Handle>,
     order: Arc<Mutex<Vec<u64>>>,
@@ -158,7 +158,7 @@ impl Handler for Noting {
     }
 }
 
-/// A loop, the handles of its connections, and whose messages it has read.
+/// A loop, the handles of its connections, and the connections of the messages read, in order.
 fn noting() -> (EventLoop, Receiver<Handle>, Arc<Mutex<Vec<u64>>>) {
     noting_with(Options { receive_buffer_size: MESSAGE, ..Options::default() })
 }
@@ -173,20 +173,20 @@ fn noting_with(options: Options) -> (EventLoop, Receiver<Handle>, Arc<Mutex<Vec<
 /// The length of a frame, and of a read.
 const MESSAGE: usize = 106;
 
-/// A frame of this length.
+/// A frame of `len` bytes.
 fn frame(len: usize) -> Vec<u8> {
     let mut frame = Vec::new();
     encode_frame(&mut frame, true, OpCode::Binary, &vec![1; len - 6], Some([1, 2, 3, 4]));
     frame
 }
 
-/// The frame of a compressed message of zeros: one, and so many times 258.
+/// The frame of a compressed message of 1 + 258 * `times` zeros.
 #[cfg(feature = "deflate")]
 fn compressed_zeros(times: usize) -> Vec<u8> {
     use framewright::frame::{Header, MAX_HEADER_LEN, RSV1};
 
-    // A block with fixed codes: the octet 0, the longest match one back again and again, its end;
-    // and the header of an empty block behind it.
+    // A block with fixed codes: the byte 0, the longest match at distance 1 repeated, the end code,
+    // and the header of an empty block after it.
     let bits = ["010", "00110000", &"1100010100000".repeat(times), "0000000", "000"].concat();
     let octet = |bits: &[u8]| bits.iter().rev().fold(0, |octet, bit| octet << 1 | (bit - b'0'));
     let payload: Vec<u8> = bits.as_bytes().chunks(8).map(octet).collect();
@@ -197,7 +197,7 @@ fn compressed_zeros(times: usize) -> Vec<u8> {
     [&head[..head_len], &payload].concat()
 }
 
-/// A connection with more to read than its turns come to, and its number.
+/// A connection with more to read than its turns process, and its id.
 fn flooder(event_loop: &mut EventLoop, handles: &Receiver<Handle>) -> (u64, Peer) {
     let (key, mut peer) = event_loop.open();
     peer.write(&frame(MESSAGE).repeat(100));
@@ -214,7 +214,7 @@ fn what_a_handle_sends_to_a_quiet_connection_does_not_wait_behind_floods() {
     talking.write(&[0x81, 0x80, 0, 0, 0, 0]);
     event_loop.announce(key);
     order.lock().expect("no panic").clear();
-    // One has said nothing since it is open, the other little.
+    // One has sent nothing since it opened, the other little.
     for peer in [&mut quiet, &mut talking] {
         handles.recv().expect("a handle").send_text("news").expect("room");
         event_loop.short_round();
@@ -234,7 +234,8 @@ fn a_deadline_of_a_quiet_connection_does_not_wait_behind_floods() {
     assert_eq!(quiet.take()[..1], [0x89], "a keep-alive Ping");
 }
 
-/// All connections that were opened in a moment have their deadlines in one, a million of them.
+/// All connections that open at the same moment have their deadlines at the same moment, even a
+/// million of them.
 #[test]
 fn deadlines_of_a_crowd_are_looked_at_in_slices_and_none_is_forgotten() {
     let (mut event_loop, _handles, _) = noting();
@@ -252,7 +253,7 @@ fn deadlines_of_a_crowd_are_looked_at_in_slices_and_none_is_forgotten() {
         event_loop.handle_listed(Duration::ZERO);
         assert_eq!(quiet.take(), b"");
     }
-    // Room that is given back meanwhile takes nothing along.
+    // Releasing memory meanwhile loses no entry.
     event_loop.trim_at = Some(event_loop.context.now);
     event_loop.trim();
     event_loop.handle_deadlines(Duration::ZERO);
@@ -268,7 +269,7 @@ fn whoever_is_behind_others_in_a_list_waits_for_as_many_rounds_however_long_the_
         (0..5).map(|_| (event_loop.open().1, handles.recv().expect("a handle"))).collect();
     order.lock().expect("no panic").clear();
     for round in 0..5 {
-        // There is always more for all of them.
+        // All of them always have more.
         for (_, handle) in &quiet {
             handle.send_text("news").expect("room");
         }
@@ -279,8 +280,8 @@ fn whoever_is_behind_others_in_a_list_waits_for_as_many_rounds_however_long_the_
     assert_eq!(order.lock().expect("no panic").len(), 5);
 }
 
-/// A thousand connections that sent a compressed bomb at once kept a neighbour for 150 ms: each of
-/// them was taken for one that needs little since its socket had been announced before.
+/// Regression test: a thousand connections that sent a compressed bomb at once delayed a neighbour
+/// for 150 ms. Each counted as one that needs little, because its socket had been announced before.
 #[test]
 fn the_event_of_a_socket_without_bytes_does_not_say_that_it_needs_little() {
     let (mut event_loop, _handles, order) = noting();
@@ -313,8 +314,8 @@ fn who_needs_little_has_its_turn_from_a_list_where_those_of_events_have_taken_lo
     assert_eq!((order.lock().expect("no panic").len(), event_loop.place(key)), (3, Place::First));
 }
 
-/// The bytes on the wire are few: it was taken for one that needs little each time that a message
-/// was done, and a thousand of them sent the next one at once.
+/// Regression test: the bytes on the wire are few, so the connection counted as one that needs
+/// little after each complete message, and a thousand of them sent the next one at once.
 #[test]
 #[cfg(feature = "deflate")]
 fn a_connection_whose_messages_take_long_to_inflate_moves_much() {
@@ -373,7 +374,8 @@ fn lists_and_commands_have_as_much_of_a_round_as_events_and_a_slice_at_least() {
     assert_eq!(event_loop.slice(woken), 7 * SLICE);
 }
 
-/// It began anew with each signal: a process that gets one now and then never came to a deadline.
+/// Regression test: the wait started again after each signal, so a process that received signals
+/// now and then never reached a deadline.
 #[test]
 fn a_wait_that_a_signal_interrupts_goes_on_with_what_is_left_of_it() {
     let mut event_loop = stand_still(|builder| builder);
@@ -387,7 +389,7 @@ fn a_wait_that_a_signal_interrupts_goes_on_with_what_is_left_of_it() {
     event_loop.note_woken(Err(io::ErrorKind::OutOfMemory.into()), later).expect_err("a fault of the system");
 }
 
-/// Puts every decision off.
+/// Defers every decision.
 struct Deferring(Sender<Deferred<()>>);
 
 impl Handler for Deferring {
@@ -400,7 +402,7 @@ impl Handler for Deferring {
     }
 }
 
-/// A loop whose handshakes take [`TIMEOUT`] at the most, and what its requests are decided with.
+/// A loop whose handshakes take [`TIMEOUT`] at most, and the means to decide its requests.
 fn deferring() -> (EventLoop, Receiver<Deferred<()>>) {
     let (sender, deferred) = mpsc::channel();
     let limits = ServerLimits { handshake_timeout: TIMEOUT, ..ServerLimits::default() };
@@ -414,7 +416,7 @@ fn a_decision_that_is_made_before_the_deadline_is_judged_counts() {
     let (late, mut other) = event_loop.connect(REQUEST);
     let first = deferred.recv().expect("a request");
     let second = deferred.recv().expect("a request");
-    // The loop has more to do than to look into its mailbox.
+    // The loop is too busy to read its mailbox.
     first.decide(Decision::accept(()));
     event_loop.context.now += 2 * TIMEOUT;
     for key in [in_time, late] {
@@ -430,7 +432,7 @@ fn a_decision_that_is_made_before_the_deadline_is_judged_counts() {
     assert_eq!(other.take(), b"");
 }
 
-/// Dropping what it is made with is a decision too.
+/// Dropping the [`Deferred`] is a decision too.
 #[test]
 fn a_decision_that_is_dropped_in_time_is_answered_with_500() {
     let (mut event_loop, deferred) = deferring();
@@ -453,14 +455,14 @@ fn a_request_that_is_read_late_has_the_whole_time_for_its_decision() {
     assert_eq!(event_loop.deadline(key), event_loop.context.now + TIMEOUT);
     let deferred = deferred.recv().expect("a request");
     assert!(deferred.is_waiting());
-    // Then the time is up.
+    // After that, the time is up.
     event_loop.context.now += TIMEOUT;
     event_loop.turn_alone(key, true);
     peer.expect_status("503");
     assert!(!deferred.is_waiting());
 }
 
-/// A callback before that may have taken as long as the next phase has.
+/// A callback in the phase before may have taken as long as the next phase may last.
 #[test]
 fn deadlines_of_a_phase_count_from_its_beginning() {
     let connection = Config { idle_timeout: Some(TIMEOUT), keep_alive_interval: None, ..Config::default() };
@@ -475,8 +477,8 @@ fn deadlines_of_a_phase_count_from_its_beginning() {
     assert!(event_loop.deadline(key) >= began + TIMEOUT);
 }
 
-/// A page to somebody who takes so much of it in each eighth of the time for a handshake, and how
-/// many of those pass before the connection is removed; `None` if the page is taken whole.
+/// Sends a page to a peer that takes `taken` bytes in each eighth of the handshake timeout. Returns
+/// the number of eighths after which the connection is removed; `None` if the whole page is taken.
 fn eighths_for_a_page(taken: u64) -> Option<u32> {
     const PAGE: usize = 256 << 10;
     let limits = ServerLimits { handshake_timeout: TIMEOUT, ..ServerLimits::default() };
@@ -486,7 +488,7 @@ fn eighths_for_a_page(taken: u64) -> Option<u32> {
     let (key, mut peer) = event_loop.connect_with(request, Some(1));
     let mut come = Vec::new();
     for eighth in 1.. {
-        // What comes of it is kept, be it less.
+        // The bytes that arrive are kept, even if they are fewer.
         let _ = (&peer.0).take(taken).read_to_end(&mut come);
         event_loop.context.now += TIMEOUT / 8;
         if event_loop.turn_alone(key, true) == SlotNext::Remove {
@@ -497,11 +499,11 @@ fn eighths_for_a_page(taken: u64) -> Option<u32> {
     unreachable!("the page has an end")
 }
 
-/// It had the whole time anew for each octet: a page could be held for days.
+/// Regression test: each byte renewed the whole time, so a page could be held for days.
 #[test]
 fn who_takes_a_page_in_drops_is_not_waited_for() {
     let eighths = eighths_for_a_page(1 << 10).expect("less than 16 KiB in the time");
-    // What the kernel holds is taken at once, and begins the time once more.
+    // The kernel takes what fits into its buffer at once, which renews the time once.
     assert!(eighths <= 2 * 8, "{eighths}");
 }
 
@@ -510,7 +512,7 @@ fn who_takes_a_page_slowly_gets_it() {
     assert_eq!(eighths_for_a_page(4 << 10), None, "32 KiB in the time");
 }
 
-/// Answers with a page that the application replaces now and then.
+/// Answers with a page that the application replaces from time to time.
 struct Replaced(Arc<Mutex<Page>>);
 
 impl Handler for Replaced {
@@ -521,7 +523,8 @@ impl Handler for Replaced {
     }
 }
 
-/// As long as there were two of them nobody was: what they held was beyond every limit.
+/// Regression test: with two or more such readers none was charged, so their memory was beyond
+/// every limit.
 #[test]
 fn who_reads_a_page_that_has_been_replaced_is_charged_for_it_with_the_others() {
     const PAGE: usize = 4 << 20;

@@ -1,4 +1,4 @@
-//! A loop that stops: who is handed to it meanwhile.
+//! A loop that stops: connections handed to it meanwhile.
 
 use crate::event_loop::EventLoop;
 use crate::event_loop::mailbox::Command;
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 const LONG: Duration = Duration::from_secs(3600);
 
-/// The loops of a server, which are not running.
+/// The loops of a server, none of them running.
 fn loops(count: usize) -> Vec<EventLoop> {
     let server = Server::builder().workers(count).listen("127.0.0.1:0").build().unwrap();
     let Server { shared, polls, mailboxes, walks, .. } = server;
@@ -38,7 +38,7 @@ fn pair() -> (Stream, TcpStream) {
     (Stream::Tcp(mio::net::TcpStream::from_std(accepted)), client)
 }
 
-/// Hands a connection over, as another loop does it.
+/// Hands a connection over, as another loop would.
 fn hand_over(to: &EventLoop) -> TcpStream {
     let (stream, client) = pair();
     let counted = to.context.server.totals.counters.count(None).unwrap();
@@ -88,7 +88,7 @@ fn a_loop_does_not_end_before_its_time_while_something_is_in_its_mailbox() {
     assert!(late.is_err(), "then nothing more can come");
 }
 
-/// It once asked the poll again and again until then.
+/// Regression test: the loop polled continuously until then.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_loop_that_stops_at_once_sleeps_until_its_listeners_are_closed() {
@@ -110,7 +110,7 @@ fn who_cannot_be_handed_to_a_loop_that_has_ended_stays() {
     let mut loops = loops(2);
     loops.remove(1).end();
     let mut event_loop = loops.remove(0);
-    // It has more than the one that has ended.
+    // Its load is larger than that of the loop that has ended.
     event_loop.context.mailbox.load.fetch_add(1000, Ordering::Relaxed);
     let (stream, client) = pair();
     event_loop.admit(stream, Arrival::default());
@@ -127,7 +127,7 @@ mod failing {
     use std::io;
     use std::sync::mpsc::{self, Sender};
 
-    /// Tells of each end.
+    /// Reports each end of a connection.
     struct Telling(Sender<()>);
 
     impl Handler for Telling {
@@ -142,7 +142,7 @@ mod failing {
         }
     }
 
-    /// Its connections went without a word to anybody.
+    /// Regression test: its connections ended without any notice.
     #[test]
     fn a_loop_whose_poll_fails_tells_everybody_of_the_end() {
         let (tell, told) = mpsc::channel();

@@ -1,4 +1,4 @@
-//! Timers of handlers, and calls that come now and then, at the time that a test says.
+//! Timers of handlers, and periodic calls, at times that a test chooses.
 
 use super::still::{LONG, Peer, stand_still};
 use crate::event_loop::EventLoop;
@@ -13,12 +13,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 const SECOND: Duration = Duration::from_secs(1);
-/// More than what the wheel may be late, and a machine between two lines of a test.
+/// Longer than the delay of the wheel, and of a machine between two lines of a test.
 const SLACK: Duration = Duration::from_secs(600);
 
 type Script = Box<dyn Fn(&mut Socket<'_>, &str) + Send + Sync>;
 
-/// Does what a test says with each message and each timer, and writes down what it sees.
+/// Runs a test's script for each message and each timer, and records the events.
 struct Timing {
     script: Script,
     saw: Arc<Mutex<Vec<String>>>,
@@ -56,7 +56,7 @@ impl Handler for Timing {
     }
 }
 
-/// A loop at a time of its own: each turn reads the clock behind it, and so sets the loop's back.
+/// A loop with its own time. Each turn reads the clock afterwards, which sets the loop's time back.
 struct Bench {
     event_loop: EventLoop,
     saw: Arc<Mutex<Vec<String>>>,
@@ -66,7 +66,7 @@ struct Bench {
 
 impl Bench {
     fn new(script: impl Fn(&mut Socket<'_>, &str) + Send + Sync + 'static) -> Bench {
-        // No deadlines but those of timers.
+        // No other deadlines than those of timers.
         let connection = Config { keep_alive_interval: None, close_timeout: 24 * LONG, ..Config::default() };
         Bench::with(connection, script)
     }
@@ -80,7 +80,7 @@ impl Bench {
         Bench { event_loop, saw, began, time: began }
     }
 
-    /// What happens until so long from now, beside events.
+    /// Passes `time`, and takes the turns that follow without events.
     fn go(&mut self, time: Duration) {
         self.go_to(self.time.max(Instant::now()) + time);
     }
@@ -108,7 +108,7 @@ impl Bench {
         }
     }
 
-    /// What was seen, whoever's turn came first.
+    /// The recorded events, sorted: the order of the connections' turns does not matter.
     fn saw_in_any_order(&self) -> Vec<String> {
         let mut saw = std::mem::take(&mut *self.saw.lock().expect("no panic holds it"));
         saw.sort_unstable();
@@ -125,7 +125,7 @@ impl Bench {
         self.event_loop.announce(*key);
     }
 
-    /// Whether nothing is held for timers, once the wheel has passed all entries.
+    /// Whether no memory is held for timers, after the wheel has passed all entries.
     fn holds_nothing(&mut self) -> bool {
         format!("{:?}", self.event_loop.context.parts.timers.get_mut()).contains("sets: {}")
     }
@@ -185,7 +185,7 @@ fn setting_replaces_and_cancelling_removes_and_one_of_zero_comes_with_the_next_t
     bench.expect_saw(&["3", "1"]);
 }
 
-/// The message that puts it off lay in the socket when its time came.
+/// The message that cancels the timer was in the socket when the timer became due.
 #[test]
 fn what_has_arrived_comes_before_a_timer_and_can_cancel_it() {
     let mut bench = Bench::new(|socket, saw| match saw {
@@ -258,11 +258,12 @@ fn timers_end_with_the_connection_and_not_with_the_beginning_of_its_end() {
     let (_, other) = bench.event_loop.open();
     bench.expect_saw(&["open", "open"]);
     drop(other);
-    // Nobody has told the loop of its end, which lies in the socket when its timer comes.
+    // No event has announced the end of `other`, which is still unread in the socket when its timer
+    // is due.
     bench.go(2 * SECOND);
     assert_eq!(bench.saw_in_any_order(), ["1", "closed"]);
     assert!(peer.take().ends_with(&[0x88, 2, 0x03, 0xe8]));
-    // The place of the one that has gone is another's now.
+    // A new connection now has the place of the one that ended.
     let mut third = bench.event_loop.open();
     bench.expect_saw(&["open"]);
     bench.say(&mut third, "hello");
@@ -319,7 +320,7 @@ fn timers_go_on_while_the_server_stops_and_can_be_set_then() {
     assert_eq!(bench.event_loop.slots.len(), 0);
 }
 
-/// Whoever sets many has a turn for all of them, in the list.
+/// A connection that sets many timers has one turn for all of them, from the list.
 #[test]
 fn a_flood_of_timers_is_a_turn_among_others() {
     let mut bench = Bench::new(|socket, saw| match saw {

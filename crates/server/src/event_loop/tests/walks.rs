@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Accepts everybody, hands out handles, and does what messages say.
+/// Accepts all requests, hands out handles, and follows the instructions in messages.
 struct Told(Sender<Handle>);
 
 impl Handler for Told {
@@ -37,7 +37,7 @@ impl Handler for Told {
         }
     }
 
-    /// Whoever was full is to be full again.
+    /// Fills a full connection's buffer again.
     fn on_writable(&self, socket: &mut Socket<'_>, _: &mut ()) {
         fill(socket);
     }
@@ -82,7 +82,8 @@ fn a_broadcast_comes_to_all_in_rounds_of_one_connection_each_and_holds_nobody_up
 
 const GOODBYE: &[u8] = b"\x88\x16\x03\xe9server shutting down";
 
-/// The open connections were told of the end at once, and a broadcast came to nobody.
+/// Regression test: the open connections were sent the close at once, and a broadcast reached none
+/// of them.
 #[test]
 fn a_broadcast_before_a_stop_comes_before_the_goodbye_also_when_it_is_under_way() {
     let (mut event_loop, server, _) = still(|builder| builder);
@@ -137,8 +138,8 @@ fn what_a_handle_has_queued_before_a_stop_comes_before_the_goodbye() {
     assert_eq!(peer.take(), [b"\x81\x04zero", GOODBYE].concat());
 }
 
-/// One that waits behind a walk that has begun, and ones that are too many or too long to go
-/// together: each of them comes, in order.
+/// A message queued behind a walk that has begun, and messages that are too many or too long to be
+/// combined: each one arrives, in order.
 #[test]
 fn what_does_not_go_together_comes_one_after_the_other() {
     let (mut event_loop, server, _) = still(|builder| builder);
@@ -166,7 +167,7 @@ fn what_does_not_go_together_comes_one_after_the_other() {
         event_loop.handle_walks(Duration::ZERO);
         event_loop.handle_listed(LONG);
         for key in event_loop.slots.keys() {
-            // How much a socket takes at once is the system's to decide.
+            // The system decides how much a socket takes at once.
             event_loop.slots.get_mut(key).expect("it is open").ready.write = true;
             event_loop.announce(key);
         }
@@ -224,11 +225,11 @@ fn who_is_full_or_closing_or_not_open_yet_or_panics_is_left_out_and_counted() {
         open[index].1.write(&text(what));
         event_loop.announce(open[index].0);
     }
-    // How much a socket takes is the system's to decide: until it takes nothing.
+    // The system decides how much a socket takes: repeat until it takes nothing.
     while !event_loop.long_turns.is_empty() {
         event_loop.handle_listed(LONG);
     }
-    // Its message is read in the turn in which it was to be sent one.
+    // Its message is read in the turn that was to send it the broadcast.
     open[2].1.write(&text("panic"));
     event_loop.slots.get_mut(open[2].0).expect("it is open").ready.read = true;
     let broadcast = server.broadcast("all").expect("room");
@@ -238,7 +239,7 @@ fn who_is_full_or_closing_or_not_open_yet_or_panics_is_left_out_and_counted() {
     assert_eq!([open[3].1.take(), open[4].1.take()], [b"\x81\x03all", b"\x81\x03all"]);
 }
 
-/// Those that go together count for a connection's bound together, though its socket is empty.
+/// Combined messages count together towards a connection's bound, though its socket is empty.
 #[test]
 fn broadcasts_that_go_together_are_not_too_much_for_a_connection_that_takes_each_of_them() {
     let connection = Config { high_water: 1000, low_water: 500, ..Config::default() };
@@ -294,14 +295,14 @@ fn a_visitor_gets_handles_and_goes_on_behind_a_panic() {
     assert_eq!(got, [0, 5, 0]);
 }
 
-/// They had as much of a round as events had, up to eight milliseconds.
+/// Regression test: walks had as much of a round as its events had, up to eight milliseconds.
 #[test]
 fn a_walk_has_a_slice_of_a_round_however_long_its_events_were() {
     let (mut event_loop, server, _) = still(|builder| builder);
     let _peers: Vec<_> = (0..3 * COMMANDS).map(|_| event_loop.open()).collect();
     let visited = Arc::new(AtomicUsize::new(0));
     let counting = Arc::clone(&visited);
-    // Those between two looks at the clock take a slice.
+    // The visits between two readings of the clock take more than a slice.
     let visit = move |_: &Connected<'_>| {
         let until = Instant::now() + SLICE / 10;
         while Instant::now() < until {}
