@@ -13,33 +13,35 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::Instant;
 
-/// Reaches one connection from any thread. Cloning is cheap; a clone reaches the same connection.
+/// Sends to one connection from any thread. Cloning is cheap; a clone reaches the same connection.
 ///
-/// What is sent goes through a queue that the event loop empties, in order. When the connection has
-/// ended, every call returns [`HandleError::Closed`]; a handle never reaches another connection.
+/// Messages go through a queue that the event loop empties, in order. Once the connection has
+/// ended, every call returns [`HandleError::Closed`]. A handle never reaches another connection.
 ///
-/// What one thread sends to a connection arrives in the order of its calls, through whichever
-/// handles. In a callback that holds for the [`Socket`](crate::Socket) too, which says what happens
-/// where there is no room. Between threads there is no order but that in which their calls return.
+/// Messages that one thread sends to a connection arrive in the order of its calls, even through
+/// several handles. In a callback this order includes the [`Socket`](crate::Socket), whose page
+/// says what happens where there is no room. Between threads the only order is that in which their
+/// calls return.
 #[derive(Clone)]
 pub struct Handle {
     remote: Arc<Remote>,
 }
 
-/// Why a handle could not do what it was asked to. Nothing was queued.
+/// Why a handle refused a call. Nothing was queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HandleError {
     /// The connection has ended, or its closing handshake has begun or is queued.
     Closed,
-    /// As much as [`Config::high_water`](framewright::Config::high_water) waits in the handle's
-    /// queue; or all connections together hold as much as
-    /// [`ServerLimits::memory`](crate::ServerLimits::memory) allows, and the queue would hold more
-    /// than 64 KiB, or only such are left that hold less.
+    /// There is no room, in one of these cases:
+    ///
+    /// - The handle's queue holds [`Config::high_water`](framewright::Config::high_water) bytes.
+    /// - All connections together hold [`ServerLimits::memory`](crate::ServerLimits::memory), and
+    ///   the queue would exceed 64 KiB, or only connections that hold less are left.
     Full,
-    /// A Ping with more than 125 octets (RFC 6455, section 5.5).
+    /// A Ping with more than 125 bytes (RFC 6455, section 5.5).
     ControlTooLong,
-    /// A close reason with more than 123 octets, or one without a code (section 5.5.1).
+    /// A close reason with more than 123 bytes, or one without a code (section 5.5.1).
     CloseReason,
 }
 
@@ -92,8 +94,9 @@ impl Handle {
         self.queue(Outgoing::Binary(payload.into()))
     }
 
-    /// Queues a message that was encoded once for many connections; its octets are shared, not
-    /// copied. What is never to be compressed is sent so too: see [`Prepared::uncompressed`].
+    /// Queues a message that was encoded once for many connections. Its bytes are shared, not
+    /// copied. It also sends messages that must never be compressed: see
+    /// [`Prepared::uncompressed`].
     ///
     /// # Errors
     /// [`HandleError::Closed`] or [`HandleError::Full`].
@@ -103,7 +106,7 @@ impl Handle {
         self.queue(Outgoing::Prepared(prepared, share))
     }
 
-    /// Queues a Ping with at most 125 octets of application data.
+    /// Queues a Ping with at most 125 bytes of application data.
     ///
     /// # Errors
     /// [`HandleError::Closed`], [`HandleError::Full`], or [`HandleError::ControlTooLong`].
@@ -115,13 +118,13 @@ impl Handle {
         self.queue(Outgoing::Ping(data))
     }
 
-    /// Starts the closing handshake behind what is queued. A message that the handler is sending in
-    /// fragments is left incomplete if nothing but this and Pings are queued. `code` is `None` for
-    /// a Close frame without a body.
+    /// Starts the closing handshake behind the queued messages. `code` is `None` for a Close frame
+    /// without a body. A message that the handler is sending in fragments is left incomplete if
+    /// only this Close and Pings are queued.
     ///
     /// # Errors
-    /// [`HandleError::Closed`], or [`HandleError::CloseReason`] if the reason has more than 123 octets or no code to go
-    /// with. Never `Full`.
+    /// [`HandleError::Closed`], or [`HandleError::CloseReason`] if `reason` has more than 123
+    /// bytes, or is not empty without a `code`. Never `Full`.
     pub fn close(
         &self,
         code: impl Into<Option<CloseCode>>,
@@ -130,7 +133,7 @@ impl Handle {
         self.remote.push_close(code.into(), reason.into())
     }
 
-    /// Drops the connection at once: no Close frame, nothing of what waits.
+    /// Drops the connection at once, without a Close frame and without sending queued bytes.
     ///
     /// # Errors
     /// [`HandleError::Closed`].
@@ -138,22 +141,22 @@ impl Handle {
         self.remote.abort()
     }
 
-    /// Whether the connection was open a moment ago, and no Close was queued.
+    /// Whether the connection was open a moment ago and no Close was queued.
     #[must_use]
     pub fn is_open(&self) -> bool {
         let queue = lock(&self.remote.queue);
         queue.open && !queue.closing
     }
 
-    /// Octets of messages in this queue that the event loop has not taken yet.
+    /// Bytes of messages and Pings in this queue that the event loop has not taken yet.
     #[must_use]
     pub fn queued(&self) -> usize {
         lock(&self.remote.queue).octets
     }
 
-    /// A guard that keeps the connection from being ended: when the last one of this connection is
-    /// dropped, whichever handle it came from, the connection is closed with 1000. For an
-    /// application whose background work decides how long a connection lives.
+    /// Returns a guard that keeps the connection open. When the last guard of this connection is
+    /// dropped, from any of its handles, the connection is closed with 1000. Use it if background
+    /// work decides how long a connection lives.
     #[must_use = "dropping the last guard ends the connection"]
     pub fn keep_open(&self) -> KeepOpen {
         lock(&self.remote.queue).guards += 1;
@@ -171,8 +174,8 @@ impl Handle {
     }
 }
 
-/// Keeps its connection open: when the last one is dropped, the connection is closed with 1000.
-/// From [`Handle::keep_open`]; a clone is one more.
+/// Keeps its connection open: dropping the last guard closes the connection with 1000. From
+/// [`Handle::keep_open`]; each clone counts as a guard.
 #[derive(Debug)]
 pub struct KeepOpen {
     handle: Handle,
@@ -198,11 +201,11 @@ impl Drop for KeepOpen {
     }
 }
 
-/// What a handle has queued.
+/// An item in a handle's queue.
 pub(crate) enum Outgoing {
     Text(String),
     Binary(Vec<u8>),
-    /// With its share of the octets when it was queued.
+    /// With its share of the allocated bytes when it was queued.
     Prepared(Prepared, usize),
     Ping(Vec<u8>),
     Close(Option<CloseCode>, String),
@@ -222,8 +225,8 @@ impl Outgoing {
         }
     }
 
-    /// What the item costs: its octets, and something for itself, so that an empty message is not
-    /// free. No frame is longer.
+    /// The item's cost: its bytes plus [`ITEM_COST`], so that an empty message is not free. No
+    /// frame is longer.
     fn cost(&self) -> usize {
         self.octets() + ITEM_COST
     }
@@ -249,37 +252,36 @@ impl Outgoing {
     }
 }
 
-/// The loop's and the handles' shared view of one connection. Made when the first handle is asked
-/// for.
+/// The view of one connection that its loop and its handles share. Created with the first handle.
 pub(crate) struct Remote {
     key: Key,
     id: u64,
     mailbox: Arc<Mailbox>,
     ledger: Arc<Ledger>,
     most: usize,
-    /// How many items from the front of the queue on reach to the last one that the loop's own
-    /// thread has queued; at least 1 while it has asked for an abort. Only that thread uses this:
-    /// what it sends past the queue must not overtake them.
+    /// Items from the front of the queue up to and including the last one that the loop's own
+    /// thread queued; at least 1 while that thread has asked for an abort. Only that thread uses
+    /// this count: what it sends past the queue must not overtake those items.
     own: AtomicUsize,
-    /// The connection is to be dropped. Not in the queue, whose lock the loop does not wait for.
+    /// The connection is to be dropped. Outside the queue, for whose lock the loop does not wait.
     abort: AtomicBool,
     queue: Mutex<Queue>,
 }
 
-/// How many items are taken from a queue with one lock.
+/// The most items taken from a queue under one lock.
 const BATCH: usize = 16;
 
 /// What is left in a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Left {
     Nothing,
-    /// Something that waits for room, or for the end of a fragmented message.
+    /// An item that waits for room or for the end of a fragmented message.
     Waiting,
-    /// Something that others' turns come before.
+    /// Items that are left until other connections have had their turns.
     More,
 }
 
-/// What was taken from a queue.
+/// Items taken from a queue.
 struct Taken {
     items: [Option<Outgoing>; BATCH],
     cost: usize,
@@ -290,30 +292,30 @@ struct Taken {
 struct Queue {
     /// The connection takes messages.
     open: bool,
-    /// A Close is queued: nothing may follow it but an abort.
+    /// A Close is queued: only an abort may follow it.
     closing: bool,
-    /// How many guards keep the connection open.
+    /// Guards that keep the connection open.
     guards: usize,
-    /// The loop has been told that there is something here.
+    /// The loop has been notified that the queue holds something.
     announced: bool,
-    /// Octets of the messages and Pings in `items`.
+    /// Bytes of the messages and Pings in `items`.
     octets: usize,
     items: VecDeque<Outgoing>,
-    /// Bytes of memory that `items` hold, and KiB that are charged for them.
+    /// Bytes of memory that `items` hold, and the KiB charged for them.
     held: usize,
     charged: u32,
-    /// When that is much.
+    /// Present while the queue is a large holder.
     holder: Option<Holder>,
 }
 
 impl Queue {
-    /// What all items cost: see [`Outgoing::cost`].
+    /// The cost of all items: see [`Outgoing::cost`].
     fn cost(&self) -> usize {
         self.octets + self.items.len() * ITEM_COST
     }
 }
 
-/// What an item costs besides its octets.
+/// Bytes that an item costs besides its payload.
 const ITEM_COST: usize = size_of::<Outgoing>();
 
 impl Remote {
@@ -337,7 +339,7 @@ impl Remote {
         Handle { remote: Arc::clone(self) }
     }
 
-    /// Queues a Close frame behind what is queued.
+    /// Queues a Close frame behind the queued items.
     pub(crate) fn push_close(&self, code: Option<CloseCode>, reason: String) -> Result<(), HandleError> {
         if reason.len() > MAX_CLOSE_REASON || (code.is_none() && !reason.is_empty()) {
             return Err(HandleError::CloseReason);
@@ -369,14 +371,14 @@ impl Remote {
             !std::mem::replace(&mut queue.announced, true)
         };
         if announce {
-            // A loop that has ended has none to attend to.
+            // A loop that has ended has no connection to attend to.
             let _ = self.mailbox.post(Command::Attend(self.key));
         }
         Ok(())
     }
 
-    /// Whether the queue may grow to so many bytes. One that holds little may as soon as others
-    /// were told to go for it; where none are left but such as hold little too, it waits.
+    /// Whether the queue may grow to `held` bytes. A small queue may grow as soon as other holders
+    /// were notified to end; if only small holders are left, it waits.
     fn may_hold(&self, held: usize, charged: u32) -> bool {
         let more = kib(held).saturating_sub(charged);
         if more == 0 {
@@ -385,7 +387,7 @@ impl Remote {
         if kib(held) > LARGE { self.ledger.has_room_now(more) } else { self.ledger.has_room(more) }
     }
 
-    /// The queue holds so many bytes now; `sent`: so many that were taken have gone on.
+    /// Charges `held` bytes for the queue. `sent`: bytes of the taken items that were passed on.
     fn settle(&self, queue: &mut Queue, held: usize, sent: usize) {
         queue.held = held;
         if kib(held) != queue.charged || queue.holder.is_some() {
@@ -394,18 +396,18 @@ impl Remote {
         }
     }
 
-    /// KiB that are charged for what is queued here.
+    /// KiB charged for the queued items.
     pub(crate) fn charged(&self) -> u32 {
         lock(&self.queue).charged
     }
 
-    /// Whether the connection was told to go for what is queued here.
+    /// Whether the connection was notified to end because of its queued items.
     pub(crate) fn is_told(&self) -> bool {
         lock(&self.queue).holder.as_ref().is_some_and(Holder::is_told)
     }
 
-    /// The loop may know of this queue and wait for the peer to take something: an abort does not
-    /// wait for that.
+    /// Asks the loop to drop the connection. The loop may know of this queue already and wait for
+    /// the peer to take something; an abort does not wait for that.
     fn abort(&self) -> Result<(), HandleError> {
         let again = {
             let queue = lock(&self.queue);
@@ -418,18 +420,18 @@ impl Remote {
             self.abort.swap(true, Ordering::Relaxed)
         };
         if !again {
-            // A loop that has ended has none to attend to.
+            // A loop that has ended has no connection to attend to.
             let _ = self.mailbox.post(Command::Attend(self.key));
         }
         Ok(())
     }
 
-    /// Sends what is queued, as far as the connection takes it, until that has cost `most`.
+    /// Sends queued items as long as the connection takes them, until their cost reaches `most`.
     pub(crate) fn send(&self, connection: &mut Connection, most: usize) -> Left {
         let mut left = most;
         while left > 0 && connection.is_writable() {
-            // A thread that holds the lock may have lost its processor: others need not wait for
-            // it.
+            // A thread that holds the lock may have lost its processor: other connections need not
+            // wait for it.
             let queue = match self.queue.try_lock() {
                 Ok(queue) => queue,
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -449,19 +451,19 @@ impl Remote {
         if left == 0 { Left::More } else { Left::Waiting }
     }
 
-    /// Whether something is queued that is not sent yet.
+    /// Whether an item is queued and not sent yet.
     pub(crate) fn has_queued(&self) -> bool {
         !lock(&self.queue).items.is_empty()
     }
 
-    /// Whether this thread, the loop's, has queued something that is not sent yet.
+    /// Whether this thread, the loop's, has queued an item that is not sent yet.
     #[inline]
     pub(crate) fn has_own(&self) -> bool {
         self.own.load(Ordering::Relaxed) > 0
     }
 
-    /// Sends what this thread, the loop's, has queued, and what is queued before it, as far as the
-    /// connection takes it.
+    /// Sends the items that this thread, the loop's, has queued, and those queued before them, as
+    /// long as the connection takes them.
     pub(crate) fn send_own(&self, connection: &mut Connection, now: Instant) {
         if self.aborts() {
             connection.abort(now);
@@ -477,16 +479,17 @@ impl Remote {
         self.close_with(connection);
     }
 
-    /// The connection takes nothing more, if it is not open any more.
+    /// Stops taking items if the connection is no longer open.
     pub(crate) fn close_with(&self, connection: &Connection) {
         if connection.state() != State::Open {
             self.close();
         }
     }
 
-    /// Takes at most `count` items that cost `most`, the last one aside. For each there is room
-    /// when those before it are sent; a message has to wait while the connection is sending another
-    /// in fragments. When the queue is empty the next push announces itself.
+    /// Takes at most `count` items with a cost of `most`, not counting the last item. The
+    /// connection has room for each of them once those before it are sent. A message has to wait
+    /// while the connection is sending another one in fragments. When the queue is empty the next
+    /// push announces itself.
     fn take(
         &self,
         mut queue: MutexGuard<'_, Queue>,
@@ -515,8 +518,8 @@ impl Remote {
         taken.emptied = queue.items.is_empty();
         if taken.emptied {
             queue.announced = false;
-            // A connection at rest holds no queue. One more allocation for the next message, or
-            // less, is little beside the message's own.
+            // A connection at rest holds no queue. At most one more allocation for the next message
+            // is little beside the message's own.
             queue.items = VecDeque::new();
         }
         let own = if taken.emptied { 0 } else { self.own.load(Ordering::Relaxed).saturating_sub(used) };
@@ -524,12 +527,12 @@ impl Remote {
         taken
     }
 
-    /// Whether the connection is to be dropped: that is done even if nothing can be sent.
+    /// Whether the connection is to be dropped, which is done even if nothing can be sent.
     pub(crate) fn aborts(&self) -> bool {
         self.abort.load(Ordering::Relaxed)
     }
 
-    /// The connection takes nothing more.
+    /// Stops taking items.
     pub(crate) fn close(&self) {
         let mut queue = lock(&self.queue);
         queue.open = false;

@@ -1,4 +1,4 @@
-//! What can be set, for a server and for a route.
+//! Settings of a server and of a route.
 
 use crate::memory::limit::MemoryLimit;
 use framewright::Config;
@@ -6,13 +6,12 @@ use framewright::deflate::DeflatePolicy;
 use framewright::handshake::{AllowedHosts, AllowedOrigins, HeadLimits};
 use std::time::Duration;
 
-/// The settings of a route; those given to
-/// [`ServerBuilder::options`](crate::ServerBuilder::options) are for the routes that have none of
-/// their own.
+/// The settings of a route. [`ServerBuilder::options`](crate::ServerBuilder::options) sets those of
+/// all routes without settings of their own.
 ///
-/// The defaults are those that users of ASP.NET Core's WebSocket middleware know: a Ping every two
-/// minutes, any origin, upgrades allowed. Beyond those, a peer is gone that lets two Pings pass
-/// ([`Config::keep_alive_timeout`]) or does not go on with a message that it has begun
+/// The defaults follow ASP.NET Core's WebSocket middleware: a Ping every two minutes, any origin,
+/// upgrades allowed. In addition, a peer is dropped if it leaves two Pings unanswered
+/// ([`Config::keep_alive_timeout`]) or does not continue a message that it has begun
 /// ([`Config::message_timeout`]).
 ///
 /// A release may add fields: end a literal with `..Options::default()`.
@@ -30,30 +29,34 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 #[allow(clippy::exhaustive_structs, reason = "built with struct update syntax")]
 pub struct Options {
-    /// Keep-alive, time-outs, limits, and whether messages are delivered whole or in chunks.
+    /// Keep-alive, timeouts, limits, and whether messages are delivered whole or in chunks.
     pub connection: Config,
-    /// How many octets one read asks for, from 1 to 1 MiB; more is taken as 1 MiB. Default 131072:
-    /// measured, more gains nothing (docs/BENCHMARKS.md). The buffer is the event loop's, not the
-    /// connection's, so a smaller one saves memory only for connections with an incomplete frame.
-    /// Larger reads are made for a frame that announced more, where this is at least 4096.
+    /// The bytes that one read asks for, from 1 to 1 MiB; a larger value counts as 1 MiB. Default
+    /// 131072: measured, a larger buffer gains nothing (docs/BENCHMARKS.md). The buffer belongs to
+    /// the event loop, not to the connection, so a smaller one saves memory only for connections
+    /// with an incomplete frame. If this is at least 4096, reads are larger for a frame that
+    /// announces more.
     pub receive_buffer_size: usize,
-    /// Which pages may connect (RFC 6455, section 10.2). Default: any. A request without `Origin`
-    /// passes, since it does not come from a page; others are refused with 403.
+    /// The web pages that may connect, by their origin (RFC 6455, section 10.2). Default: any. A
+    /// request without `Origin` passes, since it does not come from a page. Other origins are
+    /// refused with 403.
     pub allowed_origins: AllowedOrigins,
-    /// Which values of `Host` are served. Default: any. Others are refused with 421. Use it against
-    /// DNS rebinding where a server on a private address trusts whoever reaches it.
+    /// The values of `Host` that are served. Default: any. Others are refused with 421. Use it
+    /// against DNS rebinding if a server on a private address trusts every client that reaches it.
     pub allowed_hosts: AllowedHosts,
-    /// How permessage-deflate is agreed on with clients that offer it (RFC 7692); `None` declines.
-    /// Default: without context takeover by either side, so that a connection at rest holds nothing
-    /// for it. With takeover ([`DeflatePolicy::with_takeover`]) each connection holds its own
-    /// state, as long as there is room in [`ServerLimits::compression_memory`]. Which messages are
-    /// compressed, and how, is in [`Config::deflate`]. Where answers hold secrets beside what a
-    /// stranger chose, send those uncompressed: their length would tell of the secret.
+    /// How permessage-deflate is negotiated with clients that offer it (RFC 7692); `None` declines.
+    /// Default: without context takeover by either side, so that a connection at rest holds no
+    /// memory for it.
+    ///
+    /// With takeover ([`DeflatePolicy::with_takeover`]) each connection holds its own state, as
+    /// long as [`ServerLimits::compression_memory`] has room. [`Config::deflate`] says which
+    /// messages are compressed, and how. If answers contain secrets next to text that a stranger
+    /// chose, send them uncompressed: the length of a compressed message would reveal the secret.
     ///
     /// Without the feature `deflate` of this crate every offer is declined, and this is `None`.
     pub compression: Option<DeflatePolicy>,
-    /// Whether opening handshakes are recognised. Default true. If false, an upgrade is an ordinary
-    /// request.
+    /// Whether the server recognises opening handshakes. Default true. If false, an upgrade is an
+    /// ordinary request.
     pub websocket_enabled: bool,
 }
 
@@ -73,62 +76,75 @@ impl Default for Options {
     }
 }
 
-/// The settings of a whole server. A release may add fields: end a literal with
-/// `..ServerLimits::default()`.
+/// The settings of a whole server.
+///
+/// A release may add fields: end a literal with `..ServerLimits::default()`.
 #[derive(Clone, Debug)]
 #[allow(clippy::exhaustive_structs, reason = "built with struct update syntax")]
 pub struct ServerLimits {
     /// The limits on a request's head.
     pub head: HeadLimits,
-    /// How long an opening handshake may take, from the accepted connection to our answer. Default
-    /// 10 s, absolute: neither silence nor an octet now and then extends it. A long answer (a page)
-    /// has the time anew with its first octets, and whenever the peer has taken 16 KiB of it since.
+    /// The time for an opening handshake, from accepting the connection to the server's answer.
+    /// Default 10 s, absolute: neither silence nor a byte now and then extends it. For a long
+    /// answer (a page) the time starts again with its first bytes, and whenever the peer has taken
+    /// 16 KiB more of it.
     pub handshake_timeout: Duration,
-    /// How many connections may be open, in all phases and all workers. Default `None`: as many as
-    /// there are descriptors. More are answered with 503 at once, however many; for a second at the
-    /// most such a connection stays, for its peer to read that, and each worker keeps the last 512
-    /// of them.
+    /// The most connections that may be open, in all phases and all workers. Default `None`: as
+    /// many as there are descriptors. Further connections are answered with 503 at once, without a
+    /// bound on their number. Such a connection stays for at most a second, so that its peer can
+    /// read the answer, and each worker keeps only the last 512 of them.
     pub max_connections: Option<usize>,
-    /// How many connections may be open from one IP address, of IPv6 from one network. Default
-    /// `None`. More are answered with 503.
+    /// The most connections that may be open from one IP address, or from one IPv6 network
+    /// ([`ipv6_prefix`](Self::ipv6_prefix)). Default `None`. Further connections are answered with
+    /// 503.
     ///
-    /// Behind a proxy all connections come from the proxy's address: leave it off there, or name the
-    /// proxy among the [trusted ones](crate::ServerBuilder::trusted_proxies). Then a connection
-    /// counts for the client that the proxy names, once the request's head has been read or a header
-    /// of the PROXY protocol. Those that a proxy does not name count for one another, on Unix
-    /// sockets all of them, and requests of the proxy's own, without the field, for the proxy.
+    /// Behind a proxy all connections come from the proxy's address. Leave this off there, or name
+    /// the proxy among the [trusted ones](crate::ServerBuilder::trusted_proxies). A connection from
+    /// a trusted proxy counts, once the head of its request or its PROXY protocol header is read,
+    /// as follows:
+    ///
+    /// | the connection | counts for |
+    /// |---|---|
+    /// | the proxy names a client | that client |
+    /// | the proxy names no client | all such connections of that proxy; on Unix sockets, all such connections |
+    /// | the proxy's own request, without the field | the proxy |
     pub max_connections_per_ip: Option<usize>,
-    /// How many bits of an IPv6 address tell whom
-    /// [`max_connections_per_ip`](Self::max_connections_per_ip) counts a connection with, from 0
-    /// (all of IPv6 together) to 128 (each address for itself); more is taken as 128. Default 64, a
-    /// subnet (RFC 4291, section 2.5.1): who has one address of it can come from each of its 2^64.
-    /// Providers often give a customer many subnets: 56 or 48 counts those together. An IPv4
-    /// address written as one of IPv6 (`::ffff:192.0.2.1`) counts as the IPv4 address.
+    /// The bits of an IPv6 address that form a network for
+    /// [`max_connections_per_ip`](Self::max_connections_per_ip), from 0 (all of IPv6 together) to
+    /// 128 (each address for itself). A larger value counts as 128.
+    ///
+    /// Default 64, a subnet (RFC 4291, section 2.5.1): a client with one of its addresses can use
+    /// all 2^64. Providers often give a customer many subnets: 56 or 48 counts those together. An
+    /// IPv4 address written as IPv6 (`::ffff:192.0.2.1`) counts as the IPv4 address.
     pub ipv6_prefix: u8,
-    /// What `Retry-After` says with a 503. Default 5 s.
+    /// The value of `Retry-After` in a 503. Default 5 s.
     pub retry_after: Duration,
-    /// How many bytes all connections may hold together, over all workers: what has come of
-    /// messages in parts, what waits to be sent, what handles have queued, and requests whose
-    /// decision is put off. Default: a quarter of the machine's memory, or of the container's, see
-    /// [`MemoryLimit::Auto`].
+    /// The bytes that all connections of all workers may hold together: received parts of messages,
+    /// bytes to be sent, the queues of handles, and requests whose decision is deferred. Default: a
+    /// quarter of the machine's memory, or of the container's, see [`MemoryLimit::Auto`].
     ///
-    /// Where it is used up, connections are ended with 1013 or 503: those that hold the most for
-    /// the longest without moving anything. Who holds up to 64 KiB stays as long as those that hold
-    /// more come to more than a quarter of this together. Handles with more than that in their
-    /// queue, or with less where only such are left, get
-    /// [`HandleError::Full`](crate::HandleError::Full). `ServerHandle::stats` tells what is held.
+    /// When it is used up, the server ends connections with 1013 or 503: those that have held the
+    /// most for the longest without progress. Holders of up to 64 KiB are spared as long as those
+    /// of more hold over a quarter of this limit together. A handle gets
+    /// [`HandleError::Full`](crate::HandleError::Full) if its queue would exceed 64 KiB, or if only
+    /// smaller holders are left. [`ServerHandle::stats`](crate::ServerHandle::stats) reports the
+    /// bytes held.
     ///
-    /// What compression holds is not in it (`compression_memory`), nor what each loop keeps for its
-    /// next use.
+    /// It does not include the memory of compression (`compression_memory`), nor the buffers that
+    /// each loop keeps for reuse.
     pub memory: MemoryLimit,
-    /// How many octets compression may hold, over all workers. Default 64 MiB. Where a connection's
-    /// context takeover does not fit into three quarters of it, the connection is accepted without
-    /// it. A message of which nothing comes gives way to one that needs memory to be inflated: its
-    /// connection fails with 1013. The compressor and the decompressor that every worker has are
-    /// counted, not refused, and beside it. Less than 632 KiB is of little use: an eighth is left
-    /// for messages in parts, and has no room for what inflates one.
+    /// The bytes that compression may hold in all workers. Default 64 MiB.
     ///
-    /// Without the feature `deflate` there is nothing to hold.
+    /// | case | effect |
+    /// |---|---|
+    /// | the context takeover of a connection does not fit into three quarters of it | the connection is accepted without takeover |
+    /// | inflating a message needs memory that a message without progress holds | that other message gives way: its connection fails with 1013 |
+    /// | the compressor and the decompressor of each worker | are counted on top of it, and never refused |
+    ///
+    /// Less than 632 KiB is of little use: an eighth is reserved for messages in parts, and it then
+    /// has no room for the state that inflates one.
+    ///
+    /// Without the feature `deflate` nothing is held.
     pub compression_memory: usize,
 }
 

@@ -1,4 +1,4 @@
-//! What a callback does with its connection.
+//! What a callback can do with its connection.
 
 use crate::api::handle::{Handle, HandleError, Remote};
 use crate::event_loop::mailbox::Mailbox;
@@ -14,21 +14,26 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// From this many octets on a message is written from where it lies, behind what waits, instead of
-/// being copied first: below, one contiguous write is cheaper than a vectored one.
+/// Messages of at least this many bytes are written from where they lie, behind the queued bytes.
+/// Below it, copying is cheaper: one contiguous write costs less than a vectored one.
 pub(crate) const WRITE_THROUGH: usize = 16 << 10;
 
 /// The connection that a callback is called for. Nothing here blocks.
 ///
-/// What is sent is collected and written when all that has arrived is handled. Sending is refused,
-/// and nothing queued, when [`Config::high_water`] octets wait, or when the connection is closing.
+/// Messages are queued, and written once everything that has arrived is handled. A message is
+/// refused, and not queued, if [`Config::high_water`] bytes are queued or the connection is
+/// closing.
 ///
-/// What this thread has sent through handles of the connection comes before what it sends here.
-/// Where there is no room for all of that, sending here is refused with [`SendError::Full`], though
-/// [`is_writable`](Socket::is_writable) may have said that there is room; [`close`](Socket::close)
-/// takes its place behind it; [`fail`](Socket::fail) and [`abort`](Socket::abort) do not wait.
-/// While a message is being sent in fragments, a handle's messages wait for its end, and fragments,
-/// Pings and a Close frame go past them.
+/// Messages that this thread has sent through handles of the connection come before those it sends
+/// here. If the connection has no room for all of them:
+///
+/// - Sending here fails with [`SendError::Full`], even if [`is_writable`](Socket::is_writable) has
+///   returned true.
+/// - [`close`](Socket::close) queues its Close frame behind them.
+/// - [`fail`](Socket::fail) and [`abort`](Socket::abort) do not wait.
+///
+/// While a message is being sent in fragments, the messages of handles wait for its end. Fragments,
+/// Pings and a Close frame overtake them.
 pub struct Socket<'a> {
     current: Current<'a, Stream>,
     own: &'a OwnParts<'a>,
@@ -40,7 +45,7 @@ impl fmt::Debug for Socket<'_> {
     }
 }
 
-/// What callbacks reach of a connection that is the server's own.
+/// The server's own parts of a connection that callbacks reach.
 pub(crate) struct OwnParts<'b> {
     pub(crate) remote: &'b OnceCell<Arc<Remote>>,
     pub(crate) of_loop: &'b LoopParts,
@@ -50,28 +55,28 @@ pub(crate) struct OwnParts<'b> {
     pub(crate) id: u64,
 }
 
-/// What callbacks reach of their event loop.
+/// The parts of their event loop that callbacks reach.
 pub(crate) struct LoopParts {
     pub(crate) mailbox: Arc<Mailbox>,
-    /// Nothing of the application is called while this is borrowed.
+    /// No callback of the application runs while this is borrowed.
     pub(crate) timers: RefCell<Timers>,
-    /// What the connection whose turn it is is to be sent, if it has the errand.
+    /// Messages for the connection whose turn it is, if it has that errand.
     pub(crate) parcels: RefCell<Vec<Parcel>>,
 }
 
 /// A message for all connections.
 pub(crate) struct Parcel {
     pub(crate) message: Prepared,
-    /// Which of the messages that are on their way it is.
+    /// The index of the message among those being sent to all connections.
     pub(crate) number: usize,
-    /// What sending it has come to; `None` if the turn did not come to it.
+    /// The result of sending it; `None` if the turn did not reach it.
     pub(crate) outcome: Option<Result<(), HandleError>>,
-    /// There was no room for it beside those that were sent in the same turn.
+    /// There was no room for it after those sent in the same turn.
     pub(crate) waits_for_room: bool,
 }
 
 impl OwnParts<'_> {
-    /// Sends what this thread has sent through handles, as far as there is room.
+    /// Sends the messages that this thread has sent through handles, as far as there is room.
     #[inline]
     pub(crate) fn catch_up(&self, connection: &mut Connection, now: Instant) {
         if let Some(remote) = self.remote.get()
@@ -89,7 +94,7 @@ impl OwnParts<'_> {
         self.timers().forget(self.key);
     }
 
-    /// The handle of the connection, which it has from the first time on that it is asked for.
+    /// The handle of the connection, created with the first call.
     pub(crate) fn handle(&self, connection: &Connection) -> Handle {
         let OwnParts { remote, of_loop, ledger, key, id, .. } = self;
         let most = connection.config().high_water;
@@ -98,8 +103,8 @@ impl OwnParts<'_> {
         remote.get_or_init(make).handle()
     }
 
-    /// Sends the loop's parcels, behind what handles have queued. What the first ones leave no room
-    /// for waits for the next turn: nothing of them is written yet.
+    /// Sends the loop's parcels, behind the items that handles have queued. Parcels for which the
+    /// first ones leave no room wait for the next turn, since nothing is written yet.
     pub(crate) fn send_parcels(&self, connection: &mut Connection) {
         let mut is_first = true;
         for parcel in &mut *self.of_loop.parcels.borrow_mut() {
@@ -130,14 +135,14 @@ impl OwnParts<'_> {
         })
     }
 
-    /// Handles take nothing more if the connection does not.
+    /// Closes the handles if the connection is no longer open.
     pub(crate) fn close_handles(&self, connection: &Connection) {
         if let Some(remote) = self.remote.get() {
             remote.close_with(connection);
         }
     }
 
-    /// What has to be sent before a Close frame, and cannot be yet.
+    /// The handle queue, if it holds items that have to go before a Close frame and cannot go yet.
     fn owing(&self, connection: &Connection) -> Option<&Remote> {
         let remote = self.remote.get()?;
         let owes = remote.has_own() && connection.state() == State::Open && !connection.is_fragmenting();
@@ -154,7 +159,8 @@ impl<'a> Socket<'a> {
     /// Sends a message.
     ///
     /// # Errors
-    /// Those of [`Connection::send`](framewright::Connection::send): closed, full, or a fragmented message in progress.
+    /// Those of [`Connection::send`](framewright::Connection::send): closed, full, or a fragmented
+    /// message in progress.
     #[inline]
     pub fn send(&mut self, message: Message<'_>) -> Result<(), SendError> {
         self.catch_up();
@@ -182,8 +188,8 @@ impl<'a> Socket<'a> {
         self.send(Message::Binary(payload))
     }
 
-    /// Sends a message as it is, though permessage-deflate was agreed on: for what does not
-    /// compress, and for secrets beside what a stranger chose.
+    /// Sends a message uncompressed, even if permessage-deflate was negotiated. Use it for
+    /// incompressible data, and for secrets next to text that a stranger chose.
     ///
     /// # Errors
     /// As for [`send`](Socket::send).
@@ -216,7 +222,7 @@ impl<'a> Socket<'a> {
         self.current.connection.send_prepared(prepared)
     }
 
-    /// Sends a Ping with at most 125 octets.
+    /// Sends a Ping with at most 125 bytes.
     ///
     /// # Errors
     /// Those of [`Connection::ping`](framewright::Connection::ping).
@@ -226,7 +232,8 @@ impl<'a> Socket<'a> {
     }
 
     /// Starts the closing handshake. Messages still arrive until the peer has answered. If there is
-    /// no room for what this thread has sent through handles, it starts behind that.
+    /// no room for the messages that this thread has sent through handles, the Close frame is
+    /// queued behind them.
     ///
     /// # Errors
     /// Those of [`Connection::close`](framewright::Connection::close).
@@ -244,28 +251,27 @@ impl<'a> Socket<'a> {
         })
     }
 
-    /// What this thread has sent through handles goes first.
+    /// Sends the messages that this thread has sent through handles before this one.
     #[inline]
     fn catch_up(&mut self) {
         self.own.catch_up(self.current.connection, self.current.now);
     }
 
-    /// Ends the connection with this code, without waiting for the peer: for a peer that broke the
-    /// application's rules (1003,
-    /// 1008) or when the application cannot go on (1011).
+    /// Ends the connection with `code`, without waiting for the peer. Use it if the peer broke the
+    /// application's rules (1003, 1008) or if the application cannot go on (1011).
     pub fn fail(&mut self, code: CloseCode, reason: &str) {
         self.catch_up();
         self.current.connection.fail(self.current.now, code, reason);
         self.own.close_handles(self.current.connection);
     }
 
-    /// Drops the connection: no Close frame, nothing of what waits.
+    /// Drops the connection without a Close frame and without sending queued bytes.
     pub fn abort(&mut self) {
         self.current.connection.abort(self.current.now);
         self.own.close_handles(self.current.connection);
     }
 
-    /// A handle that sends from any thread.
+    /// Returns a handle that sends from any thread.
     pub fn handle(&mut self) -> Handle {
         self.own.handle(self.current.connection)
     }
@@ -273,9 +279,9 @@ impl<'a> Socket<'a> {
     /// Sets a timer: [`Handler::on_timer`](crate::Handler::on_timer) is called with `token` when
     /// `after` has passed, once.
     ///
-    /// For one that comes again and again, set it again in the callback. Setting a `token` for
-    /// which there is a timer already replaces that. The token means what the handler makes of it;
-    /// each connection has its own.
+    /// For a repeated timer, set it again in the callback. Setting a `token` that already has a
+    /// timer replaces that timer. The handler decides what a token means; each connection has its
+    /// own tokens.
     ///
     /// | | |
     /// |---|---|
@@ -287,8 +293,8 @@ impl<'a> Socket<'a> {
     /// | too long for the clock | never |
     /// | the closing handshake, a server that stops | timers go on until [`on_close`](crate::Handler::on_close), and none comes after it |
     ///
-    /// A connection without timers holds nothing for them; one with up to four some 250 bytes, and
-    /// 32 more for each further one.
+    /// A connection without timers holds no memory for them. One with up to four holds about 250
+    /// bytes, and 32 more for each further timer.
     ///
     /// ```
     /// use framewright_server::{CloseCode, Decision, Handler, Incoming, Message, Socket};
@@ -323,7 +329,7 @@ impl<'a> Socket<'a> {
     /// # Errors
     /// [`TooManyTimers`] if there are 64 with other tokens.
     pub fn set_timer(&mut self, token: u64, after: Duration) -> Result<(), TooManyTimers> {
-        // The time of the turn is that of its beginning, and callbacks before may have taken long.
+        // The time of the turn is its beginning, and earlier callbacks may have taken long.
         let deadline = self.current.now.max(Instant::now()).checked_add(after);
         let mut timers = self.own.timers();
         match deadline {
@@ -335,19 +341,18 @@ impl<'a> Socket<'a> {
         }
     }
 
-    /// Cancels the timer with this token: it does not come any more, even if it is due. Returns
-    /// whether there was one.
+    /// Cancels the timer with this `token`, even if it is due. Returns whether there was one.
     pub fn cancel_timer(&mut self, token: u64) -> bool {
         self.own.timers().cancel(self.own.key, token)
     }
 
-    /// Whether a message would be taken now.
+    /// Whether the connection would take a message now.
     #[must_use]
     pub fn is_writable(&self) -> bool {
         self.current.connection.is_writable()
     }
 
-    /// Octets that wait to be sent.
+    /// Bytes queued for the peer.
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.current.connection.buffered()
@@ -359,19 +364,19 @@ impl<'a> Socket<'a> {
         self.current.connection.state() == State::Open
     }
 
-    /// Where the peer is; `None` if it has left already.
+    /// The peer's address; `None` if the peer has already left.
     #[must_use]
     pub fn peer_addr(&self) -> Option<PeerAddr> {
         self.current.transport.peer_addr()
     }
 
-    /// The subprotocol that was agreed on, if any.
+    /// The negotiated subprotocol, if any.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
         self.current.connection.subprotocol()
     }
 
-    /// What was agreed on for permessage-deflate, if anything.
+    /// The negotiated parameters of permessage-deflate, if any.
     #[cfg(feature = "deflate")]
     #[must_use]
     pub fn deflate(&self) -> Option<framewright::deflate::DeflateParams> {
@@ -384,13 +389,13 @@ impl<'a> Socket<'a> {
         self.current.connection.config()
     }
 
-    /// What went over the connection so far.
+    /// Messages and bytes sent and received so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.current.connection.stats()
     }
 
-    /// The number of the connection, from 1 on: no two that this server ever opens have the same.
+    /// The number of the connection, counted from 1. A server never uses a number twice.
     #[must_use]
     pub fn id(&self) -> u64 {
         self.own.id
