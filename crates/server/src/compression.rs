@@ -1,14 +1,14 @@
-//! With which parameters permessage-deflate (RFC 7692) is negotiated on a route, and how much
-//! memory that reserves.
+//! The parameters with which permessage-deflate (RFC 7692) is negotiated on a route, and the memory
+//! that they reserve.
 
 use crate::api::route::Route;
 use framewright::deflate::{DeflateMemory, Reservation};
 use framewright::handshake::{Accept, Request};
 use std::sync::Arc;
 
-/// Adds permessage-deflate to an acceptance: as the handler says, or as the route does. Without
-/// context takeover where `memory` has no room for it. What is reserved for takeover is the
-/// connection's.
+/// Adds permessage-deflate to an acceptance, by the handler's policy or else by the route's. If
+/// `memory` has no room for context takeover, negotiates without it. The connection owns the
+/// reservation for takeover.
 #[cfg(feature = "deflate")]
 pub(crate) fn negotiate(
     memory: &Arc<DeflateMemory>,

@@ -1,4 +1,4 @@
-//! Keeps a panic of the application from the event loop, and from what threads share.
+//! Keeps a panic of the application from the event loop and from data that threads share.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,16 +9,15 @@ pub(crate) fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(call)).map_err(discard).ok()
 }
 
-/// What a panic was thrown with is the application's too, and may panic when it is dropped. Should
-/// that panic throw the like, it is left alone.
+/// Drops the payload of a panic, which is the application's own and may panic in turn. The payload
+/// of such a second panic is leaked.
 fn discard(payload: Box<dyn Any + Send>) {
     if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         std::mem::forget(another);
     }
 }
 
-/// Locks, whatever happened to the thread that held the lock before: no invariant spans a panic
-/// here.
+/// Locks even if a thread panicked while it held the lock: no invariant here spans a panic.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

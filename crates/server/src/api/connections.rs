@@ -1,4 +1,4 @@
-//! All connections of a server at once: what a walk through them sees, and what one came to.
+//! All connections of a server at once: what a walk through them sees, and its result.
 
 use crate::api::handle::{Handle, HandleError};
 use crate::api::socket::OwnParts;
@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
-/// An open connection, as a walk through all of them sees it, on its event loop.
+/// An open connection, as a walk through all connections sees it, on its event loop.
 ///
 /// From [`ServerHandle::for_each`](crate::ServerHandle::for_each) and
 /// [`ServerHandle::broadcast_where`](crate::ServerHandle::broadcast_where).
@@ -44,7 +44,7 @@ impl Connected<'_> {
         self.route.map(|route| &**route)
     }
 
-    /// Where the peer is; `None` if it has left already. This asks the system.
+    /// The peer's address; `None` if the peer has already left. This is a system call.
     #[must_use]
     pub fn peer_addr(&self) -> Option<PeerAddr> {
         self.stream.peer_addr()
@@ -56,14 +56,14 @@ impl Connected<'_> {
         self.connection.state() == State::Open
     }
 
-    /// What went over the connection so far.
+    /// Messages and bytes sent and received so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.connection.stats()
     }
 
-    /// A handle that sends from any thread. The first one costs the connection a small allocation,
-    /// for as long as it lives.
+    /// Returns a handle that sends from any thread. The first one costs a small allocation for as
+    /// long as the connection lives.
     #[must_use]
     pub fn handle(&self) -> Handle {
         self.own.handle(self.connection)
@@ -74,8 +74,9 @@ impl Connected<'_> {
     }
 }
 
-/// What is known of an open connection. From
-/// [`ServerHandle::connections`](crate::ServerHandle::connections).
+/// An open connection's number, route and peer address.
+///
+/// From [`ServerHandle::connections`](crate::ServerHandle::connections).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnectionInfo {
@@ -84,14 +85,13 @@ pub struct ConnectionInfo {
     /// The path of its route, as [`ServerBuilder::route`](crate::ServerBuilder::route) was given
     /// it; `None` for the fallback.
     pub route: Option<Arc<str>>,
-    /// Where the peer is; `None` if it has left already.
+    /// The peer's address; `None` if the peer has already left.
     pub peer_addr: Option<PeerAddr>,
 }
 
-/// The connections that are open, one after the other, in no order: from
-/// [`ServerHandle::connections`](crate::ServerHandle::connections).
+/// An iterator over the open connections, in no particular order.
 ///
-/// Dropping it ends the walk.
+/// From [`ServerHandle::connections`](crate::ServerHandle::connections). Dropping it ends the walk.
 ///
 /// # Panics
 /// [`next`](Iterator::next) panics on one of the server's own event loops, which would wait for
@@ -112,13 +112,14 @@ impl Iterator for Connections {
 
     fn next(&mut self) -> Option<ConnectionInfo> {
         assert_elsewhere(&self.mailboxes);
-        // Whoever walks through a loop's connections keeps the other end as long as that takes.
+        // Each loop keeps the other end until it has walked through its connections.
         self.found.recv().ok()
     }
 }
 
-/// A message on its way to all connections, from
-/// [`ServerHandle::broadcast`](crate::ServerHandle::broadcast). It goes on if this is dropped.
+/// A message being sent to all connections. Dropping this does not stop it.
+///
+/// From [`ServerHandle::broadcast`](crate::ServerHandle::broadcast).
 pub struct Broadcast {
     pub(crate) told: Receiver<Delivered>,
     pub(crate) mailboxes: Arc<[Arc<Mailbox>]>,
@@ -131,10 +132,11 @@ impl fmt::Debug for Broadcast {
 }
 
 impl Broadcast {
-    /// Waits until every event loop has done its part, and tells what it came to.
+    /// Waits until every event loop has done its part, and returns the number of connections by
+    /// result.
     ///
-    /// A loop that has ended has nobody to send to. A server that does not run yet does its part
-    /// when it runs.
+    /// A loop that has ended has no connections. A server that does not run yet does its part once
+    /// it runs.
     ///
     /// # Panics
     /// If it is called on one of the server's own event loops, which would wait for itself.
@@ -155,16 +157,16 @@ fn assert_elsewhere(mailboxes: &[Arc<Mailbox>]) {
     assert!(!is_here, "an event loop cannot wait for its own part");
 }
 
-/// How many connections a [`Broadcast`] was for, by what it came to.
+/// The number of connections of a [`Broadcast`], by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Delivered {
-    /// The message was queued, and as much written of it as the peer took at once.
+    /// The message was queued, and written as far as the peer took it at once.
     pub sent: usize,
-    /// Left out: as much as [`Config::high_water`](framewright::Config::high_water) waits for the
-    /// peer to take it, or there is no memory ([`HandleError::Full`]).
+    /// Left out: [`Config::high_water`](framewright::Config::high_water) bytes are queued for the
+    /// peer, or there is no memory ([`HandleError::Full`]).
     pub full: usize,
-    /// Left out: the closing handshake had begun, or the connection ended just then.
+    /// Left out: the closing handshake had begun, or the connection ended meanwhile.
     pub closed: usize,
 }
 
@@ -179,10 +181,12 @@ impl Delivered {
     }
 }
 
-/// The server has too much to do for all connections already: the messages and closures that wait
-/// come to 16 MiB. Nothing was begun.
+/// The pending messages and closures for all connections have reached 16 MiB. Nothing was begun.
 ///
-/// From [`ServerHandle::broadcast`](crate::ServerHandle::broadcast) and the like.
+/// From [`ServerHandle::broadcast`](crate::ServerHandle::broadcast),
+/// [`broadcast_where`](crate::ServerHandle::broadcast_where),
+/// [`connections`](crate::ServerHandle::connections) and
+/// [`for_each`](crate::ServerHandle::for_each).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerBusy;

@@ -52,12 +52,12 @@ impl<S> Decision<S> {
 }
 
 impl<S: Send + 'static> Decision<S> {
-    /// Puts the decision off: return the `Decision` from the callback, and make it with the
-    /// [`Deferred`] later, from any thread.
+    /// Defers the decision: return the `Decision` from the callback, and decide later with the
+    /// [`Deferred`], from any thread.
     ///
-    /// Until it is made nothing is read from the peer. The deadline of the opening handshake
-    /// ([`ServerLimits::handshake_timeout`](crate::ServerLimits::handshake_timeout)) stands: when
-    /// it passes the request is answered with 503.
+    /// Until then nothing is read from the peer. The deadline of the opening handshake
+    /// ([`ServerLimits::handshake_timeout`](crate::ServerLimits::handshake_timeout)) stays in
+    /// force: when it passes, the request is answered with 503.
     ///
     /// ```
     /// use framewright_server::{Decision, Handler, Incoming};
@@ -97,7 +97,8 @@ impl<S> From<Response> for Decision<S> {
     }
 }
 
-/// A decision to be made, from any thread. Dropping it without one answers the request with 500.
+/// A deferred decision, to be made from any thread. Dropping it undecided answers the request with
+/// 500.
 ///
 /// From [`Decision::defer`].
 pub struct Deferred<S: Send + 'static> {
@@ -113,18 +114,18 @@ impl<S: Send + 'static> fmt::Debug for Deferred<S> {
 }
 
 impl<S: Send + 'static> Deferred<S> {
-    /// Whether the request still waited for the decision a moment ago: false once the peer has
+    /// Whether the request still waited for the decision a moment ago. False once the peer has
     /// left, the deadline has passed, or the callback has returned another decision.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         !matches!(*lock(&self.deferral.step), Step::Over)
     }
 
-    /// Makes the decision. If the request no longer waits for one, the decision is dropped, and its
-    /// state with it. A decision that is made before the loop has seen the deadline pass counts,
-    /// however late the loop hears of it.
+    /// Makes the decision. If the request no longer waits for one, `decision` and its state are
+    /// dropped. A decision made before the loop has seen the deadline pass counts, however late it
+    /// reaches the loop.
     ///
-    /// A decision that is itself put off puts this one off further.
+    /// A `decision` that is itself deferred defers this one further.
     pub fn decide(mut self, decision: Decision<S>) {
         self.decided = true;
         self.deferral.decide(decision.erase());
@@ -146,24 +147,23 @@ pub(crate) enum ErasedDecision {
     Deferred(AwaitedDecision),
 }
 
-/// The request's side of a decision that was put off. When it is dropped, the request waits no
-/// longer.
+/// The request's side of a deferred decision. Dropping it ends the request's wait.
 pub(crate) struct AwaitedDecision(Arc<Deferral>);
 
-/// What both sides of a decision share that was put off.
+/// The state that both sides of a deferred decision share.
 struct Deferral {
     step: Mutex<Step>,
 }
 
-/// How far a decision is that was put off.
+/// The progress of a deferred decision.
 enum Step {
     /// The callback has not returned yet.
     Returning,
     /// The decision was made before the callback returned.
     Decided(ErasedDecision),
-    /// A request waits, and this sends it the decision.
+    /// A request waits, and this closure sends it the decision.
     Waiting(Box<dyn FnOnce(ErasedDecision) + Send>),
-    /// Nobody waits, or the decision is on its way.
+    /// No request waits, or the decision is on its way.
     Over,
 }
 
@@ -176,15 +176,15 @@ impl Deferral {
                 drop(step);
                 send(decision);
             }
-            // What the application dropped with it may be slow to drop: not under the lock.
+            // Application values inside the decision may be slow to drop: not under the lock.
             Step::Decided(_) | Step::Over => drop(step),
         }
     }
 }
 
 impl AwaitedDecision {
-    /// The request waits from now on, for the decision to be sent with `send`. Returns it if it was
-    /// made already.
+    /// Starts the request's wait; `send` delivers the decision later. Returns the decision if it
+    /// has already been made.
     pub(crate) fn wait(&self, send: impl FnOnce(ErasedDecision) + Send + 'static) -> Option<ErasedDecision> {
         let mut step = lock(&self.0.step);
         match std::mem::replace(&mut *step, Step::Over) {
@@ -199,8 +199,8 @@ impl AwaitedDecision {
 }
 
 impl AwaitedDecision {
-    /// The request waits no longer. Returns false if the decision is made already: then it comes,
-    /// however late.
+    /// Ends the request's wait. Returns false if the decision has already been made: it then
+    /// arrives, however late.
     pub(crate) fn give_up(&self) -> bool {
         !matches!(self.end(), Step::Over)
     }

@@ -1,7 +1,7 @@
-//! A handler without its type, so that routes with different ones stand in one table.
+//! A handler without its type, so that one table holds routes with different handlers.
 //!
-//! What calls a handler for each message is here, where its type is known: nothing between decoding
-//! and the handler is called through a pointer.
+//! The code that calls a handler for each message is here, where its type is known: no call between
+//! decoding and the handler goes through a pointer.
 
 use crate::api::decision::ErasedDecision;
 use crate::api::handle::Left;
@@ -17,7 +17,8 @@ use std::time::Instant;
 pub(crate) trait ErasedHandler: Send + Sync {
     fn on_request(&self, request: &Incoming<'_>) -> ErasedDecision;
 
-    /// The turn of an open connection. `first`: it is to be told that it is open.
+    /// Runs the turn of an open connection. `first`: the handler is first notified that the
+    /// connection is open.
     fn turn(
         &self,
         open: OpenParts<'_>,
@@ -27,11 +28,11 @@ pub(crate) trait ErasedHandler: Send + Sync {
         first: bool,
     ) -> Next;
 
-    /// Tells the handler what it has not been told, and writes what can be written.
+    /// Delivers the remaining events to the handler, and writes what can be written.
     fn finish(&self, open: OpenParts<'_>, state: &mut dyn Any);
 }
 
-/// What a turn of an open connection works with.
+/// The parts of an open connection that a turn works with.
 pub(crate) struct OpenParts<'a> {
     pub(crate) turn: &'a mut Turn,
     pub(crate) stream: &'a mut Stream,
@@ -41,8 +42,8 @@ pub(crate) struct OpenParts<'a> {
     pub(crate) now: Instant,
 }
 
-/// What a turn has to do beside what its socket, its deadlines and its peer ask for. One byte: each
-/// connection has it.
+/// The work of a turn besides that for its socket, its deadlines and its peer. One byte, since each
+/// connection holds it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Errands(u8);
 
@@ -103,7 +104,7 @@ impl<H: Handler> ErasedHandler for H {
     }
 }
 
-/// What is sent of what handles have queued costs at most this much a turn, in octets.
+/// The most that a turn sends of the items queued by handles, by their cost in bytes.
 const HANDLES_SHARE: usize = 64 << 10;
 
 /// A handler and its connection, for the length of a turn.
@@ -112,7 +113,7 @@ struct Callbacks<'a, H: Handler> {
     state: &'a mut H::State,
     own: OwnParts<'a>,
     errands: &'a mut Errands,
-    /// Handles have queued more than is sent in a turn.
+    /// Handles have queued more than one turn sends.
     more: bool,
     read_size: usize,
     first: bool,
@@ -131,7 +132,7 @@ impl<H: Handler> Application<Stream> for Callbacks<'_, H> {
         if std::mem::take(&mut self.first) {
             self.handler.on_open(&mut Socket::new(current, &self.own), self.state);
         }
-        // Before anything is handed over, so that what is handed over finds room for an answer.
+        // Before any event is delivered, so that its answer finds room.
         self.own.catch_up(current.connection, current.now);
     }
 
@@ -184,7 +185,7 @@ impl<H: Handler> Application<Stream> for Callbacks<'_, H> {
         }
     }
 
-    /// Whoever sees a Close frame finds the handles closed.
+    /// Closes the handles before the peer can see a Close frame.
     #[inline]
     fn before_write(&mut self, connection: &Connection) {
         if connection.state() != State::Open {
@@ -201,14 +202,14 @@ impl<H: Handler> Application<Stream> for Callbacks<'_, H> {
 }
 
 impl<'a, H: Handler> Callbacks<'a, H> {
-    /// For a turn that neither reads nor opens.
+    /// Creates the callbacks for a turn that neither reads nor opens.
     fn new(handler: &'a H, state: &'a mut dyn Any, own: OwnParts<'a>, errands: &'a mut Errands) -> Self {
         let state = state.downcast_mut().expect("a connection's state is of its route's type");
         Callbacks { handler, state, own, errands, more: false, read_size: 0, first: false }
     }
 
-    /// Behind what was read, so that a message that has arrived comes before a timer that it puts
-    /// off.
+    /// Runs the errands after reading, so that a message that has arrived comes before a timer that
+    /// it postpones.
     #[inline(never)]
     fn run_errands(&mut self, current: &mut Current<'_, Stream>) {
         if self.errands.take(Errands::TIMERS) {
@@ -222,8 +223,8 @@ impl<'a, H: Handler> Callbacks<'a, H> {
         }
     }
 
-    /// Tells of the timers that are due. What callbacks set meanwhile waits for its own tick, and
-    /// what they cancel does not come.
+    /// Calls the handler for each timer that is due. A timer set by a callback meanwhile waits for
+    /// its own tick, and one cancelled by a callback does not fire.
     fn tell_timers(&mut self, current: &mut Current<'_, Stream>) {
         let end = self.own.timers().begin();
         while current.connection.state() != State::Closed {
@@ -234,7 +235,7 @@ impl<'a, H: Handler> Callbacks<'a, H> {
         }
     }
 
-    /// Sends what handles have queued, as far as there is room.
+    /// Sends the items that handles have queued, as far as there is room.
     fn send_queued(&mut self, connection: &mut Connection, now: Instant) {
         self.errands.clear(Errands::QUEUED);
         let Some(remote) = self.own.remote.get() else { return };

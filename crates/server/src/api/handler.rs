@@ -1,4 +1,4 @@
-//! What an application implements, and what it is given.
+//! The trait that an application implements, and what its callbacks receive.
 
 use crate::api::decision::Decision;
 use crate::api::socket::Socket;
@@ -15,15 +15,15 @@ use std::ops::Deref;
 
 /// The application behind a route.
 ///
-/// One value serves all connections of the route, on all event loops. What belongs to one
-/// connection is its [`State`](Handler::State), which each callback gets beside the [`Socket`].
+/// One value serves all connections of the route, on all event loops. Data of one connection is its
+/// [`State`](Handler::State), which each callback receives beside the [`Socket`].
 ///
 /// All callbacks run on the connection's event loop and must not block it; nothing in the API that
-/// they are given blocks. Work that takes long goes to another thread, which sends through a
+/// they are given blocks. Long work goes to another thread, which sends through a
 /// [`Handle`](crate::Handle). A callback that returns does not close the connection. One that
-/// panics costs its own connection (1011), not the loop.
+/// panics ends its own connection (1011), not the loop.
 pub trait Handler: Send + Sync + 'static {
-    /// What each connection carries.
+    /// The data that each connection carries.
     type State: Send + 'static;
 
     /// A request has arrived: an opening handshake ([`Incoming::is_websocket`]) or an ordinary HTTP
@@ -55,7 +55,7 @@ pub trait Handler: Send + Sync + 'static {
         let _ = (socket, state, data);
     }
 
-    /// A Pong has arrived, asked for or not.
+    /// A Pong has arrived, solicited or not.
     fn on_pong(&self, socket: &mut Socket<'_>, state: &mut Self::State, data: &[u8]) {
         let _ = (socket, state, data);
     }
@@ -66,7 +66,7 @@ pub trait Handler: Send + Sync + 'static {
         let _ = (socket, state);
     }
 
-    /// A timer has come that was set with [`Socket::set_timer`], which says when that is.
+    /// A timer set with [`Socket::set_timer`] is due; that page says when.
     fn on_timer(&self, socket: &mut Socket<'_>, state: &mut Self::State, token: u64) {
         let _ = (socket, state, token);
     }
@@ -89,11 +89,11 @@ pub struct Incoming<'a> {
     stats: &'a dyn Fn() -> ServerStats,
 }
 
-/// Where a request came from, and whom it is from.
+/// Where a request came from, and which client it is from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin {
     pub(crate) peer: Option<PeerAddr>,
-    /// `None` where a proxy does not say.
+    /// `None` if a proxy does not name the client.
     pub(crate) client: Option<IpAddr>,
 }
 
@@ -141,28 +141,32 @@ impl<'a> Incoming<'a> {
         self.websocket
     }
 
-    /// Where the request came from: a proxy, if one stands in front of the server. `None` if the
-    /// peer has left already.
+    /// The address that the request came from: a proxy's, if one stands in front of the server.
+    /// `None` if the peer has already left.
     #[must_use]
     pub fn peer_addr(&self) -> Option<PeerAddr> {
         self.origin.peer
     }
 
-    /// Whom the request is from: the peer, or whom
-    /// [trusted proxies](crate::ServerBuilder::trusted_proxies) name.
+    /// The address of the client: the peer's, or the one that [trusted
+    /// proxies](crate::ServerBuilder::trusted_proxies) name.
     ///
-    /// Where the peer is such a proxy, its field is read from the right (RFC 7239, section 5.2;
-    /// `X-Forwarded-For` likewise), and the first address that is not one of them is the client's.
-    /// What stands to the left of that is what the client has sent, and is not looked at. Where a
-    /// line of `Forwarded` that is looked at is malformed the request is answered with 400. If all of
-    /// them are proxies it is the leftmost one, and the peer's without the field. In place of the
-    /// peer's address that of its header counts, on a listener that expects the
-    /// [PROXY protocol](crate::Endpoint::with_proxy_protocol); if that has none, no field is
-    /// read.
+    /// | the peer | the client's address |
+    /// |---|---|
+    /// | no trusted proxy | the peer's |
+    /// | a trusted proxy, with a field | the first address, read from the right, that is not a trusted proxy's (RFC 7239, section 5.2; `X-Forwarded-For` likewise) |
+    /// | a trusted proxy, whose field names trusted proxies alone | the leftmost one |
+    /// | a trusted proxy, without the field | the peer's |
     ///
-    /// `None` where a trusted proxy does not name an address: `unknown`, a name of its own, or what
-    /// is no address, or in the PROXY protocol; and for a peer on a Unix socket, unless it is a trusted proxy that
-    /// names one. An IPv4 address that is written as one of IPv6 is the IPv4 address.
+    /// Entries to the left of that address are the client's own claims, and are not read. If a line
+    /// of `Forwarded` that is read is malformed, the request is answered with 400. On a listener
+    /// that expects the [PROXY protocol](crate::Endpoint::with_proxy_protocol), the address in its
+    /// header replaces the peer's; if the header has none, no field is read.
+    ///
+    /// `None` if a trusted proxy names no address, in the field (`unknown`, a name of its own, or
+    /// no address) or in the PROXY protocol. Also `None` for a peer on a Unix socket, unless it is
+    /// a trusted proxy that names an address. An IPv4 address written as IPv6 is returned as the
+    /// IPv4 address.
     #[doc(alias = "X-Forwarded-For")]
     #[doc(alias = "Forwarded")]
     #[must_use]
@@ -170,9 +174,9 @@ impl<'a> Incoming<'a> {
         self.origin.client
     }
 
-    /// What the server holds now and has counted, as
-    /// [`ServerHandle::stats`](crate::ServerHandle::stats) tells it: for a route that answers a
-    /// monitoring system.
+    /// The server's current state and its counts, as
+    /// [`ServerHandle::stats`](crate::ServerHandle::stats) returns them. Use it for a route that
+    /// answers a monitoring system.
     #[must_use]
     pub fn server_stats(&self) -> ServerStats {
         (self.stats)()
@@ -181,15 +185,15 @@ impl<'a> Incoming<'a> {
     /// The part of the path that the route's pattern calls `name`, percent-decoded; `None` if the
     /// pattern has no such part.
     ///
-    /// What is not UTF-8 after decoding is replaced by U+FFFD. [`path`](Request::path) has the path
-    /// as it was sent.
+    /// Bytes that are not UTF-8 after decoding are replaced by U+FFFD. [`path`](Request::path)
+    /// returns the path as it was sent.
     #[must_use]
     pub fn param(&self, name: &str) -> Option<Cow<'_, str>> {
         self.params.get(name).map(|value| percent_decode_str(value).decode_utf8_lossy())
     }
 
-    /// The names and values of the query, decoded as HTML forms encode them, in their order. Empty
-    /// without a query.
+    /// The names and values of the query, decoded as HTML forms encode them, in the order of the
+    /// request. Empty without a query.
     ///
     /// ```text
     /// /ws?room=a%20b&quiet    ("room", "a b"), ("quiet", "")
@@ -205,10 +209,10 @@ impl<'a> Incoming<'a> {
         self.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
-    /// The names and values of all cookies, percent-decoded, in their order (RFC 6265, section
-    /// 4.2.1).
+    /// The names and values of all cookies, percent-decoded, in the order of the request (RFC 6265,
+    /// section 4.2.1).
     ///
-    /// What is no cookie, or not UTF-8, is left out.
+    /// Entries that are no cookie, or not UTF-8, are left out.
     pub fn cookies(&self) -> impl Iterator<Item = (String, String)> + use<'a> {
         let lists = self.request.field_all("Cookie").filter_map(|list| std::str::from_utf8(list).ok());
         lists.flat_map(Cookie::split_parse_encoded).filter_map(Result::ok).map(|cookie| {
@@ -223,8 +227,9 @@ impl<'a> Incoming<'a> {
         self.cookies().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
-    /// The decision of a route that serves everybody: accepts an opening handshake, and answers an
-    /// ordinary request with [`not_a_websocket_request`](Incoming::not_a_websocket_request).
+    /// Accepts an opening handshake, and answers an ordinary request with
+    /// [`not_a_websocket_request`](Incoming::not_a_websocket_request). For a route that serves
+    /// every client.
     pub fn accept<S>(&self, state: S) -> Decision<S> {
         if self.websocket { Decision::accept(state) } else { self.not_a_websocket_request().into() }
     }
@@ -242,7 +247,7 @@ impl<'a> Incoming<'a> {
     }
 }
 
-/// The parts of a path that a route's pattern names, as they stand in the request.
+/// The parts of a path that a route's pattern names, undecoded.
 pub(crate) type Params<'a> = matchit::Params<'a, 'a>;
 
 /// A connection that has ended, and how.
@@ -276,7 +281,8 @@ impl<'a> Closed<'a> {
         self.id
     }
 
-    /// Where the peer is; `None` if its end was a reset, after which the system no longer knows.
+    /// The peer's address; `None` if the connection ended with a reset, after which the system no
+    /// longer knows it.
     #[must_use]
     pub fn peer_addr(&self) -> Option<PeerAddr> {
         self.stream.peer_addr()

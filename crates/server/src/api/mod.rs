@@ -1,4 +1,4 @@
-//! What an application implements, is given and sets.
+//! The types that an application implements, receives and sets.
 
 pub(crate) mod connections;
 pub(crate) mod decision;

@@ -13,12 +13,13 @@ pub(crate) struct Route {
     pub(crate) config: Arc<Config>,
     /// See [`Route::holds_bodies`].
     holds_bodies: bool,
-    /// As it was added; `None` for the fallback.
+    /// As added; `None` for the fallback.
     path: Option<Arc<str>>,
     id: RouteId,
 }
 
-/// Names a route of a server: a quarter of the size of a pointer, and nothing to count.
+/// Identifies a route of a server: a quarter of the size of a pointer, and without a reference
+/// count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RouteId(u16);
 
@@ -28,36 +29,36 @@ impl Route {
         Route { handler, options, config, holds_bodies: false, path: None, id: RouteId::default() }
     }
 
-    /// One of a page or of files.
+    /// Creates the route of a page or of files.
     pub(crate) fn of_pages(handler: Box<dyn ErasedHandler>, options: Options) -> Route {
         Route { holds_bodies: true, ..Route::new(handler, options) }
     }
 
-    /// Whether the bodies of its answers are its own, which nobody can replace.
+    /// Whether the route holds the bodies of its answers itself, so that nothing can replace them.
     pub(crate) fn holds_bodies(&self) -> bool {
         self.holds_bodies
     }
 
-    /// Its path, as it was added; `None` for the fallback.
+    /// The path as added; `None` for the fallback.
     pub(crate) fn path(&self) -> Option<&Arc<str>> {
         self.path.as_ref()
     }
 
-    /// Its name, once it is in the table.
+    /// The route's id, once it is in the table.
     pub(crate) fn id(&self) -> RouteId {
         self.id
     }
 }
 
 impl RouteId {
-    /// Its place among the routes of its server.
+    /// The route's index among the routes of its server.
     #[inline]
     pub(crate) fn index(self) -> usize {
         self.0.into()
     }
 }
 
-/// The most routes that a server can have, the fallback among them.
+/// The most routes that a server can have, including the fallback.
 pub(crate) const MAX_ROUTES: usize = 1 << 16;
 
 /// All routes of a server.
@@ -68,14 +69,14 @@ pub(crate) struct Routes {
     fallback: Option<RouteId>,
 }
 
-/// A route for a path, and what its pattern found there.
+/// The route for a path, and the parameters that its pattern matched.
 pub(crate) struct Found<'a> {
     pub(crate) route: &'a Arc<Route>,
     pub(crate) params: Params<'a>,
 }
 
 impl Routes {
-    /// Adds a route; the path must be another one than those before.
+    /// Adds a route; `path` must differ from those already added.
     pub(crate) fn add(&mut self, path: &str, route: Route) -> Result<(), matchit::InsertError> {
         let id = self.push(Route { path: Some(path.into()), ..route });
         self.paths.insert(path, id)
@@ -108,7 +109,7 @@ impl Routes {
         self.all.iter().map(|route| &**route)
     }
 
-    /// Octets of the largest message that is held whole: chunks are not.
+    /// The size in bytes of the largest message that is held whole. Routes with chunks hold none.
     pub(crate) fn largest_message(&self) -> u64 {
         let whole = self.iter().filter(|route| route.config.delivery == Delivery::Whole);
         whole.map(|route| route.config.max_message).max().unwrap_or(0)
