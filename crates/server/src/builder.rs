@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-/// Collects what a [`Server`] is made of.
+/// Collects the routes, settings and endpoints of a [`Server`], and builds it.
 pub struct ServerBuilder {
     routes: Vec<Planned>,
     options: Options,
@@ -66,23 +66,23 @@ impl Default for ServerBuilder {
 }
 
 impl ServerBuilder {
-    /// The settings of all routes that have none of their own, wherever they are added.
+    /// Sets the options of all routes without options of their own, whenever they are added.
     #[must_use]
     pub fn options(mut self, options: Options) -> ServerBuilder {
         self.options = options;
         self
     }
 
-    /// The settings of the whole server.
+    /// Sets the limits of the whole server.
     #[must_use]
     pub fn limits(mut self, limits: ServerLimits) -> ServerBuilder {
         self.limits = limits;
         self
     }
 
-    /// How many event loops to run, each on a thread of its own; at least and by default 1.
-    /// Connections are spread evenly over them: a new one goes to a loop with the fewest, or with
-    /// up to a sixteenth more.
+    /// Sets the number of event loops, each on a thread of its own; at least and by default 1.
+    /// Connections are spread evenly: a new one goes to a loop with the fewest, or with up to a
+    /// sixteenth more.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> ServerBuilder {
         self.workers = workers.max(1);
@@ -91,36 +91,37 @@ impl ServerBuilder {
 
     /// Serves `path` with `handler`.
     ///
-    /// A segment `{name}` stands for any one segment, and `{*name}` at the end for one or more:
-    /// [`Incoming::param`](crate::Incoming::param) has what it stood for. `{{` and `}}` are braces.
-    /// Of several patterns the most literal one wins. Paths are compared as they stand in the
-    /// request, without decoding; the query is not part of them. A second handler for the same path
+    /// A segment `{name}` matches any one segment, and `{*name}` at the end matches one or more:
+    /// [`Incoming::param`](crate::Incoming::param) returns the match. `{{` and `}}` are literal
+    /// braces. Of several matching patterns the most literal one wins. Paths are compared as they
+    /// stand in the request, without decoding and without the query. A second handler for a path
     /// replaces the first.
     #[must_use]
     pub fn route(self, path: &str, handler: impl Handler) -> ServerBuilder {
         self.plan(Some(path), Settings::Shared, handler)
     }
 
-    /// Serves `path` with `handler` and settings of its own.
+    /// Serves `path` with `handler` and with the route's own `options`.
     #[must_use]
     pub fn route_with(self, path: &str, options: Options, handler: impl Handler) -> ServerBuilder {
         self.plan(Some(path), Settings::Own(Box::new(options)), handler)
     }
 
-    /// Serves every other path with `handler`. Without one they are answered with 404.
+    /// Serves every other path with `handler`. Without a fallback, other paths are answered with
+    /// 404.
     #[must_use]
     pub fn fallback(self, handler: impl Handler) -> ServerBuilder {
         self.plan(None, Settings::Shared, handler)
     }
 
-    /// Serves every other path with `handler` and settings of its own.
+    /// Serves every other path with `handler` and with the route's own `options`.
     #[must_use]
     pub fn fallback_with(self, options: Options, handler: impl Handler) -> ServerBuilder {
         self.plan(None, Settings::Own(Box::new(options)), handler)
     }
 
-    /// Answers GET and HEAD on `path` with this page, or with this response, and other methods with
-    /// 405. What has not changed for who asks is answered with 304: see [`Page`].
+    /// Answers GET and HEAD on `path` with a page or a response, and other methods with 405. If the
+    /// client already has the current content, the answer is 304: see [`Page`].
     ///
     /// ```
     /// use framewright_server::{Page, Server};
@@ -132,8 +133,7 @@ impl ServerBuilder {
         self.plan(Some(path), Settings::OfPages, Pages(page.into()))
     }
 
-    /// Serves the files of a folder under `prefix`: see [`Files`], for which the path of a folder
-    /// stands, too.
+    /// Serves the files of a folder under `prefix`. `files` is a [`Files`] or the path of a folder.
     ///
     /// ```no_run
     /// use framewright_server::Server;
@@ -141,19 +141,20 @@ impl ServerBuilder {
     /// let builder = Server::builder().files("/", "public"); // /app.js is public/app.js
     /// ```
     ///
-    /// Routes with a more literal path go before it, whatever the order: `/ws` is the route of that
-    /// path, and `/` or the prefix itself where it has a route. No other spelling of such a path
-    /// gets past the route: see [`Files`]. What is no file is answered with 404, so beside files at
-    /// `/` a [`fallback`](ServerBuilder::fallback) gets no path. The folder is read by
-    /// [`build`](ServerBuilder::build).
+    /// Routes with a more literal path come first, in whatever order they are added: `/ws` belongs
+    /// to the route of that path, and so does `/` or the prefix itself if it has a route. No other
+    /// spelling of such a path gets past the route: see [`Files`]. A path without a file is
+    /// answered with 404, so with files at `/` a [`fallback`](ServerBuilder::fallback) receives no
+    /// path. [`build`](ServerBuilder::build) reads the folder.
     #[must_use]
     pub fn files(mut self, prefix: &str, files: impl Into<Files>) -> ServerBuilder {
         self.routes.push(Planned::Files(prefix.into(), files.into()));
         self
     }
 
-    /// Calls `tick` once in each `interval`, as long as the server runs: for what is not one
-    /// connection's, such as a broadcast every second. May be called several times.
+    /// Calls `tick` once in each `interval`, as long as the server runs. Use it for work that
+    /// belongs to no single connection, such as a broadcast every second. May be called several
+    /// times.
     ///
     /// ```
     /// use framewright_server::{Decision, Handler, Incoming, Message, Server};
@@ -179,10 +180,10 @@ impl ServerBuilder {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     ///
-    /// It is called on an event loop, and must not block. The first call comes an interval after
-    /// the server has begun to run, and each of the others in step with it; one whose time is
-    /// missed is left out. It comes at most every millisecond, and no more once the server has
-    /// begun to stop. Should it panic, it is called again in its time.
+    /// `tick` runs on an event loop, and must not block. The first call comes one `interval` after
+    /// the server starts to run, and the others follow in step with it; a call whose time is missed
+    /// is skipped. Calls are at least a millisecond apart, and end once the server begins to stop.
+    /// If `tick` panics, it is called again at its next time.
     #[must_use]
     pub fn every(
         mut self,
@@ -199,19 +200,20 @@ impl ServerBuilder {
         self
     }
 
-    /// Believes these proxies whom a request is from:
-    /// [`Incoming::client_addr`](crate::Incoming::client_addr) tells it. Default: nobody.
+    /// Trusts these proxies to name the client of a request, which
+    /// [`Incoming::client_addr`](crate::Incoming::client_addr) returns. Default: no proxy is
+    /// trusted.
     ///
-    /// Connections from them count for [`max_connections_per_ip`](ServerLimits::max_connections_per_ip)
-    /// with the client that they name, from when its request is read.
+    /// A connection from a trusted proxy counts for the client that it names in
+    /// [`max_connections_per_ip`](ServerLimits::max_connections_per_ip), once its request is read.
     #[must_use]
     pub fn trusted_proxies(mut self, proxies: TrustedProxies) -> ServerBuilder {
         self.proxies = proxies;
         self
     }
 
-    /// Listens at an endpoint that is more than an address: where the PROXY protocol is spoken. May
-    /// be called several times.
+    /// Listens at an [`Endpoint`], which can expect the PROXY protocol. May be called several
+    /// times.
     #[must_use]
     pub fn endpoint(mut self, endpoint: Endpoint) -> Self {
         self.endpoints.push(endpoint);
@@ -220,10 +222,10 @@ impl ServerBuilder {
 
     /// Listens on every address that `addr` resolves to. May be called several times.
     ///
-    /// An IPv6 address stands for itself alone: to listen everywhere name `0.0.0.0` and `[::]`.
-    /// Where a name resolves to several addresses, such as `localhost`, those of IPv6 are left out
-    /// on a machine that has none. [`build`](ServerBuilder::build) tells of a name that cannot be
-    /// resolved and of an address that cannot be bound.
+    /// An IPv6 address does not include IPv4: to listen everywhere, name both `0.0.0.0` and `[::]`.
+    /// If a name such as `localhost` resolves to addresses of both families, its IPv6 addresses are
+    /// left out on a machine without IPv6. [`build`](ServerBuilder::build) reports a name that
+    /// cannot be resolved and an address that cannot be bound.
     #[must_use]
     pub fn listen(self, addr: impl ToSocketAddrs) -> Self {
         self.endpoint(Endpoint::tcp(addr))
@@ -231,38 +233,47 @@ impl ServerBuilder {
 
     /// Listens on a Unix socket at `path`, and removes its file at the end.
     ///
-    /// A file left by a server that was killed is replaced. [`build`](ServerBuilder::build) fails
-    /// if somebody listens there, or if the path is too long or not permitted.
+    /// A file left by a killed server is replaced. [`build`](ServerBuilder::build) fails if a
+    /// process is listening there, or if the path is too long or not permitted.
     #[cfg(unix)]
     #[must_use]
     pub fn listen_unix(self, path: impl AsRef<Path>) -> Self {
         self.endpoint(Endpoint::unix(path))
     }
 
-    /// Listens on a TCP socket that is bound already, as handed over by a supervisor. The first
-    /// worker accepts for all.
+    /// Listens on a TCP socket that is already bound, such as one from a supervisor. The first
+    /// worker accepts for all workers.
     ///
-    /// Connections that the server has not accepted when it stops are left to whoever has the
-    /// socket too; without anybody the system resets them.
+    /// Connections that the server has not accepted when it stops are left to any other owner of
+    /// the socket. Without one, the system resets them.
     #[must_use]
     pub fn listener(self, listener: std::net::TcpListener) -> Self {
         self.endpoint(listener.into())
     }
 
-    /// Listens on a Unix socket that is bound already, as handed over by a supervisor. Its file is
-    /// left alone. The first worker accepts for all.
+    /// Listens on a Unix socket that is already bound, such as one from a supervisor. Its file is
+    /// not removed. The first worker accepts for all workers.
     #[cfg(unix)]
     #[must_use]
     pub fn unix_listener(self, listener: std::os::unix::net::UnixListener) -> Self {
         self.endpoint(listener.into())
     }
 
-    /// The server, listening, not yet running.
+    /// Binds all endpoints, and returns the server, which listens but does not run yet.
     ///
     /// # Errors
-    /// `InvalidInput` if it listens nowhere, if the PROXY protocol is expected where no trusted proxy can connect, if there are more than 65,536 routes, or if a route's path does not begin with `/`,
-    /// so that no request has it, is no pattern, or cannot be told from another route's; and beside files, if a route's path codes an octet that need not be coded. Those of reading a folder of files, with the path in the message: see [`Files`]. Those of resolving and of binding, with the address in the message: it is in use, not of this
-    /// machine, or not permitted. Those of the system, if it has no event queue to give.
+    /// `InvalidInput` in these cases:
+    ///
+    /// - The server has no endpoint.
+    /// - An endpoint expects the PROXY protocol, and no trusted proxy can connect to it.
+    /// - There are more than 65,536 routes.
+    /// - A route's path does not begin with `/`, so that no request has it; it is no valid pattern;
+    ///   or it cannot be told from another route's.
+    /// - The server has files, and a route's path codes a byte that need not be coded.
+    ///
+    /// Errors of reading a folder of files have the path in the message: see [`Files`]. Errors of
+    /// resolving and of binding have the address in the message: it is in use, not of this machine,
+    /// or not permitted. The system's error if it cannot provide an event queue.
     pub fn build(self) -> io::Result<Server> {
         if self.endpoints.is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the server listens nowhere"));
@@ -309,7 +320,7 @@ impl ServerBuilder {
     }
 }
 
-/// Where a server listens, and what is spoken there.
+/// An address to listen at, and whether the PROXY protocol is spoken there.
 #[derive(Debug)]
 pub struct Endpoint {
     binding: Binding,
@@ -317,29 +328,31 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Every address that `addr` resolves to: see [`ServerBuilder::listen`].
+    /// Listens on every address that `addr` resolves to: see [`ServerBuilder::listen`].
     #[must_use]
     pub fn tcp(addr: impl ToSocketAddrs) -> Self {
         Endpoint::at(Binding::Addrs(addr.to_socket_addrs().map(Iterator::collect)))
     }
 
-    /// A Unix socket at `path`: see [`ServerBuilder::listen_unix`].
+    /// Listens on a Unix socket at `path`: see [`ServerBuilder::listen_unix`].
     #[cfg(unix)]
     #[must_use]
     pub fn unix(path: impl AsRef<Path>) -> Self {
         Endpoint::at(Binding::Unix(path.as_ref().to_owned()))
     }
 
-    /// Every connection begins with a header of the PROXY protocol, version 1 or 2, which says whom
-    /// it is from: [`Incoming::client_addr`](crate::Incoming::client_addr). By default none does.
+    /// Expects each connection to begin with a PROXY protocol header, version 1 or 2, which names
+    /// the client: see [`Incoming::client_addr`](crate::Incoming::client_addr). Default: no header.
     ///
-    /// Only [trusted proxies](ServerBuilder::trusted_proxies) may connect; others are closed at
-    /// once. A connection without such a header, or with one that is malformed, is closed without an
-    /// answer, too, whether its time is up, the server stops or its memory is used up. `LOCAL` stands for the proxy itself. Where it does not say an
-    /// address (`UNKNOWN`, `AF_UNSPEC`, a Unix socket) nobody is believed whom the request is from:
-    /// `client_addr` is `None`. The header is read within
-    /// [`handshake_timeout`](ServerLimits::handshake_timeout); one of version 2 has at most 4,112
-    /// bytes, with its extensions, which are skipped.
+    /// Only [trusted proxies](ServerBuilder::trusted_proxies) may connect; other peers are closed
+    /// at once. A connection with a missing or malformed header is closed without an answer. It
+    /// also gets no answer when its time is up, the server stops or its memory is used up.
+    ///
+    /// `LOCAL` means that the connection is the proxy's own. If the header has no address
+    /// (`UNKNOWN`, `AF_UNSPEC`, a Unix socket), no other source is trusted and `client_addr` is
+    /// `None`. The header must arrive within
+    /// [`handshake_timeout`](ServerLimits::handshake_timeout). A header of version 2 has at most
+    /// 4,112 bytes, including its extensions, which are skipped.
     ///
     /// ```
     /// use framewright_server::{Endpoint, ForwardedField, Server, TrustedProxies};
@@ -356,7 +369,7 @@ impl Endpoint {
         Endpoint { proxy_protocol: true, ..self }
     }
 
-    /// Where the PROXY protocol is spoken only trusted proxies can connect: there has to be one.
+    /// Checks that an endpoint with the PROXY protocol has a trusted proxy that can connect to it.
     fn check(&self, proxies: &TrustedProxies) -> io::Result<()> {
         let (has_one, which) = match self.binding {
             Binding::Addrs(_) | Binding::Tcp(_) => (proxies.has_networks(), "an address"),
@@ -403,7 +416,7 @@ enum Binding {
     UnixListener(std::os::unix::net::UnixListener),
 }
 
-/// Listens at all of these places, in their order.
+/// Listens at all endpoints, in their order.
 fn bind_all(endpoints: Vec<Endpoint>) -> io::Result<Vec<Listener>> {
     let mut listeners = Vec::new();
     for Endpoint { binding, proxy_protocol } in endpoints {
@@ -423,8 +436,7 @@ fn bind_all(endpoints: Vec<Endpoint>) -> io::Result<Vec<Listener>> {
 
 /// Listens on all addresses of one name.
 fn bind_addrs(addrs: &[SocketAddr], listeners: &mut Vec<Listener>) -> io::Result<()> {
-    // With any port the bind fails only where there is no such address family, or no loopback of
-    // it.
+    // Binding to any port fails only without this address family, or without its loopback address.
     let has_v6 = || std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
     let several = addrs.iter().any(SocketAddr::is_ipv4) && addrs.iter().any(SocketAddr::is_ipv6);
     let only_v4 = several && !has_v6();
@@ -438,8 +450,8 @@ fn bind_addrs(addrs: &[SocketAddr], listeners: &mut Vec<Listener>) -> io::Result
     Ok(())
 }
 
-/// What each loop accepts on: a socket of its own for each address where that can be, else the
-/// first loop accepts for all.
+/// The listeners of each loop: where possible, a socket of its own for each address; else the first
+/// loop accepts for all.
 fn share_out(listeners: Vec<Listener>, workers: usize) -> Vec<Vec<Listener>> {
     let mut loops: Vec<Vec<Listener>> = (0..workers).map(|_| Vec::new()).collect();
     for listener in listeners {
@@ -451,7 +463,7 @@ fn share_out(listeners: Vec<Listener>, workers: usize) -> Vec<Vec<Listener>> {
     loops
 }
 
-/// What was asked for.
+/// A route or files that the application has added.
 enum Planned {
     Route(PlannedRoute),
     /// Files under a prefix.
@@ -459,7 +471,7 @@ enum Planned {
 }
 
 impl Planned {
-    /// The path of a route that the application names itself.
+    /// The path of a route that the application has added itself.
     fn route_path(&self) -> Option<Box<str>> {
         self.path().filter(|_| matches!(self, Planned::Route(_)))
     }
@@ -473,25 +485,25 @@ impl Planned {
     }
 }
 
-/// A route that was asked for.
+/// A route that the application has added.
 struct PlannedRoute {
-    /// `None` for every other path.
+    /// `None` for the fallback.
     path: Option<Box<str>>,
     settings: Settings,
     handler: Box<dyn ErasedHandler>,
 }
 
-/// Where a route's settings come from.
+/// The source of a route's settings.
 enum Settings {
     Own(Box<Options>),
-    /// From the server, as they are in the end.
+    /// The server's, as they are when it is built.
     Shared,
-    /// From the server, without WebSocket: for what is only a page.
+    /// The server's without WebSocket: for a route that only serves pages.
     OfPages,
 }
 
-/// Reads the files that were asked for, and has a route for each path that they have: the prefix
-/// itself, with a slash, and what is below. Where the application has a route of its own it stays.
+/// Reads the folders of files, and adds a route for each of their paths: the prefix itself, the
+/// prefix with a slash, and all paths below. The application's own routes for these paths stay.
 fn with_files(planned: Vec<Planned>) -> io::Result<Vec<PlannedRoute>> {
     let mut routes = Vec::with_capacity(planned.len());
     let explicit: HashSet<Box<str>> = planned.iter().filter_map(Planned::route_path).collect();
@@ -525,7 +537,7 @@ fn with_files(planned: Vec<Planned>) -> io::Result<Vec<PlannedRoute>> {
     Ok(routes)
 }
 
-/// The last handler for each path.
+/// Keeps only the last handler for each path.
 fn without_replaced(planned: Vec<PlannedRoute>) -> Vec<PlannedRoute> {
     let mut seen = HashSet::new();
     let mut kept: Vec<_> =
@@ -559,7 +571,7 @@ fn plan_routes(planned: Vec<PlannedRoute>, shared: &Options) -> io::Result<Route
 }
 
 impl Server {
-    /// Starts to collect what a server is made of.
+    /// Creates a builder with default settings, no routes and no endpoints.
     #[must_use]
     pub fn builder() -> ServerBuilder {
         ServerBuilder::default()

@@ -13,17 +13,17 @@
 //!
 //! A [`Handler`] serves all connections of a route, on the thread of their event loop. Other
 //! threads send through a [`Handle`]. Connections are spread over
-//! [`workers`](ServerBuilder::workers); one never moves.
+//! [`workers`](ServerBuilder::workers), and none ever moves to another worker.
 //!
-//! A connection has timers ([`Socket::set_timer`]), and a server does something now and then
-//! ([`ServerBuilder::every`]) and sends to everybody ([`ServerHandle::broadcast`]).
+//! A connection has timers ([`Socket::set_timer`]). A server has periodic callbacks
+//! ([`ServerBuilder::every`]) and sends to all connections ([`ServerHandle::broadcast`]).
 //!
 //! # Stopping
 //!
-//! [`ServerHandle::stop`] lets nobody new in, says goodbye to everybody (1001), and cuts what is
-//! left after a while; [`Server::run`] returns then. With the crate `ctrlc` and its feature
-//! `termination`, SIGTERM and Ctrl-C do that in three lines (the example `graceful` is a whole
-//! program):
+//! [`ServerHandle::stop`] accepts no new connections, sends a Close frame with 1001 to all open
+//! ones, and drops those that are left after a grace period; then [`Server::run`] returns. With the
+//! crate `ctrlc` and its feature `termination`, SIGTERM and Ctrl-C do that in three lines (the
+//! example `graceful` is a whole program):
 //!
 //! ```no_run
 //! # use framewright_server::Server;
@@ -37,11 +37,11 @@
 //!
 //! Several servers can run in a process: see [`Server`].
 //!
-//! # What is counted, and what is logged
+//! # Counters and logs
 //!
-//! [`ServerHandle::stats`] tells what the server holds and has counted, for each route: who was
-//! refused and why, how connections have ended, messages and bytes. The example `metrics` serves it
-//! to Prometheus.
+//! [`ServerHandle::stats`] returns what the server holds and has counted, for each route: refusals
+//! by reason, how connections have ended, messages and bytes. The example `metrics` serves it to
+//! Prometheus.
 //!
 //! ```
 //! use framewright_server::{Response, Server, StatusCode};
@@ -60,9 +60,9 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! The server logs with `tracing`: what an operator has to know as warnings and errors, and at
-//! `DEBUG` each connection that opens, ends or is refused. Every callback runs inside a span of its
-//! connection, so that what an application logs there has it too:
+//! The server logs with `tracing`: conditions that an operator has to know as warnings and errors,
+//! and at `DEBUG` each connection that opens, ends or is refused. Every callback runs inside a span
+//! of its connection, so that the application's own log lines carry the span:
 //!
 //! | part | value |
 //! |---|---|
@@ -73,15 +73,15 @@
 //!
 //! A filter that names targets has to name this one (`my_program=info,framewright_server=info`).
 //!
-//! The span is made anew for each turn of a connection, so that one at rest holds nothing for it.
-//! Where nobody listens to it, which is so as long as no subscriber wants `INFO` of anything, it
-//! costs a comparison. Where somebody does, each turn, and so nearly each message of a connection
-//! that has one in flight, costs what the subscriber does for a span, and a system call that asks
-//! for the peer's address (`getpeername`). Where that is too much, a filter leaves the span out
-//! (`info,framewright_server=warn`): then neither happens.
+//! The span is created for each turn of a connection, so that a connection at rest holds no memory
+//! for it. As long as no subscriber wants `INFO` of any target, it costs a comparison. Otherwise
+//! each turn, and so nearly each message of a connection that has one in flight, costs the
+//! subscriber's work for a span, and a system call for the peer's address (`getpeername`). If that
+//! is too much, a filter can disable the span (`info,framewright_server=warn`): then neither
+//! happens.
 
 #![forbid(unsafe_code)]
-// Says at each item which feature it needs, where docs.rs builds the pages.
+// Shows the required feature at each item where docs.rs builds the pages.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod api;

@@ -20,23 +20,23 @@ use std::time::{Duration, Instant};
 ///
 /// [`run`](Server::run) serves on this thread, [`spawn`](Server::spawn) on another.
 ///
-/// Several servers can run in a process, each on threads of its own: they share neither routes nor
-/// limits nor counts. What is the process's is shared all the same: descriptors, and the memory of
-/// which [`ServerLimits::memory`](crate::ServerLimits::memory) takes a quarter by default, so that
-/// several servers that face strangers had better set it.
+/// Several servers can run in a process, each on its own threads, without shared routes, limits or
+/// counts. Resources of the process are shared nevertheless: descriptors, and the memory of which
+/// [`ServerLimits::memory`](crate::ServerLimits::memory) takes a quarter by default. If several
+/// servers face strangers, set it for each.
 pub struct Server {
     pub(crate) shared: Arc<ServerShared>,
     pub(crate) polls: Vec<Poll>,
     pub(crate) mailboxes: Vec<Arc<Mailbox>>,
-    /// What each loop was asked to do with all of its connections.
+    /// The jobs of each loop for all of its connections.
     pub(crate) walks: Arc<[Walks]>,
     pub(crate) tickers: Vec<(Duration, OnTick)>,
-    /// What each loop accepts on.
+    /// The listeners of each loop.
     pub(crate) listeners: Vec<Vec<Listener>>,
     pub(crate) addrs: Vec<ListenAddr>,
 }
 
-/// What the application does now and then.
+/// A periodic callback of the application.
 pub(crate) type OnTick = Box<dyn FnMut(&ServerHandle) + Send>;
 
 impl fmt::Debug for Server {
@@ -46,14 +46,15 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    /// Where it listens, in the order in which that was asked for, with the ports that the system
-    /// has chosen.
+    /// The addresses that the server listens at, in the order in which they were added, with the
+    /// ports that the system has chosen.
     #[must_use]
     pub fn local_addrs(&self) -> &[ListenAddr] {
         &self.addrs
     }
 
-    /// What reaches it from elsewhere: stops it, and sends to all of its connections.
+    /// Returns a handle that stops the server, and sends to all of its connections, from any
+    /// thread.
     #[must_use]
     pub fn handle(&self) -> ServerHandle {
         ServerHandle {
@@ -63,10 +64,11 @@ impl Server {
         }
     }
 
-    /// Serves, on this thread and on one more for each further worker, until it is stopped.
+    /// Serves on this thread, and on one more for each further worker, until the server is stopped.
     ///
     /// # Errors
-    /// If a thread cannot be started, or the system's event queue fails. The other loops are stopped then.
+    /// If a thread cannot be started, or the system's event queue fails. The other loops are then
+    /// stopped.
     pub fn run(self) -> io::Result<()> {
         let handle = self.handle();
         let Server { shared, polls, mailboxes, walks, tickers, listeners, .. } = self;
@@ -75,7 +77,7 @@ impl Server {
             let (shared, walks, all) = (Arc::clone(&shared), Arc::clone(&walks), mailboxes.clone());
             loops.push(EventLoop::new(poll, shared, (all, index), walks, listeners)?);
         }
-        // From here on the loops alone have them.
+        // From here on only the loops own the walks.
         drop(walks);
         let mut loops = loops.into_iter();
         let Some(mut first) = loops.next() else { return Ok(()) };
@@ -99,7 +101,7 @@ impl Server {
 }
 
 impl Server {
-    /// Serves on a thread of its own: for tests, and for a program that has other things to do.
+    /// Serves on a thread of its own: for tests, and for a program with other work on this thread.
     ///
     /// ```
     /// use framewright_server::{Response, Server, StatusCode};
@@ -124,49 +126,49 @@ impl Server {
 
 /// A server that runs on a thread of its own, from [`Server::spawn`].
 ///
-/// Dropping it cuts all connections, and waits for its end. [`stop`](RunningServer::stop) ends it
-/// gracefully.
+/// Dropping it drops all connections, and waits until the server has ended.
+/// [`stop`](RunningServer::stop) ends it gracefully.
 #[derive(Debug)]
 pub struct RunningServer {
     handle: ServerHandle,
     addrs: Vec<ListenAddr>,
-    /// `None` once its end has been waited for.
+    /// `None` once its end was waited for.
     thread: Option<thread::JoinHandle<io::Result<()>>>,
 }
 
 impl RunningServer {
-    /// Where it listens: see [`Server::local_addrs`].
+    /// The addresses that the server listens at: see [`Server::local_addrs`].
     #[must_use]
     pub fn local_addrs(&self) -> &[ListenAddr] {
         &self.addrs
     }
 
-    /// A handle that stops it from elsewhere.
+    /// A handle that stops the server from any thread.
     #[must_use]
     pub fn handle(&self) -> &ServerHandle {
         &self.handle
     }
 
-    /// Stops it as [`ServerHandle::stop`] does, and waits for its end.
+    /// Stops the server as [`ServerHandle::stop`] does, and waits until it has ended.
     ///
     /// # Errors
     /// Those of [`Server::run`].
     ///
     /// # Panics
-    /// If it is called on one of its own event loops, which would wait for itself.
+    /// If called on one of the server's own event loops, which would wait for itself.
     pub fn stop(self, grace: Duration) -> io::Result<()> {
         self.assert_elsewhere();
         self.handle.stop(grace);
         self.wait()
     }
 
-    /// Waits until it has ended: somebody else has to stop it.
+    /// Waits until the server has ended. Another thread or a callback has to stop it.
     ///
     /// # Errors
     /// Those of [`Server::run`].
     ///
     /// # Panics
-    /// If it is called on one of its own event loops, which would wait for itself.
+    /// If called on one of the server's own event loops, which would wait for itself.
     pub fn wait(mut self) -> io::Result<()> {
         self.assert_elsewhere();
         self.thread.take().map_or(Ok(()), join)
@@ -191,7 +193,7 @@ impl Drop for RunningServer {
     }
 }
 
-/// Their intervals begin now.
+/// Creates the tickers, whose intervals begin now.
 fn start(tickers: Vec<(Duration, OnTick)>, handle: &ServerHandle) -> Vec<Ticker> {
     let now = Instant::now();
     let ticker = |(interval, mut tick): (Duration, OnTick)| {
@@ -205,7 +207,8 @@ fn join(thread: thread::JoinHandle<io::Result<()>>) -> io::Result<()> {
     thread.join().unwrap_or_else(|_| Err(io::Error::other("an event loop panicked")))
 }
 
-/// Runs one loop; if it fails, connections may come to it that nobody accepts, and the others stop.
+/// Runs one loop. If it fails, nothing accepts the connections handed to it, so the others are
+/// stopped.
 fn run_loop(event_loop: EventLoop, handle: &ServerHandle) -> io::Result<()> {
     let _others = StopOnPanic(handle);
     let _here = event_loop.enter();
@@ -215,8 +218,8 @@ fn run_loop(event_loop: EventLoop, handle: &ServerHandle) -> io::Result<()> {
     })
 }
 
-/// A loop that panics must not leave the others accepting for one that is gone, or without one that
-/// accepts for them.
+/// Stops all loops if this one panics: the others must not accept for a loop that is gone, or wait
+/// for one that accepted for them.
 struct StopOnPanic<'a>(&'a ServerHandle);
 
 impl Drop for StopOnPanic<'_> {
@@ -227,17 +230,17 @@ impl Drop for StopOnPanic<'_> {
     }
 }
 
-/// Reaches a server from any thread: stops it, sends to all of its connections, goes through them.
+/// Controls a server from any thread: stops it, sends to all of its connections, visits them.
 /// Cloning is cheap.
 ///
-/// Nothing here waits but what says so, so that callbacks of the server can use it too. What is
-/// done for all connections is done by their event loops, each for its own, in slices of time
-/// between which the others have their turns: neither a lock nor anything that a connection would
-/// have to hold for it. It is done in the order of the calls.
+/// No method waits unless its page says so, so callbacks of the server can use it too. Work for all
+/// connections is done by their event loops, in the order of the calls. Each loop serves its own
+/// connections, in slices of time between which the others have their turns. This needs no lock,
+/// and no memory in a connection.
 ///
-/// It keeps nothing of the application's alive: a handler may have a handle of its own server, for
-/// example in a [`OnceLock`](std::sync::OnceLock) that is set once the server is built, and is
-/// dropped when the server has ended.
+/// The handle keeps none of the application's values alive, so a handler may hold a handle of its
+/// own server, and is dropped when the server has ended. For example, use a
+/// [`OnceLock`](std::sync::OnceLock) that is set once the server is built.
 #[derive(Clone)]
 pub struct ServerHandle {
     mailboxes: Arc<[Arc<Mailbox>]>,
@@ -253,18 +256,18 @@ impl fmt::Debug for ServerHandle {
 }
 
 impl ServerHandle {
-    /// Stops gracefully: no new connections, a Close frame with 1001 to the open ones, and what is
-    /// left after `grace` is cut. Returns at once; [`Server::run`] returns when it is done. A
-    /// second call can only shorten the time.
+    /// Stops the server gracefully: it accepts no new connections, sends a Close frame with 1001 to
+    /// the open ones, and drops those left after `grace`. Returns at once; [`Server::run`] returns
+    /// when the server has ended. A second call can only shorten the time.
     ///
-    /// A connection gets its Close frame behind the broadcasts that were begun before this call and
-    /// behind what its handles have queued. Without grace, each event loop has a second for what it
-    /// was asked to do with all connections.
+    /// A connection gets its Close frame behind the broadcasts begun before this call and behind
+    /// the items queued by its handles. With a `grace` of zero, each event loop has a second for
+    /// its pending work for all connections.
     pub fn stop(&self, grace: Duration) {
         let now = Instant::now();
         let at = now.checked_add(grace).unwrap_or_else(|| now + Duration::from_secs(365 * 86400));
         for mailbox in &*self.mailboxes {
-            // One that has ended has stopped.
+            // A loop that has ended is already stopped.
             let _ = mailbox.post(Command::Stop(at));
         }
     }
@@ -274,7 +277,7 @@ impl ServerHandle {
         self.mailboxes.iter().any(|mailbox| mailbox.is_here())
     }
 
-    /// How many connections there are, in all phases.
+    /// The number of connections, in all phases.
     #[must_use]
     pub fn connection_count(&self) -> usize {
         self.totals.counters.open()
@@ -283,9 +286,9 @@ impl ServerHandle {
     /// Sends a message to all open connections: a [`Message`](crate::Message), a `&str` for text,
     /// or a [`Prepared`].
     ///
-    /// It is encoded once, and compressed once for each way that connections have agreed on.
-    /// Returns at once; [`Broadcast::wait`] waits, and tells how many it was sent to. Whoever
-    /// connects meanwhile may get it or not.
+    /// The message is encoded once, and compressed once for each set of negotiated parameters.
+    /// Returns at once; [`Broadcast::wait`] waits, and returns how many connections it was sent to.
+    /// A connection that opens meanwhile may or may not get it.
     ///
     /// | a connection | |
     /// |---|---|
@@ -294,8 +297,8 @@ impl ServerHandle {
     /// | whose closing handshake has begun | is left out |
     ///
     /// Two broadcasts of one thread reach each connection in their order. A message that the thread
-    /// has sent with a [`Handle`](crate::Handle) before comes before; one that it sends afterwards
-    /// may overtake the broadcast.
+    /// sent earlier with a [`Handle`](crate::Handle) arrives before the broadcast. One that it
+    /// sends later may overtake the broadcast.
     ///
     /// ```
     /// use framewright_server::{Message, Server};
@@ -307,16 +310,17 @@ impl ServerHandle {
     /// ```
     ///
     /// # Errors
-    /// [`ServerBusy`] if broadcasts of 16 MiB wait already: they come faster than they can be sent.
+    /// [`ServerBusy`] if broadcasts of 16 MiB are pending: they are begun faster than they can be
+    /// sent.
     pub fn broadcast(&self, message: impl Into<Prepared>) -> Result<Broadcast, ServerBusy> {
         self.send_to_all(message.into(), None)
     }
 
-    /// Sends a message to all open connections that `filter` lets through, as
-    /// [`broadcast`](ServerHandle::broadcast) does to all.
+    /// Sends a message to those open connections for which `filter` returns true, otherwise like
+    /// [`broadcast`](ServerHandle::broadcast).
     ///
-    /// The filter runs on the event loops, and must not block. Should it panic, that connection is
-    /// left out.
+    /// `filter` runs on the event loops, and must not block. If it panics, that connection is left
+    /// out.
     ///
     /// ```
     /// # use framewright_server::{Message, Server};
@@ -343,10 +347,10 @@ impl ServerHandle {
         Ok(Broadcast { told, mailboxes: Arc::clone(&self.mailboxes) })
     }
 
-    /// Goes through the open connections, those whose closing handshake has begun among them.
+    /// Iterates over the open connections, including those whose closing handshake has begun.
     ///
-    /// The iterator waits for the event loops to find them. Each is found at most once; one that
-    /// opens or ends meanwhile may be found or not.
+    /// The iterator waits for the event loops to find them. Each connection is found at most once.
+    /// One that opens or ends meanwhile may or may not be found.
     ///
     /// ```
     /// # use framewright_server::Server;
@@ -357,8 +361,8 @@ impl ServerHandle {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// What is found and not taken yet is held, some 100 bytes for each connection: the loops do
-    /// not wait for whoever takes it.
+    /// Entries found and not yet taken are held, about 100 bytes for each connection: the loops do
+    /// not wait for the caller.
     ///
     /// # Errors
     /// [`ServerBusy`] as for [`broadcast`](ServerHandle::broadcast), where each call counts as 1 KiB.
@@ -372,10 +376,10 @@ impl ServerHandle {
         Ok(Connections { found, mailboxes: Arc::clone(&self.mailboxes) })
     }
 
-    /// Calls `visit` for each open connection, on its event loop: to find one, and to get a
-    /// [`Handle`](crate::Handle) of it.
+    /// Calls `visit` for each open connection, on its event loop: to find one, and to get its
+    /// [`Handle`](crate::Handle).
     ///
-    /// Returns at once. `visit` must not block. Should it panic, it goes on with the next
+    /// Returns at once. `visit` must not block. If it panics, the walk continues with the next
     /// connection.
     ///
     /// ```
@@ -404,20 +408,20 @@ impl ServerHandle {
         Ok(())
     }
 
-    /// Has each loop go through its connections, if the server is still there.
+    /// Has each loop walk through its connections, if the server still exists.
     fn walk(&self, job: impl Fn() -> Job) {
         let Some(all) = self.walks.upgrade() else { return };
         for (mailbox, walks) in self.mailboxes.iter().zip(&*all) {
             walks.push(Walk::new(job()));
-            // A loop that has ended takes no walks either.
+            // A loop that has ended takes no walks.
             let _ = mailbox.post(Command::Walk);
         }
     }
 
-    /// What the server holds now, and what it has counted since it was built.
+    /// Returns what the server holds now, and what it has counted since it was built.
     ///
-    /// It reads the counters of every event loop and route, a few hundred numbers for each, and
-    /// keeps no loop waiting: often enough for any monitoring, and not for each message.
+    /// It reads the counters of every event loop and route, a few hundred numbers each, and delays
+    /// no loop. Cheap enough for any monitoring, but not for each message.
     #[must_use]
     pub fn stats(&self) -> ServerStats {
         self.totals.stats()
