@@ -269,7 +269,8 @@ impl ServerBuilder {
     /// - There are more than 65,536 routes.
     /// - A route's path does not begin with `/`, so that no request has it; it is no valid pattern;
     ///   or it cannot be told from another route's.
-    /// - The server has files, and a route's path codes a byte that need not be coded.
+    /// - The server has files, and a route's path codes a byte that need not be coded, or codes one
+    ///   with small letters.
     ///
     /// Errors of reading a folder of files have the path in the message: see [`Files`]. Errors of
     /// resolving and of binding have the address in the message: it is in use, not of this machine,

@@ -1,9 +1,9 @@
-//! What a server counts: of the server, and of each route.
+//! The counters of a server and of each route.
 //!
-//! Each event loop has counters of its own. Only its thread writes them, with plain loads and
-//! stores, so that no counter is contended; whoever asks adds up those of all loops. Traffic is
-//! counted at the end of each turn, as what the connection's own [`Stats`] have grown by: a
-//! connection keeps nothing for it, and one that lives for days is seen from its first message on.
+//! Each event loop has its own counters. Only its thread writes them, with plain loads and stores,
+//! so that no counter is contended. A reader adds up the counters of all loops. Traffic is counted
+//! at the end of each turn, by the growth of the connection's own [`Stats`]: a connection needs no
+//! further field, and one that lives for days is counted from its first message on.
 
 use crate::guard::lock;
 use crate::memory::ledger::MemoryStats;
@@ -13,33 +13,33 @@ use std::ops::AddAssign;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// What a server holds now, and what it has counted since it was built.
+/// The current state of a server, and its counts since it was built.
 ///
 /// From [`ServerHandle::stats`](crate::ServerHandle::stats), or in a handler from
 /// [`Incoming::server_stats`](crate::Incoming::server_stats). Each number is exact, but they are
-/// read one after the other while the server works: two that belong together may differ by what
-/// happened in between.
+/// read one after the other while the server works: two related numbers may differ by events in
+/// between.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerStats {
-    /// Connections now, in all phases.
+    /// Connections held now, in all phases.
     pub connections: usize,
-    /// Bytes that all connections hold together now.
+    /// Bytes that all connections together hold now.
     pub memory: MemoryStats,
-    /// Bytes that compression holds now, the most that it may hold, and how often context takeover
-    /// did not fit.
+    /// Bytes that compression holds now, its limit, and how often context takeover did not fit.
     #[cfg(feature = "deflate")]
     pub compression: framewright::deflate::DeflateMemoryStats,
-    /// Connections taken from the system, those over a limit included.
+    /// Connections accepted from the system, including those over a limit.
     pub accepted: u64,
     /// The routes in the order in which they were added.
     pub routes: Vec<RouteStats>,
-    /// What reached no route: no or no correct request, a path that nothing is served at.
+    /// Counts of connections that reached no route: without a request, with an incorrect one, or
+    /// for a path without a route.
     pub elsewhere: Counts,
 }
 
 impl ServerStats {
-    /// The sum over all routes and of what reached none.
+    /// The sum over all routes and `elsewhere`.
     #[must_use]
     pub fn totals(&self) -> Counts {
         let mut totals = self.elsewhere.clone();
@@ -48,7 +48,7 @@ impl ServerStats {
     }
 }
 
-/// What was counted on one route.
+/// The counts of one route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RouteStats {
@@ -58,37 +58,37 @@ pub struct RouteStats {
     pub counts: Counts,
 }
 
-/// What was counted since the server was built, on a route or on all of them. Counts wrap after
-/// 2^64.
+/// Counts since the server was built, for one route or for all. They wrap after 2^64.
 ///
-/// Each connection is counted once as `opened`, `answered`, `refused` or `abandoned`, and each one
-/// that was opened once in each of `closed`, `close_sent` and `ended`.
+/// Each connection is counted once as `opened`, `answered`, `refused` or `abandoned`. Each opened
+/// connection is also counted once in each of `closed`, `close_sent` and `ended`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Opening handshakes that were accepted. Counted when the 101 is sent: one whose peer has left
-    /// before it had all of it is counted here, and as closed with 1006.
+    /// Accepted opening handshakes. Counted when the 101 is sent. If the peer leaves before it has
+    /// the whole 101, the connection is counted here, and as closed with 1006.
     pub opened: u64,
     /// Ordinary HTTP requests that the handler answered with a status below 400.
     pub answered: u64,
-    /// Requests, and connections over a limit, that were refused. Counted when the answer is sent.
+    /// Refused requests, and refused connections over a limit. Counted when the answer is sent.
     pub refused: RefusedCounts,
-    /// Connections that ended before they were answered: the peer has left, with a request or
-    /// without one. Counted at their end.
+    /// Connections whose peer left before the answer, with or without a request. Counted at their
+    /// end.
     pub abandoned: u64,
-    /// Connections that have ended, by *the WebSocket connection close code* (RFC 6455, section
-    /// 7.1.5), which the peer has sent. Counted before [`Handler::on_close`](crate::Handler::on_close).
+    /// Ended connections, by *the WebSocket connection close code* (RFC 6455, section 7.1.5), which
+    /// the peer has sent. Counted before [`Handler::on_close`](crate::Handler::on_close).
     pub closed: CloseCodeCounts,
-    /// The same connections, by the code that the server has sent.
+    /// Ended connections, by the code that the server has sent.
     pub close_sent: CloseCodeCounts,
-    /// The same connections, by what has ended them: the deadlines that have passed, and the peers
-    /// that were too slow, are here.
+    /// Ended connections, by cause, including deadlines that have passed and peers that were too
+    /// slow.
     pub ended: EndCounts,
-    /// Messages, and bytes of their payload, both ways. Counted at the end of the turn that
+    /// Messages and their payload bytes, in both directions. Counted at the end of the turn that
     /// received or queued them.
     pub traffic: Stats,
-    /// What permessage-deflate made of some of them; all 0 without the feature `deflate`. Messages
-    /// that were sent as they are: `traffic.messages_sent` less `compression.messages_sent`.
+    /// Messages that permessage-deflate has compressed or inflated, and their bytes; all 0 without
+    /// the feature `deflate`. Messages sent uncompressed: `traffic.messages_sent` less
+    /// `compression.messages_sent`.
     pub compression: CompressionStats,
 }
 
@@ -118,7 +118,7 @@ impl AddAssign<&Counts> for Counts {
     }
 }
 
-/// Makes a table of counts for the public, each with a label, and the counters behind it.
+/// Defines a public table of labelled counts, and the counters behind it.
 macro_rules! table {
     (
         $(#[$docs:meta])*
@@ -132,7 +132,7 @@ macro_rules! table {
         }
 
         impl $table {
-            /// Every count with its label, in the order of the fields: for a metric that has one.
+            /// Every count with its label, in the order of the fields: for a metric with labels.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
                 [$(($label, self.$field)),*].into_iter()
             }
@@ -164,7 +164,7 @@ macro_rules! table {
 }
 
 table! {
-    /// How many were refused, by the reason.
+    /// Refused requests and connections, by reason.
     RefusedCounts, RefusedCounters {
         /// 400, 405, 417, 501, 505: the request breaks a rule of HTTP or of the opening handshake
         /// (RFC 6455, section 4.2.1).
@@ -191,26 +191,26 @@ table! {
         proxy = "proxy",
         /// 503: all connections together hold [`ServerLimits::memory`](crate::ServerLimits::memory).
         memory = "memory",
-        /// 503, or no answer where a header of the PROXY protocol had not come: the server stops.
+        /// 503, or no answer if no PROXY protocol header had arrived: the server is stopping.
         draining = "draining",
-        /// 408, or no answer where a header of the PROXY protocol had not come: the request was not
-        /// complete within [`ServerLimits::handshake_timeout`](crate::ServerLimits::handshake_timeout).
+        /// 408, or no answer if no PROXY protocol header had arrived: the request was not complete
+        /// within [`ServerLimits::handshake_timeout`](crate::ServerLimits::handshake_timeout).
         timeout = "timeout",
-        /// 503: the decision was put off, and not made within that time.
+        /// 503: the decision was deferred, and not made within that time.
         decision_timeout = "decision_timeout",
         /// The handler answered an opening handshake with a response, or an ordinary request with a
         /// status of 400 or more.
         application = "application",
-        /// 500: the handler panicked, accepted what it cannot accept, dropped a decision that it
-        /// had put off, or answered with this status.
+        /// 500: the handler panicked, accepted a request that cannot be accepted, dropped a
+        /// deferred decision, or answered with this status.
         internal = "internal",
     }
 }
 
 table! {
-    /// How many connections have ended, by the code of a Close frame (RFC 6455, section 7.4).
+    /// Ended connections, by the code of a Close frame (RFC 6455, section 7.4).
     CloseCodeCounts, CloseCodeCounters {
-        /// 1000: its purpose is fulfilled.
+        /// 1000: the purpose of the connection is fulfilled.
         normal = "1000",
         /// 1001: the server stops, or the browser has left the page.
         going_away = "1001",
@@ -270,7 +270,7 @@ impl CloseCodeCounters {
 }
 
 table! {
-    /// How many connections have ended, by what has ended them.
+    /// Ended connections, by cause.
     EndCounts, EndCounters {
         /// A completed closing handshake.
         clean = "clean",
@@ -278,7 +278,7 @@ table! {
         protocol_error = "protocol_error",
         /// The peer went over a limit of [`Config`](crate::Config) ([`Error::Limit`]).
         limit = "limit",
-        /// There was no memory left for it: [`LimitExceeded::Memory`],
+        /// There was no memory left for the connection: [`LimitExceeded::Memory`],
         /// [`LimitExceeded::DeflateMemory`].
         memory = "memory",
         /// [`Config::idle_timeout`](crate::Config::idle_timeout) has passed.
@@ -297,10 +297,10 @@ table! {
         transport_lost = "transport_lost",
         /// The application has failed the connection, or has panicked ([`Error::Failed`]).
         failed = "failed",
-        /// The application has dropped the connection, or the server has, when the time to stop was
-        /// over ([`Error::Aborted`]).
+        /// The application dropped the connection, or the server did when the time to stop was over
+        /// ([`Error::Aborted`]).
         aborted = "aborted",
-        /// Something that has no count of its own yet.
+        /// A cause that has no count of its own yet.
         other = "other",
     }
 }
@@ -330,8 +330,8 @@ impl EndCounters {
 pub(crate) struct Count(AtomicU64);
 
 impl Count {
-    /// Counts, on the thread of the event loop that the counter belongs to. Of two threads at a
-    /// time one would not be counted.
+    /// Adds `more`, on the thread of the event loop that owns the counter. If two threads added at
+    /// a time, one addition would be lost.
     #[inline]
     pub(crate) fn add(&self, more: u64) {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
@@ -342,10 +342,10 @@ impl Count {
     }
 }
 
-/// Where a request that is answered is counted.
+/// Selects the counter of an answered request.
 pub(crate) type Outcome = fn(&RouteCounters) -> &Count;
 
-/// What one event loop counts on one route. No two of them share a cache line.
+/// The counters of one event loop for one route. No two of them share a cache line.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub(crate) struct RouteCounters {
@@ -380,7 +380,8 @@ struct CompressionCounters {
 
 impl RouteCounters {
     fn read(&self) -> Counts {
-        // Those that have closed before those that were opened: rather one too many is open.
+        // Closed connections are read before opened ones: at worst, one too many is counted as
+        // open.
         let (closed, close_sent, ended) = (self.closed.read(), self.close_sent.read(), self.ended.read());
         let (mut traffic, from) = (Stats::default(), &self.traffic);
         traffic.messages_received = from.messages_received.get();
@@ -407,7 +408,8 @@ impl RouteCounters {
         }
     }
 
-    /// A turn has changed a connection's own counts from `before` to `after`.
+    /// Counts the traffic of a turn, during which a connection's own counts changed from `before`
+    /// to `after`.
     #[inline]
     pub(crate) fn note_traffic(&self, before: &Stats, after: &Stats) {
         let TrafficCounters { messages_received, bytes_received, messages_sent, bytes_sent } = &self.traffic;
@@ -417,7 +419,7 @@ impl RouteCounters {
         bytes_sent.add(after.bytes_sent.wrapping_sub(before.bytes_sent));
     }
 
-    /// A turn has compressed and inflated this.
+    /// Counts the messages that a turn has compressed and inflated.
     pub(crate) fn note_compression(&self, more: &CompressionStats) {
         let counters = &self.compression;
         counters.messages_received.add(more.messages_received);
@@ -428,14 +430,14 @@ impl RouteCounters {
         counters.compressed_bytes_sent.add(more.compressed_bytes_sent);
     }
 
-    /// A connection has ended so.
+    /// Counts an ended connection.
     pub(crate) fn note_closed(&self, closure: &Closure) {
         self.closed.of(code(closure.received.as_ref())).add(1);
         self.close_sent.of(code(closure.sent.as_ref())).add(1);
         self.ended.of(closure.cause.as_ref()).add(1);
     }
 
-    /// The peer of an accepted handshake has left before it had the whole 101.
+    /// Counts an accepted handshake whose peer left before it had the whole 101.
     pub(crate) fn note_lost(&self) {
         self.closed.no_close_frame.add(1);
         self.close_sent.no_close_frame.add(1);
@@ -443,26 +445,26 @@ impl RouteCounters {
     }
 }
 
-/// The code of a Close frame; 1005 for one without, 1006 where there is no frame (RFC 6455, section
-/// 7.1.5).
+/// The code of a Close frame; 1005 for a frame without a code, 1006 without a frame (RFC 6455,
+/// section 7.1.5).
 fn code(frame: Option<&CloseFrame>) -> u16 {
     frame.map_or(1006, |frame| frame.code.map_or(1005, CloseCode::get))
 }
 
 /// An opening handshake was accepted.
 pub(crate) const OPENED: Outcome = |counters| &counters.opened;
-/// There are as many connections as there may be.
+/// The limit on connections is reached.
 pub(crate) const MAX_CONNECTIONS: Outcome = |counters| &counters.refused.max_connections;
-/// There are as many from the peer's address.
+/// The limit on connections from the peer's address is reached.
 pub(crate) const MAX_CONNECTIONS_PER_IP: Outcome = |counters| &counters.refused.max_connections_per_ip;
 
-/// The connection does not begin as it has to where the PROXY protocol is spoken.
+/// The connection does not begin as the PROXY protocol requires.
 pub(crate) const PROXY: Outcome = |counters| &counters.refused.proxy;
 
-/// What came is malformed.
+/// The received request is malformed.
 pub(crate) const BAD_REQUEST: Outcome = |counters| &counters.refused.bad_request;
 
-/// Where this refusal is counted.
+/// The counter of this refusal.
 pub(crate) fn refused_for(refusal: &Refusal) -> Outcome {
     match refusal {
         Refusal::RequestLineTooLong { .. } | Refusal::HeadTooLong { .. } | Refusal::TooManyFields { .. } => {
@@ -484,7 +486,7 @@ pub(crate) fn refused_for(refusal: &Refusal) -> Outcome {
     }
 }
 
-/// Where the handler's own answer is counted, to an opening handshake or to an ordinary request.
+/// The counter of the handler's own answer to an opening handshake or to an ordinary request.
 pub(crate) fn answered_with(status: StatusCode, is_handshake: bool) -> Outcome {
     match status.as_u16() {
         500 => |counters| &counters.refused.internal,
@@ -494,34 +496,34 @@ pub(crate) fn answered_with(status: StatusCode, is_handshake: bool) -> Outcome {
     }
 }
 
-/// What one event loop counts.
+/// The counters of one event loop.
 #[derive(Debug)]
 pub(crate) struct LoopCounters {
-    /// Connections that the loop has taken from the system.
+    /// Connections that the loop has accepted from the system.
     pub(crate) accepted: Count,
-    /// What reached no route.
+    /// Counts of connections that reached no route.
     elsewhere: RouteCounters,
     routes: Box<[RouteCounters]>,
 }
 
 impl LoopCounters {
-    /// The counters of the route with this number.
+    /// The counters of the route with this index.
     #[inline]
     pub(crate) fn route(&self, route: usize) -> &RouteCounters {
         &self.routes[route]
     }
 
-    /// Those of a route, or of what reached none.
+    /// The counters of a route; with `None`, of connections that reached no route.
     pub(crate) fn of(&self, route: Option<usize>) -> &RouteCounters {
         route.map_or(&self.elsewhere, |route| self.route(route))
     }
 }
 
-/// What all event loops of a server count.
+/// The counters of all event loops of a server.
 #[derive(Debug)]
 pub(crate) struct ServerCounters {
     routes: usize,
-    /// Those of each loop that runs or has run.
+    /// The counters of each loop that runs or has run.
     loops: Mutex<Vec<Arc<LoopCounters>>>,
 }
 
@@ -530,7 +532,7 @@ impl ServerCounters {
         ServerCounters { routes, loops: Mutex::default() }
     }
 
-    /// The counters of another loop.
+    /// Adds the counters of another loop.
     pub(crate) fn add_loop(&self) -> Arc<LoopCounters> {
         let counters = Arc::new(LoopCounters {
             accepted: Count::default(),
@@ -541,13 +543,13 @@ impl ServerCounters {
         counters
     }
 
-    /// Connections taken from the system.
+    /// Connections accepted from the system.
     pub(crate) fn accepted(&self) -> u64 {
         let loops = lock(&self.loops);
         loops.iter().fold(0, |sum, counters| sum.wrapping_add(counters.accepted.get()))
     }
 
-    /// What all loops have counted on this route, or where there was none.
+    /// The counts of all loops for a route; with `None`, of connections that reached no route.
     pub(crate) fn of(&self, route: Option<usize>) -> Counts {
         let mut counts = Counts::default();
         lock(&self.loops).iter().for_each(|counters| counts += &counters.of(route).read());

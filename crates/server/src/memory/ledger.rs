@@ -1,14 +1,14 @@
-//! The server's account of what its connections hold, and the choice of who gives way.
+//! The server's account of what its connections hold, and the choice of those that are ended.
 //!
 //! | who holds | KiB are charged | who gives way |
 //! |---|---|---|
 //! | a connection: what has come of a message, what waits to be sent, a request that is incomplete or whose decision is put off, an answer that is not taken yet | with the end of its turn | it ends: with 1013, 503, or in the middle of its answer |
 //! | a handle's queue | when something is queued, and when it is taken | whoever queues, who is told `Full`; then its connection |
 //!
-//! Who holds more than [`LARGE`] is known to all threads: whoever charges what does not fit picks
-//! those that have held the most for the longest, and tells their loops, as long as they hold more
-//! than their share together. Others are looked for where that is not enough, each loop among its
-//! own.
+//! All threads know the holders of more than [`LARGE`]. A thread whose charge does not fit picks
+//! the large holders that have held the most for the longest, as long as large holders exceed their
+//! share together, and notifies their loops. If that is not enough, each loop looks for small
+//! holders of its own.
 
 use crate::event_loop::mailbox::{Command, Mailbox};
 use crate::event_loop::slab::Key;
@@ -18,49 +18,49 @@ use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU32, AtomicU64, AtomicUsi
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-/// From more than this many KiB on a holder is large. A turn of short messages ends with less.
+/// A holder of more than this many KiB is large. A turn of short messages ends with less.
 pub(crate) const LARGE: u32 = 64;
 
-/// Set in what a small holder has charged: it was looked at, and has made no progress since. How
-/// much it has moved stands behind its KiB then, in steps of so many bytes.
+/// Set in a small holder's charge once it was seen and has made no progress since. Its bytes moved
+/// since then are stored above its KiB, in steps of [`MOVED_STEP`] bytes.
 const SEEN: u32 = 1 << 31;
 const MOVED_SHIFT: u32 = 8;
 const MOVED_STEP: usize = 64;
 
-/// A small holder that has moved this part of what it holds since it was seen has made progress.
+/// A small holder has made progress when it has moved this part of what it holds since it was seen.
 const PROGRESS_OF_SMALL: usize = 4;
 
-/// A holder that has moved this many bytes has made progress: the same as for decompressors in the
+/// A holder has made progress when it has moved this many bytes, as for decompressors in the
 /// framewright crate.
 pub(crate) const PROGRESS: usize = 16 << 10;
 
-/// Where too much is held, so much of the limit is made free (one part of this many), so that not
-/// every charge looks at all.
+/// When the limit is exceeded, this part of it (one in [`SLACK`]) is made free in addition, so that
+/// not every charge has to make room.
 const SLACK: isize = 64;
 
-/// How far beyond the limit the connections may be while those that were told have not gone, since
-/// their loops are busy: one part of this many, and so many KiB at the least, for large turns where
-/// the limit is small. Whoever grows then goes itself.
+/// The excess over the limit that is allowed while notified holders have not ended yet, since their
+/// loops are busy: one part in [`OVERRUN`] of the limit, and at least [`LEAST_OVERRUN`] KiB, for
+/// large turns under a small limit. A holder that grows beyond that ends itself.
 const OVERRUN: isize = 8;
 const LEAST_OVERRUN: isize = 2 << 10;
 
-/// What large holders may have of the limit though small ones need it (one part of this many): else
-/// strangers with little each would end everybody's large messages, and none of their own. It is
-/// one of the largest messages at the least by the default.
+/// The part of the limit (one in [`SHARE`]) that large holders keep even if small ones need it.
+/// Otherwise many strangers that hold little each could end all large messages of others, and lose
+/// none of their own. With the default limit the share holds at least one of the largest messages.
 const SHARE: isize = 4;
 
-/// What all connections of a server hold, in KiB.
+/// The memory that all connections of a server hold, in KiB.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    /// The most that may be held; `isize::MAX` for no bound.
+    /// The limit; `isize::MAX` for none.
     most: isize,
     held: AtomicIsize,
-    /// What of `held` is about to be given back: its holders were told to go.
+    /// The part of `held` that is about to be given back: its holders were notified to end.
     promised: AtomicIsize,
     large: Mutex<Large>,
-    /// How many loops have still to look for small holders to end.
+    /// Loops that still have to look for small holders to end.
     looking: AtomicUsize,
-    /// They were asked to look again meanwhile.
+    /// The loops were asked meanwhile to look again.
     again: AtomicBool,
     ended: AtomicU64,
     refused: AtomicU64,
@@ -68,33 +68,32 @@ pub(crate) struct Ledger {
     began: Instant,
 }
 
-/// What a server's connections hold together: see
+/// The memory that a server's connections hold together: see
 /// [`ServerLimits::memory`](crate::ServerLimits::memory).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemoryStats {
-    /// Bytes that are held now, to a KiB for each holder. What is beyond the limit will have been
-    /// given back when those connections have ended that were told to.
+    /// Bytes held now, rounded to a KiB for each holder. Any excess over the limit is given back
+    /// when the connections that were notified have ended.
     pub held: usize,
-    /// The most bytes that may be held, in whole KiB. `None`: there is no bound.
+    /// The limit in bytes, in whole KiB. `None`: there is no limit.
     pub limit: Option<usize>,
-    /// Connections that were ended for the sake of others.
+    /// Connections that were ended to free memory for others.
     pub ended: u64,
-    /// What was refused: messages of handles ([`HandleError::Full`](crate::HandleError::Full)), and
-    /// requests whose decision was put off (503).
+    /// Refused messages of handles ([`HandleError::Full`](crate::HandleError::Full)), and refused
+    /// requests with a deferred decision (503).
     pub refused: u64,
 }
 
-/// Those that hold much.
+/// The large holders.
 #[derive(Debug, Default)]
 struct Large {
     entries: Vec<Arc<Entry>>,
-    /// Entries of those that hold little again, for their next use: a message in parts allocates
-    /// none.
+    /// Entries of holders that are small again, for reuse: a message in parts allocates none.
     spare: Vec<Arc<Entry>>,
 }
 
-/// How many entries wait for their next use.
+/// The most entries kept for reuse.
 const SPARE: usize = 64;
 
 /// A large holder, as all threads see it.
@@ -103,37 +102,37 @@ struct Entry {
     mailbox: Arc<Mailbox>,
     key: Key,
     kib: AtomicU32,
-    /// When it has made progress, in milliseconds since the ledger was made.
+    /// The time of its last progress, in milliseconds since the ledger was created.
     since: AtomicU64,
-    /// Its part of [`Ledger::promised`]: 0 unless it was told to go.
+    /// Its part of [`Ledger::promised`]: 0 unless it was notified to end.
     promised: AtomicU32,
     /// Its index in [`Ledger::large`].
     place: AtomicUsize,
 }
 
-/// A large holder, as it sees itself: forgotten when this is dropped.
+/// A large holder, as it sees itself. Dropping this removes its entry.
 #[derive(Debug)]
 pub(crate) struct Holder {
     ledger: Arc<Ledger>,
     entry: Arc<Entry>,
-    /// Bytes moved since it has made progress.
+    /// Bytes moved since its last progress.
     moved: usize,
 }
 
-/// Whole KiB. Less than half of one is nothing, as what each connection costs at rest.
+/// `bytes` in whole KiB. Less than half a KiB counts as nothing, such as the cost of each
+/// connection at rest.
 #[inline]
 pub(crate) fn kib(bytes: usize) -> u32 {
     u32::try_from(bytes.saturating_add(512) >> 10).map_or(SEEN - 1, |kib| kib.min(SEEN - 1))
 }
 
-/// The KiB in what a holder has charged.
+/// The KiB in a holder's charge.
 #[inline]
 fn kib_of(charged: u32) -> u32 {
     if charged & SEEN == 0 { charged } else { charged & ((1 << MOVED_SHIFT) - 1) }
 }
 
-/// What is charged with so many KiB by one that has charged this before, and has moved so many
-/// bytes since.
+/// The new charge for `kib`, given the charge `before` and the bytes `moved` since then.
 #[inline]
 fn charge(before: u32, kib: u32, moved: usize) -> u32 {
     if before & SEEN == 0 || kib == 0 || kib > LARGE { kib } else { charge_seen(before, kib, moved) }
@@ -153,20 +152,19 @@ fn signed(kib: u32) -> isize {
     isize::try_from(kib).unwrap_or(isize::MAX)
 }
 
-/// What follows when a holder has charged.
+/// The consequence of a holder's charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Settled {
     /// Nothing: it has not grown, or it fits.
     Fits,
-    /// It has grown, and all hold too much: some have been told to go.
+    /// It has grown, and the limit is exceeded: some holders were notified to end.
     Told,
-    /// It has grown, and those that were told to go have not gone for so long that it has to go
-    /// itself.
+    /// It has grown, and the notified holders have not ended for so long that it has to end itself.
     Overrun,
 }
 
 impl Ledger {
-    /// `limit`: bytes; `None` for no bound.
+    /// `limit` in bytes; `None` for no limit.
     pub(crate) fn new(limit: Option<usize>, mailboxes: Vec<Arc<Mailbox>>) -> Ledger {
         Ledger {
             most: limit.map_or(isize::MAX, |bytes| isize::try_from(bytes >> 10).unwrap_or(isize::MAX)),
@@ -192,18 +190,18 @@ impl Ledger {
         }
     }
 
-    /// A connection was ended for the sake of others.
+    /// Counts a connection that was ended to free memory for others.
     pub(crate) fn note_ended(&self) {
         self.ended.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What is held, and not about to be given back.
+    /// KiB held that are not about to be given back.
     fn lasting(&self) -> isize {
         self.held.load(Ordering::Relaxed) - self.promised.load(Ordering::Relaxed)
     }
 
-    /// Whether so many more KiB may be held: if not at once, others are told to go. It is counted
-    /// if not.
+    /// Whether `more` KiB may be held. If they do not fit at once, other holders are notified to
+    /// end. Counts a refusal.
     pub(crate) fn has_room(&self, more: u32) -> bool {
         let more = signed(more);
         let fits = self.lasting() <= self.most.saturating_sub(more) || self.make_room(more);
@@ -214,8 +212,8 @@ impl Ledger {
         fits
     }
 
-    /// Whether so many more KiB may be held at once. If not, it is counted, and others are told to
-    /// go, so that they may be soon: whoever asks is not the one who waits for that.
+    /// Whether `more` KiB fit at once. If not, counts a refusal, and notifies other holders to end,
+    /// so that a later call succeeds: the caller does not wait for that.
     pub(crate) fn has_room_now(&self, more: u32) -> bool {
         let fits = self.held.load(Ordering::Relaxed) <= self.most.saturating_sub(signed(more));
         if !fits {
@@ -225,14 +223,14 @@ impl Ledger {
         fits
     }
 
-    /// The most that is held while those that were told to go have not gone, but for what one turn
-    /// of each loop brings.
+    /// The most that is held while notified holders have not ended yet, not counting what one turn
+    /// of each loop adds.
     fn overrun(&self) -> isize {
         self.most.saturating_add((self.most / OVERRUN).max(LEAST_OVERRUN))
     }
 
-    /// What a queue of a handle holds has changed, by so much as there was [room](Ledger::has_room)
-    /// for.
+    /// Updates the charge of a handle's queue, by a change for which there was
+    /// [room](Ledger::has_room).
     pub(crate) fn settle_queue(
         self: &Arc<Self>,
         charged: &mut u32,
@@ -244,8 +242,7 @@ impl Ledger {
         self.settle(charged, holder, who, kib, moved);
     }
 
-    /// Sets what a holder has charged to so many KiB. `moved`: bytes it has moved since the last
-    /// time.
+    /// Sets a holder's charge to `kib`. `moved`: bytes moved since the last call.
     fn settle(
         self: &Arc<Self>,
         charged: &mut u32,
@@ -256,7 +253,7 @@ impl Ledger {
     ) -> Settled {
         let before = kib_of(*charged);
         *charged = charge(*charged, kib, moved);
-        // What it has promised is taken back behind what it has held.
+        // Dropped at the end: its promise is taken back after its held KiB.
         let _small = holder.take_if(|_| kib <= LARGE);
         match holder {
             Some(holder) => holder.note(kib, moved),
@@ -277,7 +274,7 @@ impl Ledger {
         if held - change > self.overrun() { Settled::Overrun } else { Settled::Told }
     }
 
-    /// Makes a large holder known.
+    /// Adds an entry for a large holder.
     fn enter(self: &Arc<Self>, (mailbox, key): (&Arc<Mailbox>, Key), kib: u32) -> Holder {
         let mut large = lock(&self.large);
         let entry = Entry {
@@ -310,14 +307,15 @@ impl Ledger {
         self.promised.fetch_sub(signed(entry.promised.swap(0, Ordering::Relaxed)), Ordering::Relaxed);
     }
 
-    /// Milliseconds since the ledger was made.
+    /// Milliseconds since the ledger was created.
     fn millis(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Tells large holders to go until `more` KiB fit, and a part of the limit beyond, or until
-    /// they are within their share: first those with the most KiB times the time without progress.
-    /// Returns whether they fit then. If not, each loop looks for small ones.
+    /// Notifies large holders to end until `more` KiB fit with [`SLACK`], or until the large
+    /// holders are within their share. Holders with the highest product of KiB and time without
+    /// progress come first. Returns whether `more` KiB fit then. If not, each loop looks for small
+    /// holders.
     #[cold]
     fn make_room(&self, more: isize) -> bool {
         if more > self.most {
@@ -336,7 +334,7 @@ impl Ledger {
         fits
     }
 
-    /// Tells large holders to go until it is enough, or until they are within their share.
+    /// Notifies large holders to end until `is_enough`, or until they are within their share.
     fn tell_large(&self, large: &Large, is_enough: impl Fn() -> bool) {
         let lasting = || large.entries.iter().filter(|entry| entry.promised.load(Ordering::Relaxed) == 0);
         let mut left: isize = lasting().map(|entry| signed(entry.kib.load(Ordering::Relaxed))).sum();
@@ -358,7 +356,7 @@ impl Ledger {
         }
     }
 
-    /// Has each loop look for small holders to end, unless some are still at it.
+    /// Has each loop look for small holders to end, unless some loops are still looking.
     fn look_for_small(&self) {
         let count = self.mailboxes.len();
         if self.looking.compare_exchange(0, count, Ordering::Relaxed, Ordering::Relaxed).is_err() {
@@ -372,7 +370,7 @@ impl Ledger {
         }
     }
 
-    /// A loop has ended those of its own that had to go, or is gone itself.
+    /// Notes that a loop has ended those of its small holders that had to go, or no longer exists.
     pub(crate) fn note_looked(&self) {
         let was_last = self.looking.fetch_sub(1, Ordering::Relaxed) == 1;
         if was_last && self.again.swap(false, Ordering::Relaxed) && self.lasting() > self.most {
@@ -380,18 +378,18 @@ impl Ledger {
         }
     }
 
-    /// How much is left when room was made.
+    /// The most KiB held after room was made.
     fn goal(&self) -> isize {
         self.most - self.most / SLACK
     }
 
-    /// Whether small holders still have to go.
+    /// Whether small holders still have to be ended.
     pub(crate) fn wants_room(&self) -> bool {
         self.lasting() > self.goal()
     }
 }
 
-/// The entry in an allocation that nobody has any more, if `spare` is one.
+/// Puts `entry` into the allocation of `spare` if nothing else refers to that, else into a new one.
 fn reused(spare: Option<Arc<Entry>>, entry: Entry) -> Arc<Entry> {
     if let Some(mut spare) = spare
         && let Some(free) = Arc::get_mut(&mut spare)
@@ -402,9 +400,9 @@ fn reused(spare: Option<Arc<Entry>>, entry: Entry) -> Arc<Entry> {
     Arc::new(entry)
 }
 
-/// A large holder that may be told to go, in the order of its blame.
+/// A large holder that may be notified to end, ordered by its blame.
 struct Candidate<'a> {
-    /// What it takes from others: KiB times milliseconds without progress.
+    /// KiB times milliseconds without progress: what it takes from others.
     blame: u64,
     kib: u32,
     entry: &'a Entry,
@@ -448,7 +446,7 @@ impl Holder {
         }
     }
 
-    /// Whether it was told to go.
+    /// Whether it was notified to end.
     pub(crate) fn is_told(&self) -> bool {
         self.entry.promised.load(Ordering::Relaxed) > 0
     }
@@ -460,13 +458,13 @@ impl Drop for Holder {
     }
 }
 
-/// What the connections of one loop hold.
+/// The holders of one loop.
 #[derive(Debug)]
 pub(crate) struct Holders {
     ledger: Arc<Ledger>,
     mailbox: Arc<Mailbox>,
     large: HashMap<Key, Holder>,
-    /// Connections of this loop may have been told to go.
+    /// Connections of this loop may have been notified to end.
     pub(crate) alarm: bool,
 }
 
@@ -475,8 +473,8 @@ impl Holders {
         Holders { ledger, mailbox, large: HashMap::new(), alarm: false }
     }
 
-    /// Sets what a connection has charged to what it holds. `moved`: bytes that it has moved since
-    /// the last time. Returns whether it has to go, at once.
+    /// Sets a connection's charge to the `held` bytes. `moved`: bytes moved since the last call.
+    /// Returns whether the connection has to end at once.
     #[must_use]
     pub(crate) fn settle(&mut self, key: Key, charged: &mut u32, held: usize, moved: usize) -> bool {
         let kib = kib(held);
@@ -489,28 +487,28 @@ impl Holders {
         settled == Settled::Overrun
     }
 
-    /// Whether a connection was told to go.
+    /// Whether the connection was notified to end.
     pub(crate) fn is_told(&self, key: Key) -> bool {
         self.large.get(&key).is_some_and(Holder::is_told)
     }
 }
 
-/// What a connection has charged that holds little, or whose handles have little queued.
+/// The charge of a connection that holds little, or whose handles have little queued.
 pub(crate) struct Small<'a> {
     pub(crate) key: Key,
     pub(crate) charged: &'a mut u32,
-    /// KiB that are charged for what its handles have queued.
+    /// KiB charged for the items queued by its handles.
     pub(crate) queued: u32,
 }
 
-/// Orders small holders for their end, worst first: by what they hold, up to the next power of two,
-/// then those that have made no progress since they were seen last. All are seen now. Who holds a
-/// tenth of what others do stays, whatever they do to seem busy.
+/// Orders small holders for their end, worst first: by what they hold, rounded up to a power of
+/// two, then those without progress since they were last seen. All are marked as seen. A holder of
+/// a tenth of what others hold stays, however busy those others make themselves look.
 pub(crate) fn order_small<'a>(all: impl Iterator<Item = Small<'a>>) -> Vec<Key> {
     let mut keys: Vec<((u32, bool, u32), Key)> = Vec::new();
     for Small { key, charged, queued } in all {
         let own = kib_of(*charged);
-        // Those that hold much are in the table.
+        // Large holders are in the table.
         let kib: u32 = [own, queued].into_iter().filter(|kib| *kib <= LARGE).sum();
         if kib > 0 {
             keys.push(((kib.next_power_of_two(), *charged & SEEN > 0, kib), key));

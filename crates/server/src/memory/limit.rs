@@ -1,43 +1,45 @@
-//! How much the connections of a server may hold by default: a part of what the system, or a
-//! container, has.
+//! The default limit on what a server's connections may hold: a part of the memory of the system or
+//! of the container.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// How many bytes the connections of a server may hold together: see
+/// The bytes that the connections of a server may hold together: see
 /// [`ServerLimits::memory`](crate::ServerLimits::memory).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "a bound is there, or not, or by the rule")]
 pub enum MemoryLimit {
-    /// A quarter of the system's memory, or of what the control group of the process may have if
-    /// that is less; at least 256 MiB, and four times the largest
-    /// [`Config::max_message`](crate::Config::max_message) of the routes whose messages are
-    /// delivered whole: chunks are not held. Looked up when the server is built. Where neither can
-    /// be read (elsewhere than on Linux), 1 GiB in place of the quarter.
+    /// A quarter of the system's memory, or of the process's control group limit if that is lower.
     ///
-    /// A container of 256 MiB or less has more in this than it may have at all: give it
+    /// | case | limit |
+    /// |---|---|
+    /// | neither can be read (on systems other than Linux) | 1 GiB in place of the quarter |
+    /// | the least in any case | 256 MiB, and four times the largest [`Config::max_message`](crate::Config::max_message) of the routes that deliver whole messages (chunks are not held) |
+    ///
+    /// Determined when the server is built. In a container of 256 MiB or less this exceeds all of
+    /// its memory: use [`Bytes`](MemoryLimit::Bytes) there.
     /// [`Bytes`](MemoryLimit::Bytes).
     #[default]
     Auto,
-    /// So many, in whole KiB. Less than a few times `max_message` ends peers that send long
-    /// messages all the time.
+    /// This number of bytes, in whole KiB. With less than a few times `max_message`, peers that
+    /// send long messages are ended all the time.
     Bytes(usize),
-    /// No bound over all connections: only those of each.
+    /// No limit on all connections together: only the limits of each connection.
     None,
 }
 
-/// Values from here on are no limit: a group of the first version says 2^63 less a page where it
-/// has none.
+/// Values from here on mean no limit: a control group of version 1 without a limit reports 2^63
+/// less a page.
 const NONE_FROM: u64 = 1 << 62;
 
-/// The least of the default.
+/// The lower bound of the default.
 const LEAST: u64 = 256 << 20;
 
-/// The default where the system does not say how much memory it has.
+/// The default if the system does not report its memory.
 const UNKNOWN: u64 = 1 << 30;
 
 impl MemoryLimit {
-    /// In bytes. `max_message`: the largest that is held whole.
+    /// The limit in bytes. `max_message`: the largest message that is held whole.
     pub(crate) fn resolve(self, max_message: u64) -> Option<usize> {
         match self {
             MemoryLimit::Auto => Some(by_rule(available(Path::new("/")), max_message)),
@@ -47,14 +49,15 @@ impl MemoryLimit {
     }
 }
 
-/// The default for a system with so much memory, and routes with such messages.
+/// The default for a system with `available` bytes, and routes with messages of up to
+/// `max_message`.
 fn by_rule(available: Option<u64>, max_message: u64) -> usize {
     let part = available.map_or(UNKNOWN, |bytes| bytes / 4);
     usize::try_from(part.max(LEAST).max(max_message.saturating_mul(4))).unwrap_or(usize::MAX)
 }
 
-/// Bytes of memory that the process may have: the least of the system's and of the control groups'
-/// it is in. `root`: where the system's files lie.
+/// Bytes of memory available to the process: the least of the system's and of its control groups'
+/// limits. `root`: the directory that contains the system's files.
 fn available(root: &Path) -> Option<u64> {
     let system = fs::read_to_string(root.join("proc/meminfo")).ok().and_then(|text| mem_total(&text));
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
@@ -70,9 +73,9 @@ fn mem_total(meminfo: &str) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
-/// The files that may hold a limit, given what `/proc/self/cgroup` says: those of each group that
-/// the process is in, of the groups around it, and of the root, which in a container is its own
-/// group. `max` in place of a number is no limit.
+/// The files that may contain a limit, given the text of `/proc/self/cgroup`: those of each control
+/// group of the process, of its parent groups, and of the root, which in a container is its own
+/// group. `max` in place of a number means no limit.
 fn limit_files(root: &Path, groups: &str) -> impl Iterator<Item = PathBuf> {
     groups.lines().flat_map(move |line| {
         // hierarchy:controllers:path (cgroups(7)); version 2 has no controllers.
