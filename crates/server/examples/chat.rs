@@ -1,5 +1,5 @@
-//! A chat with rooms: `/room/NAME?as=NICKNAME`. Whoever joins a room gets its last fifty
-//! lines. A room that all have left is forgotten.
+//! A chat with rooms: `/room/NAME?as=NICKNAME`. A new member of a room gets its last fifty lines. A
+//! room that all members have left is forgotten.
 //!
 //! ```text
 //! cargo run -p framewright-server --example chat -- [ADDR:PORT]
@@ -15,7 +15,7 @@ use framewright_server::{
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
-/// How many lines a room remembers.
+/// The lines that a room remembers.
 const HISTORY: usize = 50;
 
 #[derive(Default)]
@@ -29,16 +29,16 @@ struct Room {
     history: VecDeque<Prepared>,
 }
 
-/// What belongs to one connection.
+/// The state of one connection.
 struct Member {
     room: String,
     nickname: String,
 }
 
 impl Chat {
-    /// Does something in a room while no other thread does.
+    /// Calls `act` with a room while no other thread uses the rooms.
     fn with_room<T>(&self, name: &str, act: impl FnOnce(&mut Room) -> T) -> T {
-        // A panic in a callback ends one connection; the rooms are as good as before.
+        // A panic in a callback ends one connection; the rooms stay usable.
         let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
         let room = rooms.entry(name.to_owned()).or_default();
         let result = act(room);
@@ -55,7 +55,7 @@ impl Room {
         let line = Prepared::new(Message::Text(line));
         for member in &self.members {
             if member.send_prepared(&line).is_err() {
-                // Its queue is full: it does not read. Or it has just left.
+                // Its queue is full because it does not read. Or it has just left.
                 let _ = member.close(CloseCode::TRY_AGAIN_LATER, "too slow");
             }
         }

@@ -1,4 +1,5 @@
-//! Lets in who has a token, which another thread looks up: `/ws?token=TOKEN`, or the cookie `token`.
+//! Admits clients with a token, which another thread looks up: `/ws?token=TOKEN`, or the cookie
+//! `token`.
 //!
 //! ```text
 //! cargo run -p framewright-server --example gate -- [ADDR:PORT]
@@ -14,7 +15,7 @@ use std::borrow::Cow;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
-/// How many requests wait for the look-up at the most. More are answered with 503.
+/// The most requests that wait for the lookup. Further ones are answered with 503.
 const WAITING: usize = 1000;
 
 struct Lookup {
@@ -56,7 +57,7 @@ impl Handler for Gate {
     }
 }
 
-/// What a database would do.
+/// Stands in for a database.
 fn find_user(token: &str) -> Option<User> {
     let name = token.strip_prefix("secret-of-")?;
     Some(User { name: name.to_owned() })

@@ -1,6 +1,6 @@
-//! An echo server that stops well when it is told to, by SIGTERM, SIGINT (Ctrl-C) or SIGHUP: it
-//! lets nobody new in, sends a Close frame with 1001 to everybody, and waits for their answers, ten
-//! seconds at the most.
+//! An echo server that stops gracefully on SIGTERM, SIGINT (Ctrl-C) or SIGHUP. It accepts no new
+//! connections, sends a Close frame with 1001 to all peers, and waits for their answers, for at
+//! most ten seconds.
 //!
 //! ```text
 //! cargo run -p framewright-server --example graceful
@@ -30,7 +30,7 @@ impl Handler for Echo {
 fn main() -> Result<(), Box<dyn Error>> {
     let server = Server::builder().route("/ws", Echo).listen("127.0.0.1:0").build()?;
 
-    // Before anybody knows where it listens, so that no signal comes too early.
+    // Before its address is known, so that no signal comes too early.
     let handle = server.handle();
     ctrlc::set_handler(move || handle.stop(Duration::from_secs(10)))?;
     println!("listening on {}", server.local_addrs()[0]);

@@ -1,11 +1,11 @@
-//! Serves what a server counts to Prometheus, beside an echo on `/ws`.
+//! Serves the counts of a server to Prometheus, beside an echo on `/ws`.
 //!
 //! ```text
 //! cargo run -p framewright-server --example metrics -- 127.0.0.1:5000
 //! curl http://127.0.0.1:5000/metrics
 //! ```
 //!
-//! It tells strangers how busy the server is: a program of yours asks who wants to know.
+//! It shows strangers how busy the server is: your own program should check the client first.
 
 use framewright_server::{
     Counts, Decision, FieldValue, Handler, Incoming, Message, Response, Server, ServerStats, Socket,
@@ -45,7 +45,7 @@ impl Handler for Metrics {
 type Value = fn(&Counts) -> u64;
 type Rows = fn(&Counts) -> Vec<(&'static str, u64)>;
 
-/// A name, a help, and the value for each route.
+/// A name, a help text, and the value for each route.
 const OF_EACH_ROUTE: [(&str, &str, Value); 14] = [
     ("open", "WebSocket connections that are open.", Counts::open),
     ("opened_total", "Opening handshakes accepted.", |it| it.opened),
@@ -63,7 +63,7 @@ const OF_EACH_ROUTE: [(&str, &str, Value); 14] = [
     ("deflated_to_bytes_total", "The same as sent.", |it| it.compression.compressed_bytes_sent),
 ];
 
-/// The same with a second label, and a value for each of its values.
+/// A name, a help text, a second label, and a row for each value of that label.
 const BY_LABEL: [(&str, &str, &str, Rows); 4] = [
     ("refused_total", "Requests refused.", "reason", |it| it.refused.iter().collect()),
     ("closed_total", "Connections ended, by the code received.", "code", |it| it.closed.iter().collect()),
@@ -71,7 +71,7 @@ const BY_LABEL: [(&str, &str, &str, Rows); 4] = [
     ("ended_total", "The same, by the cause.", "cause", |it| it.ended.iter().collect()),
 ];
 
-/// All metrics of a server. What reached no route has the route "".
+/// All metrics of a server. Connections that reached no route have the route "".
 fn page(stats: &ServerStats) -> String {
     let mut page = String::new();
     let mut one = |name, help, value| family(&mut page, name, help, [(String::new(), value)]);
@@ -96,7 +96,7 @@ fn page(stats: &ServerStats) -> String {
     page
 }
 
-/// Appends a metric: its help, its type, and a line for each sample.
+/// Appends a metric: its help text, its type, and a line for each sample.
 fn family(page: &mut String, name: &str, help: &str, samples: impl IntoIterator<Item = (String, u64)>) {
     let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
     let _ = write!(page, "# HELP websocket_{name} {help}\n# TYPE websocket_{name} {kind}\n");

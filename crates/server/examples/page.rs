@@ -1,4 +1,4 @@
-//! Serves a page that talks to the server it comes from, and a folder of files beside it.
+//! Serves a page that connects to its own server, and a folder of files beside it.
 //!
 //! ```text
 //! cargo run -p framewright-server --example page -- [ADDR:PORT] [FOLDER]
@@ -24,7 +24,7 @@ impl Handler for Echo {
     }
 }
 
-/// A real one lies in a file of its own, and comes here by `include_str`.
+/// A real page lies in a file of its own and is included by `include_str`.
 const INDEX: &str = r#"<!doctype html>
 <title>Echo</title>
 <input id="line" placeholder="say something"> <ul id="log"></ul>

@@ -1,4 +1,4 @@
-//! Sends a number to everybody, again and again, by one timer of the server.
+//! Sends a number to all connections, again and again, by one timer of the server.
 //!
 //! ```text
 //! cargo run -p framewright-server --example ticker -- [ADDR:PORT] [MILLISECONDS]

@@ -1,4 +1,5 @@
-//! What all connections of a server may hold together, and who gives way where that is too much.
+//! The memory that all connections of a server may hold together, and which are ended if it is
+//! exceeded.
 
 pub(crate) mod ledger;
 pub(crate) mod limit;

@@ -13,9 +13,9 @@ use std::sync::Arc;
 
 /// A folder of static files, for [`ServerBuilder::files`](crate::ServerBuilder::files).
 ///
-/// All of it is read into memory when the server is built, so that no event loop waits for a disk,
-/// and no request can lead to a file outside of the folder. What changes there later is seen by the
-/// next server that is built.
+/// All files are read into memory when the server is built, so that no event loop waits for a disk,
+/// and no request can reach a file outside of the folder. Later changes in the folder take effect
+/// only in the next server that is built.
 ///
 /// | in the folder | served |
 /// |---|---|
@@ -25,11 +25,12 @@ use std::sync::Arc;
 /// | a name that begins with a dot | 404, except for `.well-known` (RFC 8615) |
 /// | a symbolic link | what it leads to, which has to be in the folder, too |
 ///
-/// A path is decoded to look its file up, while routes are compared as they stand in the request. So
-/// that no other spelling of a more literal route's path leads to a file, an octet that is coded
-/// though it need not be is answered with 404: letters, digits and `-._~` (RFC 3986, section
-/// 6.2.2.2), and whatever else stands in the path of a route of the server. Where one has coded
-/// octets in its path, such as `/caf%C3%A9`, all others are to be coded likewise, with capitals.
+/// A path is decoded to look up its file, while routes are compared with the undecoded path. No
+/// other spelling of a more literal route's path may lead to a file. A path with a needlessly coded
+/// byte is therefore answered with 404. This applies to letters, digits and `-._~` (RFC 3986,
+/// section 6.2.2.2), and to any other byte that stands uncoded in the path of one of the server's
+/// routes. If a route has coded bytes in its path, such as `/caf%C3%A9`, all other paths must be
+/// coded likewise, with capitals.
 ///
 /// ```no_run
 /// use framewright_server::{FieldName, FieldValue, Files, Server};
@@ -48,21 +49,22 @@ pub struct Files {
 }
 
 impl Files {
-    /// The files of `folder` and of the folders in it.
+    /// Serves the files of `folder` and of its subfolders.
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>) -> Files {
         Files { folder: folder.into(), most: 64 << 20, types: HashMap::new(), fields: Vec::new() }
     }
 
-    /// How many bytes all files may have together. Default 64 MiB, all of which is held in memory;
-    /// with more the server is not built. Of files and folders there can be 16,384.
+    /// Limits the bytes of all files together. Default 64 MiB, all of it held in memory; with more
+    /// the server is not built. There can be at most 16,384 files and folders.
     #[must_use]
     pub fn with_limit(mut self, bytes: u64) -> Files {
         self.most = bytes;
         self
     }
 
-    /// Files whose names end in `.` and `extension`, in any case, are of this type.
+    /// Sets the content type of files whose names end in `.` and `extension`, in upper or lower
+    /// case.
     #[must_use]
     pub fn with_type(mut self, extension: &str, content_type: FieldValue) -> Files {
         self.types.insert(extension.to_ascii_lowercase(), content_type);
@@ -76,11 +78,11 @@ impl Files {
         self
     }
 
-    /// Reads all of it. `prefix` is the path that it is served under.
+    /// Reads all files and folders. `prefix` is the path that they are served under.
     ///
     /// # Errors
-    /// If something cannot be read, is neither a file nor a folder, leads out of the folder or into itself, or is more
-    /// than the limits allow.
+    /// If an entry cannot be read, is neither a file nor a folder, leads out of the folder or into
+    /// itself, or exceeds the limits.
     pub(crate) fn load(&self, prefix: &str, spelling: Spelling) -> io::Result<Folder> {
         let root = fs::canonicalize(&self.folder).map_err(|error| at(&self.folder, &error))?;
         let mut loader = Loader { files: self, root, left: self.most, entries: 0, served: HashMap::new() };
@@ -114,26 +116,25 @@ impl From<PathBuf> for Files {
     }
 }
 
-/// What is served under a path, which is relative to the folder, decoded, and without a slash at
-/// its beginning.
+/// The entries by path: relative to the folder, decoded, and without a leading slash.
 type Served = HashMap<Box<[u8]>, Entry>;
 
 #[derive(Debug)]
 enum Entry {
     Page(Page),
-    /// A folder that is to be asked for with a slash behind it.
+    /// A folder whose path needs a slash at its end: answered with a redirect.
     Folder,
 }
 
-/// How many files and folders there may be.
+/// The most files and folders.
 const MAX_ENTRIES: usize = 1 << 14;
 
 /// Reads a folder.
 struct Loader<'a> {
     files: &'a Files,
-    /// Where the folder really is.
+    /// The folder's canonical path.
     root: PathBuf,
-    /// Bytes that may still be read.
+    /// Bytes left until the limit.
     left: u64,
     entries: usize,
     served: Served,
@@ -141,7 +142,7 @@ struct Loader<'a> {
 
 impl Loader<'_> {
     /// Reads the folder at `path`, which is served under `key`: empty, or with a slash at its end.
-    /// `above` are the folders that it is in.
+    /// `above` contains its parent folders.
     fn folder(&mut self, path: &Path, key: &[u8], above: &mut Vec<PathBuf>) -> io::Result<()> {
         let real = self.real(path)?;
         if above.contains(&real) {
@@ -156,7 +157,7 @@ impl Loader<'_> {
             }
             self.count()?;
             let (path, key) = (path.join(&name), [key, octets].concat());
-            // Of what a link leads to.
+            // The metadata of a link's target.
             let metadata = fs::metadata(&path).map_err(|error| at(&path, &error))?;
             if metadata.is_dir() {
                 self.folder(&path, &[&key, &b"/"[..]].concat(), above)?;
@@ -198,7 +199,7 @@ impl Loader<'_> {
         Ok(())
     }
 
-    /// Where something really is, which has to be in the folder.
+    /// The canonical path, which must be inside the folder.
     fn real(&self, path: &Path) -> io::Result<PathBuf> {
         let real = fs::canonicalize(path).map_err(|error| at(path, &error))?;
         if real.starts_with(&self.root) {
@@ -223,12 +224,12 @@ impl Loader<'_> {
     }
 }
 
-/// An error, with where it happened.
+/// Adds the path to an error.
 fn at(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-/// What cannot be served.
+/// The error for an entry that cannot be served.
 fn unfit(path: &Path, why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, format!("{}: {why}", path.display()))
 }
@@ -236,7 +237,7 @@ fn unfit(path: &Path, why: &str) -> io::Error {
 /// A folder that has been read.
 #[derive(Clone)]
 pub(crate) struct Folder {
-    /// The length of the path that it is served under, without a slash at its end.
+    /// The length of the path that the folder is served under, without a slash at its end.
     prefix: usize,
     spelling: Spelling,
     served: Arc<Served>,
@@ -257,26 +258,26 @@ impl Folder {
     }
 }
 
-/// Which spellings of a path are looked up. Routes are compared undecoded: of two spellings of one
-/// path a route can have one, and what is its path must not be a file's in the other.
+/// The spellings of a path that are looked up. Routes are compared undecoded: a route has only one
+/// of the spellings of a path, and no other spelling of it may lead to a file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spelling {
-    /// A bit for each octet of US-ASCII that must not be coded.
+    /// A bit for each byte of US-ASCII that must not be coded.
     plain: u128,
-    /// A route has coded octets: what can be coded in one way only is.
+    /// A route has coded bytes: a byte that can be coded in only one way must be coded.
     strict: bool,
 }
 
 impl Spelling {
-    /// Beside routes with these paths.
+    /// The spelling for a server with these route paths.
     ///
     /// # Errors
-    /// The first path that codes an octet which stands for itself, or with small letters.
+    /// The first path that codes a byte which needs no coding, or codes a byte with small letters.
     pub(crate) fn beside<'a>(paths: impl Iterator<Item = &'a str>) -> Result<Spelling, &'a str> {
         let unreserved = (0..128).filter(|&octet: &u8| is_unreserved(octet));
         let mut spelling = Spelling { plain: unreserved.map(bit).sum(), strict: false };
         for path in paths {
-            // What stands between braces is a name, unless the braces are doubled.
+            // Text between braces is a name, unless the braces are doubled.
             let is_literal = path.contains("{{") || path.contains("}}");
             let pieces = path.split(if is_literal { '\0' } else { '{' });
             for piece in pieces {
@@ -294,10 +295,10 @@ impl Spelling {
         Ok(spelling)
     }
 
-    /// The path as a key of the table. `None` for one with a coded slash, which is in no name, and
-    /// for a spelling that is not looked up.
+    /// Decodes the path to a key of the table. `None` for a path with a coded slash, which occurs
+    /// in no name, and for a spelling that is not looked up.
     ///
-    /// Nothing else needs a look: `..` is no name either, and what is no name is not in the table.
+    /// Nothing else needs a check: `..` is no name either, and only names are in the table.
     fn decoded(self, path: &str) -> Option<Vec<u8>> {
         let mut key = Vec::with_capacity(path.len());
         let mut rest = path.as_bytes();
@@ -318,8 +319,8 @@ impl Spelling {
     }
 }
 
-/// The next octet that a path stands for, and the digits if it is coded there. A percent sign
-/// without two of them stands for itself.
+/// Takes the next byte of a path, with its digits if it is coded. A percent sign without two digits
+/// stands for itself.
 fn next_octet<'a>(rest: &mut &'a [u8]) -> Option<(u8, Option<&'a [u8]>)> {
     let (&octet, after) = rest.split_first()?;
     *rest = after;
@@ -347,13 +348,13 @@ fn is_unreserved(octet: u8) -> bool {
     octet.is_ascii_alphanumeric() || b"-._~".contains(&octet)
 }
 
-/// What stands for itself in a segment of a path (RFC 3986, section 3.3).
+/// Whether the byte stands for itself in a segment of a path (RFC 3986, section 3.3).
 fn is_pchar(octet: u8) -> bool {
     is_unreserved(octet) || b"!$&'()*+,;=:@".contains(&octet)
 }
 
-/// A redirect to the same path with a slash at its end. Relative, so that it names no host: a path
-/// may begin with two slashes.
+/// A redirect to `path` with a slash at its end. Relative, so that it names no host: a path may
+/// begin with two slashes.
 fn with_slash(path: &str, query: Option<&str>) -> Response {
     let last = path.rsplit('/').next().unwrap_or_default();
     let query = query.map(|query| format!("?{query}")).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Content that is answered to GET and HEAD.
+//! Content that answers GET and HEAD.
 
 use super::preconditions::{Outcome, evaluate};
 use crate::api::decision::Decision;
@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 /// A page, a script, an image: content that does not change while the server runs.
 ///
-/// GET and HEAD are answered with 200, and with 304 if their sender has the content already, by its
+/// GET and HEAD are answered with 200, or with 304 if the client already has the content, by its
 /// `ETag` (RFC 9110, sections 8.8.3 and 13). Other methods get 405.
 ///
 /// ```
@@ -22,11 +22,15 @@ use std::time::SystemTime;
 ///     .page("/app.js", Page::new(FieldValue::from_static("text/javascript"), "alert(1)"));
 /// ```
 ///
-/// Each answer has `ETag`, `X-Content-Type-Options: nosniff`, so that a browser takes the content
-/// for nothing else, and `Cache-Control: no-cache`, so that it asks whether it still has what there
-/// is; another Cache-Control takes that one's place. There are no ranges.
+/// Each answer has these fields:
 ///
-/// A [`Response`] is a page, too: it is answered as it is, whatever the request's sender has.
+/// - `ETag`.
+/// - `X-Content-Type-Options: nosniff`, so that a browser takes the content for nothing else.
+/// - `Cache-Control: no-cache`, so that a browser asks whether its copy is current. Another
+///   Cache-Control replaces this one.
+///
+/// There are no ranges. A [`Response`] is a page, too: it is sent unchanged, whatever copy the
+/// client has.
 #[derive(Clone)]
 pub struct Page(Kind);
 
@@ -40,10 +44,10 @@ enum Kind {
 struct Content {
     content_type: FieldValue,
     body: Body,
-    /// A strong entity tag, with its quotes: of the octets.
+    /// A strong entity tag of the content, including its quotes.
     tag: String,
     modified: Option<SystemTime>,
-    /// The application's.
+    /// Fields that the application has added.
     fields: Vec<(FieldName, FieldValue)>,
 }
 
@@ -59,21 +63,21 @@ impl fmt::Debug for Page {
 }
 
 impl Page {
-    /// HTML in UTF-8.
+    /// Creates a page of HTML in UTF-8.
     #[must_use]
     pub fn html(text: impl Into<Cow<'static, str>>) -> Page {
         let text: Cow<'static, str> = text.into();
         Page::new(FieldValue::from_static("text/html; charset=utf-8"), text)
     }
 
-    /// Plain text in UTF-8.
+    /// Creates a page of plain text in UTF-8.
     #[must_use]
     pub fn text(text: impl Into<Cow<'static, str>>) -> Page {
         let text: Cow<'static, str> = text.into();
         Page::new(FieldValue::from_static("text/plain; charset=utf-8"), text)
     }
 
-    /// Content of any type.
+    /// Creates a page with content of any type.
     #[must_use]
     pub fn new(content_type: FieldValue, body: impl Into<Body>) -> Page {
         let body = body.into();
@@ -81,11 +85,11 @@ impl Page {
         Page(Kind::Content(Content { content_type, body, tag, modified: None, fields: Vec::new() }))
     }
 
-    /// Adds a field line to the answers after those already there, such as
-    /// `Content-Security-Policy`. `ETag` and `X-Content-Type-Options` are there.
+    /// Adds a field line to the answers, behind the existing ones, such as
+    /// `Content-Security-Policy`. `ETag` and `X-Content-Type-Options` already exist.
     ///
-    /// A 304 has those of them that it may have: Cache-Control, Content-Location, Expires and Vary
-    /// (RFC 9110, section 15.4.5).
+    /// A 304 contains only the fields allowed in it: Cache-Control, Content-Location, Expires and
+    /// Vary (RFC 9110, section 15.4.5).
     #[must_use]
     pub fn with_field(mut self, name: FieldName, value: FieldValue) -> Page {
         match &mut self.0 {
@@ -95,8 +99,8 @@ impl Page {
         self
     }
 
-    /// The content was last modified then: says so, unless that is yet to come, or before 1970, of
-    /// which a file system can tell and [`httpdate`] cannot.
+    /// Sets the time of the last modification, unless it is in the future, or before 1970, which a
+    /// file system can report and [`httpdate`] cannot express.
     pub(super) fn with_modified(mut self, time: SystemTime) -> Page {
         if let Kind::Content(content) = &mut self.0 {
             content.modified = (SystemTime::UNIX_EPOCH..=SystemTime::now()).contains(&time).then_some(time);
@@ -104,8 +108,8 @@ impl Page {
         self
     }
 
-    /// The answer to an ordinary request for this page: for a handler that serves a page and
-    /// WebSocket on one path.
+    /// Answers an ordinary request for this page: for a handler that serves a page and WebSocket on
+    /// one path.
     ///
     /// ```
     /// use framewright_server::{Decision, Handler, Incoming, Page};
@@ -180,7 +184,7 @@ impl Content {
         })
     }
 
-    /// A response with what a cache needs to ask again.
+    /// Creates a response with the fields that a cache needs to ask again.
     fn validated(&self, status: StatusCode) -> Response {
         let tag = FieldValue::new(self.tag.clone()).expect("a tag is visible US-ASCII");
         let response = Response::new(status).with_field(FieldName::from_static("ETag"), tag);
@@ -192,9 +196,9 @@ impl Content {
     }
 }
 
-/// A strong entity tag (RFC 9110, section 8.8.3): 128 bits of the SHA-256 of the octets. Two
-/// contents with the same tag cannot be found, nor can a server elsewhere have another tag for the
-/// same content.
+/// A strong entity tag (RFC 9110, section 8.8.3): 128 bits of the SHA-256 of the content. Two
+/// contents with equal tags cannot be found. A server elsewhere has the same tag for the same
+/// content.
 fn tag_of(octets: &[u8]) -> String {
     let hash = Sha256::digest(octets);
     let digits: String = hash[..16].iter().map(|octet| format!("{octet:02x}")).collect();

@@ -1,22 +1,21 @@
-//! What a request asks for only on a condition (RFC 9110, section 13): whether its sender has the
-//! content already.
+//! The conditions of a request (RFC 9110, section 13): whether the client already has the content.
 
 use framewright::handshake::Request;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What the conditions of a request come to.
+/// The result of a request's conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// The content is to be sent.
     Send,
-    /// 304: the sender has it.
+    /// 304: the client has the content.
     NotModified,
-    /// 412: the sender wants other content than there is.
+    /// 412: the client asks for another version of the content.
     Failed,
 }
 
-/// Evaluates the conditions of a GET or HEAD, for content with this entity tag, its quotes
-/// included, that was last modified at this time: in the order of section 13.2.2.
+/// Evaluates the conditions of a GET or HEAD, in the order of section 13.2.2. `tag` is the entity
+/// tag of the content, including its quotes; `modified` is the time of its last modification.
 pub(super) fn evaluate(request: &Request<'_>, tag: &str, modified: Option<SystemTime>) -> Outcome {
     let modified = modified.map(seconds);
     let date = |name| Some((modified?, date(request, name)?));
@@ -40,12 +39,12 @@ pub(super) fn evaluate(request: &Request<'_>, tag: &str, modified: Option<System
     if has_it { Outcome::NotModified } else { Outcome::Send }
 }
 
-/// Whole seconds since 1970: more no field can say. Earlier times are that.
+/// Whole seconds since 1970, the resolution of a field. Earlier times count as 1970.
 fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// The time that a field says.
+/// The time in a field.
 //= https://www.rfc-editor.org/rfc/rfc9110#section-13.1.3
 //# A recipient MUST ignore the If-Modified-Since header field if the received field value is not a valid HTTP-date, the
 //# field value has more than one member, or if the request method is neither GET nor HEAD.
@@ -61,9 +60,9 @@ fn date(request: &Request<'_>, name: &str) -> Option<u64> {
 /// How entity tags are compared (RFC 9110, section 8.8.3.2).
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Comparison {
-    /// A weak tag is like no other.
+    /// A weak tag equals no other.
     Strong,
-    /// Weak or not is the same.
+    /// Weak and strong tags are equal if their text is.
     Weak,
 }
 
@@ -77,8 +76,8 @@ impl<'a> Tags<'a> {
         (!lines.is_empty()).then_some(Tags(lines))
     }
 
-    /// Whether `tag`, which is strong, is among them, or `*`. What does not follow the grammar ends
-    /// a line.
+    /// Whether the list contains `tag`, which is strong, or `*`. Text that does not follow the
+    /// grammar ends a line.
     fn has(&self, tag: &str, comparison: Comparison) -> bool {
         self.0.iter().any(|line| {
             *line == b"*"
@@ -89,7 +88,7 @@ impl<'a> Tags<'a> {
     }
 }
 
-/// The tags of one line, each with whether it is weak. A tag may hold commas.
+/// The tags of one line, each with a flag for a weak one. A tag may contain commas.
 ///
 /// ```text
 /// entity-tag = [ "W/" ] DQUOTE *etagc DQUOTE

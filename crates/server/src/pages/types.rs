@@ -1,8 +1,8 @@
-//! Which content type a file has, by the end of its name.
+//! The content type of a file, by the end of its name.
 
 use framewright::handshake::FieldValue;
 
-/// The types that browsers act on, and those that web pages come with. Text is taken for UTF-8.
+/// The types that browsers act on, and those that web pages use. Text counts as UTF-8.
 const TYPES: [(&str, &str); 37] = [
     ("avif", "image/avif"),
     ("bmp", "image/bmp"),
@@ -43,14 +43,14 @@ const TYPES: [(&str, &str); 37] = [
     ("zip", "application/zip"),
 ];
 
-/// The type of a file with this extension, which is in lower case. `None` for one that is not in
-/// the table.
+/// The type of a file with this extension, given in lower case. `None` for an extension that is not
+/// in the table.
 pub(super) fn of(extension: &str) -> Option<FieldValue> {
     let at = TYPES.binary_search_by(|(known, _)| (*known).cmp(extension)).ok()?;
     Some(FieldValue::from_static(TYPES[at].1))
 }
 
-/// The type of what is not known. With `nosniff` a browser saves it.
+/// The type of files with an unknown extension. With `nosniff` a browser saves such a file.
 pub(super) fn unknown() -> FieldValue {
     FieldValue::from_static("application/octet-stream")
 }
