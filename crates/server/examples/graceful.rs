@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     ctrlc::set_handler(move || handle.stop(Duration::from_secs(10)))?;
     println!("listening on {}", server.local_addrs()[0]);
 
-    server.run()?; // returns when all have gone
+    server.run()?; // returns when all connections have ended
     println!("stopped");
     Ok(())
 }

@@ -365,7 +365,8 @@ impl ServerHandle {
     /// not wait for the caller.
     ///
     /// # Errors
-    /// [`ServerBusy`] as for [`broadcast`](ServerHandle::broadcast), where each call counts as 1 KiB.
+    /// [`ServerBusy`] as for [`broadcast`](ServerHandle::broadcast), where each call counts as 1
+    /// KiB.
     pub fn connections(&self) -> Result<Connections, ServerBusy> {
         let (tell, found) = mpsc::channel();
         let tell = Arc::new((tell, self.totals.waiting.permit(0)?));
@@ -395,7 +396,8 @@ impl ServerHandle {
     /// ```
     ///
     /// # Errors
-    /// [`ServerBusy`] as for [`broadcast`](ServerHandle::broadcast), where each call counts as 1 KiB.
+    /// [`ServerBusy`] as for [`broadcast`](ServerHandle::broadcast), where each call counts as 1
+    /// KiB.
     pub fn for_each(&self, visit: impl Fn(&Connected<'_>) + Send + Sync + 'static) -> Result<(), ServerBusy> {
         let visit = Arc::new((visit, self.totals.waiting.permit(0)?));
         self.walk(|| {

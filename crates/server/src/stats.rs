@@ -182,14 +182,16 @@ table! {
         not_found = "not_found",
         /// 503: [`ServerLimits::max_connections`](crate::ServerLimits::max_connections) are open.
         max_connections = "max_connections",
-        /// 503: [`ServerLimits::max_connections_per_ip`](crate::ServerLimits::max_connections_per_ip)
+        /// 503:
+        /// [`ServerLimits::max_connections_per_ip`](crate::ServerLimits::max_connections_per_ip)
         /// are open from the peer's address.
         max_connections_per_ip = "max_connections_per_ip",
         /// No answer: a connection to an endpoint with the
         /// [PROXY protocol](crate::Endpoint::with_proxy_protocol) was not from a trusted proxy, or
         /// did not begin with a correct header.
         proxy = "proxy",
-        /// 503: all connections together hold [`ServerLimits::memory`](crate::ServerLimits::memory).
+        /// 503: all connections together hold
+        /// [`ServerLimits::memory`](crate::ServerLimits::memory).
         memory = "memory",
         /// 503, or no answer if no PROXY protocol header had arrived: the server is stopping.
         draining = "draining",
@@ -562,7 +564,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    /// Counts once, and tells where.
+    /// Counts once, and returns the label of the count that grew.
     fn label(outcome: Outcome) -> Option<&'static str> {
         let counters = RouteCounters::default();
         outcome(&counters).add(1);

@@ -565,8 +565,8 @@ mod tests {
     use std::thread;
     use std::time::Duration;
 
-    /// Little in each of many queues is much: who waits for room is whoever queues, and nobody is
-    /// ended for it who is not told.
+    /// Many small queues together use up the limit. A caller that queues then gets `Full`, and no
+    /// connection is ended without being notified.
     #[test]
     fn small_queues_are_full_where_there_is_no_room_for_all() {
         let (_poll, mailbox) = prepare().expect("a poll");

@@ -530,18 +530,18 @@ mod tests {
 
     const MIB: usize = 1 << 20;
 
-    /// A loop whose connections are numbers: what each has charged.
+    /// A loop whose connections are numbers, with the charge of each.
     struct Loop {
         holders: Holders,
         charged: Vec<u32>,
         ended: Vec<usize>,
-        /// How often it was to look for small ones.
+        /// How often it was asked to look for small holders.
         looks: usize,
-        /// Its mailbox's waker is of no use without.
+        /// The mailbox's waker needs it.
         _poll: Poll,
     }
 
-    /// Loops with so many connections each.
+    /// Creates `count` loops with `connections` connections each.
     fn loops(limit: Option<usize>, count: usize, connections: usize) -> (Arc<Ledger>, Vec<Loop>) {
         let made: Vec<(Poll, Arc<Mailbox>)> = (0..count)
             .map(|_| {
@@ -551,7 +551,7 @@ mod tests {
             })
             .collect();
         let mut ledger = Ledger::new(limit, made.iter().map(|(_, mailbox)| Arc::clone(mailbox)).collect());
-        // Long ago, as far as the clock goes back.
+        // As long ago as the clock allows.
         ledger.began = ledger.began.checked_sub(Duration::from_secs(60)).unwrap_or(ledger.began);
         let ledger = Arc::new(ledger);
         let make = |(poll, mailbox)| Loop {
@@ -576,13 +576,13 @@ mod tests {
             }
         }
 
-        /// As if it had moved nothing for so long.
+        /// Acts as if the holder had moved nothing for `millis`.
         fn idle_for(&self, index: usize, millis: u64) {
             let holder = &self.holders.large[&key(index)];
             holder.entry.since.store(holder.ledger.millis().saturating_sub(millis), Ordering::Relaxed);
         }
 
-        /// Does what it is told.
+        /// Handles the commands in the mailbox.
         fn obey(&mut self) {
             let mut commands = Vec::new();
             self.holders.mailbox.take(&mut commands);
@@ -692,8 +692,8 @@ mod tests {
         );
     }
 
-    /// Strangers that hold little each have filled almost all of it: whoever needs much for a
-    /// moment is not the one to pay for that.
+    /// Strangers that hold little each have filled almost the whole limit: a connection that needs
+    /// much for a moment does not pay for that.
     #[test]
     fn a_crowd_of_small_ones_does_not_end_who_holds_much() {
         for count in 16..=18 {
@@ -712,7 +712,7 @@ mod tests {
         }
     }
 
-    /// What the large ones hold beyond their share goes first, and then no more of them than helps.
+    /// Large holders beyond their share are ended first, and no more of them than needed.
     #[test]
     fn of_large_ones_none_goes_that_is_within_their_share() {
         let (ledger, mut loops) = loops(Some(MIB), 1, 20);
@@ -731,7 +731,7 @@ mod tests {
         assert!(ledger.stats().held <= MIB);
     }
 
-    /// Now and then an octet, a Ping, a turn: none of that is progress.
+    /// A byte, a Ping or a turn now and then: none of these is progress.
     #[test]
     fn of_small_ones_who_seems_busy_does_not_outlive_who_holds_less_or_goes_on() {
         let (ledger, mut loops) = loops(Some(MIB), 1, 300);
@@ -743,7 +743,7 @@ mod tests {
                 one.settle(busy, 60 << 10, 100);
             }
             if index > 30 {
-                one.settle(1, 62 << 10, 16 << 10); // honest, and goes on: it has come when others had been seen
+                one.settle(1, 62 << 10, 16 << 10); // honest, and goes on; it came after others were seen
             }
             one.obey();
             assert!(ledger.stats().held <= MIB);
@@ -773,7 +773,7 @@ mod tests {
         assert_eq!([charge(charged, 0, 0), charge(charged, 65, 0), charge(7, 9, 0)], [0, 65, 9]);
     }
 
-    /// A callback takes long, and its loop does not hear who has to go.
+    /// A callback takes long, so that its loop does not receive the notifications.
     #[test]
     fn while_a_loop_is_busy_others_do_not_go_far_beyond_the_limit() {
         let (ledger, mut loops) = loops(Some(20 * MIB), 2, 300);
@@ -791,7 +791,7 @@ mod tests {
         assert!(ledger.has_room(512));
     }
 
-    /// Each that does not fit has them look, but none twice for the same.
+    /// Each charge that does not fit makes the loops look, but not twice for one shortage.
     #[test]
     fn loops_look_for_small_ones_once_at_a_time_and_not_for_nothing() {
         let (ledger, mut loops) = loops(Some(MIB), 2, 100);

@@ -116,7 +116,7 @@ mod tests {
         assert!(auto as u64 >= LEAST, "{auto}");
     }
 
-    /// A system's files, for the length of a test.
+    /// A system's files for the duration of a test.
     struct Files(PathBuf);
 
     impl Files {
@@ -160,14 +160,14 @@ mod tests {
             &[
                 MEMINFO,
                 ("proc/self/cgroup", "5:cpu,cpuacct:/a\n4:memory:/docker/abc\n1:name=systemd:/a\n0::/\n"),
-                // The path is that outside of the container; inside its group is the root.
+                // The path is valid outside of the container; inside, the root is its group.
                 ("sys/fs/cgroup/memory/memory.limit_in_bytes", "536870912\n"),
             ],
         );
         assert_eq!(available(&files.0), Some(512 << 20));
     }
 
-    /// The first version says so where there is no limit: the largest multiple of a page.
+    /// Without a limit, version 1 reports the largest multiple of a page.
     #[test]
     fn what_nobody_has_is_no_limit() {
         let files = Files::new(

@@ -123,13 +123,13 @@ mod tests {
     const BEFORE: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
     const AFTER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
 
-    /// What these fields come to, for content with the tag `"a,b"`.
+    /// The outcome of these fields, for content with the tag `"a,b"`.
     fn outcome(fields: &[(&str, &str)]) -> Outcome {
         let lines: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let head = format!("GET / HTTP/1.1\r\nHost: h\r\n{lines}\r\n");
         let mut handshake = ServerHandshake::new(HeadLimits::default(), Instant::now(), Duration::MAX);
         handshake.parse(head.as_bytes()).unwrap().unwrap();
-        // A fraction of a second that no field can say.
+        // A fraction of a second, which no field can express.
         let modified = httpdate::parse_http_date(MODIFIED).unwrap() + Duration::from_millis(300);
         evaluate(&handshake.request(head.as_bytes()), "\"a,b\"", Some(modified))
     }
@@ -163,7 +163,7 @@ mod tests {
         ] {
             assert_eq!(outcome(&[("If-Match", value)]), expected, "{value}");
         }
-        // Both: the first condition goes first.
+        // With both fields, `If-Match` is evaluated first.
         assert_eq!(outcome(&[("If-None-Match", "*"), ("If-Match", "\"x\"")]), Outcome::Failed);
         assert_eq!(outcome(&[("If-None-Match", "*"), ("If-Match", "*")]), Outcome::NotModified);
     }
