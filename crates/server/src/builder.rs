@@ -182,8 +182,8 @@ impl ServerBuilder {
     ///
     /// `tick` runs on an event loop, and must not block. The first call comes one `interval` after
     /// the server starts to run, and the others follow in step with it; a call whose time is missed
-    /// is skipped. Calls are at least a millisecond apart, and end once the server begins to stop.
-    /// If `tick` panics, it is called again at its next time.
+    /// is skipped. An `interval` below a millisecond counts as a millisecond. The calls end once
+    /// the server begins to stop. If `tick` panics, it is called again at its next time.
     #[must_use]
     pub fn every(
         mut self,
@@ -346,8 +346,8 @@ impl Endpoint {
     /// the client: see [`Incoming::client_addr`](crate::Incoming::client_addr). Default: no header.
     ///
     /// Only [trusted proxies](ServerBuilder::trusted_proxies) may connect; other peers are closed
-    /// at once. A connection with a missing or malformed header is closed without an answer. It
-    /// also gets no answer when its time is up, the server stops or its memory is used up.
+    /// at once. A connection with a missing or malformed header is closed without an answer, even
+    /// if its time is up, the server stops or its memory is used up.
     ///
     /// `LOCAL` means that the connection is the proxy's own. If the header has no address
     /// (`UNKNOWN`, `AF_UNSPEC`, a Unix socket), no other source is trusted and `client_addr` is

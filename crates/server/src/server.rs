@@ -218,8 +218,8 @@ fn run_loop(event_loop: EventLoop, handle: &ServerHandle) -> io::Result<()> {
     })
 }
 
-/// Stops all loops if this one panics: the others must not accept for a loop that is gone, or wait
-/// for one that accepted for them.
+/// Stops all loops if this one panics: the others must not accept for a loop that is gone, or
+/// depend on one that accepted for them.
 struct StopOnPanic<'a>(&'a ServerHandle);
 
 impl Drop for StopOnPanic<'_> {
