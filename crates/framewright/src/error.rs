@@ -354,7 +354,7 @@ pub enum SendError {
     /// Close).
     Closed,
     /// The bytes queued have reached [`Config::high_water`](crate::Config::high_water). Wait for
-    /// `Event::Writable`.
+    /// `Event::Writable` (in the server: `Handler::on_writable`).
     Full,
     /// A message is being sent in fragments; its last fragment has to be sent first (section 5.4).
     FragmentInProgress,

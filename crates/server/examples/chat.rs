@@ -55,8 +55,9 @@ impl Room {
         let line = Prepared::new(Message::Text(line));
         for member in &self.members {
             if member.send_prepared(&line).is_err() {
-                // Its queue is full because it does not read. Or it has just left.
-                let _ = member.close(CloseCode::TRY_AGAIN_LATER, "too slow");
+                // Its queue is full because it does not read: a Close frame would not reach it. Or it
+                // has just left.
+                let _ = member.abort();
             }
         }
         self.history.push_back(line);
@@ -109,6 +110,8 @@ impl Handler for Chat {
 fn main() -> std::io::Result<()> {
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:5000".to_owned());
     let server = Server::builder().route("/room/{room}", Chat::default()).listen(addr).build()?;
-    println!("listening on {}", server.local_addrs()[0]);
+    let addr = &server.local_addrs()[0];
+    println!("listening on {addr}");
+    println!("connect to ws://{addr}/room/garden?as=Ann");
     server.run()
 }

@@ -19,13 +19,15 @@ impl Handler for Echo {
     }
 
     fn on_message(&self, socket: &mut Socket<'_>, _: &mut (), message: Message<'_>) {
-        let _ = socket.send(message); // refused only when the connection is closing
+        let _ = socket.send(message); // refused only while closing: no message comes while it is full
     }
 }
 
 fn main() -> std::io::Result<()> {
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:5000".to_owned());
     let server = Server::builder().route("/ws", Echo).listen(addr).build()?;
-    println!("listening on {}", server.local_addrs()[0]);
+    let addr = &server.local_addrs()[0];
+    println!("listening on {addr}");
+    println!("connect to ws://{addr}/ws");
     server.run()
 }

@@ -35,6 +35,9 @@ impl Handler for Gate {
     type State = User;
 
     fn on_request(&self, request: &Incoming<'_>) -> Decision<User> {
+        if !request.is_websocket() {
+            return request.not_a_websocket_request().into();
+        }
         let token = request.query_value("token").map(Cow::into_owned);
         let Some(token) = token.or_else(|| request.cookie("token")) else {
             return Response::text(StatusCode::UNAUTHORIZED, "a token is needed").into();
@@ -79,6 +82,8 @@ fn main() -> std::io::Result<()> {
 
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:5000".to_owned());
     let server = Server::builder().route("/ws", Gate { lookups }).listen(addr).build()?;
-    println!("listening on {}", server.local_addrs()[0]);
+    let addr = &server.local_addrs()[0];
+    println!("listening on {addr}");
+    println!("connect to ws://{addr}/ws?token=secret-of-ann");
     server.run()
 }

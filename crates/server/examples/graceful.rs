@@ -3,7 +3,7 @@
 //! most ten seconds.
 //!
 //! ```text
-//! cargo run -p framewright-server --example graceful
+//! cargo run -p framewright-server --example graceful -- [ADDR:PORT]
 //! kill -TERM PID
 //! ```
 
@@ -23,17 +23,20 @@ impl Handler for Echo {
     }
 
     fn on_message(&self, socket: &mut Socket<'_>, _: &mut (), message: Message<'_>) {
-        let _ = socket.send(message); // refused only when the connection is closing
+        let _ = socket.send(message); // refused only while closing: no message comes while it is full
     }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let server = Server::builder().route("/ws", Echo).listen("127.0.0.1:0").build()?;
+    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:5000".to_owned());
+    let server = Server::builder().route("/ws", Echo).listen(addr).build()?;
 
     // Before its address is known, so that no signal comes too early.
     let handle = server.handle();
     ctrlc::set_handler(move || handle.stop(Duration::from_secs(10)))?;
-    println!("listening on {}", server.local_addrs()[0]);
+    let addr = &server.local_addrs()[0];
+    println!("listening on {addr}");
+    println!("connect to ws://{addr}/ws, and end this program with Ctrl-C");
 
     server.run()?; // returns when all connections have ended
     println!("stopped");

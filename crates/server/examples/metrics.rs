@@ -24,7 +24,7 @@ impl Handler for Echo {
     }
 
     fn on_message(&self, socket: &mut Socket<'_>, _: &mut (), message: Message<'_>) {
-        let _ = socket.send(message); // refused only when the connection is closing
+        let _ = socket.send(message); // refused only while closing: no message comes while it is full
     }
 }
 

@@ -20,7 +20,7 @@ impl Handler for Echo {
     }
 
     fn on_message(&self, socket: &mut Socket<'_>, _: &mut (), message: Message<'_>) {
-        let _ = socket.send(message); // refused only when the connection is closing
+        let _ = socket.send(message); // refused only while closing: no message comes while it is full
     }
 }
 
@@ -44,6 +44,8 @@ fn main() -> std::io::Result<()> {
         server = server.files("/files", folder);
     }
     let server = server.build()?;
-    println!("listening on {}", server.local_addrs()[0]);
+    let addr = &server.local_addrs()[0];
+    println!("listening on {addr}");
+    println!("open http://{addr}/ in a browser");
     server.run()
 }

@@ -35,7 +35,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     });
 
     let server = server.build()?;
-    println!("listening on {}", server.local_addrs()[0]);
+    let addr = &server.local_addrs()[0];
+    println!("listening on {addr}");
+    println!("connect to ws://{addr}/ticks, for instance with the example `feed` of the client");
     server.run()?;
     Ok(())
 }

@@ -69,6 +69,9 @@ impl<S: Send + 'static> Decision<S> {
     ///     type State = String;
     ///
     ///     fn on_request(&self, request: &Incoming<'_>) -> Decision<String> {
+    ///         if !request.is_websocket() {
+    ///             return request.not_a_websocket_request().into(); // it cannot be accepted later
+    ///         }
     ///         let token = request.query().unwrap_or_default().to_owned();
     ///         let (decision, deferred) = Decision::defer();
     ///         thread::spawn(move || deferred.decide(Decision::accept(format!("member {token}"))));

@@ -9,10 +9,12 @@ use std::process::{Command, Stdio};
 #[test]
 fn the_example_says_goodbye_to_everybody_on_sigterm() {
     let mut command = Command::new(example("graceful").expect("an example that is built"));
-    let mut program = Running::start("graceful", command.stdout(Stdio::piped())).expect("it starts");
+    let mut program =
+        Running::start("graceful", command.arg("127.0.0.1:0").stdout(Stdio::piped())).expect("it starts");
     let lines = found_in(program.0.stdout.take().expect("a pipe"), |line| Some(line.trim_end().to_owned()));
     let line = lines.recv_timeout(DEADLINE).expect("it says where it listens");
     let addr = line.strip_prefix("listening on ").expect("where it listens").parse().expect("an address");
+    assert!(lines.recv_timeout(DEADLINE).is_ok_and(|hint| hint.starts_with("connect to ")));
 
     let mut client = Client::connect(addr);
     client.open("/ws");
