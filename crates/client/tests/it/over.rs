@@ -333,7 +333,8 @@ fn a_stream_that_panics_while_it_is_read_ends_what_the_other_half_sends() {
     let (tell, told) = mpsc::channel::<()>();
     let (stream, server) = on_sockets(move |mut server| {
         told.recv().expect("the test tells");
-        server.write_all(&script::bytes(Role::Server, "text \"hello\"")).expect("room");
+        // The client may have left already: it reads when it begins to receive.
+        let _ = server.write_all(&script::bytes(Role::Server, "text \"hello\""));
         // It takes nothing before the end.
         let _ = server.read_to_end(&mut Vec::new());
     });
