@@ -17,8 +17,8 @@ const MIB: usize = 1 << 20;
 const LIMIT: usize = 4 * MIB;
 
 /// By how much it may be beyond that for the moment between a turn and the end of those that were
-/// told to go.
-const A_TURN_EACH: usize = 2 * MIB;
+/// told to go: a turn of each of two workers queues `high_water` and one message beyond.
+const A_TURN_EACH: usize = 2 * (MIB + (64 << 10));
 
 fn limited(builder: ServerBuilder, limit: usize, workers: usize) -> ServerBuilder {
     let connection = Config { max_message: MIB as u64, ..Config::default() };
