@@ -1,10 +1,10 @@
 //! The opening handshake's request beside `httparse`: `cargo bench -p framewright-benches --bench
 //! head`.
 //!
-//! - `framewright` and `httparse` both end with a checked opening handshake and the value that answers its key. What `httparse` leaves to its
-//!   user is in [`by_hand`]: the same rules as ours.
-//! - `framewright parse` and `httparse parse` are what comes first. Ours has then checked the target, Host and what says how long the body is as well;
-//!   `httparse` has only found the fields.
+//! - `framewright` and `httparse` both end with a checked opening handshake and the value that
+//!   answers its key. What `httparse` leaves to its user is in [`by_hand`]: the same rules as ours.
+//! - `framewright parse` and `httparse parse` are what comes first. Ours has then checked the
+//!   target, Host and what says how long the body is as well; `httparse` has only found the fields.
 
 #![forbid(unsafe_code)]
 

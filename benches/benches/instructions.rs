@@ -1,5 +1,5 @@
-//! The hot paths, each to be run alone under callgrind, which counts the instructions inside [`counted`]:
-//! `cargo xtask instructions`.
+//! The hot paths, each to be run alone under callgrind, which counts the instructions inside
+//! [`counted`]: `cargo xtask instructions`.
 //!
 //! ```text
 //! instructions --list         the names of the paths

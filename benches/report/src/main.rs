@@ -97,8 +97,8 @@ fn main() -> ExitCode {
 /// Measures and writes the document.
 ///
 /// # Errors
-/// If something does not build, a server does not echo, or a file cannot be written. A server that fails in a workload is
-/// a result, which the document tells.
+/// If something does not build, a server does not echo, or a file cannot be written. A server that
+/// fails in a workload is a result, which the document tells.
 fn run(options: &Options) -> anyhow::Result<()> {
     let blocks = workload::choose(workload::blocks(), &options.only)?;
     if !options.beside.is_empty() {

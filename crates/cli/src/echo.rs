@@ -40,8 +40,8 @@ pub(crate) struct Args {
     /// [default: any]
     #[arg(long, value_name = "ORIGIN", value_parser = parse_origin)]
     allowed_origin: Vec<String>,
-    /// A proxy that is believed whom a request is from: an IP address, a network such as 10.0.0.0/8,
-    /// or unix for whoever connects to a Unix socket; may be repeated. [default: none]
+    /// A proxy that is believed whom a request is from: an IP address, a network such as
+    /// 10.0.0.0/8, or unix for whoever connects to a Unix socket; may be repeated. [default: none]
     #[arg(long, value_name = "ADDR", value_parser = parse_proxy)]
     trusted_proxy: Vec<String>,
     /// The field in which trusted proxies say it.

@@ -21,7 +21,8 @@ fn main() -> Result<(), ClientError> {
     let request = ClientRequest::try_from(uri.as_str())?;
     let options = Options {
         connection: Config {
-            // A feed may be silent for long. Pings tell a server that is gone from one that is quiet.
+            // A feed may be silent for long. Pings tell a server that is gone from one that is
+            // quiet.
             keep_alive_interval: Some(Duration::from_secs(20)),
             keep_alive_timeout: Some(Duration::from_secs(20)),
             ..Config::default()

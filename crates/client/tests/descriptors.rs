@@ -63,7 +63,7 @@ fn drop_everywhere(listener: &Listener) {
     drop((client, peer));
 }
 
-/// The same for the blocking client, whose opening is not to be seen from outside.
+/// Drops blocking clients in each state that can be reached from outside.
 fn drop_blocking(listener: Listener) -> Listener {
     let server = listener.run(|listener| {
         for part in ["", "HTTP/1.1 101 ", "HTTP/1.1 404 X\r\nContent-Length: 1\r\n\r\nx"] {

@@ -9,9 +9,9 @@ pub trait Transport {
     /// Reads once into `target`, which is not empty.
     fn read(&mut self, target: &mut [u8]) -> Io;
 
-    /// Writes once from `slices`: at least one byte, unless the transport is blocked or lost. A write
-    /// that moves 0 bytes counts as lost. For a single slice, use a plain write: it costs less than a
-    /// vectored one.
+    /// Writes once from `slices`: at least one byte, unless the transport is blocked or lost. A
+    /// write that moves 0 bytes counts as lost. For a single slice, use a plain write: it costs
+    /// less than a vectored one.
     fn write(&mut self, slices: &[IoSlice<'_>]) -> Io;
 
     /// Ends our direction of the transport, or both. A failure means that the transport is gone,

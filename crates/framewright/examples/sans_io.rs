@@ -29,8 +29,9 @@ fn serve(stream: &mut TcpStream, config: &Arc<Config>) -> io::Result<()> {
         // Drain the events. Those that need no octets come even while nothing is to be read.
         while connection.has_event() || connection.wants_read() {
             match connection.next_event(Instant::now(), &mut rx) {
-                // The message borrows `rx`, not the connection. A refusal means that the connection is closing: when too
-                // much waits to be sent, `wants_read` is false and no message comes.
+                // The message borrows `rx`, not the connection. A refusal means that the connection
+                // is closing: when too much waits to be sent, `wants_read` is false and no message
+                // comes.
                 Some(Event::Message(message)) => drop(connection.send(message)),
                 Some(Event::Closed(closure)) => println!("closed: {} {:?}", closure.code(), closure.cause),
                 Some(_) => {}
@@ -119,8 +120,9 @@ fn open(stream: &mut TcpStream, rx: &mut RecvBuffer) -> io::Result<Option<Negoti
     Ok(None)
 }
 
-/// Lets the peer read our last octets while it is still sending: for a second at most, and 256 KiB. One that is in the middle
-/// of more than that (`DriverView::unreceived` octets) is reset, and may not get to read them.
+/// Lets the peer read our last octets while it is still sending: for a second at most, and 256 KiB.
+/// One that is in the middle of more than that (`DriverView::unreceived` octets) is reset, and may
+/// not get to read them.
 fn linger(stream: &mut TcpStream) -> io::Result<()> {
     stream.shutdown(Shutdown::Write)?;
     let deadline = Instant::now() + Duration::from_secs(1);

@@ -55,8 +55,8 @@ impl Room {
         let line = Prepared::new(Message::Text(line));
         for member in &self.members {
             if member.send_prepared(&line).is_err() {
-                // Its queue is full because it does not read: a Close frame would not reach it. Or it
-                // has just left.
+                // Its queue is full because it does not read: a Close frame would not reach it. Or
+                // it has just left.
                 let _ = member.abort();
             }
         }

@@ -88,7 +88,8 @@ impl From<Event<'_>> for Seen {
 /// payload of a message whose last chunk did not come, and whether it is text.
 ///
 /// # Panics
-/// If the marks of the chunks do not fit: a first one inside a message, another one outside, or a change of type.
+/// If the marks of the chunks do not fit: a first one inside a message, another one outside, or a
+/// change of type.
 #[must_use]
 pub fn join_chunks(events: &[Seen]) -> (Vec<Seen>, Option<(bool, Vec<u8>)>) {
     let mut joined = Vec::new();

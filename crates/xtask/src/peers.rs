@@ -38,8 +38,8 @@ use tally::Tally;
 /// What `cargo xtask peers` takes.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Only this part (without this option: all of them but `proxies` and `addresses`, which need four
-    /// more programs).
+    /// Only this part (without this option: all of them but `proxies` and `addresses`, which need
+    /// four more programs).
     #[arg(long)]
     part: Option<Part>,
     /// Only with this way in which the echo program compresses.
@@ -57,8 +57,8 @@ enum Part {
     Ours,
     /// Our client, through a proxy.
     Tunnels,
-    /// What haproxy, Apache, Caddy and nginx tell a server of whom a request is from, and clients of
-    /// other projects that send the echo program too much through them.
+    /// What haproxy, Apache, Caddy and nginx tell a server of whom a request is from, and clients
+    /// of other projects that send the echo program too much through them.
     Proxies,
     /// The first half of `proxies`.
     Addresses,

@@ -6,8 +6,10 @@
 //! [`neighbour`], a client that only wants its echoes. Right is:
 //!
 //! - no neighbour is cut or waits longer than `--most-ms`, and every peer gets what it is owed;
-//! - when the peers have gone, every descriptor is given back, and memory is what it was after a first quarter of the time;
-//! - a server that is told to end tells each client that is left, with 1001, and ends at once: no slot is held any more.
+//! - when the peers have gone, every descriptor is given back, and memory is what it was after a
+//!   first quarter of the time;
+//! - a server that is told to end tells each client that is left, with 1001, and ends at once: no
+//!   slot is held any more.
 //!
 //! How long the neighbours' echoes took is printed for both, and not judged further: that is the
 //! machine's as well.

@@ -4,7 +4,8 @@
 //! ```text
 //!   Connecting --(Opening)--> Open --> Closing --> Closed
 //! ```
-//! A connection without a protocol is open once it is connected, unless the exchange of handshakes is imitated.
+//! A connection without a protocol is open once it is connected, unless the exchange of handshakes
+//! is imitated.
 
 use super::handshake::Handshake;
 use super::replies::{Ahead, Heard, Replies};

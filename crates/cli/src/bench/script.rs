@@ -5,12 +5,14 @@
 //!   | request 0 | request 1 | ... | request n-1 | request 0 | re...
 //!   |<------------- one period -------------->|<-- so that a write need not stop there -->|
 //! ```
-//! With context takeover a compressed message may refer to those before it, which it does from the second time around:
+//! With context takeover a compressed message may refer to those before it, which it does from the
+//! second time around:
 //! ```text
 //!   | n requests, each compressed by itself | the same messages, compressed as if they followed themselves | re...
 //!      |<- connections begin in here          |<------------------------ one period ------------------->|
 //! ```
-//! At the start of every period the last 32 KiB of messages are then the same, and more than that any message cannot refer to.
+//! At the start of every period the last 32 KiB of messages are then the same, and more than that
+//! any message cannot refer to.
 
 use super::compress;
 use super::mix::Mix;

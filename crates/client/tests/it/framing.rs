@@ -13,7 +13,7 @@ fn fails(kind: Kind, script: &'static str, cause: PeerMisbehaved) -> Vec<Seen> {
     fails_with(kind, &plain(), script, Error::Peer(cause))
 }
 
-/// The same with other settings.
+/// With these settings, the script fails the connection with this error.
 #[track_caller]
 fn fails_with(kind: Kind, options: &Options, script: &'static str, cause: Error) -> Vec<Seen> {
     let code = cause.close_code().expect("a fault with a code");

@@ -123,7 +123,7 @@ fn strangers_with_a_message_of_zeros_take_nothing_from_who_refers_back() {
     }
 }
 
-/// The same of strangers that refer back themselves.
+/// Strangers that refer back to their own messages take nothing from others.
 #[test]
 fn strangers_that_refer_to_zeros_take_nothing_either() {
     for role in ROLES {

@@ -27,7 +27,7 @@ pub(crate) fn eager() -> Config {
     config
 }
 
-/// The same with chunks.
+/// Settings under which whatever gets shorter is compressed, with chunk delivery.
 pub(crate) fn eager_chunks() -> Config {
     Config { delivery: Delivery::Chunks, ..eager() }
 }
@@ -37,7 +37,7 @@ pub(crate) fn deflating(role: Role, params: DeflateParams) -> Endpoint {
     deflating_with(role, eager(), params)
 }
 
-/// The same under other settings.
+/// A silent endpoint with these parameters and settings.
 pub(crate) fn deflating_with(role: Role, config: Config, params: DeflateParams) -> Endpoint {
     Endpoint::deflating(role, config, params, 7692, Behaviour::Silent)
 }

@@ -34,7 +34,7 @@ fn accept(request: &Request<'_>, accept: &Accept) -> (Vec<String>, Option<Deflat
     (values.map(str::to_owned).collect(), negotiated.deflate())
 }
 
-/// The same for a request with these Sec-WebSocket-Extensions lines.
+/// What the server answers to these Sec-WebSocket-Extensions lines, and what was negotiated.
 fn negotiate(policy: DeflatePolicy, offers: &[&str]) -> (Vec<String>, Option<DeflateParams>) {
     let lines: Vec<_> = offers.iter().map(|value| format!("Sec-WebSocket-Extensions: {value}")).collect();
     let lines: Vec<_> = lines.iter().map(String::as_str).collect();

@@ -26,12 +26,12 @@ pub(crate) fn receive(role: Role, source: &str) -> Endpoint {
     receive_with(role, &Config::default(), Behaviour::Silent, source)
 }
 
-/// The same under other settings and with another application.
+/// Receives the script of the peer in every split, with these settings and this application.
 pub(crate) fn receive_with(role: Role, config: &Config, behaviour: Behaviour, source: &str) -> Endpoint {
     receive_by(|| Endpoint::new(role, config.clone(), 6455, behaviour), &from_peer(role, source))
 }
 
-/// The same for these octets and for endpoints that are made so.
+/// Receives these bytes in every split, each time with an endpoint that `make` makes.
 pub(crate) fn receive_by(make: impl Fn() -> Endpoint, bytes: &[u8]) -> Endpoint {
     let mut last: Option<Endpoint> = None;
     every_split(bytes, |_, pieces| {

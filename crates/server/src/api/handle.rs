@@ -121,8 +121,8 @@ impl Handle {
     /// Starts the closing handshake behind the queued messages. `code` is `None` for a Close frame
     /// without a body. A peer that does not read never gets it, and stays until
     /// [`Config::write_timeout`](framewright::Config::write_timeout): [`abort`](Handle::abort) ends
-    /// its connection at once. A message that the handler is sending in fragments is left incomplete if
-    /// only this Close and Pings are queued.
+    /// its connection at once. A message that the handler is sending in fragments is left
+    /// incomplete if only this Close and Pings are queued.
     ///
     /// # Errors
     /// [`HandleError::Closed`], or [`HandleError::CloseReason`] if `reason` has more than 123

@@ -48,10 +48,12 @@
 //!
 //! # What was tried and left out
 //!
-//! * AVX-512 with a mask register for up to 64 octets, without a branch: the fastest on its own, most of all where
-//!   lengths vary; but the octets are read right after, and loads wait for a store under a mask to finish. Masking 20
-//!   octets and reading them one by one took 3 times as long as with two vectors.
-//! * Four vectors that overlap in the place of the loop's odd ones and the last: 0.8 times as fast at 300 to 1024 octets.
+//! * AVX-512 with a mask register for up to 64 octets, without a branch: the fastest on its own,
+//!   most of all where lengths vary; but the octets are read right after, and loads wait for a
+//!   store under a mask to finish. Masking 20 octets and reading them one by one took 3 times as
+//!   long as with two vectors.
+//! * Four vectors that overlap in the place of the loop's odd ones and the last: 0.8 times as fast
+//!   at 300 to 1024 octets.
 //! * No alignment up to two times four vectors: 0.7 times as fast at 320 to 450 octets.
 //! * Eight vectors at a time: as fast.
 

@@ -22,8 +22,8 @@ impl ServerProcess {
     /// Starts a server and waits until it says where it listens.
     ///
     /// # Errors
-    /// If the program cannot be started, ends early, or does not listen within the deadline. `name` is what the error calls
-    /// it.
+    /// If the program cannot be started, ends early, or does not listen within the deadline. `name`
+    /// is what the error calls it.
     pub fn start(name: &str, command: &mut Command) -> anyhow::Result<Self> {
         let mut process = Running::start(name, command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
         let stdin = process.0.stdin.take();

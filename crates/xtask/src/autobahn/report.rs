@@ -45,7 +45,8 @@ impl Report {
     /// Reads the report that the suite wrote about `agent`.
     ///
     /// # Errors
-    /// If there is none (the suite writes it when it is done with the last case), or it is about somebody else.
+    /// If there is none (the suite writes it when it is done with the last case), or it is about
+    /// somebody else.
     pub(super) fn read(folder: &Path, agent: &str) -> anyhow::Result<Self> {
         let index = folder.join(INDEX);
         let text = fs::read_to_string(&index)

@@ -72,7 +72,8 @@ pub(super) fn command(wstest: &Path, mode: &str, spec: &Path) -> anyhow::Result<
 /// time.
 ///
 /// # Errors
-/// If either fails, the suite ends before its client, or the run takes longer than the deadline. Both are ended then.
+/// If either fails, the suite ends before its client, or the run takes longer than the deadline.
+/// Both are ended then.
 pub(super) fn follow(mut suite: Running, mut client: Option<Running>, name: &str) -> anyhow::Result<Run> {
     let started = Instant::now();
     let (sender, lines) = mpsc::channel();

@@ -1,6 +1,6 @@
 //! Whom a request is from, as haproxy, Apache, Caddy and nginx say it: in X-Forwarded-For, in
-//! Forwarded and, of haproxy, in the PROXY protocol. (nginx speaks it with a module that Debian does
-//! not install with it, Caddy from version 2.7 on, Apache not at all.)
+//! Forwarded and, of haproxy, in the PROXY protocol. (nginx speaks it with a module that Debian
+//! does not install with it, Caddy from version 2.7 on, Apache not at all.)
 //!
 //! The client has another address of this machine than the proxies, and claims to be somebody else.
 

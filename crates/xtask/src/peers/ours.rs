@@ -51,7 +51,8 @@ impl Form {
     /// Connects, has every message sent back, and closes with 1000.
     ///
     /// # Errors
-    /// If the connection cannot be opened, a message comes back as another one, or the end is not a clean one.
+    /// If the connection cannot be opened, a message comes back as another one, or the end is not a
+    /// clean one.
     pub(super) fn exchange(
         self,
         request: ClientRequest,

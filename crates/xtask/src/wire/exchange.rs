@@ -50,7 +50,8 @@ impl Exchange {
     /// Takes a recording apart. The client is one that makes these offers.
     ///
     /// # Errors
-    /// If a head, a frame or a compressed payload is not what it has to be, or the octets end in the middle of something.
+    /// If a head, a frame or a compressed payload is not what it has to be, or the octets end in
+    /// the middle of something.
     pub(crate) fn read(recording: Recording, offers: &[DeflateOffer]) -> anyhow::Result<Self> {
         let (request, client) = split_head(recording.client).context("the request")?;
         let (response, server) = split_head(recording.server).context("the response")?;
