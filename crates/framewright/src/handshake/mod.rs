@@ -31,14 +31,14 @@
 //! type Accepted = (Vec<(&'static str, String)>, Negotiated);
 //!
 //! /// `fields` are all lines of the request. An error is the status of the answer.
-//! fn upgrade(method: &str, fields: &[(&str, &str)], origins: &AllowedOrigins) -> Result<Accepted,
-//! u16> {
+//! fn upgrade(method: &str, fields: &[(&str, &str)], origins: &AllowedOrigins) -> Result<Accepted, u16> {
 //!     let all = |name: &'static str| {
 //!         let lines = fields.iter().filter(move |(found, _)| found.eq_ignore_ascii_case(name));
 //!         lines.map(|(_, value)| *value)
-//!     }; let list = |name| all(name).flat_map(|value| value.split(',')).map(str::trim); let names
-//!     = |name, token: &str| list(name).any(|element| element.eq_ignore_ascii_case(token)); let
-//!     only = |name| match all(name).collect::<Vec<_>>()[..] {
+//!     };
+//!     let list = |name| all(name).flat_map(|value| value.split(',')).map(str::trim);
+//!     let names = |name, token: &str| list(name).any(|element| element.eq_ignore_ascii_case(token));
+//!     let only = |name| match all(name).collect::<Vec<_>>()[..] {
 //!         [value] => Ok(value),
 //!         _ => Err(400_u16),
 //!     };
@@ -59,10 +59,12 @@
 //!     // Section 10.2: a page that is not ours must not use a visitor's cookies.
 //!     if all("Origin").count() > 1 || !all("Origin").all(|origin| origins.allows(origin)) {
 //!         return Err(403);
-//!     } let lines = all("Sec-WebSocket-Extensions"); let offers: Result<Vec<_>, _> =
-//!     lines.flat_map(|value| Extension::list(value.as_bytes())).collect(); let offers =
-//!     offers.map_err(|_| 400_u16)?; // Section 9.1: an empty list is none. if offers.is_empty() &&
-//!     all("Sec-WebSocket-Extensions").next().is_some() {
+//!     }
+//!     let lines = all("Sec-WebSocket-Extensions");
+//!     let offers: Result<Vec<_>, _> = lines.flat_map(|value| Extension::list(value.as_bytes())).collect();
+//!     let offers = offers.map_err(|_| 400_u16)?;
+//!     // Section 9.1: an empty list is none.
+//!     if offers.is_empty() && all("Sec-WebSocket-Extensions").next().is_some() {
 //!         return Err(400);
 //!     }
 //!
