@@ -219,7 +219,8 @@ impl ClientConnection {
 
     fn leave_after(&mut self, flushed: Flushed, now: Instant) {
         if flushed == Flushed::Shutdown && matches!(self.ending, TransportEnd::Before) {
-            self.leave(self.turn.leave(&self.ready), now);
+            let leave = self.turn.leave(&mut self.socket, &self.ready);
+            self.leave(leave, now);
         }
     }
 

@@ -29,6 +29,9 @@ mod lent;
 mod linger;
 mod parking;
 mod pool;
+#[cfg(feature = "tls")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+pub mod tls;
 mod transport;
 mod turn;
 

@@ -110,6 +110,10 @@ impl Lingering {
     ) -> LingerNext {
         // What has arrived is read before a deadline is checked.
         ready.read |= now >= self.deadline();
+        if !transport.flush_own() {
+            // The peer has not taken our end yet: it counts as heard.
+            self.heard = now;
+        }
         if self.read(transport, ready, scratch, now) || self.is_over(now) {
             return LingerNext::Close;
         }
@@ -151,7 +155,7 @@ impl Lingering {
     ) -> bool {
         let mut read = 0;
         while ready.read && read < TURN_BYTES && self.dropped < self.most {
-            match transport.read(scratch) {
+            match transport.discard(scratch) {
                 Io::Moved(0) | Io::Lost => return true,
                 Io::Blocked => ready.note_blocked(),
                 Io::Moved(count) => {

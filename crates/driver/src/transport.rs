@@ -25,6 +25,31 @@ pub trait Transport {
     fn short_read_empties(&self) -> bool {
         short_read_empties_a_socket()
     }
+
+    /// Writes bytes of the transport's own: of a TLS handshake, a session ticket, an alert. Returns
+    /// false while they are blocked; an event announces room for them.
+    ///
+    /// The default is for a transport that has none.
+    #[inline]
+    fn flush_own(&mut self) -> bool {
+        true
+    }
+
+    /// Prepares the end of our direction: a TLS session sends close_notify. Returns false while
+    /// that is blocked.
+    ///
+    /// The default is for a transport that needs none.
+    #[inline]
+    fn end(&mut self) -> bool {
+        true
+    }
+
+    /// Reads once into `scratch`, for a reader that drops what it reads. A TLS session does not
+    /// decrypt it.
+    #[inline]
+    fn discard(&mut self, scratch: &mut [u8]) -> Io {
+        self.read(scratch)
+    }
 }
 
 /// Whether a read of fewer bytes than there was room for has emptied a plain socket. It has where

@@ -313,7 +313,7 @@ impl Conversation {
             flushed = turn.await_end(transport, ready, rx, *now);
         }
         match flushed {
-            Flushed::Shutdown => Next::Leave(turn.leave(ready)),
+            Flushed::Shutdown => Next::Leave(turn.leave(transport, ready)),
             _ if turn.connection.has_event() => Next::Again,
             _ => Next::Wait,
         }

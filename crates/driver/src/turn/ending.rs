@@ -112,9 +112,10 @@ impl Turn {
     ///
     /// - if the peer has ended its direction, is gone, or was given up;
     /// - after a clean end, unless a client has sent more after its Close frame: closing the
-    ///   transport would then reset it.
+    ///   transport would then reset it. The end of the transport itself (close_notify of TLS) must
+    ///   have left, too.
     #[must_use]
-    pub fn leave(&self, ready: &Ready) -> Leave {
+    pub fn leave<T: Transport>(&self, transport: &mut T, ready: &Ready) -> Leave {
         let Some(closure) = self.connection.closure() else { return Leave::Close };
         let gone = matches!(
             closure.cause,
@@ -125,7 +126,11 @@ impl Turn {
         //# first by the server, so that it holds the TIME_WAIT state and not the
         //# client
         let is_clean = closure.clean && (self.connection.role() == Role::Client || !ready.read);
-        if gone || is_clean || self.eof || self.broken { Leave::Close } else { Leave::Linger }
+        if gone || self.broken || ((is_clean || self.eof) && transport.flush_own()) {
+            Leave::Close
+        } else {
+            Leave::Linger
+        }
     }
 
     /// Begins to linger, after [`Leave::Linger`]. If the peer has failed, lingering lasts until the
@@ -135,10 +140,14 @@ impl Turn {
     /// because its application waits for the end of the transport. A server lingers for at most a
     /// minute.
     pub fn linger<T: Transport>(&self, transport: &mut T, ready: &Ready, now: Instant) -> Lingering {
-        if self.connection.closure().is_some_and(|closure| closure.clean) {
-            return Lingering::briefly(transport, now);
-        }
         let config = self.connection.config();
+        if self.connection.closure().is_some_and(|closure| closure.clean) {
+            if transport.flush_own() {
+                return Lingering::briefly(transport, now);
+            }
+            let time = config.write_timeout.unwrap_or(Rest::TIME);
+            return Lingering::begin(transport, ready, Rest { announced: 0, most: 0, time }, now);
+        }
         let rest = Rest {
             announced: self.connection.driver_view().unreceived(),
             most: config.max_message.saturating_mul(2).saturating_add(BEHIND_A_FRAME),
@@ -179,9 +188,9 @@ impl Turn {
 
     /// What follows a turn that ended with a panic.
     #[must_use]
-    pub fn after(&self, flushed: Flushed, ready: &Ready) -> Next {
+    pub fn after<T: Transport>(&self, transport: &mut T, flushed: Flushed, ready: &Ready) -> Next {
         match flushed {
-            Flushed::Shutdown => Next::Leave(self.leave(ready)),
+            Flushed::Shutdown => Next::Leave(self.leave(transport, ready)),
             Flushed::Paused => Next::Again,
             // The peer may write everything before it reads.
             Flushed::Blocked if self.is_over() && self.drops_what_arrives() && ready.read => Next::Again,

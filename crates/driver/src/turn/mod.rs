@@ -103,7 +103,7 @@ impl Turn {
         let flushed = self.work(transport, ready, lent, now, application);
         lent.reclaim(&mut self.connection, now);
         let goes_on = match flushed {
-            Flushed::Shutdown => return Next::Leave(self.leave(ready)),
+            Flushed::Shutdown => return Next::Leave(self.leave(transport, ready)),
             Flushed::Paused => true,
             Flushed::All | Flushed::Blocked => self.has_work(ready, application),
         };

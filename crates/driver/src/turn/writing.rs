@@ -77,8 +77,13 @@ impl Turn {
         loop {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let (used, bytes) = match self.connection.poll_transmit(&mut slices) {
-                Transmit::Idle => return Flushed::All,
-                Transmit::Shutdown => return Flushed::Shutdown,
+                Transmit::Idle if transport.flush_own() => return Flushed::All,
+                Transmit::Idle => return Flushed::Blocked,
+                Transmit::Shutdown => {
+                    // If it is blocked, lingering goes on with it.
+                    transport.end();
+                    return Flushed::Shutdown;
+                }
                 Transmit::Bytes { slices, octets } => (slices, octets),
             };
             if self.broken {

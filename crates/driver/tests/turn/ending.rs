@@ -154,7 +154,7 @@ fn after_a_panic_what_the_peer_still_writes_is_read_while_our_close_frame_waits(
         turn.finish(transport, ready, *now, &mut note);
         let flushed = turn.flush(transport, ready, *now);
         assert_eq!(flushed, Flushed::Blocked);
-        assert_eq!(turn.after(flushed, ready), Next::Again, "{role:?}");
+        assert_eq!(turn.after(transport, flushed, ready), Next::Again, "{role:?}");
         assert_eq!(bench.turn(), Next::Again);
         assert!(bench.transport.read >= 1000, "{}", bench.transport.read);
     }

@@ -171,7 +171,7 @@ impl Open {
         // If `on_close` panicked too, it has still been called.
         let flushed = self.turn.flush(slot.stream, slot.ready, context.now);
         context.lent.reclaim(&mut self.turn.connection, context.now);
-        self.turn.after(flushed, slot.ready)
+        self.turn.after(slot.stream, flushed, slot.ready)
     }
 
     /// Notifies the handler of the events that it has not received, and writes as much as the

@@ -1,0 +1,430 @@
+//! TLS (RFC 8446, RFC 5246) over any transport, by rustls, as one more [`Transport`].
+//!
+//! ```text
+//!              +----------------------- Tls::read ------------------------+
+//!   transport  | ciphertext -> lent buffer -> one record after the other  |
+//!   ---------> |   handshake, ticket, KeyUpdate: the answer is queued     | ---> reader's buffer
+//!              |   part of a record: kept until the rest arrives          |
+//!              +----------------------------------------------------------+
+//!              +----------------------- Tls::write -----------------------+
+//!   transport  | what is queued of our own                                |
+//!   <--------- | all slices of a write in records of up to 16 KiB         | <--- frames
+//!              |   ciphertext that the transport did not take is kept     |
+//!              +----------------------------------------------------------+
+//! ```
+//!
+//! The buffers for ciphertext belong to the thread, and are lent for one read or one write. A
+//! connection at rest holds only the state of its session: 2.4 KB on the heap, and [`Tls`] itself.
+//! rustls' buffered interface would keep a buffer for each connection, which grows to 18 KB with
+//! the first long record and does not shrink.
+//!
+//! The handshake is done by reads and writes: each returns [`Io::Blocked`] until it is complete.
+
+mod buffers;
+mod outgoing;
+mod provider;
+mod session;
+
+pub use provider::{NoProvider, provider};
+pub use session::Session;
+
+use crate::transport::{Io, Transport};
+use buffers::{Buffers, Plain};
+use outgoing::Outgoing;
+use rustls::InvalidMessage;
+use rustls::client::{ClientConfig, UnbufferedClientConnection};
+use rustls::pki_types::ServerName;
+use rustls::server::{ServerConfig, UnbufferedServerConnection};
+use session::{Pass, run};
+use std::fmt;
+use std::io::IoSlice;
+use std::net::Shutdown;
+use std::sync::Arc;
+
+/// A TLS session over a transport.
+///
+/// Box it: it is over a kilobyte in size.
+pub struct Tls<S, T> {
+    session: S,
+    transport: T,
+    /// Ciphertext received that is not complete yet; without capacity most of the time.
+    tail: Vec<u8>,
+    /// Decrypted bytes that did not fit into the reader's buffer.
+    plain: Plain,
+    outgoing: Outgoing,
+    /// Whether the handshake is complete.
+    established: bool,
+    /// Whether the last read has emptied the transport.
+    emptied: bool,
+    /// Whether the peer's close_notify has been received.
+    peer_ended: bool,
+    /// Whether our close_notify has been queued.
+    ended: bool,
+    /// Whether our direction of the transport ends when what is queued has left.
+    shuts_down: bool,
+    fault: Option<Fault>,
+}
+
+/// Why reading or writing has failed: after [`Io::Lost`].
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// A rule of TLS was broken, a certificate was not accepted, or the peer has sent an alert.
+    Tls(rustls::Error),
+    /// The first bytes of the peer are not those of TLS.
+    NotTls {
+        /// Whether they look like HTTP.
+        is_http: bool,
+    },
+    /// The transport has ended without close_notify: bytes may be missing (RFC 8446, section 6.1).
+    Truncated,
+    /// The transport below has failed.
+    Transport,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Tls(error) => write!(f, "{error}"),
+            Fault::NotTls { is_http: true } => f.write_str("the peer speaks HTTP and not TLS"),
+            Fault::NotTls { is_http: false } => f.write_str("the peer does not speak TLS"),
+            Fault::Truncated => f.write_str("the stream ended without close_notify (RFC 8446, section 6.1)"),
+            Fault::Transport => f.write_str("the transport has failed"),
+        }
+    }
+}
+
+impl std::error::Error for Fault {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Fault::Tls(error) => error.source(),
+            _ => None,
+        }
+    }
+}
+
+impl<T: Transport> Tls<UnbufferedServerConnection, T> {
+    /// Makes the server's side of a session. Nothing is read yet.
+    ///
+    /// # Errors
+    /// If `config` allows early data: a request in early data could be one that somebody repeats
+    /// (RFC 8446, section 8). Otherwise those of [`UnbufferedServerConnection::new`].
+    pub fn server(config: Arc<ServerConfig>, transport: T) -> Result<Self, rustls::Error> {
+        if config.max_early_data_size > 0 {
+            return Err(rustls::Error::General("early data is not supported".to_owned()));
+        }
+        UnbufferedServerConnection::new(config).map(|session| Tls::new(session, transport))
+    }
+}
+
+impl<T: Transport> Tls<UnbufferedClientConnection, T> {
+    /// Makes the client's side of a session with the server of this name. The first write or read
+    /// sends the ClientHello.
+    ///
+    /// # Errors
+    /// Those of [`UnbufferedClientConnection::new`].
+    pub fn client(
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+        transport: T,
+    ) -> Result<Self, rustls::Error> {
+        UnbufferedClientConnection::new(config, name).map(|session| Tls::new(session, transport))
+    }
+}
+
+impl<S, T> Tls<S, T> {
+    fn new(session: S, transport: T) -> Self {
+        Tls {
+            session,
+            transport,
+            tail: Vec::new(),
+            plain: Plain::default(),
+            outgoing: Outgoing::default(),
+            established: false,
+            emptied: false,
+            peer_ended: false,
+            ended: false,
+            shuts_down: false,
+            fault: None,
+        }
+    }
+
+    /// Appends ciphertext that was received before the session began: behind the header of a PROXY
+    /// protocol.
+    pub fn push_received(&mut self, ciphertext: &[u8]) {
+        self.tail.extend_from_slice(ciphertext);
+    }
+
+    /// The transport below.
+    pub fn transport(&self) -> &T {
+        &self.transport
+    }
+
+    /// The transport below. Bytes that are read from it or written to it are missing in the
+    /// session.
+    pub fn transport_mut(&mut self) -> &mut T {
+        &mut self.transport
+    }
+
+    /// The session, with the certificates of the peer and what was agreed on.
+    pub fn session(&self) -> &S {
+        &self.session
+    }
+
+    /// Whether the handshake is still to be completed.
+    pub fn is_handshaking(&self) -> bool {
+        !self.established
+    }
+
+    /// Why reading or writing has failed; `None` if it has not.
+    pub fn fault(&self) -> Option<&Fault> {
+        self.fault.as_ref()
+    }
+
+    /// Bytes held in buffers of this connection's own: parts of records, decrypted bytes that
+    /// nobody has read, and ciphertext that the transport did not take. 0 at rest.
+    pub fn held(&self) -> usize {
+        self.tail.capacity() + self.plain.held() + self.outgoing.held()
+    }
+}
+
+impl<S: Session, T: Transport> Tls<S, T> {
+    /// Reads records until `target` is full or the transport has no more. An empty `target` is for
+    /// the handshake alone.
+    fn read_records(&mut self, target: &mut [u8], lent: &mut Buffers) -> Io {
+        let wanted = target.len();
+        let mut incoming = lent.take_incoming(&mut self.tail);
+        let mut produced = 0;
+        let mut read = 0;
+        // A client speaks first, and what was received before the session began comes first.
+        let mut has_news = !self.established;
+        self.emptied = false;
+        loop {
+            if has_news {
+                produced += self.process(&mut incoming, &mut target[produced..]);
+            }
+            let handshake_only = wanted == 0 && self.established;
+            if handshake_only || self.peer_ended || self.fault.is_some() {
+                break;
+            }
+            if produced > 0 && (produced == wanted || read >= READ_AT_ONCE) {
+                break;
+            }
+            let room = incoming.room(wanted - produced);
+            let size = room.len();
+            match self.transport.read(room) {
+                Io::Moved(0) => {
+                    self.fault = Some(Fault::Truncated);
+                    break;
+                }
+                Io::Moved(count) => {
+                    incoming.add(count);
+                    read += count;
+                    produced += self.process(&mut incoming, &mut target[produced..]);
+                    has_news = false;
+                    if produced > 0 && count < size && self.transport.short_read_empties() {
+                        self.emptied = true;
+                        break;
+                    }
+                }
+                Io::Blocked => {
+                    self.emptied = true;
+                    break;
+                }
+                Io::Lost => {
+                    self.fault = Some(Fault::Transport);
+                    break;
+                }
+            }
+        }
+        self.tail = incoming.rest();
+        self.emptied &= self.plain.is_empty() && !self.peer_ended && self.fault.is_none();
+        if !self.outgoing.is_empty() {
+            self.send_outgoing();
+        }
+        match produced {
+            0 if self.peer_ended => Io::Moved(0),
+            0 if self.fault.is_some() => Io::Lost,
+            0 => Io::Blocked,
+            count => Io::Moved(count),
+        }
+    }
+
+    /// Processes the complete records of `incoming`. Returns the number of bytes that it has
+    /// decrypted into `target`; what does not fit is kept.
+    fn process(&mut self, incoming: &mut buffers::Incoming<'_>, target: &mut [u8]) -> usize {
+        let mut pass = Pass::new(target, &mut self.plain, self.outgoing.own());
+        let (used, result) = run(&mut self.session, incoming.bytes(), &mut pass, &mut |_| {});
+        let produced = pass.written();
+        self.peer_ended |= pass.peer_ended;
+        if let Err(error) = result {
+            self.fail(error, &mut incoming.bytes()[used..]);
+        }
+        self.established |= !self.session.is_handshaking();
+        incoming.consume(used);
+        produced
+    }
+
+    /// Notes that the session has failed, and queues the alert that tells the peer.
+    #[cold]
+    fn fail(&mut self, error: rustls::Error, incoming: &mut [u8]) {
+        let is_first = !self.established
+            && matches!(error, rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType));
+        if is_first && !matches!(incoming.first(), None | Some(20..=23)) {
+            let is_http = incoming.iter().take(3).all(u8::is_ascii_uppercase);
+            // A peer that speaks something else does not understand an alert.
+            self.fault = Some(Fault::NotTls { is_http });
+            return;
+        }
+        self.fault = Some(Fault::Tls(error));
+        let mut pass = Pass::new(&mut [], &mut self.plain, self.outgoing.own());
+        // The error comes again, behind the alert.
+        let _ = run(&mut self.session, incoming, &mut pass, &mut |_| {});
+    }
+
+    /// Writes what is queued. Returns [`Io::Moved`] when nothing is left.
+    fn send_outgoing(&mut self) -> Io {
+        let io = self.outgoing.send(&mut self.transport);
+        if io == Io::Lost && self.fault.is_none() {
+            self.fault = Some(Fault::Transport);
+        }
+        io
+    }
+
+    /// Encrypts up to [`WRITE_AT_ONCE`] bytes of `slices`, and writes them.
+    fn write_records(&mut self, slices: &[IoSlice<'_>], lent: &mut Buffers) -> Io {
+        if !self.established {
+            self.read_records(&mut [], lent);
+        }
+        let sent = self.send_outgoing();
+        match self.outgoing.report() {
+            0 => {}
+            count => return Io::Moved(count),
+        }
+        if sent != Io::Moved(0) {
+            return sent;
+        }
+        if self.fault.is_some() || self.ended {
+            return Io::Lost;
+        }
+        if !self.established {
+            return Io::Blocked;
+        }
+        let (gather, ciphertext) = lent.for_writing();
+        let mut taken = Ok(0);
+        let mut pass = Pass::new(&mut [], &mut self.plain, self.outgoing.own());
+        let (used, result) = run(&mut self.session, &mut self.tail, &mut pass, &mut |traffic| {
+            taken = outgoing::encrypt(slices, WRITE_AT_ONCE, gather, ciphertext, |chunk, target| {
+                traffic.encrypt(chunk, target)
+            });
+        });
+        self.peer_ended |= pass.peer_ended;
+        self.tail.drain(..used);
+        match (result, taken) {
+            (Ok(()), Ok(count)) => self.outgoing.queue(count, ciphertext, &mut self.transport),
+            (Err(error), _) | (Ok(()), Err(error)) => {
+                self.fault = Some(Fault::Tls(error));
+                return Io::Lost;
+            }
+        }
+        let sent = self.send_outgoing();
+        match self.outgoing.report() {
+            0 => sent,
+            count => Io::Moved(count),
+        }
+    }
+
+    /// Queues our close_notify, once.
+    fn queue_end(&mut self) {
+        if self.ended || !self.established || self.fault.is_some() {
+            return;
+        }
+        self.ended = true;
+        let mut alert = [0; 64];
+        let mut len = 0;
+        let mut pass = Pass::new(&mut [], &mut self.plain, self.outgoing.own());
+        let (used, _) = run(&mut self.session, &mut self.tail, &mut pass, &mut |traffic| {
+            // It fails if the keys are used up: then nothing more can be sent.
+            len = traffic.queue_close_notify(&mut alert).unwrap_or(0);
+        });
+        self.tail.drain(..used);
+        self.outgoing.own().extend_from_slice(&alert[..len]);
+    }
+}
+
+impl<S: Session, T: Transport> Transport for Tls<S, T> {
+    fn read(&mut self, target: &mut [u8]) -> Io {
+        if !self.plain.is_empty() {
+            return Io::Moved(self.plain.read(target));
+        }
+        if self.peer_ended {
+            return Io::Moved(0);
+        }
+        if self.fault.is_some() {
+            return Io::Lost;
+        }
+        Buffers::lend(|lent| self.read_records(target, lent))
+    }
+
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> Io {
+        Buffers::lend(|lent| self.write_records(slices, lent))
+    }
+
+    /// Ends our direction with close_notify (RFC 8446, section 6.1). If the transport does not take
+    /// it yet, the transport's own direction ends when it has.
+    fn shutdown(&mut self, how: Shutdown) {
+        self.queue_end();
+        let sent = self.send_outgoing();
+        if sent == Io::Blocked && how == Shutdown::Write {
+            self.shuts_down = true;
+        } else {
+            self.transport.shutdown(how);
+        }
+    }
+
+    fn short_read_empties(&self) -> bool {
+        self.emptied
+    }
+
+    fn flush_own(&mut self) -> bool {
+        if self.outgoing.is_empty() && !self.shuts_down {
+            return self.transport.flush_own();
+        }
+        let sent = self.send_outgoing();
+        if sent == Io::Blocked {
+            return false;
+        }
+        if std::mem::take(&mut self.shuts_down) {
+            self.transport.shutdown(Shutdown::Write);
+        }
+        self.transport.flush_own()
+    }
+
+    fn end(&mut self) -> bool {
+        self.queue_end();
+        self.flush_own()
+    }
+
+    fn discard(&mut self, scratch: &mut [u8]) -> Io {
+        self.transport.discard(scratch)
+    }
+}
+
+impl<S, T: fmt::Debug> fmt::Debug for Tls<S, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The session holds secrets.
+        let Tls { transport, established, fault, .. } = self;
+        f.debug_struct("Tls")
+            .field("transport", transport)
+            .field("established", established)
+            .field("fault", fault)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Bytes of ciphertext after which a read returns what it has, so that other connections have their
+/// turns.
+const READ_AT_ONCE: usize = 256 << 10;
+
+/// Bytes that one write encrypts at most. What the transport does not take of it has to be kept.
+const WRITE_AT_ONCE: usize = 128 << 10;

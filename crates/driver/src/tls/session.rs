@@ -1,0 +1,162 @@
+//! One pass through the records that have arrived, for either side of a session.
+
+use super::buffers::Plain;
+use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus, WriteTraffic};
+
+/// A session of rustls, of either side: [`UnbufferedClientConnection`] or
+/// [`UnbufferedServerConnection`].
+#[allow(private_bounds, reason = "implemented here alone")]
+pub trait Session: sealed::Process {}
+
+impl Session for UnbufferedClientConnection {}
+impl Session for UnbufferedServerConnection {}
+
+mod sealed {
+    use super::UnbufferedStatus;
+
+    /// What both sides have, each under a type of its own.
+    pub trait Process {
+        type Data;
+
+        fn process<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
+
+        fn is_handshaking(&self) -> bool;
+    }
+}
+
+impl sealed::Process for UnbufferedClientConnection {
+    type Data = ClientConnectionData;
+
+    fn process<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(incoming)
+    }
+
+    fn is_handshaking(&self) -> bool {
+        (**self).is_handshaking()
+    }
+}
+
+impl sealed::Process for UnbufferedServerConnection {
+    type Data = ServerConnectionData;
+
+    fn process<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(incoming)
+    }
+
+    fn is_handshaking(&self) -> bool {
+        (**self).is_handshaking()
+    }
+}
+
+/// Where the results of a pass go.
+pub(super) struct Pass<'a> {
+    target: &'a mut [u8],
+    written: usize,
+    plain: &'a mut Plain,
+    outgoing: &'a mut Vec<u8>,
+    /// Whether the peer's close_notify was among the records.
+    pub(super) peer_ended: bool,
+}
+
+impl<'a> Pass<'a> {
+    /// Decrypted bytes go to `target` and then to `plain`, records of our own to `outgoing`.
+    pub(super) fn new(target: &'a mut [u8], plain: &'a mut Plain, outgoing: &'a mut Vec<u8>) -> Self {
+        Pass { target, written: 0, plain, outgoing, peer_ended: false }
+    }
+
+    /// The number of bytes decrypted into the target.
+    pub(super) fn written(&self) -> usize {
+        self.written
+    }
+
+    fn push(&mut self, payload: &[u8]) {
+        let room = &mut self.target[self.written..];
+        let fits = payload.len().min(room.len());
+        room[..fits].copy_from_slice(&payload[..fits]);
+        self.written += fits;
+        if fits < payload.len() {
+            self.plain.push(&payload[fits..]);
+        }
+    }
+}
+
+/// Processes the complete records at the front of `incoming`, and calls `traffic` if the session can
+/// send. Returns the number of bytes to drop from the front of `incoming`.
+///
+/// # Errors
+/// The rule that a record breaks.
+pub(super) fn run<S: Session>(
+    session: &mut S,
+    incoming: &mut [u8],
+    pass: &mut Pass<'_>,
+    traffic: &mut dyn FnMut(&mut WriteTraffic<'_, S::Data>),
+) -> (usize, Result<(), rustls::Error>) {
+    let mut used = 0;
+    loop {
+        let UnbufferedStatus { mut discard, state } = session.process(&mut incoming[used..]);
+        let goes_on = match state {
+            Ok(ConnectionState::ReadTraffic(mut records)) => loop {
+                match records.next_record() {
+                    Some(Ok(record)) => {
+                        discard += record.discard;
+                        pass.push(record.payload);
+                    }
+                    Some(Err(error)) => break Err(error),
+                    None => break Ok(true),
+                }
+            },
+            Ok(ConnectionState::EncodeTlsData(mut record)) => {
+                encode(pass.outgoing, |target| record.encode(target)).map(|()| true)
+            }
+            // Whoever calls sends it, in this order.
+            Ok(ConnectionState::TransmitTlsData(sent)) => {
+                sent.done();
+                Ok(true)
+            }
+            Ok(ConnectionState::PeerClosed) => {
+                pass.peer_ended = true;
+                Ok(true)
+            }
+            Ok(ConnectionState::WriteTraffic(mut state)) => {
+                traffic(&mut state);
+                Ok(false)
+            }
+            Ok(ConnectionState::BlockedHandshake | ConnectionState::Closed) => Ok(false),
+            Ok(_) => Err(rustls::Error::General("early data is not supported".to_owned())),
+            Err(error) => Err(error),
+        };
+        used += discard;
+        match goes_on {
+            Ok(true) => {}
+            Ok(false) => return (used, Ok(())),
+            Err(error) => return (used, Err(error)),
+        }
+    }
+}
+
+/// Appends a record to `outgoing`.
+fn encode(
+    outgoing: &mut Vec<u8>,
+    mut record: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>,
+) -> Result<(), rustls::Error> {
+    let start = outgoing.len();
+    let mut room = 1 << 10;
+    loop {
+        outgoing.resize(start + room, 0);
+        match record(&mut outgoing[start..]) {
+            Ok(len) => {
+                outgoing.truncate(start + len);
+                return Ok(());
+            }
+            Err(EncodeError::InsufficientSize(needed)) if needed.required_size > room => {
+                room = needed.required_size;
+            }
+            Err(error) => {
+                outgoing.truncate(start);
+                return Err(rustls::Error::General(error.to_string()));
+            }
+        }
+    }
+}

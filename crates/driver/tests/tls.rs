@@ -1,0 +1,268 @@
+//! The TLS transport against itself, over a wire in memory that takes and hands out as many bytes
+//! as a test allows.
+
+#![cfg(all(feature = "tls", any(feature = "aws-lc-rs", feature = "ring")))]
+
+use framewright_driver::tls::{Fault, Session, Tls, provider};
+use framewright_driver::{Io, Transport};
+use rustls::client::{ClientConfig, UnbufferedClientConnection};
+use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
+use rustls::server::{ServerConfig, UnbufferedServerConnection};
+use rustls::{RootCertStore, SupportedProtocolVersion};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::net::Shutdown;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// One direction of a wire.
+#[derive(Debug, Default)]
+struct Way {
+    bytes: VecDeque<u8>,
+    /// How many more bytes it takes.
+    room: usize,
+    ended: bool,
+    /// The number of writes that it has taken bytes of.
+    writes: usize,
+}
+
+/// One end of a wire, which hands out up to `at_once` bytes for each read.
+#[derive(Debug)]
+struct End {
+    incoming: Rc<RefCell<Way>>,
+    outgoing: Rc<RefCell<Way>>,
+    at_once: usize,
+}
+
+impl Transport for End {
+    fn read(&mut self, target: &mut [u8]) -> Io {
+        let mut way = self.incoming.borrow_mut();
+        let count = way.bytes.len().min(target.len()).min(self.at_once);
+        if count == 0 {
+            return if way.ended { Io::Moved(0) } else { Io::Blocked };
+        }
+        for (slot, byte) in target.iter_mut().zip(way.bytes.drain(..count)) {
+            *slot = byte;
+        }
+        Io::Moved(count)
+    }
+
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> Io {
+        let mut way = self.outgoing.borrow_mut();
+        assert!(!way.ended, "a write behind the end");
+        let mut count = 0;
+        for slice in slices {
+            let part = slice.len().min(way.room);
+            way.bytes.extend(&slice[..part]);
+            way.room -= part;
+            count += part;
+        }
+        if count == 0 {
+            return Io::Blocked;
+        }
+        way.writes += 1;
+        Io::Moved(count)
+    }
+
+    fn shutdown(&mut self, how: Shutdown) {
+        assert_ne!(how, Shutdown::Read);
+        self.outgoing.borrow_mut().ended = true;
+    }
+
+    fn short_read_empties(&self) -> bool {
+        false
+    }
+}
+
+type Client = Tls<UnbufferedClientConnection, End>;
+type Server = Tls<UnbufferedServerConnection, End>;
+
+fn sessions(version: &'static SupportedProtocolVersion, at_once: usize) -> (Client, Server) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let certificate = made.cert.der().clone();
+    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let provider = provider().expect("a provider");
+    let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&[version])
+        .expect("a version")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key.into())
+        .expect("a key");
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate).expect("a root");
+    let client = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[version])
+        .expect("a version")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let there = Rc::new(RefCell::new(Way { room: usize::MAX, ..Way::default() }));
+    let back = Rc::new(RefCell::new(Way { room: usize::MAX, ..Way::default() }));
+    let ours = End { incoming: Rc::clone(&back), outgoing: Rc::clone(&there), at_once };
+    let theirs = End { incoming: there, outgoing: back, at_once };
+    let name = ServerName::try_from("localhost").expect("a name");
+    (
+        Tls::client(Arc::new(client), name, ours).expect("a client"),
+        Tls::server(Arc::new(server), theirs).expect("a server"),
+    )
+}
+
+fn shake_hands(client: &mut Client, server: &mut Server) {
+    for _ in 0..100_000 {
+        if !client.is_handshaking() && !server.is_handshaking() {
+            return;
+        }
+        assert_eq!(client.read(&mut [0; 16]), Io::Blocked);
+        assert_eq!(server.read(&mut [0; 16]), Io::Blocked);
+    }
+    panic!("the handshake does not end: {client:?} {server:?}");
+}
+
+/// Moves `bytes` from one side to the other, with the given room on the wire for each write.
+fn carry<A: Session, B: Session>(
+    from: &mut Tls<A, End>,
+    to: &mut Tls<B, End>,
+    bytes: &[u8],
+    room: usize,
+    target: usize,
+) {
+    let (mut sent, mut received) = (0, Vec::new());
+    let mut buffer = vec![0; target];
+    while received.len() < bytes.len() {
+        from.transport().outgoing.borrow_mut().room = room;
+        if sent < bytes.len() {
+            let rest = &bytes[sent..];
+            let (head, tail) = rest.split_at(rest.len().min(7));
+            match from.write(&[IoSlice::new(head), IoSlice::new(tail)]) {
+                Io::Moved(count) => sent += count,
+                Io::Blocked => {}
+                Io::Lost => panic!("{:?}", from.fault()),
+            }
+        }
+        loop {
+            match to.read(&mut buffer) {
+                Io::Moved(count) => received.extend_from_slice(&buffer[..count]),
+                Io::Blocked => break,
+                Io::Lost => panic!("{:?}", to.fault()),
+            }
+        }
+        assert!(received.len() >= sent, "what counts as written has left");
+    }
+    while sent < bytes.len() {
+        match from.write(&[IoSlice::new(&bytes[sent..])]) {
+            Io::Moved(count) => sent += count,
+            io => panic!("{io:?} {:?}", from.fault()),
+        }
+    }
+    assert!(received == bytes);
+    assert_eq!((from.held(), to.held()), (0, 0), "nothing rests");
+    from.transport().outgoing.borrow_mut().room = usize::MAX;
+}
+
+fn noise(len: usize) -> Vec<u8> {
+    let mut state = 1_u32;
+    (0..len)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state.to_be_bytes()[0]
+        })
+        .collect()
+}
+
+const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];
+
+#[test]
+fn bytes_arrive_as_they_were_sent_whatever_the_wire_takes_at_once() {
+    for version in VERSIONS {
+        for (at_once, room, target) in
+            [(usize::MAX, usize::MAX, 1 << 17), (1, 100, 10), (1000, 17, 1 << 16), (20_000, 40_000, 300)]
+        {
+            let (mut client, mut server) = sessions(version, at_once);
+            shake_hands(&mut client, &mut server);
+            for len in [1, 20, 16_384, 16_385, 300_000] {
+                let bytes = noise(len);
+                carry(&mut client, &mut server, &bytes, room, target);
+                carry(&mut server, &mut client, &bytes, room, target);
+            }
+        }
+    }
+}
+
+#[test]
+fn slices_of_a_write_share_a_record_and_leave_in_one_write() {
+    let (mut client, mut server) = sessions(&rustls::version::TLS13, usize::MAX);
+    shake_hands(&mut client, &mut server);
+    let before = client.transport().outgoing.borrow().writes;
+    let slices: Vec<_> = (0..20).map(|_| IoSlice::new(b"a short message")).collect();
+    assert_eq!(client.write(&slices), Io::Moved(20 * 15));
+    let wire = client.transport().outgoing.borrow();
+    assert_eq!(wire.writes, before + 1);
+    assert_eq!(wire.bytes.len(), 5 + 20 * 15 + 17, "one record");
+    drop(wire);
+    let mut buffer = [0; 1000];
+    assert_eq!(server.read(&mut buffer), Io::Moved(300));
+}
+
+#[test]
+fn a_close_notify_ends_a_stream_and_a_missing_one_is_a_truncation() {
+    for version in VERSIONS {
+        for notifies in [false, true] {
+            let (mut client, mut server) = sessions(version, usize::MAX);
+            shake_hands(&mut client, &mut server);
+            assert_eq!(server.write(&[IoSlice::new(b"bye")]), Io::Moved(3));
+            if notifies {
+                server.shutdown(Shutdown::Write);
+            } else {
+                server.transport_mut().shutdown(Shutdown::Write);
+            }
+            let mut buffer = [0; 100];
+            assert_eq!(client.read(&mut buffer), Io::Moved(3));
+            if notifies {
+                assert_eq!(client.read(&mut buffer), Io::Moved(0));
+                assert_eq!(client.fault(), None);
+                // Only one direction has ended.
+                assert_eq!(client.write(&[IoSlice::new(b"so long")]), Io::Moved(7));
+                assert_eq!(server.read(&mut buffer), Io::Moved(7));
+            } else {
+                assert_eq!(client.read(&mut buffer), Io::Lost);
+                assert_eq!(client.fault(), Some(&Fault::Truncated));
+            }
+        }
+    }
+}
+
+#[test]
+fn an_end_that_is_blocked_comes_before_that_of_the_transport() {
+    let (mut client, mut server) = sessions(&rustls::version::TLS13, usize::MAX);
+    shake_hands(&mut client, &mut server);
+    server.transport().outgoing.borrow_mut().room = 5;
+    assert!(!server.end());
+    server.shutdown(Shutdown::Write);
+    assert!(!server.transport().outgoing.borrow().ended);
+    assert!(!server.flush_own());
+    server.transport().outgoing.borrow_mut().room = 100;
+    assert!(server.flush_own());
+    assert!(server.transport().outgoing.borrow().ended);
+    assert_eq!(client.read(&mut [0; 10]), Io::Moved(0));
+    assert_eq!(client.fault(), None);
+}
+
+#[test]
+fn what_is_not_tls_is_told_from_broken_tls() {
+    for (bytes, fault) in [
+        (&b"GET / HTTP/1.1\r\n\r\n"[..], Fault::NotTls { is_http: true }),
+        (&b"\x05\x01\x00\x00\x00"[..], Fault::NotTls { is_http: false }),
+    ] {
+        let (mut client, mut server) = sessions(&rustls::version::TLS13, usize::MAX);
+        client.transport_mut().write(&[IoSlice::new(bytes)]);
+        assert_eq!(server.read(&mut [0; 100]), Io::Lost);
+        assert_eq!(server.fault(), Some(&fault));
+        assert!(server.transport().outgoing.borrow().bytes.is_empty(), "no alert");
+    }
+    let (mut client, mut server) = sessions(&rustls::version::TLS13, usize::MAX);
+    client.transport_mut().write(&[IoSlice::new(b"\x16\x03\x01\x00\x08\x01\x00\x00\x04abcd")]);
+    assert_eq!(server.read(&mut [0; 100]), Io::Lost);
+    assert!(matches!(server.fault(), Some(Fault::Tls(_))), "{:?}", server.fault());
+    let alert = server.transport().outgoing.borrow().bytes.iter().copied().collect::<Vec<_>>();
+    assert_eq!(alert.first(), Some(&21), "an alert: {alert:?}");
+}
