@@ -28,6 +28,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod autobahn;
+#[cfg(feature = "browser")]
 mod browser;
 mod circles;
 mod commands;
@@ -61,6 +62,7 @@ enum Chore {
     #[command(subcommand)]
     Autobahn(autobahn::Command),
     /// Try the echo page in a headless Chromium.
+    #[cfg(feature = "browser")]
     Browser(browser::Options),
     /// Look for source files that depend on each other in a circle.
     Circles(circles::Options),
@@ -88,6 +90,7 @@ enum Chore {
 fn main() -> ExitCode {
     let result = match Cli::parse().chore {
         Chore::Autobahn(command) => autobahn::run(&command),
+        #[cfg(feature = "browser")]
         Chore::Browser(options) => browser::run(&options),
         Chore::Circles(options) => circles::run(&options),
         Chore::Compliance(options) => compliance::run(&options),
