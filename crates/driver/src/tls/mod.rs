@@ -311,7 +311,7 @@ impl<S: Session, T: Transport> Tls<S, T> {
             return Io::Blocked;
         }
         let (gather, ciphertext) = lent.for_writing();
-        let mut taken = Ok(0);
+        let mut taken = Ok((0, 0));
         let mut pass = Pass::new(&mut [], &mut self.plain, self.outgoing.own());
         let (used, result) = run(&mut self.session, &mut self.tail, &mut pass, &mut |traffic| {
             taken = outgoing::encrypt(slices, WRITE_AT_ONCE, gather, ciphertext, |chunk, target| {
@@ -321,7 +321,9 @@ impl<S: Session, T: Transport> Tls<S, T> {
         self.peer_ended |= pass.peer_ended;
         self.tail.drain(..used);
         match (result, taken) {
-            (Ok(()), Ok(count)) => self.outgoing.queue(count, ciphertext, &mut self.transport),
+            (Ok(()), Ok((count, end))) => {
+                self.outgoing.queue(count, &ciphertext[..end], &mut self.transport);
+            }
             (Err(error), _) | (Ok(()), Err(error)) => {
                 self.fault = Some(Fault::Tls(error));
                 return Io::Lost;

@@ -116,9 +116,9 @@ fn overhead(ciphertext: &[u8], count: usize) -> usize {
     (ciphertext.len() - count.min(ciphertext.len())).div_ceil(records.max(1))
 }
 
-/// Encrypts up to `most` bytes from the front of `slices` into `ciphertext`, which it clears, in as
-/// few records as possible. Returns the number of bytes. `gather` is for records whose payload lies
-/// in several slices.
+/// Encrypts up to `most` bytes from the front of `slices` into the front of `ciphertext`, in as few
+/// records as possible. Returns the number of bytes, and of those of the ciphertext. `gather` is for
+/// records whose payload lies in several slices.
 ///
 /// # Errors
 /// If the keys of the session are used up.
@@ -128,7 +128,7 @@ pub(super) fn encrypt(
     gather: &mut Vec<u8>,
     ciphertext: &mut Vec<u8>,
     mut record: impl FnMut(&[u8], &mut [u8]) -> Result<usize, EncryptError>,
-) -> Result<usize, rustls::Error> {
+) -> Result<(usize, usize), rustls::Error> {
     let total = slices.iter().map(|slice| slice.len()).sum::<usize>().min(most);
     let mut end = 0;
     let mut left = total;
@@ -154,8 +154,7 @@ pub(super) fn encrypt(
         left -= chunk.len();
         end += encrypt_chunk(chunk, ciphertext, end, &mut record)?;
     }
-    ciphertext.truncate(end);
-    Ok(total)
+    Ok((total, end))
 }
 
 /// Encrypts `chunk` into `ciphertext[end..]`, and returns how many bytes that took.
