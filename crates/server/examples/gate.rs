@@ -9,44 +9,26 @@
 #![allow(clippy::print_stdout)]
 
 use framewright_server::{
-    Decision, Deferred, Handler, Incoming, Message, Response, Server, Socket, StatusCode,
+    Decision, DecisionThreads, Handler, Incoming, Message, Response, Server, Socket, StatusCode,
 };
-use std::borrow::Cow;
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread;
 
-/// The most requests that wait for the lookup. Further ones are answered with 503.
-const WAITING: usize = 1000;
-
-struct Lookup {
-    token: String,
-    deferred: Deferred<User>,
+struct Gate {
+    lookups: DecisionThreads,
 }
 
 struct User {
     name: String,
 }
 
-struct Gate {
-    lookups: SyncSender<Lookup>,
-}
-
 impl Handler for Gate {
     type State = User;
 
     fn on_request(&self, request: &Incoming<'_>) -> Decision<User> {
-        if !request.is_websocket() {
-            return request.not_a_websocket_request().into();
-        }
-        let token = request.query_value("token").map(Cow::into_owned);
+        let token = request.query_value("token").map(Into::into);
         let Some(token) = token.or_else(|| request.cookie("token")) else {
             return Response::text(StatusCode::UNAUTHORIZED, "a token is needed").into();
         };
-        let (decision, deferred) = Decision::defer();
-        match self.lookups.try_send(Lookup { token, deferred }) {
-            Ok(()) => decision,
-            Err(_) => Response::text(StatusCode::SERVICE_UNAVAILABLE, "try again later").into(),
-        }
+        request.decide_later(&self.lookups, move || find_user(&token))
     }
 
     fn on_open(&self, socket: &mut Socket<'_>, user: &mut User) {
@@ -60,28 +42,18 @@ impl Handler for Gate {
     }
 }
 
-/// Stands in for a database.
-fn find_user(token: &str) -> Option<User> {
-    let name = token.strip_prefix("secret-of-")?;
-    Some(User { name: name.to_owned() })
+/// Stands in for a database. It may take its time: the event loops do not wait for it.
+fn find_user(token: &str) -> Result<User, Response> {
+    match token.strip_prefix("secret-of-") {
+        Some(name) => Ok(User { name: name.to_owned() }),
+        None => Err(Response::text(StatusCode::FORBIDDEN, "the token is not valid")),
+    }
 }
 
 fn main() -> std::io::Result<()> {
-    let (lookups, queue) = sync_channel::<Lookup>(WAITING);
-    thread::spawn(move || {
-        for Lookup { token, deferred } in queue {
-            if !deferred.is_waiting() {
-                continue; // the client has left, or its time is up
-            }
-            deferred.decide(match find_user(&token) {
-                Some(user) => Decision::accept(user),
-                None => Response::text(StatusCode::FORBIDDEN, "the token is not valid").into(),
-            });
-        }
-    });
-
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:5000".to_owned());
-    let server = Server::builder().route("/ws", Gate { lookups }).listen(addr).build()?;
+    let gate = Gate { lookups: DecisionThreads::new(4)? };
+    let server = Server::builder().route("/ws", gate).listen(addr).build()?;
     let addr = &server.local_addrs()[0];
     println!("listening on {addr}");
     println!("connect to ws://{addr}/ws?token=secret-of-ann");

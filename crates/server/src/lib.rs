@@ -99,6 +99,7 @@ mod stats;
 
 pub use api::connections::{Broadcast, Connected, ConnectionInfo, Connections, Delivered, ServerBusy};
 pub use api::decision::{Decision, Deferred};
+pub use api::decision_threads::DecisionThreads;
 pub use api::handle::{Handle, HandleError, KeepOpen};
 pub use api::handler::{Closed, Handler, Incoming};
 pub use api::options::{Options, ServerLimits};

@@ -53,7 +53,8 @@ impl<S> Decision<S> {
 
 impl<S: Send + 'static> Decision<S> {
     /// Defers the decision: return the `Decision` from the callback, and decide later with the
-    /// [`Deferred`], from any thread.
+    /// [`Deferred`], from any thread. [`Incoming::decide_later`](crate::Incoming::decide_later) is
+    /// shorter where a function can decide on a thread of the server's.
     ///
     /// Until then nothing is read from the peer. The deadline of the opening handshake
     /// ([`ServerLimits::handshake_timeout`](crate::ServerLimits::handshake_timeout)) stays in
@@ -97,6 +98,14 @@ impl<S: Send + 'static> Decision<S> {
 impl<S> From<Response> for Decision<S> {
     fn from(response: Response) -> Self {
         Decision::respond(response)
+    }
+}
+
+/// `Ok` accepts an opening handshake, as [`Decision::accept`] does, and `Err` answers. For functions
+/// that use `?`.
+impl<S> From<Result<S, Response>> for Decision<S> {
+    fn from(result: Result<S, Response>) -> Self {
+        result.map_or_else(Decision::respond, Decision::accept)
     }
 }
 

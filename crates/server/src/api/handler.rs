@@ -1,6 +1,7 @@
 //! The trait that an application implements, and what its callbacks receive.
 
 use crate::api::decision::Decision;
+use crate::api::decision_threads::DecisionThreads;
 use crate::api::socket::Socket;
 use crate::event_loop::stream::{PeerAddr, Stream};
 use crate::stats::ServerStats;
@@ -31,7 +32,7 @@ pub trait Handler: Send + Sync + 'static {
     ///
     /// An opening handshake has been checked (RFC 6455, section 4.2.1), its `Origin` too. Answer
     /// with [`Incoming::accept`], [`Decision::accept`] or [`Decision::respond`], or decide later
-    /// with [`Decision::defer`].
+    /// with [`Incoming::decide_later`] or [`Decision::defer`].
     fn on_request(&self, request: &Incoming<'_>) -> Decision<Self::State>;
 
     /// The connection is open.
@@ -232,6 +233,54 @@ impl<'a> Incoming<'a> {
     /// every client.
     pub fn accept<S>(&self, state: S) -> Decision<S> {
         if self.websocket { Decision::accept(state) } else { self.not_a_websocket_request().into() }
+    }
+
+    /// Decides on an opening handshake on one of `threads`, and answers an ordinary request with
+    /// [`not_a_websocket_request`](Incoming::not_a_websocket_request). For a decision that has to
+    /// wait for a database or for another server.
+    ///
+    /// `decide` returns a [`Decision`], a [`Response`], or a `Result` of the connection's state and
+    /// a `Response`. It is not called if the peer has left by then, or if the deadline has passed:
+    /// see [`Decision::defer`]. If it panics, the request is answered with 500. If too many requests
+    /// wait for `threads`, this one is answered with 503.
+    ///
+    /// ```
+    /// use framewright_server::{Decision, DecisionThreads, Handler, Incoming, Response, StatusCode};
+    ///
+    /// struct Members {
+    ///     threads: DecisionThreads, // DecisionThreads::new(4)?
+    /// }
+    ///
+    /// impl Handler for Members {
+    ///     type State = String;
+    ///
+    ///     fn on_request(&self, request: &Incoming<'_>) -> Decision<String> {
+    ///         let token = request.cookie("token").unwrap_or_default();
+    ///         request.decide_later(&self.threads, move || name_of(&token))
+    ///     }
+    /// }
+    ///
+    /// fn name_of(token: &str) -> Result<String, Response> {
+    ///     // Asks the database.
+    ///     # let name = (token == "secret").then(|| "Ann".to_owned());
+    ///     name.ok_or_else(|| Response::text(StatusCode::FORBIDDEN, "who are you?\n"))
+    /// }
+    /// # let threads = DecisionThreads::new(1)?;
+    /// # let members = Members { threads };
+    /// # let server = framewright_server::Server::builder().route("/", members).listen("127.0.0.1:0").build()?;
+    /// # assert!(name_of("secret").is_ok() && name_of("").is_err());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn decide_later<S, D>(
+        &self,
+        threads: &DecisionThreads,
+        decide: impl FnOnce() -> D + Send + 'static,
+    ) -> Decision<S>
+    where
+        S: Send + 'static,
+        D: Into<Decision<S>>,
+    {
+        if self.websocket { threads.decide(decide) } else { self.not_a_websocket_request().into() }
     }
 
     /// The answer to an ordinary request on a route that only speaks WebSocket: 405 with `Allow:

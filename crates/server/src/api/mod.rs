@@ -2,6 +2,7 @@
 
 pub(crate) mod connections;
 pub(crate) mod decision;
+pub(crate) mod decision_threads;
 pub(crate) mod erased;
 pub(crate) mod handle;
 pub(crate) mod handler;

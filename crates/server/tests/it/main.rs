@@ -9,6 +9,7 @@ mod compression;
 #[cfg(feature = "deflate")]
 mod compression_trouble;
 mod counters;
+mod decision_threads;
 mod deferred;
 mod handles;
 mod http_answers;
