@@ -239,9 +239,7 @@ impl<'a, H: Handler> Callbacks<'a, H> {
     fn send_queued(&mut self, connection: &mut Connection, now: Instant) {
         self.errands.clear(Errands::QUEUED);
         let Some(remote) = self.own.remote.get() else { return };
-        if remote.aborts() {
-            connection.abort(now);
-        }
+        remote.end_as_asked(connection, now);
         let left = remote.send(connection, HANDLES_SHARE);
         self.more = left == Left::More;
         if left != Left::Nothing && connection.state() == State::Open {

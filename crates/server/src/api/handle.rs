@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::error;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
 use std::time::Instant;
 
 /// Sends to one connection from any thread. Cloning is cheap; a clone reaches the same connection.
@@ -120,9 +120,9 @@ impl Handle {
 
     /// Starts the closing handshake behind the queued messages. `code` is `None` for a Close frame
     /// without a body. A peer that does not read never gets it, and stays until
-    /// [`Config::write_timeout`](framewright::Config::write_timeout): [`abort`](Handle::abort) ends
-    /// its connection at once. A message that the handler is sending in fragments is left
-    /// incomplete if only this Close and Pings are queued.
+    /// [`Config::write_timeout`](framewright::Config::write_timeout): [`fail`](Handle::fail) and
+    /// [`abort`](Handle::abort) do not wait for it. A message that the handler is sending in
+    /// fragments is left incomplete if only this Close and Pings are queued.
     ///
     /// # Errors
     /// [`HandleError::Closed`], or [`HandleError::CloseReason`] if `reason` has more than 123
@@ -133,6 +133,21 @@ impl Handle {
         reason: impl Into<String>,
     ) -> Result<(), HandleError> {
         self.remote.push_close(code.into(), reason.into())
+    }
+
+    /// Ends the connection with `code`, without waiting for the peer: *fails the connection* (RFC
+    /// 6455, section 7.1.7), as [`Socket::fail`](crate::Socket::fail) does. Use it if the peer broke
+    /// the application's rules (1008) or if the application cannot go on (1011).
+    ///
+    /// Queued messages go before the Close frame as far as the connection has room; the others are
+    /// dropped. No Close frame is sent if one was sent before. The peer has
+    /// [`Config::close_timeout`](framewright::Config::close_timeout) to take the bytes. A reason over
+    /// 123 bytes is cut between characters.
+    ///
+    /// # Errors
+    /// [`HandleError::Closed`].
+    pub fn fail(&self, code: CloseCode, reason: impl Into<String>) -> Result<(), HandleError> {
+        self.remote.fail(code, reason.into())
     }
 
     /// Drops the connection at once, without a Close frame and without sending queued bytes.
@@ -262,11 +277,13 @@ pub(crate) struct Remote {
     ledger: Arc<Ledger>,
     most: usize,
     /// Items from the front of the queue up to and including the last one that the loop's own
-    /// thread queued; at least 1 while that thread has asked for an abort. Only that thread uses
-    /// this count: what it sends past the queue must not overtake those items.
+    /// thread queued; at least 1 while that thread has asked for an abort or a failure. Only that
+    /// thread uses this count: what it sends past the queue must not overtake those items.
     own: AtomicUsize,
     /// The connection is to be dropped. Outside the queue, for whose lock the loop does not wait.
     abort: AtomicBool,
+    /// The connection is to fail with this code and reason, behind the queued items. Also outside.
+    failure: OnceLock<Box<(CloseCode, String)>>,
     queue: Mutex<Queue>,
 }
 
@@ -294,7 +311,7 @@ struct Taken {
 struct Queue {
     /// The connection takes messages.
     open: bool,
-    /// A Close is queued: only an abort may follow it.
+    /// A Close is queued, or a failure: only a failure or an abort may follow.
     closing: bool,
     /// Guards that keep the connection open.
     guards: usize,
@@ -333,8 +350,17 @@ impl Remote {
             charged: 0,
             holder: None,
         };
-        let (own, abort) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Remote { key, id, mailbox, ledger, most, own, abort, queue: Mutex::new(queue) }
+        Remote {
+            key,
+            id,
+            mailbox,
+            ledger,
+            most,
+            own: AtomicUsize::new(0),
+            abort: AtomicBool::new(false),
+            failure: OnceLock::new(),
+            queue: Mutex::new(queue),
+        }
     }
 
     pub(crate) fn handle(self: &Arc<Self>) -> Handle {
@@ -408,24 +434,56 @@ impl Remote {
         lock(&self.queue).holder.as_ref().is_some_and(Holder::is_told)
     }
 
-    /// Asks the loop to drop the connection. The loop may know of this queue already and wait for
-    /// the peer to take something; an abort does not wait for that.
+    /// Asks the loop to drop the connection.
     fn abort(&self) -> Result<(), HandleError> {
-        let again = {
-            let queue = lock(&self.queue);
+        self.ask(|_| Ok(!self.abort.swap(true, Ordering::Relaxed)))
+    }
+
+    /// Asks the loop to fail the connection behind the queued items.
+    fn fail(&self, code: CloseCode, reason: String) -> Result<(), HandleError> {
+        self.ask(|queue| {
+            queue.closing = true;
+            self.failure.set(Box::new((code, reason))).map(|()| true).map_err(|_| HandleError::Closed)
+        })
+    }
+
+    /// Asks the loop for something that ends the connection; `note` writes it down, and returns
+    /// whether it is new. The loop may know of this queue already and wait for the peer to take
+    /// something: this does not wait for that.
+    fn ask(&self, note: impl FnOnce(&mut Queue) -> Result<bool, HandleError>) -> Result<(), HandleError> {
+        let is_new = {
+            let mut queue = lock(&self.queue);
             if !queue.open {
                 return Err(HandleError::Closed);
             }
             if self.mailbox.is_here() {
                 self.own.fetch_max(1, Ordering::Relaxed);
             }
-            self.abort.swap(true, Ordering::Relaxed)
+            note(&mut queue)?
         };
-        if !again {
+        if is_new {
             // A loop that has ended has no connection to attend to.
             let _ = self.mailbox.post(Command::Attend(self.key));
         }
         Ok(())
+    }
+
+    /// Ends the connection if a handle has asked for it, even if nothing can be sent.
+    pub(crate) fn end_as_asked(&self, connection: &mut Connection, now: Instant) {
+        if self.abort.load(Ordering::Relaxed) {
+            connection.abort(now);
+        } else if let Some(failure) = self.failure.get() {
+            // Nobody queues any more, so nobody holds the lock for long.
+            while connection.is_writable() {
+                let taken = self.take(lock(&self.queue), connection, usize::MAX, BATCH);
+                if taken.cost == 0 {
+                    break;
+                }
+                taken.send(connection);
+            }
+            let (code, reason) = &**failure;
+            connection.fail(now, *code, reason);
+        }
     }
 
     /// Sends queued items as long as the connection takes them, until their cost reaches `most`.
@@ -467,9 +525,7 @@ impl Remote {
     /// Sends the items that this thread, the loop's, has queued, and those queued before them, as
     /// long as the connection takes them.
     pub(crate) fn send_own(&self, connection: &mut Connection, now: Instant) {
-        if self.aborts() {
-            connection.abort(now);
-        }
+        self.end_as_asked(connection, now);
         while self.has_own() && connection.is_writable() {
             let count = self.own.load(Ordering::Relaxed);
             let taken = self.take(lock(&self.queue), connection, usize::MAX, count);
@@ -527,11 +583,6 @@ impl Remote {
         let own = if taken.emptied { 0 } else { self.own.load(Ordering::Relaxed).saturating_sub(used) };
         self.own.store(own, Ordering::Relaxed);
         taken
-    }
-
-    /// Whether the connection is to be dropped, which is done even if nothing can be sent.
-    pub(crate) fn aborts(&self) -> bool {
-        self.abort.load(Ordering::Relaxed)
     }
 
     /// Stops taking items.
@@ -611,13 +662,14 @@ mod tests {
         let turn = thread::spawn(move || {
             let mut connection =
                 Connection::server(Arc::new(Config::default()), Negotiated::new(), Instant::now());
+            looking.end_as_asked(&mut connection, Instant::now());
             sender
-                .send((looking.aborts(), looking.send(&mut connection, 1 << 16)))
+                .send((connection.state(), looking.send(&mut connection, 1 << 16)))
                 .expect("the test listens");
         });
         let in_time = found.recv_timeout(Duration::from_secs(20));
         drop(held);
         turn.join().expect("no panic");
-        assert_eq!(in_time, Ok((false, Left::More)), "it comes back for what is queued");
+        assert_eq!(in_time, Ok((State::Open, Left::More)), "it comes back for what is queued");
     }
 }

@@ -184,6 +184,43 @@ fn an_abort_does_not_wait_behind_what_the_peer_does_not_read() {
 }
 
 #[test]
+fn a_failure_goes_behind_what_is_queued_and_takes_nothing_after_it() {
+    let (scripted, seen, handles) = handing();
+    let server = TestServer::start(|builder| builder.route("/ws", scripted));
+    let mut client = server.open("/ws");
+    let handle = next(&handles);
+    let sender = handle.clone();
+    thread::spawn(move || {
+        sender.send_text("first")?;
+        sender.fail(CloseCode::POLICY_VIOLATION, format!("{}é", "x".repeat(122)))
+    });
+    client.expect_text("first");
+    assert_eq!(client.expect_close(1008), "x".repeat(122), "cut between characters");
+    assert_eq!(cause(&seen), Some(Error::Failed(CloseCode::POLICY_VIOLATION)), "without an answer");
+    assert!(!handle.is_open());
+    assert_eq!(handle.fail(CloseCode::POLICY_VIOLATION, ""), Err(HandleError::Closed));
+    client.expect_end();
+}
+
+#[test]
+fn a_failure_does_not_wait_behind_what_the_peer_does_not_read() {
+    for closes in [false, true] {
+        let (scripted, seen, handles) = handing();
+        let server = TestServer::start(|builder| builder.route_with("/ws", small_marks(), scripted));
+        let client = server.open("/ws");
+        let handle = next(&handles);
+        (0..5).fold(0, |sent, _| fill(&handle, sent));
+        if closes {
+            handle.close(CloseCode::NORMAL, "").expect("open");
+        }
+        handle.fail(CloseCode::POLICY_VIOLATION, "").expect("open");
+        assert_eq!(handle.send_text("late"), Err(HandleError::Closed));
+        assert_eq!(cause(&seen), Some(Error::Failed(CloseCode::POLICY_VIOLATION)));
+        drop(client);
+    }
+}
+
+#[test]
 fn after_the_end_every_call_returns_closed() {
     let (scripted, seen, handles) = handing();
     let server = TestServer::start(|builder| builder.route("/ws", scripted));
@@ -199,6 +236,7 @@ fn after_the_end_every_call_returns_closed() {
         handle.send_prepared(&prepared),
         handle.ping([]),
         handle.close(None, ""),
+        handle.fail(CloseCode::POLICY_VIOLATION, ""),
         handle.abort(),
     ] {
         assert_eq!(result, Err(HandleError::Closed));
@@ -524,13 +562,14 @@ fn in_a_callback_a_close_of_either_kind_has_its_place_among_what_is_sent() {
             Message::Text("socket") => socket.close(Some(CloseCode::NORMAL), "").expect("open"),
             Message::Text("handle") => handle.close(Some(CloseCode::NORMAL), "").expect("open"),
             Message::Text("fail") => socket.fail(CloseCode::POLICY_VIOLATION, "enough"),
+            Message::Text("handle fails") => handle.fail(CloseCode::POLICY_VIOLATION, "").expect("open"),
             _ => handle.abort().expect("open"),
         }
         assert!(socket.send_text("late").is_err(), "after {message:?}");
         assert_eq!(handle.send_text("late"), Err(HandleError::Closed), "after {message:?}");
     });
     let server = TestServer::start(|builder| builder.route("/ws", scripted));
-    for (how, code) in [("socket", 1000), ("handle", 1000), ("fail", 1008)] {
+    for (how, code) in [("socket", 1000), ("handle", 1000), ("fail", 1008), ("handle fails", 1008)] {
         let mut client = server.open("/ws");
         client.send_text(how);
         client.expect_text("first");
@@ -541,8 +580,8 @@ fn in_a_callback_a_close_of_either_kind_has_its_place_among_what_is_sent() {
     let mut client = server.open("/ws");
     client.send_text("abort");
     client.expect_gone();
-    let causes: Vec<_> = (0..4).map(|_| cause(&seen)).collect();
-    assert_eq!(causes[3], Some(Error::Aborted));
+    let causes: Vec<_> = (0..5).map(|_| cause(&seen)).collect();
+    assert_eq!(causes[4], Some(Error::Aborted));
 }
 
 /// With a mark of a hundred octets.
