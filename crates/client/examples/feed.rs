@@ -10,9 +10,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use framewright_client::blocking::Client;
-use framewright_client::{
-    Backoff, ClientError, ClientRequest, CloseCode, Config, ConnectError, Message, Options,
-};
+use framewright_client::{Backoff, ClientError, ClientRequest, CloseCode, Config, Message, Options};
 use std::thread;
 use std::time::Duration;
 
@@ -34,7 +32,7 @@ fn main() -> Result<(), ClientError> {
         match follow(&request, &options, &mut backoff) {
             Ok(()) => return Ok(()),
             // It would be the same the next time.
-            Err(ClientError::Connect(error @ ConnectError::Refused(_))) => return Err(error.into()),
+            Err(error) if error.is_permanent() => return Err(error),
             Err(error) => {
                 let delay = backoff.next_delay();
                 eprintln!("{error}; connecting again in {} ms", delay.as_millis());

@@ -45,6 +45,24 @@ pub enum ClientError {
     Io(io::Error),
 }
 
+impl ClientError {
+    /// Whether connecting again would fail in the same way: the request or the proxy is not valid,
+    /// or [`ConnectError::is_permanent`] says so. The end of an open connection is never permanent,
+    /// whatever caused it.
+    #[doc(alias = "retry")]
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            ClientError::Request(_)
+            | ClientError::Field(_)
+            | ClientError::Credentials(_)
+            | ClientError::Proxy(_) => true,
+            ClientError::Connect(error) => error.is_permanent(),
+            ClientError::Send(_) | ClientError::Receive(_) | ClientError::Io(_) => false,
+        }
+    }
+}
+
 impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -125,6 +143,27 @@ mod tests {
     /// Formats a chain of errors as most programs print it.
     fn chain(error: &dyn std::error::Error) -> String {
         error.source().map_or(error.to_string(), |source| format!("{error}: {}", chain(source)))
+    }
+
+    #[test]
+    fn only_opening_fails_for_ever() {
+        let no_uri = || "http://localhost/".parse::<framewright::handshake::WsUri>().unwrap_err();
+        let no_field = framewright::handshake::FieldName::new("no name").unwrap_err();
+        for error in [no_uri().into(), ConnectError::Proxy(Box::new(no_uri().into())).into(), no_field.into()]
+        {
+            let error: ClientError = error;
+            assert!(error.is_permanent(), "{error}");
+        }
+        for error in [
+            ConnectError::Proxy(Box::new(ConnectError::NoAddress)).into(),
+            ConnectError::Lost(io::ErrorKind::ConnectionReset.into()).into(),
+            SendError::Closed.into(),
+            ReceiveError::Failed(Error::Timeout(Timeout::KeepAlive)).into(),
+            io::Error::from(io::ErrorKind::ConnectionReset).into(),
+        ] {
+            let error: ClientError = error;
+            assert!(!error.is_permanent(), "{error}");
+        }
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::io;
 use std::net::SocketAddr;
 
 /// Why a connection could not be opened. Nothing of the attempt remains.
+///
+/// [`is_permanent`](ConnectError::is_permanent) tells which errors are not worth another attempt.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -55,6 +57,64 @@ pub enum ConnectError {
     Lost(io::Error),
     /// A system call that opening a connection needs has failed.
     Io(io::Error),
+}
+
+impl ConnectError {
+    /// Whether the same request with the same settings would fail again, as far as the error tells.
+    /// A program that connects again should stop then.
+    ///
+    /// | error | permanent |
+    /// |---|---|
+    /// | [`Uri`](Self::Uri), [`TlsNotSupported`](Self::TlsNotSupported) | yes |
+    /// | [`Refused`](Self::Refused), [`ProxyRefused`](Self::ProxyRefused) | yes, apart from the statuses that ask for another attempt: 408, 425, 429, and all 5xx but 501 and 505 |
+    /// | [`TooManyRedirects`](Self::TooManyRedirects), [`Redirect`](Self::Redirect) | yes |
+    /// | [`Handshake`](Self::Handshake), [`ProxyHandshake`](Self::ProxyHandshake) | yes, unless the stream has ended before the whole answer, as it does when a server restarts |
+    /// | [`ProxyEarlyData`](Self::ProxyEarlyData) | yes |
+    /// | [`Proxy`](Self::Proxy) | as the error inside |
+    /// | [`Resolve`](Self::Resolve), [`NoAddress`](Self::NoAddress) | no: a name that does not exist looks like a name server that is out of order |
+    /// | [`Connect`](Self::Connect), [`Lost`](Self::Lost), [`Io`](Self::Io), and the three timeouts | no |
+    ///
+    /// ```
+    /// use framewright_client::{ConnectError, blocking::Client};
+    ///
+    /// let error = Client::connect("ws://localhost:no-port/").unwrap_err();
+    /// assert!(error.is_permanent());
+    /// let error = ConnectError::Lost(std::io::ErrorKind::ConnectionReset.into());
+    /// assert!(!error.is_permanent());
+    /// ```
+    #[doc(alias = "retry")]
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            ConnectError::Refused(response) | ConnectError::ProxyRefused(response) => {
+                !asks_for_another_attempt(response.status())
+            }
+            ConnectError::Handshake(error) | ConnectError::ProxyHandshake(error) => {
+                !matches!(error, ResponseError::Closed | ResponseError::Truncated | ResponseError::Timeout)
+            }
+            ConnectError::Proxy(error) => error.is_permanent(),
+            ConnectError::Uri(_)
+            | ConnectError::TlsNotSupported
+            | ConnectError::TooManyRedirects { .. }
+            | ConnectError::Redirect(_)
+            | ConnectError::ProxyEarlyData => true,
+            ConnectError::Resolve(_)
+            | ConnectError::NoAddress
+            | ConnectError::ConnectTimeout
+            | ConnectError::TurnTimeout
+            | ConnectError::Connect(_)
+            | ConnectError::HandshakeTimeout
+            | ConnectError::Lost(_)
+            | ConnectError::Io(_) => false,
+        }
+    }
+}
+
+/// Whether a later request may get another status: 408 (RFC 9110, section 15.5.9), 425 (RFC 8470,
+/// section 5.2), 429 (RFC 6585, section 4), and faults of the server (RFC 9110, section 15.6) apart
+/// from what it does not implement.
+fn asks_for_another_attempt(status: u16) -> bool {
+    matches!(status, 408 | 425 | 429 | 500..=599) && !matches!(status, 501 | 505)
 }
 
 impl fmt::Display for ConnectError {

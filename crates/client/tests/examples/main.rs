@@ -3,15 +3,27 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-use crate::common::{Listener, Server};
+use crate::common::{DEADLINE, Listener, Server};
 use framewright_testkit::programs::workspace::example;
 use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
-/// Runs an example to its end.
+/// Runs an example to its end, which comes before the deadline.
 fn run(name: &str, arguments: &[String]) -> Output {
     let program = example(name).expect("an example that is built");
     let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).output().expect("a program that runs")
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("a program that runs");
+    let begun = Instant::now();
+    // It prints less than a pipe holds, so that it ends without being read.
+    while child.try_wait().expect("a child").is_none() {
+        if begun.elapsed() > DEADLINE {
+            child.kill().expect("a child");
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    child.wait_with_output().expect("its output")
 }
 
 #[track_caller]
@@ -64,6 +76,17 @@ fn feed_connects_again_until_it_is_closed_with_1000() {
     expect_output(&output, true, "one\ntwo\nthree\n");
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(said.matches("connecting again in ").count(), 1, "{said}");
+    server.end();
+}
+
+#[test]
+fn feed_ends_where_the_next_attempt_would_fail_too() {
+    let server =
+        Server::start(|peer| peer.answer_with("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"));
+    let output = run("feed", &[format!("ws://{}/feed", server.addr())]);
+    expect_output(&output, false, "");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("403") && !said.contains("again"), "{said}");
     server.end();
 }
 

@@ -102,6 +102,28 @@ fn an_answer_that_is_no_101_is_returned_with_its_fields_and_its_body() {
 }
 
 #[test]
+fn an_answer_is_permanent_unless_a_later_one_may_differ() {
+    let refused = |status: u16| format!("HTTP/1.1 {status} Reason\r\nContent-Length: 0\r\n\r\n");
+    let permanent = [200, 302, 400, 401, 403, 404, 407, 426, 501, 505].map(|status| (refused(status), true));
+    let passing = [408, 425, 429, 500, 502, 503, 504, 599].map(|status| (refused(status), false));
+    let wrong = [("220 smtp\r\n".to_owned(), true), (switching(&RIGHT[1..]), true)];
+    for (answer, expected) in permanent.into_iter().chain(passing).chain(wrong) {
+        let error = answered(Kind::Blocking, |request| request, &answer);
+        assert_eq!(error.is_permanent(), expected, "{error} for {answer}");
+    }
+    for part in ["", "HTTP/1.1 101 Switching Proto"] {
+        let server = Server::start(move |peer| {
+            peer.send(part);
+            peer.shutdown_write();
+            peer.expect_gone();
+        });
+        let Err(error) = Kind::Blocking.connect(request(server.addr()), &plain()) else { panic!("accepted") };
+        assert!(matches!(error, ConnectError::Handshake(_)) && !error.is_permanent(), "{error}");
+        server.end();
+    }
+}
+
+#[test]
 fn of_a_long_body_64_kib_are_kept() {
     through_both_apis(|kind| {
         for framing in ["Content-Length: 10000000\r\n", "Transfer-Encoding: chunked\r\n", ""] {
