@@ -11,7 +11,9 @@ macro_rules! commands {
             /// 6455, section 5.3).
             ///
             /// # Errors
-            /// Those of [`Connection::send`](framewright::Connection::send).
+            /// [`SendError::Closed`](crate::SendError::Closed),
+            /// [`SendError::Full`](crate::SendError::Full), or
+            /// [`SendError::FragmentInProgress`](crate::SendError::FragmentInProgress).
             pub fn send(&mut self, message: framewright::Message<'_>) -> Result<(), framewright::SendError> {
                 self.transmit(&mut |connection| connection.send(message))
             }
@@ -49,9 +51,9 @@ macro_rules! commands {
             /// of being copied.
             ///
             /// # Errors
-            /// Those of [`Connection::send_owned`](framewright::Connection::send_owned). The
-            /// message is returned unchanged. [`SendError::Closed`](framewright::SendError::Closed)
-            /// with an empty message if the connection failed while the message was being sent.
+            /// Those of [`send`](Self::send). [`Unsent`](crate::Unsent) returns the message
+            /// unchanged. If the connection failed while the message was being sent, the error is
+            /// `Closed` and the message is empty.
             pub fn send_owned(
                 &mut self,
                 message: impl Into<framewright::OwnedMessage>,
@@ -73,7 +75,9 @@ macro_rules! commands {
             /// fragment is sent.
             ///
             /// # Errors
-            /// Those of [`Connection::send_fragment`](framewright::Connection::send_fragment).
+            /// [`SendError::Closed`](crate::SendError::Closed),
+            /// [`SendError::Full`](crate::SendError::Full), or
+            /// [`SendError::FragmentType`](crate::SendError::FragmentType).
             pub fn send_fragment(
                 &mut self,
                 data: framewright::Message<'_>,
@@ -97,7 +101,9 @@ macro_rules! commands {
             /// Keep-alive Pings are sent without this call.
             ///
             /// # Errors
-            /// Those of [`Connection::ping`](framewright::Connection::ping).
+            /// [`SendError::Closed`](crate::SendError::Closed),
+            /// [`SendError::Full`](crate::SendError::Full), or
+            /// [`SendError::ControlTooLong`](crate::SendError::ControlTooLong).
             pub fn ping(&mut self, data: &[u8]) -> Result<(), framewright::SendError> {
                 self.transmit(&mut |connection| connection.ping(data))
             }
@@ -106,7 +112,7 @@ macro_rules! commands {
             /// this call.
             ///
             /// # Errors
-            /// Those of [`Connection::pong`](framewright::Connection::pong).
+            /// Those of [`ping`](Self::ping).
             pub fn pong(&mut self, data: &[u8]) -> Result<(), framewright::SendError> {
                 self.transmit(&mut |connection| connection.pong(data))
             }
@@ -116,7 +122,9 @@ macro_rules! commands {
             /// sends a Close frame without a code, which cannot have a reason either.
             ///
             /// # Errors
-            /// Those of [`Connection::close`](framewright::Connection::close).
+            /// [`SendError::Closed`](crate::SendError::Closed), or
+            /// [`SendError::CloseReason`](crate::SendError::CloseReason) if `reason` has more than 123 bytes, or is not
+            /// empty without a `code`. Never `Full`.
             pub fn close(
                 &mut self,
                 code: impl Into<Option<framewright::CloseCode>>,

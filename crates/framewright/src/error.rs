@@ -18,11 +18,9 @@ pub enum Error {
     /// The transport ended without a Close frame from the peer (section 7.2.1): end of stream,
     /// reset, or an error.
     TransportLost,
-    /// This endpoint's application failed the connection with
-    /// [`Connection::fail`](crate::Connection::fail) and this code.
+    /// This endpoint's application called `fail` with this code.
     Failed(CloseCode),
-    /// This endpoint's application dropped the connection with
-    /// [`Connection::abort`](crate::Connection::abort).
+    /// This endpoint's application dropped the connection, as `abort` does.
     Aborted,
 }
 

@@ -230,7 +230,7 @@ impl Client {
     ///
     /// It sends a Close frame behind the bytes queued, and drops messages that still arrive. Then
     /// it waits for the server's Close and for the end of the transport, for each at most
-    /// [`Config::close_timeout`](framewright::Config::close_timeout) once the kernel has taken our
+    /// [`Config::close_timeout`](crate::Config::close_timeout) once the kernel has taken our
     /// Close. If the closing handshake has begun already, this call completes it.
     ///
     /// The kernel takes our Close when the server has read enough: a server that reads slowly can
@@ -250,8 +250,8 @@ impl Client {
     /// Does the whole closing handshake as [`close_and_wait`](Client::close_and_wait) does, until
     /// `deadline` at the latest. Then the connection is dropped, however far the handshake is. If
     /// the server's Close has not arrived by then, [`Closure::cause`] is
-    /// [`Error::Aborted`](framewright::Error::Aborted), or
-    /// [`Timeout::Write`](framewright::Timeout::Write) if the kernel has not taken ours. With a
+    /// [`Error::Aborted`](crate::Error::Aborted), or
+    /// [`Timeout::Write`](crate::Timeout::Write) if the kernel has not taken ours. With a
     /// `deadline` in the past, our Close is sent if the kernel takes it at once.
     ///
     /// # Errors
@@ -297,7 +297,7 @@ impl Client {
     /// Splits the client into its two halves, each for a thread of its own. If the sending half is
     /// dropped, the receiving one goes on. If the receiving half is dropped, nothing reads: Pings
     /// stay unanswered. A server that sends much will stop reading sooner or later, so that sending
-    /// fails after [`Config::write_timeout`](framewright::Config::write_timeout).
+    /// fails after [`Config::write_timeout`](crate::Config::write_timeout).
     pub fn split(self) -> (Sender, Receiver) {
         (self.sender, self.receiver)
     }

@@ -114,7 +114,7 @@ impl Receiver {
     /// # Errors
     /// [`ReceiveError::Failed`], once, if the connection has ended in any other way than by the
     /// closing handshake. [`ReceiveError::Chunked`] with
-    /// [`Delivery::Chunks`](framewright::Delivery::Chunks): use
+    /// [`Delivery::Chunks`](crate::Delivery::Chunks): use
     /// [`next_event`](Receiver::next_event) there.
     pub fn receive(&mut self) -> Result<Option<Message<'_>>, ReceiveError> {
         self.receive_until(None)
@@ -173,7 +173,7 @@ impl Receiver {
     /// is complete when there are no more events.
     ///
     /// # Errors
-    /// Those of [`Connection::close`](framewright::Connection::close).
+    /// Those of [`Sender::close`](super::Sender::close).
     pub fn close(&mut self, code: impl Into<Option<CloseCode>>, reason: &str) -> Result<(), SendError> {
         let code = code.into();
         self.transmit(&mut |connection| connection.close(code, reason), None)
@@ -494,7 +494,7 @@ pub enum ReceiveError {
     /// rule, exceeded a limit, let a deadline pass, or the transport was lost.
     Failed(Error),
     /// A chunk of a message arrived, and is lost: with
-    /// [`Delivery::Chunks`](framewright::Delivery::Chunks), chunks are delivered as events.
+    /// [`Delivery::Chunks`](crate::Delivery::Chunks), chunks are delivered as events.
     Chunked,
 }
 

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// Each call returns when the kernel has taken the bytes sent and everything queued before them; it
 /// never waits for the server's responses. While the kernel takes no more bytes, the call waits, so
 /// no call fails with [`Full`](SendError::Full). It waits as long as the server takes some bytes
-/// now and then ([`Config::write_timeout`](framewright::Config::write_timeout)), unless there is a
+/// now and then ([`Config::write_timeout`](crate::Config::write_timeout)), unless there is a
 /// [send timeout](Sender::set_send_timeout). The order of two calls is the order on the wire.
 pub struct Sender {
     shared: Arc<Shared>,
@@ -38,7 +38,7 @@ impl Sender {
     /// follow.
     ///
     /// When the time is over, the call returns [`SendError::Closed`], and the connection has failed
-    /// ([`Timeout::Write`](framewright::Timeout::Write)): a partly sent frame cannot be taken back.
+    /// ([`Timeout::Write`](crate::Timeout::Write)): a partly sent frame cannot be taken back.
     /// Messages that the server sent before can still be received. With zero, a call sends the
     /// bytes that the kernel takes at once, or fails.
     pub fn set_send_timeout(&mut self, timeout: Option<Duration>) {

@@ -11,7 +11,7 @@ pub enum Event<'a> {
     Open(&'a ServerResponse),
     /// A whole message arrived.
     Message(Message<'a>),
-    /// A piece of a message arrived, with [`Delivery::Chunks`](framewright::Delivery::Chunks).
+    /// A piece of a message arrived, with [`Delivery::Chunks`](crate::Delivery::Chunks).
     Chunk(Chunk<'a>),
     /// A Ping arrived, and was answered.
     Ping(&'a [u8]),
@@ -24,7 +24,7 @@ pub enum Event<'a> {
         /// The reason; empty if there was none.
         reason: &'a str,
     },
-    /// There is room again, after a message was refused as [`Full`](framewright::SendError::Full).
+    /// There is room again, after a message was refused as [`Full`](crate::SendError::Full).
     Writable,
     /// The connection has ended. Last, and once.
     Closed(Closure),

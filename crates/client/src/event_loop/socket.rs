@@ -11,7 +11,7 @@ use std::time::Instant;
 /// No call waits: the bytes sent are collected, and written at the end of the turn. A message is
 /// refused, and not queued, when:
 ///
-/// - [`Config::high_water`](framewright::Config::high_water) bytes are queued
+/// - [`Config::high_water`](crate::Config::high_water) bytes are queued
 ///   ([`SendError::Full`]); [`Event::Writable`](super::Event::Writable) follows.
 /// - the connection is closing.
 #[derive(Debug)]

@@ -24,7 +24,7 @@ pub enum Delivery {
 /// no deadline.
 ///
 /// ```
-/// use framewright::Config;
+/// # use framewright::Config;
 /// let config = Config { max_message: 64 << 10, ..Config::default() };
 /// assert_eq!(config.high_water, 1 << 20);
 /// ```
@@ -52,10 +52,9 @@ pub struct Config {
     pub small_frame_budget: u32,
     /// The high-water mark of backpressure, in bytes queued. Default 1 MiB.
     ///
-    /// At the mark or above it, `send_*` refuses with `Full`, and
-    /// [`Connection::wants_read`](crate::Connection::wants_read) is false. Below it, one message of
-    /// any size is accepted, so a connection queues at most `high_water` bytes and one message. 0
-    /// is taken as 1.
+    /// At the mark or above it, `send_*` refuses with [`SendError::Full`](crate::SendError::Full),
+    /// and nothing is read from the peer. Below it, one message of any size is accepted, so a
+    /// connection queues at most `high_water` bytes and one message. 0 is taken as 1.
     pub high_water: usize,
     /// The low-water mark of backpressure, in bytes queued. Default 256 KiB: far enough below the
     /// high-water mark not to toggle with each write.

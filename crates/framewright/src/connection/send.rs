@@ -373,7 +373,7 @@ impl From<Vec<u8>> for OwnedMessage {
     }
 }
 
-/// A message that [`Connection::send_owned`] refused: the message unchanged, and the reason.
+/// A message that `send_owned` refused: the message unchanged, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "a message and why it is back")]
 pub struct Unsent {

@@ -21,8 +21,7 @@ pub(super) const NAME: &str = "permessage-deflate";
 /// The base-2 logarithm of the size of an LZ77 sliding window (RFC 7692, section 7.1.2): 8 to 15.
 ///
 /// ```
-/// use framewright::deflate::WindowBits;
-///
+/// # use framewright::deflate::WindowBits;
 /// let bits = WindowBits::new(10).unwrap();
 /// assert_eq!((bits.get(), bits.size()), (10, 1024));
 /// assert_eq!(WindowBits::new(16), None);

@@ -19,8 +19,7 @@ const CLIENT_MAX_WINDOW_BITS: &str = "client_max_window_bits";
 /// the offers of browsers.
 ///
 /// ```
-/// use framewright::deflate::DeflateOffer;
-///
+/// # use framewright::deflate::DeflateOffer;
 /// let mut value = Vec::new();
 /// DeflateOffer::default().write(&mut value);
 /// assert_eq!(value, b"permessage-deflate; client_max_window_bits");

@@ -11,8 +11,7 @@ use crate::handshake::Extension;
 /// memory for compression between two messages. Windows may be of any size.
 ///
 /// ```
-/// use framewright::deflate::{DeflatePolicy, WindowBits};
-///
+/// # use framewright::deflate::{DeflatePolicy, WindowBits};
 /// // The server remembers what it has sent, in a window of at most 4,096 octets.
 /// let policy = DeflatePolicy {
 ///     server_no_context_takeover: false,
@@ -82,7 +81,7 @@ impl DeflatePolicy {
     /// extensions, and offers that have to be declined, are skipped: they are no error.
     ///
     /// ```
-    /// use framewright::deflate::DeflatePolicy;
+    /// # use framewright::deflate::DeflatePolicy;
     /// # use framewright::handshake::{HeadLimits, ServerHandshake};
     /// # use std::time::{Duration, Instant};
     /// let bytes = b"GET / HTTP/1.1\r\nHost: a\r\n\

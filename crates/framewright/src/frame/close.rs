@@ -41,7 +41,7 @@ impl CloseCode {
     /// Returns `code` as a status code, or `None` if it must not be sent.
     ///
     /// ```
-    /// use framewright::CloseCode;
+    /// # use framewright::CloseCode;
     /// assert_eq!(CloseCode::new(4000).map(CloseCode::get), Some(4000));
     /// assert_eq!(CloseCode::new(1005), None);
     /// ```
@@ -98,7 +98,7 @@ impl PartialEq<u16> for CloseCode {
 /// Compares [`Closure::code`](crate::Closure::code), which may also be a code that is never sent.
 ///
 /// ```
-/// use framewright::CloseCode;
+/// # use framewright::CloseCode;
 /// assert!(1000 == CloseCode::NORMAL && 1006 != CloseCode::NORMAL);
 /// ```
 impl PartialEq<CloseCode> for u16 {

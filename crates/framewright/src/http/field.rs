@@ -27,8 +27,7 @@ const RESERVED_PREFIX: &str = "Sec-WebSocket-";
 /// reserved.
 ///
 /// ```
-/// use framewright::handshake::{FieldError, FieldName};
-///
+/// # use framewright::handshake::{FieldError, FieldName};
 /// assert!(FieldName::new("Set-Cookie").is_ok());
 /// assert_eq!(FieldName::new("content-length"), Err(FieldError::ReservedName));
 /// assert_eq!(FieldName::new("a\r\nb"), Err(FieldError::InvalidName));
@@ -87,8 +86,7 @@ impl Eq for FieldName {}
 /// section 5.5).
 ///
 /// ```
-/// use framewright::handshake::{FieldError, FieldValue};
-///
+/// # use framewright::handshake::{FieldError, FieldValue};
 /// assert!(FieldValue::new("session=1; HttpOnly").is_ok());
 /// assert_eq!(FieldValue::new("a\r\nSet-Cookie: b"), Err(FieldError::InvalidValue));
 /// assert_eq!(FieldValue::new(" a"), Err(FieldError::WhitespaceAroundValue));

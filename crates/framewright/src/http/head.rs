@@ -19,8 +19,7 @@ use super::span::MAX_HEAD;
 /// A release may add fields: end a literal with `..HeadLimits::default()`.
 ///
 /// ```
-/// use framewright::handshake::HeadLimits;
-///
+/// # use framewright::handshake::HeadLimits;
 /// let limits = HeadLimits { fields: 64, ..HeadLimits::default() };
 /// assert_eq!(limits.head, 16 * 1024);
 /// ```

@@ -163,7 +163,7 @@ fn assert_elsewhere(mailboxes: &[Arc<Mailbox>]) {
 pub struct Delivered {
     /// The message was queued, and written as far as the peer took it at once.
     pub sent: usize,
-    /// Left out: [`Config::high_water`](framewright::Config::high_water) bytes are queued for the
+    /// Left out: [`Config::high_water`](crate::Config::high_water) bytes are queued for the
     /// peer, or there is no memory ([`HandleError::Full`]).
     pub full: usize,
     /// Left out: the closing handshake had begun, or the connection ended meanwhile.

@@ -35,7 +35,7 @@ pub enum HandleError {
     Closed,
     /// There is no room, in one of these cases:
     ///
-    /// - The handle's queue holds [`Config::high_water`](framewright::Config::high_water) bytes.
+    /// - The handle's queue holds [`Config::high_water`](crate::Config::high_water) bytes.
     /// - All connections together hold [`ServerLimits::memory`](crate::ServerLimits::memory), and
     ///   the queue would exceed 64 KiB, or only connections that hold less are left.
     Full,
@@ -120,7 +120,7 @@ impl Handle {
 
     /// Starts the closing handshake behind the queued messages. `code` is `None` for a Close frame
     /// without a body. A peer that does not read never gets it, and stays until
-    /// [`Config::write_timeout`](framewright::Config::write_timeout): [`fail`](Handle::fail) and
+    /// [`Config::write_timeout`](crate::Config::write_timeout): [`fail`](Handle::fail) and
     /// [`abort`](Handle::abort) do not wait for it. A message that the handler is sending in
     /// fragments is left incomplete if only this Close and Pings are queued.
     ///
@@ -141,7 +141,7 @@ impl Handle {
     ///
     /// Queued messages go before the Close frame as far as the connection has room; the others are
     /// dropped. No Close frame is sent if one was sent before. The peer has
-    /// [`Config::close_timeout`](framewright::Config::close_timeout) to take the bytes. A reason over
+    /// [`Config::close_timeout`](crate::Config::close_timeout) to take the bytes. A reason over
     /// 123 bytes is cut between characters.
     ///
     /// # Errors

@@ -46,7 +46,7 @@ pub trait Handler: Send + Sync + 'static {
     }
 
     /// A piece of a message has arrived, on a route with
-    /// [`Delivery::Chunks`](framewright::Delivery::Chunks).
+    /// [`Delivery::Chunks`](crate::Delivery::Chunks).
     fn on_chunk(&self, socket: &mut Socket<'_>, state: &mut Self::State, chunk: Chunk<'_>) {
         let _ = (socket, state, chunk);
     }

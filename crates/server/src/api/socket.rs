@@ -159,8 +159,7 @@ impl<'a> Socket<'a> {
     /// Sends a message.
     ///
     /// # Errors
-    /// Those of [`Connection::send`](framewright::Connection::send): closed, full, or a fragmented
-    /// message in progress.
+    /// [`SendError::Closed`], [`SendError::Full`], or [`SendError::FragmentInProgress`].
     #[inline]
     pub fn send(&mut self, message: Message<'_>) -> Result<(), SendError> {
         self.catch_up();
@@ -201,7 +200,7 @@ impl<'a> Socket<'a> {
     /// Sends one fragment of a message, the last one with `last`.
     ///
     /// # Errors
-    /// Those of [`Connection::send_fragment`](framewright::Connection::send_fragment).
+    /// [`SendError::Closed`], [`SendError::Full`], or [`SendError::FragmentType`].
     pub fn send_fragment(&mut self, data: Message<'_>, last: bool) -> Result<(), SendError> {
         self.catch_up();
         if data.len() < WRITE_THROUGH {
@@ -225,7 +224,7 @@ impl<'a> Socket<'a> {
     /// Sends a Ping with at most 125 bytes.
     ///
     /// # Errors
-    /// Those of [`Connection::ping`](framewright::Connection::ping).
+    /// [`SendError::Closed`], [`SendError::Full`], or [`SendError::ControlTooLong`].
     pub fn ping(&mut self, data: &[u8]) -> Result<(), SendError> {
         self.catch_up();
         self.current.connection.ping(data)
@@ -236,7 +235,8 @@ impl<'a> Socket<'a> {
     /// queued behind them.
     ///
     /// # Errors
-    /// Those of [`Connection::close`](framewright::Connection::close).
+    /// [`SendError::Closed`], or [`SendError::CloseReason`] if `reason` has more than 123 bytes, or
+    /// is not empty without a `code`. Never `Full`.
     pub fn close(&mut self, code: impl Into<Option<CloseCode>>, reason: &str) -> Result<(), SendError> {
         let code = code.into();
         self.catch_up();

@@ -127,8 +127,7 @@ fn judge(response: &ResponseHead<'_>) -> ProxyAnswer {
 /// A user name and a password for a proxy or a server (RFC 7617).
 ///
 /// ```
-/// use framewright::handshake::{BasicCredentials, ClientRequest, FieldName};
-///
+/// # use framewright::handshake::{BasicCredentials, ClientRequest, FieldName};
 /// let credentials = BasicCredentials::new("Aladdin", "open sesame")?;
 /// let request: ClientRequest = "wss://example.com/".parse()?;
 /// let request = request.with_field(FieldName::from_static("Authorization"), credentials.as_field_value());

@@ -19,8 +19,7 @@ use crate::http::field::{FieldName, FieldValue, write_line};
 /// fields to send.
 ///
 /// ```
-/// use framewright::handshake::{ClientRequest, FieldName, FieldValue};
-///
+/// # use framewright::handshake::{ClientRequest, FieldName, FieldValue};
 /// let request: ClientRequest = "wss://example.com/chat".parse()?;
 /// let request = request
 ///     .with_subprotocol("chat.v2")?
@@ -111,8 +110,7 @@ impl ClientRequest {
     /// were added.
     ///
     /// ```
-    /// use framewright::handshake::{ClientRequest, FieldName, FieldValue};
-    ///
+    /// # use framewright::handshake::{ClientRequest, FieldName, FieldValue};
     /// let request: ClientRequest = "wss://example.com/chat".parse()?;
     /// let request = request.with_secret_field(FieldName::from_static("X-Session"), FieldValue::new("5f3a")?);
     /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -21,8 +21,7 @@ use crate::http::reference::Reference;
 /// The text is kept as given: path and query are sent to the server byte for byte.
 ///
 /// ```
-/// use framewright::handshake::{UriError, WsUri};
-///
+/// # use framewright::handshake::{UriError, WsUri};
 /// let uri = WsUri::parse("ws://example.com:8080/chat?room=1")?;
 /// assert_eq!((uri.host(), uri.port(), uri.is_secure()), ("example.com", 8080, false));
 /// assert_eq!(uri.resource_name(), "/chat?room=1");

@@ -146,8 +146,7 @@ impl ServerHandshake {
 /// The application's part of the 101 that accepts an opening handshake.
 ///
 /// ```
-/// use framewright::handshake::{Accept, FieldName, FieldValue};
-///
+/// # use framewright::handshake::{Accept, FieldName, FieldValue};
 /// let accept = Accept::new()
 ///     .with_subprotocol("chat")
 ///     .with_field(FieldName::from_static("Set-Cookie"), FieldValue::from_static("id=7"));

@@ -17,8 +17,7 @@ use crate::http::known::Known;
 /// visitor's cookies.
 ///
 /// ```
-/// use framewright::handshake::AllowedOrigins;
-///
+/// # use framewright::handshake::AllowedOrigins;
 /// let origins = AllowedOrigins::new(["https://example.com", "http://localhost:8080"])?;
 /// assert!(AllowedOrigins::new(["https://*.example.com"]).is_err());
 /// # Ok::<(), framewright::handshake::OriginError>(())
@@ -85,8 +84,7 @@ impl AllowedOrigins {
     /// value that does not parse as an origin is not allowed.
     ///
     /// ```
-    /// use framewright::handshake::AllowedOrigins;
-    ///
+    /// # use framewright::handshake::AllowedOrigins;
     /// let origins = AllowedOrigins::new(["https://example.com"])?;
     /// assert!(origins.allows("https://example.com:443"));
     /// assert!(!origins.allows("https://example.com.evil"));
@@ -177,8 +175,7 @@ impl std::error::Error for OriginError {}
 /// that attack, a foreign web page makes its own name resolve to the server's address.
 ///
 /// ```
-/// use framewright::handshake::AllowedHosts;
-///
+/// # use framewright::handshake::AllowedHosts;
 /// let hosts = AllowedHosts::new(["example.com", "localhost:8080", "[::1]"])?;
 /// assert!(AllowedHosts::new(["http://example.com"]).is_err());
 /// # Ok::<(), framewright::handshake::HostError>(())

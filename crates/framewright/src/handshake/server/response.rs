@@ -199,8 +199,7 @@ impl From<Cow<'static, str>> for Body {
 /// An HTTP response that ends its connection.
 ///
 /// ```
-/// use framewright::handshake::{FieldName, FieldValue, Response, StatusCode};
-///
+/// # use framewright::handshake::{FieldName, FieldValue, Response, StatusCode};
 /// let response = Response::text(StatusCode::UNAUTHORIZED, "who are you?\n")
 ///     .with_field(FieldName::from_static("WWW-Authenticate"), FieldValue::from_static("Basic realm=\"chat\""));
 /// let mut out = Vec::new();
