@@ -28,6 +28,7 @@ mod keepers;
 mod messages;
 mod ours;
 mod proxies;
+mod proxy_programs;
 mod servers;
 mod stubborn;
 mod tally;

@@ -15,7 +15,7 @@ use framewright_server::{
 };
 use socket2::{Domain, Socket, Type};
 
-use super::proxies::{
+use super::proxy_programs::{
     Kind, Started, apache, apache_settings, caddy, caddy_settings, haproxy, haproxy_settings, nginx,
     nginx_settings,
 };
