@@ -6,8 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
 use sha1::{Digest as _, Sha1};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use crate::Compress;
 
@@ -18,7 +17,7 @@ const MAX_HEAD: usize = 8 << 10;
 ///
 /// # Errors
 /// If the request is none, if messages follow it before it is answered, or if the connection ends.
-pub async fn handshake(stream: &mut TcpStream) -> anyhow::Result<()> {
+pub async fn handshake(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> anyhow::Result<()> {
     handshake_with(stream, None).await?;
     Ok(())
 }
@@ -29,7 +28,7 @@ pub async fn handshake(stream: &mut TcpStream) -> anyhow::Result<()> {
 /// # Errors
 /// Also if what is offered is not what a browser or the generator offers.
 pub async fn handshake_with(
-    stream: &mut TcpStream,
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     compress: Option<Compress>,
 ) -> anyhow::Result<Option<String>> {
     let mut head = BytesMut::with_capacity(1 << 10);
@@ -41,6 +40,8 @@ pub async fn handshake_with(
         ensure!(head.len() < MAX_HEAD, "the request head is too large");
     };
     stream.write_all(response.as_bytes()).await?;
+    // A socket has nothing to flush, TLS may have.
+    stream.flush().await?;
     Ok(extension)
 }
 

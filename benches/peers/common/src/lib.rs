@@ -16,10 +16,14 @@ use tokio::runtime::Builder;
 mod compress;
 mod echo;
 mod handshake;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use compress::Compress;
 pub use echo::echo;
 pub use handshake::{handshake, handshake_with};
+#[cfg(feature = "tls")]
+pub use tls::{serve_tls, tls};
 
 /// The largest message that the servers accept, in octets: twice the largest that is measured, so
 /// that limits that count a header, or are exclusive, do not matter.

@@ -1,8 +1,8 @@
 //! An echo server on tokio-tungstenite: its own handshake, replies written together while more
 //! messages are ready.
 
-use peer_common::{MAX_MESSAGE, echo, serve};
-use tokio::net::TcpStream;
+use peer_common::{MAX_MESSAGE, echo, serve, serve_tls, tls};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::accept_async_with_config;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -13,10 +13,13 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 const READ_BUFFER: usize = 16 << 10;
 
 fn main() -> anyhow::Result<()> {
-    serve(connection)
+    match tls()? {
+        Some(config) => serve_tls(config, connection),
+        None => serve(connection),
+    }
 }
 
-async fn connection(stream: TcpStream) {
+async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin) {
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .max_message_size(Some(MAX_MESSAGE))

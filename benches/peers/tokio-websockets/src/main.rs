@@ -1,16 +1,19 @@
 //! An echo server on tokio-websockets: its own handshake, frames of any size, outside of tokio's
 //! cooperative budget, as its own echo server; replies are fed while more messages are ready.
 
-use peer_common::{MAX_MESSAGE, echo, serve};
-use tokio::net::TcpStream;
+use peer_common::{MAX_MESSAGE, echo, serve, serve_tls, tls};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::unconstrained;
 use tokio_websockets::{Config, Limits, Message, ServerBuilder};
 
 fn main() -> anyhow::Result<()> {
-    serve(|stream| unconstrained(connection(stream)))
+    match tls()? {
+        Some(config) => serve_tls(config, |stream| unconstrained(connection(stream))),
+        None => serve(|stream| unconstrained(connection(stream))),
+    }
 }
 
-async fn connection(stream: TcpStream) {
+async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin) {
     let builder = ServerBuilder::new()
         .config(Config::default().frame_size(usize::MAX))
         .limits(Limits::default().max_payload_len(Some(MAX_MESSAGE)));
