@@ -197,7 +197,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     // Before it says that it listens: whoever reads that may stop it at once.
     drain_on_signal(&server)?;
     announce(args, &server, workers, descriptors)?;
-    server.run().context("the server failed")
+    server.run().context("the server failed")?;
+    say("ended");
+    Ok(())
 }
 
 fn configure(args: &Args) -> anyhow::Result<ServerBuilder> {
@@ -325,9 +327,16 @@ fn drain_on_signal(server: &Server) -> anyhow::Result<()> {
         if stopping.swap(true, Ordering::Relaxed) {
             std::process::exit(1);
         }
+        let open = handle.stats().totals().open();
+        say(&format!("stopping; told to leave within {} s: {open} open connections", DRAIN.as_secs()));
         handle.stop(DRAIN);
     })
     .context("cannot handle signals")
+}
+
+/// Prints a line that nobody may read any more.
+fn say(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 /// Sends everything back.

@@ -195,18 +195,24 @@ fn the_printed_settings_are_the_ones_that_were_given() {
 }
 
 #[test]
-fn ctrl_c_tells_the_open_connections_and_ends_with_0() {
+fn ctrl_c_tells_the_open_connections_and_says_so_and_ends_with_0() {
     for signal in ["-INT", "-TERM"] {
         let mut program = Program::echo(&[]);
-        let mut client = program.open("/ws");
-        client.send_text("hello");
-        client.expect_text("hello");
+        let mut clients = [program.open("/ws"), program.open("/ws")];
+        for client in &mut clients {
+            client.send_text("hello");
+            client.expect_text("hello");
+        }
         program.signal(signal);
-        assert_eq!(client.expect_close(1001), "server shutting down");
-        client.send_close(CloseCode::GOING_AWAY, "");
-        client.expect_end();
+        for client in &mut clients {
+            assert_eq!(client.expect_close(1001), "server shutting down");
+            client.send_close(CloseCode::GOING_AWAY, "");
+            client.expect_end();
+        }
         assert_eq!(program.wait().code(), Some(0), "{signal}");
         assert_eq!(program.err.iter().collect::<Vec<_>>(), [""; 0], "nothing to complain about");
+        let said: Vec<_> = program.out.iter().collect();
+        assert_eq!(said, ["stopping; told to leave within 5 s: 2 open connections", "ended"]);
     }
 }
 
