@@ -98,6 +98,7 @@ impl LoopContext {
                 mailbox: Arc::clone(&mailbox),
                 timers: RefCell::new(Timers::default()),
                 parcels: RefCell::new(Vec::new()),
+                server: None,
             },
             counted: server.totals.counted.add_loop(),
             holders: Holders::new(Arc::clone(&server.totals.ledger), Arc::clone(&mailbox)),

@@ -1,6 +1,8 @@
 //! Running a server, and stopping it.
 
 use crate::api::connections::{Broadcast, Connected, Connections, ServerBusy};
+use crate::api::handler::Closed;
+use crate::api::socket::{OwnParts, Socket};
 use crate::context::{ServerShared, Totals};
 use crate::event_loop::EventLoop;
 use crate::event_loop::listener::{ListenAddr, Listener};
@@ -75,7 +77,9 @@ impl Server {
         let mut loops = Vec::new();
         for (index, (poll, listeners)) in polls.into_iter().zip(listeners).enumerate() {
             let (shared, walks, all) = (Arc::clone(&shared), Arc::clone(&walks), mailboxes.clone());
-            loops.push(EventLoop::new(poll, shared, (all, index), walks, listeners)?);
+            let mut event_loop = EventLoop::new(poll, shared, (all, index), walks, listeners)?;
+            event_loop.set_server(Box::new(handle.clone()));
+            loops.push(event_loop);
         }
         // From here on only the loops own the walks.
         drop(walks);
@@ -238,9 +242,10 @@ impl Drop for StopOnPanic<'_> {
 /// connections, in slices of time between which the others have their turns. This needs no lock,
 /// and no memory in a connection.
 ///
+/// From [`Server::handle`], and in a callback from [`Socket::server`] or [`Closed::server`].
+///
 /// The handle keeps none of the application's values alive, so a handler may hold a handle of its
-/// own server, and is dropped when the server has ended. For example, use a
-/// [`OnceLock`](std::sync::OnceLock) that is set once the server is built.
+/// own server, and is dropped when the server has ended.
 #[derive(Clone)]
 pub struct ServerHandle {
     mailboxes: Arc<[Arc<Mailbox>]>,
@@ -427,5 +432,49 @@ impl ServerHandle {
     #[must_use]
     pub fn stats(&self) -> ServerStats {
         self.totals.stats()
+    }
+}
+
+// Here and not beside the types, whose files this one depends on.
+impl Socket<'_> {
+    /// Returns a handle of the server: to send to all of its connections, or to stop it.
+    ///
+    /// ```
+    /// use framewright_server::{Decision, Handler, Incoming, Message, Socket};
+    ///
+    /// /// Sends each message to everybody else.
+    /// struct Shout;
+    ///
+    /// impl Handler for Shout {
+    ///     type State = ();
+    ///
+    ///     fn on_request(&self, request: &Incoming<'_>) -> Decision<()> {
+    ///         request.accept(())
+    ///     }
+    ///
+    ///     fn on_message(&self, socket: &mut Socket<'_>, _: &mut (), message: Message<'_>) {
+    ///         let sender = socket.id();
+    ///         let _ = socket.server().broadcast_where(message, move |to| to.id() != sender);
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn server(&self) -> ServerHandle {
+        ServerHandle::of(self.own)
+    }
+}
+
+impl Closed<'_> {
+    /// Returns a handle of the server: to tell other connections about the end of this one.
+    #[must_use]
+    pub fn server(&self) -> ServerHandle {
+        ServerHandle::of(self.own)
+    }
+}
+
+impl ServerHandle {
+    fn of(own: &OwnParts<'_>) -> ServerHandle {
+        let handle = own.of_loop.server.as_ref().and_then(|handle| handle.downcast_ref::<ServerHandle>());
+        handle.expect("each loop of a server has its handle").clone()
     }
 }

@@ -169,7 +169,7 @@ impl<H: Handler> Application<Stream> for Callbacks<'_, H> {
                     cause = ?closure.cause,
                     "closed"
                 );
-                let closed = Closed::new(current.connection, current.transport, &closure, self.own.id);
+                let closed = Closed::new(current.connection, current.transport, &closure, &self.own);
                 self.handler.on_close(&closed, self.state);
             }
             // The answer is queued, and `Closed` follows.

@@ -2,7 +2,7 @@
 
 use crate::api::decision::Decision;
 use crate::api::decision_threads::DecisionThreads;
-use crate::api::socket::Socket;
+use crate::api::socket::{OwnParts, Socket};
 use crate::event_loop::stream::{PeerAddr, Stream};
 use crate::stats::ServerStats;
 use cookie::Cookie;
@@ -304,18 +304,26 @@ pub struct Closed<'a> {
     connection: &'a Connection,
     stream: &'a Stream,
     closure: &'a Closure,
-    id: u64,
+    pub(crate) own: &'a OwnParts<'a>,
 }
 
 impl fmt::Debug for Closed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Closed").field("id", &self.id).field("closure", &self.closure).finish_non_exhaustive()
+        f.debug_struct("Closed")
+            .field("id", &self.id())
+            .field("closure", &self.closure)
+            .finish_non_exhaustive()
     }
 }
 
 impl<'a> Closed<'a> {
-    pub(crate) fn new(connection: &'a Connection, stream: &'a Stream, closure: &'a Closure, id: u64) -> Self {
-        Closed { connection, stream, closure, id }
+    pub(crate) fn new(
+        connection: &'a Connection,
+        stream: &'a Stream,
+        closure: &'a Closure,
+        own: &'a OwnParts<'a>,
+    ) -> Self {
+        Closed { connection, stream, closure, own }
     }
 
     /// How the connection ended: cleanly or not, with which code, and why.
@@ -327,7 +335,7 @@ impl<'a> Closed<'a> {
     /// The number of the connection: see [`Socket::id`].
     #[must_use]
     pub fn id(&self) -> u64 {
-        self.id
+        self.own.id
     }
 
     /// The peer's address; `None` if the connection ended with a reset, after which the system no

@@ -9,6 +9,7 @@ use crate::memory::ledger::Ledger;
 use crate::stats::RouteCounters;
 use framewright::{CloseCode, Config, Connection, Message, Prepared, SendError, State, Stats};
 use framewright_driver::Current;
+use std::any::Any;
 use std::cell::{OnceCell, RefCell, RefMut};
 use std::fmt;
 use std::sync::Arc;
@@ -36,7 +37,7 @@ pub(crate) const WRITE_THROUGH: usize = 16 << 10;
 /// Pings and a Close frame overtake them.
 pub struct Socket<'a> {
     current: Current<'a, Stream>,
-    own: &'a OwnParts<'a>,
+    pub(crate) own: &'a OwnParts<'a>,
 }
 
 impl fmt::Debug for Socket<'_> {
@@ -62,6 +63,10 @@ pub(crate) struct LoopParts {
     pub(crate) timers: RefCell<Timers>,
     /// Messages for the connection whose turn it is, if it has that errand.
     pub(crate) parcels: RefCell<Vec<Parcel>>,
+    /// The server's handle, once the loop belongs to a server. Its type is left out, because the
+    /// handle's methods lead back to what a callback can do: this file and that of the handle would
+    /// depend on each other.
+    pub(crate) server: Option<Box<dyn Any + Send>>,
 }
 
 /// A message for all connections.

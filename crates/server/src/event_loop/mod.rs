@@ -48,6 +48,7 @@ use framewright::handshake::Refusal;
 use framewright_driver::KEEP_FOR;
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};
+use std::any::Any;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -190,6 +191,11 @@ impl EventLoop {
             refused: VecDeque::new(),
             trim_at: None,
         })
+    }
+
+    /// Sets the handle of the server that this loop belongs to, for its callbacks.
+    pub(crate) fn set_server(&mut self, handle: Box<dyn Any + Send>) {
+        self.context.parts.server = Some(handle);
     }
 
     /// Sets the periodic calls that this loop makes.

@@ -4,11 +4,11 @@ use crate::common::{Client, DEADLINE, TestServer, next, wait_until};
 use crate::scripted::Scripted;
 use framewright::frame::OpCode;
 use framewright_server::{
-    CloseCode, Decision, Delivered, Handler, Incoming, Message, PeerAddr, Prepared, Server, ServerHandle,
-    ServerLimits, Socket,
+    CloseCode, Closed, Decision, Delivered, Handler, Incoming, Message, PeerAddr, Prepared, Server,
+    ServerHandle, ServerLimits, Socket,
 };
 use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Sends the tokens of its timers, and how late they come to a channel.
@@ -140,15 +140,18 @@ fn a_broadcast_is_compressed_for_those_who_have_agreed_on_it() {
     assert!(received.compressed && received.message == text.as_bytes());
 }
 
-/// A callback can find somebody, and get rid of them.
-#[test]
-fn a_callback_reaches_everybody_through_the_handle_of_its_server() {
-    let slot: Arc<Mutex<Option<ServerHandle>>> = Arc::default();
-    let of_callback = Arc::clone(&slot);
-    let (scripted, _seen) = Scripted::new();
-    let scripted = scripted.message(move |socket, message| {
-        let server = of_callback.lock().expect("no panic").clone().expect("the test has set it");
-        let own = socket.id();
+/// Finds the others from its callbacks, and gets rid of them.
+struct Alone;
+
+impl Handler for Alone {
+    type State = ();
+
+    fn on_request(&self, request: &Incoming<'_>) -> Decision<()> {
+        request.accept(())
+    }
+
+    fn on_message(&self, socket: &mut Socket<'_>, _: &mut (), message: Message<'_>) {
+        let (server, own) = (socket.server(), socket.id());
         match message {
             Message::Text("shout") => drop(server.broadcast_where("hey", move |to| to.id() != own)),
             Message::Text("alone") => {
@@ -161,18 +164,46 @@ fn a_callback_reaches_everybody_through_the_handle_of_its_server() {
             }
             // It would wait for itself.
             Message::Text("wait") => drop(server.connections().expect("room").next()),
+            Message::Text("stop") => server.stop(Duration::from_secs(5)),
             message => panic!("{message:?}"),
         }
-    });
-    let server = TestServer::start(|builder| builder.route("/ws", scripted));
-    *slot.lock().expect("no panic") = Some(server.handle().clone());
+    }
+
+    fn on_close(&self, closed: &Closed<'_>, _: &mut ()) {
+        let goodbye = format!("{} has left", closed.id());
+        closed.server().broadcast(&*goodbye).expect("room");
+    }
+}
+
+#[test]
+fn a_callback_reaches_everybody_through_the_handle_of_its_server() {
+    for workers in [1, 2] {
+        let server = TestServer::start(|builder| builder.workers(workers).route("/ws", Alone));
+        let (mut first, mut second) = (server.open("/ws"), server.open("/ws"));
+        let mut third = server.open("/ws");
+        first.send_text("shout");
+        second.expect_text("hey");
+        third.expect_text("hey");
+        third.leave();
+        first.expect_text("3 has left");
+        second.expect_text("3 has left");
+        second.send_text("alone");
+        first.expect_close(1008);
+        second.send_text("wait");
+        second.expect_close(1011);
+    }
+}
+
+#[test]
+fn a_callback_may_stop_its_server() {
+    let mut server = TestServer::start(|builder| builder.workers(2).route("/ws", Alone));
     let (mut first, mut second) = (server.open("/ws"), server.open("/ws"));
-    first.send_text("shout");
-    second.expect_text("hey");
-    second.send_text("alone");
-    first.expect_close(1008);
-    second.send_text("wait");
-    second.expect_close(1011);
+    first.send_text("stop");
+    for client in [&mut first, &mut second] {
+        client.expect_close(1001);
+        client.send_close(CloseCode::GOING_AWAY, "");
+    }
+    server.wait().expect("it ends well");
 }
 
 /// The two kept each other.
