@@ -66,7 +66,7 @@ pub struct RouteStats {
 #[non_exhaustive]
 pub struct Counts {
     /// Accepted opening handshakes. Counted when the 101 is sent. If the peer leaves before it has
-    /// the whole 101, the connection is counted here, and as closed with 1006.
+    /// the whole 101, or takes too long, the connection is counted here, and as closed with 1006.
     pub opened: u64,
     /// Ordinary HTTP requests that the handler answered with a status below 400.
     pub answered: u64,
@@ -295,6 +295,9 @@ table! {
         /// [`Config::close_timeout`](crate::Config::close_timeout) has passed without the peer's
         /// Close frame.
         close_timeout = "close_timeout",
+        /// [`ServerLimits::handshake_timeout`](crate::ServerLimits::handshake_timeout) has passed
+        /// before the peer had taken the whole 101.
+        handshake_timeout = "handshake_timeout",
         /// The transport has ended without a Close frame of the peer ([`Error::TransportLost`]).
         transport_lost = "transport_lost",
         /// The application has failed the connection, or has panicked ([`Error::Failed`]).
@@ -439,11 +442,12 @@ impl RouteCounters {
         self.ended.of(closure.cause.as_ref()).add(1);
     }
 
-    /// Counts an accepted handshake whose peer left before it had the whole 101.
-    pub(crate) fn note_lost(&self) {
+    /// Counts an accepted handshake whose peer left before it had the whole 101, or had not taken
+    /// it when the deadline passed.
+    pub(crate) fn note_cut(&self, by_deadline: bool) {
         self.closed.no_close_frame.add(1);
         self.close_sent.no_close_frame.add(1);
-        self.ended.transport_lost.add(1);
+        if by_deadline { &self.ended.handshake_timeout } else { &self.ended.transport_lost }.add(1);
     }
 }
 

@@ -74,6 +74,8 @@ pub(crate) struct Opening {
     pub(crate) lost: bool,
     /// True if the peer has ended its direction.
     pub(crate) ended: bool,
+    /// True if the deadline has passed in the middle of the answer.
+    late: bool,
     /// Bytes of the request's content that did not arrive with its head.
     content: u64,
     /// Bytes of the answer written in the last turn.
@@ -167,6 +169,7 @@ impl Opening {
             head_only: false,
             lost: false,
             ended: false,
+            late: false,
             content: 0,
             written: 0,
             route: None,
@@ -273,7 +276,8 @@ impl Opening {
                 self.count(context);
                 let next = self.write(stream, context.now);
                 let is_over = due && was_answering && self.deadline.is_some_and(|at| context.now >= at);
-                if is_over && matches!(next, OpeningNext::Wait) { OpeningNext::Remove } else { next }
+                self.late = is_over && matches!(next, OpeningNext::Wait);
+                if self.late { OpeningNext::Remove } else { next }
             }
             // A peer that disconnects while the decision is pending is dropped. One that only
             // half-closed can still receive a page, but not speak WebSocket.
@@ -302,7 +306,7 @@ impl Opening {
         let counted = context.counted.of(self.route.map(RouteId::index));
         match (&self.step, self.outcome) {
             (OpeningStep::Answering(answer), None) if answer.opens.is_none() => {}
-            (OpeningStep::Answering(_), None) => counted.note_lost(),
+            (OpeningStep::Answering(_), None) => counted.note_cut(self.late),
             // Refused without an answer.
             (OpeningStep::Reading, Some(outcome)) => outcome(counted).add(1),
             _ => counted.abandoned.add(1),
