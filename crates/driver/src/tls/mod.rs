@@ -35,6 +35,7 @@ use rustls::InvalidMessage;
 use rustls::client::{ClientConfig, UnbufferedClientConnection};
 use rustls::pki_types::ServerName;
 use rustls::server::{ServerConfig, UnbufferedServerConnection};
+use rustls::unbuffered::{EncryptError, WriteTraffic};
 use session::{Pass, run};
 use std::fmt;
 use std::io::IoSlice;
@@ -52,6 +53,8 @@ pub struct Tls<S, T> {
     /// Decrypted bytes that did not fit into the reader's buffer.
     plain: Plain,
     outgoing: Outgoing,
+    /// Whether the peer has sent a record.
+    heard: bool,
     /// Whether the handshake is complete.
     established: bool,
     /// Whether the last read has emptied the transport.
@@ -62,6 +65,8 @@ pub struct Tls<S, T> {
     ended: bool,
     /// Whether our direction of the transport ends when what is queued has left.
     shuts_down: bool,
+    /// Whether the transport takes no more bytes.
+    unsendable: bool,
     fault: Option<Fault>,
 }
 
@@ -140,11 +145,13 @@ impl<S, T> Tls<S, T> {
             tail: Vec::new(),
             plain: Plain::default(),
             outgoing: Outgoing::default(),
+            heard: false,
             established: false,
             emptied: false,
             peer_ended: false,
             ended: false,
             shuts_down: false,
+            unsendable: false,
             fault: None,
         }
     }
@@ -178,7 +185,7 @@ impl<S, T> Tls<S, T> {
 
     /// Why reading or writing has failed; `None` if it has not.
     pub fn fault(&self) -> Option<&Fault> {
-        self.fault.as_ref()
+        self.fault.as_ref().or(self.unsendable.then_some(&Fault::Transport))
     }
 
     /// Bytes held in buffers of this connection's own: parts of records, decrypted bytes that
@@ -253,12 +260,16 @@ impl<S: Session, T: Transport> Tls<S, T> {
     /// Processes the complete records of `incoming`. Returns the number of bytes that it has
     /// decrypted into `target`; what does not fit is kept.
     fn process(&mut self, incoming: &mut buffers::Incoming<'_>, target: &mut [u8]) -> usize {
+        if !self.heard && is_start_of_a_word(incoming.bytes()) {
+            return 0;
+        }
         let mut pass = Pass::new(target, &mut self.plain, self.outgoing.own());
         let (used, result) = run(&mut self.session, incoming.bytes(), &mut pass, &mut |_| {});
         let produced = pass.written();
         self.peer_ended |= pass.peer_ended;
+        self.heard |= used > 0;
         if let Err(error) = result {
-            self.fail(error, &mut incoming.bytes()[used..]);
+            self.fail(error, &incoming.bytes()[used..]);
         }
         self.established |= !self.session.is_handshaking();
         incoming.consume(used);
@@ -267,37 +278,44 @@ impl<S: Session, T: Transport> Tls<S, T> {
 
     /// Notes that the session has failed, and queues the alert that tells the peer.
     #[cold]
-    fn fail(&mut self, error: rustls::Error, incoming: &mut [u8]) {
-        let is_first = !self.established
-            && matches!(error, rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType));
-        if is_first && !matches!(incoming.first(), None | Some(20..=23)) {
-            let is_http = incoming.iter().take(3).all(u8::is_ascii_uppercase);
+    fn fail(&mut self, error: rustls::Error, incoming: &[u8]) {
+        let is_type = matches!(error, rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType));
+        if is_type && !self.heard && !matches!(incoming.first(), None | Some(20..=24)) {
+            let is_http = incoming.get(..3).is_some_and(|first| HTTP.contains(&first));
             // A peer that speaks something else does not understand an alert.
             self.fault = Some(Fault::NotTls { is_http });
             return;
         }
-        self.fault = Some(Fault::Tls(error));
-        let mut pass = Pass::new(&mut [], &mut self.plain, self.outgoing.own());
-        // The error comes again, behind the alert.
-        let _ = run(&mut self.session, incoming, &mut pass, &mut |_| {});
+        self.give_up(error);
     }
 
-    /// Writes what is queued. Returns [`Io::Moved`] when nothing is left.
+    /// Ends the session for `error`, and queues what tells the peer.
+    #[cold]
+    fn give_up(&mut self, error: rustls::Error) {
+        self.fault = Some(Fault::Tls(error));
+        session::drain(&mut self.session, self.outgoing.own());
+    }
+
+    /// Writes what is queued. Returns [`Io::Moved`] when nothing is left. If writing has failed,
+    /// what has arrived is still worth reading: it may say why.
     fn send_outgoing(&mut self) -> Io {
-        let io = self.outgoing.send(&mut self.transport);
-        if io == Io::Lost && self.fault.is_none() {
-            self.fault = Some(Fault::Transport);
+        if self.unsendable {
+            self.outgoing.drop_all();
+            return Io::Lost;
         }
+        let io = self.outgoing.send(&mut self.transport);
+        self.unsendable = io == Io::Lost;
         io
     }
 
     /// Encrypts up to [`WRITE_AT_ONCE`] bytes of `slices`, and writes them.
     fn write_records(&mut self, slices: &[IoSlice<'_>], lent: &mut Buffers) -> Io {
-        if !self.established {
+        if !self.established && !self.peer_ended && self.fault.is_none() {
             self.read_records(&mut [], lent);
         }
+        let most = slices.iter().map(|slice| slice.len()).sum();
         let sent = self.send_outgoing();
-        match self.outgoing.report() {
+        match self.outgoing.report(most) {
             0 => {}
             count => return Io::Moved(count),
         }
@@ -310,30 +328,61 @@ impl<S: Session, T: Transport> Tls<S, T> {
         if !self.established {
             return Io::Blocked;
         }
-        let (gather, ciphertext) = lent.for_writing();
-        let mut taken = Ok((0, 0));
-        let mut pass = Pass::new(&mut [], &mut self.plain, self.outgoing.own());
-        let (used, result) = run(&mut self.session, &mut self.tail, &mut pass, &mut |traffic| {
-            taken = outgoing::encrypt(slices, WRITE_AT_ONCE, gather, ciphertext, |chunk, target| {
-                traffic.encrypt(chunk, target)
-            });
-        });
-        self.peer_ended |= pass.peer_ended;
-        self.tail.drain(..used);
-        match (result, taken) {
-            (Ok(()), Ok((count, end))) => {
-                self.outgoing.queue(count, &ciphertext[..end], &mut self.transport);
-            }
-            (Err(error), _) | (Ok(()), Err(error)) => {
-                self.fault = Some(Fault::Tls(error));
-                return Io::Lost;
-            }
+        if let Err(error) = self.encrypt(slices, lent) {
+            self.give_up(error);
+            self.send_outgoing();
+            return Io::Lost;
         }
         let sent = self.send_outgoing();
-        match self.outgoing.report() {
+        match self.outgoing.report(most) {
             0 => sent,
             count => Io::Moved(count),
         }
+    }
+
+    /// Queues records with bytes of `slices`.
+    fn encrypt(&mut self, slices: &[IoSlice<'_>], lent: &mut Buffers) -> Result<(), rustls::Error> {
+        if self.outgoing.overhead == 0 {
+            self.measure()?;
+        }
+        let (gather, ciphertext) = lent.for_writing();
+        let mut encrypted = Ok((0, 0));
+        self.run_writing(|traffic| {
+            encrypted = outgoing::encrypt(slices, WRITE_AT_ONCE, gather, ciphertext, |chunk, target| {
+                traffic.encrypt(chunk, target)
+            });
+        })?;
+        let (count, end) = encrypted?;
+        self.outgoing.queue(count, &ciphertext[..end], &mut self.transport);
+        Ok(())
+    }
+
+    /// Finds out how much longer a record is than its payload.
+    #[cold]
+    fn measure(&mut self) -> Result<(), rustls::Error> {
+        let mut size = 0;
+        // A KeyUpdate that waits for our next record counts the first time, and is then queued.
+        for _ in 0..2 {
+            self.run_writing(|traffic| {
+                if let Err(EncryptError::InsufficientSize(needed)) = traffic.encrypt(&[0], &mut []) {
+                    size = needed.required_size;
+                }
+            })?;
+        }
+        self.outgoing.overhead = size.saturating_sub(1);
+        Ok(())
+    }
+
+    /// Calls `traffic` if the session can send. Records of its own are queued before.
+    fn run_writing(
+        &mut self,
+        mut traffic: impl FnMut(&mut WriteTraffic<'_, S::Data>),
+    ) -> Result<(), rustls::Error> {
+        let mut pass = Pass::new(&mut [], &mut self.plain, self.outgoing.own());
+        let (used, result) = run(&mut self.session, &mut self.tail, &mut pass, &mut traffic);
+        self.peer_ended |= pass.peer_ended;
+        self.tail.drain(..used);
+        result
     }
 
     /// Queues our close_notify, once.
@@ -342,15 +391,12 @@ impl<S: Session, T: Transport> Tls<S, T> {
             return;
         }
         self.ended = true;
-        let mut alert = [0; 64];
-        let mut len = 0;
-        let mut pass = Pass::new(&mut [], &mut self.plain, self.outgoing.own());
-        let (used, _) = run(&mut self.session, &mut self.tail, &mut pass, &mut |traffic| {
-            // It fails if the keys are used up: then nothing more can be sent.
-            len = traffic.queue_close_notify(&mut alert).unwrap_or(0);
+        // Without room for it, the alert is queued in the session. If the keys are used up, nothing
+        // more can be sent.
+        let _ = self.run_writing(|traffic| {
+            let _ = traffic.queue_close_notify(&mut []);
         });
-        self.tail.drain(..used);
-        self.outgoing.own().extend_from_slice(&alert[..len]);
+        session::drain(&mut self.session, self.outgoing.own());
     }
 }
 
@@ -423,6 +469,16 @@ impl<S, T: fmt::Debug> fmt::Debug for Tls<S, T> {
             .finish_non_exhaustive()
     }
 }
+
+/// Whether `first`, the first bytes of a peer, are too few to tell HTTP from other protocols.
+fn is_start_of_a_word(first: &[u8]) -> bool {
+    matches!(first.len(), 1 | 2) && first[0].is_ascii_uppercase()
+}
+
+/// How HTTP begins: its methods (RFC 9110, section 9.3; RFC 5789), its version, and the preface of
+/// HTTP/2.
+const HTTP: [&[u8]; 11] =
+    [b"GET", b"HEA", b"POS", b"PUT", b"DEL", b"CON", b"OPT", b"TRA", b"PAT", b"HTT", b"PRI"];
 
 /// Bytes of ciphertext after which a read returns what it has, so that other connections have their
 /// turns.

@@ -12,20 +12,28 @@ const HEADER: usize = 5;
 
 /// Ciphertext that the transport has not taken yet. Without capacity most of the time.
 ///
-/// The bytes of a writer count as written when the record that holds them has left: see
+/// ```text
+///   bytes:  | records of our own | records of the writer | records of our own |
+///                                ^ record                ^ until
+/// ```
+/// The bytes of a writer count as written when the record that holds them has left as a whole: see
 /// [`report`](Outgoing::report).
 #[derive(Default)]
 pub(super) struct Outgoing {
     bytes: Vec<u8>,
     sent: usize,
-    /// Where the records of the writer begin in `bytes`; records of our own come before.
-    from: usize,
-    /// Where the first record begins that has not left, at `from` or behind.
+    /// Where the first record of the writer's begins that has not left as a whole.
     record: usize,
-    /// Bytes of the writer's that were encrypted and not reported.
-    ahead: usize,
-    /// Bytes that a record is longer than its payload.
-    overhead: usize,
+    /// Where the records of the writer end.
+    until: usize,
+    /// Payload in records before `record`, and that of records of our own among those of the writer.
+    passed: usize,
+    own: usize,
+    /// Bytes of the writer's in the records, and how many of them were reported.
+    count: usize,
+    reported: usize,
+    /// Bytes that a record is longer than its payload; 0 if that is not known yet.
+    pub(super) overhead: usize,
 }
 
 impl Outgoing {
@@ -45,57 +53,78 @@ impl Outgoing {
     /// Queues `ciphertext`, which stands for `count` bytes of the writer, behind records of our own.
     /// With none, writes it at once, and keeps what the transport does not take.
     pub(super) fn queue(&mut self, count: usize, ciphertext: &[u8], transport: &mut impl Transport) {
-        self.ahead = count;
-        self.overhead = overhead(ciphertext, count);
-        if !self.bytes.is_empty() {
-            self.from = self.bytes.len();
-            self.record = self.from;
-            self.bytes.extend_from_slice(ciphertext);
-            return;
-        }
-        (self.from, self.record) = (0, 0);
-        match transport.write(&[IoSlice::new(ciphertext)]) {
-            Io::Moved(sent) if sent == ciphertext.len() => {}
-            io => {
+        self.record = self.bytes.len();
+        self.until = self.record + ciphertext.len();
+        (self.passed, self.count, self.reported) = (0, count, 0);
+        if self.bytes.is_empty() {
+            match transport.write(&[IoSlice::new(ciphertext)]) {
+                Io::Moved(sent) if sent == ciphertext.len() => {
+                    self.until = 0;
+                    return;
+                }
+                Io::Moved(sent) => self.sent = sent,
                 // What has failed fails again.
-                self.sent = if let Io::Moved(sent) = io { sent } else { 0 };
-                self.bytes = ciphertext.to_vec();
+                Io::Blocked | Io::Lost => {}
             }
         }
+        self.own = payload(ciphertext, self.overhead).saturating_sub(count);
+        self.bytes.extend_from_slice(ciphertext);
     }
 
     /// Writes what is queued until the transport takes no more. Returns [`Io::Moved`] when nothing
-    /// is left.
+    /// is left. When the transport is lost, drops it.
     pub(super) fn send(&mut self, transport: &mut impl Transport) -> Io {
         while self.sent < self.bytes.len() {
             match transport.write(&[IoSlice::new(&self.bytes[self.sent..])]) {
-                Io::Moved(0) | Io::Lost => return Io::Lost,
+                Io::Moved(0) | Io::Lost => {
+                    self.drop_all();
+                    return Io::Lost;
+                }
                 Io::Moved(count) => self.sent += count,
                 Io::Blocked => return Io::Blocked,
             }
         }
-        let Outgoing { ahead, .. } = *self;
-        *self = Outgoing { ahead, ..Outgoing::default() };
+        (self.bytes, self.sent, self.record, self.until) = (Vec::new(), 0, 0, 0);
         Io::Moved(0)
     }
 
-    /// Takes the number of bytes of the writer's whose records have left since the last call.
-    pub(super) fn report(&mut self) -> usize {
-        if self.bytes.is_empty() {
-            return std::mem::take(&mut self.ahead);
-        }
-        let mut done = 0;
-        while let Some(len) = record_len(&self.bytes[self.record.min(self.bytes.len())..])
+    /// Drops everything: nothing can be sent any more.
+    pub(super) fn drop_all(&mut self) {
+        *self = Outgoing::default();
+    }
+
+    /// Takes the number of bytes of the writer's that have left since the last call, `most` at the
+    /// most.
+    ///
+    /// A record of our own between those of the writer makes the number too small until everything
+    /// has left, never too large.
+    pub(super) fn report(&mut self, most: usize) -> usize {
+        let left = if self.sent >= self.until { self.count } else { self.left() };
+        let news = left.saturating_sub(self.reported).min(most);
+        self.reported += news;
+        news
+    }
+
+    /// The number of bytes of the writer's that have left.
+    fn left(&mut self) -> usize {
+        while let Some(len) = record_len(&self.bytes[self.record..self.until])
             && self.record + len <= self.sent
         {
-            done += len.saturating_sub(self.overhead);
+            self.passed += len.saturating_sub(self.overhead);
             self.record += len;
         }
-        // The last byte has left when everything has.
-        let done = done.min(self.ahead.saturating_sub(1));
-        self.ahead -= done;
-        done
+        self.passed.saturating_sub(self.own).min(self.count)
     }
+}
+
+/// The payload of all records of `ciphertext`, whose records are longer by `overhead` bytes.
+fn payload(mut ciphertext: &[u8], overhead: usize) -> usize {
+    let mut payload = 0;
+    while let Some(len) = record_len(ciphertext) {
+        payload += len.saturating_sub(overhead);
+        ciphertext = ciphertext.get(len..).unwrap_or_default();
+    }
+    payload
 }
 
 /// The length of the record at the front of `ciphertext`, header included; `None` if its header is
@@ -105,23 +134,12 @@ fn record_len(ciphertext: &[u8]) -> Option<usize> {
     Some(HEADER + usize::from(u16::from_be_bytes([header[3], header[4]])))
 }
 
-/// The bytes that each record of `ciphertext` is longer than its payload; the payloads have `count`
-/// bytes together.
-fn overhead(ciphertext: &[u8], count: usize) -> usize {
-    let (mut rest, mut records) = (ciphertext, 0);
-    while let Some(len) = record_len(rest) {
-        rest = rest.get(len..).unwrap_or_default();
-        records += 1;
-    }
-    (ciphertext.len() - count.min(ciphertext.len())).div_ceil(records.max(1))
-}
-
 /// Encrypts up to `most` bytes from the front of `slices` into the front of `ciphertext`, in as few
 /// records as possible. Returns the number of bytes, and of those of the ciphertext. `gather` is for
 /// records whose payload lies in several slices.
 ///
 /// # Errors
-/// If the keys of the session are used up.
+/// If the keys of the session are used up, and nothing could be encrypted.
 pub(super) fn encrypt(
     slices: &[IoSlice<'_>],
     most: usize,
@@ -151,10 +169,15 @@ pub(super) fn encrypt(
             }
             &gather[..]
         };
+        match encrypt_chunk(chunk, ciphertext, end, &mut record) {
+            Ok(len) => end += len,
+            // What is encrypted has its place in the stream.
+            Err(_) if left < total => break,
+            Err(error) => return Err(error),
+        }
         left -= chunk.len();
-        end += encrypt_chunk(chunk, ciphertext, end, &mut record)?;
     }
-    Ok((total, end))
+    Ok((total - left, end))
 }
 
 /// Encrypts `chunk` into `ciphertext[end..]`, and returns how many bytes that took.

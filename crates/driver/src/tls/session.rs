@@ -23,6 +23,9 @@ mod sealed {
         fn process<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
 
         fn is_handshaking(&self) -> bool;
+
+        /// Whether a record of its own waits to be encoded.
+        fn has_queued(&self) -> bool;
     }
 }
 
@@ -36,6 +39,10 @@ impl sealed::Process for UnbufferedClientConnection {
     fn is_handshaking(&self) -> bool {
         (**self).is_handshaking()
     }
+
+    fn has_queued(&self) -> bool {
+        (**self).wants_write()
+    }
 }
 
 impl sealed::Process for UnbufferedServerConnection {
@@ -47,6 +54,10 @@ impl sealed::Process for UnbufferedServerConnection {
 
     fn is_handshaking(&self) -> bool {
         (**self).is_handshaking()
+    }
+
+    fn has_queued(&self) -> bool {
+        (**self).wants_write()
     }
 }
 
@@ -132,6 +143,21 @@ pub(super) fn run<S: Session>(
             Ok(true) => {}
             Ok(false) => return (used, Ok(())),
             Err(error) => return (used, Err(error)),
+        }
+    }
+}
+
+/// Encodes the records that the session has queued, without a look at what has arrived: for a
+/// session that has failed.
+pub(super) fn drain<S: Session>(session: &mut S, outgoing: &mut Vec<u8>) {
+    while session.has_queued() {
+        let UnbufferedStatus { state: Ok(ConnectionState::EncodeTlsData(mut record)), .. } =
+            session.process(&mut [])
+        else {
+            return;
+        };
+        if encode(outgoing, |target| record.encode(target)).is_err() {
+            return;
         }
     }
 }

@@ -1,113 +1,13 @@
-//! The TLS transport against itself, over a wire in memory that takes and hands out as many bytes
-//! as a test allows.
+//! The TLS transport against itself: what one side writes the other one reads, whatever the wire takes
+//! and hands out at once.
 
-#![cfg(all(feature = "tls", any(feature = "aws-lc-rs", feature = "ring")))]
-
-use framewright_driver::tls::{Fault, Session, Tls, provider};
+use crate::wire::{Client, End, Server, VERSIONS, noise, sessions};
+use framewright_driver::tls::{Fault, Session, Tls};
 use framewright_driver::{Io, Transport};
-use rustls::client::{ClientConfig, UnbufferedClientConnection};
-use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
-use rustls::server::{ServerConfig, UnbufferedServerConnection};
-use rustls::{RootCertStore, SupportedProtocolVersion};
-use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::net::Shutdown;
-use std::rc::Rc;
-use std::sync::Arc;
 
-/// One direction of a wire.
-#[derive(Debug, Default)]
-struct Way {
-    bytes: VecDeque<u8>,
-    /// How many more bytes it takes.
-    room: usize,
-    ended: bool,
-    /// The number of writes that it has taken bytes of.
-    writes: usize,
-}
-
-/// One end of a wire, which hands out up to `at_once` bytes for each read.
-#[derive(Debug)]
-struct End {
-    incoming: Rc<RefCell<Way>>,
-    outgoing: Rc<RefCell<Way>>,
-    at_once: usize,
-}
-
-impl Transport for End {
-    fn read(&mut self, target: &mut [u8]) -> Io {
-        let mut way = self.incoming.borrow_mut();
-        let count = way.bytes.len().min(target.len()).min(self.at_once);
-        if count == 0 {
-            return if way.ended { Io::Moved(0) } else { Io::Blocked };
-        }
-        for (slot, byte) in target.iter_mut().zip(way.bytes.drain(..count)) {
-            *slot = byte;
-        }
-        Io::Moved(count)
-    }
-
-    fn write(&mut self, slices: &[IoSlice<'_>]) -> Io {
-        let mut way = self.outgoing.borrow_mut();
-        assert!(!way.ended, "a write behind the end");
-        let mut count = 0;
-        for slice in slices {
-            let part = slice.len().min(way.room);
-            way.bytes.extend(&slice[..part]);
-            way.room -= part;
-            count += part;
-        }
-        if count == 0 {
-            return Io::Blocked;
-        }
-        way.writes += 1;
-        Io::Moved(count)
-    }
-
-    fn shutdown(&mut self, how: Shutdown) {
-        assert_ne!(how, Shutdown::Read);
-        self.outgoing.borrow_mut().ended = true;
-    }
-
-    fn short_read_empties(&self) -> bool {
-        false
-    }
-}
-
-type Client = Tls<UnbufferedClientConnection, End>;
-type Server = Tls<UnbufferedServerConnection, End>;
-
-fn sessions(version: &'static SupportedProtocolVersion, at_once: usize) -> (Client, Server) {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
-    let certificate = made.cert.der().clone();
-    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-    let provider = provider().expect("a provider");
-    let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(&[version])
-        .expect("a version")
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.clone()], key.into())
-        .expect("a key");
-    let mut roots = RootCertStore::empty();
-    roots.add(certificate).expect("a root");
-    let client = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[version])
-        .expect("a version")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let there = Rc::new(RefCell::new(Way { room: usize::MAX, ..Way::default() }));
-    let back = Rc::new(RefCell::new(Way { room: usize::MAX, ..Way::default() }));
-    let ours = End { incoming: Rc::clone(&back), outgoing: Rc::clone(&there), at_once };
-    let theirs = End { incoming: there, outgoing: back, at_once };
-    let name = ServerName::try_from("localhost").expect("a name");
-    (
-        Tls::client(Arc::new(client), name, ours).expect("a client"),
-        Tls::server(Arc::new(server), theirs).expect("a server"),
-    )
-}
-
-fn shake_hands(client: &mut Client, server: &mut Server) {
+pub(crate) fn shake_hands(client: &mut Client, server: &mut Server) {
     for _ in 0..100_000 {
         if !client.is_handshaking() && !server.is_handshaking() {
             return;
@@ -119,7 +19,7 @@ fn shake_hands(client: &mut Client, server: &mut Server) {
 }
 
 /// Moves `bytes` from one side to the other, with the given room on the wire for each write.
-fn carry<A: Session, B: Session>(
+pub(crate) fn carry<A: Session, B: Session>(
     from: &mut Tls<A, End>,
     to: &mut Tls<B, End>,
     bytes: &[u8],
@@ -158,18 +58,6 @@ fn carry<A: Session, B: Session>(
     assert_eq!((from.held(), to.held()), (0, 0), "nothing rests");
     from.transport().outgoing.borrow_mut().room = usize::MAX;
 }
-
-fn noise(len: usize) -> Vec<u8> {
-    let mut state = 1_u32;
-    (0..len)
-        .map(|_| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            state.to_be_bytes()[0]
-        })
-        .collect()
-}
-
-const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];
 
 #[test]
 fn bytes_arrive_as_they_were_sent_whatever_the_wire_takes_at_once() {
@@ -248,17 +136,7 @@ fn an_end_that_is_blocked_comes_before_that_of_the_transport() {
 }
 
 #[test]
-fn what_is_not_tls_is_told_from_broken_tls() {
-    for (bytes, fault) in [
-        (&b"GET / HTTP/1.1\r\n\r\n"[..], Fault::NotTls { is_http: true }),
-        (&b"\x05\x01\x00\x00\x00"[..], Fault::NotTls { is_http: false }),
-    ] {
-        let (mut client, mut server) = sessions(&rustls::version::TLS13, usize::MAX);
-        client.transport_mut().write(&[IoSlice::new(bytes)]);
-        assert_eq!(server.read(&mut [0; 100]), Io::Lost);
-        assert_eq!(server.fault(), Some(&fault));
-        assert!(server.transport().outgoing.borrow().bytes.is_empty(), "no alert");
-    }
+fn a_broken_hello_is_answered_with_an_alert() {
     let (mut client, mut server) = sessions(&rustls::version::TLS13, usize::MAX);
     client.transport_mut().write(&[IoSlice::new(b"\x16\x03\x01\x00\x08\x01\x00\x00\x04abcd")]);
     assert_eq!(server.read(&mut [0; 100]), Io::Lost);

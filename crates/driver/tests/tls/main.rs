@@ -1,0 +1,12 @@
+//! The TLS transport: against itself, against a scripted peer, and under the turn of a connection.
+
+#![cfg(all(feature = "tls", any(feature = "aws-lc-rs", feature = "ring")))]
+
+#[path = "../turn/bench.rs"]
+#[allow(dead_code, reason = "shared with the tests of the turn")]
+mod bench;
+mod faults;
+mod peer;
+mod stream;
+mod wire;
+mod writing;

@@ -1,0 +1,159 @@
+//! What counts as written: bytes whose record has left as a whole, no more and not much less.
+
+use crate::bench::Write;
+use crate::peer::{Ours, Peer, Setting, arrive};
+use crate::wire::noise;
+use framewright_driver::tls::Fault;
+use framewright_driver::{Io, Transport};
+use std::io::IoSlice;
+
+/// Writes `bytes`, of which the wire takes `at_once` with each write, and checks each report against
+/// what the peer can read so far.
+fn write_slowly(ours: &mut Ours, peer: &mut Peer, bytes: &[u8], at_once: usize) {
+    let (mut reported, mut read, mut unread) = (0, Vec::new(), Vec::new());
+    while reported < bytes.len() {
+        ours.let_out(at_once);
+        match ours.write(&[IoSlice::new(&bytes[reported..])]) {
+            Io::Moved(count) => reported += count,
+            Io::Blocked => {}
+            Io::Lost => panic!("{:?}", ours.fault()),
+        }
+        unread.append(&mut ours.take_written());
+        while let Some(len) = record_len(&unread).filter(|len| *len <= unread.len()) {
+            read.append(&mut peer.hear(&unread[..len]).expect("no fault").0);
+            unread.drain(..len);
+        }
+        assert!(reported <= read.len(), "no byte is reported early");
+        assert!(reported + 8 >= read.len(), "{reported} of {}", read.len());
+    }
+    assert!(read == bytes, "what is reported has left");
+    assert_eq!(ours.held(), 0);
+}
+
+fn record_len(bytes: &[u8]) -> Option<usize> {
+    let header = bytes.first_chunk::<5>()?;
+    Some(5 + usize::from(u16::from_be_bytes([header[3], header[4]])))
+}
+
+#[test]
+fn bytes_count_as_written_when_their_record_has_left() {
+    for mut setting in Setting::all() {
+        for (len, at_once, fragment) in [
+            (1, 1, None),
+            (300, 1, None),
+            (40_000, 997, None),
+            (200_000, 5000, None),
+            (1000, 3, Some(64)),
+            (150_000, 9999, Some(100)),
+        ] {
+            setting.server.max_fragment_size = fragment;
+            setting.client.max_fragment_size = fragment;
+            let (mut ours, mut peer) = setting.open();
+            write_slowly(&mut ours, &mut peer, &noise(len), at_once);
+            write_slowly(&mut ours, &mut peer, &noise(len), at_once);
+        }
+    }
+}
+
+#[test]
+fn a_key_update_in_front_of_the_bytes_does_not_count() {
+    for setting in Setting::of(&rustls::version::TLS13) {
+        for (len, is_first) in [(100, true), (100, false), (50_000, false)] {
+            let (mut ours, mut peer) = setting.open();
+            if !is_first {
+                write_slowly(&mut ours, &mut peer, b"first", 100);
+            }
+            let update = peer.update_keys();
+            arrive(&mut ours, [&update[..]]);
+            assert_eq!(ours.read(&mut [0; 100]), Io::Blocked);
+            write_slowly(&mut ours, &mut peer, &noise(len), 1);
+        }
+    }
+}
+
+/// A connection may offer fewer bytes than before: those that a caller shows beside its queue.
+#[test]
+fn no_more_is_reported_than_was_offered() {
+    for setting in Setting::all() {
+        let (mut ours, mut peer) = setting.open();
+        let bytes = noise(3000);
+        ours.let_out(0);
+        assert_eq!(ours.write(&[IoSlice::new(&bytes)]), Io::Blocked);
+        ours.let_all_out();
+        assert_eq!(ours.write(&[IoSlice::new(&bytes[..1000])]), Io::Moved(1000));
+        assert_eq!(ours.write(&[IoSlice::new(&bytes[1000..1500])]), Io::Moved(500));
+        assert_eq!(ours.write(&[IoSlice::new(&bytes[1500..])]), Io::Moved(1500));
+        assert_eq!(peer.hear(&ours.take_written()), Ok((bytes, false)));
+    }
+}
+
+/// Our close_notify lies behind the bytes, and does not hold their report back.
+#[test]
+fn bytes_are_reported_before_what_lies_behind_them_has_left() {
+    for setting in Setting::all() {
+        let (mut ours, mut peer) = setting.open();
+        ours.let_out(0);
+        assert_eq!(ours.write(&[IoSlice::new(b"hello")]), Io::Blocked);
+        assert!(!ours.end());
+        let record = peer.say(b"hello").len();
+        ours.let_out(record);
+        assert_eq!(ours.write(&[IoSlice::new(b"hello")]), Io::Moved(5));
+        ours.let_all_out();
+        assert!(ours.flush_own());
+        assert_eq!(peer.hear(&ours.take_written()), Ok((b"hello".to_vec(), true)));
+    }
+}
+
+#[test]
+fn what_has_arrived_is_read_although_writing_has_failed() {
+    for setting in Setting::all() {
+        let (mut ours, mut peer) = setting.open();
+        let (last, end) = (peer.say(b"why"), peer.notify());
+        arrive(&mut ours, [&last[..], &end]);
+        ours.wire().writes = [Write::Lose].into();
+        assert_eq!(ours.write(&[IoSlice::new(b"hello")]), Io::Lost);
+        assert_eq!(ours.fault(), Some(&Fault::Transport));
+        assert_eq!(ours.read_all(100), (b"why".to_vec(), Io::Moved(0)));
+        assert_eq!(ours.write(&[IoSlice::new(b"hello")]), Io::Lost);
+        assert_eq!(ours.held(), 0, "nothing is kept that cannot be sent");
+    }
+}
+
+/// What the server has said of a handshake that fails is worth more than that it is gone.
+#[test]
+fn an_alert_is_read_although_writing_has_failed() {
+    for setting in Setting::all().filter(|setting| !setting.serves) {
+        let (mut ours, _) = setting.start();
+        ours.wire().writes = [Write::Lose].into();
+        assert_eq!(ours.write(&[IoSlice::new(b"hello")]), Io::Lost);
+        arrive(&mut ours, [&[21, 3, 3, 0, 2, 2, 40][..]]);
+        assert_eq!(ours.read(&mut [0; 100]), Io::Lost);
+        let alert = rustls::Error::AlertReceived(rustls::AlertDescription::HandshakeFailure);
+        assert_eq!(ours.fault(), Some(&Fault::Tls(alert)));
+    }
+}
+
+/// The rest of a flight that was blocked, and a write behind it.
+#[test]
+fn a_write_during_the_handshake_waits_for_its_end() {
+    for setting in Setting::all() {
+        let (mut ours, mut peer) = setting.start();
+        let mut reported = 0;
+        let mut read = Vec::new();
+        for _ in 0..100_000 {
+            ours.let_out(10);
+            match ours.write(&[IoSlice::new(&b"hello"[reported..])]) {
+                Io::Moved(count) => reported += count,
+                Io::Blocked => {}
+                Io::Lost => panic!("{:?}", ours.fault()),
+            }
+            read.append(&mut peer.hear(&ours.take_written()).expect("no fault").0);
+            arrive(&mut ours, [&peer.take()[..]]);
+            if reported == 5 {
+                break;
+            }
+        }
+        assert_eq!(read, b"hello");
+        assert_eq!(ours.held(), 0);
+    }
+}
