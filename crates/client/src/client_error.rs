@@ -1,5 +1,6 @@
 //! One error type for everything that can go wrong.
 
+use crate::TlsError;
 use crate::blocking::ReceiveError;
 use crate::error::ConnectError;
 use crate::opening::proxy::ProxyError;
@@ -124,6 +125,12 @@ from! {
 
 impl From<UriError> for ClientError {
     fn from(error: UriError) -> Self {
+        ClientError::Connect(error.into())
+    }
+}
+
+impl From<TlsError> for ClientError {
+    fn from(error: TlsError) -> Self {
         ClientError::Connect(error.into())
     }
 }

@@ -1,5 +1,6 @@
 //! Why a connection could not be opened.
 
+use crate::TlsError;
 use framewright::handshake::{RedirectError, ResponseError, ServerResponse, UriError};
 use std::fmt;
 use std::io;
@@ -13,8 +14,13 @@ use std::net::SocketAddr;
 pub enum ConnectError {
     /// The URI cannot be used.
     Uri(UriError),
-    /// The URI has the scheme `wss`.
+    /// The URI has the scheme `wss`, or the proxy's `https`, and there is no TLS for it: this build
+    /// is one without the feature `tls`, or the settings leave TLS to the application's stream
+    /// ([`ClientTls::of_the_stream`](crate::ClientTls::of_the_stream)).
     TlsNotSupported,
+    /// TLS could not be set up, or has failed before the connection was open. That of a proxy is
+    /// within [`Proxy`](ConnectError::Proxy).
+    Tls(TlsError),
     /// The name of the host, or of the proxy, could not be resolved.
     Resolve(io::Error),
     /// The name of the host, or of the proxy, has no address.
@@ -70,6 +76,7 @@ impl ConnectError {
     /// | [`TooManyRedirects`](Self::TooManyRedirects), [`Redirect`](Self::Redirect) | yes |
     /// | [`Handshake`](Self::Handshake), [`ProxyHandshake`](Self::ProxyHandshake) | yes, unless the stream has ended before the whole answer, as it does when a server restarts |
     /// | [`ProxyEarlyData`](Self::ProxyEarlyData) | yes |
+    /// | [`Tls`](Self::Tls) | yes, unless the server has ended the connection in the middle or failed itself, or a certificate is out of date: it may be renewed, or the clock set |
     /// | [`Proxy`](Self::Proxy) | as the error inside |
     /// | [`Resolve`](Self::Resolve), [`NoAddress`](Self::NoAddress) | no: a name that does not exist looks like a name server that is out of order |
     /// | [`Connect`](Self::Connect), [`Lost`](Self::Lost), [`Io`](Self::Io), and the three timeouts | no |
@@ -93,6 +100,7 @@ impl ConnectError {
                 !matches!(error, ResponseError::Closed | ResponseError::Truncated | ResponseError::Timeout)
             }
             ConnectError::Proxy(error) => error.is_permanent(),
+            ConnectError::Tls(error) => error.is_permanent(),
             ConnectError::Uri(_)
             | ConnectError::TlsNotSupported
             | ConnectError::TooManyRedirects { .. }
@@ -121,7 +129,8 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ConnectError::Uri(error) => write!(f, "{error}"),
-            ConnectError::TlsNotSupported => f.write_str("wss: there is no TLS yet"),
+            ConnectError::TlsNotSupported => f.write_str(NO_TLS),
+            ConnectError::Tls(error) => write!(f, "TLS: {error}"),
             ConnectError::Resolve(error) => write!(f, "the name could not be resolved: {error}"),
             ConnectError::NoAddress => f.write_str("the name has no address"),
             ConnectError::ConnectTimeout => {
@@ -172,11 +181,24 @@ impl std::error::Error for ConnectError {
                 error.source()
             }
             ConnectError::Uri(error) => error.source(),
+            ConnectError::Tls(error) => error.source(),
             ConnectError::Handshake(error) | ConnectError::ProxyHandshake(error) => error.source(),
             ConnectError::Redirect(error) => error.source(),
             ConnectError::Proxy(error) => error.source(),
             _ => None,
         }
+    }
+}
+
+/// Why a `wss:` URI is refused.
+#[cfg(feature = "tls")]
+const NO_TLS: &str = "wss: the settings leave TLS to a stream of the application (ClientTls::of_the_stream)";
+#[cfg(not(feature = "tls"))]
+const NO_TLS: &str = "wss: this build has no TLS: turn on the feature tls";
+
+impl From<TlsError> for ConnectError {
+    fn from(error: TlsError) -> ConnectError {
+        ConnectError::Tls(error)
     }
 }
 

@@ -3,10 +3,10 @@
 //! # How it works
 //!
 //! ```text
-//!             resolve the host -> try its addresses (RFC 8305) -> proxy -> ask for the upgrade
-//!                                                                               |
-//!   blocking::Client    calls that wait; split() gives two halves    <----------+
-//!   event_loop::Client  turns in a mio event loop of yours           <----------+
+//!             resolve the host -> try its addresses (RFC 8305) -> proxy -> TLS -> ask for the upgrade
+//!                                                                                      |
+//!   blocking::Client    calls that wait; split() gives two halves          <-----------+
+//!   event_loop::Client  turns in a mio event loop of yours                 <-----------+
 //! ```
 //!
 //! [`ClientRequest`] describes the request, [`Options`] the settings of the client, and
@@ -28,6 +28,7 @@ pub mod event_loop;
 mod opening;
 mod options;
 mod stream;
+mod tls;
 
 pub use backoff::Backoff;
 pub use client_error::ClientError;
@@ -46,3 +47,9 @@ pub use framewright::{
 pub use mio;
 pub use opening::proxy::{Proxy, ProxyError};
 pub use options::Options;
+/// The version of rustls whose types appear in the interface of this crate.
+#[cfg(feature = "tls")]
+pub use rustls;
+#[cfg(feature = "tls")]
+pub use tls::{CertificateFault, ClientTlsBuilder, TlsInfo};
+pub use tls::{ClientTls, TlsError};

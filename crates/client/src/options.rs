@@ -1,6 +1,6 @@
 //! The settings of a client.
 
-use crate::Proxy;
+use crate::{ClientTls, Proxy};
 use framewright::Config;
 use framewright::deflate::DeflateOffer;
 use framewright::handshake::HeadLimits;
@@ -45,7 +45,7 @@ pub struct Options {
     /// starts it anew.
     pub turn_timeout: Duration,
     /// How long the opening handshake may take, from the TCP connection to the complete response.
-    /// It includes the response of a proxy and the body of a refusal. Default 10 s, absolute:
+    /// It includes TLS, the response of a proxy and the body of a refusal. Default 10 s, absolute:
     /// neither silence nor a byte now and then extends it. Each redirect starts it anew.
     pub handshake_timeout: Duration,
     /// How long a call of a blocking client that sends may take, from its beginning until the
@@ -76,6 +76,9 @@ pub struct Options {
     /// The HTTP proxy to connect through. Default `None`. Only [`Proxy::from_env`] reads the
     /// environment.
     pub proxy: Option<Proxy>,
+    /// The TLS settings, for `wss:` URIs and `https:` proxies. The default trusts the platform's
+    /// certificate authorities, and is shared by all connections of the process.
+    pub tls: ClientTls,
     /// The compression to offer with a request that offers none itself, the preferred one first
     /// (RFC 7692). An empty list offers nothing.
     ///
@@ -110,6 +113,7 @@ impl Default for Options {
             head: HeadLimits::default(),
             redirects: 0,
             proxy: None,
+            tls: ClientTls::default(),
             compression: default_offers(),
             addresses: None,
         }

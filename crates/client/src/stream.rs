@@ -1,7 +1,10 @@
-//! The stream of a client: a TCP connection of its own, or a stream of bytes that the application
-//! supplies.
+//! The stream of a client: a TCP connection of its own, a stream of bytes that the application
+//! supplies, or TLS over one of these.
 
-use framewright_driver::{Io, Transport, moved, short_read_empties_a_socket};
+use crate::ConnectError;
+#[cfg(feature = "tls")]
+use crate::tls::{TlsInfo, layer::Layer};
+use framewright_driver::{Io, Transport, moved, short_read_empties_a_socket, uninterrupted};
 use mio::net::TcpStream;
 #[cfg(unix)]
 use mio::unix::SourceFd;
@@ -31,6 +34,8 @@ pub(crate) enum ClientStream {
     Tcp(TcpStream),
     #[cfg(unix)]
     Brought(Box<dyn Brought>),
+    #[cfg(feature = "tls")]
+    Tls(Box<Layer>),
 }
 
 impl fmt::Debug for ClientStream {
@@ -39,6 +44,8 @@ impl fmt::Debug for ClientStream {
             ClientStream::Tcp(stream) => stream.fmt(f),
             #[cfg(unix)]
             ClientStream::Brought(_) => f.write_str("Brought"),
+            #[cfg(feature = "tls")]
+            ClientStream::Tls(layer) => f.debug_tuple("Tls").field(layer.below()).finish(),
         }
     }
 }
@@ -68,6 +75,8 @@ impl ClientStream {
             ClientStream::Brought(brought) => {
                 brought.writes_to().ok_or(io::ErrorKind::BrokenPipe)?.try_clone_to_owned()?
             }
+            #[cfg(feature = "tls")]
+            ClientStream::Tls(layer) => return layer.below().watch_writing(registry, token),
         };
         registry.register(&mut SourceFd(&another.as_raw_fd()), token, Interest::WRITABLE)?;
         Ok(another)
@@ -77,7 +86,11 @@ impl ClientStream {
     /// the returned value lives.
     #[cfg(not(unix))]
     pub(crate) fn watch_writing(&self, registry: &Registry, token: Token) -> io::Result<AnotherName> {
-        let ClientStream::Tcp(stream) = self;
+        let stream = match self {
+            ClientStream::Tcp(stream) => stream,
+            #[cfg(feature = "tls")]
+            ClientStream::Tls(layer) => return layer.below().watch_writing(registry, token),
+        };
         let mut another = TcpStream::from_std(SockRef::from(stream).try_clone()?.into());
         registry.register(&mut another, token, Interest::WRITABLE)?;
         Ok(another)
@@ -90,6 +103,8 @@ impl ClientStream {
             ClientStream::Tcp(_) => false,
             #[cfg(unix)]
             ClientStream::Brought(_) => true,
+            #[cfg(feature = "tls")]
+            ClientStream::Tls(layer) => layer.below().ends_with_its_names(),
         }
     }
 
@@ -101,6 +116,8 @@ impl ClientStream {
             ClientStream::Brought(brought) => {
                 SockRef::from(&brought.reads_from()).peer_addr().ok()?.as_socket()
             }
+            #[cfg(feature = "tls")]
+            ClientStream::Tls(layer) => layer.below().peer_addr(),
         }
     }
 
@@ -112,57 +129,94 @@ impl ClientStream {
             ClientStream::Brought(brought) => {
                 SockRef::from(&brought.reads_from()).local_addr().ok()?.as_socket()
             }
+            #[cfg(feature = "tls")]
+            ClientStream::Tls(layer) => layer.below().local_addr(),
         }
     }
 }
 
-impl Read for ClientStream {
+/// Reading and writing for those who want to know why it fails.
+impl ClientStream {
+    /// Reads once. 0 at the end of the stream.
     #[inline]
-    fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn read_once(&mut self, target: &mut [u8]) -> io::Result<usize> {
         match self {
-            ClientStream::Tcp(stream) => stream.read(target),
+            ClientStream::Tcp(stream) => uninterrupted(|| stream.read(target)),
             #[cfg(unix)]
-            ClientStream::Brought(brought) => brought.read(target),
+            ClientStream::Brought(brought) => uninterrupted(|| brought.read(target)),
+            #[cfg(feature = "tls")]
+            ClientStream::Tls(layer) => of_session(layer.session_mut().read(target)),
+        }
+    }
+
+    /// Writes once, from one slice or more.
+    #[inline]
+    pub(crate) fn write_once(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match (self, slices) {
+            (ClientStream::Tcp(stream), [one]) => uninterrupted(|| stream.write(one)),
+            (ClientStream::Tcp(stream), slices) => uninterrupted(|| stream.write_vectored(slices)),
+            #[cfg(unix)]
+            (ClientStream::Brought(brought), slices) => uninterrupted(|| brought.write(slices)),
+            #[cfg(feature = "tls")]
+            (ClientStream::Tls(layer), slices) => of_session(layer.session_mut().write(slices)),
+        }
+    }
+
+    /// What TLS with the server has agreed on; `None` without TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls(&self) -> Option<TlsInfo> {
+        match self {
+            ClientStream::Tls(layer) => layer.info(),
+            _ => None,
+        }
+    }
+
+    /// Checks, once a TLS handshake is complete, that the other end speaks HTTP/1.1 within it.
+    pub(crate) fn check_protocol(&self) -> Result<(), ConnectError> {
+        match self {
+            #[cfg(feature = "tls")]
+            ClientStream::Tls(layer) => layer.check_protocol(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Why the connection could not be opened, after a read or a write has returned `error`.
+    pub(crate) fn failure(&mut self, error: io::Error) -> ConnectError {
+        match self {
+            #[cfg(feature = "tls")]
+            ClientStream::Tls(layer) => layer.failure(),
+            _ => ConnectError::Lost(error),
         }
     }
 }
 
-impl Write for ClientStream {
-    #[inline]
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            ClientStream::Tcp(stream) => stream.write(bytes),
-            #[cfg(unix)]
-            ClientStream::Brought(brought) => brought.write(&[IoSlice::new(bytes)]),
-        }
-    }
-
-    #[inline]
-    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match self {
-            ClientStream::Tcp(stream) => stream.write_vectored(slices),
-            #[cfg(unix)]
-            ClientStream::Brought(brought) => brought.write(slices),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+/// The result of a read or a write of a session, which knows itself why it has failed.
+#[cfg(feature = "tls")]
+fn of_session(moved: Io) -> io::Result<usize> {
+    match moved {
+        Io::Moved(count) => Ok(count),
+        Io::Blocked => Err(io::ErrorKind::WouldBlock.into()),
+        Io::Lost => Err(io::ErrorKind::ConnectionAborted.into()),
     }
 }
 
 impl Transport for ClientStream {
     #[inline]
     fn read(&mut self, target: &mut [u8]) -> Io {
-        moved(|| Read::read(self, target))
+        match self {
+            #[cfg(feature = "tls")]
+            ClientStream::Tls(layer) => layer.session_mut().read(target),
+            plain => moved(|| plain.read_once(target)),
+        }
     }
 
     #[inline]
     fn write(&mut self, slices: &[IoSlice<'_>]) -> Io {
-        moved(|| match slices {
-            [one] => Write::write(self, one),
-            slices => self.write_vectored(slices),
-        })
+        match self {
+            #[cfg(feature = "tls")]
+            ClientStream::Tls(layer) => layer.session_mut().write(slices),
+            plain => moved(|| plain.write_once(slices)),
+        }
     }
 
     fn shutdown(&mut self, how: Shutdown) {
@@ -170,6 +224,8 @@ impl Transport for ClientStream {
             ClientStream::Tcp(stream) => drop(stream.shutdown(how)),
             #[cfg(unix)]
             ClientStream::Brought(brought) => brought.shutdown(how),
+            #[cfg(feature = "tls")]
+            ClientStream::Tls(layer) => layer.session_mut().shutdown(how),
         }
     }
 
@@ -179,6 +235,33 @@ impl Transport for ClientStream {
             // The layers between the stream and its descriptor are unknown.
             #[cfg(unix)]
             ClientStream::Brought(_) => false,
+            #[cfg(feature = "tls")]
+            ClientStream::Tls(layer) => layer.session().short_read_empties(),
+        }
+    }
+
+    #[inline]
+    fn flush_own(&mut self) -> bool {
+        match self {
+            #[cfg(feature = "tls")]
+            ClientStream::Tls(layer) => layer.session_mut().flush_own(),
+            _ => true,
+        }
+    }
+
+    fn end(&mut self) -> bool {
+        match self {
+            #[cfg(feature = "tls")]
+            ClientStream::Tls(layer) => layer.session_mut().end(),
+            _ => true,
+        }
+    }
+
+    fn discard(&mut self, scratch: &mut [u8]) -> Io {
+        match self {
+            #[cfg(feature = "tls")]
+            ClientStream::Tls(layer) => layer.session_mut().discard(scratch),
+            plain => plain.read(scratch),
         }
     }
 }

@@ -25,7 +25,7 @@ const NO_LIMITS: [(&str, &[&str]); 5] = [
     ("DeflateConfig", &["level"]),
     ("ServerLimits", &["head"]),
     ("Options", &["connection", "allowed_origins", "allowed_hosts", "compression", "websocket_enabled"]),
-    ("client::Options", &["connection", "one_at_a_time", "proxy", "compression", "addresses"]),
+    ("client::Options", &["connection", "one_at_a_time", "proxy", "tls", "compression", "addresses"]),
 ];
 
 /// A default, as the code or the page has it.

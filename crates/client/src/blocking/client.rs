@@ -66,13 +66,14 @@ impl Client {
     /// sockets only.
     ///
     /// The stream is set to non-blocking mode. Other options, such as TCP_NODELAY, are left to the
-    /// caller. A wrapper around a descriptor, such as TLS, has to pass on at once the bytes it
+    /// caller. A wrapper around a descriptor has to pass on at once the bytes it
     /// takes, and to return [`WouldBlock`](io::ErrorKind::WouldBlock) where the descriptor does. A
     /// stream that takes 0 bytes has failed. If the stream panics, so does the call: the connection
     /// is dropped, and the other half reports its end.
     ///
-    /// The request names the resource, and the host that is sent to the server. Use a `wss:` URI if
-    /// the stream does TLS.
+    /// The request names the resource, and the host that is sent to the server. With a `wss:` URI
+    /// the client does TLS over the stream, with the host's certificate; if the stream does it
+    /// already, say so with [`ClientTls::of_the_stream`](crate::ClientTls::of_the_stream).
     ///
     /// ```
     /// use framewright_client::{ClientError, ClientRequest, blocking::Client};
@@ -355,6 +356,13 @@ impl Client {
     /// The URI that the connection leads to, after redirects.
     pub fn uri(&self) -> &WsUri {
         self.receiver.uri()
+    }
+
+    /// What TLS with the server has agreed on: version, cipher suite, certificates. `None` for a
+    /// connection without TLS, and if the application's stream does it.
+    #[cfg(feature = "tls")]
+    pub fn tls(&self) -> Option<crate::TlsInfo> {
+        self.receiver.tls()
     }
 
     /// The address of the server, or of the proxy, that the client is connected to. `None` once the

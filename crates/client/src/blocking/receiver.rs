@@ -236,6 +236,13 @@ impl Receiver {
         &self.shared.uri
     }
 
+    /// What TLS with the server has agreed on: version, cipher suite, certificates. `None` for a
+    /// connection without TLS, and if the application's stream does it.
+    #[cfg(feature = "tls")]
+    pub fn tls(&self) -> Option<crate::TlsInfo> {
+        self.shared.lock().connection.stream().tls()
+    }
+
     /// The address of the server, or of the proxy, that the client is connected to. `None` once the
     /// connection is gone, and over a stream without such an address.
     pub fn peer_addr(&self) -> Option<SocketAddr> {

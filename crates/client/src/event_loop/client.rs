@@ -213,6 +213,13 @@ impl Client {
         self.open().map(|open| &open.uri)
     }
 
+    /// What TLS with the server has agreed on: version, cipher suite, certificates. `None` unless
+    /// the connection is open, for one without TLS, and if the application's stream does it.
+    #[cfg(feature = "tls")]
+    pub fn tls(&self) -> Option<crate::TlsInfo> {
+        self.open()?.connection.stream().tls()
+    }
+
     /// The address of the server, or of the proxy, that the client is connected to; `None` unless
     /// the connection is open, and over a stream without such an address.
     pub fn peer_addr(&self) -> Option<SocketAddr> {

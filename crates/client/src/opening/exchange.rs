@@ -1,17 +1,21 @@
-//! From a TCP connection to a WebSocket connection: the tunnel if there is a proxy, the request,
-//! and the response.
+//! From a TCP connection to a WebSocket connection: TLS with the proxy, the tunnel, TLS with the
+//! server, as far as there are any of these; the request, and the response.
+//!
+//! The stream does its TLS handshake within the first reads and writes, and refuses them until it
+//! is complete.
 
 use super::connecting::Connected;
 use super::gate::Ticket;
 use crate::entropy::Csprng;
 use crate::stream::ClientStream;
-use crate::{ConnectError, Options};
+use crate::tls::{Peer, With};
+use crate::{ClientTls, ConnectError, Options, Proxy};
 use framewright::handshake::{
     Answer, BodyReader, ClientHandshake, ClientRequest, Negotiated, ProxyAnswer, ProxyHandshake,
     ResponseHead, ServerResponse, WsUri,
 };
-use framewright_driver::uninterrupted;
-use std::io::{self, Read as _, Write as _};
+use framewright_driver::Transport as _;
+use std::io::{self, IoSlice};
 use std::time::{Duration, Instant};
 
 /// The bytes that one read asks for. A response has a few hundred bytes; the first frames that
@@ -68,6 +72,49 @@ pub(super) struct Hop<'a> {
     pub(super) options: &'a Options,
     /// True while fewer redirects were followed than are allowed.
     pub(super) may_redirect: bool,
+    /// True unless a redirect has led to another origin.
+    pub(super) is_at_origin: bool,
+    /// The stream was brought by the application, and may do TLS itself.
+    pub(super) is_brought: bool,
+}
+
+impl<'a> Hop<'a> {
+    /// Who the server is to the TLS settings.
+    pub(super) fn tls_with_server(self) -> With {
+        if self.is_at_origin { With::Origin } else { With::Others }
+    }
+
+    /// The TLS settings for an `https:` proxy, and who it is to them.
+    pub(super) fn tls_with_proxy(self, proxy: &'a Proxy) -> (&'a ClientTls, With) {
+        proxy.tls().map_or((&self.options.tls, With::Others), |own| (own, With::Origin))
+    }
+
+    /// Starts TLS with the server if the URI asks for it.
+    //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
+    //# If /secure/ is true, the client MUST perform a TLS handshake over
+    //# the connection after opening the connection and before sending
+    //# the handshake data [RFC2818].  If this fails (e.g., the server's
+    //# certificate could not be verified), then the client MUST _Fail
+    //# the WebSocket Connection_ and abort the connection.  Otherwise,
+    //# all further communication on this channel MUST run through the
+    //# encrypted tunnel [RFC5246].
+    fn secured(self, stream: ClientStream) -> Result<ClientStream, ConnectError> {
+        let (uri, tls) = (self.request.uri(), &self.options.tls);
+        if !uri.is_secure() || (self.is_brought && tls.is_of_the_stream()) {
+            return Ok(stream);
+        }
+        tls.secure(self.tls_with_server(), Peer::Server, uri, stream)
+    }
+
+    /// Starts TLS with the proxy if its URL asks for it.
+    fn secured_to(self, proxy: &Proxy, stream: ClientStream) -> Result<ClientStream, ConnectError> {
+        if !proxy.place().is_secure() {
+            return Ok(stream);
+        }
+        let (tls, with) = self.tls_with_proxy(proxy);
+        let secured = tls.secure(with, Peer::Proxy, proxy.place(), stream);
+        secured.map_err(|error| ConnectError::Proxy(Box::new(error)))
+    }
 }
 
 /// The result of a turn.
@@ -90,12 +137,19 @@ enum Ended {
 /// The result of parsing the bytes received.
 enum Taken {
     More,
-    Open { head_len: usize, negotiated: Negotiated },
+    /// The proxy has opened the tunnel.
+    Tunnel,
+    Open {
+        head_len: usize,
+        negotiated: Negotiated,
+    },
     Redirect(ClientRequest),
 }
 
 impl Exchange {
-    pub(super) fn start(connected: Connected, hop: Hop<'_>, now: Instant) -> Exchange {
+    /// # Errors
+    /// If TLS cannot be set up.
+    pub(super) fn start(connected: Connected, hop: Hop<'_>, now: Instant) -> Result<Exchange, ConnectError> {
         let mut outgoing = Vec::with_capacity(512);
         //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
         //# _Proxy Usage_: If the client is configured to use a proxy when
@@ -103,19 +157,22 @@ impl Exchange {
         //# /port/, then the client SHOULD connect to that proxy and ask it
         //# to open a TCP connection to the host given by /host/ and the
         //# port given by /port/.
-        let peer = match &hop.options.proxy {
-            Some(proxy) => Speaker::Proxy(ProxyHandshake::new(
-                hop.request.uri(),
-                proxy.credentials(),
-                hop.options.head,
-                now,
-                NO_TIMEOUT,
-                &mut outgoing,
-            )),
-            None => server(hop, now, &mut outgoing),
+        let (stream, peer) = match &hop.options.proxy {
+            Some(proxy) => {
+                let handshake = ProxyHandshake::new(
+                    hop.request.uri(),
+                    proxy.credentials(),
+                    hop.options.head,
+                    now,
+                    NO_TIMEOUT,
+                    &mut outgoing,
+                );
+                (hop.secured_to(proxy, connected.stream)?, Speaker::Proxy(handshake))
+            }
+            None => (hop.secured(connected.stream)?, server(hop, now, &mut outgoing)),
         };
-        Exchange {
-            stream: connected.stream,
+        Ok(Exchange {
+            stream,
             _ticket: connected.ticket,
             deadline: now.checked_add(hop.options.handshake_timeout),
             outgoing,
@@ -124,7 +181,7 @@ impl Exchange {
             peer,
             received: Vec::new(),
             body: None,
-        }
+        })
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -140,12 +197,13 @@ impl Exchange {
         now: Instant,
         hop: Hop<'_>,
     ) -> Result<ExchangeTurn, ConnectError> {
-        while self.write() {
+        while self.write()? {
             let mut chunk = [0; CHUNK];
-            match uninterrupted(|| self.stream.read(&mut chunk)) {
+            match self.stream.read_once(&mut chunk) {
                 Ok(0) => return Err(self.ended(hop)),
-                Ok(count) => match self.take(&chunk[..count], now, hop)? {
+                Ok(count) => match self.take(&chunk[..count], hop)? {
                     Taken::More => {}
+                    Taken::Tunnel => self = self.through(now, hop)?,
                     Taken::Open { head_len, negotiated } => {
                         return Ok(ExchangeTurn::Open(Box::new(self.open(head_len, negotiated, hop))));
                     }
@@ -164,19 +222,25 @@ impl Exchange {
     /// Writes the bytes that the connection takes. Returns true when it is time to read: nothing is
     /// left to write, or writing has failed. A response to a request that is only partly written is
     /// read later: a server that refuses so early closes, and then writing fails.
-    fn write(&mut self) -> bool {
+    ///
+    /// # Errors
+    /// If the other end speaks another protocol than HTTP/1.1 within TLS.
+    fn write(&mut self) -> Result<bool, ConnectError> {
         while self.write_error.is_none() && self.sent < self.outgoing.len() {
-            match uninterrupted(|| self.stream.write(&self.outgoing[self.sent..])) {
+            match self.stream.write_once(&[IoSlice::new(&self.outgoing[self.sent..])]) {
                 Ok(count) => self.sent += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) => self.write_error = Some(error),
             }
+            self.stream.check_protocol()?;
         }
-        true
+        // What TLS has to send for itself may have waited for room.
+        self.stream.flush_own();
+        Ok(true)
     }
 
     /// Parses the bytes received.
-    fn take(&mut self, octets: &[u8], now: Instant, hop: Hop<'_>) -> Result<Taken, ConnectError> {
+    fn take(&mut self, octets: &[u8], hop: Hop<'_>) -> Result<Taken, ConnectError> {
         if let Some(body) = &mut self.body {
             let complete = body.push(octets);
             return if complete {
@@ -190,7 +254,12 @@ impl Exchange {
             Speaker::Proxy(handshake) => {
                 match handshake.parse(&self.received).map_err(ConnectError::ProxyHandshake)? {
                     None => Ok(Taken::More),
-                    Some(ProxyAnswer::Tunnel { head_len }) => self.tunnel(head_len, now, hop),
+                    // A server does not speak first: early bytes would be taken for its response,
+                    // or for its part of the TLS handshake.
+                    Some(ProxyAnswer::Tunnel { head_len }) if self.received.len() > head_len => {
+                        Err(ConnectError::ProxyEarlyData)
+                    }
+                    Some(ProxyAnswer::Tunnel { .. }) => Ok(Taken::Tunnel),
                     Some(ProxyAnswer::Refused { head_len, body }) => self.refuse(head_len, body, hop),
                 }
             }
@@ -207,16 +276,14 @@ impl Exchange {
     }
 
     /// The proxy has opened the tunnel: starts the handshake with the server.
-    fn tunnel(&mut self, head_len: usize, now: Instant, hop: Hop<'_>) -> Result<Taken, ConnectError> {
-        // A WebSocket server does not speak first; early bytes would be taken for its response.
-        if self.received.len() > head_len {
-            return Err(ConnectError::ProxyEarlyData);
-        }
-        self.received.clear();
-        self.outgoing.clear();
-        self.sent = 0;
-        self.peer = server(hop, now, &mut self.outgoing);
-        Ok(Taken::More)
+    fn through(self: Box<Self>, now: Instant, hop: Hop<'_>) -> Result<Box<Self>, ConnectError> {
+        let mut this = *self;
+        this.received.clear();
+        this.outgoing.clear();
+        this.sent = 0;
+        this.peer = server(hop, now, &mut this.outgoing);
+        this.stream = hop.secured(this.stream)?;
+        Ok(Box::new(this))
     }
 
     /// Handles a refusal. A redirect that is followed needs no body.
@@ -225,6 +292,7 @@ impl Exchange {
             && let Speaker::Server(handshake) = &self.peer
             && let Some(next) = hop.request.redirected(&handshake.response(&self.received))
         {
+            self.stream.end();
             return next.map(Taken::Redirect).map_err(ConnectError::Redirect);
         }
         let complete = body.push(&self.received[head_len..]);
@@ -237,6 +305,8 @@ impl Exchange {
     /// received.
     fn refused(&mut self, hop: Hop<'_>, ended: Ended) -> Option<ConnectError> {
         let (body, truncated) = self.body.take()?.finish();
+        // The stream ends with this: TLS has its end sent, if there is room.
+        self.stream.end();
         let truncated = truncated || ended == Ended::Cut;
         let head = self.peer.response(&self.received);
         let response = Box::new(head.to_response(body, truncated));
@@ -256,7 +326,7 @@ impl Exchange {
             return refused;
         }
         match (self.write_error, self.peer) {
-            (Some(error), _) => ConnectError::Lost(error),
+            (Some(error), _) => self.stream.failure(error),
             (None, Speaker::Proxy(mut handshake)) => ConnectError::ProxyHandshake(handshake.handle_eof()),
             (None, Speaker::Server(mut handshake)) => ConnectError::Handshake(handshake.handle_eof()),
         }
@@ -264,7 +334,10 @@ impl Exchange {
 
     /// The error after the connection has failed.
     fn lost(mut self, error: io::Error, hop: Hop<'_>) -> ConnectError {
-        self.refused(hop, Ended::Cut).unwrap_or(ConnectError::Lost(error))
+        match self.refused(hop, Ended::Cut) {
+            Some(refused) => refused,
+            None => self.stream.failure(error),
+        }
     }
 
     //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1

@@ -1,5 +1,5 @@
-//! From a request to an open connection: addresses, TCP, a proxy's tunnel, the opening handshake,
-//! redirects.
+//! From a request to an open connection: addresses, TCP, a proxy's tunnel, TLS, the opening
+//! handshake, redirects.
 //!
 //! An [`Opening`] is driven by an event loop and never blocks. It uses one token for all its
 //! sockets.
@@ -8,7 +8,7 @@
 //!   start ──> Connecting ──────────────> Exchange ──────────> Opened
 //!             (connecting.rs:            (exchange.rs:  │
 //!              the name, the race,        the tunnel,   └───> ConnectError
-//!              the gate)                  the answer)
+//!              the gate)                  TLS, the answer)
 //!                 ^                          │
 //!                 └────── a redirect ────────┘
 //! ```
@@ -85,11 +85,11 @@ impl Opening {
     }
 
     /// Starts over a stream that already leads to the server, and registers it. No proxy is asked,
-    /// and no redirect followed. The layers between the two ends, including TLS, belong to the
-    /// application.
+    /// and no redirect followed. For a `wss:` URI the stream carries TLS, unless the settings say
+    /// that it does so itself.
     ///
     /// # Errors
-    /// If the system cannot wait for the stream.
+    /// If the system cannot wait for the stream, or if TLS cannot be set up.
     #[cfg(unix)]
     pub(crate) fn over(
         mut stream: ClientStream,
@@ -105,7 +105,7 @@ impl Opening {
         let origin = request.uri().clone();
         let phase = OpeningPhase::Ended;
         let mut opening = Opening { request, options, token, waker: None, origin, redirects: 0, phase };
-        let exchange = Exchange::start(Connected { stream, ticket: None }, opening.hop(), now);
+        let exchange = Exchange::start(Connected { stream, ticket: None }, opening.hop(), now)?;
         opening.phase = OpeningPhase::Exchange(Box::new(exchange));
         Ok(opening)
     }
@@ -159,17 +159,31 @@ impl Opening {
 
     /// Begins to connect to the host of the request.
     fn connect(&mut self, now: Instant) -> Result<(), ConnectError> {
-        // TLS is not supported. It would begin between the connection, or the tunnel through a
-        // proxy, and the request.
-        if self.request.uri().is_secure() {
-            return Err(ConnectError::TlsNotSupported);
-        }
-        let pinned = self.options.proxy.is_some() || self.request.uri().is_same_origin(&self.origin);
+        self.check_tls()?;
+        let pinned = self.options.proxy.is_some() || self.is_at_origin();
         let addresses = self.options.addresses.as_ref().filter(|_| pinned).cloned();
         let waker = self.waker.as_ref().expect("whoever has none follows no redirects");
         let connecting = Connecting::start(self.request.uri(), &self.options, addresses, now, waker);
         self.phase = OpeningPhase::Connecting(Box::new(connecting));
         Ok(())
+    }
+
+    /// Checks that TLS can be set up where it is needed, before anybody is connected to.
+    fn check_tls(&self) -> Result<(), ConnectError> {
+        let hop = self.hop();
+        if let Some(proxy) = &self.options.proxy
+            && proxy.place().is_secure()
+        {
+            let (tls, with) = hop.tls_with_proxy(proxy);
+            tls.check(with, proxy.place()).map_err(|error| ConnectError::Proxy(Box::new(error)))?;
+        }
+        let uri = self.request.uri();
+        if uri.is_secure() { self.options.tls.check(hop.tls_with_server(), uri) } else { Ok(()) }
+    }
+
+    /// Whether no redirect has led to another origin.
+    fn is_at_origin(&self) -> bool {
+        self.request.uri().is_same_origin(&self.origin)
     }
 
     /// Continues with the opening handshake once there is a connection.
@@ -179,7 +193,7 @@ impl Opening {
         };
         let connected = connecting.turn(now, registry, self.token, waker);
         if let Some(connected) = connected.map_err(|error| self.on_the_way(error))? {
-            self.phase = OpeningPhase::Exchange(Box::new(Exchange::start(connected, self.hop(), now)));
+            self.phase = OpeningPhase::Exchange(Box::new(Exchange::start(connected, self.hop(), now)?));
         }
         Ok(())
     }
@@ -192,8 +206,13 @@ impl Opening {
     }
 
     fn hop(&self) -> Hop<'_> {
-        let may_redirect = self.redirects < self.options.redirects;
-        Hop { request: &self.request, options: &self.options, may_redirect }
+        Hop {
+            request: &self.request,
+            options: &self.options,
+            may_redirect: self.redirects < self.options.redirects,
+            is_at_origin: self.is_at_origin(),
+            is_brought: self.waker.is_none(),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
-//! The HTTP proxy to connect through: its address and credentials.
+//! The HTTP proxy to connect through: its address, its credentials, and its TLS.
 
 use super::no_proxy;
+use crate::ClientTls;
 use framewright::handshake::{BasicCredentials, UriError, WsUri};
 use std::fmt;
 
@@ -21,19 +22,25 @@ pub struct Proxy {
     /// The proxy's host and port, as a URI, which has the same rules for them.
     place: WsUri,
     credentials: Option<BasicCredentials>,
+    tls: Option<ClientTls>,
 }
 
 impl Proxy {
-    /// Parses `http://[user:password@]host[:port]`; the default port is 80. In the user's name and
-    /// the password, `%` and two hexadecimal digits stand for a byte.
+    /// Parses `http://[user:password@]host[:port]` or `https://...`; the default ports are 80 and
+    /// 443. In the user's name and the password, `%` and two hexadecimal digits stand for a byte.
+    ///
+    /// With `https` the connection to the proxy is TLS, which hides the credentials and the name of
+    /// the server. TLS with the server then goes through it.
     ///
     /// # Errors
     /// [`ProxyError`] if `url` does not have this form.
     pub fn new(url: &str) -> Result<Proxy, ProxyError> {
         let Some((scheme, rest)) = url.split_once("://") else { return Err(ProxyError::Scheme) };
-        if !scheme.eq_ignore_ascii_case("http") {
-            return Err(ProxyError::Scheme);
-        }
+        let scheme = match scheme.to_ascii_lowercase().as_str() {
+            "http" => "ws",
+            "https" => "wss",
+            _ => return Err(ProxyError::Scheme),
+        };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         if rest.contains(['/', '?', '#']) {
             return Err(ProxyError::Path);
@@ -42,15 +49,24 @@ impl Proxy {
             Some((userinfo, authority)) => (Some(userinfo), authority),
             None => (None, rest),
         };
-        let place = WsUri::parse(&format!("ws://{authority}")).map_err(ProxyError::Authority)?;
+        let place = WsUri::parse(&format!("{scheme}://{authority}")).map_err(ProxyError::Authority)?;
         let credentials = userinfo.map(read_credentials).transpose()?;
-        Ok(Proxy { place, credentials })
+        Ok(Proxy { place, credentials, tls: None })
     }
 
     /// Sends `credentials` to the proxy, in place of those of the URL, if it had any.
     #[must_use]
     pub fn with_credentials(mut self, credentials: BasicCredentials) -> Proxy {
         self.credentials = Some(credentials);
+        self
+    }
+
+    /// Uses TLS settings for an `https:` proxy that are not those for the server: another authority
+    /// to trust, or a certificate to show to the proxy. Without this call the settings are those of
+    /// [`Options::tls`](crate::Options::tls), without the certificate of this end.
+    #[must_use]
+    pub fn with_tls(mut self, tls: ClientTls) -> Proxy {
+        self.tls = Some(tls);
         self
     }
 
@@ -119,6 +135,11 @@ impl Proxy {
         &self.place
     }
 
+    /// The TLS settings for the proxy alone.
+    pub(crate) fn tls(&self) -> Option<&ClientTls> {
+        self.tls.as_ref()
+    }
+
     pub(crate) fn credentials(&self) -> Option<&BasicCredentials> {
         self.credentials.as_ref()
     }
@@ -155,7 +176,7 @@ fn decode(text: &str) -> Option<String> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProxyError {
-    /// The scheme is not `http`. Proxies over TLS and SOCKS are not supported.
+    /// The scheme is neither `http` nor `https`. SOCKS is not supported.
     Scheme,
     /// Something follows the host and port.
     Path,
@@ -169,7 +190,7 @@ pub enum ProxyError {
 impl fmt::Display for ProxyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ProxyError::Scheme => f.write_str("a proxy is http://[user:password@]host[:port]"),
+            ProxyError::Scheme => f.write_str("a proxy is http://[user:password@]host[:port], or https://"),
             ProxyError::Path => f.write_str("a proxy's URL ends with its host and port"),
             ProxyError::Authority(error) => write!(f, "a proxy's host and port: {error}"),
             ProxyError::Credentials => {
@@ -194,6 +215,8 @@ mod tests {
     fn url_has_a_host_and_maybe_a_port_and_credentials() {
         assert_eq!(place("http://proxy.example"), ("proxy.example".to_owned(), 80));
         assert_eq!(place("HTTP://proxy.example:3128/"), ("proxy.example".to_owned(), 3128));
+        assert_eq!(place("HTTPS://proxy.example"), ("proxy.example".to_owned(), 443));
+        assert_eq!(place("https://me@proxy.example:3129/"), ("proxy.example".to_owned(), 3129));
         assert_eq!(place("http://[::1]:3128"), ("[::1]".to_owned(), 3128));
         let proxy = Proxy::new("http://me%40home:p%3a%2F@proxy.example:3128").unwrap();
         let expected = BasicCredentials::new("me@home", "p:/").unwrap();
@@ -203,8 +226,7 @@ mod tests {
 
     #[test]
     fn what_is_no_http_proxy_is_refused() {
-        for url in
-            ["", "proxy.example", "https://proxy.example", "socks5://proxy.example", "http:proxy.example"]
+        for url in ["", "proxy.example", "ws://proxy.example", "socks5://proxy.example", "http:proxy.example"]
         {
             assert_eq!(Proxy::new(url).unwrap_err(), ProxyError::Scheme, "{url}");
         }

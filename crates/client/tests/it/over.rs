@@ -16,7 +16,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 fn request() -> ClientRequest {
-    "wss://tunnel.example/ws".parse().expect("a URI: what it asks for, TLS, is the stream's")
+    "ws://tunnel.example/ws".parse().expect("a URI")
 }
 
 /// Reads a request and accepts it.

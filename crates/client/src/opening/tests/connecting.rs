@@ -4,7 +4,7 @@ use super::super::{OpeningPhase, connecting::Connecting};
 use super::server::{Nobody, Server, accept_on, listener, read_head, read_to_end};
 use super::{Driver, Opening, SOCKET, at, has_asked, request};
 use crate::opening::resolve::Resolver;
-use crate::{ConnectError, Options};
+use crate::{ClientTls, ConnectError, Options, Proxy};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
@@ -12,8 +12,20 @@ use std::time::Duration;
 
 #[test]
 fn secure_uri_is_refused_before_anything_is_done() {
-    let result = Driver::new().start(request("wss://localhost/"), Options::default());
+    let options = Options { tls: ClientTls::of_the_stream(), ..Options::default() };
+    let result = Driver::new().start(request("wss://localhost/"), options.clone());
     assert!(matches!(result, Err(ConnectError::TlsNotSupported)));
+    let proxy = Some(Proxy::new("https://localhost").unwrap());
+    let result = Driver::new().start(request("ws://localhost/"), Options { proxy, ..options });
+    let Err(ConnectError::Proxy(error)) = result else { panic!() };
+    assert!(matches!(*error, ConnectError::TlsNotSupported));
+}
+
+#[cfg(not(feature = "tls"))]
+#[test]
+fn without_the_feature_the_error_says_what_is_missing() {
+    let error = Driver::new().start(request("wss://localhost/"), Options::default()).unwrap_err();
+    assert_eq!(error.to_string(), "wss: this build has no TLS: turn on the feature tls");
 }
 
 //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1

@@ -2,7 +2,7 @@
 
 use super::server::{Nobody, Server, accept_on, field, read_head};
 use super::{Driver, Options, request};
-use crate::ConnectError;
+use crate::{ClientTls, ConnectError};
 use framewright::handshake::{FieldName, FieldValue};
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -23,7 +23,8 @@ fn follow(server: &Server, redirects: u8) -> Result<super::Opened, ConnectError>
     let uri = format!("ws://{}/start", server.address);
     let cookie = (FieldName::from_static("Cookie"), FieldValue::from_static("id=7"));
     let request = request(&uri).with_field(cookie.0, cookie.1);
-    let mut opening = driver.start(request, Options { redirects, ..Options::default() })?;
+    let mut opening = driver
+        .start(request, Options { redirects, tls: ClientTls::of_the_stream(), ..Options::default() })?;
     driver.finish(&mut opening)
 }
 

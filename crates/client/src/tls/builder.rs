@@ -1,0 +1,274 @@
+//! From settings in files and memory to the configuration of rustls.
+
+use super::trust::{AcceptAnything, Explaining};
+use super::{ClientTls, TlsError};
+use framewright_driver::tls::provider;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A builder of [`ClientTls`], from [`ClientTls::builder`]. Nothing is read before
+/// [`build`](ClientTlsBuilder::build).
+///
+/// ```no_run
+/// use framewright_client::{ClientTls, Options};
+///
+/// // Trusts an authority of one's own and no other, and shows a certificate to the server.
+/// let tls = ClientTls::builder()
+///     .only_ca_file("ca.pem")
+///     .identity_files("client.pem", "client.key")
+///     .build()?;
+/// let options = Options { tls, ..Options::default() };
+/// # Ok::<(), framewright_client::TlsError>(())
+/// ```
+#[derive(Default)]
+pub struct ClientTlsBuilder {
+    authorities: Vec<Pem>,
+    without_platform: bool,
+    /// The certificate chain, and its key.
+    identity: Option<(Pem, Pem)>,
+    accepts_anything: bool,
+}
+
+/// Text in the PEM format (RFC 7468).
+enum Pem {
+    File(PathBuf),
+    Text(Vec<u8>),
+}
+
+impl ClientTlsBuilder {
+    /// Trusts the authorities whose certificates are in a PEM file, besides those of the platform
+    /// and of other calls.
+    #[must_use]
+    pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.authorities.push(Pem::File(path.into()));
+        self
+    }
+
+    /// Trusts the authorities whose certificates are in PEM text, besides those of the platform and
+    /// of other calls.
+    #[must_use]
+    pub fn ca_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.authorities.push(Pem::Text(pem.into()));
+        self
+    }
+
+    /// Trusts the authorities of a PEM file as [`ca_file`](Self::ca_file) does, and those of the
+    /// platform no more.
+    #[must_use]
+    pub fn only_ca_file(self, path: impl Into<PathBuf>) -> Self {
+        self.without_platform_roots().ca_file(path)
+    }
+
+    /// Trusts the authorities of PEM text as [`ca_pem`](Self::ca_pem) does, and those of the
+    /// platform no more.
+    #[must_use]
+    pub fn only_ca_pem(self, pem: impl Into<Vec<u8>>) -> Self {
+        self.without_platform_roots().ca_pem(pem)
+    }
+
+    /// Does not trust the authorities of the platform.
+    #[must_use]
+    pub fn without_platform_roots(mut self) -> Self {
+        self.without_platform = true;
+        self
+    }
+
+    /// Shows a certificate to servers that ask for one (RFC 8446, section 4.4.2): a PEM file with
+    /// the chain, the certificate of this end first, and one with its private key. Both may be the
+    /// same file.
+    #[must_use]
+    pub fn identity_files(mut self, chain: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.identity = Some((Pem::File(chain.into()), Pem::File(key.into())));
+        self
+    }
+
+    /// Shows a certificate to servers that ask for one, as
+    /// [`identity_files`](Self::identity_files) does, from PEM text.
+    #[must_use]
+    pub fn identity_pem(mut self, chain: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        self.identity = Some((Pem::Text(chain.into()), Pem::Text(key.into())));
+        self
+    }
+
+    /// **Accepts any certificate of any server: whoever can change packets on the way reads and
+    /// alters everything.** For tests, and for devices whose certificates nobody can check; trust
+    /// in a certificate of one's own ([`only_ca_file`](Self::only_ca_file)) is nearly always
+    /// possible instead.
+    #[must_use]
+    pub fn danger_accept_invalid_certs(mut self) -> Self {
+        self.accepts_anything = true;
+        self
+    }
+
+    /// Reads the files, and makes the settings. Reads the authorities of the platform too, unless
+    /// they are not wanted: a few milliseconds, which the default settings take out of the first
+    /// connection that needs them.
+    ///
+    /// # Errors
+    /// - [`TlsError::File`], [`TlsError::Pem`]: certificates or a key cannot be read.
+    /// - [`TlsError::Identity`]: rustls does not take the certificate or the key of this end.
+    /// - [`TlsError::NoAuthorities`]: nobody is trusted.
+    /// - [`TlsError::NoProvider`]: neither has the application installed one, nor is one compiled
+    ///   in.
+    pub fn build(self) -> Result<ClientTls, TlsError> {
+        let provider = provider().map_err(|_| TlsError::NoProvider)?;
+        let verifier: Arc<dyn ServerCertVerifier> = if self.accepts_anything {
+            Arc::new(AcceptAnything::new(&provider))
+        } else {
+            verifier(&provider, self.roots()?)?
+        };
+        let identity = match self.identity {
+            None => None,
+            Some((chain, key)) => Some((chain.certificates()?, key.private_key()?)),
+        };
+        Ok(ClientTls::from(Arc::new(config(provider, verifier, identity)?)))
+    }
+
+    fn roots(&self) -> Result<RootCertStore, TlsError> {
+        let mut roots = if self.without_platform { RootCertStore::empty() } else { platform_roots()? };
+        for pem in &self.authorities {
+            for certificate in pem.certificates()? {
+                roots.add(certificate).map_err(|error| pem.fault(error.to_string()))?;
+            }
+        }
+        if roots.is_empty() {
+            return Err(TlsError::NoAuthorities("no certificate was given".to_owned()));
+        }
+        Ok(roots)
+    }
+}
+
+impl fmt::Debug for ClientTlsBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientTlsBuilder").finish_non_exhaustive() // it may hold a key
+    }
+}
+
+impl Pem {
+    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+        let found: Result<Vec<_>, _> = match self {
+            Pem::File(path) => {
+                CertificateDer::pem_file_iter(path).map_err(|error| self.unreadable(error))?.collect()
+            }
+            Pem::Text(text) => CertificateDer::pem_slice_iter(text).collect(),
+        };
+        let found = found.map_err(|error| self.unreadable(error))?;
+        if found.is_empty() {
+            return Err(self.fault("no certificate (-----BEGIN CERTIFICATE-----) is in it".to_owned()));
+        }
+        Ok(found)
+    }
+
+    fn private_key(&self) -> Result<PrivateKeyDer<'static>, TlsError> {
+        let found = match self {
+            Pem::File(path) => PrivateKeyDer::from_pem_file(path),
+            Pem::Text(text) => PrivateKeyDer::from_pem_slice(text),
+        };
+        found.map_err(|error| match error {
+            pem::Error::NoItemsFound => self.fault(
+                "no private key that is not encrypted (-----BEGIN PRIVATE KEY-----) is in it".to_owned(),
+            ),
+            error => self.unreadable(error),
+        })
+    }
+
+    fn unreadable(&self, error: pem::Error) -> TlsError {
+        match (self, error) {
+            (Pem::File(path), pem::Error::Io(error)) => TlsError::File { path: path.clone(), error },
+            (_, error) => self.fault(error.to_string()),
+        }
+    }
+
+    fn fault(&self, fault: String) -> TlsError {
+        let path = match self {
+            Pem::File(path) => Some(path.clone()),
+            Pem::Text(_) => None,
+        };
+        TlsError::Pem { path, fault }
+    }
+}
+
+/// The configuration of the default settings, which all connections of the process share.
+pub(super) fn shared() -> Result<Arc<ClientConfig>, TlsError> {
+    static SHARED: Mutex<Option<Arc<ClientConfig>>> = Mutex::new(None);
+    // Held while the authorities are read: others that need them wait, instead of reading too.
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(config) = &*shared {
+        return Ok(Arc::clone(config));
+    }
+    let provider = provider().map_err(|_| TlsError::NoProvider)?;
+    let verifier = verifier(&provider, platform_roots()?)?;
+    let config = Arc::new(config(provider, verifier, None)?);
+    Ok(Arc::clone(shared.insert(config)))
+}
+
+/// Reads the authorities that the platform trusts.
+fn platform_roots() -> Result<RootCertStore, TlsError> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    // A platform's store may hold certificates that no verifier of today takes.
+    let (added, _) = roots.add_parsable_certificates(found.certs);
+    if added == 0 {
+        let errors: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
+        return Err(TlsError::NoAuthorities(if errors.is_empty() {
+            "the platform has none: install its certificates (ca-certificates), or set SSL_CERT_FILE"
+                .to_owned()
+        } else {
+            errors.join("; ")
+        }));
+    }
+    Ok(roots)
+}
+
+fn verifier(
+    provider: &Arc<CryptoProvider>,
+    roots: RootCertStore,
+) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
+    let verifier = verifier.map_err(|error| TlsError::NoAuthorities(error.to_string()))?;
+    Ok(Arc::new(Explaining::new(verifier)))
+}
+
+fn config(
+    provider: Arc<CryptoProvider>,
+    verifier: Arc<dyn ServerCertVerifier>,
+    identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+) -> Result<ClientConfig, TlsError> {
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Protocol)?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(TlsError::Identity)?,
+    };
+    config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+    Ok(config)
+}
+
+/// The protocol in which a WebSocket connection begins (RFC 7301, section 6; RFC 6455, section 4).
+pub(super) const HTTP_1_1: &[u8] = b"http/1.1";
+
+#[cfg(all(test, not(any(feature = "aws-lc-rs", feature = "ring"))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_provider_the_error_says_what_to_do() {
+        let errors = [shared().unwrap_err(), ClientTls::builder().build().unwrap_err()];
+        for error in errors {
+            assert!(matches!(error, TlsError::NoProvider), "{error}");
+            assert!(
+                error.to_string().starts_with("no provider of cryptography: turn on the feature aws-lc-rs")
+            );
+        }
+    }
+}

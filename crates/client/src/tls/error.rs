@@ -1,0 +1,284 @@
+//! Why there is no TLS, in one line that a person understands.
+
+use super::certificate::{Blame, Date, printable};
+use rustls::{AlertDescription, CertificateError, PeerIncompatible};
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// Why TLS could not be set up, or has failed while the connection was being opened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// The certificate of the server, or one that it depends on, is not accepted.
+    Certificate(Box<CertificateFault>),
+    /// The server answered in something else than TLS.
+    NotTls {
+        /// Whether that is HTTP in plain text: the port is one for `ws:` or `http:`.
+        is_http: bool,
+    },
+    /// The server has ended TLS with this alert (RFC 8446, section 6.2): it accepts no certificate
+    /// of this end, for example, or needs one.
+    Alert(AlertDescription),
+    /// The transport has ended without a `close_notify` (RFC 8446, section 6.1): somebody on the
+    /// way may have cut it.
+    Truncated,
+    /// The server has selected this protocol, which is not HTTP/1.1 (RFC 7301). Only with a
+    /// configuration of the application's own.
+    Alpn(Vec<u8>),
+    /// The host of the URI is no name that a certificate can have.
+    Name(String),
+    /// The two ends have not come to terms, or the server has broken a rule of TLS.
+    Protocol(rustls::Error),
+    /// No provider of cryptography is compiled in (the features `aws-lc-rs` and `ring`), and the
+    /// application has installed none (`CryptoProvider::install_default`).
+    NoProvider,
+    /// There is no certificate authority to trust; why.
+    NoAuthorities(String),
+    /// rustls does not take the certificate or the key of this end.
+    Identity(rustls::Error),
+    /// A file could not be read.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        error: io::Error,
+    },
+    /// A file, or text in memory, does not hold what it should.
+    Pem {
+        /// The file; `None` for text in memory.
+        path: Option<PathBuf>,
+        /// What is wrong with it.
+        fault: String,
+    },
+}
+
+impl TlsError {
+    /// Whether another attempt would end the same:
+    /// [`ConnectError::is_permanent`](crate::ConnectError::is_permanent).
+    pub(crate) fn is_permanent(&self) -> bool {
+        match self {
+            TlsError::Certificate(fault) => !fault.is_a_matter_of_time(),
+            TlsError::Alert(alert) => *alert != AlertDescription::InternalError,
+            // What was not as it should be may have been altered on the way.
+            TlsError::Protocol(error) => matches!(error, rustls::Error::PeerIncompatible(_)),
+            TlsError::Truncated => false,
+            TlsError::NotTls { .. }
+            | TlsError::Alpn(_)
+            | TlsError::Name(_)
+            | TlsError::NoProvider
+            | TlsError::NoAuthorities(_)
+            | TlsError::Identity(_)
+            | TlsError::File { .. }
+            | TlsError::Pem { .. } => true,
+        }
+    }
+}
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TlsError::Certificate(fault) => fault.fmt(f),
+            TlsError::NotTls { is_http: true } => {
+                f.write_str("the server answered in plain text (HTTP): use ws:// or another port")
+            }
+            TlsError::NotTls { is_http: false } => {
+                f.write_str("the server does not speak TLS on this port: what it sent is something else")
+            }
+            TlsError::Alert(alert) => {
+                write!(f, "the server ended TLS: {} (alert {alert:?})", meaning(*alert))
+            }
+            TlsError::Truncated => f.write_str(
+                "the server ended the connection in the middle, without the end that TLS has (close_notify)",
+            ),
+            TlsError::Alpn(protocol) => {
+                let protocol = String::from_utf8_lossy(protocol);
+                write!(f, "the server selected the protocol {} (ALPN), not http/1.1", printable(&protocol))
+            }
+            TlsError::Name(host) => write!(f, "no certificate can be for the host {host}"),
+            TlsError::Protocol(rustls::Error::PeerIncompatible(reason)) => incompatible(reason, f),
+            TlsError::Protocol(error) => write!(f, "TLS has failed: {error}"),
+            TlsError::NoProvider => f.write_str(
+                "no provider of cryptography: turn on the feature aws-lc-rs or ring, \
+                 or install one (rustls::crypto::CryptoProvider::install_default)",
+            ),
+            TlsError::NoAuthorities(reason) => {
+                write!(f, "no certificate authority to trust: {}", printable(reason))
+            }
+            TlsError::Identity(error) => write!(f, "the certificate or the key of this end: {error}"),
+            TlsError::File { path, error } => write!(f, "{}: {error}", path.display()),
+            TlsError::Pem { path: Some(path), fault } => write!(f, "{}: {fault}", path.display()),
+            TlsError::Pem { path: None, fault } => write!(f, "PEM text: {fault}"),
+        }
+    }
+}
+
+impl std::error::Error for TlsError {
+    /// The cause of the inner error: its own message is already part of this one's.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            TlsError::File { error, .. } => error.source(),
+            _ => None,
+        }
+    }
+}
+
+/// What an alert says to a client (RFC 8446, section 6.2).
+fn meaning(alert: AlertDescription) -> &'static str {
+    match alert {
+        AlertDescription::CertificateRequired => "it requires a certificate of this client",
+        AlertDescription::UnknownCA => "it does not know the issuer of this client's certificate",
+        AlertDescription::BadCertificate
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::CertificateRevoked
+        | AlertDescription::CertificateExpired
+        | AlertDescription::CertificateUnknown => "it does not accept this client's certificate",
+        AlertDescription::AccessDenied => "it does not let this client in",
+        AlertDescription::HandshakeFailure => {
+            "it shares no way of encrypting with this client, or requires a certificate"
+        }
+        AlertDescription::ProtocolVersion => "it shares no version of TLS with this client",
+        AlertDescription::InsufficientSecurity => "it wants stronger ways of encrypting",
+        AlertDescription::UnrecognisedName => "it does not serve the host of the URI",
+        AlertDescription::NoApplicationProtocol => "it does not speak HTTP/1.1 here (ALPN)",
+        AlertDescription::InternalError => "it has failed itself",
+        _ => "it does not accept what this client has sent",
+    }
+}
+
+fn incompatible(reason: &PeerIncompatible, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match reason {
+        PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
+        | PeerIncompatible::ServerDoesNotSupportTls12Or13
+        | PeerIncompatible::Tls12NotOffered
+        | PeerIncompatible::Tls12NotOfferedOrEnabled => {
+            f.write_str("the server shares no version of TLS with this client: TLS 1.2 and 1.3 are supported")
+        }
+        reason => write!(f, "the server and this client do not come to terms over TLS: {reason:?}"),
+    }
+}
+
+/// Why a certificate is not accepted, and which one.
+#[derive(Clone, Debug)]
+pub struct CertificateFault {
+    reason: CertificateError,
+    /// `None` if the verifier is one of the application's own.
+    blame: Option<Blame>,
+}
+
+impl CertificateFault {
+    pub(super) fn new(reason: CertificateError, blame: Option<Blame>) -> Self {
+        CertificateFault { reason, blame }
+    }
+
+    /// The reason, as rustls gives it.
+    #[must_use]
+    pub fn reason(&self) -> &CertificateError {
+        &self.reason
+    }
+
+    /// The name in the certificate: its common name, or what comes closest. `None` if it has none,
+    /// and with a configuration of the application's own. The text is the server's; control
+    /// characters in it are escaped.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        self.blame.as_ref()?.subject.as_deref()
+    }
+
+    /// The name of the certificate's issuer, with the rules of
+    /// [`subject`](CertificateFault::subject).
+    #[must_use]
+    pub fn issuer(&self) -> Option<&str> {
+        self.blame.as_ref()?.issuer.as_deref()
+    }
+
+    fn is_a_matter_of_time(&self) -> bool {
+        use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
+        matches!(self.reason, Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. })
+    }
+
+    /// Whether the certificate names itself as its issuer. False with a configuration of the
+    /// application's own.
+    #[must_use]
+    pub fn is_self_signed(&self) -> bool {
+        self.blame.as_ref().is_some_and(|blame| blame.self_issued)
+    }
+}
+
+impl fmt::Display for CertificateFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.blame {
+            Some(blame) if blame.place > 0 => f.write_str("a certificate that the server's depends on")?,
+            _ => f.write_str("the server's certificate")?,
+        }
+        if let Some(subject) = self.subject() {
+            write!(f, " ({subject})")?;
+        }
+        self.because(f)
+    }
+}
+
+impl CertificateFault {
+    fn because(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.reason {
+            CertificateError::ExpiredContext { time, not_after } => {
+                write!(f, " expired on {}; it is {} here", Date(*not_after), Date(*time))
+            }
+            CertificateError::Expired => f.write_str(" has expired"),
+            CertificateError::NotValidYetContext { time, not_before } => {
+                write!(f, " is valid from {} on; it is {} here", Date(*not_before), Date(*time))
+            }
+            CertificateError::NotValidYet => f.write_str(" is not valid yet"),
+            CertificateError::UnknownIssuer => self.unknown_issuer(f),
+            CertificateError::NotValidForNameContext { expected, presented } => {
+                write!(f, " is not for {}, but for {}", expected.to_str(), Names(presented))
+            }
+            CertificateError::NotValidForName => f.write_str(" is not for this host"),
+            CertificateError::Revoked => f.write_str(" was revoked by its issuer"),
+            CertificateError::BadSignature => f.write_str(" has a signature that is not its issuer's"),
+            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+                f.write_str(" is not one for servers (extended key usage)")
+            }
+            _ if self.is_self_signed() => {
+                write!(f, " is signed by itself, and not accepted: {}", self.reason)
+            }
+            reason => write!(f, " is not accepted: {reason}"),
+        }
+    }
+
+    fn unknown_issuer(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_self_signed() {
+            return f.write_str(" is signed by itself, and not one that this client trusts");
+        }
+        match self.issuer() {
+            Some(issuer) => write!(f, " is issued by {issuer}, which this client does not trust")?,
+            None => f.write_str(" is issued by somebody whom this client does not trust")?,
+        }
+        if self.blame.as_ref().is_some_and(|blame| blame.shown == 1) {
+            f.write_str("; the server has shown no other certificate, one in between may be missing")?;
+        }
+        Ok(())
+    }
+}
+
+/// The names of a certificate, as rustls describes them: `DnsName("a.example")`.
+struct Names<'a>(&'a [String]);
+
+impl fmt::Display for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 5;
+        let Names(names) = self;
+        if names.is_empty() {
+            return f.write_str("no host at all");
+        }
+        for (at, name) in names.iter().take(SHOWN).enumerate() {
+            let inner = name.split_once('(').and_then(|(_, inner)| inner.strip_suffix(')')).unwrap_or(name);
+            let bare = inner.strip_prefix('"').and_then(|inner| inner.strip_suffix('"')).unwrap_or(inner);
+            write!(f, "{}{}", if at == 0 { "" } else { ", " }, printable(bare))?;
+        }
+        match names.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}

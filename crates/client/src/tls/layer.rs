@@ -1,0 +1,166 @@
+//! A session of TLS over a stream of the client, which may itself be one: `wss:` through an
+//! `https:` proxy is TLS over TLS.
+
+use super::builder::HTTP_1_1;
+use super::error::{CertificateFault, TlsError};
+use super::{Peer, TlsInfo, trust};
+use crate::ConnectError;
+use crate::stream::ClientStream;
+use framewright::handshake::WsUri;
+use framewright_driver::tls::{Fault, Tls};
+use framewright_driver::{Io, Transport};
+use rustls::ClientConfig;
+use rustls::client::UnbufferedClientConnection;
+use rustls::pki_types::ServerName;
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
+use std::sync::Arc;
+
+/// A session over a stream.
+pub(crate) struct Layer {
+    tls: Tls<UnbufferedClientConnection, Below>,
+    peer: Peer,
+}
+
+/// The stream below a session. A transport has no words for its failures, so they are kept.
+pub(crate) struct Below {
+    stream: ClientStream,
+    failure: Option<io::Error>,
+}
+
+impl Layer {
+    /// Starts a session with the host of `uri`. Nothing is sent before the first read or write.
+    ///
+    /// # Errors
+    /// If rustls refuses the configuration.
+    pub(crate) fn start(
+        config: Arc<ClientConfig>,
+        uri: &WsUri,
+        stream: ClientStream,
+        peer: Peer,
+    ) -> Result<Self, TlsError> {
+        let name = server_name(uri)?;
+        let tls = Tls::client(config, name, Below { stream, failure: None }).map_err(TlsError::Protocol)?;
+        Ok(Layer { tls, peer })
+    }
+
+    pub(crate) fn below(&self) -> &ClientStream {
+        &self.tls.transport().stream
+    }
+
+    /// The session as a stream of bytes.
+    pub(crate) fn session(&self) -> &impl Transport {
+        &self.tls
+    }
+
+    /// The session as a stream of bytes.
+    pub(crate) fn session_mut(&mut self) -> &mut impl Transport {
+        &mut self.tls
+    }
+
+    /// What was agreed on with the server; `None` for a session with a proxy, and before the
+    /// handshake is complete.
+    pub(crate) fn info(&self) -> Option<TlsInfo> {
+        if self.peer == Peer::Proxy { None } else { TlsInfo::of(self.tls.session()) }
+    }
+
+    /// Checks, once the handshake is complete, the protocol that the other end has selected.
+    pub(crate) fn check_protocol(&self) -> Result<(), ConnectError> {
+        match self.tls.session().alpn_protocol() {
+            Some(protocol) if protocol != HTTP_1_1 => Err(self.error(TlsError::Alpn(protocol.to_vec()))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Why a read or a write has failed, in this session or below it.
+    pub(crate) fn failure(&mut self) -> ConnectError {
+        let fault = match self.tls.fault() {
+            Some(Fault::Tls(error)) => of_rustls(error.clone()),
+            Some(Fault::NotTls { is_http }) => TlsError::NotTls { is_http: *is_http },
+            Some(Fault::Truncated) => TlsError::Truncated,
+            _ => {
+                let Below { stream, failure } = self.tls.transport_mut();
+                let unknown = || io::ErrorKind::ConnectionAborted.into();
+                return stream.failure(failure.take().unwrap_or_else(unknown));
+            }
+        };
+        self.error(fault)
+    }
+
+    fn error(&self, error: TlsError) -> ConnectError {
+        match self.peer {
+            Peer::Server => ConnectError::Tls(error),
+            Peer::Proxy => ConnectError::Proxy(Box::new(ConnectError::Tls(error))),
+        }
+    }
+}
+
+/// The name that the certificate has to be for.
+//= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
+//# Clients MUST use the Server Name Indication extension in the TLS
+//# handshake [RFC6066].
+// rustls sends it, unless the host is an address, which that extension does not allow.
+pub(super) fn server_name(uri: &WsUri) -> Result<ServerName<'static>, TlsError> {
+    match uri.ip() {
+        Some(ip) => Ok(ServerName::IpAddress(ip.into())),
+        None => {
+            ServerName::try_from(uri.host().to_owned()).map_err(|_| TlsError::Name(uri.host().to_owned()))
+        }
+    }
+}
+
+fn of_rustls(error: rustls::Error) -> TlsError {
+    match error {
+        rustls::Error::InvalidCertificate(reason) => {
+            TlsError::Certificate(Box::new(CertificateFault::new(reason, trust::take_blame())))
+        }
+        rustls::Error::AlertReceived(alert) => TlsError::Alert(alert),
+        error => TlsError::Protocol(error),
+    }
+}
+
+impl Transport for Below {
+    fn read(&mut self, target: &mut [u8]) -> Io {
+        let result = self.stream.read_once(target);
+        self.note(result)
+    }
+
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> Io {
+        let result = self.stream.write_once(slices);
+        self.note(result)
+    }
+
+    fn shutdown(&mut self, how: Shutdown) {
+        self.stream.shutdown(how);
+    }
+
+    fn short_read_empties(&self) -> bool {
+        self.stream.short_read_empties()
+    }
+
+    fn flush_own(&mut self) -> bool {
+        self.stream.flush_own()
+    }
+
+    fn end(&mut self) -> bool {
+        self.stream.end()
+    }
+
+    fn discard(&mut self, scratch: &mut [u8]) -> Io {
+        self.stream.discard(scratch)
+    }
+}
+
+impl Below {
+    #[inline]
+    fn note(&mut self, result: io::Result<usize>) -> Io {
+        match result {
+            Ok(count) => Io::Moved(count),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Io::Blocked,
+            Err(error) => {
+                self.failure = Some(error);
+                Io::Lost
+            }
+        }
+    }
+}
