@@ -6,7 +6,11 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
 
 mod any_client;
+#[cfg(feature = "tls")]
+pub(crate) mod certificates;
 mod peer;
+#[cfg(feature = "tls")]
+pub(crate) mod relay;
 mod server;
 mod upload;
 

@@ -3,17 +3,23 @@
 use super::DEADLINE;
 use framewright::Role;
 use framewright::handshake::accept_key;
+#[cfg(feature = "tls")]
+use framewright_client::rustls::{self, ServerConfig, ServerConnection};
 use framewright_testkit::naive::inflate::Inflation;
 use framewright_testkit::script;
 use framewright_testkit::wire::{self, WireFrame};
 use socket2::SockRef;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A client as its server sees it.
 pub(crate) struct Peer {
     stream: TcpStream,
+    #[cfg(feature = "tls")]
+    tls: Option<Box<ServerConnection>>,
     /// The head of its request.
     pub(crate) request: String,
     /// All that came behind that head.
@@ -29,7 +35,57 @@ impl Peer {
         stream.set_nodelay(true).expect("an option of the socket");
         stream.set_read_timeout(Some(DEADLINE)).expect("an option of the socket");
         stream.set_write_timeout(Some(DEADLINE)).expect("an option of the socket");
-        Peer { stream, request: String::new(), wire: Vec::new(), at: 0, inflation: None }
+        Peer {
+            stream,
+            #[cfg(feature = "tls")]
+            tls: None,
+            request: String::new(),
+            wire: Vec::new(),
+            at: 0,
+            inflation: None,
+        }
+    }
+
+    /// Speaks TLS from here on. The handshake is done by the first read.
+    #[cfg(feature = "tls")]
+    pub(crate) fn start_tls(&mut self, config: Arc<ServerConfig>) {
+        self.tls = Some(Box::new(ServerConnection::new(config).expect("a session")));
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls(&mut self) -> &mut ServerConnection {
+        self.tls.as_mut().expect("it speaks TLS")
+    }
+
+    /// Does the TLS handshake.
+    ///
+    /// # Errors
+    /// With which it has failed.
+    #[cfg(feature = "tls")]
+    pub(crate) fn handshake(&mut self) -> io::Result<()> {
+        let Peer { stream, tls, .. } = self;
+        tls.as_mut().expect("it speaks TLS").complete_io(stream).map(drop)
+    }
+
+    /// Reads once, by TLS or not.
+    fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
+        match self {
+            #[cfg(feature = "tls")]
+            Peer { stream, tls: Some(tls), .. } => rustls::Stream::new(&mut **tls, stream).read(target),
+            Peer { stream, .. } => stream.read(target),
+        }
+    }
+
+    fn write_all(&mut self, octets: &[u8]) -> io::Result<()> {
+        match self {
+            #[cfg(feature = "tls")]
+            Peer { stream, tls: Some(tls), .. } => {
+                let mut stream = rustls::Stream::new(&mut **tls, stream);
+                stream.write_all(octets)?;
+                stream.flush()
+            }
+            Peer { stream, .. } => stream.write_all(octets),
+        }
     }
 
     pub(crate) fn stream(&self) -> &TcpStream {
@@ -39,13 +95,51 @@ impl Peer {
     /// Reads the head of a request.
     #[track_caller]
     pub(crate) fn read_request(&mut self) {
+        self.try_read_request().expect("the rest of a request");
+    }
+
+    /// Reads the head of a request, if it comes.
+    pub(crate) fn try_read_request(&mut self) -> io::Result<()> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut octet = [0];
-            self.stream.read_exact(&mut octet).expect("the rest of a request");
+            if self.read(&mut octet)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
             head.push(octet[0]);
         }
         self.request = String::from_utf8(head).expect("a request in US-ASCII");
+        Ok(())
+    }
+
+    /// Passes everything on between the client and `to`, until both have ended.
+    #[cfg(feature = "tls")]
+    pub(crate) fn tunnel(&mut self, mut to: TcpStream) {
+        let until = Instant::now() + DEADLINE;
+        let (mut client_ended, mut server_ended) = (false, false);
+        let mut piece = [0; 16 << 10];
+        let short = Some(Duration::from_millis(1));
+        self.stream.set_read_timeout(short).expect("an option of the socket");
+        to.set_read_timeout(short).expect("an option of the socket");
+        while !client_ended || !server_ended {
+            assert!(Instant::now() < until, "the tunnel is still open");
+            match if client_ended { Err(io::ErrorKind::WouldBlock.into()) } else { self.read(&mut piece) } {
+                Ok(count @ 1..) => to.write_all(&piece[..count]).expect("the server reads"),
+                Err(error) if is_timeout(&error) => {}
+                _ => {
+                    client_ended = true;
+                    let _ = to.shutdown(Shutdown::Write);
+                }
+            }
+            match if server_ended { Err(io::ErrorKind::WouldBlock.into()) } else { to.read(&mut piece) } {
+                Ok(count @ 1..) => self.send(&piece[..count]),
+                Err(error) if is_timeout(&error) => {}
+                _ => {
+                    server_ended = true;
+                    self.shutdown_write();
+                }
+            }
+        }
     }
 
     /// The value of the one field of the request with this name; `None` without one.
@@ -105,12 +199,12 @@ impl Peer {
     /// Sends these octets as they are.
     #[track_caller]
     pub(crate) fn send(&mut self, octets: impl AsRef<[u8]>) {
-        self.stream.write_all(octets.as_ref()).expect("the client reads");
+        self.write_all(octets.as_ref()).expect("the client reads");
     }
 
     /// Sends as much of these octets as the client takes: it may have left.
     pub(crate) fn try_send(&mut self, octets: impl AsRef<[u8]>) -> io::Result<()> {
-        self.stream.write_all(octets.as_ref())
+        self.write_all(octets.as_ref())
     }
 
     /// Sends the frames of a script.
@@ -122,7 +216,7 @@ impl Peer {
     /// Reads once. 0 at the end of the stream.
     fn fill(&mut self) -> io::Result<usize> {
         let mut piece = [0; 64 << 10];
-        let count = self.stream.read(&mut piece)?;
+        let count = self.read(&mut piece)?;
         self.wire.extend_from_slice(&piece[..count]);
         Ok(count)
     }
@@ -253,10 +347,9 @@ impl Peer {
     /// Reads once, at most so many octets.
     #[track_caller]
     pub(crate) fn read_some(&mut self, most: usize) {
-        let had = self.wire.len();
-        self.wire.resize(had + most, 0);
-        let count = self.stream.read(&mut self.wire[had..]).expect("octets before the deadline");
-        self.wire.truncate(had + count);
+        let mut piece = vec![0; most];
+        let count = self.read(&mut piece).expect("octets before the deadline");
+        self.wire.extend_from_slice(&piece[..count]);
     }
 
     /// Waits until so many octets have come.
@@ -267,9 +360,19 @@ impl Peer {
         }
     }
 
-    /// Ends this direction.
-    pub(crate) fn shutdown_write(&self) {
+    /// Ends this direction; that of TLS first, if there is one.
+    pub(crate) fn shutdown_write(&mut self) {
         // A client that has left has ended it already.
+        #[cfg(feature = "tls")]
+        if let Peer { stream, tls: Some(tls), .. } = self {
+            tls.send_close_notify();
+            let _ = tls.complete_io(stream);
+        }
+        self.cut();
+    }
+
+    /// Ends this direction of TCP, whatever is above it.
+    pub(crate) fn cut(&self) {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 

@@ -1,8 +1,12 @@
 //! A server on a thread of its own, which does what a test says.
 
 use super::{DEADLINE, Peer};
+#[cfg(feature = "tls")]
+use framewright_client::rustls::ServerConfig;
 use socket2::{Domain, Socket, Type};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 
@@ -99,6 +103,40 @@ impl<T: Send + 'static> Server<T> {
         })
     }
 
+    /// Plays a server over TLS, which is to read the request first.
+    #[cfg(feature = "tls")]
+    pub(crate) fn start_tls(
+        config: Arc<ServerConfig>,
+        play: impl FnOnce(&mut Peer) -> T + Send + 'static,
+    ) -> Server<T> {
+        Listener::bind().run(move |listener| listener.serve_tls(&config, play))
+    }
+
+    /// Plays a server over TLS, which has read nothing yet, and does not judge.
+    #[cfg(feature = "tls")]
+    pub(crate) fn start_raw(
+        config: Arc<ServerConfig>,
+        play: impl FnOnce(&mut Peer) -> T + Send + 'static,
+    ) -> Server<T> {
+        Listener::bind().run(move |listener| {
+            let mut peer = listener.accept();
+            peer.start_tls(config);
+            play(&mut peer)
+        })
+    }
+
+    /// Plays a server over TLS behind an accepted opening handshake.
+    #[cfg(feature = "tls")]
+    pub(crate) fn open_tls(
+        config: Arc<ServerConfig>,
+        play: impl FnOnce(&mut Peer) -> T + Send + 'static,
+    ) -> Server<T> {
+        Server::start_tls(config, move |peer| {
+            peer.upgrade();
+            play(peer)
+        })
+    }
+
     /// Plays a server that takes little before it reads.
     pub(crate) fn taking_little(play: impl FnOnce(&mut Peer) -> T + Send + 'static) -> Server<T> {
         Listener::taking_little().run(move |listener| {
@@ -126,8 +164,20 @@ impl Listener {
     /// Accepts one client, reads its request, plays the rest, and judges what the client has sent.
     pub(crate) fn serve<T>(&self, play: impl FnOnce(&mut Peer) -> T) -> T {
         let mut peer = self.accept();
+        self.play(&mut peer, play)
+    }
+
+    /// Does what [`serve`](Self::serve) does, over TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) fn serve_tls<T>(&self, config: &Arc<ServerConfig>, play: impl FnOnce(&mut Peer) -> T) -> T {
+        let mut peer = self.accept();
+        peer.start_tls(Arc::clone(config));
+        self.play(&mut peer, play)
+    }
+
+    fn play<T>(&self, peer: &mut Peer, play: impl FnOnce(&mut Peer) -> T) -> T {
         peer.read_request();
-        let result = play(&mut peer);
+        let result = play(peer);
         peer.judge();
         result
     }

@@ -21,5 +21,9 @@ mod only_sending;
 mod over;
 mod requests;
 mod sending;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+mod tls;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+mod tls_refused;
 mod turns;
 mod ways;
