@@ -16,6 +16,10 @@ use crate::pages::page::{Page, Pages};
 use crate::proxies::trusted::TrustedProxies;
 use crate::server::{OnTick, Server, ServerHandle};
 use crate::stats::ServerCounters;
+#[cfg(feature = "tls")]
+use crate::tls::endpoints::TlsEndpoints;
+#[cfg(feature = "tls")]
+use crate::tls::settings::ServerTls;
 use framewright::deflate::DeflateMemory;
 use std::collections::HashSet;
 use std::fmt;
@@ -212,8 +216,8 @@ impl ServerBuilder {
         self
     }
 
-    /// Listens at an [`Endpoint`], which can expect the PROXY protocol. May be called several
-    /// times.
+    /// Listens at an [`Endpoint`], which can speak TLS and expect the PROXY protocol. May be called
+    /// several times.
     #[must_use]
     pub fn endpoint(mut self, endpoint: Endpoint) -> Self {
         self.endpoints.push(endpoint);
@@ -286,7 +290,13 @@ impl ServerBuilder {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         let routes = plan_routes(planned, &self.options)?;
-        let listeners = bind_all(self.endpoints)?;
+        #[cfg(feature = "tls")]
+        let mut tls = TlsEndpoints::default();
+        let listeners = bind_all(
+            self.endpoints,
+            #[cfg(feature = "tls")]
+            &mut tls,
+        )?;
         let loops = (0..self.workers).map(|_| prepare()).collect::<io::Result<Vec<_>>>()?;
         let mailboxes: Vec<_> = loops.iter().map(|(_, mailbox)| Arc::clone(mailbox)).collect();
         let counters = Counters::new(&self.limits);
@@ -307,7 +317,16 @@ impl ServerBuilder {
             waiting: Waiting::default(),
         };
         let (proxies, totals) = (self.proxies, Arc::new(totals));
-        let shared = ServerShared { routes, limits, proxies, linger_places, requests, totals };
+        let shared = ServerShared {
+            routes,
+            limits,
+            proxies,
+            #[cfg(feature = "tls")]
+            tls: Arc::new(tls.complete()),
+            linger_places,
+            requests,
+            totals,
+        };
         let addrs = listeners.iter().map(|listener| listener.addr().clone()).collect();
         Ok(Server {
             shared: Arc::new(shared),
@@ -321,11 +340,13 @@ impl ServerBuilder {
     }
 }
 
-/// An address to listen at, and whether the PROXY protocol is spoken there.
+/// An address to listen at, and whether the PROXY protocol and TLS are spoken there.
 #[derive(Debug)]
 pub struct Endpoint {
     binding: Binding,
     proxy_protocol: bool,
+    #[cfg(feature = "tls")]
+    tls: Option<ServerTls>,
 }
 
 impl Endpoint {
@@ -370,6 +391,37 @@ impl Endpoint {
         Endpoint { proxy_protocol: true, ..self }
     }
 
+    /// Speaks TLS with each connection, for `wss://` and `https://`. Default: no TLS. Other endpoints
+    /// of the server are not affected.
+    ///
+    /// ```no_run
+    /// use framewright_server::{Endpoint, Server, ServerTls};
+    ///
+    /// let tls = ServerTls::from_pem_files("chain.pem", "key.pem")?;
+    /// let builder = Server::builder()
+    ///     .endpoint(Endpoint::tcp("0.0.0.0:443").with_tls(tls))
+    ///     .endpoint(Endpoint::tcp("127.0.0.1:5000"));
+    /// # Ok::<(), framewright_server::ServerTlsError>(())
+    /// ```
+    ///
+    /// The handshake is part of the opening: it must be complete, and the request with it, within
+    /// [`handshake_timeout`](ServerLimits::handshake_timeout). A header of the PROXY protocol comes
+    /// before it, in plain text. HTTP without TLS is answered with 400 in plain text, which says
+    /// that the port speaks TLS.
+    ///
+    /// A connection over a limit completes its handshake, and then gets its 503. So its client
+    /// knows when to come back, at the cost of a handshake; at most 512 of them at a time in each
+    /// worker, behind the work for open connections.
+    ///
+    /// [`ServerHandle::set_tls`] replaces the settings while the server runs.
+    #[doc(alias = "wss")]
+    #[doc(alias = "https")]
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn with_tls(self, tls: impl Into<ServerTls>) -> Self {
+        Endpoint { tls: Some(tls.into()), ..self }
+    }
+
     /// Checks that an endpoint with the PROXY protocol has a trusted proxy that can connect to it.
     fn check(&self, proxies: &TrustedProxies) -> io::Result<()> {
         let (has_one, which) = match self.binding {
@@ -387,7 +439,12 @@ impl Endpoint {
     }
 
     fn at(binding: Binding) -> Self {
-        Endpoint { binding, proxy_protocol: false }
+        Endpoint {
+            binding,
+            proxy_protocol: false,
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
     }
 }
 
@@ -418,11 +475,14 @@ enum Binding {
 }
 
 /// Listens at all endpoints, in their order.
-fn bind_all(endpoints: Vec<Endpoint>) -> io::Result<Vec<Listener>> {
+fn bind_all(
+    endpoints: Vec<Endpoint>,
+    #[cfg(feature = "tls")] all_tls: &mut TlsEndpoints,
+) -> io::Result<Vec<Listener>> {
     let mut listeners = Vec::new();
-    for Endpoint { binding, proxy_protocol } in endpoints {
+    for endpoint in endpoints {
         let first = listeners.len();
-        match binding {
+        match endpoint.binding {
             Binding::Addrs(addrs) => bind_addrs(&addrs?, &mut listeners)?,
             Binding::Tcp(listener) => listeners.push(Listener::from_tcp(listener)?),
             #[cfg(unix)]
@@ -430,7 +490,13 @@ fn bind_all(endpoints: Vec<Endpoint>) -> io::Result<Vec<Listener>> {
             #[cfg(unix)]
             Binding::UnixListener(listener) => listeners.push(Listener::from_unix(listener)?),
         }
-        listeners[first..].iter_mut().for_each(|listener| listener.proxy_protocol = proxy_protocol);
+        for listener in &mut listeners[first..] {
+            listener.proxy_protocol = endpoint.proxy_protocol;
+            #[cfg(feature = "tls")]
+            if let Some(tls) = &endpoint.tls {
+                listener.tls = Some(all_tls.add(listener.addr(), tls));
+            }
+        }
     }
     Ok(listeners)
 }

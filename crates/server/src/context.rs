@@ -10,6 +10,8 @@ use crate::event_loop::walk::Waiting;
 use crate::memory::ledger::{Holders, Ledger};
 use crate::proxies::trusted::TrustedProxies;
 use crate::stats::{LoopCounters, RouteStats, ServerCounters, ServerStats};
+#[cfg(feature = "tls")]
+use crate::tls::endpoints::TlsEndpoints;
 use framewright::deflate::DeflateMemory;
 use framewright_driver::{Lent, SHORT_TAIL};
 use std::cell::RefCell;
@@ -22,6 +24,9 @@ pub(crate) struct ServerShared {
     pub(crate) routes: Routes,
     pub(crate) limits: ServerLimits,
     pub(crate) proxies: TrustedProxies,
+    /// The settings of its endpoints with TLS. Handles refer to them only while the server exists.
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Arc<TlsEndpoints>,
     pub(crate) linger_places: LingerPlaces,
     /// Requests passed to handlers so far. Each connection takes its id from this count.
     pub(crate) requests: AtomicU64,

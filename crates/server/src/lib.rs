@@ -96,6 +96,8 @@ mod pages;
 mod proxies;
 mod server;
 mod stats;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use api::connections::{Broadcast, Connected, ConnectionInfo, Connections, Delivered, ServerBusy};
 pub use api::decision::{Decision, Deferred};
@@ -127,3 +129,15 @@ pub use pages::page::Page;
 pub use proxies::trusted::{ForwardedField, ProxyAddressError, TrustedProxies};
 pub use server::{RunningServer, Server, ServerHandle};
 pub use stats::{CloseCodeCounts, Counts, EndCounts, RefusedCounts, RouteStats, ServerStats};
+#[cfg(feature = "tls")]
+pub use tls::endpoints::SetTlsError;
+#[cfg(feature = "tls")]
+pub use tls::error::ServerTlsError;
+#[cfg(feature = "tls")]
+pub use tls::info::TlsInfo;
+#[cfg(feature = "tls")]
+pub use tls::settings::{ClientCertificates, ServerTls, ServerTlsBuilder};
+
+/// The TLS library, for settings that [`ServerTlsBuilder`] does not have.
+#[cfg(feature = "tls")]
+pub use rustls;

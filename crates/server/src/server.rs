@@ -10,6 +10,10 @@ use crate::event_loop::mailbox::{Command, Mailbox};
 use crate::event_loop::ticker::Ticker;
 use crate::event_loop::walk::{Filter, Job, Mail, Sending, Walk, Walks};
 use crate::stats::ServerStats;
+#[cfg(feature = "tls")]
+use crate::tls::endpoints::{SetTlsError, TlsEndpoints};
+#[cfg(feature = "tls")]
+use crate::tls::settings::ServerTls;
 use framewright::Prepared;
 use mio::Poll;
 use std::fmt;
@@ -63,6 +67,8 @@ impl Server {
             mailboxes: Arc::from(&self.mailboxes[..]),
             totals: Arc::clone(&self.shared.totals),
             walks: Arc::downgrade(&self.walks),
+            #[cfg(feature = "tls")]
+            tls: Arc::downgrade(&self.shared.tls),
         }
     }
 
@@ -251,6 +257,8 @@ pub struct ServerHandle {
     mailboxes: Arc<[Arc<Mailbox>]>,
     totals: Arc<Totals>,
     walks: Weak<[Walks]>,
+    #[cfg(feature = "tls")]
+    tls: Weak<TlsEndpoints>,
 }
 
 impl fmt::Debug for ServerHandle {
@@ -423,6 +431,45 @@ impl ServerHandle {
             // A loop that has ended takes no walks.
             let _ = mailbox.post(Command::Walk);
         }
+    }
+
+    /// Replaces the TLS settings, such as a certificate that is about to expire, for handshakes that
+    /// begin from now on. Open connections go on with theirs, and none is dropped.
+    ///
+    /// ```no_run
+    /// # use framewright_server::{Endpoint, Server, ServerTls};
+    /// let tls = || ServerTls::from_pem_files("chain.pem", "key.pem");
+    /// let endpoint = Endpoint::tcp("0.0.0.0:443").with_tls(tls()?);
+    /// let server = Server::builder().endpoint(endpoint).build()?.spawn()?;
+    /// // Whenever the files have changed:
+    /// server.handle().set_tls(tls()?)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// This is for the server's only endpoint with TLS, or for several that were given clones of one
+    /// [`ServerTls`]. If endpoints have different settings, such as one that wants certificates of
+    /// its clients, [`set_tls_at`](ServerHandle::set_tls_at) names one. An endpoint without TLS
+    /// stays without.
+    ///
+    /// Sessions of earlier settings are not resumed: a client that comes back makes a full
+    /// handshake, and its certificate is checked by the new settings.
+    ///
+    /// # Errors
+    /// A [`SetTlsError`]; nothing has changed.
+    #[cfg(feature = "tls")]
+    pub fn set_tls(&self, tls: impl Into<ServerTls>) -> Result<(), SetTlsError> {
+        self.tls.upgrade().ok_or(SetTlsError::Ended)?.set(&tls.into())
+    }
+
+    /// Replaces the TLS settings of the endpoint that listens at `addr`, which is one of
+    /// [`Server::local_addrs`]; otherwise like [`set_tls`](ServerHandle::set_tls). Its other
+    /// addresses change too, and so do endpoints that were given a clone of the same [`ServerTls`].
+    ///
+    /// # Errors
+    /// A [`SetTlsError`]; nothing has changed.
+    #[cfg(feature = "tls")]
+    pub fn set_tls_at(&self, addr: &ListenAddr, tls: impl Into<ServerTls>) -> Result<(), SetTlsError> {
+        self.tls.upgrade().ok_or(SetTlsError::Ended)?.set_at(addr, &tls.into())
     }
 
     /// Returns what the server holds now, and what it has counted since it was built.

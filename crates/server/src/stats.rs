@@ -190,12 +190,20 @@ table! {
         /// [PROXY protocol](crate::Endpoint::with_proxy_protocol) was not from a trusted proxy, or
         /// did not begin with a correct header.
         proxy = "proxy",
+        /// 400 without TLS: HTTP without TLS arrived at an endpoint with
+        /// [TLS](crate::Endpoint::with_tls).
+        plain_http = "plain_http",
+        /// An alert, or no answer: the TLS handshake failed, or the client refused the server's
+        /// certificate.
+        tls = "tls",
         /// 503: all connections together hold
         /// [`ServerLimits::memory`](crate::ServerLimits::memory).
         memory = "memory",
-        /// 503, or no answer if no PROXY protocol header had arrived: the server is stopping.
+        /// 503, or no answer if no PROXY protocol header had arrived or the TLS handshake was not
+        /// completed in time: the server is stopping.
         draining = "draining",
-        /// 408, or no answer if no PROXY protocol header had arrived: the request was not complete
+        /// 408, or no answer if no PROXY protocol header had arrived or the TLS handshake was not
+        /// complete: the request was not complete
         /// within [`ServerLimits::handshake_timeout`](crate::ServerLimits::handshake_timeout).
         timeout = "timeout",
         /// 503: the decision was deferred, and not made within that time.
@@ -466,6 +474,12 @@ pub(crate) const MAX_CONNECTIONS_PER_IP: Outcome = |counters| &counters.refused.
 
 /// The connection does not begin as the PROXY protocol requires.
 pub(crate) const PROXY: Outcome = |counters| &counters.refused.proxy;
+
+/// HTTP without TLS arrived where TLS is spoken.
+#[cfg(feature = "tls")]
+pub(crate) const PLAIN_HTTP: Outcome = |counters| &counters.refused.plain_http;
+/// The TLS handshake failed.
+pub(crate) const TLS: Outcome = |counters| &counters.refused.tls;
 
 /// The received request is malformed.
 pub(crate) const BAD_REQUEST: Outcome = |counters| &counters.refused.bad_request;

@@ -4,6 +4,8 @@ use crate::api::handle::{Handle, HandleError};
 use crate::api::socket::OwnParts;
 use crate::event_loop::mailbox::Mailbox;
 use crate::event_loop::stream::{PeerAddr, Stream};
+#[cfg(feature = "tls")]
+use crate::tls::info::TlsInfo;
 use framewright::{Connection, State, Stats};
 use std::error;
 use std::fmt;
@@ -48,6 +50,14 @@ impl Connected<'_> {
     #[must_use]
     pub fn peer_addr(&self) -> Option<PeerAddr> {
         self.stream.peer_addr()
+    }
+
+    /// What was agreed on in the TLS handshake, and the client's certificates; `None` on an endpoint
+    /// without [TLS](crate::Endpoint::with_tls).
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(&self) -> Option<TlsInfo<'_>> {
+        self.stream.tls()
     }
 
     /// Whether the closing handshake has not begun.

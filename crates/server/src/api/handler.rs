@@ -5,6 +5,8 @@ use crate::api::decision_threads::DecisionThreads;
 use crate::api::socket::{OwnParts, Socket};
 use crate::event_loop::stream::{PeerAddr, Stream};
 use crate::stats::ServerStats;
+#[cfg(feature = "tls")]
+use crate::tls::info::TlsInfo;
 use cookie::Cookie;
 use framewright::handshake::{Refusal, Request, Response};
 use framewright::{Chunk, Closure, Connection, Message, Stats};
@@ -85,17 +87,19 @@ pub struct Incoming<'a> {
     request: Request<'a>,
     params: Params<'a>,
     id: u64,
-    origin: Origin,
+    origin: Origin<'a>,
     websocket: bool,
     stats: &'a dyn Fn() -> ServerStats,
 }
 
 /// Where a request came from, and which client it is from.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Origin {
+pub(crate) struct Origin<'a> {
     pub(crate) peer: Option<PeerAddr>,
     /// `None` if a proxy does not name the client.
     pub(crate) client: Option<IpAddr>,
+    #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "only a TLS session is asked for"))]
+    pub(crate) stream: &'a Stream,
 }
 
 impl fmt::Debug for Incoming<'_> {
@@ -123,7 +127,7 @@ impl<'a> Incoming<'a> {
         request: Request<'a>,
         params: Params<'a>,
         id: u64,
-        origin: Origin,
+        origin: Origin<'a>,
         websocket: bool,
         stats: &'a dyn Fn() -> ServerStats,
     ) -> Self {
@@ -173,6 +177,14 @@ impl<'a> Incoming<'a> {
     #[must_use]
     pub fn client_addr(&self) -> Option<IpAddr> {
         self.origin.client
+    }
+
+    /// What was agreed on in the TLS handshake, and the client's certificates; `None` on an endpoint
+    /// without [TLS](crate::Endpoint::with_tls).
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(&self) -> Option<TlsInfo<'a>> {
+        self.origin.stream.tls()
     }
 
     /// The server's current state and its counts, as

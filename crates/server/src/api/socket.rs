@@ -7,6 +7,8 @@ use crate::event_loop::stream::{PeerAddr, Stream};
 use crate::event_loop::timers::{Timers, TooManyTimers};
 use crate::memory::ledger::Ledger;
 use crate::stats::RouteCounters;
+#[cfg(feature = "tls")]
+use crate::tls::info::TlsInfo;
 use framewright::{CloseCode, Config, Connection, Message, Prepared, SendError, State, Stats};
 use framewright_driver::Current;
 use std::any::Any;
@@ -373,6 +375,14 @@ impl<'a> Socket<'a> {
     #[must_use]
     pub fn peer_addr(&self) -> Option<PeerAddr> {
         self.current.transport.peer_addr()
+    }
+
+    /// What was agreed on in the TLS handshake, and the client's certificates; `None` on an endpoint
+    /// without [TLS](crate::Endpoint::with_tls).
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(&self) -> Option<TlsInfo<'_>> {
+        self.current.transport.tls()
     }
 
     /// The negotiated subprotocol, if any.

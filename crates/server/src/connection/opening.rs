@@ -16,11 +16,15 @@ use crate::memory::ledger::{PROGRESS, kib};
 use crate::proxies::proxy_header::{self, HeaderError, Source};
 use crate::proxies::trusted::ClientOf;
 use crate::stats::{BAD_REQUEST, MAX_CONNECTIONS_PER_IP, OPENED, Outcome, PROXY, answered_with, refused_for};
+#[cfg(feature = "tls")]
+use crate::stats::{PLAIN_HTTP, TLS};
 use framewright::Connection;
 use framewright::deflate::Reservation;
 use framewright::handshake::{
     Body, HeadLimits, Negotiated, Refusal, Request, Response, ServerHandshake, StatusCode, Upgrade,
 };
+#[cfg(feature = "tls")]
+use framewright_driver::tls::Fault;
 use framewright_driver::{Io, Lingering, Ready, Rest, Transport as _};
 use std::any::Any;
 use std::io::IoSlice;
@@ -44,6 +48,10 @@ const NOBODY: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 /// The answer to a request whose malformed field does not allow telling the proxy's part from the
 /// client's.
 const MALFORMED_FORWARDED: &str = "malformed Forwarded (RFC 7239, section 4)\n";
+
+/// The answer to HTTP without TLS.
+#[cfg(feature = "tls")]
+const SPEAKS_TLS: &str = "This port speaks TLS: use https:// or wss://\n";
 
 pub(crate) struct Opening {
     handshake: ServerHandshake,
@@ -197,6 +205,13 @@ impl Opening {
         }
     }
 
+    /// Gives the TLS handshake a second to be completed, so that the peer can get its answer: the
+    /// server stops.
+    pub(crate) fn hurry(&mut self, now: Instant) {
+        let second = now + Duration::from_secs(1);
+        self.deadline = Some(self.deadline.map_or(second, |deadline| deadline.min(second)));
+    }
+
     /// Bytes held: the request, the bytes received after it, and the answer.
     pub(crate) fn held(&self) -> usize {
         let answer = match &self.step {
@@ -214,8 +229,12 @@ impl Opening {
 
     /// Refuses a connection without an answer yet, because other connections need the memory.
     /// Returns false if an answer is under way already.
-    pub(crate) fn give_way(&mut self, retry_after: Duration) -> bool {
+    pub(crate) fn give_way(&mut self, stream: &Stream, retry_after: Duration) -> bool {
         let answers = matches!(self.step, OpeningStep::Answering(_));
+        if !answers && stream.is_handshaking() {
+            self.refuse_unheard(refused_for(&Refusal::NoMemory { retry_after }));
+            return false;
+        }
         if !answers {
             (self.head, self.len) = (Vec::new(), 0);
             self.refuse(Refusal::NoMemory { retry_after });
@@ -260,12 +279,18 @@ impl Opening {
         if self.is_refused_silently() {
             return OpeningNext::Remove;
         }
+        // What is left of the TLS handshake, if there is room again.
+        stream.flush_own();
         while matches!(self.step, OpeningStep::Reading) && ready.read {
             if let Some(next) = self.read(stream, key, ready, counted, context) {
                 return next;
             }
         }
         if due && !was_answering {
+            if stream.is_handshaking() {
+                self.refuse_unheard(refused_for(&Refusal::HandshakeTimeout));
+                return OpeningNext::Remove;
+            }
             self.time_is_up(context.now, was_reading);
         }
         if self.is_refused_silently() {
@@ -275,6 +300,12 @@ impl Opening {
             OpeningStep::Answering(_) => {
                 self.count(context);
                 let next = self.write(stream, context.now);
+                #[cfg(feature = "tls")]
+                if matches!(next, OpeningNext::Remove)
+                    && let Some(next) = self.after_fault(stream, context)
+                {
+                    return next;
+                }
                 let is_over = due && was_answering && self.deadline.is_some_and(|at| context.now >= at);
                 self.late = is_over && matches!(next, OpeningNext::Wait);
                 if self.late { OpeningNext::Remove } else { next }
@@ -285,6 +316,41 @@ impl Opening {
                 OpeningNext::Remove
             }
             _ => OpeningNext::Wait,
+        }
+    }
+
+    /// Refuses a connection that cannot get an answer, because its TLS handshake is not complete.
+    /// The connection is to be removed.
+    fn refuse_unheard(&mut self, outcome: Outcome) {
+        tracing::debug!(peer = ?self.peer, "refused: the TLS handshake is not complete");
+        self.outcome = Some(outcome);
+    }
+
+    /// What follows a read or write that has failed because the peer does not keep to TLS; `None` if
+    /// it has failed otherwise.
+    #[cfg(feature = "tls")]
+    #[cold]
+    fn after_fault(&mut self, stream: &mut Stream, context: &LoopContext) -> Option<OpeningNext> {
+        let Stream::Tls(session) = stream else { return None };
+        match session.fault()?.clone() {
+            Fault::NotTls { is_http: true } if session.is_handshaking() => {
+                session.give_up();
+                tracing::debug!(peer = ?self.peer, "refused: HTTP without TLS");
+                self.answer(&Response::text(StatusCode::BAD_REQUEST, SPEAKS_TLS), PLAIN_HTTP);
+                self.count(context);
+                Some(self.write(stream, context.now))
+            }
+            fault @ (Fault::Tls(_) | Fault::NotTls { .. }) => {
+                tracing::debug!(peer = ?self.peer, error = %fault, "refused: TLS");
+                // An answer that waited for the handshake is counted already.
+                if !matches!(self.step, OpeningStep::Answering(_)) {
+                    self.outcome = Some(TLS);
+                    self.count(context);
+                }
+                // The alert has to reach a peer that is still writing.
+                Some(OpeningNext::Linger)
+            }
+            _ => None,
         }
     }
 
@@ -371,9 +437,16 @@ impl Opening {
             self.len += count;
             if self.wants_proxy_header {
                 fault = self.take_proxy_header(&mut octets, counted, context).err();
+                #[cfg(feature = "tls")]
+                if !self.wants_proxy_header
+                    && let Stream::Tls(session) = &mut *stream
+                {
+                    session.begin(&octets[..self.len]);
+                    (self.len, ready.read) = (0, true);
+                }
             }
             if !self.wants_proxy_header && matches!(self.step, OpeningStep::Reading) {
-                self.parse(&octets[..self.len], key, counted, context);
+                self.parse(&octets[..self.len], (key, stream), counted, context);
             }
             // The bytes received are needed again, unless the answer is under way.
             if borrowed && !matches!(self.step, OpeningStep::Answering(_)) {
@@ -390,6 +463,12 @@ impl Opening {
             tracing::debug!(peer = ?self.peer, %error, "refused");
             self.outcome = Some(PROXY);
             return Some(OpeningNext::Remove);
+        }
+        #[cfg(feature = "tls")]
+        if outcome == Io::Lost
+            && let Some(next) = self.after_fault(stream, context)
+        {
+            return Some(next);
         }
         match outcome {
             Io::Moved(0) | Io::Lost => Some(OpeningNext::Remove),
@@ -452,10 +531,16 @@ impl Opening {
     }
 
     /// Parses `octets`, which are all bytes received.
-    fn parse(&mut self, octets: &[u8], key: Key, counted: &mut Option<Counted>, context: &mut LoopContext) {
+    fn parse(
+        &mut self,
+        octets: &[u8],
+        who: (Key, &Stream),
+        counted: &mut Option<Counted>,
+        context: &mut LoopContext,
+    ) {
         match self.handshake.parse(octets) {
             Ok(None) => {}
-            Ok(Some(head_len)) => self.request(octets, head_len, key, counted, context),
+            Ok(Some(head_len)) => self.request(octets, head_len, who, counted, context),
             Err(refusal) => self.refuse(refusal),
         }
     }
@@ -465,7 +550,7 @@ impl Opening {
         &mut self,
         octets: &[u8],
         head_len: usize,
-        key: Key,
+        (key, stream): (Key, &Stream),
         counted: &mut Option<Counted>,
         context: &mut LoopContext,
     ) {
@@ -501,7 +586,7 @@ impl Opening {
             }
         };
         self.id = context.server.requests.fetch_add(1, Ordering::Relaxed) + 1;
-        let origin = Origin { peer: self.peer, client: client.ip() };
+        let origin = Origin { peer: self.peer, client: client.ip(), stream };
         let stats = || context.server.totals.stats();
         let incoming = Incoming::new(request, params, self.id, origin, asked.upgrade.is_some(), &stats);
         let span = span(self.id, &asked.route, || self.peer);

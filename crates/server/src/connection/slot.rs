@@ -179,11 +179,12 @@ impl Slot {
     /// Bytes that the connection holds between its turns, without those its handles have queued.
     #[inline]
     pub(crate) fn held(&self) -> usize {
-        match &self.phase {
+        let of_phase = match &self.phase {
             Phase::Open(open) => open.held(),
             Phase::Opening(opening) => opening.held(),
             Phase::Lingering(..) => 0,
-        }
+        };
+        of_phase + self.stream.held()
     }
 
     /// Bytes of [`held`](Self::held) that the last turn, just now, has moved.
@@ -217,7 +218,7 @@ impl Slot {
                 open.give_way(&mut self.stream, &mut self.ready, context.now);
                 true
             }
-            Phase::Opening(opening) => opening.give_way(context.server.limits.retry_after),
+            Phase::Opening(opening) => opening.give_way(&self.stream, context.server.limits.retry_after),
             Phase::Lingering(..) => true,
         }
     }
@@ -250,7 +251,12 @@ impl Slot {
     /// Begins to end the connection, because the server stops.
     pub(crate) fn drain(&mut self, context: &mut LoopContext) {
         match &mut self.phase {
-            Phase::Opening(opening) => opening.drain(context.server.limits.retry_after),
+            Phase::Opening(opening) => {
+                opening.drain(context.server.limits.retry_after);
+                if self.stream.is_handshaking() {
+                    opening.hurry(context.now);
+                }
+            }
             Phase::Open(open) => open.drain(),
             Phase::Lingering(lingering, _) => lingering.hurry(&mut self.stream, context.now),
         }

@@ -1,6 +1,10 @@
 //! Listening sockets, and accepting that survives a lack of descriptors.
 
 use crate::event_loop::stream::{PeerAddr, Stream};
+#[cfg(feature = "tls")]
+use crate::tls::endpoints::TlsSettings;
+#[cfg(feature = "tls")]
+use crate::tls::session::Session;
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Type};
@@ -9,6 +13,8 @@ use std::io;
 use std::net::SocketAddr;
 #[cfg(unix)]
 use std::path::{Path, PathBuf};
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The pause in accepting after the system ran out of descriptors or memory.
@@ -90,6 +96,9 @@ pub(crate) struct Listener {
     file: Option<PathBuf>,
     /// True if connections begin with a header of the PROXY protocol.
     pub(crate) proxy_protocol: bool,
+    /// The TLS settings of connections; `None` for connections without TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<Arc<TlsSettings>>,
     /// True if there may be connections to accept.
     pub(crate) ready: bool,
     paused_until: Option<Instant>,
@@ -126,6 +135,8 @@ impl Listener {
             #[cfg(unix)]
             file: None,
             proxy_protocol: false,
+            #[cfg(feature = "tls")]
+            tls: None,
             ready: true,
             paused_until: None,
             cannot_accept: false,
@@ -165,6 +176,8 @@ impl Listener {
             is_ours: false,
             file: None,
             proxy_protocol: false,
+            #[cfg(feature = "tls")]
+            tls: None,
             ready: true,
             paused_until: None,
             cannot_accept: false,
@@ -205,6 +218,8 @@ impl Listener {
         let sibling = |_| {
             let mut sibling = Listener::bind_tcp(addr, true)?;
             sibling.proxy_protocol = self.proxy_protocol;
+            #[cfg(feature = "tls")]
+            sibling.tls.clone_from(&self.tls);
             Ok(sibling)
         };
         let siblings: io::Result<Vec<_>> = (0..count).map(sibling).collect();
@@ -298,6 +313,25 @@ impl Listener {
                 },
             }
         }
+    }
+
+    /// Puts TLS over an accepted socket, where it is spoken here. A session behind a header of the
+    /// PROXY protocol begins when that is read.
+    #[cfg(feature = "tls")]
+    pub(crate) fn secure(&self, stream: Stream) -> Option<Stream> {
+        let Some(settings) = &self.tls else { return Some(stream) };
+        match Session::new(settings.config(), stream, self.proxy_protocol) {
+            Ok(session) => Some(Stream::Tls(session)),
+            Err(error) => {
+                tracing::error!(%error, listener = %self.addr, "the TLS settings cannot be used");
+                None
+            }
+        }
+    }
+
+    #[cfg(not(feature = "tls"))]
+    pub(crate) fn secure(&self, stream: Stream) -> Option<Stream> {
+        Some(stream)
     }
 
     fn accept_one(&self) -> io::Result<(Stream, Option<PeerAddr>)> {

@@ -43,7 +43,7 @@ use crate::event_loop::walk::{Job, Sending, Walk, Walks};
 use crate::event_loop::wheel::{Tick, Wheel};
 use crate::guard::guarded;
 use crate::memory::ledger::{Small, order_small};
-use crate::stats::{MAX_CONNECTIONS, MAX_CONNECTIONS_PER_IP, PROXY};
+use crate::stats::{MAX_CONNECTIONS, MAX_CONNECTIONS_PER_IP, PROXY, TLS};
 use framewright::handshake::Refusal;
 use framewright_driver::KEEP_FOR;
 use mio::event::Event;
@@ -494,6 +494,11 @@ impl EventLoop {
                 PROXY(self.context.counted.of(None)).add(1);
                 continue;
             }
+            let Some(stream) = listener.secure(stream) else {
+                self.context.counted.accepted.add(1);
+                TLS(self.context.counted.of(None)).add(1);
+                continue;
+            };
             self.admit(stream, Arrival { peer, by_proxy, has_proxy_header });
         }
     }
@@ -544,6 +549,9 @@ impl EventLoop {
         let mut opening = Opening::new(&limits.head, limits.handshake_timeout, arrival, self.context.now);
         if self.context.draining {
             opening.drain(limits.retry_after);
+            if stream.is_handshaking() {
+                opening.hurry(self.context.now);
+            }
         }
         self.insert(stream, opening, Some(counted));
     }

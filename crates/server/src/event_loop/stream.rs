@@ -1,5 +1,9 @@
 //! The sockets of a server's connections, behind one type.
 
+#[cfg(feature = "tls")]
+use crate::tls::info::TlsInfo;
+#[cfg(feature = "tls")]
+use crate::tls::session::Session;
 use framewright_driver::{Io, Transport, moved};
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
@@ -48,12 +52,15 @@ pub(crate) struct Arrival {
     pub(crate) has_proxy_header: bool,
 }
 
-/// An accepted socket.
+/// An accepted socket, with or without TLS.
 #[derive(Debug)]
 pub(crate) enum Stream {
     Tcp(mio::net::TcpStream),
     #[cfg(unix)]
     Unix(mio::net::UnixStream),
+    /// TLS over one of the others.
+    #[cfg(feature = "tls")]
+    Tls(Box<Session>),
 }
 
 impl Stream {
@@ -62,6 +69,36 @@ impl Stream {
             Stream::Tcp(stream) => stream.peer_addr().ok().map(PeerAddr::Ip),
             #[cfg(unix)]
             Stream::Unix(_) => Some(PeerAddr::Unix),
+            #[cfg(feature = "tls")]
+            Stream::Tls(session) => session.stream().peer_addr(),
+        }
+    }
+
+    /// Whether a TLS handshake is to be completed before anything can be sent.
+    pub(crate) fn is_handshaking(&self) -> bool {
+        match self {
+            #[cfg(feature = "tls")]
+            Stream::Tls(session) => session.is_handshaking(),
+            _ => false,
+        }
+    }
+
+    /// Bytes that the TLS session holds; 0 without one.
+    #[inline]
+    pub(crate) fn held(&self) -> usize {
+        match self {
+            #[cfg(feature = "tls")]
+            Stream::Tls(session) => session.held(),
+            _ => 0,
+        }
+    }
+
+    /// The TLS session, once its handshake is complete.
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls(&self) -> Option<TlsInfo<'_>> {
+        match self {
+            Stream::Tls(session) => TlsInfo::new(session),
+            _ => None,
         }
     }
 }
@@ -69,23 +106,27 @@ impl Stream {
 impl Transport for Stream {
     #[inline]
     fn read(&mut self, target: &mut [u8]) -> Io {
-        moved(|| match self {
-            Stream::Tcp(stream) => stream.read(target),
+        match self {
+            Stream::Tcp(stream) => moved(|| stream.read(target)),
             #[cfg(unix)]
-            Stream::Unix(stream) => stream.read(target),
-        })
+            Stream::Unix(stream) => moved(|| stream.read(target)),
+            #[cfg(feature = "tls")]
+            Stream::Tls(session) => session.read(target),
+        }
     }
 
     #[inline]
     fn write(&mut self, slices: &[IoSlice<'_>]) -> Io {
-        moved(|| match (&mut *self, slices) {
-            (Stream::Tcp(stream), [one]) => stream.write(one),
-            (Stream::Tcp(stream), slices) => stream.write_vectored(slices),
+        match (self, slices) {
+            (Stream::Tcp(stream), [one]) => moved(|| stream.write(one)),
+            (Stream::Tcp(stream), slices) => moved(|| stream.write_vectored(slices)),
             #[cfg(unix)]
-            (Stream::Unix(stream), [one]) => stream.write(one),
+            (Stream::Unix(stream), [one]) => moved(|| stream.write(one)),
             #[cfg(unix)]
-            (Stream::Unix(stream), slices) => stream.write_vectored(slices),
-        })
+            (Stream::Unix(stream), slices) => moved(|| stream.write_vectored(slices)),
+            #[cfg(feature = "tls")]
+            (Stream::Tls(session), slices) => session.write(slices),
+        }
     }
 
     fn shutdown(&mut self, how: Shutdown) {
@@ -93,32 +134,72 @@ impl Transport for Stream {
             Stream::Tcp(stream) => stream.shutdown(how),
             #[cfg(unix)]
             Stream::Unix(stream) => stream.shutdown(how),
+            #[cfg(feature = "tls")]
+            Stream::Tls(session) => {
+                session.shutdown(how);
+                Ok(())
+            }
         };
+    }
+
+    #[cfg(feature = "tls")]
+    #[inline]
+    fn short_read_empties(&self) -> bool {
+        match self {
+            Stream::Tls(session) => session.short_read_empties(),
+            _ => framewright_driver::short_read_empties_a_socket(),
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    #[inline]
+    fn flush_own(&mut self) -> bool {
+        match self {
+            Stream::Tls(session) => session.flush_own(),
+            _ => true,
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    fn end(&mut self) -> bool {
+        match self {
+            Stream::Tls(session) => session.end(),
+            _ => true,
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    fn discard(&mut self, scratch: &mut [u8]) -> Io {
+        match self {
+            Stream::Tls(session) => session.discard(scratch),
+            stream => stream.read(scratch),
+        }
+    }
+}
+
+impl Stream {
+    /// The socket, for the poll.
+    fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Stream::Tcp(stream) => stream,
+            #[cfg(unix)]
+            Stream::Unix(stream) => stream,
+            #[cfg(feature = "tls")]
+            Stream::Tls(session) => session.stream_mut().source(),
+        }
     }
 }
 
 impl Source for Stream {
     fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        match self {
-            Stream::Tcp(stream) => stream.register(registry, token, interests),
-            #[cfg(unix)]
-            Stream::Unix(stream) => stream.register(registry, token, interests),
-        }
+        self.source().register(registry, token, interests)
     }
 
     fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        match self {
-            Stream::Tcp(stream) => stream.reregister(registry, token, interests),
-            #[cfg(unix)]
-            Stream::Unix(stream) => stream.reregister(registry, token, interests),
-        }
+        self.source().reregister(registry, token, interests)
     }
 
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        match self {
-            Stream::Tcp(stream) => stream.deregister(registry),
-            #[cfg(unix)]
-            Stream::Unix(stream) => stream.deregister(registry),
-        }
+        self.source().deregister(registry)
     }
 }

@@ -141,8 +141,22 @@ impl Client<std::os::unix::net::UnixStream> {
 }
 
 impl<S: Read + Write> Client<S> {
+    /// A client on this stream, which has its deadlines.
+    pub(crate) fn over(stream: S) -> Self {
+        Client { stream, received: Vec::new(), rsv: 0 }
+    }
+
     pub(crate) fn stream(&self) -> &S {
         &self.stream
+    }
+
+    pub(crate) fn stream_mut(&mut self) -> &mut S {
+        &mut self.stream
+    }
+
+    /// The stream, for another use.
+    pub(crate) fn into_stream(self) -> S {
+        self.stream
     }
 
     /// Sends these octets as they are.

@@ -23,3 +23,5 @@ mod proxies;
 mod routes_and_options;
 mod scripted;
 mod spans;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+mod tls;

@@ -1,0 +1,100 @@
+//! The endpoints of a server that speak TLS, and changing their settings while it runs.
+
+use super::settings::ServerTls;
+use crate::event_loop::listener::ListenAddr;
+use crate::guard::lock;
+use rustls::ServerConfig;
+use std::error;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+/// The settings of new sessions, of one endpoint or of several that were given the same
+/// [`ServerTls`].
+#[derive(Debug)]
+pub(crate) struct TlsSettings(Mutex<Arc<ServerConfig>>);
+
+impl TlsSettings {
+    pub(crate) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&lock(&self.0))
+    }
+
+    fn set(&self, tls: &ServerTls) {
+        let before = std::mem::replace(&mut *lock(&self.0), Arc::clone(tls.config()));
+        // Settings may contain values of the application, which are dropped outside of the lock.
+        drop(before);
+    }
+}
+
+/// The settings of all endpoints with TLS, while a server is built and as long as it exists.
+#[derive(Debug, Default)]
+pub(crate) struct TlsEndpoints {
+    /// With the settings that each was made of, which tell those that are shared.
+    settings: Vec<(Arc<ServerConfig>, Arc<TlsSettings>)>,
+    /// The addresses that are listened at with TLS.
+    addrs: Vec<(ListenAddr, Arc<TlsSettings>)>,
+}
+
+impl TlsEndpoints {
+    /// Adds an address that is listened at. Returns its settings, which it shares with those that
+    /// were given clones of `tls`.
+    pub(crate) fn add(&mut self, addr: &ListenAddr, tls: &ServerTls) -> Arc<TlsSettings> {
+        let config = tls.config();
+        let shared = self.settings.iter().find(|(made_of, _)| Arc::ptr_eq(made_of, config));
+        let settings = shared.map(|(_, settings)| Arc::clone(settings)).unwrap_or_else(|| {
+            let settings = Arc::new(TlsSettings(Mutex::new(Arc::clone(config))));
+            self.settings.push((Arc::clone(config), Arc::clone(&settings)));
+            settings
+        });
+        self.addrs.push((addr.clone(), Arc::clone(&settings)));
+        settings
+    }
+
+    /// Ends the building: forgets the settings that the endpoints were made of.
+    pub(crate) fn complete(mut self) -> Self {
+        self.settings = Vec::new();
+        self
+    }
+
+    /// See [`ServerHandle::set_tls`](crate::ServerHandle::set_tls).
+    pub(crate) fn set(&self, tls: &ServerTls) -> Result<(), SetTlsError> {
+        let (_, first) = self.addrs.first().ok_or(SetTlsError::NoTls)?;
+        if self.addrs.iter().any(|(_, settings)| !Arc::ptr_eq(settings, first)) {
+            return Err(SetTlsError::Several);
+        }
+        first.set(tls);
+        Ok(())
+    }
+
+    /// See [`ServerHandle::set_tls_at`](crate::ServerHandle::set_tls_at).
+    pub(crate) fn set_at(&self, addr: &ListenAddr, tls: &ServerTls) -> Result<(), SetTlsError> {
+        let found = self.addrs.iter().find(|(listens_at, _)| listens_at == addr);
+        found.ok_or(SetTlsError::NoTls)?.1.set(tls);
+        Ok(())
+    }
+}
+
+/// Why TLS settings were not changed. From [`ServerHandle::set_tls`](crate::ServerHandle::set_tls)
+/// and [`ServerHandle::set_tls_at`](crate::ServerHandle::set_tls_at).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SetTlsError {
+    /// No endpoint speaks TLS, or none that listens at this address.
+    NoTls,
+    /// Several endpoints speak TLS with different settings:
+    /// [`set_tls_at`](crate::ServerHandle::set_tls_at) says which one is meant.
+    Several,
+    /// The server has ended.
+    Ended,
+}
+
+impl fmt::Display for SetTlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SetTlsError::NoTls => "there is no such endpoint with TLS",
+            SetTlsError::Several => "several endpoints have different TLS settings: name one by its address",
+            SetTlsError::Ended => "the server has ended",
+        })
+    }
+}
+
+impl error::Error for SetTlsError {}
