@@ -8,7 +8,8 @@
 //! ([`tunnels`]), and with servers that compress as they like ([`stubborn`]). Clients that do so
 //! break a rule of RFC 7692, and are served all the same ([`keepers`]). Behind proxies their
 //! clients are told that a message is too large ([`proxies`]), and our server is told whom requests
-//! are from ([`addresses`]). The octets go through another one
+//! are from ([`addresses`]). With the settings of `docs/DEPLOYMENT.md` proxies do what the page says
+//! of them ([`deployment`]). The octets go through another one
 //! that records; what was agreed on, which messages were compressed and what they inflate to is
 //! read from them.
 
@@ -21,7 +22,9 @@ use framewright_testkit::programs::workspace::Workspace;
 
 mod addresses;
 mod cases;
+mod certificates;
 mod clients;
+mod deployment;
 mod features;
 mod install;
 mod keepers;
@@ -39,8 +42,8 @@ use tally::Tally;
 /// What `cargo xtask peers` takes.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Only this part (without this option: all of them but `proxies` and `addresses`, which need
-    /// four more programs).
+    /// Only this part (without this option: all of them but `proxies`, `addresses` and
+    /// `deployment`, which need more programs).
     #[arg(long)]
     part: Option<Part>,
     /// Only with this way in which the echo program compresses.
@@ -63,6 +66,8 @@ enum Part {
     Proxies,
     /// The first half of `proxies`.
     Addresses,
+    /// Every proxy of `docs/DEPLOYMENT.md`, with the settings that stand there.
+    Deployment,
     /// Our client and servers that compress with context takeover whatever they are asked for.
     Stubborn,
     /// Clients that refer to earlier messages though they have agreed not to, and the echo program.
@@ -100,6 +105,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
                 proxies::run(&peers, &mut tally)?;
             }
             Part::Addresses => addresses::run(&mut tally)?,
+            Part::Deployment => deployment::run(&peers, &mut tally)?,
             Part::Stubborn => stubborn::run(&folder, &mut tally)?,
             Part::Keepers => keepers::run(&folder, modes(&Compress::MODES), &mut tally)?,
         }

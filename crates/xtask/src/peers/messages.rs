@@ -33,6 +33,23 @@ pub(super) fn all() -> Vec<Message> {
     messages
 }
 
+/// A text and octets that do not compress of every length that has a form of its own on the wire,
+/// up to the largest that a server takes by default.
+pub(super) fn of_all_sizes() -> Vec<Message> {
+    let mut random = StdRng::seed_from_u64(SEED);
+    SIZES
+        .iter()
+        .flat_map(|&len| {
+            let mut noise = vec![0; len];
+            random.fill(noise.as_mut_slice());
+            [
+                Message { text: true, fragments: 1, compressible: true, data: text(len) },
+                Message { text: false, fragments: 1, compressible: false, data: noise },
+            ]
+        })
+        .collect()
+}
+
 /// Two texts of 240 octets that are alike, and a thousand more of many lengths, which refer to each
 /// other wherever a compressor remembers them.
 pub(super) fn alike() -> Vec<Message> {
@@ -68,12 +85,15 @@ const SEED: u64 = 7692;
 /// longest that is compressed.
 const LENGTHS: [usize; 11] = [0, 1, 125, 126, 127, 128, 1000, 32_769, 65_535, 65_536, 1 << 20];
 
+/// From nothing to the default of `max_message`.
+const SIZES: [usize; 8] = [0, 1, 125, 126, 65_535, 65_536, 1 << 20, 16 << 20];
+
 /// How many messages are alike.
 const SIMILAR: usize = 40;
 
 /// A text of so many octets, of characters of one to four octets each.
 fn text(len: usize) -> Vec<u8> {
-    let mut line = 0;
+    let mut line = 0u64;
     let mut text = String::new();
     while text.len() < len {
         line += 1;

@@ -59,6 +59,38 @@ pub(super) const CADDY: Program = Program {
     arguments: &["run", "--adapter", "caddyfile", "--config"],
 };
 
+pub(super) const LIGHTTPD: Program = Program {
+    name: "lighttpd",
+    program: "lighttpd",
+    package: "lighttpd-mod-openssl",
+    version: "-v",
+    arguments: &["-D", "-f"],
+};
+
+pub(super) const VARNISH: Program = Program {
+    name: "Varnish",
+    program: "varnishd",
+    package: "varnish",
+    version: "-V",
+    arguments: &["-F", "-j", "none", "-a", "ADDR", "-n", "FOLDER/varnish", "-s", "malloc,16m", "-f"],
+};
+
+pub(super) const NGHTTPX: Program = Program {
+    name: "nghttpx",
+    program: "nghttpx",
+    package: "nghttp2-proxy",
+    version: "--version",
+    arguments: &["--conf"],
+};
+
+pub(super) const SQUID: Program = Program {
+    name: "Squid",
+    program: "squid",
+    package: "squid-openssl",
+    version: "-v",
+    arguments: &["-N", "-f"],
+};
+
 /// A program with settings of which nothing but addresses changes.
 pub(super) struct Kind {
     program: &'static Program,

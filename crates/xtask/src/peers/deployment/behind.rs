@@ -1,0 +1,123 @@
+//! The server behind the proxies: it tells what arrives there.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use framewright_server::{
+    CloseCode, Closed, Config, Decision, Handler, Incoming, ListenAddr, Message, Options, Response,
+    RunningServer, Server, Socket, StatusCode, TrustedProxies,
+};
+
+/// A running server that trusts proxies on 127.0.0.1.
+///
+/// | path | what it does |
+/// |---|---|
+/// | `/ws` | sends every message back |
+/// | `/told` | the same, and its end is told |
+/// | `/quiet` | the same, and no keep-alive Pings |
+/// | `/pinged` | the same, with Pings every [`INTERVAL`] |
+/// | `/close/CODE` | closes at once with this code, and [`REASON`] |
+/// | `/who` | answers with `Host` and with the client's address |
+pub(super) struct Behind {
+    _running: RunningServer,
+    pub(super) addr: SocketAddr,
+    ends: Receiver<End>,
+}
+
+/// The code and the reason of a Close frame.
+pub(super) type End = (u16, String);
+
+/// The largest message on `/ws`.
+const MAX_MESSAGE: u64 = 17 << 20;
+
+/// How often `/pinged` sends Pings.
+const INTERVAL: Duration = Duration::from_millis(700);
+
+/// The reason in a Close frame of the server.
+pub(super) const REASON: &str = "Grüße";
+
+/// How long the server may take to see an end that its client has seen.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+impl Behind {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub(super) fn start() -> anyhow::Result<Self> {
+        let (sender, ends) = channel();
+        let options = |connection| Options { connection, ..Options::default() };
+        let pinging = |keep_alive_interval| options(Config { keep_alive_interval, ..Config::default() });
+        // With room for what compressing adds to the largest message.
+        let large = Config { max_message: MAX_MESSAGE, max_frame: MAX_MESSAGE, ..Config::default() };
+        let running = Server::builder()
+            .route_with("/ws", options(large), Echo(None))
+            .route("/told", Echo(Some(sender)))
+            .route_with("/quiet", pinging(None), Echo(None))
+            .route_with("/pinged", pinging(Some(INTERVAL)), Echo(None))
+            .route("/close/{code}", Echo(None))
+            .route("/who", Who)
+            .listen((Ipv4Addr::LOCALHOST, 0))
+            .trusted_proxies(TrustedProxies::new(["127.0.0.1"])?)
+            .build()?
+            .spawn()?;
+        let ListenAddr::Ip(addr) = running.local_addrs()[0] else { anyhow::bail!("no IP address") };
+        Ok(Self { _running: running, addr, ends })
+    }
+
+    /// How the next connection on `/told` has ended.
+    ///
+    /// # Errors
+    /// If none does within the deadline.
+    pub(super) fn next_end(&self) -> anyhow::Result<End> {
+        self.ends.recv_timeout(DEADLINE).context("the server has seen no end")
+    }
+}
+
+/// Sends back every message, and tells how connections end.
+struct Echo(Option<Sender<End>>);
+
+impl Handler for Echo {
+    /// The code to close with at once.
+    type State = Option<CloseCode>;
+
+    fn on_request(&self, request: &Incoming<'_>) -> Decision<Self::State> {
+        let code = request.param("code").and_then(|code| CloseCode::new(code.parse().ok()?));
+        request.accept(code)
+    }
+
+    fn on_open(&self, socket: &mut Socket<'_>, state: &mut Self::State) {
+        if let Some(code) = *state {
+            // It is open, and the reason is short.
+            let _ = socket.close(code, REASON);
+        }
+    }
+
+    fn on_message(&self, socket: &mut Socket<'_>, _state: &mut Self::State, message: Message<'_>) {
+        // Where there is no room the client misses it.
+        let _ = socket.send(message);
+    }
+
+    fn on_close(&self, closed: &Closed<'_>, _state: &mut Self::State) {
+        if let Some(ends) = &self.0 {
+            let closure = closed.closure();
+            // Nobody listens once the test is over.
+            let _ = ends.send((closure.code(), closure.reason().to_owned()));
+        }
+    }
+}
+
+/// Answers with what the proxy says of the request.
+struct Who;
+
+impl Handler for Who {
+    type State = ();
+
+    fn on_request(&self, request: &Incoming<'_>) -> Decision<()> {
+        let host = request.field("Host").map(String::from_utf8_lossy).unwrap_or_default();
+        let client = request.client_addr().map(|client| client.to_string()).unwrap_or_default();
+        Response::text(StatusCode::OK, format!("{host} {client}")).into()
+    }
+}
