@@ -4,6 +4,7 @@ use super::load::Plan;
 use super::mix::{Mix, parse_size};
 use super::payload::Kind;
 use super::target::{Protocol, Target};
+use super::tls;
 use crate::seconds::parse_seconds;
 use framewright_cli::Compress;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -18,7 +19,8 @@ use std::time::Duration;
 #[command(after_long_help = CLIENT_LIMITED)]
 pub(crate) struct Args {
     /// The server: ws://HOST:PORT/PATH, or tcp://HOST:PORT for an echo without a protocol, the
-    /// floor: requests have the very same bytes, and each reply has as many as its request.
+    /// floor: requests have the very same bytes, and each reply has as many as its request. Over
+    /// TLS: wss:// and tls://.
     #[arg(long)]
     pub(super) url: Target,
     /// Connections; with --connect-rate, at a time.
@@ -73,12 +75,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value = "0", requires = "idle")]
     pub(super) idle_messages: u32,
     /// Connect, do the opening and the closing handshake, and close, again and again. Over tcp://
-    /// as many bytes are sent and awaited in their place.
+    /// and tls:// as many bytes are sent and awaited in their place.
     #[arg(long, conflicts_with_all = ["rate", "flooders", "verify"])]
     pub(super) connect_rate: bool,
     /// Compare every reply with what was sent. Messages then differ from each other.
     #[arg(long)]
     pub(super) verify: bool,
+    #[command(flatten)]
+    pub(super) tls: tls::Args,
     /// The server's process: also report its processor time and memory (Linux).
     #[arg(long)]
     pub(super) pid: Option<u32>,
@@ -126,6 +130,7 @@ impl Args {
 
     /// What one option alone cannot say of itself.
     pub(super) fn check(&self) -> Result<(), String> {
+        self.tls.check(&self.url)?;
         let least = self.kind.least_size();
         let flood = (self.flooders > 0).then_some(self.flood_size);
         let smallest = self.size.entries().iter().map(|entry| entry.0).chain(flood).min();

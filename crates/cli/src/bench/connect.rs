@@ -1,6 +1,6 @@
 //! `--connect-rate`: connections that are opened and closed as fast as the server takes them.
 //!
-//! A cycle is: connect, opening handshake, closing handshake, close. Its time counts from the call
+//! A cycle is: connect, TLS handshake where there is one, opening handshake, closing handshake, close. Its time counts from the call
 //! to connect to the server's Close frame. A new cycle begins when one ends, so that the same
 //! number is always on the way.
 
@@ -13,11 +13,13 @@ use super::usage::Meter;
 use super::volume::Volume;
 use std::time::Duration;
 
-/// Cycles on so many connections at a time.
+/// Cycles on so many connections at a time. With `resumes`, the first session of each is a full one,
+/// and all that are counted have to be resumed.
 pub(super) fn run(
     engine: &mut Engine,
     connections: usize,
     plan: Plan,
+    resumes: bool,
     server: Option<&Process>,
     progress: &Progress,
 ) -> anyhow::Result<Counted> {
@@ -25,9 +27,13 @@ pub(super) fn run(
     for place in 0..connections {
         engine.connect(place, COUNTED)?;
     }
+    while resumes && engine.sessions.full() < connections as u64 {
+        cycle(engine, &mut Latency::new())?;
+    }
     let begin = clock.now() + nanos(plan.warm_up);
     cycles(engine, begin, &mut Latency::new(), |_, left| progress.show("warm-up", left, None))?;
 
+    engine.sessions.count_anew();
     let meter = Meter::start(server)?;
     let from = clock.now();
     let mut latency = Latency::new();
@@ -37,6 +43,9 @@ pub(super) fn run(
     })?;
     let duration = Duration::from_nanos(clock.now() - from);
     let usage = meter.stop(duration, Duration::ZERO)?;
+    if resumes {
+        engine.sessions.check_resumed()?;
+    }
     Ok(Counted {
         duration,
         volume: Volume { replies: latency.count(), ..Volume::default() },
@@ -53,18 +62,21 @@ fn cycles(
     latency: &mut Latency,
     mut show: impl FnMut(u64, Duration),
 ) -> anyhow::Result<()> {
-    let turn = |engine: &mut Engine, latency: &mut Latency, _, _| {
-        engine.turn(TICK, |peer, lane, step, now| {
-            if step.opened {
-                peer.close(&lane.script);
-            } else if step.closed {
-                latency.record(now.saturating_sub(peer.since), 1);
-            }
-        })?;
-        for place in std::mem::take(&mut engine.ended) {
-            engine.connect(place, COUNTED)?;
-        }
-        Ok(())
-    };
+    let turn = |engine: &mut Engine, latency: &mut Latency, _, _| cycle(engine, latency);
     engine.until(end, latency, turn, |latency, left| show(latency.count(), left))
+}
+
+/// A turn of all connections.
+fn cycle(engine: &mut Engine, latency: &mut Latency) -> anyhow::Result<()> {
+    engine.turn(TICK, |peer, lane, step, now| {
+        if step.opened {
+            peer.close(&lane.script);
+        } else if step.closed {
+            latency.record(now.saturating_sub(peer.since), 1);
+        }
+    })?;
+    for place in std::mem::take(&mut engine.ended) {
+        engine.connect(place, COUNTED)?;
+    }
+    Ok(())
 }

@@ -3,6 +3,7 @@
 
 use super::peer::{Buffers, Endpoint, Peer, Step};
 use super::script::Script;
+use super::tls::Sessions;
 use anyhow::{Context, bail};
 use mio::{Events, Interest, Poll, Token};
 use std::io::{self, ErrorKind};
@@ -27,6 +28,8 @@ pub(super) struct Engine {
     pub(super) peers: Vec<Peer>,
     /// Places of connections that have closed in the last turn.
     pub(super) ended: Vec<usize>,
+    /// The TLS sessions that have begun.
+    pub(super) sessions: Sessions,
     /// Whether all connections are being closed, so that the failure of one is no more than its
     /// end.
     leaving: bool,
@@ -62,6 +65,7 @@ impl Engine {
             lanes,
             peers: Vec::new(),
             ended: Vec::new(),
+            sessions: Sessions::default(),
             leaving: false,
             clock: Clock(Instant::now()),
             patience,
@@ -139,6 +143,11 @@ impl Engine {
             let now = self.clock.now();
             if readable {
                 peer.touch(now);
+            }
+            if step.opened
+                && let Some(session) = peer.tls()
+            {
+                self.sessions.note(session).with_context(|| format!("connection {place}"))?;
             }
             if step.opened || step.closed || step.volume.replies > 0 {
                 on(peer, lane, &step, now);

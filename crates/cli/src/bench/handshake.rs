@@ -3,6 +3,7 @@
 
 use super::compress;
 use super::target::Target;
+use super::tls;
 use anyhow::{Context, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -51,20 +52,29 @@ impl Handshake {
     pub(super) fn probe(
         target: &Target,
         addr: SocketAddr,
+        tls: Option<&tls::Client>,
         compress: Compress,
         patience: Duration,
     ) -> anyhow::Result<Handshake> {
         let connected = TcpStream::connect_timeout(&addr, patience);
-        let mut stream = connected.with_context(|| format!("cannot connect to {addr}"))?;
-        stream.set_read_timeout(Some(patience))?;
-        let (mut handshake, request) = Handshake::start(target, compress);
-        stream.write_all(&request)?;
+        let socket = connected.with_context(|| format!("cannot connect to {addr}"))?;
+        socket.set_read_timeout(Some(patience))?;
+        let (handshake, request) = Handshake::start(target, compress);
+        match tls {
+            Some(client) => handshake.complete(client.over(socket)?, &request),
+            None => handshake.complete(socket, &request),
+        }
+    }
+
+    /// Sends the request, and waits for its answer.
+    fn complete(mut self, mut stream: impl Read + Write, request: &[u8]) -> anyhow::Result<Handshake> {
+        stream.write_all(request)?;
         let mut octets = [0; 1 << 10];
         loop {
             let count = stream.read(&mut octets).context("the server did not answer the handshake")?;
             ensure!(count > 0, "the server ended the connection during the opening handshake");
-            if handshake.receive(&octets[..count])?.is_some() {
-                return Ok(handshake);
+            if self.receive(&octets[..count])?.is_some() {
+                return Ok(self);
             }
         }
     }

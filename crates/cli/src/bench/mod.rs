@@ -7,6 +7,7 @@
 //! | `target`, `mix`, `payload` | where messages go, which sizes they have, what they say |
 //! | `compress`, `inflated` | permessage-deflate: what is agreed on, messages compressed, replies inflated |
 //! | `script` | the requests as octets, built beforehand |
+//! | `link`, `tls` | the stream of a connection |
 //! | `handshake`, `replies`, `peer` | one connection |
 //! | `engine` | all connections in an event loop |
 //! | `load`, `schedule`, `idle`, `connect` | the modes |
@@ -20,6 +21,7 @@ mod handshake;
 mod idle;
 mod inflated;
 mod latency;
+mod link;
 mod load;
 mod mix;
 mod payload;
@@ -31,6 +33,11 @@ mod report;
 mod schedule;
 mod script;
 mod target;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "without_tls.rs"]
+mod tls;
 mod usage;
 mod volume;
 
@@ -64,8 +71,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         descriptors == 0 || wanted <= descriptors,
         "{wanted} descriptors are needed, and the system allows {descriptors}"
     );
-    let (findings, agreed) = measure(args, server.as_ref())?;
-    let report = Report { args, findings, agreed };
+    let report = measure(args, server.as_ref())?;
     let mut out = std::io::stdout().lock();
     if args.json {
         writeln!(out, "{}", report.to_json())?;
@@ -76,16 +82,22 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What was found, and the extensions that were agreed on.
-fn measure(args: &Args, server: Option<&Process>) -> anyhow::Result<(Findings, Option<String>)> {
+/// What was found, and what was agreed on.
+fn measure<'a>(args: &'a Args, server: Option<&Process>) -> anyhow::Result<Report<'a>> {
     let progress = Progress::new();
     progress.say("connecting");
     let mode = args.mode();
-    let endpoint =
-        Endpoint { target: args.url.clone(), addr: args.url.resolve()?, cycles: mode == Mode::ConnectRate };
+    let endpoint = Endpoint {
+        target: args.url.clone(),
+        addr: args.url.resolve()?,
+        tls: tls::Client::new(&args.tls, &args.url)?,
+        cycles: mode == Mode::ConnectRate,
+    };
     let agreed = match args.compress {
         Compress::Off => None,
-        offered => Some(Handshake::probe(&args.url, endpoint.addr, offered, args.timeout)?),
+        offered => {
+            Some(Handshake::probe(&args.url, endpoint.addr, endpoint.tls.as_ref(), offered, args.timeout)?)
+        }
     };
     let window = agreed.as_ref().and_then(|agreed| agreed.agreed).unwrap_or_default().client_max_window_bits;
     let mut engine = Engine::new(endpoint, lanes(args, window), args.timeout)?;
@@ -99,7 +111,8 @@ fn measure(args: &Args, server: Option<&Process>) -> anyhow::Result<(Findings, O
             Findings::Counted(Box::new(load::run(&mut engine, args.plan(), server, &progress)?))
         }
         Mode::ConnectRate => {
-            let counted = connect::run(&mut engine, connections, args.plan(), server, &progress)?;
+            let resumes = args.tls.resumes();
+            let counted = connect::run(&mut engine, connections, args.plan(), resumes, server, &progress)?;
             Findings::Counted(Box::new(counted))
         }
         Mode::Idle => {
@@ -109,7 +122,7 @@ fn measure(args: &Args, server: Option<&Process>) -> anyhow::Result<(Findings, O
     };
     progress.say("closing");
     engine.close_all();
-    Ok((findings, agreed.map(|agreed| agreed.extensions)))
+    Ok(Report { args, findings, agreed: agreed.map(|agreed| agreed.extensions), sessions: engine.sessions })
 }
 
 /// What the connections send: those that are counted, and those that flood.

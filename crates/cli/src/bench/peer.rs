@@ -8,16 +8,18 @@
 //! is imitated.
 
 use super::handshake::Handshake;
+use super::link::Link;
 use super::replies::{Ahead, Heard, Replies};
 use super::script::Script;
 use super::target::{Protocol, Target};
+use super::tls;
 use super::volume::Volume;
 use anyhow::{Context, bail, ensure};
 use framewright::frame::{OpCode, encode_frame};
 use mio::net::TcpStream;
 use socket2::SockRef;
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -27,6 +29,8 @@ use std::time::Duration;
 pub(super) struct Endpoint {
     pub(super) target: Target,
     pub(super) addr: SocketAddr,
+    /// Where it is reached over TLS: how sessions begin.
+    pub(super) tls: Option<tls::Client>,
     /// Whether connections do their handshakes and nothing else. Without a protocol as many octets
     /// as handshakes have are then sent and awaited in their place.
     pub(super) cycles: bool,
@@ -48,7 +52,7 @@ impl Buffers {
 
 #[derive(Debug)]
 pub(super) struct Peer {
-    socket: TcpStream,
+    link: Link,
     stage: Stage,
     /// Whether handshakes are imitated, without a protocol.
     imitates: bool,
@@ -99,14 +103,16 @@ impl Peer {
     /// Starts to connect.
     pub(super) fn connect(endpoint: &Endpoint, script: &Script, number: usize, now: u64) -> io::Result<Peer> {
         let socket = TcpStream::connect(endpoint.addr)?;
-        // In a cycle nothing is sent before what was sent last is answered.
-        if !endpoint.cycles {
+        // In a cycle nothing is sent before what was sent last is answered, but for the end of a TLS
+        // handshake, which the request follows at once.
+        if !endpoint.cycles || endpoint.tls.is_some() {
             socket.set_nodelay(true)?;
         }
         // The port is free again as soon as the socket is dropped. Thousands of connections a
         // second would else leave no port within the minute that TIME-WAIT takes; the closing
         // handshake has told all that there is to tell.
         SockRef::from(&socket).set_linger(Some(Duration::ZERO))?;
+        let link = Link::new(socket, endpoint.tls.as_ref())?;
         let (handshake, request) = Handshake::start(&endpoint.target, script.compress);
         let (opening, urgent) = match endpoint.target.protocol {
             Protocol::WebSocket => (Opening::WebSocket(Box::new(handshake)), request),
@@ -115,7 +121,7 @@ impl Peer {
         };
         let next = script.place(number);
         Ok(Peer {
-            socket,
+            link,
             stage: Stage::Connecting(opening),
             imitates: endpoint.cycles,
             lane: 0,
@@ -131,7 +137,12 @@ impl Peer {
     }
 
     pub(super) fn socket(&mut self) -> &mut TcpStream {
-        &mut self.socket
+        self.link.socket()
+    }
+
+    /// The TLS session, where there is one.
+    pub(super) fn tls(&self) -> Option<&tls::Stream> {
+        self.link.tls()
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -213,19 +224,23 @@ impl Peer {
         buffers: &mut Buffers,
     ) -> anyhow::Result<Step> {
         let mut step = Step::default();
-        if matches!(self.stage, Stage::Connecting(Opening::Octets(0))) && !self.connected(&mut step)? {
+        let is_silent = matches!(self.stage, Stage::Connecting(Opening::Octets(0)));
+        if is_silent && !self.is_connected()? {
             return Ok(step);
         }
         while !self.is_closed() {
-            let open = cfg!(target_os = "linux") && self.is_open();
-            let ahead = if open { self.replies.ahead(script) } else { Ahead::Anything };
+            let ahead = if self.is_open() && self.link.can_drop() {
+                self.replies.ahead(script)
+            } else {
+                Ahead::Anything
+            };
             let (wanted, read) = match ahead {
                 Ahead::Payload(left) => {
                     let dropped = &mut buffers.dropped[..left.min(DROP)];
-                    (dropped.len(), SockRef::from(&self.socket).recv_with_flags(dropped, MSG_TRUNC))
+                    (dropped.len(), self.link.drop_unread(dropped))
                 }
-                Ahead::Header => (HEADER, self.socket.read(&mut buffers.octets[..HEADER])),
-                Ahead::Anything => (READ, self.socket.read(&mut buffers.octets)),
+                Ahead::Header => (HEADER, self.link.read(&mut buffers.octets[..HEADER])),
+                Ahead::Anything => (READ, self.link.read(&mut buffers.octets)),
             };
             match read {
                 Ok(0) => bail!("the server ended the connection {}", self.stage.describe()),
@@ -236,15 +251,18 @@ impl Peer {
                     } else {
                         self.receive(script, &buffers.octets[..count], &mut step)?;
                     }
-                    // A read that does not get what it wants has emptied the socket.
-                    if count < wanted && !ended {
+                    if self.link.is_emptied(count, wanted) && !ended {
                         break;
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error).context(self.stage.failed()),
+                Err(error) => return Err(error).context(self.failed()),
             }
+        }
+        if is_silent && self.link.is_established() {
+            self.stage = Stage::Open;
+            step.opened = true;
         }
         Ok(step)
     }
@@ -255,6 +273,9 @@ impl Peer {
     /// Those of the socket.
     #[inline]
     pub(super) fn write(&mut self, script: &Script, now: u64) -> io::Result<()> {
+        if !self.link.flush() {
+            return Ok(());
+        }
         while self.granted > 0 || !self.urgent.is_empty() {
             let between = if self.urgent.is_empty() { None } else { Some(script.rest_of_request(self.at)) };
             let octets = match between {
@@ -263,7 +284,7 @@ impl Peer {
                 None => script.to_send(self.at, self.granted),
             };
             let wanted = octets.len();
-            let count = match self.socket.write(octets) {
+            let count = match self.link.write(octets) {
                 Ok(count) => count,
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => {
                     break;
@@ -279,8 +300,8 @@ impl Peer {
                 self.granted -= count;
                 self.at = script.behind(self.at, count);
             }
-            // The socket is full, and its event comes when it no longer is.
-            if count < wanted {
+            // The socket's event comes when it is no longer full.
+            if self.link.is_filled(count, wanted) {
                 break;
             }
         }
@@ -289,18 +310,25 @@ impl Peer {
 
     /// Whether a connection that opens without sending anything is connected. Others are when they
     /// can send.
-    fn connected(&mut self, step: &mut Step) -> anyhow::Result<bool> {
-        if let Some(error) = self.socket.take_error()? {
+    fn is_connected(&mut self) -> anyhow::Result<bool> {
+        let socket = self.link.socket();
+        if let Some(error) = socket.take_error()? {
             return Err(error).context("cannot connect");
         }
-        match self.socket.peer_addr() {
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::NotConnected => return Ok(false),
-            Err(error) => return Err(error).context("cannot connect"),
+        match socket.peer_addr() {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
+            Err(error) => Err(error).context("cannot connect"),
         }
-        self.stage = Stage::Open;
-        step.opened = true;
-        Ok(true)
+    }
+
+    /// What it means that the stream fails now.
+    fn failed(&self) -> &'static str {
+        match self.stage {
+            Stage::Connecting(_) if self.link.tls().is_some() => "cannot connect over TLS",
+            Stage::Connecting(_) => "cannot connect",
+            _ => "the connection failed",
+        }
     }
 
     fn receive(&mut self, script: &Script, mut octets: &[u8], step: &mut Step) -> anyhow::Result<()> {
@@ -384,11 +412,6 @@ impl Stage {
         }
     }
 
-    /// What it means that the socket fails now.
-    fn failed(&self) -> &'static str {
-        if matches!(self, Stage::Connecting(_)) { "cannot connect" } else { "the connection failed" }
-    }
-
     /// When the connection was in this stage, in words.
     fn describe(&self) -> &'static str {
         match self {
@@ -423,5 +446,3 @@ const READ: usize = 256 << 10;
 const HEADER: usize = 10;
 /// The most octets to drop at a time.
 const DROP: usize = 4 << 20;
-/// On a TCP socket under Linux: drop the octets. See tcp(7).
-const MSG_TRUNC: i32 = 0x20;

@@ -3,6 +3,7 @@
 use super::idle::Idle;
 use super::latency::{Latency, time};
 use super::load::Counted;
+use super::tls::Sessions;
 use super::usage::{ClientUsage, Usage, client_limited};
 use super::{Args, Mode};
 use serde_json::{Value, json};
@@ -22,6 +23,8 @@ pub(super) struct Report<'a> {
     pub(super) findings: Findings,
     /// The extensions that were agreed on, where some were offered.
     pub(super) agreed: Option<String>,
+    /// The TLS sessions.
+    pub(super) sessions: Sessions,
 }
 
 impl Report<'_> {
@@ -33,6 +36,7 @@ impl Report<'_> {
         report["url"] = json!(self.args.url.to_string());
         report["version"] = json!(env!("CARGO_PKG_VERSION"));
         report["workload"] = self.workload_to_json();
+        report["tls"] = self.sessions.to_json();
         report
     }
 
@@ -130,6 +134,7 @@ impl Report<'_> {
                 volume.reply_ratio().unwrap_or(f64::NAN)
             )?;
         }
+        self.write_sessions(text)?;
         if args.flooders > 0 {
             let rate = counted.flood_messages as f64 / seconds;
             writeln!(
@@ -152,6 +157,13 @@ impl Report<'_> {
         write_latency(text, &counted.latency)
     }
 
+    fn write_sessions(&self, text: &mut String) -> std::fmt::Result {
+        match self.sessions.to_text() {
+            Some(sessions) => writeln!(text, "{:<12}{sessions}", "tls"),
+            None => Ok(()),
+        }
+    }
+
     fn write_idle(&self, text: &mut String, idle: &Idle) -> std::fmt::Result {
         writeln!(
             text,
@@ -160,6 +172,7 @@ impl Report<'_> {
             idle.connections,
             idle.opening.as_secs_f64()
         )?;
+        self.write_sessions(text)?;
         writeln!(
             text,
             "{:<12}{} bytes without connections, {} with them",

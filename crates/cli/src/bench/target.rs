@@ -1,4 +1,5 @@
-//! Where the server is: `ws://HOST:PORT/PATH`, or `tcp://HOST:PORT` for an echo without a protocol.
+//! Where the server is: `ws://HOST:PORT/PATH`, or `tcp://HOST:PORT` for an echo without a protocol;
+//! over TLS `wss` and `tls`.
 
 use anyhow::{Context, bail, ensure};
 use std::fmt;
@@ -19,8 +20,10 @@ pub(super) enum Protocol {
 pub(super) struct Target {
     url: String,
     pub(super) protocol: Protocol,
+    /// Whether TLS is between the server and us.
+    pub(super) tls: bool,
     /// A name or an IPv4 address; an IPv6 address without its brackets.
-    host: String,
+    pub(super) host: String,
     port: u16,
     /// Path and query.
     pub(super) resource: String,
@@ -30,7 +33,7 @@ impl Target {
     /// The value of the Host field.
     pub(super) fn authority(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        if self.port == DEFAULT_PORT { host } else { format!("{host}:{}", self.port) }
+        if self.port == default_port(self.tls) { host } else { format!("{host}:{}", self.port) }
     }
 
     /// The address to connect to: the first that takes connections, where a name has several.
@@ -56,11 +59,12 @@ impl FromStr for Target {
     fn from_str(url: &str) -> anyhow::Result<Target> {
         let (scheme, rest) =
             url.split_once("://").context("expected ws://HOST:PORT/PATH or tcp://HOST:PORT")?;
-        let protocol = match scheme.to_ascii_lowercase().as_str() {
-            "ws" => Protocol::WebSocket,
-            "tcp" => Protocol::Raw,
-            "wss" => bail!("wss (WebSocket over TLS) is not supported yet"),
-            _ => bail!("the scheme is ws or tcp, not {scheme}"),
+        let (protocol, tls) = match scheme.to_ascii_lowercase().as_str() {
+            "ws" => (Protocol::WebSocket, false),
+            "wss" => (Protocol::WebSocket, true),
+            "tcp" => (Protocol::Raw, false),
+            "tls" => (Protocol::Raw, true),
+            _ => bail!("the scheme is ws, wss, tcp or tls, not {scheme}"),
         };
         //= https://www.rfc-editor.org/rfc/rfc6455#section-3
         //# Fragment identifiers are meaningless in the context of WebSocket URIs
@@ -72,10 +76,11 @@ impl FromStr for Target {
         );
         let (authority, resource) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let (host, port) = split_authority(authority)?;
-        ensure!(port.is_some() || protocol == Protocol::WebSocket, "tcp:// needs a port");
+        ensure!(port.is_some() || protocol == Protocol::WebSocket, "{scheme}:// needs a port");
         let slash = if resource.starts_with('/') { "" } else { "/" };
         let resource = format!("{slash}{resource}");
-        Ok(Target { url: url.to_owned(), protocol, host, port: port.unwrap_or(DEFAULT_PORT), resource })
+        let port = port.unwrap_or(default_port(tls));
+        Ok(Target { url: url.to_owned(), protocol, tls, host, port, resource })
     }
 }
 
@@ -102,8 +107,11 @@ fn split_authority(authority: &str) -> anyhow::Result<(String, Option<u16>)> {
     Ok((host.to_owned(), port))
 }
 
-/// Of `ws` (RFC 6455, section 3).
-const DEFAULT_PORT: u16 = 80;
+/// Of `ws` and `wss` (RFC 6455, section 3).
+fn default_port(tls: bool) -> u16 {
+    if tls { 443 } else { 80 }
+}
+
 /// How long one of several addresses may take to answer.
 const PROBE: Duration = Duration::from_secs(2);
 
@@ -117,11 +125,15 @@ mod tests {
             ("ws://localhost:5000/ws", Protocol::WebSocket, "localhost:5000", "/ws"),
             ("ws://example.com", Protocol::WebSocket, "example.com", "/"),
             ("WS://example.com:80?q=1", Protocol::WebSocket, "example.com", "/?q=1"),
+            ("wss://example.com:443", Protocol::WebSocket, "example.com", "/"),
+            ("wss://example.com:80", Protocol::WebSocket, "example.com:80", "/"),
             ("ws://[::1]:9001/a/b?c", Protocol::WebSocket, "[::1]:9001", "/a/b?c"),
             ("tcp://127.0.0.1:7", Protocol::Raw, "127.0.0.1:7", "/"),
+            ("tls://127.0.0.1:7", Protocol::Raw, "127.0.0.1:7", "/"),
         ] {
             let target: Target = url.parse().unwrap();
             assert_eq!(target.protocol, protocol);
+            assert_eq!(target.tls, url.starts_with("wss") || url.starts_with("tls"));
             assert_eq!((target.authority().as_str(), target.resource.as_str()), (authority, resource));
             assert_eq!(target.to_string(), url);
         }
@@ -132,7 +144,6 @@ mod tests {
         for (url, part) in [
             ("localhost:5000", "ws://HOST:PORT"),
             ("http://localhost", "http"),
-            ("wss://localhost", "not supported yet"),
             ("ws://", "host"),
             ("ws://:80", "host"),
             ("ws://a:0", "port"),
@@ -142,7 +153,8 @@ mod tests {
             ("ws://user@a", "user"),
             ("ws://a/#b", "fragment"),
             ("ws://a/\u{e4}", "percent"),
-            ("tcp://a", "port"),
+            ("tcp://a", "tcp:// needs a port"),
+            ("tls://a", "tls:// needs a port"),
         ] {
             let error = url.parse::<Target>().unwrap_err().to_string();
             assert!(error.contains(part), "{url}: {error}");

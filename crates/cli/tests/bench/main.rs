@@ -5,6 +5,8 @@
 
 mod compress;
 mod support;
+#[cfg(all(feature = "tls", any(feature = "aws-lc-rs", feature = "ring")))]
+mod tls;
 
 use framewright::frame::{OpCode, encode_frame};
 use std::net::TcpListener;
@@ -249,7 +251,7 @@ fn what_ends_a_run_is_told_in_words() {
 #[test]
 fn wrong_usage_ends_with_2() {
     for (url, args, part) in [
-        ("wss://localhost/", "", "not supported yet"),
+        ("wss://localhost/", "", if cfg!(feature = "tls") { "--ca" } else { "without TLS" }),
         ("http://localhost/", "", "scheme"),
         ("ws://localhost/", "--idle", "--pid"),
         ("ws://localhost/", "--size 0 --kind json", "json"),

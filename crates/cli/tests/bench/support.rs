@@ -82,11 +82,12 @@ pub(crate) fn number(value: &Value) -> f64 {
 }
 
 /// A server on a thread for each connection, which does this with it.
-pub(crate) fn serve(each: fn(TcpStream) -> io::Result<()>) -> SocketAddr {
+pub(crate) fn serve(each: impl Fn(TcpStream) -> io::Result<()> + Clone + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addr = listener.local_addr().expect("an address");
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
+            let each = each.clone();
             // It ends with the generator's connection.
             thread::spawn(move || each(stream));
         }
@@ -95,7 +96,7 @@ pub(crate) fn serve(each: fn(TcpStream) -> io::Result<()>) -> SocketAddr {
 }
 
 /// Sends octets back.
-pub(crate) fn raw_echo(mut stream: TcpStream) -> io::Result<()> {
+pub(crate) fn raw_echo(mut stream: impl Read + Write) -> io::Result<()> {
     let mut octets = [0; 4096];
     loop {
         let count = stream.read(&mut octets)?;
@@ -109,7 +110,7 @@ pub(crate) fn raw_echo(mut stream: TcpStream) -> io::Result<()> {
 /// Does the opening handshake, and then answers each frame with what `answer` says: its number, its
 /// opcode, its payload.
 pub(crate) fn answer_frames(
-    stream: TcpStream,
+    stream: impl Read + Write,
     answer: impl FnMut(usize, OpCode, &mut [u8]) -> Vec<u8>,
 ) -> io::Result<()> {
     answer_frames_with(stream, "", answer)
@@ -118,7 +119,7 @@ pub(crate) fn answer_frames(
 /// As [`answer_frames`], with fields for the 101. Frames may have the bit that permessage-deflate
 /// uses.
 pub(crate) fn answer_frames_with(
-    mut stream: TcpStream,
+    mut stream: impl Read + Write,
     fields: &str,
     mut answer: impl FnMut(usize, OpCode, &mut [u8]) -> Vec<u8>,
 ) -> io::Result<()> {
