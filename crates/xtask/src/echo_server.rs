@@ -1,7 +1,7 @@
 //! The echo program under test.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::ensure;
@@ -16,9 +16,27 @@ use framewright_testkit::programs::server::ServerProcess;
 /// # Errors
 /// If the program cannot be built or started, ends early, or does not listen within the deadline.
 pub(crate) fn start(args: &[&str]) -> anyhow::Result<ServerProcess> {
+    start_with(args, |command| {
+        command.args(["--listen", "127.0.0.1:0"]);
+    })
+}
+
+/// Starts `framewright echo <args>` as [`start`] does, but for TLS, with this certificate.
+///
+/// # Errors
+/// Those of [`start`].
+pub(crate) fn start_with_tls(args: &[&str], certificate: &Path, key: &Path) -> anyhow::Result<ServerProcess> {
+    start_with(args, |command| {
+        command.args(["--tls-listen", "127.0.0.1:0", "--tls-cert"]).arg(certificate);
+        command.arg("--tls-key").arg(key);
+    })
+}
+
+fn start_with(args: &[&str], listen: impl FnOnce(&mut Command)) -> anyhow::Result<ServerProcess> {
     let program = program()?;
     let mut command = Command::new(&program);
-    command.args(["echo", "--listen", "127.0.0.1:0"]).args(args);
+    command.arg("echo").args(args);
+    listen(&mut command);
     ServerProcess::start(&program.to_string_lossy(), &mut command)
 }
 

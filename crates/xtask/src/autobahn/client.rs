@@ -11,7 +11,7 @@ use framewright_testkit::programs::process::Running;
 use framewright_testkit::programs::workspace::Workspace;
 
 use super::runner;
-use super::runs::{AGENT, Common, Outcome, Run, play_all};
+use super::runs::{AGENT, Certificate, Common, Outcome, Run, play_all};
 use crate::free_port;
 
 /// How to test the client.
@@ -74,15 +74,22 @@ fn play(
 ) -> anyhow::Result<Outcome> {
     // Each run has a suite of its own: one thread of Python serves no two clients in less time.
     let (suite, addr) = free_port::start("wstest", |addr| {
-        let spec = run.write_spec(&runner::as_server(addr, &run.reports, &common.cases()))?;
-        runner::command(wstest, "fuzzingserver", &spec)
+        let spec = run.write_spec(&runner::as_server(&run.url(addr), &run.reports, &common.cases()))?;
+        let mut suite = runner::command(wstest, "fuzzingserver", &spec)?;
+        if let Some(Certificate { file, key }) = &run.certificate {
+            suite.arg("--cert").arg(file).arg("--key").arg(key);
+        }
+        Ok(suite)
     })?;
     let mut arguments = vec!["--compress".to_owned(), mode.to_string()];
     if api == Api::Mio {
         arguments.push("--mio".to_owned());
     }
     let mut client = Command::new(example);
-    client.arg(format!("ws://{addr}")).args(["--agent", AGENT]).args(&arguments);
+    client.arg(run.url(addr)).args(["--agent", AGENT]).args(&arguments);
+    if let Some(Certificate { file, .. }) = &run.certificate {
+        client.arg("--ca").arg(file);
+    }
     // The suite's output shows the progress.
     client.stdin(Stdio::null()).stdout(Stdio::null());
     let client = Running::start("the client", &mut client)?;

@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, IsTerminal as _, Read, Write as _};
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -31,17 +30,18 @@ pub(super) struct Run {
     begun: usize,
 }
 
-/// The specification of a run against one server.
-pub(super) fn against_server(agent: &str, addr: SocketAddr, reports: &Path, cases: &[String]) -> Value {
+/// The specification of a run against one server, at `ws://ADDR:PORT` or `wss://ADDR:PORT`.
+pub(super) fn against_server(agent: &str, url: &str, reports: &Path, cases: &[String]) -> Value {
     let mut spec = spec(reports, cases);
-    spec["servers"] = json!([{ "agent": agent, "url": format!("ws://{addr}/") }]);
+    spec["servers"] = json!([{ "agent": agent, "url": format!("{url}/") }]);
     spec
 }
 
-/// The specification of a run in which the suite is the server, and listens here.
-pub(super) fn as_server(addr: SocketAddr, reports: &Path, cases: &[String]) -> Value {
+/// The specification of a run in which the suite is the server, and listens at `ws://ADDR:PORT` or
+/// `wss://ADDR:PORT`.
+pub(super) fn as_server(url: &str, reports: &Path, cases: &[String]) -> Value {
     let mut spec = spec(reports, cases);
-    spec["url"] = json!(format!("ws://{addr}"));
+    spec["url"] = json!(url);
     spec
 }
 
@@ -238,12 +238,12 @@ mod tests {
 
     #[test]
     fn the_specifications_name_the_server_and_the_cases() {
-        let addr = SocketAddr::from(([127, 0, 0, 1], 4000));
+        let url = "wss://127.0.0.1:4000";
         let cases = ["6.4.*".to_owned()];
-        let client = against_server("Framewright", addr, Path::new("/r"), &cases);
-        assert_eq!(client["servers"][0]["url"], "ws://127.0.0.1:4000/");
-        let server = as_server(addr, Path::new("/r"), &cases);
-        assert_eq!(server["url"], "ws://127.0.0.1:4000");
+        let client = against_server("Framewright", url, Path::new("/r"), &cases);
+        assert_eq!(client["servers"][0]["url"], "wss://127.0.0.1:4000/");
+        let server = as_server(url, Path::new("/r"), &cases);
+        assert_eq!(server["url"], "wss://127.0.0.1:4000");
         for spec in [client, server] {
             assert_eq!(spec["cases"], json!(["6.4.*"]));
             assert_eq!(spec["outdir"], "/r");

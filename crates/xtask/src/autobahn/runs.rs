@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::net::SocketAddr;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -26,11 +27,14 @@ pub(super) struct Common {
     /// Only these cases, such as `6.4.*` (without this option: all of them).
     #[arg(long, value_name = "GLOB", num_args = 1..)]
     pub(super) cases: Vec<String>,
+    /// Over TLS, with a certificate that is made for the run.
+    #[arg(long)]
+    pub(super) tls: bool,
     /// Keep the suite's reports, HTML and JSON, in a folder for each run in this one.
     #[arg(long, value_name = "DIR")]
     pub(super) keep: Option<PathBuf>,
     /// Write the summary into docs/CONFORMANCE.md; needs all runs, of all cases.
-    #[arg(long, conflicts_with_all = ["cases", "compress"])]
+    #[arg(long, conflicts_with_all = ["cases", "compress", "tls"])]
     pub(super) update_docs: bool,
 }
 
@@ -45,6 +49,25 @@ pub(super) struct Run {
     pub(super) name: String,
     pub(super) reports: PathBuf,
     pub(super) scratch: TempDir,
+    /// The server's certificate, whichever side that is; `None` without TLS.
+    pub(super) certificate: Option<Certificate>,
+}
+
+/// A certificate that a server of this machine has signed itself, in PEM files.
+#[derive(Debug)]
+pub(super) struct Certificate {
+    pub(super) file: PathBuf,
+    pub(super) key: PathBuf,
+}
+
+impl Certificate {
+    fn make(folder: &Path) -> anyhow::Result<Self> {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()])?;
+        let certificate = Self { file: folder.join("certificate.pem"), key: folder.join("key.pem") };
+        fs::write(&certificate.file, made.cert.pem())?;
+        fs::write(&certificate.key, made.signing_key.serialize_pem())?;
+        Ok(certificate)
+    }
 }
 
 /// What has come of one.
@@ -69,11 +92,12 @@ impl Common {
     /// Makes the folders of a run.
     pub(super) fn prepare(&self, name: String) -> anyhow::Result<Run> {
         let scratch = tempfile::Builder::new().prefix("framewright-autobahn-").tempdir()?;
+        let certificate = self.tls.then(|| Certificate::make(scratch.path())).transpose()?;
         let reports = match &self.keep {
             Some(folder) => emptied_of_reports(&folder.join(&name))?,
             None => scratch.path().join("reports"),
         };
-        Ok(Run { name, reports, scratch })
+        Ok(Run { name, reports, scratch, certificate })
     }
 
     /// Judges the report of a run that has ended. `mode` is the suite's.
@@ -90,6 +114,7 @@ impl Common {
             some => (played.announced, format!("cases {}", some.join(" "))),
         };
         let suite = format!("Autobahn testsuite {}, {mode}, {what}", played.version);
+        let tested = if self.tls { format!("{tested} over TLS") } else { tested };
         let report = report::Report::read(&run.reports, AGENT)?;
         let judgement = report.judge(expected, compress != Compress::Off);
         Ok(Outcome { suite, tested, judgement })
@@ -127,6 +152,12 @@ impl Common {
 }
 
 impl Run {
+    /// The URL of the server at `addr`.
+    pub(super) fn url(&self, addr: SocketAddr) -> String {
+        let scheme = if self.certificate.is_some() { "wss" } else { "ws" };
+        format!("{scheme}://{addr}")
+    }
+
     /// Writes the suite's specification of this run.
     pub(super) fn write_spec(&self, spec: &serde_json::Value) -> anyhow::Result<PathBuf> {
         let file = self.scratch.path().join("spec.json");

@@ -10,7 +10,7 @@ use framewright_testkit::programs::server::ServerProcess;
 use framewright_testkit::programs::workspace::Workspace;
 
 use super::runner;
-use super::runs::{AGENT, Common, Outcome, Run, play_all};
+use super::runs::{AGENT, Certificate, Common, Outcome, Run, play_all};
 use crate::echo_server;
 
 /// How to test the server.
@@ -42,9 +42,13 @@ fn prepare(options: &Options, mode: Compress) -> anyhow::Result<(Run, ServerProc
     if options.stream {
         args.push("--stream");
     }
-    let server = echo_server::start(&args)?;
+    let run = options.common.prepare(name.clone())?;
+    let server = match &run.certificate {
+        None => echo_server::start(&args)?,
+        Some(Certificate { file, key }) => echo_server::start_with_tls(&args, file, key)?,
+    };
     println!("framewright echo {} listens on {}, process {}", args.join(" "), server.addr(), server.pid());
-    Ok((options.common.prepare(name)?, server, mode))
+    Ok((run, server, mode))
 }
 
 /// Runs the suite against the server, and judges its report.
@@ -53,8 +57,8 @@ fn play(
     wstest: &Path,
     common: &Common,
 ) -> anyhow::Result<Outcome> {
-    let spec =
-        run.write_spec(&runner::against_server(AGENT, server.addr(), &run.reports, &common.cases()))?;
+    let url = run.url(server.addr());
+    let spec = run.write_spec(&runner::against_server(AGENT, &url, &run.reports, &common.cases()))?;
     let suite = Running::start("wstest", &mut runner::command(wstest, "fuzzingclient", &spec)?)?;
     let played = runner::follow(suite, None, &run.name)?;
     ensure!(server.is_running(), "the echo program ended during the run, at case {}", played.last_case);
