@@ -1,4 +1,4 @@
-//! A small language for streams of frames, so that a test reads like what is on the wire.
+//! A small language for streams of frames. A test that uses it shows the frames that it sends.
 //!
 //! ```
 //! use framewright::Role;
@@ -18,31 +18,31 @@
 //! |---|---|
 //! | `text` `binary` `cont` `ping` `pong` PAYLOAD... | a frame; without a payload an empty one |
 //! | `op` N PAYLOAD... | a frame with this opcode |
-//! | `close` CODE? PAYLOAD... | a Close frame; the code is two octets in front of the payload |
-//! | `hex` 82 7e 00 | octets as they are |
-//! | `repeat` N `{` statements `}` | the same N times, with other masking keys |
+//! | `close` CODE? PAYLOAD... | a Close frame; the code is two bytes in front of the payload |
+//! | `hex` 82 7e 00 | these bytes |
+//! | `repeat` N `{` statements `}` | the statements N times, each time with other masking keys |
 //!
 //! | PAYLOAD | |
 //! |---|---|
-//! | `"text"` | with the escapes `\n` `\"` `\\` `\xNN` (an octet) and `\u{NNNN}` (a character) |
-//! | `hex "c3 28"` | octets |
-//! | `deflate` PAYLOAD | a payload compressed, as that of a message that refers to none before it |
-//! | PAYLOAD `*` N | the same N times |
+//! | `"text"` | a text with the escapes `\n` `\"` `\\` `\xNN` (a byte) and `\u{NNNN}` (a character) |
+//! | `hex "c3 28"` | these bytes |
+//! | `deflate` PAYLOAD | the payload compressed, without references to earlier messages |
+//! | PAYLOAD `*` N | the payload N times |
 //!
 //! | mark behind a payload | |
 //! |---|---|
 //! | `!fin` | without FIN |
-//! | `rsv1` `rsv2` `rsv3` | with this bit |
-//! | `mask` `!mask` `mask=01020304` | masked or not, against the sender's role; with this key |
-//! | `len=N` | announces N octets, whatever the payload has |
-//! | `form=7` `form=16` `form=64` | writes the length so, shortest or not |
+//! | `rsv1` `rsv2` `rsv3` | with this bit set |
+//! | `mask` `!mask` `mask=01020304` | masked, not masked, or masked with this key, whatever the sender's role requires |
+//! | `len=N` | with N as the announced length, whatever the length of the payload |
+//! | `form=7` `form=16` `form=64` | with the length written in 7, 16 or 64 bits, even if fewer would do |
 
 use crate::deflate::Deflater;
 use crate::rng::SplitMix64;
 use crate::wire::masked;
 use framewright::Role;
 
-/// The octets of a script as `sender` would put them on the wire: a client's frames are masked with
+/// Compiles a script to the bytes that `sender` puts on the wire. A client's frames are masked with
 /// keys of a fixed seed.
 ///
 /// # Panics
@@ -52,10 +52,10 @@ pub fn bytes(sender: Role, source: &str) -> Vec<u8> {
     compile(sender, source, 6455).unwrap_or_else(|error| panic!("{error} in the script:\n{source}"))
 }
 
-/// The same with another seed.
+/// Compiles a script as [`bytes`] does, with masking keys of this seed.
 ///
 /// # Errors
-/// What is wrong with the script, behind its line and column.
+/// The line and column of a fault in the script, and what is wrong there.
 pub fn compile(sender: Role, source: &str, seed: u64) -> Result<Vec<u8>, String> {
     let mut parser = Parser {
         source: source.chars().collect(),
@@ -189,7 +189,7 @@ impl Parser {
         Ok(())
     }
 
-    /// Text or octets, as often as it says.
+    /// A text or bytes, repeated if `*` follows.
     fn payload(&mut self, payload: &mut Vec<u8>) -> Result<(), String> {
         let octets = if self.peek() == Some('h') {
             self.word();

@@ -1,18 +1,19 @@
 //! `cargo xtask soak`: a server between bad peers, for minutes.
 //!
-//! The echo program runs twice. One server meets everything in [`attacks`] at random, is stopped in
-//! its tracks now and then as a laptop's lid does it (SIGSTOP), and has fewer descriptors than some
-//! attacks take. The other is the control: nobody bothers it, though it is paused too. Each has a
-//! [`neighbour`], a client that only wants its echoes. Right is:
+//! The echo program runs twice. One server meets everything in [`attacks`] at random, and has fewer
+//! descriptors than some attacks need. The other one is the control: no bad peers connect to it.
+//! Both are paused now and then with SIGSTOP, as a suspended laptop pauses them. Each has a
+//! [`neighbour`], a well-behaved client that sends messages and waits for the echoes. The run
+//! passes if:
 //!
-//! - no neighbour is cut or waits longer than `--most-ms`, and every peer gets what it is owed;
-//! - when the peers have gone, every descriptor is given back, and memory is what it was after a
-//!   first quarter of the time;
-//! - a server that is told to end tells each client that is left, with 1001, and ends at once: no
-//!   slot is held any more.
+//! - no neighbour is cut or waits longer than `--most-ms`, and every peer gets the answer that it
+//!   has to get;
+//! - all descriptors are free again when the peers have gone, and the memory is that of the end of
+//!   the first quarter;
+//! - a server that stops sends 1001 to each client that is left, and ends at once.
 //!
-//! How long the neighbours' echoes took is printed for both, and not judged further: that is the
-//! machine's as well.
+//! The times of the neighbours' echoes are printed for both servers. They depend on the machine, so
+//! only `--most-ms` judges them.
 
 mod attacks;
 mod neighbour;
@@ -40,13 +41,13 @@ use attacks::{ATTACKS, MAX_MESSAGE};
 use neighbour::Seen;
 use peer::{PATIENCE, Peer};
 
-/// How long to run, and with which chance.
+/// The options of `cargo xtask soak`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// For how long the peers come.
+    /// How long bad peers connect, in minutes.
     #[arg(long, default_value_t = 1.0, value_parser = minutes)]
     minutes: f64,
-    /// Decides what the peers do. Without it: another one each time, which is printed.
+    /// The seed of all random choices. Default: a new one for each run, which is printed.
     #[arg(long)]
     seed: Option<u64>,
     /// The longest that an echo to a well-behaved client may take, in milliseconds.
@@ -65,13 +66,13 @@ const PEERS: u64 = 3;
 /// The descriptors that the server may have.
 const DESCRIPTORS: usize = 300;
 
-/// How long the server may keep what belongs to peers that have gone: longer than its deadlines.
+/// How long the server may hold the resources of peers that have gone: longer than its deadlines.
 const BACK_WITHIN: Duration = Duration::from_secs(15);
 
 /// Memory may differ by this much, in KiB, and by a tenth.
 const MEMORY_SLACK_KIB: u64 = 512;
 
-/// What glibc needs to give it back: see `docs/LIMITS.md`.
+/// The setting with which glibc gives memory back: see `docs/LIMITS.md`.
 const MALLOC: (&str, &str) = ("MALLOC_MMAP_THRESHOLD_", "8192");
 
 /// Runs the servers between their peers.
@@ -200,7 +201,8 @@ struct Remains {
     memory_kib: u64,
 }
 
-/// Waits until the server has given back what belonged to peers that have gone, or does not.
+/// Waits until the server has given back what belonged to peers that have gone, or until the time
+/// for that is over.
 fn settled(pid: u32, base: usize) -> anyhow::Result<Remains> {
     let until = Instant::now() + BACK_WITHIN;
     loop {

@@ -4,14 +4,14 @@
 //! | file | topic |
 //! |---|---|
 //! | `args` | the command line |
-//! | `target`, `mix`, `payload` | where messages go, which sizes they have, what they say |
-//! | `compress`, `inflated` | permessage-deflate: what is agreed on, messages compressed, replies inflated |
-//! | `script` | the requests as octets, built beforehand |
+//! | `target`, `mix`, `payload` | the address, size and content of messages |
+//! | `compress`, `inflated` | permessage-deflate: negotiation, compressed messages, inflated replies |
+//! | `script` | the requests as bytes, built beforehand |
 //! | `link`, `tls` | the stream of a connection |
 //! | `handshake`, `replies`, `peer` | one connection |
 //! | `engine` | all connections in an event loop |
 //! | `load`, `schedule`, `idle`, `connect` | the modes |
-//! | `volume`, `process`, `usage`, `latency`, `report`, `progress` | what was used, how long it took, how it is told |
+//! | `volume`, `process`, `usage`, `latency`, `report`, `progress` | resources used, times measured, the report |
 
 mod args;
 mod compress;

@@ -72,11 +72,12 @@ impl Drop for Locked<'_> {
 const AWAY: Duration = Duration::from_secs(1);
 
 impl Watched {
-    /// Notes that the application looks at the events. If it has not for long, the server had
-    /// nothing to answer either.
+    /// Notes that the application looks at the events. If it was away for long, the idle deadline
+    /// is extended by that time: without Pings from here the server had no reason to send anything.
     pub(super) fn look(&mut self, now: Instant) {
         let away = now.saturating_duration_since(self.looked);
-        // An application that has returned once has sent a Ping then, if one was due.
+        // Once only: a Ping that is due leaves when the application returns, and the server can
+        // answer that.
         if !std::mem::take(&mut self.waiting) && away > AWAY && !self.excused {
             self.connection.turn.connection.driver().extend_idle_deadline(away);
             self.excused = true;
@@ -89,8 +90,8 @@ impl Watched {
         self.excused = false;
     }
 
-    /// Notes that an event has arrived that the application was not waiting for: the silence that
-    /// may be excused begins here.
+    /// Notes that an event has arrived that the application was not waiting for. A silence of the
+    /// server counts from here.
     pub(super) fn note_kept(&mut self, now: Instant) {
         self.excused = false;
         self.looked = now;
@@ -101,8 +102,8 @@ impl Watched {
         self.waiting = true;
     }
 
-    /// Writes the bytes that the kernel takes. The sending half may be waiting for the room used by
-    /// this call, which no poll announces any more.
+    /// Writes the bytes that the kernel takes. If this call writes what the sending half waits to
+    /// write, no event of the socket wakes that half, so this call does.
     pub(super) fn flush(&mut self, now: Instant) {
         self.connection.flush(now);
         self.release_sender();
@@ -207,8 +208,8 @@ impl Shared {
                 watched.flush(now);
                 let client = &mut watched.connection;
                 if before != state(client) {
-                    // The other half waits with deadlines that are out of date, or there is more to
-                    // do than it waits for.
+                    // The other half waits for an earlier state: for old deadlines, or for too
+                    // little.
                     self.wake();
                 }
                 if client.turn.is_broken() {

@@ -5,9 +5,9 @@
 //! |---|---|
 //! | how much is read | once a turn, into the event loop's buffer or one of the connection's own (`parking`); a client that reads ahead, up to 1 MiB |
 //! | how much is written | up to [`SHARE`] in a turn, then others have theirs |
-//! | a short read | has emptied a transport that says so, unless its end may lie behind ([`Ready::note_read`]) |
+//! | a read that fills only a part of the buffer | has emptied the transport, if the transport allows this conclusion and cannot have ended ([`Ready::note_read`]) |
 //! | a failed write | ends our direction: what is queued is dropped, what has arrived is handed over |
-//! | a deadline | is judged after what has arrived was read, up to [`LAST_LOOK`](deadlines::LAST_LOOK); that of writing after one more write |
+//! | a deadline | counts once the bytes that have arrived are read, up to [`LAST_LOOK`](deadlines::LAST_LOOK); the one of writing, once another write was tried |
 //! | a full send queue | a server stops reading; a client reads ahead, up to a message |
 //! | a panic of the application | fails its connection with 1011, and drops what it was lent |
 //! | the end | the transport is closed at once, or after [`Lingering`](crate::Lingering) ([`Turn::leave`]) |
@@ -170,8 +170,8 @@ impl Turn {
             || application.has_queued(&self.connection)
     }
 
-    /// Whether the next turn is likely to be a long one. No peer then waits for the answer to a
-    /// short message.
+    /// Whether the next turn is likely to be a long one. If it is, the peer is not waiting for the
+    /// answer to a short message, so other connections may go first.
     ///
     /// It is likely if
     ///

@@ -87,7 +87,7 @@ use std::time::Instant;
 ///    transport took to `transmitted`, even if it is 0. Transmitting can make an event: then drain
 ///    again.
 /// 3. **Ask for the timeout.** Wait for bytes to read, for room to write if bytes are still queued,
-///    and until `poll_timeout`, at which `handle_timeout` is the next input.
+///    and until the time that `poll_timeout` returns. Call `handle_timeout` at that time.
 ///
 /// The connection is over when `poll_transmit` has returned [`Transmit::Shutdown`] and
 /// [`Event::Closed`] was delivered.

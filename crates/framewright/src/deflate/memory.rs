@@ -18,9 +18,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 /// - **Decompressors of messages in progress.** A message that has not arrived completely may have
 ///   a decompressor of its own, as long as there is memory. If another message needs one and no
 ///   memory is left, a message of which few bytes arrived lately loses its own.
-/// - **Messages of peers that agreed to forget them**, and may refer to them nevertheless. They are
-///   kept until other peers of this kind need the memory. It is taken from peers that have been
-///   silent for long, and have sent little compared with the bytes kept of them.
+/// - **Kept messages.** A peer may refer to its earlier messages although it agreed not to. So the
+///   first messages of such a peer are kept, until others of this kind need the memory. Peers that
+///   have been silent for long, or have sent little compared with what is kept, lose it first.
 ///
 /// One compressor and one decompressor of every event loop are counted beside them. They are never
 /// refused, and take nothing from the three.
@@ -30,7 +30,7 @@ pub struct DeflateMemory {
     declined: AtomicU64,
     /// Messages in progress that have a decompressor.
     in_parts: Mutex<Turns>,
-    /// Peers of which messages are kept.
+    /// Peers whose messages are kept.
     kept: Mutex<Ranks>,
 }
 
@@ -41,7 +41,7 @@ enum Kind {
     Steady,
     /// Decompressors of messages in progress.
     InParts,
-    /// Messages of peers that have agreed to refer to none of them.
+    /// Kept messages of peers that agreed not to refer to earlier messages.
     Kept,
     /// The needs of each event loop: beside the other kinds, and taking nothing from them.
     Needed,
@@ -148,8 +148,8 @@ impl DeflateMemory {
         lock(&self.kept).add(sender, holder)
     }
 
-    /// Notes the bytes that the peer has sent, the bytes kept of it now, and the `octets` reserved
-    /// for them; `None` if these were taken back.
+    /// Updates a peer: `sender` has counted what it sent, `kept` bytes of that are kept, and
+    /// `octets` are reserved for them. `None` if the reservation was taken back.
     pub(super) fn change(&self, place: Place, sender: Sender, kept: usize, octets: usize) -> Option<Place> {
         lock(&self.kept).change(place, sender, kept, octets)
     }
@@ -186,7 +186,7 @@ impl DeflateMemory {
         octets <= self.held().most(Kind::InParts, self.cap)
     }
 
-    /// The bytes missing to keep `octets` more bytes of peers' messages.
+    /// How many bytes have to be freed before `octets` more bytes of messages can be kept.
     fn lacks(&self, octets: usize) -> usize {
         let mut held = self.held();
         let most = held.most(Kind::Kept, self.cap);
@@ -303,8 +303,8 @@ mod tests {
         },
     ];
 
-    /// Messages in progress could once fill the half in which peers were kept, and both could take
-    /// the memory of compressors.
+    /// Regression test: messages in progress filled the part in which messages are kept, and both
+    /// took the memory of compressors.
     #[test]
     fn whatever_one_kind_holds_an_eighth_is_left_for_each_other() {
         // The most bytes of each kind, alone and where each other kind holds its most. Compressors
@@ -317,7 +317,7 @@ mod tests {
                 let fill = |reserve: &Reserve| std::iter::from_fn(|| reserve(&memory)).collect::<Vec<_>>();
                 let all = [first, second].map(fill);
                 assert_eq!(all.each_ref().map(|held| 10 * held.len()), [alone, expected]);
-                // However much two of them hold.
+                // Each kind still finds its eighth.
                 let rest: Vec<_> = EACH.iter().map(fill).collect();
                 assert!(memory.stats().held == 80 || memory.stats().held == 70, "{:?}", memory.stats());
                 drop((all, rest));
@@ -342,7 +342,7 @@ mod tests {
         }
     }
 
-    /// A holder of ten bytes that is busy or not.
+    /// A holder of ten bytes. It gives them back unless it is busy.
     struct Holder {
         held: Mutex<Option<Reservation>>,
         busy: AtomicBool,

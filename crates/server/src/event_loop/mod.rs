@@ -2,12 +2,12 @@
 //!
 //! | a connection | has its turn |
 //! |---|---|
-//! | of which an event tells | at once |
-//! | the same, if it has had no turn since it is open, after a slice of time | from the list of long turns |
-//! | the same, if its last turn moved 64 KiB, or left something unsent or a large message incomplete | from the list of long turns |
+//! | with an event | at once |
+//! | with an event, but not read from since it opened, once the turns of this round have taken a slice of time | from the list of long turns |
+//! | with an event, whose last turn moved 64 KiB, or left bytes unsent or a large message incomplete | from the list of long turns |
 //! | with work left | from the list of long turns |
-//! | with something queued by a handle, with a deadline that has passed, or with a timer that is due | from the list of short turns, or from the other as above |
-//! | that a message for all connections comes to | in the walk that brings it |
+//! | with items queued by a handle, a deadline that has passed, or a timer that is due | from the list of short turns; from the list of long turns if its last turn was long |
+//! | that is sent a message for all connections | in the walk that sends it |
 //!
 //! A round handles commands of other threads for one [`SLICE`], walks through all connections
 //! ([`walk`]) for another, and the lists for a third, short turns first. Then it polls again. A
@@ -77,8 +77,8 @@ const COMMANDS: usize = 16;
 const DUE: usize = 256;
 
 /// The time for turns of listed connections, and for commands, before the sockets are polled again.
-/// If the turns that this round's events brought took longer, that time counts instead. A poll
-/// takes a thousandth of it.
+/// In a round whose events took longer than this, lists and commands may take as long as the
+/// events. A poll takes a thousandth of a slice.
 const SLICE: Duration = Duration::from_millis(1);
 
 /// The time for turns brought by events. Connections whose events are left after it have their
@@ -925,7 +925,7 @@ impl EventLoop {
 
     /// Cuts all remaining connections.
     fn end(&mut self) {
-        // Connections may have been handed over for which no other loop handles the stop.
+        // Another loop may have handed over connections that nobody has told of the stop yet.
         let taken = std::mem::take(&mut self.commands);
         for command in taken.into_iter().chain(self.context.mailbox.close()) {
             self.handle_command(command);

@@ -2,13 +2,13 @@
 //!
 //! | who holds | KiB are charged | who gives way |
 //! |---|---|---|
-//! | a connection: what has come of a message, what waits to be sent, a request that is incomplete or whose decision is put off, an answer that is not taken yet | with the end of its turn | it ends: with 1013, 503, or in the middle of its answer |
-//! | a handle's queue | when something is queued, and when it is taken | whoever queues, who is told `Full`; then its connection |
+//! | a connection: an incomplete message, bytes queued, an incomplete request or one with a deferred decision, an answer not sent yet | at the end of its turn | it ends: with 1013, 503, or in the middle of its answer |
+//! | a handle's queue | when an item is queued or taken | first the caller, who gets `Full`; then the queue's connection |
 //!
-//! All threads know the holders of more than [`LARGE`]. A thread whose charge does not fit picks
-//! the large holders that have held the most for the longest, as long as large holders exceed their
-//! share together, and notifies their loops. If that is not enough, each loop looks for small
-//! holders of its own.
+//! All threads know the holders of more than [`LARGE`]. If a charge does not fit, its thread
+//! notifies the loops of large holders: first of those that have held the most for the longest. It
+//! goes on until the charge fits, or until the large holders together are within their share. If
+//! the charge still does not fit, each loop looks for small holders of its own.
 
 use crate::event_loop::mailbox::{Command, Mailbox};
 use crate::event_loop::slab::Key;
@@ -21,8 +21,9 @@ use std::time::Instant;
 /// A holder of more than this many KiB is large. A turn of short messages ends with less.
 pub(crate) const LARGE: u32 = 64;
 
-/// Set in a small holder's charge once it was seen and has made no progress since. Its bytes moved
-/// since then are stored above its KiB, in steps of [`MOVED_STEP`] bytes.
+/// A bit in the charge of a small holder. It is set when the holder is seen, and cleared when the
+/// holder makes progress. Meanwhile the charge also counts the bytes moved: the bits above the KiB
+/// hold their number in steps of [`MOVED_STEP`] bytes.
 const SEEN: u32 = 1 << 31;
 const MOVED_SHIFT: u32 = 8;
 const MOVED_STEP: usize = 64;
@@ -34,13 +35,13 @@ const PROGRESS_OF_SMALL: usize = 4;
 /// framewright crate.
 pub(crate) const PROGRESS: usize = 16 << 10;
 
-/// When the limit is exceeded, this part of it (one in [`SLACK`]) is made free in addition, so that
-/// not every charge has to make room.
+/// When holders have to end, one part in [`SLACK`] of the limit is freed beyond what is needed.
+/// Otherwise the next charge would have to make room again.
 const SLACK: isize = 64;
 
-/// The excess over the limit that is allowed while notified holders have not ended yet, since their
-/// loops are busy: one part in [`OVERRUN`] of the limit, and at least [`LEAST_OVERRUN`] KiB, for
-/// large turns under a small limit. A holder that grows beyond that ends itself.
+/// Notified holders end when their loops have time. Until then the limit may be exceeded by one
+/// part in [`OVERRUN`] of it, and by at least [`LEAST_OVERRUN`] KiB: a single turn can need that
+/// much. A holder that grows beyond that ends itself.
 const OVERRUN: isize = 8;
 const LEAST_OVERRUN: isize = 2 << 10;
 
@@ -253,7 +254,7 @@ impl Ledger {
     ) -> Settled {
         let before = kib_of(*charged);
         *charged = charge(*charged, kib, moved);
-        // Dropped at the end: its promise is taken back after its held KiB.
+        // Dropped only at the end of this function: `held` has to fall before `promised` does.
         let _small = holder.take_if(|_| kib <= LARGE);
         match holder {
             Some(holder) => holder.note(kib, moved),
@@ -501,9 +502,11 @@ pub(crate) struct Small<'a> {
     pub(crate) queued: u32,
 }
 
-/// Orders small holders for their end, worst first: by what they hold, rounded up to a power of
-/// two, then those without progress since they were last seen. All are marked as seen. A holder of
-/// a tenth of what others hold stays, however busy those others make themselves look.
+/// Returns the small holders in the order in which they have to end, and marks all as seen.
+///
+/// The size comes first, rounded up to a power of two: the largest end first. Within a size, those
+/// without progress since they were last seen end first. So a holder of little outlives those that
+/// hold ten times as much, however busy they look.
 pub(crate) fn order_small<'a>(all: impl Iterator<Item = Small<'a>>) -> Vec<Key> {
     let mut keys: Vec<((u32, bool, u32), Key)> = Vec::new();
     for Small { key, charged, queued } in all {
@@ -692,8 +695,8 @@ mod tests {
         );
     }
 
-    /// Strangers that hold little each have filled almost the whole limit: a connection that needs
-    /// much for a moment does not pay for that.
+    /// Many strangers that hold little have filled almost the whole limit. A connection that needs
+    /// much for a moment is not ended for them.
     #[test]
     fn a_crowd_of_small_ones_does_not_end_who_holds_much() {
         for count in 16..=18 {
