@@ -17,14 +17,16 @@ thread_local! {
 impl Buffers {
     /// Lends the thread's buffers to `act`.
     pub(super) fn lend<R>(act: impl FnOnce(&mut Buffers) -> R) -> R {
-        let free = FREE.with_borrow_mut(Vec::pop);
-        let mut lent = free.unwrap_or_else(|| Buffers {
+        // A session may be dropped when the thread ends, after its buffers.
+        let free = FREE.try_with(|free| free.borrow_mut().pop());
+        let mut lent = free.ok().flatten().unwrap_or_else(|| Buffers {
             incoming: vec![0; INCOMING],
             gather: Vec::new(),
             ciphertext: Vec::new(),
         });
         let result = act(&mut lent);
-        FREE.with_borrow_mut(|free| {
+        let _ = FREE.try_with(|free| {
+            let mut free = free.borrow_mut();
             if free.len() < KEPT {
                 free.push(lent);
             }
@@ -62,6 +64,10 @@ pub(super) struct Incoming<'a> {
 }
 
 impl Incoming<'_> {
+    pub(super) fn len(&self) -> usize {
+        self.end - self.start
+    }
+
     pub(super) fn bytes(&mut self) -> &mut [u8] {
         &mut self.buffer[self.start..self.end]
     }
@@ -101,6 +107,10 @@ pub(super) struct Plain {
 impl Plain {
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len() - self.read
     }
 
     pub(super) fn held(&self) -> usize {

@@ -61,7 +61,7 @@ pub struct Tls<S, T> {
     emptied: bool,
     /// Whether the peer's close_notify has been received.
     peer_ended: bool,
-    /// Whether our close_notify has been queued.
+    /// Whether our direction of the session has ended.
     ended: bool,
     /// Whether our direction of the transport ends when what is queued has left.
     shuts_down: bool,
@@ -217,6 +217,14 @@ impl<S: Session, T: Transport> Tls<S, T> {
             if produced > 0 && (produced == wanted || read >= READ_AT_ONCE) {
                 break;
             }
+            if incoming.len() > LONGEST_PART {
+                self.give_up(InvalidMessage::HandshakePayloadTooLarge.into());
+                break;
+            }
+            if read >= READ_AT_ONCE {
+                self.give_up(rustls::Error::General("too many records without data".to_owned()));
+                break;
+            }
             let room = incoming.room(wanted - produced);
             let size = room.len();
             match self.transport.read(room) {
@@ -244,7 +252,9 @@ impl<S: Session, T: Transport> Tls<S, T> {
                 }
             }
         }
-        self.tail = incoming.rest();
+        if !self.peer_ended && self.fault.is_none() {
+            self.tail = incoming.rest();
+        }
         self.emptied &= self.plain.is_empty() && !self.peer_ended && self.fault.is_none();
         if !self.outgoing.is_empty() {
             self.send_outgoing();
@@ -385,12 +395,11 @@ impl<S: Session, T: Transport> Tls<S, T> {
         result
     }
 
-    /// Queues our close_notify, once.
+    /// Ends our direction, and queues our close_notify if there is a peer that understands it.
     fn queue_end(&mut self) {
-        if self.ended || !self.established || self.fault.is_some() {
+        if std::mem::replace(&mut self.ended, true) || !self.established || self.fault.is_some() {
             return;
         }
-        self.ended = true;
         // Without room for it, the alert is queued in the session. If the keys are used up, nothing
         // more can be sent.
         let _ = self.run_writing(|traffic| {
@@ -435,17 +444,14 @@ impl<S: Session, T: Transport> Transport for Tls<S, T> {
     }
 
     fn flush_own(&mut self) -> bool {
-        if self.outgoing.is_empty() && !self.shuts_down {
-            return self.transport.flush_own();
-        }
-        let sent = self.send_outgoing();
-        if sent == Io::Blocked {
+        if !self.outgoing.is_empty() && self.send_outgoing() == Io::Blocked {
             return false;
         }
         if std::mem::take(&mut self.shuts_down) {
             self.transport.shutdown(Shutdown::Write);
         }
-        self.transport.flush_own()
+        // A session in which this one runs has an end of its own.
+        if self.ended { self.transport.end() } else { self.transport.flush_own() }
     }
 
     fn end(&mut self) -> bool {
@@ -453,8 +459,18 @@ impl<S: Session, T: Transport> Transport for Tls<S, T> {
         self.flush_own()
     }
 
+    /// Reads ciphertext, which is missing in the session: nothing can be read behind it.
     fn discard(&mut self, scratch: &mut [u8]) -> Io {
-        self.transport.discard(scratch)
+        // What was received before, but not read.
+        let held = self.tail.len() + self.plain.len();
+        (self.tail, self.plain) = (Vec::new(), Plain::default());
+        if held > 0 {
+            self.emptied = false;
+            return Io::Moved(held.min(scratch.len()));
+        }
+        let io = self.transport.discard(scratch);
+        self.emptied = self.transport.short_read_empties();
+        io
     }
 }
 
@@ -480,8 +496,12 @@ fn is_start_of_a_word(first: &[u8]) -> bool {
 const HTTP: [&[u8]; 11] =
     [b"GET", b"HEA", b"POS", b"PUT", b"DEL", b"CON", b"OPT", b"TRA", b"PAT", b"HTT", b"PRI"];
 
+/// The most ciphertext in bytes that is kept for the rest of a message of the handshake. rustls accepts
+/// messages of up to 64 KiB, however many records they lie in, and however these are padded.
+const LONGEST_PART: usize = 80 << 10;
+
 /// Bytes of ciphertext after which a read returns what it has, so that other connections have their
-/// turns.
+/// turns. If there is no data in them, the session fails: no peer has so much else to say.
 const READ_AT_ONCE: usize = 256 << 10;
 
 /// Bytes that one write encrypts at most. What the transport does not take of it has to be kept.

@@ -6,7 +6,10 @@
 #[allow(dead_code, reason = "shared with the tests of the turn")]
 mod bench;
 mod faults;
+mod glass;
+mod nested;
 mod peer;
+mod reading;
 mod stream;
 mod wire;
 mod writing;

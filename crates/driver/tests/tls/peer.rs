@@ -1,12 +1,13 @@
 //! A scripted peer: rustls itself, by its buffered interface. The test decides when its bytes arrive.
 
 use crate::bench::{Read, Scripted, Write};
-use crate::wire::{client_config, localhost, server_config};
+use crate::glass::{glass_client, glass_server, limited};
+use crate::wire::{VERSIONS, client_config, client_config_of, localhost, server_config, server_config_of};
 use framewright_driver::tls::{Fault, Tls};
 use framewright_driver::{Io, Transport};
 use rustls::client::{ClientConfig, UnbufferedClientConnection};
 use rustls::server::{ServerConfig, UnbufferedServerConnection};
-use rustls::{ClientConnection, Connection, ServerConnection, SupportedProtocolVersion};
+use rustls::{ClientConnection, Connection, ProtocolVersion, ServerConnection, SupportedProtocolVersion};
 use std::io::{IoSlice, Read as _, Write as _};
 use std::net::Shutdown;
 use std::sync::Arc;
@@ -59,6 +60,11 @@ impl Ours {
                 io => return (read, io),
             }
         }
+    }
+
+    /// Both directions of the wire have ended.
+    pub(crate) fn cut(&mut self) {
+        self.wire().reads.push_back(Read::End);
     }
 
     /// The wire takes this many bytes at once, and then no more.
@@ -152,6 +158,7 @@ impl Peer {
 /// What differs from one exchange to the next.
 #[derive(Clone)]
 pub(crate) struct Setting {
+    pub(crate) version: ProtocolVersion,
     pub(crate) server: ServerConfig,
     pub(crate) client: ClientConfig,
     /// Whether our side is the server.
@@ -159,16 +166,42 @@ pub(crate) struct Setting {
 }
 
 impl Setting {
+    /// Each role with each version, with cryptography of glass.
+    pub(crate) fn of_glass() -> impl Iterator<Item = Setting> {
+        VERSIONS.into_iter().flat_map(|version| {
+            let (server, client) = (glass_server(version), glass_client(version));
+            Setting::both(version, &server, &client)
+        })
+    }
+
+    /// Each role with each version. A key encrypts `limit` records.
+    pub(crate) fn limited(limit: u64) -> impl Iterator<Item = Setting> {
+        VERSIONS.into_iter().flat_map(move |version| {
+            let server = server_config_of(limited(limit), version);
+            Setting::both(version, &server, &client_config_of(limited(limit), version))
+        })
+    }
+
     /// Each role with each version.
     pub(crate) fn all() -> impl Iterator<Item = Setting> {
-        crate::wire::VERSIONS.into_iter().flat_map(Setting::of)
+        VERSIONS.into_iter().flat_map(Setting::of)
     }
 
     /// Each role with this version.
     pub(crate) fn of(version: &'static SupportedProtocolVersion) -> [Setting; 2] {
+        Setting::both(version, &server_config(version), &client_config(version))
+    }
+
+    fn both(
+        version: &'static SupportedProtocolVersion,
+        server: &ServerConfig,
+        client: &ClientConfig,
+    ) -> [Setting; 2] {
+        let version = version.version;
         [false, true].map(|serves| Setting {
-            server: server_config(version),
-            client: client_config(version),
+            version,
+            server: server.clone(),
+            client: client.clone(),
             serves,
         })
     }

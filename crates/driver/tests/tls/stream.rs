@@ -1,13 +1,19 @@
 //! The TLS transport against itself: what one side writes the other one reads, whatever the wire takes
 //! and hands out at once.
 
-use crate::wire::{Client, End, Server, VERSIONS, noise, sessions};
+use crate::wire::{End, VERSIONS, noise, sessions};
 use framewright_driver::tls::{Fault, Session, Tls};
 use framewright_driver::{Io, Transport};
+use rustls::client::UnbufferedClientConnection;
+use rustls::server::UnbufferedServerConnection;
+use std::fmt::Debug;
 use std::io::IoSlice;
 use std::net::Shutdown;
 
-pub(crate) fn shake_hands(client: &mut Client, server: &mut Server) {
+pub(crate) fn shake_hands<T: Transport + Debug, U: Transport + Debug>(
+    client: &mut Tls<UnbufferedClientConnection, T>,
+    server: &mut Tls<UnbufferedServerConnection, U>,
+) {
     for _ in 0..100_000 {
         if !client.is_handshaking() && !server.is_handshaking() {
             return;
@@ -19,7 +25,7 @@ pub(crate) fn shake_hands(client: &mut Client, server: &mut Server) {
 }
 
 /// Moves `bytes` from one side to the other, with the given room on the wire for each write.
-pub(crate) fn carry<A: Session, B: Session>(
+fn carry<A: Session, B: Session>(
     from: &mut Tls<A, End>,
     to: &mut Tls<B, End>,
     bytes: &[u8],

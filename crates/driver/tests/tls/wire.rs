@@ -4,6 +4,7 @@
 use framewright_driver::tls::{Tls, provider};
 use framewright_driver::{Io, Transport};
 use rustls::client::{ClientConfig, UnbufferedClientConnection};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::server::{ServerConfig, UnbufferedServerConnection};
 use rustls::{RootCertStore, SupportedProtocolVersion};
@@ -86,8 +87,15 @@ fn certificate() -> &'static (CertificateDer<'static>, PrivatePkcs8KeyDer<'stati
 }
 
 pub(crate) fn server_config(version: &'static SupportedProtocolVersion) -> ServerConfig {
+    server_config_of(provider().expect("a provider"), version)
+}
+
+pub(crate) fn server_config_of(
+    provider: Arc<CryptoProvider>,
+    version: &'static SupportedProtocolVersion,
+) -> ServerConfig {
     let (certificate, key) = certificate();
-    ServerConfig::builder_with_provider(provider().expect("a provider"))
+    ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[version])
         .expect("a version")
         .with_no_client_auth()
@@ -96,9 +104,16 @@ pub(crate) fn server_config(version: &'static SupportedProtocolVersion) -> Serve
 }
 
 pub(crate) fn client_config(version: &'static SupportedProtocolVersion) -> ClientConfig {
+    client_config_of(provider().expect("a provider"), version)
+}
+
+pub(crate) fn client_config_of(
+    provider: Arc<CryptoProvider>,
+    version: &'static SupportedProtocolVersion,
+) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(certificate().0.clone()).expect("a root");
-    ClientConfig::builder_with_provider(provider().expect("a provider"))
+    ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[version])
         .expect("a version")
         .with_root_certificates(roots)
