@@ -33,6 +33,8 @@ pub struct Lingering {
     last: Instant,
     /// Whether our direction is ended.
     ended: bool,
+    /// Whether the peer's direction is ended.
+    peer_ended: bool,
     /// Whether lingering may last longer than [`BRIEF`].
     stays: bool,
 }
@@ -80,6 +82,7 @@ impl Lingering {
             heard: now,
             last: now + rest.time.clamp(BRIEF, LONGEST),
             ended: false,
+            peer_ended: false,
             stays: false,
         };
         if !ready.read && lingering.rest == 0 {
@@ -110,11 +113,13 @@ impl Lingering {
     ) -> LingerNext {
         // What has arrived is read before a deadline is checked.
         ready.read |= now >= self.deadline();
-        if !transport.flush_own() {
+        let has_our_end = transport.flush_own();
+        if !has_our_end {
             // The peer has not taken our end yet: it counts as heard.
             self.heard = now;
         }
-        if self.read(transport, ready, scratch, now) || self.is_over(now) {
+        let is_gone = self.read(transport, ready, scratch, now);
+        if is_gone || (self.peer_ended && has_our_end) || self.is_over(now) {
             return LingerNext::Close;
         }
         if !self.stays && self.is_long(now) {
@@ -144,8 +149,7 @@ impl Lingering {
         until.min(self.silent_at())
     }
 
-    /// Reads some of what has arrived. Returns whether the peer has ended its direction, or is
-    /// gone.
+    /// Reads some of what has arrived. Returns whether the peer is gone.
     fn read(
         &mut self,
         transport: &mut impl Transport,
@@ -156,7 +160,11 @@ impl Lingering {
         let mut read = 0;
         while ready.read && read < TURN_BYTES && self.dropped < self.most {
             match transport.discard(scratch) {
-                Io::Moved(0) | Io::Lost => return true,
+                Io::Lost => return true,
+                Io::Moved(0) => {
+                    self.peer_ended = true;
+                    ready.note_blocked();
+                }
                 Io::Blocked => ready.note_blocked(),
                 Io::Moved(count) => {
                     ready.note_read(transport, count, scratch.len());

@@ -12,6 +12,9 @@ pub trait Transport {
     /// Writes once from `slices`: at least one byte, unless the transport is blocked or lost. A
     /// write that moves 0 bytes counts as lost. For a single slice, use a plain write: it costs
     /// less than a vectored one.
+    ///
+    /// The next write begins with the bytes that this one was offered and has not moved: a TLS
+    /// session may have encrypted them.
     fn write(&mut self, slices: &[IoSlice<'_>]) -> Io;
 
     /// Ends our direction of the transport, or both. A failure means that the transport is gone,
@@ -45,7 +48,7 @@ pub trait Transport {
     }
 
     /// Reads once into `scratch`, for a reader that drops what it reads. A TLS session does not
-    /// decrypt it.
+    /// decrypt it: nothing can be read behind it.
     #[inline]
     fn discard(&mut self, scratch: &mut [u8]) -> Io {
         self.read(scratch)

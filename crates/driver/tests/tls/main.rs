@@ -11,5 +11,6 @@ mod nested;
 mod peer;
 mod reading;
 mod stream;
+mod turn;
 mod wire;
 mod writing;

@@ -69,7 +69,8 @@ impl Ours {
 
     /// The wire takes this many bytes at once, and then no more.
     pub(crate) fn let_out(&mut self, count: usize) {
-        self.wire().writes = [Write::Take(count), Write::Block].into();
+        let takes = (count > 0).then_some(Write::Take(count));
+        self.wire().writes = takes.into_iter().chain([Write::Block]).collect();
     }
 
     /// The wire takes everything again.

@@ -108,10 +108,10 @@ impl Entropy for Zeros {
 }
 
 /// One connection, its transport and what it has seen.
-pub(crate) struct Bench {
+pub(crate) struct Bench<T = Scripted> {
     pub(crate) role: Role,
     pub(crate) turn: Turn,
-    pub(crate) transport: Scripted,
+    pub(crate) transport: T,
     pub(crate) ready: Ready,
     pub(crate) lent: Lent,
     pub(crate) now: Instant,
@@ -124,6 +124,20 @@ pub(crate) fn config() -> Config {
 
 impl Bench {
     pub(crate) fn new(role: Role, config: Config) -> Self {
+        Bench::over(Scripted::default(), role, config)
+    }
+
+    /// These arrive, and readiness is announced.
+    pub(crate) fn arrive(&mut self, reads: impl IntoIterator<Item = Read>) {
+        self.transport.reads.extend(reads);
+        self.ready.read = true;
+        self.ready.more_behind |=
+            self.transport.reads.iter().any(|read| matches!(read, Read::End | Read::Lost));
+    }
+}
+
+impl<T: Transport> Bench<T> {
+    pub(crate) fn over(transport: T, role: Role, config: Config) -> Self {
         let now = Instant::now();
         let config = Arc::new(config);
         let connection = match role {
@@ -133,7 +147,7 @@ impl Bench {
         Bench {
             role,
             turn: Turn::new(connection, &[]),
-            transport: Scripted::default(),
+            transport,
             ready: Ready::default(),
             lent: Lent::new(READ_SIZE, 1 << 20, DeflateMemory::new(usize::MAX)),
             now,
@@ -153,18 +167,10 @@ impl Bench {
         self.frame(OpCode::Close, &code.to_be_bytes())
     }
 
-    /// These arrive, and readiness is announced.
-    pub(crate) fn arrive(&mut self, reads: impl IntoIterator<Item = Read>) {
-        self.transport.reads.extend(reads);
-        self.ready.read = true;
-        self.ready.more_behind |=
-            self.transport.reads.iter().any(|read| matches!(read, Read::End | Read::Lost));
-    }
-
     /// One turn, in which messages are echoed.
     pub(crate) fn turn(&mut self) -> Next {
         let Bench { turn, transport, ready, lent, now, seen, .. } = self;
-        let mut echo = |current: &mut Current<'_, Scripted>, event: Event<'_>| {
+        let mut echo = |current: &mut Current<'_, T>, event: Event<'_>| {
             if let Event::Message(message) = event {
                 let _ = current.connection.send(message);
             }
