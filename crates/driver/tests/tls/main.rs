@@ -9,6 +9,7 @@ mod faults;
 mod glass;
 mod nested;
 mod peer;
+mod random;
 mod reading;
 mod stream;
 mod turn;

@@ -57,9 +57,9 @@ fn carry<A: Session, B: Session>(
 #[test]
 fn a_session_runs_in_a_session() {
     for version in VERSIONS {
-        for (at_once, room) in [(usize::MAX, usize::MAX), (1, 900), (1000, 1700)] {
+        for (at_once, room) in [(usize::MAX, usize::MAX), (10, 900), (1000, 1700)] {
             let (mut client, mut server) = nested(version, at_once);
-            for len in [1, 20_000, 200_000] {
+            for len in [1, 20_000, 150_000] {
                 carry(&mut client, &mut server, &noise(len), room);
                 carry(&mut server, &mut client, &noise(len), room);
             }

@@ -14,9 +14,9 @@ use std::sync::Arc;
 
 /// Our side, of either role, over a transport that does as it is told.
 #[derive(Debug)]
-pub(crate) enum Ours {
-    Client(Box<Tls<UnbufferedClientConnection, Scripted>>),
-    Server(Box<Tls<UnbufferedServerConnection, Scripted>>),
+pub(crate) enum Ours<T = Scripted> {
+    Client(Box<Tls<UnbufferedClientConnection, T>>),
+    Server(Box<Tls<UnbufferedServerConnection, T>>),
 }
 
 /// Calls a method of either.
@@ -29,8 +29,8 @@ macro_rules! either {
     };
 }
 
-impl Ours {
-    pub(crate) fn wire(&mut self) -> &mut Scripted {
+impl<T: Transport> Ours<T> {
+    pub(crate) fn wire(&mut self) -> &mut T {
         either!(self, tls => tls.transport_mut())
     }
 
@@ -46,11 +46,6 @@ impl Ours {
         either!(self, tls => tls.is_handshaking())
     }
 
-    /// What is written, taken off the wire.
-    pub(crate) fn take_written(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.wire().written)
-    }
-
     /// Reads until nothing more is there. The last result is not [`Io::Moved`] with bytes.
     pub(crate) fn read_all(&mut self, at_once: usize) -> (Vec<u8>, Io) {
         let (mut read, mut buffer) = (Vec::new(), vec![0; at_once]);
@@ -60,6 +55,13 @@ impl Ours {
                 io => return (read, io),
             }
         }
+    }
+}
+
+impl Ours {
+    /// What is written, taken off the wire.
+    pub(crate) fn take_written(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.wire().written)
     }
 
     /// Both directions of the wire have ended.
@@ -79,7 +81,7 @@ impl Ours {
     }
 }
 
-impl Transport for Ours {
+impl<T: Transport> Transport for Ours<T> {
     fn read(&mut self, target: &mut [u8]) -> Io {
         either!(self, tls => tls.read(target))
     }
@@ -207,19 +209,25 @@ impl Setting {
         })
     }
 
+    /// Our side over this transport.
+    pub(crate) fn ours<T: Transport>(&self, transport: T) -> Ours<T> {
+        if self.serves {
+            let server = Tls::server(Arc::new(self.server.clone()), transport);
+            Ours::Server(Box::new(server.expect("a server")))
+        } else {
+            let client = Tls::client(Arc::new(self.client.clone()), localhost(), transport);
+            Ours::Client(Box::new(client.expect("a client")))
+        }
+    }
+
     /// Both sides, before their handshake.
     pub(crate) fn start(&self) -> (Ours, Peer) {
-        let (client, server) = (Arc::new(self.client.clone()), Arc::new(self.server.clone()));
-        let wire = Scripted::default();
-        if self.serves {
-            let peer = ClientConnection::new(client, localhost()).expect("a client");
-            let ours = Tls::server(server, wire).expect("a server");
-            (Ours::Server(Box::new(ours)), Peer(peer.into()))
+        let peer = if self.serves {
+            ClientConnection::new(Arc::new(self.client.clone()), localhost()).expect("a client").into()
         } else {
-            let peer = ServerConnection::new(server).expect("a server");
-            let ours = Tls::client(client, localhost(), wire).expect("a client");
-            (Ours::Client(Box::new(ours)), Peer(peer.into()))
-        }
+            ServerConnection::new(Arc::new(self.server.clone())).expect("a server").into()
+        };
+        (self.ours(Scripted::default()), Peer(peer))
     }
 
     /// Both sides, after their handshake. Nothing is under way.

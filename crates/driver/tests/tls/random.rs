@@ -1,0 +1,244 @@
+//! Two connections over TLS, with a wire between them that moves as many bytes as it likes whenever it
+//! likes, and announces only what is new, as epoll does. Nobody may wait for what has arrived.
+
+use crate::bench::{Bench, config, shown};
+use crate::peer::{Ours, Setting};
+use crate::wire::noise;
+use framewright::{Error, Event, Message, Role, State};
+use framewright_driver::{Application, Current, Io, Next, Transport};
+use proptest::prelude::*;
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::net::Shutdown;
+
+/// A socket: what has arrived, and what waits to be sent.
+#[derive(Debug)]
+struct Socket {
+    incoming: VecDeque<u8>,
+    incoming_ended: bool,
+    outgoing: VecDeque<u8>,
+    outgoing_ended: bool,
+    /// The most bytes that wait to be sent.
+    room: usize,
+    /// Whether a write was refused: then room is announced.
+    refused: bool,
+    short_read_empties: bool,
+}
+
+impl Transport for Socket {
+    fn read(&mut self, target: &mut [u8]) -> Io {
+        assert!(!target.is_empty(), "a read into nothing looks like the end");
+        let count = self.incoming.len().min(target.len());
+        if count == 0 {
+            return if self.incoming_ended { Io::Moved(0) } else { Io::Blocked };
+        }
+        for (slot, byte) in target.iter_mut().zip(self.incoming.drain(..count)) {
+            *slot = byte;
+        }
+        Io::Moved(count)
+    }
+
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> Io {
+        assert!(!self.outgoing_ended, "a write behind the end");
+        let before = self.outgoing.len();
+        for slice in slices {
+            let room = self.room - self.outgoing.len();
+            self.outgoing.extend(&slice[..slice.len().min(room)]);
+        }
+        if self.outgoing.len() == before {
+            self.refused = true;
+            return Io::Blocked;
+        }
+        Io::Moved(self.outgoing.len() - before)
+    }
+
+    fn shutdown(&mut self, how: Shutdown) {
+        assert_ne!(how, Shutdown::Read);
+        self.outgoing_ended = true;
+    }
+
+    fn short_read_empties(&self) -> bool {
+        self.short_read_empties
+    }
+}
+
+/// The choices of a run.
+struct Choices(u64);
+
+impl Choices {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).expect("31 bits") % bound
+    }
+
+    /// Often a few bytes, sometimes many, now and then everything.
+    fn count(&mut self, most: usize) -> usize {
+        let bound = [1, 30, 400, 20_000, most + 1][self.below(5)];
+        self.below(bound.min(most) + 1)
+    }
+}
+
+/// An application that writes down what it sees.
+struct Echo<'a> {
+    echoes: bool,
+    read_size: usize,
+    seen: &'a mut Vec<String>,
+}
+
+impl Application<Ours<Socket>> for Echo<'_> {
+    fn read_size(&self) -> usize {
+        self.read_size
+    }
+
+    fn on_event(&mut self, current: &mut Current<'_, Ours<Socket>>, event: Event<'_>) {
+        if let Event::Message(message) = event
+            && self.echoes
+        {
+            current.connection.send(message).expect("room");
+        }
+        self.seen.push(shown(&event));
+    }
+}
+
+/// One side.
+struct Side {
+    bench: Bench<Ours<Socket>>,
+    /// Messages still to be sent.
+    queue: VecDeque<Vec<u8>>,
+    /// Whether it begins the closing handshake when they are sent.
+    closes: bool,
+    read_size: usize,
+    next: Next,
+}
+
+impl Side {
+    /// Moves some of what waits to be sent to the other side. Returns whether anything has moved.
+    fn carry(&mut self, other: &mut Side, choices: &mut Choices) -> bool {
+        let (from, to) = (self.bench.transport.wire(), other.bench.transport.wire());
+        let count = choices.count(from.outgoing.len());
+        to.incoming.extend(from.outgoing.drain(..count));
+        let ends = from.outgoing_ended && from.outgoing.is_empty() && !to.incoming_ended;
+        to.incoming_ended |= ends;
+        other.bench.ready.read |= count > 0 || ends;
+        // As the flag of epoll that tells of an end.
+        other.bench.ready.more_behind |= ends;
+        if count > 0 && from.refused {
+            from.refused = false;
+            self.bench.ready.write = true;
+        }
+        count > 0 || ends
+    }
+
+    fn run(&mut self) {
+        let Bench { role, turn, transport, ready, lent, now, seen } = &mut self.bench;
+        let mut echo = Echo { echoes: *role == Role::Server, read_size: self.read_size, seen };
+        self.next = turn.run(transport, ready, lent, *now, &mut echo);
+    }
+
+    /// A turn, if there is work. Returns whether there was.
+    fn turn(&mut self) -> bool {
+        let connection = &mut self.bench.turn.connection;
+        while connection.state() == State::Open
+            && connection.is_writable()
+            && let Some(message) = self.queue.pop_front()
+        {
+            connection.send(Message::Binary(&message)).expect("it is writable");
+            self.next = Next::Again;
+        }
+        if self.closes && self.queue.is_empty() && connection.state() == State::Open {
+            connection.close(None, "").expect("it is open");
+            self.next = Next::Again;
+        }
+        let has_work = self.next == Next::Again || self.bench.ready.read || self.bench.ready.write;
+        if has_work && !matches!(self.next, Next::Leave(_)) {
+            self.run();
+            if matches!(self.next, Next::Leave(_)) {
+                // Both lingering and closing end our direction behind what is queued.
+                self.bench.transport.shutdown(Shutdown::Write);
+            }
+            return true;
+        }
+        // What is left of the end.
+        matches!(self.next, Next::Leave(_))
+            && std::mem::take(&mut self.bench.ready.write)
+            && !self.bench.transport.flush_own()
+    }
+}
+
+fn side(setting: &Setting, choices: &mut Choices, short_read_empties: bool) -> Bench<Ours<Socket>> {
+    let room = [40, 3000, 200_000][choices.below(3)];
+    let socket = Socket {
+        incoming: VecDeque::new(),
+        incoming_ended: false,
+        outgoing: VecDeque::new(),
+        outgoing_ended: false,
+        room,
+        refused: false,
+        short_read_empties,
+    };
+    let role = if setting.serves { Role::Server } else { Role::Client };
+    Bench::over(setting.ours(socket), role, config())
+}
+
+/// What a side has to have seen.
+fn bytes_seen(messages: &[usize]) -> Vec<String> {
+    messages.iter().map(|len| format!("{len} bytes")).collect()
+}
+
+fn run(version: usize, seed: u64, short_read_empties: bool, messages: &[usize]) {
+    let settings: Vec<_> = Setting::of_glass().collect();
+    let mut choices = Choices(seed);
+    let mut client = Side {
+        bench: side(&settings[2 * version], &mut choices, short_read_empties),
+        queue: messages.iter().map(|len| noise(*len)).collect(),
+        closes: false,
+        read_size: [10, 1000, 128 << 10][choices.below(3)],
+        next: Next::Again,
+    };
+    let mut server = Side {
+        bench: side(&settings[2 * version + 1], &mut choices, short_read_empties),
+        queue: VecDeque::new(),
+        closes: false,
+        read_size: [10, 1000, 128 << 10][choices.below(3)],
+        next: Next::Again,
+    };
+    for _ in 0..2_000_000 {
+        let work = match choices.below(4) {
+            0 => client.carry(&mut server, &mut choices),
+            1 => server.carry(&mut client, &mut choices),
+            2 => client.turn(),
+            _ => server.turn(),
+        };
+        client.closes |= client.bench.seen.len() >= messages.len() && client.queue.is_empty();
+        let is_over = |side: &Side| matches!(side.next, Next::Leave(_)) && side.bench.transport.held() == 0;
+        if !work && is_over(&client) && is_over(&server) {
+            break;
+        }
+    }
+    let expected = bytes_seen(messages);
+    for side in [&client, &server] {
+        let seen = &side.bench.seen;
+        let context = (side.bench.role, &side.bench.transport, &side.bench.ready);
+        assert!(
+            seen.len() > expected.len() && seen[..expected.len()] == expected[..],
+            "{seen:?} {context:?}"
+        );
+        side.bench.assert_ended(1005, true, None::<&Error>);
+        assert_eq!(side.bench.transport.held(), 0, "{context:?}");
+        assert_eq!(side.bench.turn.connection.buffered(), 0);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_is_lost_whatever_the_wire_does(
+        version in 0..2_usize,
+        seed: u64,
+        short_read_empties: bool,
+        messages in proptest::collection::vec(prop_oneof![4 => 0..200_usize, 1 => 16_000..17_000_usize, 1 => 0..40_000_usize], 0..5),
+    ) {
+        run(version, seed, short_read_empties, &messages);
+    }
+}
