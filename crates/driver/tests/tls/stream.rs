@@ -150,3 +150,22 @@ fn a_broken_hello_is_answered_with_an_alert() {
     let alert = server.transport().outgoing.borrow().bytes.iter().copied().collect::<Vec<_>>();
     assert_eq!(alert.first(), Some(&21), "an alert: {alert:?}");
 }
+
+/// The record was looked at once more behind its alert, which a build with assertions of rustls does
+/// not survive.
+#[test]
+fn a_record_that_does_not_decrypt_is_answered_by_an_alert() {
+    for version in VERSIONS {
+        let (mut client, mut server) = sessions(version, usize::MAX);
+        shake_hands(&mut client, &mut server);
+        // The tickets.
+        while client.read(&mut [0; 16]) != Io::Blocked {}
+        let record = [&b"\x17\x03\x03\x00\x40"[..], &[7; 64]].concat();
+        assert_eq!(client.transport_mut().write(&[IoSlice::new(&record)]), Io::Moved(record.len()));
+        assert_eq!(server.read(&mut [0; 16]), Io::Lost);
+        assert_eq!(server.fault(), Some(&Fault::Tls(rustls::Error::DecryptError)));
+        assert_eq!(client.read(&mut [0; 16]), Io::Lost);
+        let alert = rustls::Error::AlertReceived(rustls::AlertDescription::BadRecordMac);
+        assert_eq!(client.fault(), Some(&Fault::Tls(alert)));
+    }
+}
