@@ -1,0 +1,89 @@
+//! Settings that cannot be used, and what is said about them.
+
+use super::client::{Ca, Connector};
+use super::start;
+use crate::scripted::Scripted;
+use framewright_server::{ClientCertificates, ServerTls, ServerTlsBuilder};
+use std::fs;
+
+#[track_caller]
+fn error(builder: ServerTlsBuilder) -> String {
+    builder.build().map(drop).expect_err("settings that cannot be used").to_string()
+}
+
+#[test]
+fn certificate_and_key_come_from_files_or_from_one() {
+    let ca = Ca::new("the CA");
+    let issued = ca.issue(&["localhost"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let (chain, key, both) =
+        (folder.path().join("chain.pem"), folder.path().join("key.pem"), folder.path().join("both.pem"));
+    fs::write(&chain, &issued.chain).expect("a file");
+    fs::write(&key, &issued.key).expect("a file");
+    fs::write(&both, format!("{}{}", issued.key, issued.chain)).expect("a file");
+    for (chain, key) in [(&chain, &key), (&both, &both)] {
+        let tls = ServerTls::from_pem_files(chain, key).expect("settings");
+        let server = start(tls, Scripted::echo().0, |builder| builder);
+        Connector::new(&ca).open(server.addr(), "/").leave();
+    }
+}
+
+#[test]
+fn errors_say_which_file_and_which_part_of_it() {
+    let ca = Ca::new("the CA");
+    let (issued, other) = (ca.issue(&["localhost"]), ca.issue(&["localhost"]));
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).expect("a file");
+        path
+    };
+    let (chain, key) = (file("chain.pem", &issued.chain), file("key.pem", &issued.key));
+    let missing = folder.path().join("missing.pem");
+    let found = error(ServerTls::builder().certificate_files(&chain, &missing));
+    assert!(found.starts_with(&format!("{}: ", missing.display())), "{found}");
+
+    let found = error(ServerTls::builder().certificate_files(&key, &chain));
+    assert_eq!(found, format!("{}: no section with a CERTIFICATE, but PRIVATE KEY", key.display()));
+    let found = error(ServerTls::builder().certificate_files(&chain, &chain));
+    assert_eq!(found, format!("{}: no section with a PRIVATE KEY, but CERTIFICATE", chain.display()));
+
+    let other_key = file("other.pem", &other.key);
+    let found = error(ServerTls::builder().certificate_files(&chain, &other_key));
+    let expected =
+        format!("{}: the key does not belong to the certificate of {}", other_key.display(), chain.display());
+    assert_eq!(found, expected);
+    let wrong_order = file("order.pem", &format!("{}{}", ca.pem, issued.chain));
+    let found = error(ServerTls::builder().certificate_files(&wrong_order, &key));
+    assert!(found.contains(&format!("belongs to section 2 of {}", wrong_order.display())), "{found}");
+
+    let no_key = "-----BEGIN PRIVATE KEY-----\nAAEC\n-----END PRIVATE KEY-----\n";
+    let found = error(ServerTls::builder().certificate_pem(&*issued.chain, no_key));
+    assert!(
+        found.starts_with("the private key in memory: section 1 (PRIVATE KEY) cannot be used: "),
+        "{found}"
+    );
+    let no_certificate = "-----BEGIN CERTIFICATE-----\nAAEC\n-----END CERTIFICATE-----\n";
+    let found = error(ServerTls::builder().certificate_pem(no_certificate, &*issued.key));
+    let expected = "the certificate chain in memory: section 1 (CERTIFICATE) cannot be used: ";
+    assert!(found.starts_with(expected), "{found}");
+    let with = || ServerTls::builder().certificate_pem(&*issued.chain, &*issued.key);
+    let found = error(with().client_ca_pem(format!("{}{no_certificate}", ca.pem)));
+    assert!(
+        found.starts_with("the client CA in memory: section 2 (CERTIFICATE) cannot be used: "),
+        "{found}"
+    );
+
+    assert_eq!(error(ServerTls::builder()), "no certificate for TLS");
+    let found = error(with().client_certificates(ClientCertificates::Optional));
+    assert_eq!(found, "client certificates are wanted, but of no CA");
+}
+
+#[test]
+fn nothing_secret_is_in_what_is_printed_of_settings() {
+    let issued = Ca::new("the CA").issue(&["localhost"]);
+    let builder = ServerTls::builder().certificate_pem(&*issued.chain, &*issued.key);
+    let line = issued.key.lines().nth(1).expect("a line of the key");
+    assert!(!format!("{builder:?}").contains(line));
+    assert_eq!(format!("{:?}", builder.build().expect("settings")), "ServerTls { .. }");
+}
