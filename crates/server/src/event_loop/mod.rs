@@ -40,7 +40,7 @@ use crate::event_loop::slab::{Key, Slab};
 use crate::event_loop::stream::{Arrival, PeerAddr, Stream};
 use crate::event_loop::ticker::Ticker;
 use crate::event_loop::walk::{Job, Sending, Walk, Walks};
-use crate::event_loop::wheel::{Tick, Wheel};
+use crate::event_loop::wheel::{Armed, Tick, Wheel};
 use crate::guard::guarded;
 use crate::memory::ledger::{Small, order_small};
 use crate::stats::{MAX_CONNECTIONS, MAX_CONNECTIONS_PER_IP, PROXY, TLS};
@@ -357,9 +357,11 @@ impl EventLoop {
     fn handle_event(&mut self, key: Key, event: &Event) {
         let Some(slot) = self.slots.get_mut(key) else { return };
         let read_closed = event.is_read_closed() || event.is_error();
-        slot.ready.read |= event.is_readable() || read_closed;
-        slot.ready.more_behind |= read_closed || event.is_priority();
-        slot.ready.write |= event.is_writable();
+        slot.with_ready(|ready| {
+            ready.read |= event.is_readable() || read_closed;
+            ready.more_behind |= read_closed || event.is_priority();
+            ready.write |= event.is_writable();
+        });
         if let Some(opening) = slot.opening() {
             opening.lost |= event.is_error() || event.is_write_closed();
             opening.ended |= read_closed;
@@ -447,7 +449,7 @@ impl EventLoop {
             }
         }
         if let Some(deadline) = slot.deadline() {
-            slot.armed = Some(self.wheel.arm(key, slot.armed, deadline));
+            slot.armed = self.wheel.arm_own(key, slot.armed, deadline);
         }
         let timers = self.context.parts.timers.get_mut();
         if timers.have_changed() {
@@ -602,7 +604,7 @@ impl EventLoop {
             return None;
         }
         // The request has often arrived already: reading now saves a round of the loop.
-        slot.ready.read = true;
+        slot.with_ready(|ready| ready.read = true);
         self.take_turn(key);
         Some(key)
     }
@@ -846,21 +848,21 @@ impl EventLoop {
         let timers = self.context.parts.timers.get_mut();
         if timers.reach(key, tick, &mut self.wheel, self.context.now) && slot.note(Errands::TIMERS) {
             // As for a deadline, below.
-            slot.ready.read = true;
+            slot.with_ready(|ready| ready.read = true);
             self.list(key);
         }
         let slot = self.slots.get_mut(key).expect("it is there");
-        if slot.armed != Some(tick) {
+        if !slot.armed.is_at(tick) {
             return; // an earlier deadline has taken this entry's place
         }
-        slot.armed = None;
+        slot.armed = Armed::NONE;
         if slot.deadline().is_some_and(|deadline| deadline <= self.context.now) {
             // One poll reports a bounded number of sockets. Bytes already received by this one
             // count before its deadline.
-            (slot.ready.due, slot.ready.read) = (true, true);
+            slot.with_ready(|ready| (ready.due, ready.read) = (true, true));
             self.list(key);
         } else if let Some(deadline) = slot.deadline() {
-            slot.armed = Some(self.wheel.arm(key, None, deadline));
+            slot.armed = self.wheel.arm_own(key, Armed::NONE, deadline);
         }
     }
 

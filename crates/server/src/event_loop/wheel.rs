@@ -19,6 +19,39 @@ const SLOTS: usize = 1024;
 /// The number of a tick since the wheel was made, from 1 on.
 pub(crate) type Tick = NonZeroU64;
 
+/// The tick of a connection's own entry, or none, in two bytes: each connection holds one.
+///
+/// The lower 15 bits of the tick tell it, since it is never far from the hand of the wheel: a turn
+/// ahead, or behind by as long as a callback has kept the loop. After 4 minutes in a callback it is
+/// taken for a later one, and the connection gets another entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Armed(u16);
+
+impl Armed {
+    pub(crate) const NONE: Armed = Armed(0);
+    const BITS: u32 = 15;
+    const MASK: u64 = (1 << Self::BITS) - 1;
+
+    #[allow(clippy::cast_possible_truncation, reason = "masked first")]
+    fn at(tick: Tick) -> Armed {
+        Armed(1 << Self::BITS | (tick.get() & Self::MASK) as u16)
+    }
+
+    /// Whether there is an entry at this tick.
+    pub(crate) fn is_at(self, tick: Tick) -> bool {
+        self == Self::at(tick)
+    }
+
+    /// The tick, which is near the tick `next`.
+    #[inline]
+    fn tick(self, next: u64) -> Option<Tick> {
+        let ahead = u64::from(self.0).wrapping_sub(next) & Self::MASK;
+        let behind = if ahead > Self::MASK / 2 { Self::MASK + 1 } else { 0 };
+        let tick = (next + ahead).saturating_sub(behind).max(1);
+        if self == Self::NONE { None } else { Tick::new(tick) }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Wheel {
     start: Instant,
@@ -77,6 +110,12 @@ impl Wheel {
             Some(armed) if armed <= tick => armed,
             _ => self.insert(key, tick),
         }
+    }
+
+    /// Like [`arm`](Wheel::arm), for a connection's own entry.
+    #[inline]
+    pub(crate) fn arm_own(&mut self, key: Key, armed: Armed, deadline: Instant) -> Armed {
+        Armed::at(self.arm(key, armed.tick(self.next), deadline))
     }
 
     fn insert(&mut self, key: Key, tick: Tick) -> Tick {
@@ -214,6 +253,20 @@ mod tests {
             assert_eq!(clock.due_after(TICK + Duration::from_millis(1)), [(armed, key.place())]);
             assert_eq!(clock.wheel.wait(clock.now), None);
         }
+    }
+
+    #[test]
+    fn an_own_entry_is_told_by_the_lower_bits_of_its_tick() {
+        let tick = |number: u64| Tick::new(number).expect("from 1 on");
+        for next in [1, 2, 1000, 0x7ffe, 0x7fff, 0x8000, 0x8001, 1 << 40, (1 << 40) - 1] {
+            assert_eq!(Armed::NONE.tick(next), None);
+            for at in [next.saturating_sub(16_000).max(1), next.saturating_sub(1).max(1), next, next + 1023] {
+                let armed = Armed::at(tick(at));
+                assert_eq!(armed.tick(next), Some(tick(at)), "{at} near {next}");
+                assert!(armed.is_at(tick(at)) && !armed.is_at(tick(at + 1)));
+            }
+        }
+        assert!(!Armed::NONE.is_at(tick(1 << 15)));
     }
 
     #[test]

@@ -79,7 +79,7 @@ impl EventLoop {
     /// due.
     fn turn_alone(&mut self, key: Key, due: bool) -> SlotNext {
         let slot = self.slots.get_mut(key).expect("a connection");
-        (slot.ready.read, slot.ready.due) = (true, due);
+        slot.with_ready(|ready| (ready.read, ready.due) = (true, due));
         slot.turn(key, &mut self.context)
     }
 
@@ -89,13 +89,13 @@ impl EventLoop {
 
     /// Does what an event for received bytes does.
     pub(super) fn announce(&mut self, key: Key) {
-        self.slots.get_mut(key).expect("a connection").ready.read = true;
+        self.slots.get_mut(key).expect("a connection").with_ready(|ready| ready.read = true);
         self.take_turn(key);
     }
 
     /// Does what an event for received bytes does, after the earlier events have taken `events`.
     fn announce_after(&mut self, events: Duration, key: Key) {
-        self.slots.get_mut(key).expect("a connection").ready.read = true;
+        self.slots.get_mut(key).expect("a connection").with_ready(|ready| ready.read = true);
         self.woken = self.context.now;
         self.context.now += events;
         self.give_turn(key);

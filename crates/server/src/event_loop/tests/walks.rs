@@ -168,7 +168,7 @@ fn what_does_not_go_together_comes_one_after_the_other() {
         event_loop.handle_listed(LONG);
         for key in event_loop.slots.keys() {
             // The system decides how much a socket takes at once.
-            event_loop.slots.get_mut(key).expect("it is open").ready.write = true;
+            event_loop.slots.get_mut(key).expect("it is open").with_ready(|ready| ready.write = true);
             event_loop.announce(key);
         }
         peers.iter_mut().zip(&mut received).for_each(|(peer, received)| received.extend(peer.take()));
@@ -231,7 +231,7 @@ fn who_is_full_or_closing_or_not_open_yet_or_panics_is_left_out_and_counted() {
     }
     // Its message is read in the turn that was to send it the broadcast.
     open[2].1.write(&text("panic"));
-    event_loop.slots.get_mut(open[2].0).expect("it is open").ready.read = true;
+    event_loop.slots.get_mut(open[2].0).expect("it is open").with_ready(|ready| ready.read = true);
     let broadcast = server.broadcast("all").expect("room");
     event_loop.handle_commands(LONG);
     event_loop.handle_walks(LONG);
