@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `autobahn-server`, `autobahn-stream`, `autobahn-client` | all 517 cases in all ways to echo, to use the client and to compress take an hour; CI has groups 1 to 10 once for each way to echo and each API of the client, and 12 and 13 once for each way to compress, half of their large messages in each role |
 //! | `proxies` | needs haproxy, Apache, Caddy and nginx, and sends 4 GB through them |
+//! | `deployment` | needs those four, lighttpd, Varnish, nghttpx and Squid, and waits for time-outs |
 //! | `fuzz` | five minutes a target find what twenty seconds do not; a smoke test only shows that nothing is easily found |
 //! | `packages` | builds all that is published once more, and runs its tests where each package is unpacked; CI looks only at what the packages hold |
 //! | `soak` | twenty minutes between bad peers; CI has one |
@@ -40,11 +41,12 @@ struct Part {
     arguments: &'static [&'static str],
 }
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     Part { name: "autobahn-server", arguments: &["autobahn", "server"] },
     Part { name: "autobahn-stream", arguments: &["autobahn", "server", "--stream"] },
     Part { name: "autobahn-client", arguments: &["autobahn", "client"] },
     Part { name: "proxies", arguments: &["peers", "--part", "proxies"] },
+    Part { name: "deployment", arguments: &["peers", "--part", "deployment"] },
     Part { name: "fuzz", arguments: &["fuzz-smoke", "--seconds", "300"] },
     Part { name: "packages", arguments: &["packages", "--build"] },
     Part { name: "soak", arguments: &["soak", "--minutes", "20"] },
