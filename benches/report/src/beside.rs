@@ -73,6 +73,7 @@ pub(crate) fn servers(builds: &[Build]) -> anyhow::Result<Vec<&'static Server>> 
                 peer: None,
                 streams,
                 compresses,
+                tls: !streams,
                 program: Some(program),
             })));
         }
@@ -202,7 +203,7 @@ mod tests {
                 cell.name
             );
         }
-        assert!(builds.iter().all(|server| server.package().is_none()));
+        assert!(builds.iter().all(|server| server.package(true).is_none()));
     }
 
     #[test]

@@ -23,7 +23,6 @@ pub(crate) fn write(results: &Results, file: &Path) -> anyhow::Result<()> {
         parts.push(Sections { results, folder }.section(group)?);
     }
     parts.extend(super::micro::section()?);
-    parts.push(NOT_MEASURED.to_owned());
     fs::create_dir_all(folder)?;
     let text: Vec<&str> = parts.iter().map(|part| part.trim_end()).collect();
     fs::write(file, format!("{}\n", text.join("\n\n")))
@@ -46,14 +45,15 @@ cargo bench-report --list                         # all workloads and servers
 cargo bench-report --help
 ```
 
-The **floor** is a loop that sends back the bytes it receives, without looking at them: the least that an echo can cost over the same event queue. It is the first
+The **floor** is a loop that sends back the bytes it receives, without looking at them: the least that an echo can cost over the same event queue. Over TLS it
+decrypts and encrypts them with bare rustls. It is the first
 row of every table, in absolute figures. What the other rows say is **the server's processor time for a message as a multiple of the floor's**, unless a table says
 something else. It is the figure that depends least on the load generator and on the machine. On loopback most of it is the kernel's.
 
 - Each server runs on one processor, on one thread; the load generator (`framewright bench`) runs on another.
 - In each round all servers are measured in turn, in another order each time. A multiple is one within a round; the tables have the median of the rounds and,
   behind ±, half the interquartile range. Differences of less than twice that are none.
-- Before anything is measured, each server has to echo messages of several sizes, text and binary, octet by octet; compressed too, if it compresses.
+- Before anything is measured, each server has to echo messages of several sizes, text and binary, octet by octet; compressed and over TLS too, where that is measured.
 - How each peer is used, and what it does not check, is in [benches/peers/README.md](../benches/peers/README.md).
 - **framewright-streamed** sends a message back piece by piece as it comes, which the peers have no setting for. It differs where messages are large.
 
@@ -61,12 +61,6 @@ something else. It is the figure that depends least on the load generator and on
 ";
 
 const TARGETS: &str = "What Framewright is to reach in these workloads, and what it reaches.";
-
-const NOT_MEASURED: &str = "\
-## TLS
-
-Not measured: Framewright has none yet. It becomes a workload when it does.
-";
 
 /// The table of workloads.
 fn workloads() -> String {

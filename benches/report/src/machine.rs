@@ -41,6 +41,7 @@ impl Machine {
         let mut versions = locked(&root.join("Cargo.lock"), &["framewright"])?;
         let crates: Vec<&str> = SERVERS.iter().filter_map(|server| server.peer).collect();
         versions.extend(locked(&root.join("benches/peers/Cargo.lock"), &crates)?);
+        versions.extend(locked(&root.join("Cargo.lock"), &UNDER_TLS)?);
         Ok(Self {
             processor: field(&read("/proc/cpuinfo")?, "model name").unwrap_or("unknown").to_owned(),
             cores,
@@ -55,6 +56,9 @@ impl Machine {
         })
     }
 }
+
+/// What TLS is made of, in ours and in the peers.
+const UNDER_TLS: [&str; 2] = ["rustls", "aws-lc-rs"];
 
 /// A run of `cargo bench-report`. What servers of different runs have to say of each other is not
 /// compared.
@@ -150,6 +154,15 @@ mod tests {
     fn every_server_has_a_version_in_the_lock_files_of_this_repository() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let machine = Machine::look(&root).expect("a Linux machine with a compiler");
-        assert_eq!(machine.versions.len(), 1 + SERVERS.iter().filter(|server| server.peer.is_some()).count());
+        let peers = SERVERS.iter().filter(|server| server.peer.is_some()).count();
+        assert_eq!(machine.versions.len(), 1 + peers + UNDER_TLS.len());
+    }
+
+    #[test]
+    fn ours_and_the_peers_have_the_same_tls() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let [ours, peers] = ["Cargo.lock", "benches/peers/Cargo.lock"]
+            .map(|file| locked(&root.join(file), &UNDER_TLS).expect("both are locked"));
+        assert_eq!(ours, peers);
     }
 }

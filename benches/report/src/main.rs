@@ -8,6 +8,7 @@
 // This is a program for a terminal: printing is what it does.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ use clap::Parser;
 use framewright_testkit::programs::workspace::Workspace;
 
 mod beside;
+mod certificate;
 mod charts;
 mod compression;
 mod document;
@@ -32,6 +34,7 @@ mod servers;
 mod stats;
 mod tables;
 mod targets;
+mod tls;
 mod workload;
 
 use beside::Build;
@@ -39,6 +42,7 @@ use machine::{Machine, Run};
 use programs::Programs;
 use results::Results;
 use run::{Runner, Settings};
+use servers::Server;
 use workload::{Cell, Group};
 
 /// Measure whole servers beside each other and beside a raw loop, and write docs/BENCHMARKS.md.
@@ -156,14 +160,22 @@ fn run_beside(options: &Options, blocks: &[Vec<Cell>]) -> anyhow::Result<()> {
 fn measure(
     options: &Options,
     workspace: &Workspace,
-    servers: &[&'static servers::Server],
+    servers: &[&'static Server],
     blocks: &[Vec<Cell>],
     results: &mut Results,
     file: &Path,
 ) -> anyhow::Result<()> {
     servers::check_pinning()?;
     let is_beside = !options.beside.is_empty();
-    let programs = Programs::build(workspace, servers.iter().filter_map(|server| server.package()))?;
+    // Those that no workload asks for are not built.
+    let cells = || blocks.iter().flatten();
+    let is_measured = |server: &Server| cells().any(|cell| run::takes_part(cell, server));
+    let servers: Vec<&'static Server> =
+        servers.iter().copied().filter(|&server| is_measured(server)).collect();
+    let pairs = cells().flat_map(|cell| run::participants(cell, &servers).map(move |server| (cell, server)));
+    let packages: BTreeSet<String> =
+        pairs.filter_map(|(cell, server)| server.package(cell.setup().tls)).collect();
+    let programs = Programs::build(workspace, packages, cells().any(|cell| cell.setup().tls))?;
     let settings = Settings {
         rounds: usize::from(options.rounds.unwrap_or(if is_beside { 15 } else { 5 })),
         fresh_processes: is_beside,
@@ -172,19 +184,15 @@ fn measure(
         warm_up_ms: options.warm_up,
     };
     results.machine = Machine::look(&workspace.root)?;
-    let mut runner = Runner::new(&settings, &programs, servers)?;
-    runner.check()?;
-    let estimate = Duration::from_secs_f64(settings.estimate(blocks, servers));
+    let mut runner = Runner::new(&settings, &programs, &servers)?;
+    runner.check(blocks)?;
+    let estimate = Duration::from_secs_f64(settings.estimate(blocks, &servers));
     println!("{} cells, about {} minutes", blocks.iter().flatten().count(), estimate.as_secs().div_ceil(60));
     runner.run(blocks, results, file)
 }
 
 /// The blocks in which one of the servers has not been measured.
-fn missing(
-    mut blocks: Vec<Vec<Cell>>,
-    servers: &[&'static servers::Server],
-    results: &Results,
-) -> Vec<Vec<Cell>> {
+fn missing(mut blocks: Vec<Vec<Cell>>, servers: &[&'static Server], results: &Results) -> Vec<Vec<Cell>> {
     blocks.retain(|block| {
         block.iter().any(|cell| {
             run::participants(cell, servers).any(|server| results.outcome(&cell.name, server.name).is_none())
@@ -193,7 +201,7 @@ fn missing(
     blocks
 }
 
-fn list(blocks: &[Vec<Cell>], servers: &[&'static servers::Server]) {
+fn list(blocks: &[Vec<Cell>], servers: &[&'static Server]) {
     for group in Group::ALL {
         let cells: Vec<&str> = blocks
             .iter()

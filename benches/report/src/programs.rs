@@ -7,6 +7,8 @@ use anyhow::Context as _;
 use framewright_testkit::programs::cargo::{Built, cargo};
 use framewright_testkit::programs::workspace::Workspace;
 
+use super::certificate::Certificate;
+
 /// Where they are.
 #[derive(Debug)]
 pub(crate) struct Programs {
@@ -14,17 +16,20 @@ pub(crate) struct Programs {
     pub(crate) framewright: PathBuf,
     /// By package.
     peers: BTreeMap<String, Built>,
+    /// What servers have over TLS, if one is measured over it.
+    certificate: Option<Certificate>,
 }
 
 impl Programs {
-    /// Builds ours and these packages of the peers, in release mode. The peers are built by
-    /// themselves, in `target/peers`.
+    /// Builds ours and these packages of the peers, in release mode, and makes a certificate if
+    /// something is measured over TLS. The peers are built by themselves, in `target/peers`.
     ///
     /// # Errors
     /// If something does not build.
     pub(crate) fn build(
         workspace: &Workspace,
-        packages: impl Iterator<Item = String>,
+        packages: impl IntoIterator<Item = String>,
+        tls: bool,
     ) -> anyhow::Result<Self> {
         let ours = build(&workspace.root.join("Cargo.toml"), &workspace.target, "framewright-cli")?;
         let framewright = ours.program("framewright")?.to_owned();
@@ -35,7 +40,17 @@ impl Programs {
             let built = build(&manifest, &workspace.target.join("peers"), &package)?;
             Ok((package, built))
         };
-        Ok(Self { framewright, peers: packages.map(peer).collect::<anyhow::Result<_>>()? })
+        let peers = packages.into_iter().map(peer).collect::<anyhow::Result<_>>()?;
+        let certificate = tls.then(Certificate::make).transpose()?;
+        Ok(Self { framewright, peers, certificate })
+    }
+
+    /// The certificate of servers.
+    ///
+    /// # Errors
+    /// If none was made.
+    pub(crate) fn certificate(&self) -> anyhow::Result<&Certificate> {
+        self.certificate.as_ref().context("no certificate was made")
     }
 
     /// The program of a package of the peers.

@@ -1,6 +1,8 @@
 //! What one run of the load generator says: the part of the JSON of `framewright bench` that is
 //! used here.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// One run of the generator against one server.
@@ -18,6 +20,26 @@ pub(crate) struct Report {
     pub(crate) reply_ratio: Option<f64>,
     /// Where connections did nothing: what they cost.
     pub(crate) idle: Option<Idle>,
+    /// Over TLS: what was agreed on.
+    pub(crate) tls: Option<Tls>,
+}
+
+/// What all connections of a run agreed on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Tls {
+    /// The version of TLS.
+    pub(crate) version: String,
+    /// The cipher suite.
+    pub(crate) cipher_suite: String,
+    /// The group of the key exchange.
+    pub(crate) key_exchange: Option<String>,
+}
+
+impl fmt::Display for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let exchange = self.key_exchange.as_deref().unwrap_or("no key exchange");
+        write!(f, "{}, {}, {exchange}", self.version, self.cipher_suite)
+    }
 }
 
 /// Microseconds.
@@ -77,13 +99,16 @@ mod tests {
             "max":1000.0,"count":60000},"client":{"cpu_s":0.5,"busy":0.9},"server":{"cpu_s":0.55,"user_s":0.05,
             "system_s":0.5,"busy":0.92,"messages_per_cpu_s":109090.0,"cpu_ns_per_message":9166.6,
             "user_ns_per_message":833.3,"rss_bytes":4000000,"peak_rss_bytes":5000000},"client_limited":false,
-            "idle":null,"flood":null}"#;
+            "idle":null,"flood":null,"tls":{"version":"TLSv1_3","cipher_suite":"TLS13_AES_128_GCM_SHA256",
+            "key_exchange":"X25519MLKEM768","full":16,"resumed":0}}"#;
         let report: Report = serde_json::from_str(json).expect("a report");
         assert_eq!(report.cpu_ns(), Some(9166.6));
         assert_eq!(report.user_ns(), Some(833.3));
         assert_eq!(report.p99(), Some(200.0));
         assert_eq!(report.client_limited, Some(false));
         assert_eq!((report.reply_ratio, report.idle), (Some(0.45), None));
+        let tls = report.tls.map(|tls| tls.to_string());
+        assert_eq!(tls.as_deref(), Some("TLSv1_3, TLS13_AES_128_GCM_SHA256, X25519MLKEM768"));
     }
 
     #[test]

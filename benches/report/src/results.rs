@@ -184,8 +184,7 @@ pub(crate) mod tests {
                 latency_us: Some(latency),
                 server: Some(server),
                 client_limited: Some(false),
-                reply_ratio: None,
-                idle: None,
+                ..Report::default()
             };
             Round { report, floor_ns: None }
         });

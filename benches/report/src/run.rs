@@ -1,7 +1,7 @@
 //! Running the cells: in each round every server in turn, the order another in each round, so that
 //! what the machine does meanwhile meets all of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use rand::seq::SliceRandom as _;
 
 use super::machine::Run;
 use super::programs::Programs;
-use super::report::Report;
+use super::report::{Report, Tls};
 use super::results::{Outcome, Results, Round};
 use super::servers::{FLOOR, Fleet, GENERATOR_CORE, Server, Setup, pinned};
 use super::workload::{Cell, Load, MAXIMUM, Pace};
@@ -56,7 +56,7 @@ impl Settings {
             let opening = match cell.load {
                 Load::Messages { connections, .. } => connections,
                 // A message takes as long as opening a connection.
-                Load::Idle { connections, messages } => connections * (1 + messages),
+                Load::Idle { connections, messages, .. } => connections * (1 + messages),
                 Load::Connect { .. } => 0,
             };
             // Connecting, starting and ending the generator, and a server where it is to be a fresh
@@ -75,12 +75,20 @@ pub(crate) fn participants<'a>(
     cell: &'a Cell,
     servers: &'a [&'static Server],
 ) -> impl Iterator<Item = &'static Server> + 'a {
-    servers.iter().copied().filter(|server| match cell.compress {
+    servers.iter().copied().filter(|server| takes_part(cell, server))
+}
+
+/// Whether a cell says something about a server.
+pub(crate) fn takes_part(cell: &Cell, server: &Server) -> bool {
+    if cell.setup().tls {
+        return server.tls;
+    }
+    match cell.compress {
         None => cell.streams() || !server.streams,
         // The floor is there for what an echo costs at all.
         Some(Compress::Off) => !server.compresses.is_empty() || server.name == FLOOR,
         Some(compress) => server.compresses.contains(&compress),
-    })
+    }
 }
 
 /// Measures. Each block is entered into the results when it is complete, and `save` is called.
@@ -92,6 +100,8 @@ pub(crate) struct Runner<'a> {
     fleet: Fleet,
     progress: ProgressBar,
     interrupted: Arc<AtomicBool>,
+    /// What servers agree on over TLS, and the first that did.
+    agreed: Option<(&'static str, Tls)>,
 }
 
 impl<'a> Runner<'a> {
@@ -114,41 +124,41 @@ impl<'a> Runner<'a> {
             fleet: Fleet::default(),
             progress: ProgressBar::hidden(),
             interrupted,
+            agreed: None,
         })
     }
 
-    /// Has each server echo a little, and compares every octet: the speed of a wrong echo is worth
-    /// nothing.
+    /// Has each server echo a little in each way in which these blocks have it, and compares every
+    /// octet: the speed of a wrong echo is worth nothing.
     ///
     /// # Errors
     /// If one does not echo what it got. The floor is left out: it is not asked for messages.
-    pub(crate) fn check(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn check(&mut self, blocks: &[Vec<Cell>]) -> anyhow::Result<()> {
         for server in self.servers.iter().filter(|server| server.name != FLOOR) {
-            for kind in ["utf8", "random"] {
-                self.check_echo(server, None, kind)?;
-            }
-            for &compress in server.compresses {
-                self.check_echo(server, Some(compress), "json")?;
+            let cells = blocks.iter().flatten().filter(|cell| takes_part(cell, server));
+            let setups: BTreeSet<Setup> = cells
+                .map(|cell| Setup { cycles: false, ..cell.setup() })
+                .filter(|setup| setup.compress != Some(Compress::Off))
+                .collect();
+            for setup in setups {
+                let kinds = if setup.compress.is_some() { &["json"][..] } else { &["utf8", "random"] };
+                for kind in kinds {
+                    self.check_echo(server, setup, kind)?;
+                }
             }
         }
         Ok(())
     }
 
-    fn check_echo(
-        &mut self,
-        server: &'static Server,
-        compress: Option<Compress>,
-        kind: &str,
-    ) -> anyhow::Result<()> {
+    fn check_echo(&mut self, server: &'static Server, setup: Setup, kind: &str) -> anyhow::Result<()> {
         self.go_on()?;
-        let setup = Setup { compress, ..Setup::default() };
         let process = self.fleet.get(server, self.programs, setup)?;
         let arguments = format!(
             "--verify --kind {kind} --connections 4 --in-flight 8 --size 20,125,4K,70K --warm-up 0.1 --duration 0.5 --compress {}",
-            compress.unwrap_or(Compress::Off)
+            setup.compress.unwrap_or(Compress::Off)
         );
         let arguments: Vec<String> = arguments.split_whitespace().map(str::to_owned).collect();
-        let report = generate(self.programs, server, process, &arguments, 20.0);
+        let report = generate(self.programs, server, setup, process, &arguments, 20.0);
         self.fleet.end(server, setup);
         let report = report.with_context(|| format!("{} does not echo {kind} messages", server.name))?;
         ensure!(report.messages_per_s > 0.0, "{} echoes no {kind} messages", server.name);
@@ -251,7 +261,13 @@ impl<'a> Runner<'a> {
             seconds(warm_up),
         ]);
         let process = self.fleet.get(server, self.programs, cell.setup())?;
-        generate(self.programs, server, process, &arguments, 30.0 + f64::from(counted + warm_up) / 1000.0)
+        let deadline_s = 30.0 + f64::from(counted + warm_up) / 1000.0;
+        let report = generate(self.programs, server, cell.setup(), process, &arguments, deadline_s)?;
+        if let Some(tls) = &report.tls {
+            let (first, agreed) = self.agreed.get_or_insert_with(|| (server.name, tls.clone()));
+            ensure!(tls == agreed, "it agrees on {tls}, where {first} agrees on {agreed}");
+        }
+        Ok(report)
     }
 }
 
@@ -278,6 +294,7 @@ fn rate(cell: &Cell, server: &Server, results: &Results) -> anyhow::Result<Optio
 fn generate(
     programs: &Programs,
     server: &Server,
+    setup: Setup,
     process: &ServerProcess,
     arguments: &[String],
     deadline_s: f64,
@@ -287,11 +304,14 @@ fn generate(
         "bench",
         "--json",
         "--url",
-        &server.url(process.addr()),
+        &server.url(process.addr(), setup.tls),
         "--pid",
         &process.pid().to_string(),
     ]);
     generator.args(arguments);
+    if setup.tls {
+        generator.arg("--ca").arg(programs.certificate()?.chain()).args(["--cipher-suite", CIPHER_SUITE]);
+    }
     // The generator gives up by itself when no answer comes; this is for what it does not foresee.
     let mut command = Command::new("timeout");
     command.args(["--foreground", "--kill-after=5"]).arg(format!("{deadline_s}"));
@@ -312,6 +332,10 @@ fn generate(
     );
     Ok(report)
 }
+
+/// What the generator offers over TLS, and nothing else, so that all servers have the same: what
+/// browsers prefer on processors that have instructions for it.
+const CIPHER_SUITE: &str = "TLS13_AES_128_GCM_SHA256";
 
 /// The line in which the generator says what went wrong.
 fn complaint(stderr: &str) -> &str {
@@ -365,6 +389,15 @@ mod tests {
         assert_eq!(names("compression/1024/off"), [FLOOR, "framewright", "yawc", "sockudo-ws", "soketto"]);
         assert_eq!(names("compression/1024/shared"), ["framewright", "yawc", "sockudo-ws", "soketto"]);
         assert_eq!(names("compression/idle/takeover"), ["framewright", "yawc", "sockudo-ws"]);
+    }
+
+    #[test]
+    fn tls_is_measured_of_those_that_are_started_with_it() {
+        let servers: Vec<&'static Server> = SERVERS.iter().collect();
+        let names: Vec<&str> =
+            participants(&cells("tls/echo/20")[0], &servers).map(|server| server.name).collect();
+        let peers = ["tokio-tungstenite", "fastwebsockets", "tokio-websockets"];
+        assert_eq!(names, [&[FLOOR, "framewright"][..], &peers].concat());
     }
 
     #[test]

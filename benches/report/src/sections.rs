@@ -11,6 +11,7 @@ use super::servers::{FLOOR, SERVERS};
 use super::stats::Stat;
 use super::tables::{Entry, Table, beside_floor, multiple, size, thousands, time};
 use super::targets::over;
+use super::tls;
 use super::workload::{
     DEPTHS, ECHO_CONNECTIONS, ECHO_SIZES, EQUAL_SHARE, Group, KINDS, LARGE, LATENCY_SHARES, MAXIMUM,
     PIPELINED_SIZES,
@@ -42,6 +43,7 @@ impl Sections<'_> {
             Group::Latency => ("Latency by load", self.latency()?),
             Group::Fairness => ("Fairness", self.fairness()),
             Group::Compression => ("Compression", compression::section(self.results)),
+            Group::Tls => ("TLS", tls::section(self.results)),
         };
         let body = if measured { body } else { "Not measured yet.".to_owned() };
         Ok(format!("## {title}\n\n`cargo bench-report --only {group}`: {}.\n\n{body}", group.about()))

@@ -24,6 +24,8 @@ pub(crate) struct Server {
     pub(crate) streams: bool,
     /// The ways in which it can compress.
     pub(crate) compresses: &'static [Compress],
+    /// Whether it is measured over TLS.
+    pub(crate) tls: bool,
     /// The program, if it is another build of ours; else it is built here.
     pub(crate) program: Option<&'static Path>,
 }
@@ -35,10 +37,14 @@ pub(crate) struct Setup {
     pub(crate) cycles: bool,
     /// Compression is measured: how it is to compress. Else it is as its defaults are.
     pub(crate) compress: Option<Compress>,
+    /// Over TLS, with the certificate that the programs have.
+    pub(crate) tls: bool,
 }
 
 /// The raw loop that everything is compared with.
 pub(crate) const FLOOR: &str = "floor";
+/// The package of the raw loop that everything over TLS is compared with.
+const FLOOR_TLS: &str = "floor-tls";
 /// Our server.
 pub(crate) const OURS: &str = "framewright";
 /// Our server, with `--stream`.
@@ -46,41 +52,51 @@ pub(crate) const OURS_STREAMED: &str = "framewright-streamed";
 
 /// All of them, in the order of the tables.
 pub(crate) const SERVERS: [Server; 10] = [
-    Server { name: FLOOR, peer: None, streams: false, compresses: &[], program: None },
-    Server { name: OURS, peer: None, streams: false, compresses: &Compress::MODES, program: None },
-    Server { name: OURS_STREAMED, peer: None, streams: true, compresses: &[], program: None },
-    peer("tokio-tungstenite", &[]),
-    peer("fastwebsockets", &[]),
-    peer("tokio-websockets", &[]),
-    peer("yawc", &Compress::MODES),
-    peer("sockudo-ws", &Compress::MODES),
-    peer("soketto", &[Compress::Shared]),
-    peer("web-socket", &[]),
+    Server { name: FLOOR, peer: None, streams: false, compresses: &[], tls: true, program: None },
+    Server { name: OURS, peer: None, streams: false, compresses: &Compress::MODES, tls: true, program: None },
+    Server { name: OURS_STREAMED, peer: None, streams: true, compresses: &[], tls: false, program: None },
+    peer("tokio-tungstenite", &[], true),
+    peer("fastwebsockets", &[], true),
+    peer("tokio-websockets", &[], true),
+    peer("yawc", &Compress::MODES, false),
+    peer("sockudo-ws", &Compress::MODES, false),
+    peer("soketto", &[Compress::Shared], false),
+    peer("web-socket", &[], false),
 ];
 
-const fn peer(name: &'static str, compresses: &'static [Compress]) -> Server {
-    Server { name, peer: Some(name), streams: false, compresses, program: None }
+const fn peer(name: &'static str, compresses: &'static [Compress], tls: bool) -> Server {
+    Server { name, peer: Some(name), streams: false, compresses, tls, program: None }
 }
 
 impl Server {
-    /// Its package among the peers; none for ours.
-    pub(crate) fn package(&self) -> Option<String> {
-        let peer = self.peer.or((self.name == FLOOR).then_some(FLOOR));
+    /// Its package among the peers; none for ours. The floor under TLS is a program of its own.
+    pub(crate) fn package(&self, tls: bool) -> Option<String> {
+        let floor = if tls { FLOOR_TLS } else { FLOOR };
+        let peer = self.peer.or((self.name == FLOOR).then_some(floor));
         peer.map(|peer| format!("peer-{peer}"))
     }
 
     /// Where its echo is.
-    pub(crate) fn url(&self, addr: SocketAddr) -> String {
-        if self.name == FLOOR { format!("tcp://{addr}") } else { format!("ws://{addr}/ws") }
+    pub(crate) fn url(&self, addr: SocketAddr, tls: bool) -> String {
+        match (self.name == FLOOR, tls) {
+            (true, false) => format!("tcp://{addr}"),
+            (true, true) => format!("tls://{addr}"),
+            (false, false) => format!("ws://{addr}/ws"),
+            (false, true) => format!("wss://{addr}/ws"),
+        }
     }
 
     /// Starts it on the processor of servers: taskset becomes the program that it runs.
     fn start(&self, programs: &Programs, setup: Setup) -> anyhow::Result<ServerProcess> {
-        let mut command = self.command(programs)?;
+        let mut command = self.command(programs, setup.tls)?;
         if setup.cycles && self.name == FLOOR {
             command.arg("--cycles");
         }
         command.args(self.compression(setup.compress));
+        if setup.tls {
+            let certificate = programs.certificate()?;
+            command.arg("--tls-cert").arg(certificate.chain()).arg("--tls-key").arg(certificate.key());
+        }
         ServerProcess::start(self.name, command.stderr(Stdio::null()))
     }
 
@@ -90,7 +106,7 @@ impl Server {
     fn compression(&self, compress: Option<Compress>) -> Vec<String> {
         let Some(compress) = compress else { return Vec::new() };
         let mode = format!("--compress {compress}");
-        let arguments = match (self.package(), compress) {
+        let arguments = match (self.package(false), compress) {
             (Some(_), Compress::Off) => String::new(),
             (Some(_), _) | (None, Compress::Off) => mode,
             (None, _) => format!("{mode} --compress-threshold 0 --compress-memory {}", 1 << 30),
@@ -98,13 +114,14 @@ impl Server {
         arguments.split_whitespace().map(str::to_owned).collect()
     }
 
-    fn command(&self, programs: &Programs) -> anyhow::Result<Command> {
-        let program = match self.package() {
-            Some(package) => programs.peer(&package)?,
+    fn command(&self, programs: &Programs, tls: bool) -> anyhow::Result<Command> {
+        let package = self.package(tls);
+        let program = match &package {
+            Some(package) => programs.peer(package)?,
             None => self.program.unwrap_or(&programs.framewright),
         };
         let mut command = pinned(SERVER_CORE, program);
-        if self.package().is_none() {
+        if package.is_none() {
             command.args(["echo", "--listen", "127.0.0.1:0", "--workers", "1", "--max-message", "134217728"]);
             if self.streams {
                 command.arg("--stream");
@@ -219,8 +236,10 @@ mod tests {
     #[test]
     fn the_floor_has_no_protocol() {
         let addr: SocketAddr = "127.0.0.1:4000".parse().expect("an address");
-        assert_eq!(SERVERS[0].url(addr), "tcp://127.0.0.1:4000");
-        assert_eq!(SERVERS[1].url(addr), "ws://127.0.0.1:4000/ws");
+        assert_eq!(SERVERS[0].url(addr, false), "tcp://127.0.0.1:4000");
+        assert_eq!(SERVERS[0].url(addr, true), "tls://127.0.0.1:4000");
+        assert_eq!(SERVERS[1].url(addr, false), "ws://127.0.0.1:4000/ws");
+        assert_eq!(SERVERS[1].url(addr, true), "wss://127.0.0.1:4000/ws");
     }
 
     #[test]
@@ -246,8 +265,8 @@ mod tests {
     #[test]
     fn every_server_but_ours_has_a_package_among_the_peers() {
         let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../benches/peers");
-        for server in &SERVERS {
-            let Some(package) = server.package() else { continue };
+        for (server, tls) in SERVERS.iter().flat_map(|server| [(server, false), (server, server.tls)]) {
+            let Some(package) = server.package(tls) else { continue };
             let folder = package.strip_prefix("peer-").expect("a name of a peer");
             assert!(peers.join(folder).join("Cargo.toml").is_file(), "{package}");
         }

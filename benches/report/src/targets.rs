@@ -6,8 +6,9 @@ use super::compression;
 use super::results::{Outcome, Results, Round};
 use super::servers::{OURS, SERVERS};
 use super::stats::Stat;
-use super::tables::{Columns, markdown, multiple, size, time};
-use super::workload::{Group, KINDS, blocks, compressed_cell, compressed_idle_cell};
+use super::tables::{Columns, markdown, multiple, size, thousands, time};
+use super::tls;
+use super::workload::{Group, KINDS, TLS_SIZES, blocks, compressed_cell, compressed_idle_cell};
 
 /// A target with what was measured.
 #[derive(Debug, PartialEq)]
@@ -77,6 +78,7 @@ fn rows(results: &Results) -> Vec<Row> {
     rows.push(fairness(results));
     rows.push(compressed(results));
     rows.push(compressed_idle(results));
+    rows.extend(over_tls(results));
     rows
 }
 
@@ -110,6 +112,51 @@ pub(crate) fn over(
     figure: impl Fn(&Round) -> Option<f64>,
 ) -> Option<Stat> {
     results.pairs((cell, server), (base, server), |round, base| Some(figure(round)? / figure(base)?))
+}
+
+/// What is to be reached over TLS.
+fn over_tls(results: &Results) -> Vec<Row> {
+    let echo = tls::echo_cells();
+    let echoed = format!("echo of {} over TLS, 1 in flight", TLS_SIZES.map(size).join(", "));
+    let [full, resumed] = tls::CONNECT.map(str::to_owned);
+    let bytes = results.stat(tls::IDLE, OURS, tls::bytes);
+    let same = || "the same: CPU".to_owned();
+    vec![
+        of_floor(results, format!("{echoed}: CPU"), &echo, 1.05),
+        of_best_peer(results, same(), &echo, 1.00),
+        of_floor(results, "20 B over TLS, 32 in flight: CPU".to_owned(), &[tls::PIPELINED.to_owned()], 1.20),
+        of_best_peer(results, same(), &[tls::PIPELINED.to_owned()], 0.80),
+        of_floor(results, "1 MiB over TLS, 10 connections: CPU".to_owned(), &[tls::LARGE.to_owned()], 1.15),
+        Row {
+            workload: "2,000 idle connections over TLS, behind an echo of 16,000 B: user memory of each"
+                .to_owned(),
+            target: "≤ 4,000 B".to_owned(),
+            measured: bytes.map(|bytes| Measured {
+                text: format!("{} B", thousands(bytes.median)),
+                met: bytes.median <= 4000.0,
+            }),
+        },
+        of_floor(results, "connect, full TLS handshake, upgrade, close: CPU".to_owned(), &[full], 1.05),
+        of_floor(results, "the same with resumed sessions: CPU".to_owned(), &[resumed], 1.05),
+    ]
+}
+
+/// Ours may be at most so many times the best peer over TLS in each of the cells, all of which have
+/// to be measured of all such peers.
+fn of_best_peer(results: &Results, workload: String, cells: &[String], most: f64) -> Row {
+    let peers = || SERVERS.iter().filter(|server| server.tls).filter_map(|server| server.peer);
+    let all = cells.iter().flat_map(|cell| peers().map(move |peer| (cell, peer)));
+    let all: Option<Vec<(Stat, &str)>> =
+        all.map(|(cell, peer)| Some((results.beside(cell, OURS, peer)?, peer))).collect();
+    let worst = all.and_then(|all| all.into_iter().max_by(|a, b| a.0.median.total_cmp(&b.0.median)));
+    Row {
+        workload,
+        target: format!("≤ {most:.2} x the best peer"),
+        measured: worst.map(|(worst, peer)| {
+            let which = if cells.len() > 1 { " at most" } else { "" };
+            Measured { text: format!("{} x {peer}{which}", finely(worst)), met: worst.median <= most }
+        }),
+    }
 }
 
 fn text(results: &Results) -> Row {
@@ -170,8 +217,9 @@ fn peers(results: &Results) -> Row {
 fn has_cpu_target(group: Group) -> bool {
     match group {
         Group::Echo | Group::Pipelined | Group::Text | Group::Large | Group::Connect => true,
-        // Those that compress are compared with those that do, in a row of their own.
-        Group::Idle | Group::Latency | Group::Fairness | Group::Compression => false,
+        // Those that compress are compared with those that do, in a row of their own; so are those
+        // that are measured over TLS.
+        Group::Idle | Group::Latency | Group::Fairness | Group::Compression | Group::Tls => false,
     }
 }
 
@@ -346,6 +394,40 @@ mod tests {
         }
         let measured = throughput(&results).measured.expect("compared");
         assert_eq!((measured.text.as_str(), measured.met), ("1.60 x yawc at least", true));
+    }
+
+    #[test]
+    fn over_tls_the_best_peer_counts_and_all_peers_must_be_measured() {
+        let mut results = Results::default();
+        let cells = tls::echo_cells();
+        let verdict = |results: &Results| of_best_peer(results, String::new(), &cells, 1.00).measured;
+        for cell in &cells {
+            let peers: [(&str, &[f64]); 3] =
+                [(OURS, &[99.0]), ("tokio-tungstenite", &[150.0]), ("tokio-websockets", &[110.0])];
+            enter(&mut results, cell, &peers);
+            assert_eq!(verdict(&results), None);
+        }
+        for cell in &cells {
+            enter(&mut results, cell, &[(OURS, &[99.0]), ("fastwebsockets", &[100.0])]);
+        }
+        let text = "0.990 ±0.000 x fastwebsockets at most".to_owned();
+        assert_eq!(verdict(&results), Some(Measured { text, met: true }));
+        enter(&mut results, &cells[1], &[(OURS, &[100.1]), ("fastwebsockets", &[100.0])]);
+        assert!(!verdict(&results).expect("measured").met);
+    }
+
+    #[test]
+    fn the_memory_of_an_idle_connection_over_tls_has_a_limit() {
+        let mut results = Results::default();
+        for (bytes, met) in [(4000.0, true), (4000.6, false)] {
+            let mut outcome = outcome(&[1.0]);
+            outcome.rounds[0].report.idle = Some(Idle { bytes_per_connection: bytes });
+            results.enter(tls::IDLE, &Run::default(), BTreeMap::from([(OURS.to_owned(), outcome)]));
+            let rows = over_tls(&results);
+            let verdicts: Vec<bool> =
+                rows.iter().filter_map(|row| Some(row.measured.as_ref()?.met)).collect();
+            assert_eq!(verdicts, [met]);
+        }
     }
 
     /// Rounds with these times and replies compressed to this ratio.

@@ -28,11 +28,13 @@ pub(crate) enum Group {
     Fairness,
     /// permessage-deflate beside none, and the memory that it takes.
     Compression,
+    /// All of it over TLS.
+    Tls,
 }
 
 impl Group {
     /// All of them, in the order in which they are measured and written down.
-    pub(crate) const ALL: [Group; 9] = [
+    pub(crate) const ALL: [Group; 10] = [
         Group::Echo,
         Group::Pipelined,
         Group::Text,
@@ -42,6 +44,7 @@ impl Group {
         Group::Latency,
         Group::Fairness,
         Group::Compression,
+        Group::Tls,
     ];
 
     /// The first part of the names of its cells.
@@ -56,6 +59,7 @@ impl Group {
             Group::Latency => "latency",
             Group::Fairness => "fairness",
             Group::Compression => "compression",
+            Group::Tls => "tls",
         }
     }
 
@@ -77,6 +81,10 @@ impl Group {
             Group::Compression => {
                 "JSON of 128 B, 1 KiB and 16 KiB, one message in flight on each of 32 connections, with permessage-deflate and \
                  without; memory of 10,000 connections with it"
+            }
+            Group::Tls => {
+                "over TLS: 20 B, 1 KiB and 16 KiB with one message in flight and 20 B with 32 on each of 100 connections; 1 MiB on 10; \
+                 memory of 2,000 connections; connect, TLS handshake, upgrade, close"
             }
         }
     }
@@ -112,10 +120,11 @@ pub(crate) enum Load {
         pace: Pace,
         flooders: usize,
     },
-    /// Connections without any, or behind so many of 1 KiB of JSON on each.
-    Idle { connections: usize, messages: usize },
-    /// Connections that begin and end, so many at a time.
-    Connect { parallel: usize },
+    /// Connections without any, or behind so many of this size on each.
+    Idle { connections: usize, messages: usize, size: usize, kind: &'static str },
+    /// Connections that begin and end, so many at a time; over TLS with full handshakes, or with
+    /// resumed sessions.
+    Connect { parallel: usize, resume: bool },
 }
 
 /// One cell of a table: what each server is measured with.
@@ -149,7 +158,8 @@ impl Cell {
 
     /// How servers are started for it.
     pub(crate) fn setup(&self) -> Setup {
-        Setup { cycles: self.group == Group::Connect, compress: self.compress }
+        let cycles = matches!(self.load, Load::Connect { .. });
+        Setup { cycles, compress: self.compress, tls: self.group == Group::Tls }
     }
 
     /// The arguments that tell `framewright bench` the load; `rate` is messages a second where the
@@ -169,18 +179,22 @@ impl Cell {
                 }
                 arguments
             }
-            Load::Idle { connections, messages } => {
+            Load::Idle { connections, messages, size, kind } => {
                 let mut arguments = words(&["--idle"]);
                 arguments.extend(number("--connections", connections));
                 if messages > 0 {
-                    arguments.extend(words(&["--kind", "json", "--size", "1K"]));
+                    arguments.extend(words(&["--kind", kind]));
+                    arguments.extend(number("--size", size));
                     arguments.extend(number("--idle-messages", messages));
                 }
                 arguments
             }
-            Load::Connect { parallel } => {
+            Load::Connect { parallel, resume } => {
                 let mut arguments = words(&["--connect-rate"]);
                 arguments.extend(number("--connections", parallel));
+                if resume {
+                    arguments.extend(words(&["--resume"]));
+                }
                 arguments
             }
         };
@@ -230,6 +244,9 @@ pub(crate) const COMPRESSION_SIZES: [usize; 3] = [128, 1 << 10, 16 << 10];
 /// that they will hold after the first.
 pub(crate) const COMPRESSION_MESSAGES: [usize; 2] = [0, 4];
 
+/// Payload sizes of the TLS group's echo with one message in flight, in octets.
+pub(crate) const TLS_SIZES: [usize; 3] = [20, 1 << 10, 16 << 10];
+
 /// The name of the cell with messages of this size.
 pub(crate) fn compressed_cell(size: usize, compress: Compress) -> String {
     format!("{}/{size}/{compress}", Group::Compression)
@@ -267,9 +284,10 @@ pub(crate) fn blocks() -> Vec<Vec<Cell>> {
         let load = messages(connections, mebibytes << 20, 1, "binary");
         blocks.push(vec![cell(Group::Large, &format!("{mebibytes}M"), load, counted_ms, 500)]);
     }
-    let idle = Load::Idle { connections: 10_000, messages: 0 };
-    blocks.push(vec![cell(Group::Idle, "10000", idle, 500, 0)]);
-    blocks.push(vec![cell(Group::Connect, "16", Load::Connect { parallel: 16 }, 1000, 200)]);
+    let idle = |messages| Load::Idle { connections: 10_000, messages, size: 1 << 10, kind: "json" };
+    blocks.push(vec![cell(Group::Idle, "10000", idle(0), 500, 0)]);
+    let connect = |resume| Load::Connect { parallel: 16, resume };
+    blocks.push(vec![cell(Group::Connect, "16", connect(false), 1000, 200)]);
     blocks.push(vec![cell(Group::Latency, "maximum", messages(100, 125, 1, "binary"), 600, 150)]);
     let mut paced: Vec<Cell> =
         LATENCY_SHARES.iter().map(|&share| latency(&share.to_string(), Pace::OfOwnMaximum(share))).collect();
@@ -281,8 +299,18 @@ pub(crate) fn blocks() -> Vec<Vec<Cell>> {
         blocks.push(compressed(&load, |mode| compressed_cell(size, mode)));
     }
     for messages in COMPRESSION_MESSAGES {
-        let load = Load::Idle { connections: 10_000, messages };
-        blocks.push(compressed(&load, |mode| compressed_idle_cell(messages, mode)));
+        blocks.push(compressed(&idle(messages), |mode| compressed_idle_cell(messages, mode)));
+    }
+    for size in TLS_SIZES {
+        let load = messages(100, size, 1, "binary");
+        blocks.push(vec![cell(Group::Tls, &format!("echo/{size}"), load, 600, 150)]);
+    }
+    blocks.push(vec![cell(Group::Tls, "pipelined/20", messages(100, 20, 32, "binary"), 800, 150)]);
+    blocks.push(vec![cell(Group::Tls, "large/1M", messages(10, 1 << 20, 1, "binary"), 1000, 500)]);
+    let used = Load::Idle { connections: 2000, messages: 1, size: 16_000, kind: "binary" };
+    blocks.push(vec![cell(Group::Tls, "idle/2000", used, 500, 0)]);
+    for (name, resume) in [("full", false), ("resumed", true)] {
+        blocks.push(vec![cell(Group::Tls, &format!("connect/{name}"), connect(resume), 1000, 300)]);
     }
     blocks
 }
@@ -408,8 +436,14 @@ mod tests {
         );
         assert_eq!(
             arguments("compression/used/shared", None),
-            "--idle --connections 10000 --kind json --size 1K --idle-messages 4 --compress shared"
+            "--idle --connections 10000 --kind json --size 1024 --idle-messages 4 --compress shared"
         );
+        assert_eq!(
+            arguments("tls/idle/2000", None),
+            "--idle --connections 2000 --kind binary --size 16000 --idle-messages 1"
+        );
+        assert_eq!(arguments("tls/connect/full", None), "--connect-rate --connections 16");
+        assert_eq!(arguments("tls/connect/resumed", None), "--connect-rate --connections 16 --resume");
         let paced = "--kind binary --connections 100 --size 125 --rate 1234";
         assert_eq!(arguments("latency/70", Some(1234.4)), paced);
     }
