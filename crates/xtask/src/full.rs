@@ -4,6 +4,7 @@
 //! | part | why CI leaves it out |
 //! |---|---|
 //! | `autobahn-server`, `autobahn-stream`, `autobahn-client` | all 517 cases in all ways to echo, to use the client and to compress take an hour; CI has groups 1 to 10 once for each way to echo and each API of the client, and 12 and 13 once for each way to compress, half of their large messages in each role |
+//! | `autobahn-server-tls`, `autobahn-client-tls` | the same over TLS; CI plays one of the two runs of each role over it |
 //! | `proxies` | needs haproxy, Apache, Caddy and nginx, and sends 4 GB through them |
 //! | `deployment` | needs those four, lighttpd, Varnish, nghttpx and Squid, and waits for time-outs |
 //! | `fuzz` | five minutes a target find what twenty seconds do not; a smoke test only shows that nothing is easily found |
@@ -41,10 +42,12 @@ struct Part {
     arguments: &'static [&'static str],
 }
 
-const PARTS: [Part; 9] = [
+const PARTS: [Part; 11] = [
     Part { name: "autobahn-server", arguments: &["autobahn", "server"] },
     Part { name: "autobahn-stream", arguments: &["autobahn", "server", "--stream"] },
     Part { name: "autobahn-client", arguments: &["autobahn", "client"] },
+    Part { name: "autobahn-server-tls", arguments: &["autobahn", "server", "--tls"] },
+    Part { name: "autobahn-client-tls", arguments: &["autobahn", "client", "--tls"] },
     Part { name: "proxies", arguments: &["peers", "--part", "proxies"] },
     Part { name: "deployment", arguments: &["peers", "--part", "deployment"] },
     Part { name: "fuzz", arguments: &["fuzz-smoke", "--seconds", "300"] },
