@@ -22,14 +22,14 @@ use std::time::Instant;
 use clap::{Parser, ValueEnum};
 use framewright_client::event_loop::{self, Buffers, Event, Turn};
 use framewright_client::{
-    ClientRequest, ClientWindow, ConnectError, DeflateOffer, Message, Options, blocking,
+    ClientRequest, ClientTls, ClientWindow, ConnectError, DeflateOffer, Message, Options, blocking,
 };
 use mio::{Events, Poll, Token, Waker};
 
 /// Sends back what the Autobahn testsuite's fuzzing server sends, case by case.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Where the suite listens: `ws://HOST:PORT`.
+    /// Where the suite listens: `ws://HOST:PORT` or `wss://HOST:PORT`.
     url: String,
     /// The name of the client in the reports.
     #[arg(long, value_name = "NAME")]
@@ -40,7 +40,7 @@ struct Arguments {
     /// Use the client that lives in its caller's event loop, instead of the blocking one.
     #[arg(long)]
     mio: bool,
-    /// Whose certificates to trust, for `wss:`.
+    /// Whose certificates to trust, for `wss:`, instead of the platform's authorities.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
 }
@@ -59,10 +59,6 @@ enum Compress {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if arguments.ca.is_some() {
-        eprintln!("--ca is for wss:, which this client does not speak yet");
-        return ExitCode::from(2);
-    }
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -73,10 +69,14 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
-    let Arguments { url, agent, compress, mio, .. } = arguments;
+    let Arguments { url, agent, compress, mio, ca } = arguments;
     let url = url.trim_end_matches('/');
     let event_loop = if *mio { Some(EventLoop::new()?) } else { None };
-    let mut client = Client { options: options(*compress), event_loop };
+    let mut options = options(*compress);
+    if let Some(ca) = ca {
+        options.tls = ClientTls::builder().only_ca_file(ca).build()?;
+    }
+    let mut client = Client { options, event_loop };
 
     let count = client.visit(&format!("{url}/getCaseCount"), false)?;
     let count: usize = count.ok_or("the suite did not say how many cases it has")?.parse()?;

@@ -1,7 +1,7 @@
 //! Connects, sends a line, prints the answer, and closes.
 //!
 //! ```text
-//! cargo run -p framewright-client --example hello -- [URI]
+//! cargo run -p framewright-client --example hello -- [ws://HOST:PORT/ | wss://HOST/]
 //! ```
 
 // A program for a terminal.

@@ -1,5 +1,8 @@
-//! Whether the environment names a proxy is nobody's business who does not ask. A program of its
-//! own: the environment belongs to the whole process.
+//! What the environment says of proxies, to those who ask, and of certificate authorities. A program
+//! of its own: the environment belongs to the whole process.
+
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+mod common;
 
 use framewright_client::blocking::Client;
 use framewright_client::{ClientRequest, ConnectError, Options, Proxy};
@@ -47,4 +50,38 @@ fn in_an_environment_with_a_proxy() {
     let proxy = Proxy::from_env(request.uri()).unwrap();
     let through_proxy = Client::connect_with(request, &Options { proxy, ..Options::default() });
     assert!(matches!(through_proxy, Err(ConnectError::ProxyRefused(_))));
+}
+
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+#[test]
+fn authorities_of_the_platform_are_those_that_the_environment_names() {
+    use common::certificates::Authority;
+    use common::{Peer, Server};
+
+    let authority = Authority::new("The Authority");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), authority.pem()).unwrap();
+    let server = Server::open_tls(authority.issue(&["127.0.0.1"]).server(), Peer::answer_close);
+    let program = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "in_an_environment_with_authorities", "--ignored"])
+        .env("SSL_CERT_FILE", file.path())
+        .env_remove("SSL_CERT_DIR")
+        .env("SERVER", format!("wss://{}/", server.addr()))
+        .output()
+        .unwrap();
+    assert!(program.status.success(), "{}", String::from_utf8_lossy(&program.stdout));
+    server.end();
+}
+
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+#[test]
+#[ignore = "run by the other test, which sets the environment"]
+fn in_an_environment_with_authorities() {
+    use framewright_client::{ClientTls, CloseCode};
+
+    let mut client = Client::connect(&env::var("SERVER").unwrap()).unwrap();
+    assert!(client.tls().is_some());
+    assert!(client.close_and_wait(CloseCode::NORMAL, "").unwrap().clean);
+    // Settings of one's own begin with the same.
+    ClientTls::builder().build().unwrap();
 }

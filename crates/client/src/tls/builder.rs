@@ -108,7 +108,7 @@ impl ClientTlsBuilder {
     }
 
     /// Reads the files, and makes the settings. Reads the authorities of the platform too, unless
-    /// they are not wanted: a few milliseconds, which the default settings take out of the first
+    /// they are not wanted: some 4 ms on Linux, which the default settings take out of the first
     /// connection that needs them.
     ///
     /// # Errors

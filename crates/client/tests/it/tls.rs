@@ -194,6 +194,10 @@ fn info_of(kind: Kind, request: ClientRequest, options: &Options) -> TlsInfo {
     info.expect("TLS")
 }
 
+//= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
+//= type=test
+//# Clients MUST use the Server Name Indication extension in the TLS
+//# handshake [RFC6066].
 #[test]
 fn application_learns_what_was_agreed_on_and_later_connections_resume_the_session() {
     let authority = Authority::new("The Authority");

@@ -40,6 +40,15 @@ fn refused(identity: &Identity, tls: &ClientTls) -> CertificateFault {
     fault
 }
 
+//= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
+//= type=test
+//# If /secure/ is true, the client MUST perform a TLS handshake over
+//# the connection after opening the connection and before sending
+//# the handshake data [RFC2818].  If this fails (e.g., the server's
+//# certificate could not be verified), then the client MUST _Fail
+//# the WebSocket Connection_ and abort the connection.  Otherwise,
+//# all further communication on this channel MUST run through the
+//# encrypted tunnel [RFC5246].
 #[test]
 fn an_expired_certificate_is_named_with_its_date() {
     let authority = Authority::new("The Authority");
