@@ -1,6 +1,8 @@
 //! Why a connection could not be opened.
 
 use crate::TlsError;
+#[cfg(feature = "tls")]
+use crate::tls::{Peer, error::Told};
 use framewright::handshake::{RedirectError, ResponseError, ServerResponse, UriError};
 use std::fmt;
 use std::io;
@@ -152,7 +154,11 @@ impl fmt::Display for ConnectError {
                 write!(f, "{} after {limit} redirects, which is as many as are followed", Status(response))
             }
             ConnectError::Redirect(error) => write!(f, "a redirect: {error}"),
-            ConnectError::Proxy(error) => write!(f, "the proxy: {error}"),
+            ConnectError::Proxy(error) => match &**error {
+                #[cfg(feature = "tls")]
+                ConnectError::Tls(error) => write!(f, "TLS: {}", Told { error, peer: Peer::Proxy }),
+                error => write!(f, "the proxy: {error}"),
+            },
             ConnectError::ProxyRefused(response) => write!(f, "the proxy answered with {}", Status(response)),
             ConnectError::ProxyHandshake(error) => write!(f, "the proxy's answer: {error}"),
             ConnectError::ProxyEarlyData => {

@@ -1,5 +1,6 @@
 //! Why there is no TLS, in one line that a person understands.
 
+use super::Peer;
 use super::certificate::{Blame, Date, printable};
 use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 use std::fmt;
@@ -77,27 +78,44 @@ impl TlsError {
 
 impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            TlsError::Certificate(fault) => fault.fmt(f),
+        Told { error: self, peer: Peer::Server }.fmt(f)
+    }
+}
+
+/// Displays an error of TLS with a server or with a proxy.
+pub(crate) struct Told<'a> {
+    pub(crate) error: &'a TlsError,
+    pub(crate) peer: Peer,
+}
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (peer, plain) = match self.peer {
+            Peer::Server => ("the server", "ws"),
+            Peer::Proxy => ("the proxy", "http"),
+        };
+        match self.error {
+            TlsError::Certificate(fault) => fault.describe(peer, f),
             TlsError::NotTls { is_http: true } => {
-                f.write_str("the server answered in plain text (HTTP): use ws:// or another port")
+                write!(f, "{peer} answered in plain text (HTTP): use {plain}:// or another port")
             }
             TlsError::NotTls { is_http: false } => {
-                f.write_str("the server does not speak TLS on this port: what it sent is something else")
+                write!(f, "{peer} does not speak TLS on this port: what it sent is something else")
             }
             TlsError::Alert(alert) => {
-                write!(f, "the server ended TLS: {} (alert {alert:?})", meaning(*alert))
+                write!(f, "{peer} ended TLS: {} (alert {alert:?})", meaning(*alert))
             }
-            TlsError::Truncated => f.write_str(
-                "the server ended the connection in the middle, without the end that TLS has (close_notify)",
+            TlsError::Truncated => write!(
+                f,
+                "{peer} ended the connection in the middle, without the end that TLS has (close_notify)",
             ),
             TlsError::Alpn(protocol) => {
                 let protocol = String::from_utf8_lossy(protocol);
-                write!(f, "the server selected the protocol {} (ALPN), not http/1.1", printable(&protocol))
+                write!(f, "{peer} selected the protocol {} (ALPN), not http/1.1", printable(&protocol))
             }
             TlsError::Name(host) => write!(f, "no certificate can be for the host {host}"),
-            TlsError::Protocol(rustls::Error::PeerIncompatible(reason)) => incompatible(reason, f),
-            TlsError::Protocol(error) => write!(f, "TLS has failed: {error}"),
+            TlsError::Protocol(rustls::Error::PeerIncompatible(reason)) => incompatible(peer, reason, f),
+            TlsError::Protocol(error) => write!(f, "TLS with {peer} has failed: {error}"),
             TlsError::NoProvider => f.write_str(
                 "no provider of cryptography: turn on the feature aws-lc-rs or ring, \
                  or install one (rustls::crypto::CryptoProvider::install_default)",
@@ -146,15 +164,15 @@ fn meaning(alert: AlertDescription) -> &'static str {
     }
 }
 
-fn incompatible(reason: &PeerIncompatible, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn incompatible(peer: &str, reason: &PeerIncompatible, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match reason {
         PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
         | PeerIncompatible::ServerDoesNotSupportTls12Or13
         | PeerIncompatible::Tls12NotOffered
         | PeerIncompatible::Tls12NotOfferedOrEnabled => {
-            f.write_str("the server shares no version of TLS with this client: TLS 1.2 and 1.3 are supported")
+            write!(f, "{peer} shares no version of TLS with this client: TLS 1.2 and 1.3 are supported")
         }
-        reason => write!(f, "the server and this client do not come to terms over TLS: {reason:?}"),
+        reason => write!(f, "{peer} and this client do not come to terms over TLS: {reason:?}"),
     }
 }
 
@@ -207,18 +225,22 @@ impl CertificateFault {
 
 impl fmt::Display for CertificateFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.describe("the server", f)
+    }
+}
+
+impl CertificateFault {
+    fn describe(&self, peer: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.blame {
-            Some(blame) if blame.place > 0 => f.write_str("a certificate that the server's depends on")?,
-            _ => f.write_str("the server's certificate")?,
+            Some(blame) if blame.place > 0 => write!(f, "a certificate that {peer}'s depends on")?,
+            _ => write!(f, "{peer}'s certificate")?,
         }
         if let Some(subject) = self.subject() {
             write!(f, " ({subject})")?;
         }
         self.because(f)
     }
-}
 
-impl CertificateFault {
     fn because(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.reason {
             CertificateError::ExpiredContext { time, not_after } => {
@@ -255,7 +277,7 @@ impl CertificateFault {
             None => f.write_str(" is issued by somebody whom this client does not trust")?,
         }
         if self.blame.as_ref().is_some_and(|blame| blame.shown == 1) {
-            f.write_str("; the server has shown no other certificate, one in between may be missing")?;
+            f.write_str("; no other certificate was shown, one in between may be missing")?;
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ mod builder;
 #[cfg(feature = "tls")]
 mod certificate;
 #[cfg(feature = "tls")]
-mod error;
+pub(crate) mod error;
 #[cfg(feature = "tls")]
 mod info;
 #[cfg(feature = "tls")]

@@ -124,7 +124,7 @@ fn an_issuer_that_nobody_knows_is_named() {
     assert_eq!(
         fault.to_string(),
         "the server's certificate (localhost) is issued by Somebody Else, which this client does not trust; \
-         the server has shown no other certificate, one in between may be missing"
+         no other certificate was shown, one in between may be missing"
     );
     assert!(!fault.is_self_signed());
 }
@@ -145,7 +145,7 @@ fn a_missing_certificate_in_between_is_guessed() {
     assert_eq!(
         said,
         "the server's certificate (localhost) is issued by In Between, which this client does not trust; \
-         the server has shown no other certificate, one in between may be missing"
+         no other certificate was shown, one in between may be missing"
     );
 }
 
@@ -374,16 +374,27 @@ fn a_server_without_tls_is_found_out() {
 #[test]
 fn a_proxy_without_tls_is_named_as_the_proxy() {
     let authority = Authority::new("The Authority");
+    let elsewhere = authority.issue(&["elsewhere.example"]).server();
+    let refused = |kind: Kind, addr: SocketAddr| {
+        let proxy = Some(Proxy::new(&format!("https://localhost:{}", addr.port())).expect("a proxy"));
+        let options = Options { proxy, ..secure(addr, authority.trusted()) };
+        kind.connect(secure_request(addr), &options).err().expect("no tunnel").to_string()
+    };
     through_both_apis(|kind| {
         let (addr, server) = raw(answers(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
-        let proxy = Some(Proxy::new(&format!("https://{addr}")).expect("a proxy"));
-        let options = Options { proxy, ..secure(addr, authority.trusted()) };
-        let error = kind.connect(secure_request(addr), &options).err().expect("no TLS");
-        assert!(
-            error.to_string().starts_with("the proxy: TLS: the server answered in plain text"),
-            "{error}"
+        assert_eq!(
+            refused(kind, addr),
+            "TLS: the proxy answered in plain text (HTTP): use http:// or another port"
         );
         server.join().expect("no panic");
+
+        let config = Arc::clone(&elsewhere);
+        let server = Server::start_raw(config, |peer| drop(peer.handshake().expect_err("the client leaves")));
+        assert_eq!(
+            refused(kind, server.addr()),
+            "TLS: the proxy's certificate (elsewhere.example) is not for localhost, but for elsewhere.example"
+        );
+        server.end();
     });
 }
 
