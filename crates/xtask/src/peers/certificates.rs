@@ -42,20 +42,22 @@ pub(crate) enum Made {
 }
 
 impl Authority {
-    /// Makes one whose files go to `folder`.
+    /// Makes one of this name, whose files go to `folder`.
     ///
     /// # Errors
     /// If a file cannot be written.
-    pub(crate) fn new(folder: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn new(folder: &Path, name: &str) -> anyhow::Result<Self> {
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "the root of a test");
+        params.distinguished_name.push(DnType::CommonName, format!("{name} Root"));
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let root = CertifiedIssuer::self_signed(params.clone(), KeyPair::generate()?)?;
-        params.distinguished_name.push(DnType::CommonName, "between the root and the servers");
+        params.distinguished_name.push(DnType::CommonName, format!("{name} Issuer"));
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         let between = CertifiedIssuer::signed_by(params, KeyPair::generate()?, &root)?;
-        let authority = Self { root, between, folder: folder.to_owned() };
+        let folder = folder.join(name);
+        fs::create_dir(&folder)?;
+        let authority = Self { root, between, folder };
         fs::write(authority.file(), authority.root.pem())?;
         Ok(authority)
     }

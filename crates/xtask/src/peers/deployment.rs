@@ -1,33 +1,24 @@
 //! The proxies of `docs/DEPLOYMENT.md`, with the settings that stand there.
 //!
-//! Through each of them `ws` and `websockets` exchange messages of all sizes with a server of ours;
-//! close codes of either side have to arrive at the other; the server has to be told the host and
-//! the client's address; and with a time-out of two seconds the proxy has to end a connection on
-//! which nothing is sent, and to leave one alone on which Pings are answered.
+//! Through each of them our client, `ws` and `websockets` exchange messages of all sizes with a
+//! server of ours; close codes of either side have to arrive at the other; the server has to be
+//! told the host and the client's address; and with a time-out of two seconds the proxy has to end
+//! a connection on which nothing is sent, and to leave one alone on which Pings are answered.
 
-mod behind;
 mod page;
 mod setups;
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 use framewright_client::{ClientRequest, Options, Proxy};
 use framewright_testkit::programs::process::say;
-use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use super::cases::BARE;
-use super::certificates::{Authority, Certificate, Made};
-use super::install::{Library, Peer};
-use super::messages;
-use super::ours::{FORMS, options};
+use super::install::Peer;
+use super::ours::FORMS;
 use super::proxy_programs::{SQUID, Started};
+use super::stage::Stage;
 use super::tally::Tally;
-use crate::wire::Message;
-use behind::{Behind, REASON};
 use page::Settings;
 use setups::{Places, SETUPS, Setup, Tls};
 
@@ -36,173 +27,98 @@ use setups::{Places, SETUPS, Setup, Tls};
 /// # Errors
 /// If a proxy or the server cannot be started, or the page has no such settings.
 pub(super) fn run(peers: &[Peer], tally: &mut Tally) -> anyhow::Result<()> {
-    let bench = Bench::new()?;
+    let stage = Stage::new()?;
     for setup in &SETUPS {
-        let proxy = bench.start(setup, false)?;
+        let proxy = start(setup, &stage, false)?;
+        let base = base(setup, &proxy);
         println!("{}: {}", setup.what, proxy.version);
+        stage.ours(&base, tally)?;
         for peer in peers {
-            let what = format!("{} {}: ", peer.name, peer.version);
-            let messages = bench.exchange(peer, setup, &proxy);
-            tally.note(&format!("{what}messages of all sizes"), messages);
-            tally.note(&format!("{what}close codes of both sides"), bench.close_codes(peer, setup, &proxy));
+            stage.peer(peer, &base, tally);
         }
-        tally.note("the server is told the host and the client", bench.who(setup, &proxy));
+        tally.note("the server is told the host and the client", who(&stage, &base));
+        if setup.tls == Tls::AtTheServer {
+            tally.note("another name is not passed on", other_name(&stage, &proxy));
+        }
         drop(proxy);
         if setup.hurry.is_some() {
-            let hurried = bench.start(setup, true)?;
+            let hurried = start(setup, &stage, true)?;
+            let base = self::base(setup, &hurried);
             for peer in peers {
                 let what = format!("{} {}: silence ends it, answered Pings do not", peer.name, peer.version);
-                tally.note(&what, bench.silence(peer, setup, &hurried));
+                tally.note(&what, stage.silence(peer, &base));
             }
         }
     }
-    bench.tunnels(tally)
+    tunnels(&stage, tally)
 }
 
-/// What is the same for every proxy.
-struct Bench {
-    server: Behind,
-    authority: Authority,
-    certificate: Certificate,
-    messages: Vec<Message>,
-    /// The file with the messages.
-    file: PathBuf,
-    _folder: TempDir,
+/// Starts a proxy in front of the server.
+fn start(setup: &Setup, stage: &Stage, hurried: bool) -> anyhow::Result<Started> {
+    let server = match setup.tls {
+        Tls::AtTheServer => stage.server.tls_of_proxies,
+        Tls::AtTheProxy | Tls::Nowhere => stage.server.plain,
+    };
+    Started::with(setup.program, setup.arguments(hurried), |proxy, folder| {
+        let certificate = &stage.certificate;
+        setup.settings(&Places { proxy, server, certificate, folder, hurried })
+    })
 }
 
-impl Bench {
-    fn new() -> anyhow::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("framewright-deployment-").tempdir()?;
-        let authority = Authority::new(folder.path())?;
-        let certificate = authority.certificate("good", Made::Well)?;
-        let messages = messages::of_all_sizes();
-        let file = folder.path().join("messages");
-        fs::write(&file, messages::encode(&messages))?;
-        Ok(Self { server: Behind::start()?, authority, certificate, messages, file, _folder: folder })
-    }
-
-    /// Starts a proxy in front of the server.
-    fn start(&self, setup: &Setup, hurried: bool) -> anyhow::Result<Started> {
-        Started::with(setup.program, setup.arguments(hurried), |proxy, folder| {
-            let (server, certificate) = (self.server.addr, &self.certificate);
-            setup.settings(&Places { proxy, server, certificate, folder, hurried })
-        })
-    }
-
-    /// A client that trusts the authority of this test.
-    fn trusting(&self, mut command: Command) -> Command {
-        // Of Python and of Node.
-        command.env("SSL_CERT_FILE", self.authority.file()).env("NODE_EXTRA_CA_CERTS", self.authority.file());
-        command
-    }
-
-    /// Every message has to come back as it was sent.
-    fn exchange(&self, peer: &Peer, setup: &Setup, proxy: &Started) -> anyhow::Result<String> {
-        let url = url(setup, proxy, "/ws");
-        let settings = peer.settings(&[BARE]).to_string();
-        say(&mut self.trusting(peer.client([url.into(), self.file.as_path().into(), settings.into()])))?;
-        Ok(format!("{} messages", self.messages.len()))
-    }
-
-    /// The code and the reason of each side have to arrive at the other.
-    fn close_codes(&self, peer: &Peer, setup: &Setup, proxy: &Started) -> anyhow::Result<String> {
-        for (code, reason) in CODES {
-            let ends = self.ends(
-                peer,
-                &json!([
-                    { "url": url(setup, proxy, "/told"), "close": [code, reason] },
-                    { "url": url(setup, proxy, &format!("/close/{code}")), "wait": PATIENCE },
-                ]),
-            )?;
-            let expected = json!([[code, reason, true], [code, REASON, true]]);
-            ensure!(ends == expected, "the client saw {ends} instead of {expected}");
-            let seen = self.server.next_end()?;
-            ensure!(
-                seen == (code, reason.to_owned()),
-                "the server saw {seen:?} instead of {code} {reason:?}"
-            );
-        }
-        Ok(String::new())
-    }
-
-    /// A connection on which nothing is sent has to be ended, and to stay open with Pings.
-    fn silence(&self, peer: &Peer, setup: &Setup, proxy: &Started) -> anyhow::Result<String> {
-        let ends = self.ends(
-            peer,
-            &json!([
-                { "url": url(setup, proxy, "/quiet"), "wait": PATIENCE },
-                { "url": url(setup, proxy, "/pinged"), "wait": PATIENCE },
-            ]),
-        )?;
-        let expected = json!([[1006, "", true], [1000, "", false]]);
-        ensure!(ends == expected, "the client saw {ends} instead of {expected}");
-        Ok(String::new())
-    }
-
-    /// How connections of a peer end: see its script.
-    fn ends(&self, peer: &Peer, connections: &Value) -> anyhow::Result<Value> {
-        let mut command = match peer.library {
-            Library::Ws => peer.script("ws_ends.cjs", include_str!("ws_ends.cjs"))?,
-            Library::Websockets => peer.script("websockets_ends.py", include_str!("websockets_ends.py"))?,
-        };
-        command.arg(connections.to_string());
-        let said = say(&mut self.trusting(command))?;
-        serde_json::from_str(&said).with_context(|| format!("not an answer: {said}"))
-    }
-
-    /// The server has to be told the host that the client asked for, with its port, and the
-    /// client's address.
-    fn who(&self, setup: &Setup, proxy: &Started) -> anyhow::Result<String> {
-        let url = url(setup, proxy, "/who").replacen("ws", "http", 1);
-        let mut curl = Command::new("curl");
-        curl.args(["--silent", "--show-error", "--http1.1", "--ipv4", "--noproxy", "*"]);
-        curl.args(["--max-time", "20", "--interface", CLIENT, "--header", "X-Forwarded-For: 203.0.113.9"]);
-        let told = say(curl.arg("--cacert").arg(self.authority.file()).arg(url))
-            .context("this needs curl (Debian: the package curl)")?;
-        let expected = format!("localhost:{} {CLIENT}", proxy.addr.port());
-        ensure!(told == expected, "{told:?} instead of {expected:?}");
-        Ok(String::new())
-    }
-
-    /// Our client, through Squid.
-    fn tunnels(&self, tally: &mut Tally) -> anyhow::Result<()> {
-        let port = self.server.addr.port();
-        let squid = Started::with(&SQUID, &[], |addr, folder| {
-            let settings = Settings::of("squid", 0)?
-                .with("http_port 3128", &format!("http_port {addr}"))?
-                .with(" 5000", &format!(" {port}"))?;
-            Ok(squid_around(folder, &settings.into_text()))
-        })?;
-        println!("a client of Squid: {}", squid.version);
-        let through = |url: &str| -> anyhow::Result<(ClientRequest, Options)> {
-            let proxy = Some(Proxy::new(&format!("http://{}", squid.addr))?);
-            Ok((ClientRequest::try_from(url)?, Options { proxy, ..options() }))
-        };
-        for form in FORMS {
-            let exchanged = through(&format!("ws://{}/ws", self.server.addr))
-                .and_then(|(request, options)| form.exchange(request, &options, &self.messages));
-            tally.note(&format!("{form}: messages of all sizes"), exchanged.map(|()| String::new()));
-        }
-        Ok(())
-    }
+/// What URLs of the server behind the proxy begin with.
+fn base(setup: &Setup, proxy: &Started) -> String {
+    let scheme = if setup.tls == Tls::Nowhere { "ws" } else { "wss" };
+    format!("{scheme}://localhost:{}", proxy.addr.port())
 }
 
-/// The codes that have to arrive, and the reason that the client gives.
-const CODES: [(u16, &str); 4] = [(1000, ""), (1001, "going away"), (3000, "Grüße"), (4999, "🎉")];
-
-/// For how many seconds a client waits for an end: more than twice the time-out of two seconds,
-/// which lighttpd looks at once a second.
-const PATIENCE: u32 = 5;
+/// The server has to be told the host that the client asked for, with its port, and the client's
+/// address.
+fn who(stage: &Stage, base: &str) -> anyhow::Result<String> {
+    let url = format!("{base}/who").replacen("ws", "http", 1);
+    let mut curl = stage.curl();
+    curl.args(["--interface", CLIENT, "--header", "X-Forwarded-For: 203.0.113.9", &url]);
+    let told = say(&mut curl).context("this needs curl (Debian: the package curl)")?;
+    let (_, host) = base.split_once("//").context("a URL")?;
+    let expected = format!("{host} {CLIENT}");
+    ensure!(told == expected, "{told:?} instead of {expected:?}");
+    Ok(String::new())
+}
 
 /// Where a client connects from that is not the proxy.
 const CLIENT: &str = "127.0.0.2";
 
-fn url(setup: &Setup, proxy: &Started, path: &str) -> String {
-    let scheme = match setup.tls {
-        Tls::AtTheProxy => "wss",
-        Tls::Nowhere => "ws",
+/// A connection for another name has to be ended by a proxy that goes by names.
+fn other_name(stage: &Stage, proxy: &Started) -> anyhow::Result<String> {
+    let port = proxy.addr.port();
+    let (name, addr) = (format!("other.test:{port}:127.0.0.1"), format!("https://other.test:{port}/who"));
+    let output = stage.curl().args(["--resolve", &name, &addr]).output()?;
+    // 35: the handshake of TLS has failed.
+    ensure!(output.status.code() == Some(35), "{output:?}");
+    Ok(String::new())
+}
+
+/// Our client, through Squid.
+fn tunnels(stage: &Stage, tally: &mut Tally) -> anyhow::Result<()> {
+    let (plain, tls) = (stage.server.plain.port(), stage.server.tls.port());
+    let squid = Started::with(&SQUID, &[], |addr, folder| {
+        let settings = Settings::of("squid", 0)?
+            .with("http_port 3128", &format!("http_port {addr}"))?
+            .with("port 443 5000", &format!("port {tls} {plain}"))?;
+        Ok(squid_around(folder, &settings.into_text()))
+    })?;
+    println!("a client of Squid: {}", squid.version);
+    let through = |url: &str| -> anyhow::Result<(ClientRequest, Options)> {
+        let proxy = Some(Proxy::new(&format!("http://{}", squid.addr))?);
+        Ok((ClientRequest::try_from(url)?, Options { proxy, ..stage.options()? }))
     };
-    format!("{scheme}://localhost:{}{path}", proxy.addr.port())
+    for url in [format!("ws://localhost:{plain}/ws"), format!("wss://localhost:{tls}/ws")] {
+        for form in FORMS {
+            let exchanged = through(&url)
+                .and_then(|(request, options)| form.exchange(request, &options, &stage.messages));
+            tally.note(&format!("our client, {form}, {url}"), exchanged.map(|()| String::new()));
+        }
+    }
+    Ok(())
 }
 
 /// What Debian's Squid has in files and folders of its own.

@@ -7,20 +7,46 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use framewright_client::blocking::Client;
 use framewright_client::blocking::Event;
-use framewright_client::{ClientRequest, CloseCode, Closure, ConnectError, Message};
+use framewright_client::{ClientRequest, CloseCode, Closure, ConnectError, Message, Options};
 
 use super::install::Library;
 use super::ours::options;
 use super::tally::Tally;
 
+/// Where a server is, and how it is connected to.
+pub(super) struct Target {
+    /// The beginning of its URIs, up to the path.
+    pub(super) base: String,
+    pub(super) options: Options,
+}
+
+impl Target {
+    /// A server without TLS.
+    pub(super) fn plain(server: SocketAddr) -> Self {
+        Self { base: format!("ws://{server}"), options: options() }
+    }
+
+    /// The request for a path.
+    ///
+    /// # Errors
+    /// If the path is not valid.
+    pub(super) fn request(&self, path: &str) -> anyhow::Result<ClientRequest> {
+        Ok(ClientRequest::try_from(format!("{}{path}", self.base).as_str())?)
+    }
+
+    fn connect(&self, path: &str) -> anyhow::Result<Client> {
+        Ok(Client::connect_with(self.request(path)?, &self.options)?)
+    }
+}
+
 /// Tries all of it at the server of a library.
-pub(super) fn run(library: Library, server: SocketAddr, tally: &mut Tally) {
+pub(super) fn run(library: Library, server: &Target, tally: &mut Tally) {
     tally.note("a Ping of each side is answered", pings(server).map(nothing));
     tally.note("a subprotocol is agreed on", subprotocol(server).map(nothing));
     tally.note("a refusal is told", refusal(server).map(nothing));
     for (code, reason) in OUR_CLOSES {
         let what = format!("closed by us with {code:?} {reason:?}");
-        tally.note(&what, closed_by_us(server, code, reason).map(nothing));
+        tally.note(&what, closed_by_us(server, "/echo", code, reason).map(nothing));
     }
     for (path, code, reason) in THEIR_CLOSES {
         // The library's server cannot close without a code.
@@ -48,16 +74,11 @@ fn nothing((): ()) -> String {
     String::new()
 }
 
-fn connect(server: SocketAddr, path: &str) -> anyhow::Result<Client> {
-    let request = ClientRequest::try_from(format!("ws://{server}{path}").as_str())?;
-    Ok(Client::connect_with(request, &options())?)
-}
-
 /// How long the server may take for whatever is next.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-fn pings(server: SocketAddr) -> anyhow::Result<()> {
-    let mut client = connect(server, "/ping/marco")?;
+fn pings(server: &Target) -> anyhow::Result<()> {
+    let mut client = server.connect("/ping/marco")?;
     let deadline = Instant::now() + DEADLINE;
     match client.next_event_before(deadline)? {
         Some(Event::Ping(b"marco")) => {}
@@ -75,17 +96,15 @@ fn pings(server: SocketAddr) -> anyhow::Result<()> {
     ended_with(&client.close_and_wait(CloseCode::NORMAL, "")?, 1000, "")
 }
 
-fn subprotocol(server: SocketAddr) -> anyhow::Result<()> {
-    let request = ClientRequest::try_from(format!("ws://{server}/echo").as_str())?;
-    let request = request.with_subprotocol("one")?.with_subprotocol("two")?;
-    let mut client = Client::connect_with(request, &options())?;
+fn subprotocol(server: &Target) -> anyhow::Result<()> {
+    let request = server.request("/echo")?.with_subprotocol("one")?.with_subprotocol("two")?;
+    let mut client = Client::connect_with(request, &server.options)?;
     ensure!(client.subprotocol() == Some("two"), "{:?} was agreed on", client.subprotocol());
     ended_with(&client.close_and_wait(CloseCode::NORMAL, "")?, 1000, "")
 }
 
-fn refusal(server: SocketAddr) -> anyhow::Result<()> {
-    let request = ClientRequest::try_from(format!("ws://{server}/refuse").as_str())?;
-    let response = match Client::connect_with(request, &options()) {
+fn refusal(server: &Target) -> anyhow::Result<()> {
+    let response = match Client::connect_with(server.request("/refuse")?, &server.options) {
         Err(ConnectError::Refused(response)) => response,
         Err(error) => return Err(error).context("not a refusal"),
         Ok(_) => bail!("it was accepted"),
@@ -95,15 +114,28 @@ fn refusal(server: SocketAddr) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn closed_by_us(server: SocketAddr, code: Option<u16>, reason: &str) -> anyhow::Result<()> {
-    let mut client = connect(server, "/echo")?;
+/// Closes a connection to this path, whose server echoes the code.
+///
+/// # Errors
+/// If that is not how it ends.
+pub(super) fn closed_by_us(
+    server: &Target,
+    path: &str,
+    code: Option<u16>,
+    reason: &str,
+) -> anyhow::Result<()> {
+    let mut client = server.connect(path)?;
     let close = code.map(|code| CloseCode::new(code).context("a code that may be sent")).transpose()?;
     // The servers echo what they are sent, and 1005 stands for nothing.
     ended_with(&client.close_and_wait(close, reason)?, code.unwrap_or(1005), reason)
 }
 
-fn closed_by_server(server: SocketAddr, path: &str, code: u16, reason: &str) -> anyhow::Result<()> {
-    let mut client = connect(server, path)?;
+/// Waits for the server to close a connection to this path with this code.
+///
+/// # Errors
+/// If that is not how it ends.
+pub(super) fn closed_by_server(server: &Target, path: &str, code: u16, reason: &str) -> anyhow::Result<()> {
+    let mut client = server.connect(path)?;
     let message = client.receive_before(Instant::now() + DEADLINE)?;
     ensure!(message.is_none(), "{message:?} came first");
     let closure = client.closure().context("the connection has ended")?;

@@ -13,6 +13,7 @@ use framewright_testkit::programs::process::say;
 use framewright_testkit::programs::server::ServerProcess;
 use serde_json::{Value, json};
 
+use super::certificates::Certificate;
 use crate::commands::{python_command, run_logged};
 
 /// The version of `ws`, from npm.
@@ -144,11 +145,15 @@ impl Peer {
         Ok(self.command(&written(self.client.with_file_name(name), text)?))
     }
 
-    /// Starts its server.
+    /// Starts its server, with TLS if there is a certificate for it.
     ///
     /// # Errors
     /// If it cannot be started, or does not listen within the deadline.
-    pub(super) fn start_server(&self, agrees: Agrees) -> anyhow::Result<ServerProcess> {
+    pub(super) fn start_server(
+        &self,
+        agrees: Agrees,
+        certificate: Option<&Certificate>,
+    ) -> anyhow::Result<ServerProcess> {
         let settings = match agrees {
             Agrees::Never => json!(false),
             Agrees::AsOffered => json!({}),
@@ -156,6 +161,9 @@ impl Peer {
         };
         let mut command = self.command(&self.server);
         command.arg(settings.to_string());
+        if let Some(Certificate { chain, key, .. }) = certificate {
+            command.args([chain, key]);
+        }
         ServerProcess::start(self.name, &mut command)
     }
 

@@ -7,7 +7,7 @@ use framewright_cli::Compress;
 use framewright_client::ClientRequest;
 
 use super::cases::{CASES, SERVERS};
-use super::features;
+use super::features::{self, Target};
 use super::install::{Agrees, Peer};
 use super::ours::{FORMS, Form, options, with_offers};
 use super::tally::{Tally, saved};
@@ -22,7 +22,7 @@ use crate::wire::{Compresses, Exchange, Expected, Message, Proxy};
 pub(super) fn others(peers: &[Peer], messages: &[Message], tally: &mut Tally) -> anyhow::Result<()> {
     for peer in peers {
         for agrees in [Agrees::Never, Agrees::AsOffered, Agrees::ToLess] {
-            let server = peer.start_server(agrees)?;
+            let server = peer.start_server(agrees, None)?;
             println!("server {} {}, compression {agrees}", peer.name, peer.version);
             for case in SERVERS.iter().filter(|case| case.agrees == agrees) {
                 let expected = Expected {
@@ -36,7 +36,7 @@ pub(super) fn others(peers: &[Peer], messages: &[Message], tally: &mut Tally) ->
                     note(form, path, server.addr(), &expected, tally);
                 }
             }
-            features::run(peer.library, server.addr(), tally);
+            features::run(peer.library, &Target::plain(server.addr()), tally);
         }
     }
     Ok(())

@@ -29,7 +29,7 @@ pub(super) fn run(peer: &Peer, messages: &[Message], tally: &mut Tally) -> anyho
     let version = say(Command::new("tinyproxy").arg("-v"))
         .context("this needs tinyproxy (Debian: the package of that name)")?;
     println!("{version}, server {} {}", peer.name, peer.version);
-    let server = peer.start_server(Agrees::AsOffered)?;
+    let server = peer.start_server(Agrees::AsOffered, None)?;
     // The proxy resolves the name: the client hands it on as it is.
     let target = format!("localhost:{}", server.addr().port());
 

@@ -7,12 +7,14 @@
     /refuse              answers 503
 
     python websockets_server.py '{"server_no_context_takeover": true, ...}'      or false, for a server that does not compress
+    python websockets_server.py false CHAIN KEY                                  with TLS, and the certificates and the key in these files
 
 It speaks the subprotocol "two". It ends when its input does.
 """
 
 import json
 import os
+import ssl
 import sys
 import threading
 from urllib.parse import unquote
@@ -22,7 +24,7 @@ from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFact
 from websockets.sync.server import serve
 
 
-def main(settings):
+def main(settings, *certificate):
     settings = json.loads(settings)
     extensions = [] if settings is False else [ServerPerMessageDeflateFactory(**settings)]
     options = {
@@ -32,6 +34,9 @@ def main(settings):
         "process_request": check,
         "select_subprotocol": lambda connection, offered: "two" if "two" in offered else None,
     }
+    if certificate:
+        options["ssl"] = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        options["ssl"].load_cert_chain(*certificate)
     with serve(handle, "127.0.0.1", 0, **options) as server:
         host, port = server.socket.getsockname()
         print(f"listening on {host}:{port}", flush=True)

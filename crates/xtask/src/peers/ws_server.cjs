@@ -7,17 +7,22 @@
 //     /refuse              answers 503
 //
 //     node ws_server.cjs '{"serverNoContextTakeover": true, ...}'      or false, for a server that does not compress
+//     node ws_server.cjs false CHAIN KEY                               with TLS, and the certificates and the key in these files
 //
 // It speaks the subprotocol "two". It ends when its input does.
 
 "use strict";
 
+const fs = require("node:fs");
+const http = require("node:http");
+const https = require("node:https");
 const { WebSocketServer } = require("ws");
 
 const settings = JSON.parse(process.argv[2]);
+const [cert, key] = process.argv.slice(3).map((file) => fs.readFileSync(file));
+const listener = cert ? https.createServer({ cert, key }) : http.createServer();
 const server = new WebSocketServer({
-  host: "127.0.0.1",
-  port: 0,
+  server: listener,
   maxPayload: 0,
   perMessageDeflate: settings && { ...settings, threshold: 0 },
   handleProtocols: (offered) => offered.has("two") && "two",
@@ -26,7 +31,7 @@ const server = new WebSocketServer({
     done(!refused, 503, "come back later", { "Retry-After": "120" });
   },
 });
-server.on("listening", () => console.log(`listening on 127.0.0.1:${server.address().port}`));
+listener.listen(0, "127.0.0.1", () => console.log(`listening on 127.0.0.1:${listener.address().port}`));
 process.stdin.on("end", () => process.exit(0)).resume();
 
 server.on("connection", (socket, request) => {

@@ -24,6 +24,8 @@ pub(super) struct Setup {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tls {
     AtTheProxy,
+    /// At the server: the proxy passes it on.
+    AtTheServer,
     /// There is none.
     Nowhere,
 }
@@ -71,7 +73,7 @@ impl Setup {
 }
 
 /// Every block of the page but the one for clients.
-pub(super) const SETUPS: [Setup; 7] = [
+pub(super) const SETUPS: [Setup; 9] = [
     Setup {
         what: "TLS ends at nginx",
         program: &NGINX,
@@ -86,10 +88,23 @@ pub(super) const SETUPS: [Setup; 7] = [
             let folder = at.folder.display();
             let paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
             let temporary = paths.map(|path| format!("{path}_temp_path {folder}/{path};\n")).concat();
-            format!(
-                "daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log {folder}/errors;\nevents {{}}\n\
-                 http {{\naccess_log off;\n{temporary}{settings}\n}}\n"
-            )
+            nginx_around(at, &format!("http {{\naccess_log off;\n{temporary}{settings}\n}}\n"))
+        },
+    },
+    Setup {
+        what: "TLS passes through nginx",
+        program: &NGINX,
+        tls: Tls::AtTheServer,
+        hurry: Some(Hurry::Settings(&[("proxy_timeout 60s", "proxy_timeout 2s")])),
+        settings: |at| {
+            Settings::of("nginx", 1)?
+                .with("127.0.0.1:5443", &at.server.to_string())?
+                .with("listen 443;", &format!("listen {};", at.proxy))?
+                .with("example.org", "localhost")
+        },
+        around: |at, settings| {
+            let module = "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\n";
+            format!("{module}{}", nginx_around(at, settings))
         },
     },
     Setup {
@@ -102,6 +117,22 @@ pub(super) const SETUPS: [Setup; 7] = [
                 .with("127.0.0.1:5000", &at.server.to_string())?
                 .with("/etc/ssl/example.org.both", &at.certificate.both.to_string_lossy())?
                 .with("bind :443 ", &format!("bind {} ", at.proxy))
+        },
+        around: as_it_is,
+    },
+    Setup {
+        what: "TLS passes through haproxy",
+        program: &HAPROXY,
+        tls: Tls::AtTheServer,
+        hurry: Some(Hurry::Settings(&[
+            ("timeout client 60s", "timeout client 2s"),
+            ("timeout server 60s", "timeout server 2s"),
+        ])),
+        settings: |at| {
+            Settings::of("haproxy", 1)?
+                .with("127.0.0.1:5443", &at.server.to_string())?
+                .with("bind :443", &format!("bind {}", at.proxy))?
+                .with("example.org", "localhost")
         },
         around: as_it_is,
     },
@@ -199,6 +230,13 @@ fn files(settings: Settings, at: &Places<'_>) -> anyhow::Result<Settings> {
         .with("127.0.0.1:5000", &at.server.to_string())?
         .with("/etc/ssl/example.org.pem", &at.certificate.chain.to_string_lossy())?
         .with("/etc/ssl/example.org.key", &at.certificate.key.to_string_lossy())
+}
+
+fn nginx_around(at: &Places<'_>, settings: &str) -> String {
+    let folder = at.folder.display();
+    format!(
+        "daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log {folder}/errors;\nevents {{}}\n{settings}\n"
+    )
 }
 
 fn as_it_is(_at: &Places<'_>, settings: &str) -> String {

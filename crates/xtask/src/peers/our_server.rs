@@ -1,4 +1,5 @@
-//! The server behind the proxies: it tells what arrives there.
+//! A server of ours that tells what arrives there: for clients of other projects, and behind
+//! proxies.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -6,9 +7,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use framewright_server::{
-    CloseCode, Closed, Config, Decision, Handler, Incoming, ListenAddr, Message, Options, Response,
-    RunningServer, Server, Socket, StatusCode, TrustedProxies,
+    CloseCode, Closed, Config, Decision, Endpoint, Handler, Incoming, ListenAddr, Message, Options, Response,
+    RunningServer, Server, ServerTls, Socket, StatusCode, TrustedProxies,
 };
+
+use super::certificates::Certificate;
 
 /// A running server that trusts proxies on 127.0.0.1.
 ///
@@ -19,15 +22,24 @@ use framewright_server::{
 /// | `/quiet` | the same, and no keep-alive Pings |
 /// | `/pinged` | the same, with Pings every [`INTERVAL`] |
 /// | `/close/CODE` | closes at once with this code, and [`REASON`] |
+/// | `/bye` | the same with 1000, and waits for no answer |
 /// | `/who` | answers with `Host` and with the client's address |
-pub(super) struct Behind {
+pub(super) struct OurServer {
     _running: RunningServer,
-    pub(super) addr: SocketAddr,
+    /// Where it speaks without TLS.
+    pub(super) plain: SocketAddr,
+    /// Where it speaks TLS.
+    pub(super) tls: SocketAddr,
+    /// The same behind the PROXY protocol.
+    pub(super) tls_of_proxies: SocketAddr,
     ends: Receiver<End>,
 }
 
 /// The code and the reason of a Close frame.
 pub(super) type End = (u16, String);
+
+/// How long `/bye` waits for an answer.
+const IMPATIENCE: Duration = Duration::from_millis(100);
 
 /// The largest message on `/ws`.
 const MAX_MESSAGE: u64 = 17 << 20;
@@ -41,30 +53,40 @@ pub(super) const REASON: &str = "Grüße";
 /// How long the server may take to see an end that its client has seen.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-impl Behind {
+impl OurServer {
     /// Starts it.
     ///
     /// # Errors
     /// If it cannot be started.
-    pub(super) fn start() -> anyhow::Result<Self> {
+    pub(super) fn start(certificate: &Certificate) -> anyhow::Result<Self> {
         let (sender, ends) = channel();
+        let tls = ServerTls::from_pem_files(&certificate.chain, &certificate.key)?;
+        let endpoint = || Endpoint::tcp((Ipv4Addr::LOCALHOST, 0));
         let options = |connection| Options { connection, ..Options::default() };
         let pinging = |keep_alive_interval| options(Config { keep_alive_interval, ..Config::default() });
         // With room for what compressing adds to the largest message.
         let large = Config { max_message: MAX_MESSAGE, max_frame: MAX_MESSAGE, ..Config::default() };
+        let impatient = Config { close_timeout: IMPATIENCE, ..Config::default() };
         let running = Server::builder()
             .route_with("/ws", options(large), Echo(None))
             .route("/told", Echo(Some(sender)))
             .route_with("/quiet", pinging(None), Echo(None))
             .route_with("/pinged", pinging(Some(INTERVAL)), Echo(None))
             .route("/close/{code}", Echo(None))
+            .route_with("/bye", options(impatient), Bye)
             .route("/who", Who)
-            .listen((Ipv4Addr::LOCALHOST, 0))
+            .endpoint(endpoint())
+            .endpoint(endpoint().with_tls(tls.clone()))
+            .endpoint(endpoint().with_tls(tls).with_proxy_protocol())
             .trusted_proxies(TrustedProxies::new(["127.0.0.1"])?)
             .build()?
             .spawn()?;
-        let ListenAddr::Ip(addr) = running.local_addrs()[0] else { anyhow::bail!("no IP address") };
-        Ok(Self { _running: running, addr, ends })
+        let [ListenAddr::Ip(plain), ListenAddr::Ip(tls), ListenAddr::Ip(tls_of_proxies)] =
+            *running.local_addrs()
+        else {
+            anyhow::bail!("not three IP addresses")
+        };
+        Ok(Self { _running: running, plain, tls, tls_of_proxies, ends })
     }
 
     /// How the next connection on `/told` has ended.
@@ -106,6 +128,22 @@ impl Handler for Echo {
             // Nobody listens once the test is over.
             let _ = ends.send((closure.code(), closure.reason().to_owned()));
         }
+    }
+}
+
+/// Closes with 1000 at once.
+struct Bye;
+
+impl Handler for Bye {
+    type State = ();
+
+    fn on_request(&self, request: &Incoming<'_>) -> Decision<()> {
+        request.accept(())
+    }
+
+    fn on_open(&self, socket: &mut Socket<'_>, _state: &mut ()) {
+        // It is open, and the reason is short.
+        let _ = socket.close(CloseCode::NORMAL, REASON);
     }
 }
 
