@@ -37,6 +37,7 @@ mod servers;
 mod stage;
 mod stubborn;
 mod tally;
+mod tls;
 mod tunnels;
 
 use tally::Tally;
@@ -72,6 +73,9 @@ enum Part {
     Deployment,
     /// Our client and servers that compress with context takeover whatever they are asked for.
     Stubborn,
+    /// TLS: clients of other projects and a server of ours, our client and their servers, and what it
+    /// says of certificates that it does not accept.
+    Tls,
     /// Clients that refer to earlier messages though they have agreed not to, and the echo program.
     Keepers,
 }
@@ -109,6 +113,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             Part::Addresses => addresses::run(&mut tally)?,
             Part::Deployment => deployment::run(&peers, &mut tally)?,
             Part::Stubborn => stubborn::run(&folder, &mut tally)?,
+            Part::Tls => tls::run(&peers, &mut tally)?,
             Part::Keepers => keepers::run(&folder, modes(&Compress::MODES), &mut tally)?,
         }
     }

@@ -62,6 +62,11 @@ impl Authority {
         Ok(authority)
     }
 
+    /// The folder with its files.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The file with the certificate of the root.
     pub(crate) fn file(&self) -> PathBuf {
         self.folder.join("root.pem")

@@ -70,13 +70,7 @@ impl Stage {
     /// If the certificate cannot be read.
     pub(super) fn ours(&self, base: &str, tally: &mut Tally) -> anyhow::Result<()> {
         let target = Target { base: base.to_owned(), options: self.options()? };
-        for form in FORMS {
-            let exchanged = target
-                .request("/ws")
-                .and_then(|request| form.exchange(request, &target.options, &self.messages));
-            let what = format!("our client, {form}: messages of all sizes");
-            tally.note(&what, exchanged.map(|()| String::new()));
-        }
+        self.echoed(&target, "/ws", tally);
         let codes = CODES.iter().try_for_each(|&(code, reason)| {
             closed_by_us(&target, "/told", Some(code), reason)?;
             self.was_told(code, reason)?;
@@ -84,6 +78,17 @@ impl Stage {
         });
         tally.note("our client: close codes of both sides", codes.map(|()| String::new()));
         Ok(())
+    }
+
+    /// Our client, in each form, has to get every message back as it was sent.
+    pub(super) fn echoed(&self, target: &Target, path: &str, tally: &mut Tally) {
+        for form in FORMS {
+            let exchanged = target
+                .request(path)
+                .and_then(|request| form.exchange(request, &target.options, &self.messages));
+            let what = format!("our client, {form}: messages of all sizes");
+            tally.note(&what, exchanged.map(|()| String::new()));
+        }
     }
 
     /// Every message has to come back as it was sent.

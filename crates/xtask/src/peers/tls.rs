@@ -1,0 +1,36 @@
+//! TLS between ours and others: clients of other projects at a server of ours, our client at
+//! servers of other projects, and what our client says of certificates that it does not accept.
+
+mod by_hand;
+mod refused;
+
+use super::features::{self, Target};
+use super::install::{Agrees, Peer};
+use super::stage::Stage;
+use super::tally::Tally;
+
+/// Runs all of it.
+///
+/// # Errors
+/// If a certificate cannot be made, or a server not be started.
+pub(super) fn run(peers: &[Peer], tally: &mut Tally) -> anyhow::Result<()> {
+    let stage = Stage::new()?;
+    let base = format!("wss://localhost:{}", stage.server.tls.port());
+    println!("clients of a server of ours");
+    stage.ours(&base, tally)?;
+    for peer in peers {
+        stage.peer(peer, &base, tally);
+    }
+    by_hand::run(&stage, tally)?;
+    let refused = refused::all(&stage)?;
+    for peer in peers {
+        println!("our client, server {} {}", peer.name, peer.version);
+        let server = peer.start_server(Agrees::Never, Some(&stage.certificate))?;
+        let base = format!("wss://localhost:{}", server.addr().port());
+        let target = Target { base, options: stage.options()? };
+        stage.echoed(&target, "/echo", tally);
+        features::run(peer.library, &target, tally);
+        refused::run(&stage, peer, &refused, tally);
+    }
+    Ok(())
+}
