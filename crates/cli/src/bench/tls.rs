@@ -7,7 +7,10 @@ use framewright_driver::tls::{Fault, Tls, provider};
 use framewright_driver::{Io, Transport, uninterrupted};
 use mio::net::TcpStream;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, UnbufferedClientConnection};
+use rustls::client::{
+    ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue,
+    UnbufferedClientConnection,
+};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, WebPkiSupportedAlgorithms};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -16,18 +19,19 @@ use rustls::{
     ProtocolVersion, RootCertStore, SignatureScheme, StreamOwned,
 };
 use serde_json::{Value, json};
+use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The options that are for `wss://` and `tls://` only.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub(super) struct Args {
     /// Over TLS: the certificates to trust, a PEM file. The server's certificate has to be signed
-    /// by one of them or to be one of them, and to name the host of the URL.
+    /// by one of them, or to be one of them that is no authority, and to name the host of the URL.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
     /// DANGEROUS, over TLS: accept ANY certificate, of ANYBODY. Whoever is in between can read and
@@ -106,9 +110,8 @@ fn config(args: &Args) -> anyhow::Result<ClientConfig> {
         None => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(algorithms))),
     };
     let mut config = builder.with_no_client_auth();
-    if !args.resume {
-        config.resumption = Resumption::disabled();
-    }
+    config.resumption =
+        if args.resume { Resumption::store(Arc::new(Tickets::default())) } else { Resumption::disabled() };
     Ok(config)
 }
 
@@ -137,6 +140,49 @@ fn roots(file: &Path) -> anyhow::Result<RootCertStore> {
     };
     read().with_context(|| format!("cannot take certificates from {}", file.display()))
 }
+
+/// What resumes sessions with the one server that there is. Connections end in turn, and begin
+/// again in turn: it takes more tickets than rustls' own store, which has eight for a server.
+#[derive(Debug, Default)]
+struct Tickets {
+    tickets: Mutex<VecDeque<Tls13ClientSessionValue>>,
+    session: Mutex<Option<Tls12ClientSessionValue>>,
+}
+
+impl ClientSessionStore for Tickets {
+    fn set_kx_hint(&self, _: ServerName<'static>, _: NamedGroup) {}
+
+    fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
+        None
+    }
+
+    fn set_tls12_session(&self, _: ServerName<'static>, session: Tls12ClientSessionValue) {
+        *self.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
+    }
+
+    fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn remove_tls12_session(&self, _: &ServerName<'static>) {
+        *self.session.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn insert_tls13_ticket(&self, _: ServerName<'static>, ticket: Tls13ClientSessionValue) {
+        let mut tickets = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
+        if tickets.len() == MOST_TICKETS {
+            tickets.pop_front();
+        }
+        tickets.push_back(ticket);
+    }
+
+    fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        self.tickets.lock().unwrap_or_else(PoisonError::into_inner).pop_back()
+    }
+}
+
+/// A server may send more tickets than are used.
+const MOST_TICKETS: usize = 4096;
 
 /// Accepts every certificate: `--insecure`. That the server has its key is still checked.
 #[derive(Debug)]
