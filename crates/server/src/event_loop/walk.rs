@@ -5,12 +5,17 @@
 //! one thread reach each connection in their order.
 
 use crate::api::connections::{Connected, Delivered, ServerBusy};
+use crate::api::erased::Errands;
+use crate::api::socket::Parcel;
+use crate::event_loop::slab::Key;
+use crate::event_loop::{COMMANDS, EventLoop};
 use crate::guard::{guarded, lock};
 use framewright::Prepared;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 /// The bound for the cost of all queued walks, in bytes: a walk is admitted while the cost is below
 /// it. As large as the largest message is by default.
@@ -183,6 +188,109 @@ impl Waiting {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.waiting.fetch_sub(self.cost, Ordering::Relaxed);
+    }
+}
+
+impl EventLoop {
+    /// Continues the walks through all connections for `slice`, and for at least one connection.
+    pub(super) fn handle_walks(&mut self, slice: Duration) {
+        let end = self.context.now + slice;
+        while let Some(mut walk) = self.walks.pop_front() {
+            walk.take_along(&mut self.walks);
+            if !self.walk_on(&mut walk, end) {
+                return self.walks.push_front(walk);
+            }
+            // The walk's closures are the application's.
+            guarded(|| drop(walk));
+            self.context.now = Instant::now();
+            if self.context.now >= end {
+                return;
+            }
+        }
+    }
+
+    /// Continues one walk until `end`. Returns whether it is complete.
+    fn walk_on(&mut self, walk: &mut Walk, end: Instant) -> bool {
+        let mut visited = 0;
+        while let Some(key) = self.slots.next_at(walk.next) {
+            walk.next = key.place() + 1;
+            if !self.visit(key, &mut walk.job) {
+                return true;
+            }
+            visited += 1;
+            if visited % COMMANDS == 0 {
+                self.context.now = Instant::now();
+            }
+            if self.context.now >= end {
+                return self.slots.next_at(walk.next).is_none();
+            }
+        }
+        true
+    }
+
+    /// Does the job of a walk for one connection. Returns whether the walk continues.
+    fn visit(&mut self, key: Key, job: &mut Job) -> bool {
+        let slot = self.slots.get_mut(key).expect("it was found just now");
+        let connected = slot.connected(key, &self.context);
+        match (job, connected) {
+            (Job::Drain, _) => {
+                self.drain(key);
+                true
+            }
+            (_, None) => true,
+            (Job::Visit(visit), Some(connected)) => guarded(|| visit(&connected)).unwrap_or_else(|| {
+                tracing::error!(connection = connected.id(), "a walk through all connections panicked");
+                true
+            }),
+            (Job::Send(messages), Some(connected)) => {
+                let wanted = messages.iter().enumerate().filter(|(_, sending)| sending.is_for(&connected));
+                let parcel = |(number, sending): (usize, &Sending)| Parcel {
+                    message: sending.message().clone(),
+                    number,
+                    outcome: None,
+                    waits_for_room: false,
+                };
+                let parcels = wanted.map(parcel).collect();
+                self.deliver(key, parcels, messages);
+                true
+            }
+        }
+    }
+
+    /// Begins to close a connection because the server stops, after the messages that its handles
+    /// have queued.
+    fn drain(&mut self, key: Key) {
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        slot.drain(&mut self.context);
+        slot.note(Errands::QUEUED);
+        self.take_turn(key);
+        self.heed_alarm();
+    }
+
+    /// Sends messages to a connection in a turn of its own, which returns the loop's lent buffers
+    /// and writes what the peer accepts. Messages that do not fit beside the first ones get another
+    /// turn, after that write.
+    fn deliver(&mut self, key: Key, parcels: Vec<Parcel>, messages: &mut [Sending]) {
+        *self.context.parts.parcels.get_mut() = parcels;
+        while !self.context.parts.parcels.get_mut().is_empty() {
+            if let Some(slot) = self.slots.get_mut(key) {
+                slot.note(Errands::PARCELS | Errands::QUEUED);
+            }
+            self.take_turn(key);
+            if let Some(slot) = self.slots.get_mut(key) {
+                // A callback that panicked earlier in the turn may have kept it from being cleared.
+                slot.errands.clear(Errands::PARCELS);
+            }
+            let parcels = self.context.parts.parcels.get_mut();
+            let done = parcels.iter().position(|parcel| parcel.waits_for_room).unwrap_or(parcels.len());
+            for Parcel { number, outcome, .. } in parcels.drain(..done) {
+                messages[number].delivered().count(outcome);
+            }
+            if let Some(first) = parcels.first_mut() {
+                first.waits_for_room = false;
+            }
+        }
+        self.heed_alarm();
     }
 }
 
