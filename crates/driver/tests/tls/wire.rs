@@ -133,10 +133,18 @@ pub(crate) fn ends(at_once: usize) -> (End, End) {
 }
 
 pub(crate) fn sessions(version: &'static SupportedProtocolVersion, at_once: usize) -> (Client, Server) {
+    sessions_of(&Arc::new(client_config(version)), &Arc::new(server_config(version)), at_once)
+}
+
+pub(crate) fn sessions_of(
+    client: &Arc<ClientConfig>,
+    server: &Arc<ServerConfig>,
+    at_once: usize,
+) -> (Client, Server) {
     let (ours, theirs) = ends(at_once);
     (
-        Tls::client(Arc::new(client_config(version)), localhost(), ours).expect("a client"),
-        Tls::server(Arc::new(server_config(version)), theirs).expect("a server"),
+        Tls::client(Arc::clone(client), localhost(), ours).expect("a client"),
+        Tls::server(Arc::clone(server), theirs).expect("a server"),
     )
 }
 
