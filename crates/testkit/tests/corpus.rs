@@ -61,6 +61,8 @@ fn every_fuzz_target_is_replayed_here() {
     let targets: BTreeSet<String> = entries("fuzz_targets")
         .iter()
         .map(|path| path.file_stem().expect("a file has a name").to_string_lossy().into_owned())
+        // That one is replayed by the driver, whose tests have its cryptography.
+        .filter(|target| target != "tls")
         .collect();
     assert_eq!(targets, here);
 }

@@ -5,7 +5,9 @@
 #[path = "../turn/bench.rs"]
 #[allow(dead_code, reason = "shared with the tests of the turn")]
 mod bench;
+mod corpus;
 mod faults;
+mod fuzz;
 mod glass;
 mod nested;
 mod peer;
