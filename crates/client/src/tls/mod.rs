@@ -186,9 +186,10 @@ pub(crate) enum Peer {
     Proxy,
 }
 
-/// Uses a configuration of the application's own, as it is: its trust, its certificate, its
-/// protocol versions. Its ALPN protocols should be `http/1.1` or none: if the server selects
-/// another one, there is no connection.
+/// Uses a configuration of the application's own: its trust, its certificate, its protocol
+/// versions. Its ALPN protocols should be `http/1.1` or none: if the server selects another one,
+/// there is no connection. Nothing is sent as early data, whatever it allows: anybody could repeat
+/// a request in it (RFC 8446, section 8).
 ///
 /// Its clone without the certificate of this end serves proxies and other origins.
 #[cfg(feature = "tls")]

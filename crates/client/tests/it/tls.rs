@@ -8,13 +8,16 @@ use crate::common::{
 };
 use framewright::Error;
 use framewright_client::blocking::Client;
-use framewright_client::rustls::version::TLS12;
+use framewright_client::rustls::version::{TLS12, TLS13};
 use framewright_client::rustls::{ClientConfig, HandshakeKind, ProtocolVersion, ServerConfig};
 use framewright_client::{
     ClientRequest, ClientTls, CloseCode, Closure, ConnectError, FieldName, FieldValue, Message, Options,
     Proxy, RedirectError, TlsError, TlsInfo,
 };
 use framewright_testkit::endpoint::Seen;
+#[cfg(unix)]
+use socket2::SockRef;
+use std::io::Read as _;
 use std::net::{SocketAddr, TcpStream};
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
@@ -254,6 +257,52 @@ fn an_address_is_a_host_and_is_not_sent_as_a_name() {
 }
 
 #[test]
+fn a_name_with_the_dot_of_the_root_is_the_same_host_to_tls() {
+    let authority = Authority::new("The Authority");
+    let server = Server::open_tls(authority.issue(&["server.example"]).server(), |peer| {
+        echo(peer);
+        peer.tls().server_name().map(str::to_owned)
+    });
+    let request = "wss://Server.Example./".parse().expect("a URI");
+    let options = secure(server.addr(), authority.trusted());
+    let mut client = Client::connect_with(request, &options).expect("a connection");
+    client.close_and_wait(CloseCode::NORMAL, "").expect("an open connection");
+    assert_eq!(server.end().as_deref(), Some("server.example"));
+}
+
+/// The certificate of this end fills the socket, so that the rest of the handshake has to wait for
+/// room, while there is nothing to read.
+#[cfg(unix)]
+#[test]
+fn a_handshake_that_waits_for_room_goes_on() {
+    let authority = Authority::new("The Authority");
+    let hosts: Vec<_> = (0..1000).map(|number| format!("host-{number}.example")).collect();
+    let hosts: Vec<_> = hosts.iter().map(String::as_str).collect();
+    let own = authority.issue(&hosts);
+    assert!(own.certificate().len() > 16 << 10);
+    let tls = ClientTls::builder()
+        .only_ca_pem(authority.pem())
+        .identity_pem(own.chain_pem(), own.key_pem())
+        .build()
+        .expect("settings");
+    for version in VERSIONS {
+        let config = authority.issue(&["tunnel.example"]).server_with(&[version], Some(&authority));
+        let server = Server::open_tls(config, echo);
+        let (ours, theirs) = UnixStream::pair().expect("two sockets");
+        SockRef::from(&ours).set_send_buffer_size(4096).expect("an option of the socket");
+        let addr = server.addr();
+        let tunnel = thread::spawn(move || pass_between(theirs, TcpStream::connect(addr).expect("a server")));
+        let request = "wss://tunnel.example/".parse().expect("a URI");
+        let client = Client::over_with(ours, request, &Options { tls: tls.clone(), ..plain() });
+        let mut client = client.expect("a connection");
+        assert!(client.close_and_wait(CloseCode::NORMAL, "").expect("an open connection").clean);
+        server.end();
+        drop(client);
+        tunnel.join().expect("no panic");
+    }
+}
+
+#[test]
 fn default_port_is_that_of_https() {
     let authority = Authority::new("The Authority");
     let server = Server::open_tls(authority.issue(&["server.example"]).server(), |peer| {
@@ -397,6 +446,32 @@ fn a_refusal_that_ends_without_close_notify_is_truncated() {
         assert_eq!(refusal(kind, &config, &tls, true), (b"who are you".to_vec(), false));
         assert_eq!(refusal(kind, &config, &tls, false), (b"who are you".to_vec(), true));
     });
+}
+
+#[test]
+fn nothing_is_sent_as_early_data() {
+    let authority = Authority::new("The Authority");
+    let mut config = ServerConfig::clone(&authority.issue(HOST).server());
+    config.max_early_data_size = 16_384;
+    let config = Arc::new(config);
+    let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13]);
+    let builder = builder.expect("a version").with_root_certificates(authority.roots());
+    let mut own = builder.with_no_client_auth();
+    own.enable_early_data = true;
+    let tls = ClientTls::from(Arc::new(own));
+    for resumed in [false, true] {
+        let server = Server::open_tls(Arc::clone(&config), |peer| {
+            assert!(
+                peer.tls()
+                    .early_data()
+                    .is_none_or(|mut data| data.read(&mut [0]).is_ok_and(|read| read == 0))
+            );
+            echo(peer);
+        });
+        let options = secure(server.addr(), tls.clone());
+        assert_eq!(info_of(Kind::Blocking, secure_request(server.addr()), &options).resumed, resumed);
+        server.end();
+    }
 }
 
 /// A server of an origin that redirects, by TLS or not.
