@@ -190,6 +190,13 @@ impl ClientConnection {
         self.turn.closure()
     }
 
+    /// Why TLS has ended the connection; `None` if it has not.
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls_error(&self) -> Option<crate::TlsError> {
+        // Behind the closing handshake nothing is missing.
+        if self.closure().is_none_or(|closure| closure.clean) { None } else { self.socket.tls_error() }
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.turn.connection.state() == State::Closed
     }

@@ -3,7 +3,7 @@
 
 use crate::ConnectError;
 #[cfg(feature = "tls")]
-use crate::tls::{TlsInfo, layer::Layer};
+use crate::tls::{TlsError, TlsInfo, layer::Layer};
 use framewright_driver::{Io, Transport, moved, short_read_empties_a_socket, uninterrupted};
 use mio::net::TcpStream;
 #[cfg(unix)]
@@ -167,6 +167,15 @@ impl ClientStream {
     pub(crate) fn tls(&self) -> Option<TlsInfo> {
         match self {
             ClientStream::Tls(layer) => layer.info(),
+            _ => None,
+        }
+    }
+
+    /// Why TLS has failed; `None` if it has not.
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls_error(&self) -> Option<TlsError> {
+        match self {
+            ClientStream::Tls(layer) => layer.tls_error(),
             _ => None,
         }
     }

@@ -243,6 +243,15 @@ impl Receiver {
         self.shared.lock().connection.stream().tls()
     }
 
+    /// Why TLS has ended the connection, in which case [`Closure::cause`] is
+    /// [`Error::TransportLost`](framewright::Error::TransportLost): the end of the stream without
+    /// `close_notify` ([`TlsError::Truncated`](crate::TlsError::Truncated)), a record that was altered,
+    /// an alert. `None` before the end, and for an end that has another reason.
+    #[cfg(feature = "tls")]
+    pub fn tls_error(&self) -> Option<crate::TlsError> {
+        self.shared.lock().connection.tls_error()
+    }
+
     /// The address of the server, or of the proxy, that the client is connected to. `None` once the
     /// connection is gone, and over a stream without such an address.
     pub fn peer_addr(&self) -> Option<SocketAddr> {

@@ -35,7 +35,16 @@ pub struct Client {
 enum ClientPhase {
     Opening(Box<Opening>),
     Open(Box<DrivenClient>),
-    Done(Option<Closure>),
+    Done(Ended),
+}
+
+/// What is left of a client that has ended.
+#[derive(Default)]
+struct Ended {
+    /// `None` if there never was a connection.
+    closure: Option<Closure>,
+    #[cfg(feature = "tls")]
+    tls_error: Option<Box<crate::TlsError>>,
 }
 
 struct DrivenClient {
@@ -138,7 +147,7 @@ impl Client {
                     self.phase = ClientPhase::Open(Box::new(open));
                 }
                 Err(error) => {
-                    self.phase = ClientPhase::Done(None);
+                    self.phase = ClientPhase::Done(Ended::default());
                     self.again = false;
                     return Err(error);
                 }
@@ -155,7 +164,11 @@ impl Client {
         self.again = connection.run(&mut buffers.lent, now, &mut callbacks);
         open.in_turn = false;
         if connection.is_done() {
-            self.phase = ClientPhase::Done(connection.closure());
+            self.phase = ClientPhase::Done(Ended {
+                closure: connection.closure(),
+                #[cfg(feature = "tls")]
+                tls_error: connection.tls_error().map(Box::new),
+            });
             return Ok(Turn::Done);
         }
         Ok(if self.again { Turn::Again } else { Turn::Wait })
@@ -199,7 +212,7 @@ impl Client {
         match &self.phase {
             ClientPhase::Opening(_) => None,
             ClientPhase::Open(open) => open.client.connection.closure(),
-            ClientPhase::Done(closure) => closure.clone(),
+            ClientPhase::Done(ended) => ended.closure.clone(),
         }
     }
 
@@ -218,6 +231,19 @@ impl Client {
     #[cfg(feature = "tls")]
     pub fn tls(&self) -> Option<crate::TlsInfo> {
         self.open()?.connection.stream().tls()
+    }
+
+    /// Why TLS has ended the connection, in which case [`Closure::cause`] is
+    /// [`Error::TransportLost`](framewright::Error::TransportLost): the end of the stream without
+    /// `close_notify` ([`TlsError::Truncated`](crate::TlsError::Truncated)), a record that was altered,
+    /// an alert. `None` until the client [is done](Client::is_done), and for an end that has another
+    /// reason.
+    #[cfg(feature = "tls")]
+    pub fn tls_error(&self) -> Option<&crate::TlsError> {
+        match &self.phase {
+            ClientPhase::Done(ended) => ended.tls_error.as_deref(),
+            _ => None,
+        }
     }
 
     /// The address of the server, or of the proxy, that the client is connected to; `None` unless

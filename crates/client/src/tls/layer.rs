@@ -74,17 +74,27 @@ impl Layer {
 
     /// Why a read or a write has failed, in this session or below it.
     pub(crate) fn failure(&mut self) -> ConnectError {
-        let fault = match self.tls.fault() {
-            Some(Fault::Tls(error)) => of_rustls(error.clone()),
-            Some(Fault::NotTls { is_http }) => TlsError::NotTls { is_http: *is_http },
-            Some(Fault::Truncated) => TlsError::Truncated,
-            _ => {
-                let Below { stream, failure } = self.tls.transport_mut();
-                let unknown = || io::ErrorKind::ConnectionAborted.into();
-                return stream.failure(failure.take().unwrap_or_else(unknown));
-            }
-        };
-        self.error(fault)
+        if let Some(fault) = self.fault() {
+            return self.error(fault);
+        }
+        let Below { stream, failure } = self.tls.transport_mut();
+        let unknown = || io::ErrorKind::ConnectionAborted.into();
+        stream.failure(failure.take().unwrap_or_else(unknown))
+    }
+
+    /// Why TLS has failed in this session; `None` if it has not.
+    fn fault(&self) -> Option<TlsError> {
+        match self.tls.fault()? {
+            Fault::Tls(error) => Some(of_rustls(error.clone())),
+            Fault::NotTls { is_http } => Some(TlsError::NotTls { is_http: *is_http }),
+            Fault::Truncated => Some(TlsError::Truncated),
+            _ => None,
+        }
+    }
+
+    /// Why TLS has failed in this session or below it; `None` if it has not.
+    pub(crate) fn tls_error(&self) -> Option<TlsError> {
+        self.fault().or_else(|| self.below().tls_error())
     }
 
     fn error(&self, error: TlsError) -> ConnectError {

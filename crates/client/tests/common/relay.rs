@@ -15,6 +15,8 @@ pub(crate) enum Way {
     /// As they come, but no more than so many to the client: then its connection ends without a
     /// reset.
     Cut(usize),
+    /// As they come, but for one octet to the client that is altered: the one behind so many.
+    Alter(usize),
 }
 
 /// Listens for one client of the server at `to`.
@@ -29,12 +31,9 @@ pub(crate) fn relay(to: SocketAddr, way: Way) -> SocketAddr {
             stream.set_read_timeout(Some(DEADLINE)).expect("an option of the socket");
         }
         let (from_client, to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-        let (piece, most) = match way {
-            Way::OneByOne => (1, usize::MAX),
-            Way::Cut(most) => (usize::MAX, most),
-        };
-        let up = thread::spawn(move || pass(from_client, to_server, piece, usize::MAX));
-        pass(server, client, piece, most);
+        let piece = if let Way::OneByOne = way { 1 } else { usize::MAX };
+        let up = thread::spawn(move || pass(from_client, to_server, piece, Way::OneByOne));
+        pass(server, client, piece, way);
         up.join().expect("no panic");
     });
     addr
@@ -44,8 +43,8 @@ pub(crate) fn relay(to: SocketAddr, way: Way) -> SocketAddr {
 #[cfg(unix)]
 pub(crate) fn pass_between(client: UnixStream, server: TcpStream) {
     let (from_client, to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-    let up = thread::spawn(move || pass(from_client, to_server, usize::MAX, usize::MAX));
-    pass(server, client, usize::MAX, usize::MAX);
+    let up = thread::spawn(move || pass(from_client, to_server, usize::MAX, Way::OneByOne));
+    pass(server, client, usize::MAX, Way::OneByOne);
     up.join().expect("no panic");
 }
 
@@ -68,13 +67,22 @@ impl Ends for UnixStream {
     }
 }
 
-/// Passes octets on until one side ends or `most` are passed.
-fn pass(mut from: impl Ends, mut to: impl Ends, piece: usize, mut most: usize) {
+/// Passes octets on, in pieces of up to this size, until one side ends or as many are passed as
+/// `way` says.
+fn pass(mut from: impl Ends, mut to: impl Ends, piece: usize, way: Way) {
+    let mut most = if let Way::Cut(most) = way { most } else { usize::MAX };
+    let mut passed = 0;
     let mut buffer = [0; 16 << 10];
     while most > 0 {
         let room = buffer.len().min(most);
         let Ok(count @ 1..) = from.read(&mut buffer[..room]) else { break };
         most -= count;
+        if let Way::Alter(at) = way
+            && let Some(octet) = at.checked_sub(passed).and_then(|at| buffer[..count].get_mut(at))
+        {
+            *octet ^= 1;
+        }
+        passed += count;
         if buffer[..count].chunks(piece).any(|piece| to.write_all(piece).is_err()) {
             break;
         }

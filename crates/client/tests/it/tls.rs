@@ -318,13 +318,39 @@ fn default_port_is_that_of_https() {
     assert_eq!(server.end().as_deref(), Some("server.example"));
 }
 
-/// The server has closed and is gone, or has not closed and is gone.
+/// Why TLS has ended a connection, by either API.
+trait TellsTls: AnyClient {
+    fn told(&self) -> Option<String>;
+}
+
+impl TellsTls for Client {
+    fn told(&self) -> Option<String> {
+        self.tls_error().map(|error| error.to_string())
+    }
+}
+
+impl TellsTls for Loop {
+    fn told(&self) -> Option<String> {
+        self.client.tls_error().map(ToString::to_string)
+    }
+}
+
+fn telling(kind: Kind, addr: SocketAddr, tls: &ClientTls) -> Box<dyn TellsTls> {
+    let (request, options) = (secure_request(addr), secure(addr, tls.clone()));
+    match kind {
+        Kind::Blocking => Box::new(Client::connect_with(request, &options).expect("a connection")),
+        Kind::EventLoop => Box::new(Loop::connect(request, &options).expect("a connection")),
+    }
+}
+
+/// How a connection ends, and what TLS says of it, if the server is gone without the end of TLS:
+/// behind a closing handshake or without one.
 fn end_without_close_notify(
     kind: Kind,
     config: &Arc<ServerConfig>,
     tls: &ClientTls,
     closes: bool,
-) -> Closure {
+) -> (Closure, Option<String>) {
     let server = Server::open_tls(Arc::clone(config), move |peer| {
         peer.script("text \"the last\"");
         if closes {
@@ -334,11 +360,12 @@ fn end_without_close_notify(
         peer.cut();
         peer.wait_gone();
     });
-    let mut client = connect(kind, server.addr(), tls);
+    let mut client = telling(kind, server.addr(), tls);
     client.expect_text("the last");
+    assert_eq!(client.told(), None);
     let closure = if closes { close(&mut *client) } else { client.expect_closed() };
     server.end();
-    closure
+    (closure, client.told())
 }
 
 #[test]
@@ -348,11 +375,37 @@ fn an_end_of_tcp_without_close_notify_is_clean_behind_the_close_frames_only() {
     for version in VERSIONS {
         let config = identity.server_with(&[version], None);
         through_both_apis(|kind| {
-            let closure = end_without_close_notify(kind, &config, &tls, false);
+            let (closure, told) = end_without_close_notify(kind, &config, &tls, false);
             assert!(!closure.clean);
             assert_eq!(closure.cause, Some(Error::TransportLost));
-            let closure = end_without_close_notify(kind, &config, &tls, true);
+            let told = told.expect("a truncation");
+            assert!(told.starts_with("the server ended the connection in the middle"), "{told}");
+            let (closure, told) = end_without_close_notify(kind, &config, &tls, true);
             assert!(closure.clean, "{closure:?}");
+            assert_eq!(told, None);
+        });
+    }
+}
+
+#[test]
+fn an_octet_that_was_altered_on_the_way_ends_the_connection_and_is_not_delivered() {
+    let authority = Authority::new("The Authority");
+    let (identity, tls) = (authority.issue(HOST), authority.trusted());
+    for version in VERSIONS {
+        let config = identity.server_with(&[version], None);
+        through_both_apis(|kind| {
+            let server = Server::start_raw(Arc::clone(&config), |peer| {
+                peer.read_request();
+                peer.upgrade();
+                peer.send(whole_frame(2, &pattern(100_000)));
+                peer.try_read_request().expect_err("an alert").to_string()
+            });
+            // The handshake has a few thousand octets.
+            let mut client = telling(kind, relay(server.addr(), Way::Alter(50_000)), &tls);
+            assert_eq!(client.expect_closed().cause, Some(Error::TransportLost));
+            let told = client.told().expect("a reason");
+            assert!(told.contains("cannot decrypt"), "{told}");
+            assert!(server.end().contains("BadRecordMac"));
         });
     }
 }
