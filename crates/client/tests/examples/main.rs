@@ -47,6 +47,38 @@ fn hello_prints_the_answer() {
     server.end();
 }
 
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+#[test]
+fn hello_trusts_the_platform_and_says_why_it_trusts_somebody_not() {
+    let authority = common::certificates::Authority::new("The Authority");
+    let config = authority.issue(&["localhost"]).server();
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), authority.pem()).expect("a file");
+    let run = |addr: std::net::SocketAddr, with_file: bool| {
+        let mut command = Command::new(example("hello").expect("an example that is built"));
+        command.arg(format!("wss://localhost:{}/", addr.port())).stdin(Stdio::null());
+        if with_file {
+            command.env("SSL_CERT_FILE", file.path()).env_remove("SSL_CERT_DIR");
+        }
+        command.output().expect("a program that runs")
+    };
+    let server = Server::open_tls(std::sync::Arc::clone(&config), |peer| {
+        peer.expect_text("hello");
+        peer.script("text \"hello yourself\"");
+        peer.answer_close();
+    });
+    let output = run(server.addr(), true);
+    expect_output(&output, true, "Text(\"hello yourself\")\nclosed with 1000, clean: true\n");
+    server.end();
+
+    let server = Server::start_raw(config, |peer| drop(peer.handshake().expect_err("the client leaves")));
+    let output = run(server.addr(), false);
+    expect_output(&output, false, "");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.starts_with("Error: connecting: TLS: ") && said.contains("The Authority"), "{said}");
+    server.end();
+}
+
 #[test]
 fn hello_says_in_a_sentence_why_there_is_no_connection() {
     let server =

@@ -122,34 +122,35 @@ fn octets_that_come_one_by_one_are_a_stream_too() {
 fn both_halves_of_a_client_work_in_two_threads() {
     const MESSAGES: usize = 200;
     let authority = Authority::new("The Authority");
-    let server = Listener::taking_little().run({
-        let config = authority.issue(HOST).server();
-        move |listener| {
+    let identity = authority.issue(HOST);
+    for version in VERSIONS {
+        let config = identity.server_with(&[version], None);
+        let server = Listener::taking_little().run(move |listener| {
             listener.serve_tls(&config, |peer| {
                 peer.upgrade();
                 echo(peer);
             });
-        }
-    });
-    let addr = server.addr();
-    let client = Client::connect_with(secure_request(addr), &secure(addr, authority.trusted()));
-    let (mut sender, mut receiver) = client.expect("a connection").split();
-    let message = |number: usize| pattern(number * 997 % 60_000);
-    let sending = thread::spawn(move || {
+        });
+        let addr = server.addr();
+        let client = Client::connect_with(secure_request(addr), &secure(addr, authority.trusted()));
+        let (mut sender, mut receiver) = client.expect("a connection").split();
+        let message = |number: usize| pattern(number * 997 % 60_000);
+        let sending = thread::spawn(move || {
+            for number in 0..MESSAGES {
+                sender.send_binary(&message(number)).expect("an open connection");
+            }
+            sender.close(CloseCode::NORMAL, "").expect("an open connection");
+        });
+        let until = Instant::now() + DEADLINE;
         for number in 0..MESSAGES {
-            sender.send_binary(&message(number)).expect("an open connection");
+            let received = receiver.receive_before(until).expect("a message").expect("an open connection");
+            assert!(received == Message::Binary(&message(number)), "{number}");
         }
-        sender.close(CloseCode::NORMAL, "").expect("an open connection");
-    });
-    let until = Instant::now() + DEADLINE;
-    for number in 0..MESSAGES {
-        let received = receiver.receive_before(until).expect("a message").expect("an open connection");
-        assert!(received == Message::Binary(&message(number)), "{number}");
+        assert_eq!(receiver.receive_before(until), Ok(None));
+        assert!(receiver.closure().expect("it has ended").clean);
+        sending.join().expect("no panic");
+        server.end();
     }
-    assert_eq!(receiver.receive_before(until), Ok(None));
-    assert!(receiver.closure().expect("it has ended").clean);
-    sending.join().expect("no panic");
-    server.end();
 }
 
 #[test]
