@@ -4,7 +4,7 @@
 use crate::ConnectError;
 #[cfg(feature = "tls")]
 use crate::tls::{TlsError, TlsInfo, layer::Layer};
-use framewright_driver::{Io, Transport, moved, short_read_empties_a_socket, uninterrupted};
+use framewright_driver::{Io, Transport, short_read_empties_a_socket, uninterrupted};
 use mio::net::TcpStream;
 #[cfg(unix)]
 use mio::unix::SourceFd;
@@ -199,6 +199,16 @@ impl ClientStream {
     }
 }
 
+/// The result of a read or a write of a stream without TLS.
+#[inline]
+fn of_plain(result: io::Result<usize>) -> Io {
+    match result {
+        Ok(count) => Io::Moved(count),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Io::Blocked,
+        Err(_) => Io::Lost,
+    }
+}
+
 /// The result of a read or a write of a session, which knows itself why it has failed.
 #[cfg(feature = "tls")]
 fn of_session(moved: Io) -> io::Result<usize> {
@@ -215,7 +225,7 @@ impl Transport for ClientStream {
         match self {
             #[cfg(feature = "tls")]
             ClientStream::Tls(layer) => layer.session_mut().read(target),
-            plain => moved(|| plain.read_once(target)),
+            plain => of_plain(plain.read_once(target)),
         }
     }
 
@@ -224,7 +234,7 @@ impl Transport for ClientStream {
         match self {
             #[cfg(feature = "tls")]
             ClientStream::Tls(layer) => layer.session_mut().write(slices),
-            plain => moved(|| plain.write_once(slices)),
+            plain => of_plain(plain.write_once(slices)),
         }
     }
 
