@@ -2,11 +2,15 @@
 
 use crate::page;
 use crate::seconds::parse_seconds;
+#[cfg(feature = "tls")]
+use crate::tls;
 use anyhow::Context;
+#[cfg(feature = "tls")]
+use framewright_server::ServerTls;
 use framewright_server::{
     Accept, AllowedOrigins, Chunk, Config, Decision, Delivery, Endpoint, ForwardedField, Handler, Incoming,
-    MemoryLimit, Message, Options, Page, Server, ServerBuilder, ServerLimits, Socket, TrustedProxies,
-    choose_subprotocol, is_token,
+    ListenAddr, MemoryLimit, Message, Options, Page, Server, ServerBuilder, ServerLimits, Socket,
+    TrustedProxies, choose_subprotocol, is_token,
 };
 use std::fmt;
 use std::io::{self, Write};
@@ -14,19 +18,26 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
+#[cfg(feature = "tls")]
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 const DEFAULT_PORT: u16 = 5000;
+#[cfg(feature = "tls")]
+const DEFAULT_TLS_PORT: u16 = 5001;
 /// How long open connections have to answer the Close frame after Ctrl-C.
 const DRAIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Where to listen: ADDR:PORT, HOST:PORT, or unix:PATH; may be repeated. Port 0 lets the system
-    /// choose. [default: port 5000 on both loopback addresses]
+    /// Where to listen without TLS: ADDR:PORT, HOST:PORT, or unix:PATH; may be repeated. Port 0 lets
+    /// the system choose. [default without --tls-listen: port 5000 on both loopback addresses]
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Vec<Listen>,
+    #[cfg(feature = "tls")]
+    #[command(flatten)]
+    tls: tls::Args,
     /// How many event loops to run, each on a thread of its own. [default: one for each processor]
     #[arg(long, value_name = "N")]
     workers: Option<NonZeroUsize>,
@@ -163,9 +174,21 @@ fn parse_subprotocol(text: &str) -> Result<String, String> {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Listen {
+pub(crate) enum Listen {
     Tcp(String),
     Unix(String),
+}
+
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+impl Listen {
+    /// The host, unless it stands for all addresses of this machine.
+    pub(crate) fn host(&self) -> Option<String> {
+        let Listen::Tcp(addr) = self else { return None };
+        let (host, _) = addr.rsplit_once(':')?;
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let is_any = host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
+        (!host.is_empty() && !is_any).then(|| host.to_owned())
+    }
 }
 
 impl FromStr for Listen {
@@ -193,10 +216,40 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     // the system means.
     let descriptors = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(0);
     let workers = args.workers.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
-    let server = listen(configure(args)?.workers(workers), args)?.build()?;
+    let all = endpoints(args)?;
+    #[cfg(feature = "tls")]
+    let certificates = args.tls.certificates()?;
+    #[cfg(feature = "tls")]
+    let all = match &certificates {
+        Some(certificates) => all.into_iter().chain(tls_endpoints(args, &certificates.load()?)?).collect(),
+        None => all,
+    };
+    let protocol = |endpoint: Endpoint| {
+        if args.proxy_protocol { endpoint.with_proxy_protocol() } else { endpoint }
+    };
+    let builder = configure(args)?.workers(workers);
+    let server = all.into_iter().map(protocol).fold(builder, ServerBuilder::endpoint).build()?;
     // Before it says that it listens: whoever reads that may stop it at once.
     drain_on_signal(&server)?;
+    #[cfg(feature = "tls")]
+    if let Some(fingerprint) =
+        certificates.as_ref().and_then(|certificates| certificates.fingerprint.as_ref())
+    {
+        writeln!(io::stdout(), "certificate SHA-256 fingerprint {fingerprint}")?;
+    }
     announce(args, &server, workers, descriptors)?;
+    #[cfg(feature = "tls")]
+    if let Some(certificates) = certificates {
+        let (handle, (done, over)) = (server.handle(), mpsc::channel());
+        thread::scope(|scope| {
+            scope.spawn(move || certificates.watch(&handle, &over));
+            let result = server.run();
+            drop(done);
+            result.context("the server failed")
+        })?;
+        say("ended");
+        return Ok(());
+    }
     server.run().context("the server failed")?;
     say("ended");
     Ok(())
@@ -251,40 +304,68 @@ fn options(args: &Args) -> anyhow::Result<Options> {
     })
 }
 
-fn listen(builder: ServerBuilder, args: &Args) -> anyhow::Result<ServerBuilder> {
-    let protocol = |endpoint: Endpoint| {
-        if args.proxy_protocol { endpoint.with_proxy_protocol() } else { endpoint }
-    };
-    if args.listen.is_empty() {
-        return Ok(builder.endpoint(protocol(loopback())));
+/// Where the server listens without TLS.
+fn endpoints(args: &Args) -> anyhow::Result<Vec<Endpoint>> {
+    #[cfg(feature = "tls")]
+    let only_tls = !args.tls.tls_listen.is_empty();
+    #[cfg(not(feature = "tls"))]
+    let only_tls = false;
+    if args.listen.is_empty() && !only_tls {
+        return Ok(vec![loopback(DEFAULT_PORT)]);
     }
-    args.listen.iter().try_fold(builder, |builder, wanted| match wanted {
-        Listen::Tcp(addr) => Ok(builder.endpoint(protocol(Endpoint::tcp(addr.as_str())))),
+    args.listen.iter().map(endpoint).collect()
+}
+
+/// Where the server listens with TLS.
+#[cfg(feature = "tls")]
+fn tls_endpoints(args: &Args, tls: &ServerTls) -> anyhow::Result<Vec<Endpoint>> {
+    let wanted = &args.tls.tls_listen;
+    anyhow::ensure!(
+        args.listen.is_empty() || !wanted.is_empty(),
+        "--listen is for connections without TLS: say with --tls-listen where to speak it"
+    );
+    let plain = if wanted.is_empty() {
+        vec![loopback(DEFAULT_TLS_PORT)]
+    } else {
+        wanted.iter().map(endpoint).collect::<anyhow::Result<_>>()?
+    };
+    Ok(plain.into_iter().map(|endpoint| endpoint.with_tls(tls.clone())).collect())
+}
+
+fn endpoint(wanted: &Listen) -> anyhow::Result<Endpoint> {
+    match wanted {
+        Listen::Tcp(addr) => Ok(Endpoint::tcp(addr.as_str())),
         #[cfg(unix)]
-        Listen::Unix(path) => Ok(builder.endpoint(protocol(Endpoint::unix(path)))),
+        Listen::Unix(path) => Ok(Endpoint::unix(path)),
         #[cfg(not(unix))]
         Listen::Unix(_) => anyhow::bail!("this system has no Unix sockets"),
-    })
+    }
 }
 
 /// Both loopback addresses, so that `localhost` works however it resolves. A machine without IPv6
 /// does without.
-fn loopback() -> Endpoint {
+fn loopback(port: u16) -> Endpoint {
     let addrs = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-    Endpoint::tcp(&addrs.map(|ip| SocketAddr::new(ip, DEFAULT_PORT))[..])
+    Endpoint::tcp(&addrs.map(|ip| SocketAddr::new(ip, port))[..])
 }
 
 /// Says where the server listens and how it is set. Whoever started it reads the port from here.
 fn announce(args: &Args, server: &Server, workers: usize, descriptors: u64) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    for addr in server.local_addrs() {
-        writeln!(out, "listening on {addr}")?;
-    }
+    #[cfg(feature = "tls")]
+    let with_tls: Vec<&ListenAddr> = server.tls_addrs().collect();
+    #[cfg(not(feature = "tls"))]
+    let with_tls: Vec<&ListenAddr> = Vec::new();
+    let plain: Vec<_> = server.local_addrs().iter().filter(|addr| !with_tls.contains(addr)).collect();
+    plain.iter().try_for_each(|addr| writeln!(out, "listening on {addr}"))?;
+    with_tls.iter().try_for_each(|addr| writeln!(out, "listening with TLS on {addr}"))?;
     let path = if args.any_path { "every path" } else { args.path.as_str() };
-    if let Some(framewright_server::ListenAddr::Ip(addr)) = server.local_addrs().first() {
-        let host =
-            if addr.ip().is_loopback() { format!("localhost:{}", addr.port()) } else { addr.to_string() };
-        writeln!(out, "open http://{host}/ in a browser")?;
+    for (scheme, addrs) in [("http", &plain), ("https", &with_tls)] {
+        if let Some(ListenAddr::Ip(addr)) = addrs.first() {
+            let host =
+                if addr.ip().is_loopback() { format!("localhost:{}", addr.port()) } else { addr.to_string() };
+            writeln!(out, "open {scheme}://{host}/ in a browser")?;
+        }
     }
     let origins =
         if args.allowed_origin.is_empty() { "any".to_owned() } else { args.allowed_origin.join(", ") };

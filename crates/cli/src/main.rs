@@ -9,6 +9,8 @@ mod compress;
 mod echo;
 mod page;
 mod seconds;
+#[cfg(feature = "tls")]
+mod tls;
 
 use clap::{ArgAction, Parser, Subcommand};
 use std::process::ExitCode;

@@ -59,6 +59,12 @@ impl Server {
         &self.addrs
     }
 
+    /// Those of [`local_addrs`](Server::local_addrs) where TLS is spoken.
+    #[cfg(feature = "tls")]
+    pub fn tls_addrs(&self) -> impl Iterator<Item = &ListenAddr> {
+        self.shared.tls.addrs()
+    }
+
     /// Returns a handle that stops the server, and sends to all of its connections, from any
     /// thread.
     #[must_use]

@@ -55,6 +55,11 @@ impl TlsEndpoints {
         self
     }
 
+    /// The addresses that are listened at with TLS.
+    pub(crate) fn addrs(&self) -> impl Iterator<Item = &ListenAddr> {
+        self.addrs.iter().map(|(addr, _)| addr)
+    }
+
     /// See [`ServerHandle::set_tls`](crate::ServerHandle::set_tls).
     pub(crate) fn set(&self, tls: &ServerTls) -> Result<(), SetTlsError> {
         let (_, first) = self.addrs.first().ok_or(SetTlsError::NoTls)?;

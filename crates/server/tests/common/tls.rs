@@ -3,13 +3,18 @@
 use crate::common::{Client, DEADLINE};
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rustls::client::WebPkiServerVerifier;
-use rustls::crypto::CryptoProvider;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme, StreamOwned,
+    SupportedProtocolVersion,
+};
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
 
 /// A CA of the tests.
 pub(crate) struct Ca {
@@ -78,8 +83,7 @@ impl Connector {
         versions: &[&'static SupportedProtocolVersion],
         own: Option<&Issued>,
     ) -> Connector {
-        let provider = framewright_driver::tls::provider().expect("a provider");
-        Connector::by(CryptoProvider::clone(&provider), ca, versions, own)
+        Connector::by(provider(), ca, versions, own)
     }
 
     pub(crate) fn by(
@@ -88,9 +92,23 @@ impl Connector {
         versions: &[&'static SupportedProtocolVersion],
         own: Option<&Issued>,
     ) -> Connector {
+        Connector::of(provider, &ca.der, versions, own)
+    }
+
+    /// Trusts this certificate alone.
+    pub(crate) fn trusting(certificate: &CertificateDer<'static>) -> Connector {
+        Connector::of(provider(), certificate, &[&rustls::version::TLS13], None)
+    }
+
+    fn of(
+        provider: CryptoProvider,
+        root: &CertificateDer<'static>,
+        versions: &[&'static SupportedProtocolVersion],
+        own: Option<&Issued>,
+    ) -> Connector {
         let provider = Arc::new(provider);
         let mut roots = RootCertStore::empty();
-        roots.add(ca.der.clone()).expect("a CA");
+        roots.add(root.clone()).expect("a CA");
         let verifier =
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
         let builder = ClientConfig::builder_with_provider(provider)
@@ -145,6 +163,60 @@ impl Connector {
         client.open(path);
         client
     }
+}
+
+/// Has a client accept every certificate, and returns those that it is shown.
+pub(crate) fn trust_anybody(connector: &mut Connector) -> Receiver<CertificateDer<'static>> {
+    let (tell, seen) = mpsc::channel();
+    connector.config.dangerous().set_certificate_verifier(Arc::new(Anybody(tell, provider())));
+    seen
+}
+
+#[derive(Debug)]
+struct Anybody(Sender<CertificateDer<'static>>, CryptoProvider);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let _ = self.0.send(certificate.clone().into_owned());
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.1.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.1.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.1.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// The provider of the tests' clients.
+pub(crate) fn provider() -> CryptoProvider {
+    #[cfg(feature = "aws-lc-rs")]
+    return rustls::crypto::aws_lc_rs::default_provider();
+    #[cfg(not(feature = "aws-lc-rs"))]
+    return rustls::crypto::ring::default_provider();
 }
 
 fn name(server: &str) -> ServerName<'static> {

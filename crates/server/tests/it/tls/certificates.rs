@@ -1,12 +1,11 @@
 //! Which certificate a client is shown, and which it has to show.
 
-use super::client::{Ca, Connector, Issued};
+use super::client::{Ca, Connector, Issued, provider};
 use super::{expect_refused, start, tls};
 use crate::common::{TestServer, next};
 use crate::scripted::{Scripted, accept};
 use framewright_server::{ClientCertificates, ServerTls, TlsInfo};
 use rcgen::{KeyPair, PKCS_ECDSA_P384_SHA384, PKCS_ED25519};
-use rustls::crypto::CryptoProvider;
 use rustls::version::{TLS12, TLS13};
 use rustls::{AlertDescription, Error};
 use std::io;
@@ -70,7 +69,7 @@ fn a_client_is_shown_a_certificate_whose_key_it_supports() {
     let client = Connector::new(&ca).open(server.addr(), "/");
     assert_eq!(client.server_certificate(), first.der());
 
-    let mut provider = CryptoProvider::clone(&framewright_driver::tls::provider().expect("a provider"));
+    let mut provider = provider();
     // The CA's own key is of P-256, whose signatures have to be understood.
     let wanted = [rustls::SignatureScheme::ED25519, rustls::SignatureScheme::ECDSA_NISTP256_SHA256];
     let mapping = provider.signature_verification_algorithms.mapping;
