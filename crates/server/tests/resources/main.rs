@@ -13,3 +13,5 @@ mod descriptors;
 mod memory;
 mod process;
 mod service;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+mod tls;

@@ -2,8 +2,8 @@
 //! line.
 
 use framewright_server::{
-    Decision, Handle, Handler, Incoming, MemoryLimit, Message, Prepared, Server, ServerHandle, ServerLimits,
-    Socket,
+    Decision, Endpoint, Handle, Handler, Incoming, MemoryLimit, Message, Prepared, Server, ServerHandle,
+    ServerLimits, Socket,
 };
 use std::io::{self, BufRead, Write};
 use std::process;
@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 /// Set for the process that is a server, to its settings: how many bytes all connections may hold,
-/// if not the default.
+/// if not the default, or `tls` to serve with TLS.
 pub(crate) const IS_SERVER: &str = "FRAMEWRIGHT_TEST_SERVER";
 
 /// No test of its own: started by the tests as a process.
@@ -37,7 +37,7 @@ fn serve() -> io::Result<()> {
         .route("/echo", Echo)
         .route("/sink", Sink)
         .route("/push", Push(Arc::clone(&pushed)))
-        .listen("127.0.0.1:0")
+        .endpoint(endpoint(settings == "tls"))
         .build()?;
     let (addr, handle) = (server.local_addrs()[0].clone(), server.handle());
     let serving = thread::spawn(move || server.run());
@@ -48,6 +48,16 @@ fn serve() -> io::Result<()> {
     handle.stop(Duration::ZERO);
     let ended = serving.join().unwrap_or_else(|_| Err(io::Error::other("the event loop panicked")));
     ended.map(|()| process::exit(0))
+}
+
+fn endpoint(with_tls: bool) -> Endpoint {
+    let endpoint = Endpoint::tcp("127.0.0.1:0");
+    #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+    if with_tls {
+        return endpoint.with_tls(crate::tls::settings());
+    }
+    assert!(!with_tls, "TLS needs a provider");
+    endpoint
 }
 
 /// A line for whoever started this process, told apart from those of the test harness.
