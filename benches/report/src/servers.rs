@@ -122,7 +122,8 @@ impl Server {
         };
         let mut command = pinned(SERVER_CORE, program);
         if package.is_none() {
-            command.args(["echo", "--listen", "127.0.0.1:0", "--workers", "1", "--max-message", "134217728"]);
+            let listen = if tls { "--tls-listen" } else { "--listen" };
+            command.args(["echo", listen, "127.0.0.1:0", "--workers", "1", "--max-message", "134217728"]);
             if self.streams {
                 command.arg("--stream");
             }

@@ -358,7 +358,7 @@ fn announce(args: &Args, server: &Server, workers: usize, descriptors: u64) -> a
     let with_tls: Vec<&ListenAddr> = Vec::new();
     let plain: Vec<_> = server.local_addrs().iter().filter(|addr| !with_tls.contains(addr)).collect();
     plain.iter().try_for_each(|addr| writeln!(out, "listening on {addr}"))?;
-    with_tls.iter().try_for_each(|addr| writeln!(out, "listening with TLS on {addr}"))?;
+    with_tls.iter().try_for_each(|addr| writeln!(out, "listening on {addr} with TLS"))?;
     let path = if args.any_path { "every path" } else { args.path.as_str() };
     for (scheme, addrs) in [("http", &plain), ("https", &with_tls)] {
         if let Some(ListenAddr::Ip(addr)) = addrs.first() {

@@ -836,7 +836,8 @@ mod with_tls {
 
     /// Where it says that it listens with TLS.
     fn addr(program: &Program) -> SocketAddr {
-        let mut addrs = program.said.iter().filter_map(|line| line.strip_prefix("listening with TLS on "));
+        let addrs = program.listening();
+        let mut addrs = addrs.iter().filter_map(|line| line.strip_suffix(" with TLS"));
         addrs.next().expect("an address with TLS").parse().expect("an address")
     }
 
@@ -845,7 +846,7 @@ mod with_tls {
         let files = Files::new();
         let program = files.start(&["--listen", "127.0.0.1:0", "--tls-listen", "127.0.0.1:0"]);
         let (plain, with_tls) = (program.addr(), addr(&program));
-        assert_eq!(program.listening().len(), 1);
+        assert_eq!(program.listening().len(), 2);
         for line in [
             format!("open http://localhost:{}/ in a browser", plain.port()),
             format!("open https://localhost:{}/ in a browser", with_tls.port()),
@@ -871,7 +872,7 @@ mod with_tls {
     fn without_listen_there_is_tls_alone() {
         let files = Files::new();
         let program = files.start(&["--tls-listen", "127.0.0.1:0"]);
-        assert_eq!(program.listening(), [""; 0]);
+        assert_eq!(program.listening(), [format!("{} with TLS", addr(&program))]);
         Connector::new(&files.ca).open(addr(&program), "/ws").leave();
         let mut client = Client::connect(addr(&program));
         client.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
