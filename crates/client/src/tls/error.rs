@@ -18,6 +18,9 @@ pub enum TlsError {
         /// Whether that is HTTP in plain text: the port is one for `ws:` or `http:`.
         is_http: bool,
     },
+    /// The server has ended the connection before its first message of TLS (the ServerHello; RFC
+    /// 8446, section 4.1.3) was complete: its port may be one without TLS, or it has given up.
+    NotBegun,
     /// The server has ended TLS with this alert (RFC 8446, section 6.2): it accepts no certificate
     /// of this end, for example, or needs one.
     Alert(AlertDescription),
@@ -63,7 +66,7 @@ impl TlsError {
             TlsError::Alert(alert) => *alert != AlertDescription::InternalError,
             // What was not as it should be may have been altered on the way.
             TlsError::Protocol(error) => matches!(error, rustls::Error::PeerIncompatible(_)),
-            TlsError::Truncated => false,
+            TlsError::NotBegun | TlsError::Truncated => false,
             TlsError::NotTls { .. }
             | TlsError::Alpn(_)
             | TlsError::Name(_)
@@ -102,6 +105,9 @@ impl fmt::Display for Told<'_> {
             TlsError::NotTls { is_http: false } => {
                 write!(f, "{peer} does not speak TLS on this port: what it sent is something else")
             }
+            TlsError::NotBegun => f.write_str(
+                "the server ended the connection before TLS began: it may not speak TLS on this port",
+            ),
             TlsError::Alert(alert) => {
                 write!(f, "{peer} ended TLS: {} (alert {alert:?})", meaning(*alert))
             }

@@ -87,6 +87,8 @@ impl Layer {
         match self.tls.fault()? {
             Fault::Tls(error) => Some(of_rustls(error.clone())),
             Fault::NotTls { is_http } => Some(TlsError::NotTls { is_http: *is_http }),
+            // The version is in the ServerHello.
+            Fault::Truncated if self.tls.session().protocol_version().is_none() => Some(TlsError::NotBegun),
             Fault::Truncated => Some(TlsError::Truncated),
             _ => None,
         }

@@ -339,14 +339,14 @@ fn a_server_without_tls_is_found_out() {
         ),
         (
             b"",
-            |error| matches!(error, TlsError::Truncated),
-            "TLS: the server ended the connection in the middle",
+            |error| matches!(error, TlsError::NotBegun),
+            "TLS: the server ended the connection before TLS began: it may not speak TLS on this port",
         ),
         // Half the header of a record, and an alert that the handshake has failed.
         (
             b"\x16\x03",
-            |error| matches!(error, TlsError::Truncated),
-            "TLS: the server ended the connection in the middle",
+            |error| matches!(error, TlsError::NotBegun),
+            "TLS: the server ended the connection before TLS began: it may not speak TLS on this port",
         ),
         (
             b"\x15\x03\x03\x00\x02\x02\x28",
@@ -360,7 +360,7 @@ fn a_server_without_tls_is_found_out() {
             match kind.connect(secure_request(addr), &secure(addr, tls.clone())).err() {
                 Some(error @ ConnectError::Tls(_)) => {
                     assert!(error.to_string().starts_with(said), "{error}");
-                    assert_eq!(error.is_permanent(), !said.contains("in the middle"), "{error}");
+                    assert_eq!(error.is_permanent(), !said.contains("ended the connection"), "{error}");
                     let ConnectError::Tls(error) = error else { unreachable!() };
                     assert!(expected(&error), "{error:?}");
                 }
