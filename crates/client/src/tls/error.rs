@@ -267,6 +267,11 @@ impl CertificateFault {
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
                 f.write_str(" is not one for servers (extended key usage)")
             }
+            // An error of webpki, whose type is not part of rustls' interface.
+            CertificateError::Other(reason) if reason.to_string() == "CaUsedAsEndEntity" => f.write_str(
+                " is one of an authority (CA:TRUE), and a server's must not be: \
+                 openssl req -x509 makes another one with -addext basicConstraints=CA:FALSE",
+            ),
             _ if self.is_self_signed() => {
                 write!(f, " is signed by itself, and not accepted: {}", self.reason)
             }

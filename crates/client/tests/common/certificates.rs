@@ -117,8 +117,15 @@ fn params(hosts: &[&str]) -> CertificateParams {
 impl Identity {
     /// One that nobody has issued.
     pub(crate) fn self_signed(hosts: &[&str]) -> Identity {
+        Identity::self_signed_with(hosts, |_| {})
+    }
+
+    /// One that nobody has issued, with parameters that are changed first.
+    pub(crate) fn self_signed_with(hosts: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Identity {
         let key = key();
-        let certificate = params(hosts).self_signed(&key).expect("a certificate");
+        let mut params = params(hosts);
+        change(&mut params);
+        let certificate = params.self_signed(&key).expect("a certificate");
         Identity { chain: vec![certificate.der().clone()], key: key.serialize_der() }
     }
 

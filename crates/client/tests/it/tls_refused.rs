@@ -172,6 +172,33 @@ fn a_certificate_that_is_signed_by_itself_is_told() {
 }
 
 #[test]
+fn a_certificate_that_is_signed_by_itself_can_be_trusted() {
+    let identity = Identity::self_signed(HOST);
+    let tls = ClientTls::builder().only_ca_pem(identity.chain_pem()).build().expect("settings");
+    let server = Server::open_tls(identity.server(), Peer::answer_close);
+    let connected = Kind::Blocking.connect(secure_request(server.addr()), &secure(server.addr(), tls));
+    let mut client = connected.expect("a connection");
+    client.start_close(1000, "").expect("an open connection");
+    client.rest();
+    server.end();
+}
+
+/// What `openssl req -x509` makes unless it is told otherwise.
+#[test]
+fn a_certificate_of_an_authority_is_not_one_of_a_server() {
+    let identity = Identity::self_signed_with(HOST, |params| {
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    });
+    let tls = ClientTls::builder().only_ca_pem(identity.chain_pem()).build().expect("settings");
+    let said = refused(&identity, &tls).to_string();
+    assert_eq!(
+        said,
+        "the server's certificate (localhost) is one of an authority (CA:TRUE), and a server's must not be: \
+         openssl req -x509 makes another one with -addext basicConstraints=CA:FALSE"
+    );
+}
+
+#[test]
 fn a_certificate_for_clients_only_is_told() {
     let authority = Authority::new("The Authority");
     let identity = authority.issue_with(HOST, |params| {
@@ -215,6 +242,9 @@ fn with_certificate(config: Arc<ServerConfig>, tls: &ClientTls, kind: Kind) -> (
         if peer.try_read_request().is_ok() {
             peer.upgrade();
             peer.answer_close();
+        } else {
+            // The alert is not overtaken by a reset.
+            let _ = std::io::copy(&mut peer.stream(), &mut std::io::sink());
         }
         peer.tls().peer_certificates().map_or(0, <[_]>::len)
     });
