@@ -2,11 +2,12 @@
 //! sockets that carry written bytes at once.
 
 use crate::connection::slot::{Place, SlotNext};
+use crate::event_loop::deadlines::DUE;
 use crate::event_loop::mailbox::Command;
 use crate::event_loop::slab::{Key, Slab};
 use crate::event_loop::stream::{Arrival, Stream};
 use crate::event_loop::wheel::Tick;
-use crate::event_loop::{COMMANDS, DUE, EventLoop, SLICE, TURNS_OF_EVENTS};
+use crate::event_loop::{COMMANDS, EventLoop, SLICE, TURNS_OF_EVENTS};
 use crate::{
     Config, Decision, Deferred, FieldValue, Handle, Handler, Incoming, Message, Options, Page, Server,
     ServerBuilder, ServerHandle, ServerLimits, Socket,
