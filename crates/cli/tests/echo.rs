@@ -866,6 +866,9 @@ mod with_tls {
         // The page connects with the scheme that goes with its own.
         assert!(answer.text().contains("location.protocol === \"https:\" ? \"wss:\" : \"ws:\""));
         client.expect_end();
+        // What watches the files ends with the server.
+        let mut program = program;
+        assert_eq!(program.interrupt(), Some(0));
     }
 
     #[test]
