@@ -127,8 +127,6 @@ impl Session {
 
     /// Goes on with the handshake, and notes what the client has said in it.
     fn shake_hands<R>(&mut self, act: impl FnOnce(&mut Tls<UnbufferedServerConnection, Stream>) -> R) -> R {
-        // Another connection may have failed behind its ClientHello.
-        take_server_name();
         let result = act(&mut self.tls);
         if let Some(name) = take_server_name() {
             self.server_name = Some(name);
