@@ -4,13 +4,18 @@
 //! keys) and reads what the page then shows. It needs `chromium` and `chromedriver`: the Debian
 //! packages `chromium` and `chromium-driver`.
 //!
+//! With `--tls` it does less, over `https:` and `wss:`, and in Firefox too ([`tls`]): that needs
+//! `firefox-esr` and `libnss3-tools`.
+//!
 //! The work is told in scenarios. Each loads the page afresh, and the first check that fails ends
 //! its scenario alone. What a scenario expects comes from the page's description in its own file,
 //! `crates/cli/assets/echo.html`.
 
 mod chrome;
 mod compression;
+mod firefox;
 mod page;
+mod tls;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -36,6 +41,10 @@ pub(crate) struct Options {
     /// Save pictures of the page into this folder: light, dark, narrow, and one for each failure.
     #[arg(long, value_name = "DIR")]
     screenshots: Option<PathBuf>,
+    /// The page over https, and its connections over wss, in Chromium and in Firefox, and nothing
+    /// else.
+    #[arg(long, conflicts_with = "screenshots")]
+    tls: bool,
 }
 
 /// Runs every scenario, prints a line for each check, and ends the servers and the browser.
@@ -43,6 +52,9 @@ pub(crate) struct Options {
 /// # Errors
 /// If a check failed, a program could not be started, or all of it took longer than [`DEADLINE`].
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    if options.tls {
+        return tls::run();
+    }
     if let Some(folder) = &options.screenshots {
         fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     }

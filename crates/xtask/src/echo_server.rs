@@ -8,6 +8,9 @@ use anyhow::ensure;
 use framewright_testkit::programs::cargo::{Built, cargo};
 use framewright_testkit::programs::server::ServerProcess;
 
+#[cfg(feature = "browser")]
+use crate::certificates::Certificate;
+
 /// Starts `framewright echo <args>` on a free port of the IPv4 loopback address.
 ///
 /// The program is the release build, which is built first; or, if the environment variable
@@ -37,6 +40,20 @@ fn start_with(args: &[&str], listen: impl FnOnce(&mut Command)) -> anyhow::Resul
     let mut command = Command::new(&program);
     command.arg("echo").args(args);
     listen(&mut command);
+    ServerProcess::start(&program.to_string_lossy(), &mut command)
+}
+
+/// Starts `framewright echo <args>`, which speaks TLS with this certificate on a free port, and
+/// listens nowhere else.
+///
+/// # Errors
+/// As [`start`].
+#[cfg(feature = "browser")]
+pub(crate) fn start_tls(certificate: &Certificate, args: &[&str]) -> anyhow::Result<ServerProcess> {
+    let program = program()?;
+    let mut command = Command::new(&program);
+    command.args(["echo", "--tls-listen", "127.0.0.1:0", "--tls-cert"]).arg(&certificate.chain);
+    command.arg("--tls-key").arg(&certificate.key).args(args);
     ServerProcess::start(&program.to_string_lossy(), &mut command)
 }
 

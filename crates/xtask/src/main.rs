@@ -30,6 +30,7 @@ use clap::{Parser, Subcommand};
 mod autobahn;
 #[cfg(feature = "browser")]
 mod browser;
+mod certificates;
 mod circles;
 mod commands;
 mod compliance;

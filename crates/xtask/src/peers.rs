@@ -22,7 +22,6 @@ use framewright_testkit::programs::workspace::Workspace;
 
 mod addresses;
 mod cases;
-mod certificates;
 mod clients;
 mod deployment;
 mod features;

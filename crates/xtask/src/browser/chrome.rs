@@ -22,11 +22,18 @@ pub(super) struct Chrome {
     addr: SocketAddr,
     browser: OnceLock<u64>,
     profile: TempDir,
+    /// Arguments for the browser beside the usual ones.
+    more: Vec<String>,
 }
 
 impl Chrome {
     /// Starts `chromedriver` on a free port. The browser starts with the session.
     pub(super) fn start() -> anyhow::Result<Self> {
+        Self::start_with(&[])
+    }
+
+    /// Starts `chromedriver`, whose browser gets these arguments too.
+    pub(super) fn start_with(more: &[String]) -> anyhow::Result<Self> {
         let profile = tempfile::tempdir()?;
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
@@ -37,7 +44,8 @@ impl Chrome {
         let stdout = driver.stdout.take().expect("stdout was asked for as a pipe");
         // From here on, leaving this function early ends the driver.
         let unknown = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let mut chrome = Self { driver, addr: unknown, browser: OnceLock::new(), profile };
+        let mut chrome =
+            Self { driver, addr: unknown, browser: OnceLock::new(), profile, more: more.to_vec() };
         let port =
             found_in(stdout, port_in).recv_timeout(START_DEADLINE).context("chromedriver did not start")?;
         chrome.addr.set_port(port);
@@ -80,6 +88,7 @@ impl Chrome {
             "--disable-sync",
             &profile,
         ];
+        let args: Vec<&str> = args.into_iter().chain(self.more.iter().map(String::as_str)).collect();
         let mut capabilities = Capabilities::new();
         let entries = [
             ("browserName", json!("chrome")),

@@ -13,7 +13,7 @@ use framewright_testkit::programs::process::say;
 use framewright_testkit::programs::server::ServerProcess;
 use serde_json::{Value, json};
 
-use super::certificates::Certificate;
+use crate::certificates::Certificate;
 use crate::commands::{python_command, run_logged};
 
 /// The version of `ws`, from npm.

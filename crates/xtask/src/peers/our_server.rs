@@ -11,7 +11,7 @@ use framewright_server::{
     RunningServer, Server, ServerTls, Socket, StatusCode, TrustedProxies,
 };
 
-use super::certificates::Certificate;
+use crate::certificates::Certificate;
 
 /// A running server that trusts proxies on 127.0.0.1.
 ///

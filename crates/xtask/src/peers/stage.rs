@@ -12,13 +12,13 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::cases::BARE;
-use super::certificates::{Authority, Certificate, Made};
 use super::features::{Target, closed_by_server, closed_by_us};
 use super::install::{Library, Peer};
 use super::messages;
 use super::our_server::{OurServer, REASON};
 use super::ours::{FORMS, options};
 use super::tally::Tally;
+use crate::certificates::{Authority, Certificate, Made};
 use crate::wire::Message;
 
 /// All of it.

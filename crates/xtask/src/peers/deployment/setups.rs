@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::super::certificates::Certificate;
 use super::super::proxy_programs::{APACHE, CADDY, HAPROXY, LIGHTTPD, NGHTTPX, NGINX, Program, VARNISH};
 use super::page::Settings;
+use crate::certificates::Certificate;
 
 /// A proxy as the page has it.
 pub(super) struct Setup {

@@ -4,10 +4,10 @@
 use anyhow::{bail, ensure};
 use framewright_client::{ClientRequest, blocking};
 
-use super::super::certificates::{Authority, Certificate, Made};
 use super::super::install::{Agrees, Peer};
 use super::super::stage::Stage;
 use super::super::tally::Tally;
+use crate::certificates::{Authority, Certificate, Made};
 
 /// A fault, and what the client says of it.
 pub(super) struct Refused {
