@@ -7,6 +7,7 @@
 //! | `autobahn-server-tls`, `autobahn-client-tls` | the same over TLS; CI plays one of the two runs of each role over it |
 //! | `proxies` | needs haproxy, Apache, Caddy and nginx, and sends 4 GB through them |
 //! | `deployment` | needs those four, lighttpd, Varnish, nghttpx and Squid, and waits for time-outs |
+//! | `tls`, `browser-tls` | a minute and more each, and Firefox, for what other tests show too: TLS with other libraries, and with browsers |
 //! | `fuzz` | five minutes a target find what twenty seconds do not; a smoke test only shows that nothing is easily found |
 //! | `packages` | builds all that is published once more, and runs its tests where each package is unpacked; CI looks only at what the packages hold |
 //! | `soak` | twenty minutes between bad peers; CI has one |
@@ -42,7 +43,7 @@ struct Part {
     arguments: &'static [&'static str],
 }
 
-const PARTS: [Part; 11] = [
+const PARTS: [Part; 13] = [
     Part { name: "autobahn-server", arguments: &["autobahn", "server"] },
     Part { name: "autobahn-stream", arguments: &["autobahn", "server", "--stream"] },
     Part { name: "autobahn-client", arguments: &["autobahn", "client"] },
@@ -50,6 +51,8 @@ const PARTS: [Part; 11] = [
     Part { name: "autobahn-client-tls", arguments: &["autobahn", "client", "--tls"] },
     Part { name: "proxies", arguments: &["peers", "--part", "proxies"] },
     Part { name: "deployment", arguments: &["peers", "--part", "deployment"] },
+    Part { name: "tls", arguments: &["peers", "--part", "tls"] },
+    Part { name: "browser-tls", arguments: &["browser", "--tls"] },
     Part { name: "fuzz", arguments: &["fuzz-smoke", "--seconds", "300"] },
     Part { name: "packages", arguments: &["packages", "--build"] },
     Part { name: "soak", arguments: &["soak", "--minutes", "20"] },
@@ -109,7 +112,9 @@ mod tests {
 
     #[test]
     fn each_part_is_a_chore_of_this_program() {
-        for part in PARTS {
+        // `cargo xtask` has all of them.
+        let is_here = |part: &Part| cfg!(feature = "browser") || part.arguments[0] != "browser";
+        for part in PARTS.into_iter().filter(is_here) {
             let arguments = ["xtask"].iter().chain(part.arguments);
             assert!(crate::Cli::try_parse_from(arguments).is_ok(), "{}", line(&part));
         }
