@@ -25,7 +25,7 @@ pub(super) struct Watched {
     looked: Instant,
     /// The receiving half waits for events.
     waiting: bool,
-    /// The server's silence was excused once, and no event has arrived since.
+    /// The idle deadline was extended once since the last event: see [`Watched::look`].
     excused: bool,
     /// How long a call that sends may take.
     send_timeout: Option<Duration>,

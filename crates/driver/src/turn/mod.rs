@@ -148,7 +148,8 @@ impl Turn {
             }
             return self.await_end(transport, ready, &mut lent.rx, now);
         }
-        // Undecoded bytes wait for the peer to read. Other connections must not wait with them.
+        // Decoding goes on when the peer has read. Other connections must not wait that long for an
+        // inflater that this one holds.
         if self.undecoded
             && !self.connection.wants_read()
             && let Some(parked) = &mut self.parked

@@ -63,8 +63,8 @@ impl Held {
         &mut self.0[kind as usize]
     }
 
-    /// The most bytes of `kind`, if each other kind has its eighth of `cap`, or as much as it
-    /// holds.
+    /// The most bytes that `kind` may hold: each other kind keeps what it holds, or an eighth of
+    /// `cap` if it holds less.
     fn most(&self, kind: Kind, cap: usize) -> usize {
         let others = self.0[..SHARING].iter().enumerate().filter(|(index, _)| *index != kind as usize);
         others.fold(cap, |left, (_, octets)| left.saturating_sub((cap / 8).max(*octets)))

@@ -218,8 +218,8 @@ impl EventLoop {
         self.go_on(self.slice(woken));
     }
 
-    /// The part of a round after its events. Walks get only one [`SLICE`] whatever `slice` is: each
-    /// of their turns is a message that the peer has not asked for.
+    /// The part of a round after its events. Walks get one [`SLICE`], even if `slice` is longer:
+    /// the messages that they send are not answers that a peer waits for.
     fn go_on(&mut self, slice: Duration) {
         self.accept();
         self.handle_commands(slice);
