@@ -7,6 +7,7 @@ mod bench;
 #[cfg(feature = "deflate")]
 mod compress;
 mod echo;
+mod listen;
 mod page;
 mod seconds;
 #[cfg(feature = "tls")]

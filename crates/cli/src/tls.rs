@@ -1,7 +1,7 @@
 //! The `--tls-*` options of `framewright echo`: certificates, and reading them again when their
 //! files change.
 
-use crate::echo::Listen;
+use crate::listen::Listen;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 use anyhow::Context;
 use framewright_server::{ServerHandle, ServerTls};

@@ -107,7 +107,7 @@ pub use api::handler::{Closed, Handler, Incoming};
 pub use api::options::{Options, ServerLimits};
 pub use api::socket::Socket;
 pub use builder::{Endpoint, ServerBuilder};
-pub use event_loop::listener::ListenAddr;
+pub use event_loop::listen_addr::ListenAddr;
 pub use event_loop::stream::PeerAddr;
 pub use event_loop::timers::TooManyTimers;
 #[cfg(feature = "deflate")]

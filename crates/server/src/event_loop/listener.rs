@@ -1,5 +1,6 @@
 //! Listening sockets, and accepting that survives a lack of descriptors.
 
+use crate::event_loop::listen_addr::ListenAddr;
 use crate::event_loop::stream::{PeerAddr, Stream};
 #[cfg(feature = "tls")]
 use crate::tls::endpoints::TlsSettings;
@@ -8,7 +9,6 @@ use crate::tls::session::Session;
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Type};
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 #[cfg(unix)]
@@ -53,29 +53,6 @@ const WITHOUT_SYN: [socket2::SockFilter; 4] = {
         SockFilter::new(RETURN, 0, 0, 0),
     ]
 };
-
-/// Where a server listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ListenAddr {
-    /// A TCP socket.
-    Ip(SocketAddr),
-    /// A Unix socket at this path; `None` for one without a name.
-    #[cfg(unix)]
-    Unix(Option<PathBuf>),
-}
-
-impl fmt::Display for ListenAddr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ListenAddr::Ip(addr) => fmt::Display::fmt(addr, f),
-            #[cfg(unix)]
-            ListenAddr::Unix(Some(path)) => write!(f, "unix:{}", path.display()),
-            #[cfg(unix)]
-            ListenAddr::Unix(None) => f.write_str("unix"),
-        }
-    }
-}
 
 #[derive(Debug)]
 enum ListenSocket {

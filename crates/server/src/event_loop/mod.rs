@@ -18,6 +18,7 @@
 mod accepting;
 mod deadlines;
 pub(crate) mod limits;
+pub(crate) mod listen_addr;
 pub(crate) mod listener;
 pub(crate) mod mailbox;
 pub(crate) mod slab;

@@ -60,7 +60,7 @@ pub(crate) enum Stream {
     Unix(mio::net::UnixStream),
     /// TLS over one of the others.
     #[cfg(feature = "tls")]
-    Tls(Box<Session>),
+    Tls(Box<Session<Stream>>),
 }
 
 impl Stream {

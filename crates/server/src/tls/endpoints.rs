@@ -1,7 +1,7 @@
 //! The endpoints of a server that speak TLS, and changing their settings while it runs.
 
 use super::settings::ServerTls;
-use crate::event_loop::listener::ListenAddr;
+use crate::event_loop::listen_addr::ListenAddr;
 use crate::guard::lock;
 use rustls::ServerConfig;
 use std::error;

@@ -1,7 +1,9 @@
 //! What a handler learns of a TLS session.
 
 use super::session::Session;
+use framewright_driver::Transport;
 use rustls::pki_types::CertificateDer;
+use rustls::server::UnbufferedServerConnection;
 use rustls::{CipherSuite, HandshakeKind, ProtocolVersion};
 use std::fmt;
 
@@ -11,7 +13,8 @@ use std::fmt;
 /// [`Connected::tls`](crate::Connected::tls).
 #[derive(Clone, Copy)]
 pub struct TlsInfo<'a> {
-    session: &'a Session,
+    agreed: &'a UnbufferedServerConnection,
+    server_name: Option<&'a str>,
 }
 
 impl fmt::Debug for TlsInfo<'_> {
@@ -27,20 +30,22 @@ impl fmt::Debug for TlsInfo<'_> {
 
 impl<'a> TlsInfo<'a> {
     /// `None` before the handshake is complete.
-    pub(crate) fn new(session: &'a Session) -> Option<Self> {
-        session.is_established().then_some(TlsInfo { session })
+    pub(crate) fn new<T: Transport>(session: &'a Session<T>) -> Option<Self> {
+        session
+            .is_established()
+            .then(|| TlsInfo { agreed: session.agreed(), server_name: session.server_name() })
     }
 
     /// The version of TLS: 1.2 or 1.3.
     #[must_use]
     pub fn protocol_version(&self) -> ProtocolVersion {
-        self.session.agreed().protocol_version().unwrap_or(ProtocolVersion::Unknown(0))
+        self.agreed.protocol_version().unwrap_or(ProtocolVersion::Unknown(0))
     }
 
     /// The cipher suite.
     #[must_use]
     pub fn cipher_suite(&self) -> CipherSuite {
-        self.session.agreed().negotiated_cipher_suite().map_or(CipherSuite::Unknown(0), |suite| suite.suite())
+        self.agreed.negotiated_cipher_suite().map_or(CipherSuite::Unknown(0), |suite| suite.suite())
     }
 
     /// The server name that the client has asked for (SNI, RFC 6066, section 3), in small letters.
@@ -50,14 +55,14 @@ impl<'a> TlsInfo<'a> {
     #[doc(alias = "SNI")]
     #[must_use]
     pub fn server_name(&self) -> Option<&'a str> {
-        self.session.server_name()
+        self.server_name
     }
 
     /// The application protocol that was agreed on (ALPN, RFC 7301): `http/1.1`. `None` if the
     /// client offered none.
     #[must_use]
     pub fn alpn(&self) -> Option<&'a [u8]> {
-        self.session.agreed().alpn_protocol()
+        self.agreed.alpn_protocol()
     }
 
     /// The client's certificate chain in DER, its own certificate first, as the client has sent it.
@@ -68,12 +73,12 @@ impl<'a> TlsInfo<'a> {
     /// the chain of the first one, and is not checked again.
     #[must_use]
     pub fn peer_certificates(&self) -> Option<&'a [CertificateDer<'static>]> {
-        self.session.agreed().peer_certificates().filter(|chain| !chain.is_empty())
+        self.agreed.peer_certificates().filter(|chain| !chain.is_empty())
     }
 
     /// Whether an earlier session was resumed by a ticket.
     #[must_use]
     pub fn is_resumed(&self) -> bool {
-        self.session.agreed().handshake_kind() == Some(HandshakeKind::Resumed)
+        self.agreed.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 }

@@ -1,9 +1,8 @@
-//! A TLS session over an accepted socket.
+//! A TLS session over an accepted socket, whatever its type.
 
 use super::resolver::take_server_name;
-use crate::event_loop::stream::Stream;
 use framewright_driver::tls::{Fault, Tls};
-use framewright_driver::{Io, Transport as _};
+use framewright_driver::{Io, Transport};
 use rustls::ServerConfig;
 use rustls::server::UnbufferedServerConnection;
 use std::fmt;
@@ -13,8 +12,8 @@ use std::sync::Arc;
 
 /// The session of one connection, in a box: a connection without TLS holds a pointer's room for it
 /// and no more.
-pub(crate) struct Session {
-    tls: Tls<UnbufferedServerConnection, Stream>,
+pub(crate) struct Session<T> {
+    tls: Tls<UnbufferedServerConnection, T>,
     /// Whether bytes go through as they are: before the session begins, behind the header of the
     /// PROXY protocol, and for a peer that does not speak TLS.
     is_plain: bool,
@@ -28,20 +27,20 @@ pub(crate) struct Session {
 /// the handshake.
 const SESSION: usize = 2400;
 
-impl fmt::Debug for Session {
+impl<T: fmt::Debug> fmt::Debug for Session<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session").field("tls", &self.tls).finish_non_exhaustive()
     }
 }
 
-impl Session {
+impl<T: Transport> Session<T> {
     /// Makes the session of a socket; `stream` is one without TLS. The session begins with the first
     /// read, or with [`begin`](Session::begin) if `later`.
     pub(crate) fn new(
         config: Arc<ServerConfig>,
-        stream: Stream,
+        stream: T,
         later: bool,
-    ) -> Result<Box<Session>, rustls::Error> {
+    ) -> Result<Box<Session<T>>, rustls::Error> {
         let tls = Tls::server(config, stream)?;
         Ok(Box::new(Session { tls, is_plain: later, server_name: None, certificates: 0 }))
     }
@@ -80,11 +79,11 @@ impl Session {
         self.tls.session()
     }
 
-    pub(crate) fn stream(&self) -> &Stream {
+    pub(crate) fn stream(&self) -> &T {
         self.tls.transport()
     }
 
-    pub(crate) fn stream_mut(&mut self) -> &mut Stream {
+    pub(crate) fn stream_mut(&mut self) -> &mut T {
         self.tls.transport_mut()
     }
 
@@ -126,7 +125,7 @@ impl Session {
     }
 
     /// Goes on with the handshake, and notes what the client has said in it.
-    fn shake_hands<R>(&mut self, act: impl FnOnce(&mut Tls<UnbufferedServerConnection, Stream>) -> R) -> R {
+    fn shake_hands<R>(&mut self, act: impl FnOnce(&mut Tls<UnbufferedServerConnection, T>) -> R) -> R {
         let result = act(&mut self.tls);
         if let Some(name) = take_server_name() {
             self.server_name = Some(name);

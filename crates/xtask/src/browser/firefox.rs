@@ -16,8 +16,6 @@ use framewright_testkit::programs::process::{Running, say};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::tls::DEADLINE;
-
 /// A running, headless Firefox with an empty profile, and the connection that controls it.
 pub(super) struct Firefox {
     client: Client,
@@ -114,6 +112,9 @@ impl Drop for Firefox {
         }
     }
 }
+
+/// How long the script may take: it needs some seconds.
+pub(super) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// How long Firefox may take until it listens.
 const START_DEADLINE: Duration = Duration::from_secs(60);

@@ -6,7 +6,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use base64::Engine as _;
@@ -18,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
 use super::chrome::Chrome;
-use super::firefox::Firefox;
+use super::firefox::{DEADLINE, Firefox};
 use crate::certificates::{Authority, Made};
 use crate::echo_server;
 
@@ -44,9 +43,6 @@ pub(super) fn run() -> anyhow::Result<()> {
 
 /// The largest message, and what compressing adds to one that does not get shorter.
 const MAX_MESSAGE: usize = 17 << 20;
-
-/// How long the script may take: it needs some seconds.
-pub(super) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A function that takes nothing and promises the JSON of the [`Check`]s.
 const SCRIPT: &str = include_str!("tls.js");
