@@ -2,7 +2,7 @@
 
 use crate::TlsError;
 #[cfg(feature = "tls")]
-use crate::tls::{Peer, error::Told};
+use crate::tls::error::Told;
 use framewright::handshake::{RedirectError, ResponseError, ServerResponse, UriError};
 use std::fmt;
 use std::io;
@@ -156,7 +156,7 @@ impl fmt::Display for ConnectError {
             ConnectError::Redirect(error) => write!(f, "a redirect: {error}"),
             ConnectError::Proxy(error) => match &**error {
                 #[cfg(feature = "tls")]
-                ConnectError::Tls(error) => write!(f, "TLS: {}", Told { error, peer: Peer::Proxy }),
+                ConnectError::Tls(error) => write!(f, "TLS: {}", Told { error, peer: "the proxy", plain: "http" }),
                 error => write!(f, "the proxy: {error}"),
             },
             ConnectError::ProxyRefused(response) => write!(f, "the proxy answered with {}", Status(response)),

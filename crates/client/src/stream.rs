@@ -1,9 +1,13 @@
 //! The stream of a client: a TCP connection of its own, a stream of bytes that the application
 //! supplies, or TLS over one of these.
 
-use crate::ConnectError;
+use crate::error::ConnectError;
 #[cfg(feature = "tls")]
-use crate::tls::{TlsError, TlsInfo, layer::Layer};
+use crate::tls::layer::{self, Layer};
+use crate::tls::{ClientTls, Peer, With};
+#[cfg(feature = "tls")]
+use crate::tls::{TlsError, TlsInfo};
+use framewright::handshake::WsUri;
 use framewright_driver::{Io, Transport, short_read_empties_a_socket, uninterrupted};
 use mio::net::TcpStream;
 #[cfg(unix)]
@@ -35,7 +39,7 @@ pub(crate) enum ClientStream {
     #[cfg(unix)]
     Brought(Box<dyn Brought>),
     #[cfg(feature = "tls")]
-    Tls(Box<Layer>),
+    Tls(Box<Layer<ClientStream>>),
 }
 
 impl fmt::Debug for ClientStream {
@@ -196,6 +200,75 @@ impl ClientStream {
             ClientStream::Tls(layer) => layer.failure(),
             _ => ConnectError::Lost(error),
         }
+    }
+}
+
+/// TLS over a stream.
+#[cfg(feature = "tls")]
+impl ClientStream {
+    /// Checks that a session with the host of `uri` can be started.
+    ///
+    /// # Errors
+    /// Those of [`secured`](ClientStream::secured).
+    pub(crate) fn check_tls(tls: &ClientTls, with: With, uri: &WsUri) -> Result<(), ConnectError> {
+        tls.config(with)?.ok_or(ConnectError::TlsNotSupported)?;
+        layer::server_name(uri)?;
+        Ok(())
+    }
+
+    /// Starts a session with the host of `uri` over this stream. Nothing is sent before the first
+    /// read or write.
+    ///
+    /// # Errors
+    /// If there is no configuration for it, or if no certificate can be for the host.
+    pub(crate) fn secured(
+        self,
+        tls: &ClientTls,
+        with: With,
+        peer: Peer,
+        uri: &WsUri,
+    ) -> Result<ClientStream, ConnectError> {
+        let config = tls.config(with)?.ok_or(ConnectError::TlsNotSupported)?;
+        Ok(ClientStream::Tls(Box::new(Layer::start(config, uri, self, peer)?)))
+    }
+}
+
+/// There is no TLS in this build.
+#[cfg(not(feature = "tls"))]
+impl ClientStream {
+    pub(crate) fn check_tls(_: &ClientTls, _: With, _: &WsUri) -> Result<(), ConnectError> {
+        Err(ConnectError::TlsNotSupported)
+    }
+
+    pub(crate) fn secured(
+        self,
+        _: &ClientTls,
+        _: With,
+        _: Peer,
+        _: &WsUri,
+    ) -> Result<ClientStream, ConnectError> {
+        Err(ConnectError::TlsNotSupported)
+    }
+}
+
+#[cfg(feature = "tls")]
+impl layer::Stream for ClientStream {
+    #[inline]
+    fn read_once(&mut self, target: &mut [u8]) -> io::Result<usize> {
+        self.read_once(target)
+    }
+
+    #[inline]
+    fn write_once(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.write_once(slices)
+    }
+
+    fn failure(&mut self, error: io::Error) -> ConnectError {
+        self.failure(error)
+    }
+
+    fn tls_error(&self) -> Option<TlsError> {
+        self.tls_error()
     }
 }
 

@@ -103,7 +103,7 @@ impl<'a> Hop<'a> {
         if !uri.is_secure() || (self.is_brought && tls.is_of_the_stream()) {
             return Ok(stream);
         }
-        tls.secure(self.tls_with_server(), Peer::Server, uri, stream)
+        stream.secured(tls, self.tls_with_server(), Peer::Server, uri)
     }
 
     /// Starts TLS with the proxy if its URL asks for it.
@@ -112,7 +112,7 @@ impl<'a> Hop<'a> {
             return Ok(stream);
         }
         let (tls, with) = self.tls_with_proxy(proxy);
-        let secured = tls.secure(with, Peer::Proxy, proxy.place(), stream);
+        let secured = stream.secured(tls, with, Peer::Proxy, proxy.place());
         secured.map_err(|error| ConnectError::Proxy(Box::new(error)))
     }
 }

@@ -23,7 +23,6 @@ mod resolve;
 #[cfg(test)]
 mod tests;
 
-#[cfg(unix)]
 use crate::stream::ClientStream;
 use crate::{ConnectError, Options};
 #[cfg(unix)]
@@ -175,10 +174,15 @@ impl Opening {
             && proxy.place().is_secure()
         {
             let (tls, with) = hop.tls_with_proxy(proxy);
-            tls.check(with, proxy.place()).map_err(|error| ConnectError::Proxy(Box::new(error)))?;
+            let checked = ClientStream::check_tls(tls, with, proxy.place());
+            checked.map_err(|error| ConnectError::Proxy(Box::new(error)))?;
         }
         let uri = self.request.uri();
-        if uri.is_secure() { self.options.tls.check(hop.tls_with_server(), uri) } else { Ok(()) }
+        if uri.is_secure() {
+            ClientStream::check_tls(&self.options.tls, hop.tls_with_server(), uri)
+        } else {
+            Ok(())
+        }
     }
 
     /// Whether no redirect has led to another origin.

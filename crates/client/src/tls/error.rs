@@ -1,6 +1,5 @@
 //! Why there is no TLS, in one line that a person understands.
 
-use super::Peer;
 use super::certificate::{Blame, Date, printable};
 use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 use std::fmt;
@@ -81,23 +80,23 @@ impl TlsError {
 
 impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Told { error: self, peer: Peer::Server }.fmt(f)
+        Told { error: self, peer: "the server", plain: "ws" }.fmt(f)
     }
 }
 
 /// Displays an error of TLS with a server or with a proxy.
 pub(crate) struct Told<'a> {
     pub(crate) error: &'a TlsError,
-    pub(crate) peer: Peer,
+    /// Who the other end is, in words.
+    pub(crate) peer: &'static str,
+    /// The scheme of a connection to it without TLS.
+    pub(crate) plain: &'static str,
 }
 
 impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (peer, plain) = match self.peer {
-            Peer::Server => ("the server", "ws"),
-            Peer::Proxy => ("the proxy", "http"),
-        };
-        match self.error {
+        let Told { error, peer, plain } = *self;
+        match error {
             TlsError::Certificate(fault) => fault.describe(peer, f),
             TlsError::NotTls { is_http: true } => {
                 write!(f, "{peer} answered in plain text (HTTP): use {plain}:// or another port")

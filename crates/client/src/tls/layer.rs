@@ -1,11 +1,12 @@
 //! A session of TLS over a stream of the client, which may itself be one: `wss:` through an
 //! `https:` proxy is TLS over TLS.
 
-use super::builder::HTTP_1_1;
+use super::config::HTTP_1_1;
 use super::error::{CertificateFault, TlsError};
-use super::{Peer, TlsInfo, trust};
-use crate::ConnectError;
-use crate::stream::ClientStream;
+use super::info::TlsInfo;
+use super::settings::Peer;
+use super::trust;
+use crate::error::ConnectError;
 use framewright::handshake::WsUri;
 use framewright_driver::tls::{Fault, Tls};
 use framewright_driver::{Io, Transport};
@@ -17,18 +18,33 @@ use std::net::Shutdown;
 use std::sync::Arc;
 
 /// A session over a stream.
-pub(crate) struct Layer {
-    tls: Tls<UnbufferedClientConnection, Below>,
+pub(crate) struct Layer<T> {
+    tls: Tls<UnbufferedClientConnection, Below<T>>,
     peer: Peer,
 }
 
+/// A stream that a session can be over: one that knows why it fails.
+pub(crate) trait Stream: Transport {
+    /// Reads once. 0 at the end of the stream.
+    fn read_once(&mut self, target: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes once, from one slice or more.
+    fn write_once(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Why the connection could not be opened, after a read or a write has returned `error`.
+    fn failure(&mut self, error: io::Error) -> ConnectError;
+
+    /// Why TLS has failed; `None` if it has not.
+    fn tls_error(&self) -> Option<TlsError>;
+}
+
 /// The stream below a session. A transport has no words for its failures, so they are kept.
-pub(crate) struct Below {
-    stream: ClientStream,
+struct Below<T> {
+    stream: T,
     failure: Option<io::Error>,
 }
 
-impl Layer {
+impl<T: Stream> Layer<T> {
     /// Starts a session with the host of `uri`. Nothing is sent before the first read or write.
     ///
     /// # Errors
@@ -36,7 +52,7 @@ impl Layer {
     pub(crate) fn start(
         config: Arc<ClientConfig>,
         uri: &WsUri,
-        stream: ClientStream,
+        stream: T,
         peer: Peer,
     ) -> Result<Self, TlsError> {
         let name = server_name(uri)?;
@@ -44,7 +60,7 @@ impl Layer {
         Ok(Layer { tls, peer })
     }
 
-    pub(crate) fn below(&self) -> &ClientStream {
+    pub(crate) fn below(&self) -> &T {
         &self.tls.transport().stream
     }
 
@@ -112,7 +128,7 @@ impl Layer {
 //# Clients MUST use the Server Name Indication extension in the TLS
 //# handshake [RFC6066].
 // rustls sends it, unless the host is an address, which that extension does not allow.
-pub(super) fn server_name(uri: &WsUri) -> Result<ServerName<'static>, TlsError> {
+pub(crate) fn server_name(uri: &WsUri) -> Result<ServerName<'static>, TlsError> {
     match uri.ip() {
         Some(ip) => Ok(ServerName::IpAddress(ip.into())),
         None => {
@@ -131,7 +147,7 @@ fn of_rustls(error: rustls::Error) -> TlsError {
     }
 }
 
-impl Transport for Below {
+impl<T: Stream> Transport for Below<T> {
     fn read(&mut self, target: &mut [u8]) -> Io {
         let result = self.stream.read_once(target);
         self.note(result)
@@ -163,7 +179,7 @@ impl Transport for Below {
     }
 }
 
-impl Below {
+impl<T> Below<T> {
     #[inline]
     fn note(&mut self, result: io::Result<usize>) -> Io {
         match result {
