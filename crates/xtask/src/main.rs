@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `autobahn client` | both APIs of the client pass the Autobahn testsuite, with each way to compress and without |
 //! | `autobahn server` | the echo server passes the Autobahn testsuite, with shared compression and with context takeover |
-//! | `browser` | the echo page works in a real browser, which exchanges compressed messages with the server |
+//! | `browser` | the echo page works in a real browser, which exchanges compressed messages with the server; with `--tls` over TLS, in two browsers |
 //! | `circles` | no source files of a crate depend on each other in a circle |
 //! | `compliance` | every sentence of the RFCs that the code cites has a test that cites it |
 //! | `full` | what CI has no time for: the rest of the Autobahn matrix, longer fuzzing, proxies, a long soak, `tests-anywhere` |
@@ -12,7 +12,7 @@
 //! | `instructions` | the hot paths take no more instructions than before |
 //! | `memory` | nothing: it measures how much memory a server has given back to the system after crowds, with each allocator |
 //! | `packages` | each crate that is published has what a registry wants, and needs nothing outside of its package |
-//! | `peers` | WebSocket clients and servers of other projects exchange compressed messages with ours, also through a proxy, and where they keep what they agreed to forget |
+//! | `peers` | WebSocket clients and servers of other projects exchange compressed messages with ours, also through proxies, over TLS, and where they keep what they agreed to forget |
 //! | `soak` | between bad peers of all kinds a server serves its good ones, and gives back what the others held |
 //! | `tests-anywhere` | the tests pass on a busy machine, and with the smallest and the largest buffers of the kernel |
 //!

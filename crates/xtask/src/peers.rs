@@ -51,6 +51,9 @@ pub(crate) struct Options {
     /// Only with this way in which the echo program compresses.
     #[arg(long, value_name = "MODE")]
     compress: Option<Compress>,
+    /// With `--part deployment`: only the settings whose proxy has this in its name.
+    #[arg(long, value_name = "NAME")]
+    proxy: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -110,7 +113,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
                 proxies::run(&peers, &mut tally)?;
             }
             Part::Addresses => addresses::run(&mut tally)?,
-            Part::Deployment => deployment::run(&peers, &mut tally)?,
+            Part::Deployment => deployment::run(&peers, options.proxy.as_deref(), &mut tally)?,
             Part::Stubborn => stubborn::run(&folder, &mut tally)?,
             Part::Tls => tls::run(&peers, &mut tally)?,
             Part::Keepers => keepers::run(&folder, modes(&Compress::MODES), &mut tally)?,

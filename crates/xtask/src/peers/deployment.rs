@@ -22,13 +22,14 @@ use super::tally::Tally;
 use page::Settings;
 use setups::{Places, SETUPS, Setup, Tls};
 
-/// Tries every setting of the page.
+/// Tries every setting of the page, or those of the proxies that have this in their names.
 ///
 /// # Errors
 /// If a proxy or the server cannot be started, or the page has no such settings.
-pub(super) fn run(peers: &[Peer], tally: &mut Tally) -> anyhow::Result<()> {
+pub(super) fn run(peers: &[Peer], proxy: Option<&str>, tally: &mut Tally) -> anyhow::Result<()> {
+    let is_wanted = |name: &str| proxy.is_none_or(|wanted| name.contains(wanted));
     let stage = Stage::new()?;
-    for setup in &SETUPS {
+    for setup in SETUPS.iter().filter(|setup| is_wanted(setup.what)) {
         let proxy = start(setup, &stage, false)?;
         let base = base(setup, &proxy);
         println!("{}: {}", setup.what, proxy.version);
@@ -50,7 +51,10 @@ pub(super) fn run(peers: &[Peer], tally: &mut Tally) -> anyhow::Result<()> {
             }
         }
     }
-    tunnels(&stage, tally)
+    if is_wanted("Squid") {
+        tunnels(&stage, tally)?;
+    }
+    Ok(())
 }
 
 /// Starts a proxy in front of the server.
@@ -97,25 +101,34 @@ fn other_name(stage: &Stage, proxy: &Started) -> anyhow::Result<String> {
     Ok(String::new())
 }
 
-/// Our client, through Squid.
+/// Our client, through Squid without TLS and with it.
 fn tunnels(stage: &Stage, tally: &mut Tally) -> anyhow::Result<()> {
     let (plain, tls) = (stage.server.plain.port(), stage.server.tls.port());
-    let squid = Started::with(&SQUID, &[], |addr, folder| {
-        let settings = Settings::of("squid", 0)?
-            .with("http_port 3128", &format!("http_port {addr}"))?
-            .with("port 443 5000", &format!("port {tls} {plain}"))?;
-        Ok(squid_around(folder, &settings.into_text()))
-    })?;
-    println!("a client of Squid: {}", squid.version);
-    let through = |url: &str| -> anyhow::Result<(ClientRequest, Options)> {
-        let proxy = Some(Proxy::new(&format!("http://{}", squid.addr))?);
-        Ok((ClientRequest::try_from(url)?, Options { proxy, ..stage.options()? }))
-    };
-    for url in [format!("ws://localhost:{plain}/ws"), format!("wss://localhost:{tls}/ws")] {
-        for form in FORMS {
-            let exchanged = through(&url)
-                .and_then(|(request, options)| form.exchange(request, &options, &stage.messages));
-            tally.note(&format!("our client, {form}, {url}"), exchanged.map(|()| String::new()));
+    for (block, scheme) in ["http", "https"].into_iter().enumerate() {
+        let squid = Started::with(&SQUID, &[], |addr, folder| {
+            let settings =
+                Settings::of("squid", block)?.with("port 443 5000", &format!("port {tls} {plain}"))?;
+            let settings = if scheme == "http" {
+                settings.with("http_port 3128", &format!("http_port {addr}"))?
+            } else {
+                settings
+                    .with("https_port 3129", &format!("https_port {addr}"))?
+                    .with("/etc/ssl/example.org.pem", &stage.certificate.chain.to_string_lossy())?
+                    .with("/etc/ssl/example.org.key", &stage.certificate.key.to_string_lossy())?
+            };
+            Ok(squid_around(folder, &settings.into_text()))
+        })?;
+        println!("a client of Squid, by {scheme}: {}", squid.version);
+        let through = |url: &str| -> anyhow::Result<(ClientRequest, Options)> {
+            let proxy = Some(Proxy::new(&format!("{scheme}://localhost:{}", squid.addr.port()))?);
+            Ok((ClientRequest::try_from(url)?, Options { proxy, ..stage.options()? }))
+        };
+        for url in [format!("ws://localhost:{plain}/ws"), format!("wss://localhost:{tls}/ws")] {
+            for form in FORMS {
+                let exchanged = through(&url)
+                    .and_then(|(request, options)| form.exchange(request, &options, &stage.messages));
+                tally.note(&format!("our client, {form}, {url}"), exchanged.map(|()| String::new()));
+            }
         }
     }
     Ok(())

@@ -72,7 +72,7 @@ impl Setup {
     }
 }
 
-/// Every block of the page but the one for clients.
+/// Every block of the page but those for clients.
 pub(super) const SETUPS: [Setup; 9] = [
     Setup {
         what: "TLS ends at nginx",
@@ -265,7 +265,7 @@ mod tests {
                 }
             }
         }
-        // The last one is for clients.
-        assert_eq!(count(), SETUPS.len() + 1);
+        // The last two are for clients.
+        assert_eq!(count(), SETUPS.len() + 2);
     }
 }
