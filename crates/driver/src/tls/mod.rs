@@ -252,7 +252,7 @@ impl<S: Session, T: Transport> Tls<S, T> {
                 }
             }
         }
-        if !self.peer_ended && self.fault.is_none() {
+        if !self.peer_ended && !self.has_failed() {
             self.tail = incoming.rest();
         }
         self.emptied &= self.plain.is_empty() && !self.peer_ended && self.fault.is_none();
@@ -332,7 +332,7 @@ impl<S: Session, T: Transport> Tls<S, T> {
         if sent != Io::Moved(0) {
             return sent;
         }
-        if self.fault.is_some() || self.ended {
+        if self.has_failed() || self.ended {
             return Io::Lost;
         }
         if !self.established {
@@ -397,7 +397,7 @@ impl<S: Session, T: Transport> Tls<S, T> {
 
     /// Ends our direction, and queues our close_notify if there is a peer that understands it.
     fn queue_end(&mut self) {
-        if std::mem::replace(&mut self.ended, true) || !self.established || self.fault.is_some() {
+        if std::mem::replace(&mut self.ended, true) || !self.established || self.has_failed() {
             return;
         }
         // Without room for it, the alert is queued in the session. If the keys are used up, nothing
@@ -406,6 +406,15 @@ impl<S: Session, T: Transport> Tls<S, T> {
             let _ = traffic.queue_close_notify(&mut []);
         });
         session::drain(&mut self.session, self.outgoing.own());
+        if self.fault.is_some() {
+            self.tail = Vec::new();
+        }
+    }
+
+    /// Whether the session has failed in both directions. A truncation behind the handshake leaves
+    /// our own direction open.
+    fn has_failed(&self) -> bool {
+        self.fault.as_ref().is_some_and(|fault| *fault != Fault::Truncated || !self.established)
     }
 }
 

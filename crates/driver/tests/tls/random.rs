@@ -23,6 +23,16 @@ struct Socket {
     /// Whether a write was refused: then room is announced.
     refused: bool,
     short_read_empties: bool,
+    lost: Option<Loss>,
+}
+
+/// How the wire ends before its time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Loss {
+    /// Both directions end without close_notify.
+    Ends,
+    /// Nothing is taken any more, and what had arrived is read up to a failure.
+    Resets,
 }
 
 impl Transport for Socket {
@@ -30,7 +40,12 @@ impl Transport for Socket {
         assert!(!target.is_empty(), "a read into nothing looks like the end");
         let count = self.incoming.len().min(target.len());
         if count == 0 {
-            return if self.incoming_ended { Io::Moved(0) } else { Io::Blocked };
+            return match self.lost {
+                Some(Loss::Resets) => Io::Lost,
+                Some(Loss::Ends) => Io::Moved(0),
+                None if self.incoming_ended => Io::Moved(0),
+                None => Io::Blocked,
+            };
         }
         for (slot, byte) in target.iter_mut().zip(self.incoming.drain(..count)) {
             *slot = byte;
@@ -40,6 +55,9 @@ impl Transport for Socket {
 
     fn write(&mut self, slices: &[IoSlice<'_>]) -> Io {
         assert!(!self.outgoing_ended, "a write behind the end");
+        if self.lost == Some(Loss::Resets) {
+            return Io::Lost;
+        }
         let before = self.outgoing.len();
         for slice in slices {
             let room = self.room - self.outgoing.len();
@@ -115,6 +133,9 @@ impl Side {
     /// Moves some of what waits to be sent to the other side. Returns whether anything has moved.
     fn carry(&mut self, other: &mut Side, choices: &mut Choices) -> bool {
         let (from, to) = (self.bench.transport.wire(), other.bench.transport.wire());
+        if from.lost.is_some() {
+            return false;
+        }
         let count = choices.count(from.outgoing.len());
         to.incoming.extend(from.outgoing.drain(..count));
         let ends = from.outgoing_ended && from.outgoing.is_empty() && !to.incoming_ended;
@@ -133,6 +154,13 @@ impl Side {
         let Bench { role, turn, transport, ready, lent, now, seen } = &mut self.bench;
         let mut echo = Echo { echoes: *role == Role::Server, read_size: self.read_size, seen };
         self.next = turn.run(transport, ready, lent, *now, &mut echo);
+    }
+
+    /// The wire is lost, as the poll announces.
+    fn lose(&mut self, loss: Loss) {
+        self.bench.transport.wire().lost = Some(loss);
+        let ready = &mut self.bench.ready;
+        (ready.read, ready.more_behind, ready.write) = (true, true, true);
     }
 
     /// A turn, if there is work. Returns whether there was.
@@ -175,6 +203,7 @@ fn side(setting: &Setting, choices: &mut Choices, short_read_empties: bool) -> B
         room,
         refused: false,
         short_read_empties,
+        lost: None,
     };
     let role = if setting.serves { Role::Server } else { Role::Client };
     Bench::over(setting.ours(socket), role, config())
@@ -185,7 +214,15 @@ fn bytes_seen(messages: &[usize]) -> Vec<String> {
     messages.iter().map(|len| format!("{len} bytes")).collect()
 }
 
-fn run(version: usize, seed: u64, short_read_empties: bool, messages: &[usize]) {
+/// Runs a conversation to its end, which may be the loss of the wire after so many steps. Returns
+/// client and server.
+fn run(
+    version: usize,
+    seed: u64,
+    short_read_empties: bool,
+    messages: &[usize],
+    loss: Option<(usize, Loss)>,
+) -> [Side; 2] {
     let settings: Vec<_> = Setting::of_glass().collect();
     let mut choices = Choices(seed);
     let mut client = Side {
@@ -202,7 +239,13 @@ fn run(version: usize, seed: u64, short_read_empties: bool, messages: &[usize]) 
         read_size: [10, 1000, 128 << 10][choices.below(3)],
         next: Next::Again,
     };
-    for _ in 0..2_000_000 {
+    for step in 0..2_000_000 {
+        if let Some((at, loss)) = loss
+            && at == step
+        {
+            client.lose(loss);
+            server.lose(loss);
+        }
         let work = match choices.below(4) {
             0 => client.carry(&mut server, &mut choices),
             1 => server.carry(&mut client, &mut choices),
@@ -210,23 +253,15 @@ fn run(version: usize, seed: u64, short_read_empties: bool, messages: &[usize]) 
             _ => server.turn(),
         };
         client.closes |= client.bench.seen.len() >= messages.len() && client.queue.is_empty();
-        let is_over = |side: &Side| matches!(side.next, Next::Leave(_)) && side.bench.transport.held() == 0;
-        if !work && is_over(&client) && is_over(&server) {
-            break;
+        let is_over = |side: &Side| {
+            let is_empty = side.bench.transport.held() == 0 || loss.is_some();
+            matches!(side.next, Next::Leave(_)) && is_empty
+        };
+        if !work && is_over(&client) && is_over(&server) && loss.is_none_or(|(at, _)| step > at) {
+            return [client, server];
         }
     }
-    let expected = bytes_seen(messages);
-    for side in [&client, &server] {
-        let seen = &side.bench.seen;
-        let context = (side.bench.role, &side.bench.transport, &side.bench.ready);
-        assert!(
-            seen.len() > expected.len() && seen[..expected.len()] == expected[..],
-            "{seen:?} {context:?}"
-        );
-        side.bench.assert_ended(1005, true, None::<&Error>);
-        assert_eq!(side.bench.transport.held(), 0, "{context:?}");
-        assert_eq!(side.bench.turn.connection.buffered(), 0);
-    }
+    panic!("somebody waits: {:?} {:?}", client.bench.transport, server.bench.transport);
 }
 
 proptest! {
@@ -239,6 +274,34 @@ proptest! {
         short_read_empties: bool,
         messages in proptest::collection::vec(prop_oneof![4 => 0..200_usize, 1 => 16_000..17_000_usize, 1 => 0..40_000_usize], 0..5),
     ) {
-        run(version, seed, short_read_empties, &messages);
+        let expected = bytes_seen(&messages);
+        for side in run(version, seed, short_read_empties, &messages, None) {
+            let seen = &side.bench.seen;
+            prop_assert!(seen.len() > expected.len() && seen[..expected.len()] == expected[..], "{seen:?}");
+            side.bench.assert_ended(1005, true, None::<&Error>);
+            prop_assert_eq!(side.bench.transport.held(), 0);
+            prop_assert_eq!(side.bench.turn.connection.buffered(), 0);
+        }
+    }
+
+    #[test]
+    fn nobody_waits_when_the_wire_is_lost(
+        version in 0..2_usize,
+        seed: u64,
+        short_read_empties: bool,
+        messages in proptest::collection::vec(prop_oneof![4 => 0..200_usize, 1 => 0..40_000_usize], 0..5),
+        at in prop_oneof![0..100_usize, 0..2000_usize],
+        loss in prop_oneof![Just(Loss::Ends), Just(Loss::Resets)],
+    ) {
+        let expected = bytes_seen(&messages);
+        for side in run(version, seed, short_read_empties, &messages, Some((at, loss))) {
+            let seen = &side.bench.seen;
+            let told = seen.iter().filter(|seen| seen.ends_with("bytes")).count();
+            prop_assert!(told <= expected.len() && seen[..told] == expected[..told], "{seen:?}");
+            let closure = side.bench.turn.closure().expect("it has ended");
+            side.bench.assert_ended(closure.code(), closure.clean, closure.cause.as_ref());
+            let was_lost = closure.cause == Some(Error::TransportLost);
+            prop_assert!(closure.clean || was_lost, "{closure:?}");
+        }
     }
 }

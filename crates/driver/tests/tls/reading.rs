@@ -7,6 +7,7 @@ use framewright_driver::tls::Fault;
 use framewright_driver::{Io, Transport};
 use rustls::{ContentType, Error, InvalidMessage, PeerMisbehaved, ProtocolVersion};
 use std::io::IoSlice;
+use std::net::Shutdown;
 
 /// Feeds what `peer` has sent, the parts of a handshake too, in pieces of `at_once` bytes.
 fn shake_hands_by(ours: &mut Ours, peer: &mut Peer, at_once: usize) {
@@ -100,8 +101,10 @@ fn a_handshake_that_is_cut_off_is_truncated() {
             ours.cut();
             assert_eq!(ours.read_all(100), (Vec::new(), Io::Lost), "cut at {end}");
             assert_eq!(ours.fault(), Some(&Fault::Truncated));
-            assert_eq!(ours.write(&[IoSlice::new(b"hello")]), Io::Lost);
-            assert_eq!(ours.held(), 0);
+            if ours.is_handshaking() {
+                assert_eq!(ours.write(&[IoSlice::new(b"hello")]), Io::Lost);
+                assert_eq!(ours.held(), 0);
+            }
         }
     }
 }
@@ -138,8 +141,28 @@ fn a_stream_that_is_cut_off_is_truncated_unless_its_end_was_announced() {
             } else {
                 assert_eq!((io, ours.fault()), (Io::Lost, Some(&Fault::Truncated)), "cut at {end}");
             }
+            // Our own direction is open until it ends.
+            assert_eq!(ours.write(&[IoSlice::new(b"so long")]), Io::Moved(7));
+            assert!(ours.end());
+            assert_eq!(peer.hear(&ours.take_written()), Ok((b"so long".to_vec(), true)));
             assert_eq!(ours.held(), 0);
         }
+    }
+}
+
+/// The end of the wire within a message of the handshake, which a session goes on to hold a part of.
+#[test]
+fn a_stream_that_is_cut_off_within_a_key_update_can_still_be_written_to() {
+    for setting in Setting::of_glass().filter(|setting| setting.version == ProtocolVersion::TLSv1_3) {
+        let (mut ours, mut peer) = setting.open();
+        arrive(&mut ours, [&record(setting.version, ContentType::Handshake, &[24, 0], 0)[..]]);
+        ours.cut();
+        assert_eq!(ours.read(&mut [0; 100]), Io::Lost);
+        assert_eq!(ours.write(&[IoSlice::new(b"so long")]), Io::Moved(7));
+        assert!(ours.end());
+        assert_eq!(ours.write(&[IoSlice::new(b"behind the end")]), Io::Lost);
+        assert_eq!(peer.hear(&ours.take_written()), Ok((b"so long".to_vec(), true)));
+        assert_eq!(ours.held(), 0);
     }
 }
 
@@ -352,6 +375,27 @@ fn what_lies_behind_the_end_is_not_read() {
         assert_eq!(ours.write(&[IoSlice::new(b"so long")]), Io::Moved(7));
         assert!(ours.end());
         assert_eq!(peer.hear(&ours.take_written()), Ok((b"so long".to_vec(), true)));
+    }
+}
+
+/// Both directions have ended: there is nothing more to say, and nothing more to read.
+#[test]
+fn a_close_notify_behind_our_own_ends_both_directions() {
+    for setting in Setting::of_glass() {
+        let (mut ours, mut peer) = setting.open();
+        assert!(ours.end());
+        assert_eq!(peer.hear(&ours.take_written()), Ok((Vec::new(), true)));
+        assert_eq!(ours.write(&[IoSlice::new(b"behind the end")]), Io::Lost);
+        let mut bytes = peer.say(b"last");
+        bytes.extend(peer.notify());
+        arrive(&mut ours, [&bytes[..]]);
+        assert_eq!(ours.read_all(100), (b"last".to_vec(), Io::Moved(0)));
+        assert!(ours.end() && ours.flush_own() && ours.take_written().is_empty(), "once");
+        ours.shutdown(Shutdown::Write);
+        ours.shutdown(Shutdown::Both);
+        assert_eq!(ours.wire().shutdowns, [Shutdown::Write, Shutdown::Both]);
+        assert!(ours.take_written().is_empty());
+        assert_eq!((ours.fault(), ours.held()), (None, 0));
     }
 }
 

@@ -1,13 +1,14 @@
 //! The turn of a connection over TLS: what it sees, how it ends, and what is on the wire then.
 
 use crate::bench::{Bench, Write, config};
+use crate::glass::record;
 use crate::peer::{Ours, Peer, Setting, arrive};
 use crate::wire::noise;
 use framewright::frame::OpCode;
 use framewright::{Config, Error, Role, State};
 use framewright_driver::{Leave, LingerNext, Lingering, Next, Transport};
 use framewright_testkit::wire::{WireFrame, frames};
-use rustls::ProtocolVersion;
+use rustls::{ContentType, ProtocolVersion};
 use std::net::Shutdown;
 use std::time::Duration;
 
@@ -124,6 +125,31 @@ fn messages_are_echoed_whatever_the_records_are() {
     }
 }
 
+/// A ticket and a KeyUpdate in the middle of a frame.
+#[test]
+fn records_of_tls_itself_lie_between_the_bytes_of_a_message() {
+    for setting in Setting::of_glass().filter(|setting| setting.version == ProtocolVersion::TLSv1_3) {
+        for cut in 1..100 {
+            let mut over = Over::new(&setting, config());
+            let frame = over.bench.frame(OpCode::Binary, &noise(100));
+            let mut bytes = over.peer.say(&frame[..cut]);
+            if over.bench.role == Role::Client {
+                let ticket = [4, 0, 0, 16, 0, 0, 1, 0, 0, 0, 0, 0, 1, 1, 0, 2, 8, 8, 0, 0];
+                bytes.extend(record(setting.version, ContentType::Handshake, &ticket, cut));
+            }
+            bytes.extend(over.peer.update_keys());
+            bytes.extend(over.peer.say(&frame[cut..]));
+            for part in bytes.chunks(cut) {
+                over.arrive([part]);
+                assert_eq!(over.turns(), Next::Wait);
+            }
+            assert_eq!(over.bench.seen, ["100 bytes"]);
+            assert_eq!(over.frames()[0].payload, noise(100), "the echo");
+            assert_eq!(over.bench.transport.held(), 0);
+        }
+    }
+}
+
 /// The peer ends the stream before the Close frames, in the middle of a message or not, with
 /// close_notify or without.
 #[test]
@@ -145,7 +171,7 @@ fn an_end_before_the_close_frames_is_no_clean_end() {
             over.bench.assert_ended(1006, false, Some(&Error::TransportLost));
             assert_eq!(over.bench.seen[0], "hello");
             assert_eq!(over.bench.seen.len(), 2, "no part of a message is told");
-            assert_eq!(over.notified, notifies, "a stream that has failed says nothing more");
+            assert!(over.notified, "our own direction ends as it should");
         }
     }
 }
@@ -198,6 +224,26 @@ fn behind_the_close_frames_a_truncation_is_a_clean_end() {
             assert_eq!(over.turns(), Next::Leave(Leave::Close));
         }
         over.bench.assert_ended(1000, true, None);
+    }
+}
+
+/// A Close frame and the end of the wire, which a transport reads at once where a short read proves
+/// nothing: our Close frame is still sent.
+#[test]
+fn a_close_frame_is_answered_although_the_end_was_read_with_it() {
+    for mut over in Over::all() {
+        // It just fills the room of a read, so that there may be more.
+        let close = over.bench.frame(OpCode::Close, &1000_u16.to_be_bytes());
+        let mut bytes = over.peer.say(&close[..1]);
+        bytes.extend(over.peer.say(&close[1..]));
+        over.arrive([&bytes[..bytes.len() - 1], &bytes[bytes.len() - 1..]]);
+        over.bench.ready.more_behind = true;
+        over.cut();
+        let next = over.turns();
+        assert!(matches!(next, Next::Leave(_)), "{next:?}");
+        over.bench.assert_ended(1000, true, None);
+        over.assert_closed_with(1000);
+        assert!(over.notified);
     }
 }
 
