@@ -270,6 +270,7 @@ impl ServerBuilder {
     ///
     /// - The server has no endpoint.
     /// - An endpoint expects the PROXY protocol, and no trusted proxy can connect to it.
+    /// - An endpoint has TLS settings that were made with rustls, and accept early data.
     /// - There are more than 65,536 routes.
     /// - A route's path does not begin with `/`, so that no request has it; it is no valid pattern;
     ///   or it cannot be told from another route's.
@@ -422,8 +423,14 @@ impl Endpoint {
         Endpoint { tls: Some(tls.into()), ..self }
     }
 
-    /// Checks that an endpoint with the PROXY protocol has a trusted proxy that can connect to it.
+    /// Checks that an endpoint with the PROXY protocol has a trusted proxy that can connect to it,
+    /// and that a session can be made with its TLS settings.
     fn check(&self, proxies: &TrustedProxies) -> io::Result<()> {
+        #[cfg(feature = "tls")]
+        if let Some(Err(error)) = self.tls.as_ref().map(ServerTls::check) {
+            let message = format!("the TLS settings cannot be used: {error}");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
         let (has_one, which) = match self.binding {
             Binding::Addrs(_) | Binding::Tcp(_) => (proxies.has_networks(), "an address"),
             #[cfg(unix)]

@@ -287,10 +287,6 @@ impl Opening {
             }
         }
         if due && !was_answering {
-            if stream.is_handshaking() {
-                self.refuse_unheard(refused_for(&Refusal::HandshakeTimeout));
-                return OpeningNext::Remove;
-            }
             self.time_is_up(context.now, was_reading);
         }
         if self.is_refused_silently() {
@@ -336,8 +332,11 @@ impl Opening {
             Fault::NotTls { is_http: true } if session.is_handshaking() => {
                 session.give_up();
                 tracing::debug!(peer = ?self.peer, "refused: HTTP without TLS");
-                self.answer(&Response::text(StatusCode::BAD_REQUEST, SPEAKS_TLS), PLAIN_HTTP);
-                self.count(context);
+                // One over a limit has its answer already, and is counted.
+                if !matches!(self.step, OpeningStep::Answering(_)) {
+                    self.answer(&Response::text(StatusCode::BAD_REQUEST, SPEAKS_TLS), PLAIN_HTTP);
+                    self.count(context);
+                }
                 Some(self.write(stream, context.now))
             }
             fault @ (Fault::Tls(_) | Fault::NotTls { .. }) => {

@@ -3,9 +3,9 @@
 use crate::event_loop::listen_addr::ListenAddr;
 use crate::event_loop::stream::{PeerAddr, Stream};
 #[cfg(feature = "tls")]
-use crate::tls::endpoints::TlsSettings;
-#[cfg(feature = "tls")]
 use crate::tls::session::Session;
+#[cfg(feature = "tls")]
+use crate::tls::settings::TlsSettings;
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Type};

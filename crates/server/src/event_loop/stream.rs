@@ -97,7 +97,7 @@ impl Stream {
     #[cfg(feature = "tls")]
     pub(crate) fn tls(&self) -> Option<TlsInfo<'_>> {
         match self {
-            Stream::Tls(session) => TlsInfo::new(session),
+            Stream::Tls(session) => session.info(),
             _ => None,
         }
     }

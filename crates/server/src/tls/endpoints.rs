@@ -1,29 +1,11 @@
 //! The endpoints of a server that speak TLS, and changing their settings while it runs.
 
-use super::settings::ServerTls;
+use super::settings::{ServerTls, TlsSettings};
 use crate::event_loop::listen_addr::ListenAddr;
-use crate::guard::lock;
 use rustls::ServerConfig;
 use std::error;
 use std::fmt;
-use std::sync::{Arc, Mutex};
-
-/// The settings of new sessions, of one endpoint or of several that were given the same
-/// [`ServerTls`].
-#[derive(Debug)]
-pub(crate) struct TlsSettings(Mutex<Arc<ServerConfig>>);
-
-impl TlsSettings {
-    pub(crate) fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&lock(&self.0))
-    }
-
-    fn set(&self, tls: &ServerTls) {
-        let before = std::mem::replace(&mut *lock(&self.0), Arc::clone(tls.config()));
-        // Settings may contain values of the application, which are dropped outside of the lock.
-        drop(before);
-    }
-}
+use std::sync::Arc;
 
 /// The settings of all endpoints with TLS, while a server is built and as long as it exists.
 #[derive(Debug, Default)]
@@ -41,7 +23,7 @@ impl TlsEndpoints {
         let config = tls.config();
         let shared = self.settings.iter().find(|(made_of, _)| Arc::ptr_eq(made_of, config));
         let settings = shared.map(|(_, settings)| Arc::clone(settings)).unwrap_or_else(|| {
-            let settings = Arc::new(TlsSettings(Mutex::new(Arc::clone(config))));
+            let settings = Arc::new(TlsSettings::new(tls));
             self.settings.push((Arc::clone(config), Arc::clone(&settings)));
             settings
         });
@@ -66,6 +48,7 @@ impl TlsEndpoints {
         if self.addrs.iter().any(|(_, settings)| !Arc::ptr_eq(settings, first)) {
             return Err(SetTlsError::Several);
         }
+        tls.check().map_err(SetTlsError::Unusable)?;
         first.set(tls);
         Ok(())
     }
@@ -73,14 +56,16 @@ impl TlsEndpoints {
     /// See [`ServerHandle::set_tls_at`](crate::ServerHandle::set_tls_at).
     pub(crate) fn set_at(&self, addr: &ListenAddr, tls: &ServerTls) -> Result<(), SetTlsError> {
         let found = self.addrs.iter().find(|(listens_at, _)| listens_at == addr);
-        found.ok_or(SetTlsError::NoTls)?.1.set(tls);
+        let (_, settings) = found.ok_or(SetTlsError::NoTls)?;
+        tls.check().map_err(SetTlsError::Unusable)?;
+        settings.set(tls);
         Ok(())
     }
 }
 
 /// Why TLS settings were not changed. From [`ServerHandle::set_tls`](crate::ServerHandle::set_tls)
 /// and [`ServerHandle::set_tls_at`](crate::ServerHandle::set_tls_at).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum SetTlsError {
     /// No endpoint speaks TLS, or none that listens at this address.
@@ -88,17 +73,22 @@ pub enum SetTlsError {
     /// Several endpoints speak TLS with different settings:
     /// [`set_tls_at`](crate::ServerHandle::set_tls_at) says which one is meant.
     Several,
+    /// The settings cannot be used: they were made with rustls, and accept early data.
+    Unusable(rustls::Error),
     /// The server has ended.
     Ended,
 }
 
 impl fmt::Display for SetTlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            SetTlsError::NoTls => "there is no such endpoint with TLS",
-            SetTlsError::Several => "several endpoints have different TLS settings: name one by its address",
-            SetTlsError::Ended => "the server has ended",
-        })
+        match self {
+            SetTlsError::NoTls => f.write_str("there is no such endpoint with TLS"),
+            SetTlsError::Several => {
+                f.write_str("several endpoints have different TLS settings: name one by its address")
+            }
+            SetTlsError::Unusable(error) => write!(f, "the TLS settings cannot be used: {error}"),
+            SetTlsError::Ended => f.write_str("the server has ended"),
+        }
     }
 }
 

@@ -1,7 +1,5 @@
 //! What a handler learns of a TLS session.
 
-use super::session::Session;
-use framewright_driver::Transport;
 use rustls::pki_types::CertificateDer;
 use rustls::server::UnbufferedServerConnection;
 use rustls::{CipherSuite, HandshakeKind, ProtocolVersion};
@@ -29,11 +27,8 @@ impl fmt::Debug for TlsInfo<'_> {
 }
 
 impl<'a> TlsInfo<'a> {
-    /// `None` before the handshake is complete.
-    pub(crate) fn new<T: Transport>(session: &'a Session<T>) -> Option<Self> {
-        session
-            .is_established()
-            .then(|| TlsInfo { agreed: session.agreed(), server_name: session.server_name() })
+    pub(crate) fn new(agreed: &'a UnbufferedServerConnection, server_name: Option<&'a str>) -> Self {
+        TlsInfo { agreed, server_name }
     }
 
     /// The version of TLS: 1.2 or 1.3.

@@ -1,5 +1,6 @@
 //! A TLS session over an accepted socket, whatever its type.
 
+use super::info::TlsInfo;
 use super::resolver::take_server_name;
 use framewright_driver::tls::{Fault, Tls};
 use framewright_driver::{Io, Transport};
@@ -34,13 +35,9 @@ impl<T: fmt::Debug> fmt::Debug for Session<T> {
 }
 
 impl<T: Transport> Session<T> {
-    /// Makes the session of a socket; `stream` is one without TLS. The session begins with the first
+    /// Makes the session of a socket. The session begins with the first
     /// read, or with [`begin`](Session::begin) if `later`.
-    pub(crate) fn new(
-        config: Arc<ServerConfig>,
-        stream: T,
-        later: bool,
-    ) -> Result<Box<Session<T>>, rustls::Error> {
+    pub(crate) fn new(config: Arc<ServerConfig>, stream: T, later: bool) -> Result<Box<Self>, rustls::Error> {
         let tls = Tls::server(config, stream)?;
         Ok(Box::new(Session { tls, is_plain: later, server_name: None, certificates: 0 }))
     }
@@ -66,17 +63,13 @@ impl<T: Transport> Session<T> {
     }
 
     /// Whether the handshake is complete.
-    pub(crate) fn is_established(&self) -> bool {
+    fn is_established(&self) -> bool {
         !self.tls.is_handshaking()
     }
 
-    pub(crate) fn server_name(&self) -> Option<&str> {
-        self.server_name.as_deref()
-    }
-
-    /// What was agreed on.
-    pub(crate) fn agreed(&self) -> &UnbufferedServerConnection {
-        self.tls.session()
+    /// What was agreed on, once the handshake is complete.
+    pub(crate) fn info(&self) -> Option<TlsInfo<'_>> {
+        self.is_established().then(|| TlsInfo::new(self.tls.session(), self.server_name.as_deref()))
     }
 
     pub(crate) fn stream(&self) -> &T {
@@ -131,7 +124,7 @@ impl<T: Transport> Session<T> {
             self.server_name = Some(name);
         }
         if self.is_established() {
-            let chain = self.agreed().peer_certificates().unwrap_or_default();
+            let chain = self.tls.session().peer_certificates().unwrap_or_default();
             self.certificates = chain.iter().map(|certificate| certificate.len()).sum();
         }
         result

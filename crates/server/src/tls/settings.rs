@@ -3,7 +3,9 @@
 use super::error::ServerTlsError;
 use super::pem::{Sections, Source};
 use super::resolver::{ByName, Noting};
-use framewright_driver::tls::provider;
+use crate::guard::lock;
+use framewright_driver::tls::{Tls, provider};
+use framewright_driver::{Io, Transport};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::server::danger::ClientCertVerifier;
@@ -11,8 +13,10 @@ use rustls::server::{ProducesTickets, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, RootCertStore, ServerConfig};
 use std::fmt;
+use std::io::IoSlice;
+use std::net::Shutdown;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// The TLS settings of an [`Endpoint`](crate::Endpoint): certificates, and whether clients need
 /// one. Cloning is cheap.
@@ -80,6 +84,47 @@ impl ServerTls {
     /// The settings of new sessions.
     pub(crate) fn config(&self) -> &Arc<ServerConfig> {
         &self.config
+    }
+
+    /// Whether a session can be made with the settings.
+    pub(crate) fn check(&self) -> Result<(), rustls::Error> {
+        Tls::server(Arc::clone(&self.config), Nothing).map(drop)
+    }
+}
+
+/// A transport that nothing goes over.
+struct Nothing;
+
+impl Transport for Nothing {
+    fn read(&mut self, _: &mut [u8]) -> Io {
+        Io::Lost
+    }
+
+    fn write(&mut self, _: &[IoSlice<'_>]) -> Io {
+        Io::Lost
+    }
+
+    fn shutdown(&mut self, _: Shutdown) {}
+}
+
+/// The settings of new sessions, of one endpoint or of several that were given the same
+/// [`ServerTls`].
+#[derive(Debug)]
+pub(crate) struct TlsSettings(Mutex<Arc<ServerConfig>>);
+
+impl TlsSettings {
+    pub(crate) fn new(tls: &ServerTls) -> Self {
+        TlsSettings(Mutex::new(Arc::clone(&tls.config)))
+    }
+
+    pub(crate) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&lock(&self.0))
+    }
+
+    pub(crate) fn set(&self, tls: &ServerTls) {
+        let before = std::mem::replace(&mut *lock(&self.0), Arc::clone(&tls.config));
+        // Settings may contain values of the application, which are dropped outside of the lock.
+        drop(before);
     }
 }
 

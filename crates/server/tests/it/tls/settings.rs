@@ -1,10 +1,17 @@
 //! Settings that cannot be used, and what is said about them.
 
-use super::client::{Ca, Connector};
+use super::client::{Ca, Connector, provider};
 use super::start;
+use crate::common::TestServer;
 use crate::scripted::Scripted;
-use framewright_server::{ClientCertificates, ServerTls, ServerTlsBuilder};
+use framewright_server::{ClientCertificates, Endpoint, Server, ServerTls, ServerTlsBuilder, SetTlsError};
+use rustls::ServerConfig;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::version::{TLS12, TLS13};
 use std::fs;
+use std::io::ErrorKind;
+use std::sync::Arc;
 
 #[track_caller]
 fn error(builder: ServerTlsBuilder) -> String {
@@ -77,6 +84,30 @@ fn errors_say_which_file_and_which_part_of_it() {
     assert_eq!(error(ServerTls::builder()), "no certificate for TLS");
     let found = error(with().client_certificates(ClientCertificates::Optional));
     assert_eq!(found, "client certificates are wanted, but of no CA");
+}
+
+#[test]
+fn settings_of_ones_own_are_used_unless_they_accept_early_data() {
+    let ca = Ca::new("the CA");
+    let issued = ca.issue(&["localhost"]);
+    let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).expect("a key");
+    let builder = ServerConfig::builder_with_provider(Arc::new(provider()));
+    let builder = builder.with_protocol_versions(&[&TLS13]).expect("a version").with_no_client_auth();
+    let mut config = builder.with_single_cert(vec![issued.der()], key).expect("a certificate");
+    config.max_early_data_size = 1000;
+    let endpoint = |config: &ServerConfig| Endpoint::tcp("127.0.0.1:0").with_tls(config.clone());
+    let found = Server::builder().endpoint(endpoint(&config)).build().expect_err("early data");
+    assert_eq!(found.kind(), ErrorKind::InvalidInput);
+    assert!(found.to_string().contains("early data"), "{found}");
+
+    let early = config.clone();
+    config.max_early_data_size = 0;
+    let builder = Server::builder().endpoint(endpoint(&config)).fallback(Scripted::echo().0);
+    let server = TestServer::run(builder.build().expect("a server"));
+    let unusable = server.handle().set_tls(early);
+    assert!(matches!(unusable, Err(SetTlsError::Unusable(_))), "{unusable:?}");
+    Connector::new(&ca).open(server.addr(), "/").leave();
+    Connector::with(&ca, &[&TLS12], None).try_connect(server.addr()).expect_err("only TLS 1.3");
 }
 
 #[test]
