@@ -19,7 +19,7 @@ pub(crate) struct Authority {
     folder: PathBuf,
 }
 
-/// The files of a server's certificate.
+/// The files of a certificate, for a server or a client.
 #[derive(Clone, Debug)]
 pub(crate) struct Certificate {
     /// The certificate, and the one between it and the root.
@@ -80,7 +80,8 @@ impl Authority {
         let names: &[&str] = if made == Made::ForAnotherName { &["other.test"] } else { &NAMES };
         let mut params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         params.distinguished_name.push(DnType::CommonName, name);
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         if made == Made::Expired {
             params.not_before = date_time_ymd(2019, 1, 1);
             params.not_after = date_time_ymd(2020, 2, 29);

@@ -2,6 +2,7 @@
 //! proxies.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use crate::certificates::Certificate;
 /// | `/close/CODE` | closes at once with this code, and [`REASON`] |
 /// | `/bye` | the same with 1000, and waits for no answer |
 /// | `/who` | answers with `Host` and with the client's address |
+/// | `/tls` | answers with what was agreed on: `TLSv1_3, resumed false, 0 certificates of the client` |
 pub(super) struct OurServer {
     _running: RunningServer,
     /// Where it speaks without TLS.
@@ -32,6 +34,8 @@ pub(super) struct OurServer {
     pub(super) tls: SocketAddr,
     /// The same behind the PROXY protocol.
     pub(super) tls_of_proxies: SocketAddr,
+    /// The same for clients with a certificate of the authority.
+    pub(super) tls_of_known: SocketAddr,
     ends: Receiver<End>,
 }
 
@@ -58,9 +62,13 @@ impl OurServer {
     ///
     /// # Errors
     /// If it cannot be started.
-    pub(super) fn start(certificate: &Certificate) -> anyhow::Result<Self> {
+    pub(super) fn start(certificate: &Certificate, authority: &Path) -> anyhow::Result<Self> {
         let (sender, ends) = channel();
         let tls = ServerTls::from_pem_files(&certificate.chain, &certificate.key)?;
+        let known = ServerTls::builder()
+            .certificate_files(&certificate.chain, &certificate.key)
+            .client_ca_file(authority)
+            .build()?;
         let endpoint = || Endpoint::tcp((Ipv4Addr::LOCALHOST, 0));
         let options = |connection| Options { connection, ..Options::default() };
         let pinging = |keep_alive_interval| options(Config { keep_alive_interval, ..Config::default() });
@@ -75,18 +83,20 @@ impl OurServer {
             .route("/close/{code}", Echo(None))
             .route_with("/bye", options(impatient), Bye)
             .route("/who", Who)
+            .route("/tls", Agreed)
             .endpoint(endpoint())
             .endpoint(endpoint().with_tls(tls.clone()))
             .endpoint(endpoint().with_tls(tls).with_proxy_protocol())
+            .endpoint(endpoint().with_tls(known))
             .trusted_proxies(TrustedProxies::new(["127.0.0.1"])?)
             .build()?
             .spawn()?;
-        let [ListenAddr::Ip(plain), ListenAddr::Ip(tls), ListenAddr::Ip(tls_of_proxies)] =
-            *running.local_addrs()
-        else {
-            anyhow::bail!("not three IP addresses")
+        let addr = |at: usize| match running.local_addrs()[at] {
+            ListenAddr::Ip(addr) => Ok(addr),
+            _ => Err(anyhow::anyhow!("no IP address")),
         };
-        Ok(Self { _running: running, plain, tls, tls_of_proxies, ends })
+        let (plain, tls, tls_of_proxies, tls_of_known) = (addr(0)?, addr(1)?, addr(2)?, addr(3)?);
+        Ok(Self { _running: running, plain, tls, tls_of_proxies, tls_of_known, ends })
     }
 
     /// How the next connection on `/told` has ended.
@@ -157,5 +167,21 @@ impl Handler for Who {
         let host = request.field("Host").map(String::from_utf8_lossy).unwrap_or_default();
         let client = request.client_addr().map(|client| client.to_string()).unwrap_or_default();
         Response::text(StatusCode::OK, format!("{host} {client}")).into()
+    }
+}
+
+/// Answers with what client and server have agreed on in TLS.
+struct Agreed;
+
+impl Handler for Agreed {
+    type State = ();
+
+    fn on_request(&self, request: &Incoming<'_>) -> Decision<()> {
+        let said = request.tls().map(|tls| {
+            let certificates = tls.peer_certificates().map_or(0, <[_]>::len);
+            let (version, resumed) = (tls.protocol_version(), tls.is_resumed());
+            format!("{version:?}, resumed {resumed}, {certificates} certificates of the client\n")
+        });
+        Response::text(StatusCode::OK, said.unwrap_or_default()).into()
     }
 }

@@ -44,7 +44,7 @@ impl Stage {
         let messages = messages::of_all_sizes();
         let file = folder.path().join("messages");
         fs::write(&file, messages::encode(&messages))?;
-        let server = OurServer::start(&certificate)?;
+        let server = OurServer::start(&certificate, &authority.file())?;
         Ok(Self { server, authority, certificate, messages, file, _folder: folder })
     }
 

@@ -4,6 +4,10 @@
 mod by_hand;
 mod refused;
 
+use anyhow::{Context as _, ensure};
+use framewright_client::CloseCode;
+use framewright_client::blocking::Client;
+
 use super::features::{self, Target};
 use super::install::{Agrees, Peer};
 use super::stage::Stage;
@@ -30,7 +34,24 @@ pub(super) fn run(peers: &[Peer], tally: &mut Tally) -> anyhow::Result<()> {
         let target = Target { base, options: stage.options()? };
         stage.echoed(&target, "/echo", tally);
         features::run(peer.library, &target, tally);
+        tally.note("a second connection resumes the session", resumed(&stage, &target));
         refused::run(&stage, peer, &refused, tally);
     }
     Ok(())
+}
+
+/// A second connection with the same settings has to resume the session of the first one. More
+/// would not say more: Node sends two tickets with a session, and none with one that is resumed.
+fn resumed(stage: &Stage, target: &Target) -> anyhow::Result<String> {
+    let (request, options) = (target.request("/echo")?, stage.options()?);
+    for resumes in [false, true] {
+        let mut client = Client::connect_with(request.clone(), &options)?;
+        let info = client.tls().context("a connection by TLS")?;
+        ensure!(info.resumed == resumes, "resumed {} instead of {resumes}", info.resumed);
+        // The server has sent its ticket before this comes back.
+        client.send_text("hello")?;
+        ensure!(client.receive()?.is_some_and(|message| message.as_bytes() == b"hello"), "no echo");
+        client.close_and_wait(CloseCode::NORMAL, "")?;
+    }
+    Ok(String::new())
 }

@@ -27,6 +27,11 @@ pub(super) fn run(stage: &Stage, tally: &mut Tally) -> anyhow::Result<()> {
         let what = format!("{curl}, TLS {version}: the 101 and the Close frame behind it");
         tally.note(&what, by_curl(stage, version));
     }
+    for version in ["1.2", "1.3"] {
+        let what = format!("{curl}, TLS {version}: ");
+        tally.note(&format!("{what}a second connection resumes the session"), resumed(stage, version));
+        tally.note(&format!("{what}a certificate is asked for"), known(stage, version));
+    }
     tally.note(&format!("{curl}, HTTP without TLS: a 400 that says why"), without_tls(stage));
     Ok(())
 }
@@ -78,8 +83,8 @@ fn s_client(stage: &Stage, version: &str) -> anyhow::Result<String> {
 
 /// Of a server that closes at once.
 fn by_curl(stage: &Stage, version: &str) -> anyhow::Result<String> {
-    let mut curl = stage.curl();
-    curl.args(["--include", "--output", "-", "--tls-max", version, &format!("--tlsv{version}")]);
+    let mut curl = curl(stage, version);
+    curl.args(["--include", "--output", "-"]);
     for (name, value) in HANDSHAKE {
         curl.args(["--header", &format!("{name}: {value}")]);
     }
@@ -89,6 +94,45 @@ fn by_curl(stage: &Stage, version: &str) -> anyhow::Result<String> {
     let reason = REASON.as_bytes();
     let len = u8::try_from(2 + reason.len())?;
     expect(&output.stdout, &[&[0x88, len, 0x03, 0xe8], reason].concat())
+}
+
+/// curl, with one version of TLS.
+fn curl(stage: &Stage, version: &str) -> Command {
+    let mut curl = stage.curl();
+    curl.args(["--tls-max", version, &format!("--tlsv{version}")]);
+    curl
+}
+
+/// What the server says was agreed on.
+fn agreed(version: &str, resumed: bool, certificates: usize) -> String {
+    let version = version.replace('.', "_");
+    format!("TLSv{version}, resumed {resumed}, {certificates} certificates of the client\n")
+}
+
+/// Two connections of one curl, one after the other.
+fn resumed(stage: &Stage, version: &str) -> anyhow::Result<String> {
+    let url = format!("https://localhost:{}/tls", stage.server.tls.port());
+    let told = say(curl(stage, version).args(["--header", "Connection: close", &url, &url]))?;
+    let expected = [agreed(version, false, 0), agreed(version, true, 0)].concat();
+    ensure!(told == expected.trim_end(), "{told:?} instead of {expected:?}");
+    Ok(String::new())
+}
+
+/// A client has to get in with a certificate, and not without.
+fn known(stage: &Stage, version: &str) -> anyhow::Result<String> {
+    let url = format!("https://localhost:{}/tls", stage.server.tls_of_known.port());
+    let certificate = &stage.certificate;
+    let mut with = curl(stage, version);
+    let told = say(with.arg("--cert").arg(&certificate.chain).arg("--key").arg(&certificate.key).arg(&url))?;
+    let expected = agreed(version, false, 2);
+    ensure!(told == expected.trim_end(), "{told:?} instead of {expected:?}");
+    let output = curl(stage, version).arg(&url).output()?;
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    // OpenSSL's words for the alert of that name (RFC 8446, section 6.2), which rustls sends with
+    // TLS 1.2, too.
+    let words = "certificate required";
+    ensure!(!output.status.success() && complaint.contains(words), "{}: {complaint}", output.status);
+    Ok(String::new())
 }
 
 /// Whoever forgets TLS has to be told.
