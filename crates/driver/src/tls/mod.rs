@@ -318,7 +318,8 @@ impl<S: Session, T: Transport> Tls<S, T> {
         io
     }
 
-    /// Encrypts up to [`WRITE_AT_ONCE`] bytes of `slices`, and writes them.
+    /// Encrypts `slices` and writes them, until the transport takes no more. What is encrypted and
+    /// not taken is at most [`WRITE_AT_ONCE`] bytes.
     fn write_records(&mut self, slices: &[IoSlice<'_>], lent: &mut Buffers) -> Io {
         if !self.established && !self.peer_ended && self.fault.is_none() {
             self.read_records(&mut [], lent);
@@ -338,33 +339,45 @@ impl<S: Session, T: Transport> Tls<S, T> {
         if !self.established {
             return Io::Blocked;
         }
-        if let Err(error) = self.encrypt(slices, lent) {
-            self.give_up(error);
-            self.send_outgoing();
-            return Io::Lost;
-        }
-        let sent = self.send_outgoing();
-        match self.outgoing.report(most) {
-            0 => sent,
-            count => Io::Moved(count),
+        let mut written = 0;
+        loop {
+            let (encrypted, sent) = match self.encrypt(slices, written, lent) {
+                Ok(count) => (count, self.send_outgoing()),
+                Err(error) => {
+                    self.give_up(error);
+                    self.send_outgoing();
+                    (0, Io::Lost)
+                }
+            };
+            written += self.outgoing.report(most - written);
+            if sent != Io::Moved(0) || encrypted < WRITE_AT_ONCE || written == most {
+                return if written > 0 { Io::Moved(written) } else { sent };
+            }
         }
     }
 
-    /// Queues records with bytes of `slices`.
-    fn encrypt(&mut self, slices: &[IoSlice<'_>], lent: &mut Buffers) -> Result<(), rustls::Error> {
+    /// Queues records with bytes of `slices`, behind the first `skip`. Returns how many: fewer than
+    /// [`WRITE_AT_ONCE`] if there are no more, or if the keys are used up.
+    fn encrypt(
+        &mut self,
+        slices: &[IoSlice<'_>],
+        skip: usize,
+        lent: &mut Buffers,
+    ) -> Result<usize, rustls::Error> {
         if self.outgoing.overhead == 0 {
             self.measure()?;
         }
         let (gather, ciphertext) = lent.for_writing();
         let mut encrypted = Ok((0, 0));
         self.run_writing(|traffic| {
-            encrypted = outgoing::encrypt(slices, WRITE_AT_ONCE, gather, ciphertext, |chunk, target| {
-                traffic.encrypt(chunk, target)
-            });
+            encrypted =
+                outgoing::encrypt(slices, skip, WRITE_AT_ONCE, gather, ciphertext, |chunk, target| {
+                    traffic.encrypt(chunk, target)
+                });
         })?;
         let (count, end) = encrypted?;
         self.outgoing.queue(count, &ciphertext[..end], &mut self.transport);
-        Ok(())
+        Ok(count)
     }
 
     /// Finds out how much longer a record is than its payload.
@@ -513,5 +526,5 @@ const LONGEST_PART: usize = 80 << 10;
 /// turns. If there is no data in them, the session fails: no peer has so much else to say.
 const READ_AT_ONCE: usize = 256 << 10;
 
-/// Bytes that one write encrypts at most. What the transport does not take of it has to be kept.
+/// Bytes that are encrypted together. What the transport does not take of them has to be kept.
 const WRITE_AT_ONCE: usize = 128 << 10;

@@ -134,24 +134,30 @@ fn record_len(ciphertext: &[u8]) -> Option<usize> {
     Some(HEADER + usize::from(u16::from_be_bytes([header[3], header[4]])))
 }
 
-/// Encrypts up to `most` bytes from the front of `slices` into the front of `ciphertext`, in as few
-/// records as possible. Returns the number of bytes, and of those of the ciphertext. `gather` is for
+/// Encrypts up to `most` bytes of `slices`, behind the first `skip`, into the front of `ciphertext`,
+/// in as few records as possible. Returns the number of bytes, and of those of the ciphertext. `gather` is for
 /// records whose payload lies in several slices.
 ///
 /// # Errors
 /// If the keys of the session are used up, and nothing could be encrypted.
 pub(super) fn encrypt(
     slices: &[IoSlice<'_>],
+    mut skip: usize,
     most: usize,
     gather: &mut Vec<u8>,
     ciphertext: &mut Vec<u8>,
     mut record: impl FnMut(&[u8], &mut [u8]) -> Result<usize, EncryptError>,
 ) -> Result<(usize, usize), rustls::Error> {
-    let total = slices.iter().map(|slice| slice.len()).sum::<usize>().min(most);
+    let total = (slices.iter().map(|slice| slice.len()).sum::<usize>() - skip).min(most);
     let mut end = 0;
     let mut left = total;
     let mut slices = slices.iter().map(|slice| &**slice);
     let mut slice = slices.next().unwrap_or_default();
+    while skip > 0 {
+        let (skipped, rest) = slice.split_at(slice.len().min(skip));
+        skip -= skipped.len();
+        slice = if rest.is_empty() { slices.next().unwrap_or_default() } else { rest };
+    }
     while left > 0 {
         let whole = slice.len().min(left);
         let direct = if whole == left { whole } else { whole - whole % RECORD };

@@ -71,6 +71,32 @@ fn a_key_update_in_front_of_the_bytes_does_not_count() {
     }
 }
 
+/// A long message leaves as far as the transport takes it: what is left would be copied into a queue.
+#[test]
+fn a_write_goes_on_until_the_transport_takes_no_more() {
+    let bytes = noise(1_000_000);
+    for setting in Setting::all() {
+        let (mut ours, mut peer) = setting.open();
+        let slices = [IoSlice::new(&bytes[..10]), IoSlice::new(&bytes[10..])];
+        ours.let_all_out();
+        assert_eq!(ours.write(&slices), Io::Moved(bytes.len()));
+        assert!(peer.hear(&ours.take_written()).expect("no fault").0 == bytes);
+        let takes = [usize::MAX, usize::MAX, 50_000].map(Write::Take);
+        ours.wire().writes = takes.into_iter().chain([Write::Block]).collect();
+        let Io::Moved(mut written) = ours.write(&slices) else { panic!("there was room") };
+        assert!((300_000..320_000).contains(&written), "{written}");
+        assert!(ours.held() < 200_000, "{} bytes of ciphertext are kept", ours.held());
+        ours.let_all_out();
+        while written < bytes.len() {
+            let rest = [IoSlice::new(&bytes[written..])];
+            let Io::Moved(count) = ours.write(&rest) else { panic!("there is room") };
+            written += count;
+        }
+        assert!(peer.hear(&ours.take_written()).expect("no fault").0 == bytes);
+        assert_eq!(ours.held(), 0);
+    }
+}
+
 /// A connection may offer fewer bytes than before: those that a caller shows beside its queue.
 #[test]
 fn no_more_is_reported_than_was_offered() {
