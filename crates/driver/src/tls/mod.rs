@@ -274,7 +274,7 @@ impl<S: Session, T: Transport> Tls<S, T> {
             return 0;
         }
         let mut pass = Pass::new(target, &mut self.plain, self.outgoing.own());
-        let (used, result) = run(&mut self.session, incoming.bytes(), &mut pass, &mut |_| {});
+        let (used, result) = run(&mut self.session, incoming.bytes(), &mut pass, None);
         let produced = pass.written();
         self.peer_ended |= pass.peer_ended;
         self.heard |= used > 0;
@@ -402,7 +402,7 @@ impl<S: Session, T: Transport> Tls<S, T> {
         mut traffic: impl FnMut(&mut WriteTraffic<'_, S::Data>),
     ) -> Result<(), rustls::Error> {
         let mut pass = Pass::new(&mut [], &mut self.plain, self.outgoing.own());
-        let (used, result) = run(&mut self.session, &mut self.tail, &mut pass, &mut traffic);
+        let (used, result) = run(&mut self.session, &mut self.tail, &mut pass, Some(&mut traffic));
         self.peer_ended |= pass.peer_ended;
         self.tail.drain(..used);
         result

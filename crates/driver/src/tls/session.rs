@@ -93,8 +93,11 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// Processes the complete records at the front of `incoming`, and calls `traffic` if the session can
-/// send. Returns the number of bytes to drop from the front of `incoming`.
+/// What is done with a session that can send.
+type OnTraffic<'a, D> = &'a mut dyn FnMut(&mut WriteTraffic<'_, D>);
+
+/// Processes the complete records at the front of `incoming`, and calls `traffic`, if there is one
+/// and the session can send. Returns the number of bytes to drop from the front of `incoming`.
 ///
 /// # Errors
 /// The rule that a record breaks.
@@ -102,22 +105,27 @@ pub(super) fn run<S: Session>(
     session: &mut S,
     incoming: &mut [u8],
     pass: &mut Pass<'_>,
-    traffic: &mut dyn FnMut(&mut WriteTraffic<'_, S::Data>),
+    mut traffic: Option<OnTraffic<'_, S::Data>>,
 ) -> (usize, Result<(), rustls::Error>) {
     let mut used = 0;
     loop {
         let UnbufferedStatus { mut discard, state } = session.process(&mut incoming[used..]);
         let goes_on = match state {
-            Ok(ConnectionState::ReadTraffic(mut records)) => loop {
-                match records.next_record() {
-                    Some(Ok(record)) => {
-                        discard += record.discard;
-                        pass.push(record.payload);
+            Ok(ConnectionState::ReadTraffic(mut records)) => {
+                let read = loop {
+                    match records.next_record() {
+                        Some(Ok(record)) => {
+                            discard += record.discard;
+                            pass.push(record.payload);
+                        }
+                        Some(Err(error)) => break Err(error),
+                        None => break Ok(()),
                     }
-                    Some(Err(error)) => break Err(error),
-                    None => break Ok(true),
-                }
-            },
+                };
+                // One more look would say that there is nothing more.
+                let is_all = used + discard == incoming.len() && traffic.is_none();
+                read.map(|()| !is_all || session.has_queued())
+            }
             Ok(ConnectionState::EncodeTlsData(mut record)) => {
                 encode(pass.outgoing, |target| record.encode(target)).map(|()| true)
             }
@@ -131,7 +139,9 @@ pub(super) fn run<S: Session>(
                 Ok(true)
             }
             Ok(ConnectionState::WriteTraffic(mut state)) => {
-                traffic(&mut state);
+                if let Some(traffic) = &mut traffic {
+                    traffic(&mut state);
+                }
                 Ok(false)
             }
             Ok(ConnectionState::BlockedHandshake | ConnectionState::Closed) => Ok(false),
