@@ -18,6 +18,12 @@
 //! A connection has timers ([`Socket::set_timer`]). A server has periodic callbacks
 //! ([`ServerBuilder::every`]) and sends to all connections ([`ServerHandle::broadcast`]).
 //!
+//! # TLS
+//!
+//! An [`Endpoint`] speaks TLS where [`with_tls`](Endpoint::with_tls) says so, with the certificates
+//! of a [`ServerTls`]. [`Incoming::tls`] tells a handler what was agreed on and who the client is,
+//! and [`ServerHandle::set_tls`] changes certificates without dropping a connection.
+//!
 //! # Stopping
 //!
 //! [`ServerHandle::stop`] accepts no new connections, sends a Close frame with 1001 to all open
