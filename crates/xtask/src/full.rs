@@ -7,7 +7,7 @@
 //! | `autobahn-server-tls`, `autobahn-client-tls` | the same over TLS; CI plays one of the two runs of each role over it |
 //! | `proxies` | needs haproxy, Apache, Caddy and nginx, and sends 4 GB through them |
 //! | `deployment` | needs those four, lighttpd, Varnish, nghttpx and Squid, and waits for time-outs |
-//! | `tls`, `browser-tls` | a minute and more each, and Firefox, for what other tests show too: TLS with other libraries, and with browsers |
+//! | `browser-tls` | needs Firefox, for what other tests show too: TLS with browsers |
 //! | `fuzz` | five minutes a target find what twenty seconds do not; a smoke test only shows that nothing is easily found |
 //! | `packages` | builds all that is published once more, and runs its tests where each package is unpacked; CI looks only at what the packages hold |
 //! | `soak` | twenty minutes between bad peers; CI has one |
@@ -43,7 +43,7 @@ struct Part {
     arguments: &'static [&'static str],
 }
 
-const PARTS: [Part; 13] = [
+const PARTS: [Part; 12] = [
     Part { name: "autobahn-server", arguments: &["autobahn", "server"] },
     Part { name: "autobahn-stream", arguments: &["autobahn", "server", "--stream"] },
     Part { name: "autobahn-client", arguments: &["autobahn", "client"] },
@@ -51,7 +51,6 @@ const PARTS: [Part; 13] = [
     Part { name: "autobahn-client-tls", arguments: &["autobahn", "client", "--tls"] },
     Part { name: "proxies", arguments: &["peers", "--part", "proxies"] },
     Part { name: "deployment", arguments: &["peers", "--part", "deployment"] },
-    Part { name: "tls", arguments: &["peers", "--part", "tls"] },
     Part { name: "browser-tls", arguments: &["browser", "--tls"] },
     Part { name: "fuzz", arguments: &["fuzz-smoke", "--seconds", "300"] },
     Part { name: "packages", arguments: &["packages", "--build"] },

@@ -83,8 +83,8 @@ enum Part {
 }
 
 /// The parts that need no more than CI has.
-const USUAL: [Part; 6] =
-    [Part::Clients, Part::Servers, Part::Ours, Part::Tunnels, Part::Stubborn, Part::Keepers];
+const USUAL: [Part; 7] =
+    [Part::Clients, Part::Servers, Part::Ours, Part::Tunnels, Part::Stubborn, Part::Keepers, Part::Tls];
 
 /// Runs every part.
 ///
