@@ -378,6 +378,30 @@ fn what_lies_behind_the_end_is_not_read() {
     }
 }
 
+/// Bytes that were received before the session began: behind the header of a PROXY protocol.
+#[test]
+fn bytes_received_before_the_session_belong_to_it() {
+    for setting in Setting::of_glass().filter(|setting| setting.serves) {
+        let len = setting.start().1.take().len();
+        for cut in [1, 4, 5, len - 1, len] {
+            let (mut ours, mut peer) = setting.start();
+            let hello = peer.take();
+            let Ours::Server(server) = &mut ours else { unreachable!("it serves") };
+            server.push_received(&hello[..cut]);
+            if cut < len {
+                assert_eq!(ours.read(&mut [0; 100]), Io::Blocked);
+                assert!(ours.take_written().is_empty());
+                arrive(&mut ours, [&hello[cut..]]);
+            }
+            // No event announces what was received before.
+            assert_eq!(ours.read(&mut [0; 100]), Io::Blocked);
+            assert!(peer.hear(&ours.take_written()).is_ok());
+            arrive(&mut ours, [&peer.take()[..]]);
+            shake_hands(&mut ours, &mut peer);
+        }
+    }
+}
+
 /// Both directions have ended: there is nothing more to say, and nothing more to read.
 #[test]
 fn a_close_notify_behind_our_own_ends_both_directions() {
