@@ -197,7 +197,7 @@ fn a_server_that_stops_answers_503_behind_the_handshake_and_waits_for_no_silent_
     let mut silent = server.connect();
     let mut client = connector.connect(server.addr());
     wait_until("both are there", || server.handle().connection_count() == 2);
-    server.handle().stop(Duration::from_secs(60));
+    server.handle().stop(Duration::from_secs(3600));
     assert_eq!(client.answer().status, 503);
     client.expect_end();
     silent.expect_gone();
