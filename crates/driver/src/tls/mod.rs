@@ -256,7 +256,10 @@ impl<S: Session, T: Transport> Tls<S, T> {
             self.tail = incoming.rest();
         }
         self.emptied &= self.plain.is_empty() && !self.peer_ended && self.fault.is_none();
-        if !self.outgoing.is_empty() {
+        // A server that gets bytes writes or flushes next: session tickets leave with the reply. For
+        // the end of a client's handshake the server may wait.
+        let waits = produced > 0 && self.fault.is_none() && !S::IS_CLIENT;
+        if !self.outgoing.is_empty() && !waits {
             self.send_outgoing();
         }
         match produced {
@@ -325,7 +328,9 @@ impl<S: Session, T: Transport> Tls<S, T> {
             self.read_records(&mut [], lent);
         }
         let most = slices.iter().map(|slice| slice.len()).sum();
-        let sent = self.send_outgoing();
+        // Records of our own that wait leave together with those of `slices`.
+        let joins = self.established && !self.ended && self.fault.is_none() && !self.unsendable;
+        let sent = if joins && self.outgoing.is_new() { Io::Moved(0) } else { self.send_outgoing() };
         match self.outgoing.report(most) {
             0 => {}
             count => return Io::Moved(count),

@@ -22,6 +22,8 @@ const HEADER: usize = 5;
 pub(super) struct Outgoing {
     bytes: Vec<u8>,
     sent: usize,
+    /// Whether the transport was asked to take them, and did not take all.
+    is_offered: bool,
     /// Where the first record of the writer's begins that has not left as a whole.
     record: usize,
     /// Where the records of the writer end.
@@ -39,6 +41,11 @@ pub(super) struct Outgoing {
 impl Outgoing {
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+
+    /// Whether it has records of our own, and none of them has been offered to the transport.
+    pub(super) fn is_new(&self) -> bool {
+        self.until == 0 && self.sent == 0 && !self.is_offered && !self.bytes.is_empty()
     }
 
     pub(super) fn held(&self) -> usize {
@@ -81,10 +88,14 @@ impl Outgoing {
                     return Io::Lost;
                 }
                 Io::Moved(count) => self.sent += count,
-                Io::Blocked => return Io::Blocked,
+                Io::Blocked => {
+                    self.is_offered = true;
+                    return Io::Blocked;
+                }
             }
         }
         (self.bytes, self.sent, self.record, self.until) = (Vec::new(), 0, 0, 0);
+        self.is_offered = false;
         Io::Moved(0)
     }
 

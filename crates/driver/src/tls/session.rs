@@ -20,6 +20,9 @@ mod sealed {
     pub trait Process {
         type Data;
 
+        /// Whether this is the client's side.
+        const IS_CLIENT: bool;
+
         fn process<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
 
         fn is_handshaking(&self) -> bool;
@@ -31,6 +34,8 @@ mod sealed {
 
 impl sealed::Process for UnbufferedClientConnection {
     type Data = ClientConnectionData;
+
+    const IS_CLIENT: bool = true;
 
     fn process<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
         self.process_tls_records(incoming)
@@ -47,6 +52,8 @@ impl sealed::Process for UnbufferedClientConnection {
 
 impl sealed::Process for UnbufferedServerConnection {
     type Data = ServerConnectionData;
+
+    const IS_CLIENT: bool = false;
 
     fn process<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
         self.process_tls_records(incoming)

@@ -97,6 +97,35 @@ fn a_write_goes_on_until_the_transport_takes_no_more() {
     }
 }
 
+/// The session tickets of a server leave with its first reply, or when it has none.
+#[test]
+fn records_of_our_own_wait_for_the_reply_to_what_came_with_them() {
+    for replies in [true, false] {
+        let setting = Setting::of(&rustls::version::TLS13).into_iter().find(|setting| setting.serves);
+        let (mut ours, mut peer) = setting.expect("both roles are there").start();
+        arrive(&mut ours, [&peer.take()[..]]);
+        assert_eq!(ours.read(&mut [0; 100]), Io::Blocked);
+        peer.hear(&ours.take_written()).expect("no fault");
+        // The end of its handshake, and a request.
+        arrive(&mut ours, [&peer.say(b"request")[..]]);
+        assert_eq!(ours.read(&mut [0; 100]), Io::Moved(7));
+        assert!(ours.take_written().is_empty() && ours.held() > 0, "tickets wait");
+        if replies {
+            // The wire takes one write.
+            ours.let_out(usize::MAX);
+            assert_eq!(ours.write(&[IoSlice::new(b"reply")]), Io::Moved(5));
+        } else {
+            assert!(ours.flush_own());
+        }
+        let sent = ours.take_written();
+        let first = record_len(&sent).expect("a record");
+        assert_eq!(first < sent.len(), replies, "the reply is behind the tickets");
+        let reply = if replies { &b"reply"[..] } else { b"" };
+        assert_eq!(peer.hear(&sent), Ok((reply.to_vec(), false)));
+        assert_eq!(ours.held(), 0);
+    }
+}
+
 /// A connection may offer fewer bytes than before: those that a caller shows beside its queue.
 #[test]
 fn no_more_is_reported_than_was_offered() {
