@@ -18,7 +18,7 @@ pub(crate) enum Source {
 pub(crate) struct Sections {
     /// The file, or the name of what is in memory.
     pub(crate) place: String,
-    /// The labels of all sections.
+    /// The labels of all sections, as errors may name them.
     labels: Vec<String>,
     known: Vec<Section>,
 }
@@ -46,10 +46,11 @@ impl Source {
 
 impl Sections {
     fn parse(place: String, pem: &[u8]) -> Result<Sections, ServerTlsError> {
-        let labels = labels(pem);
+        let raw: Vec<&[u8]> = labels(pem).collect();
+        let labels: Vec<String> = raw.iter().map(|label| nameable(label)).collect();
         // Sections with other labels are skipped by the parser. One that breaks a rule has none.
-        let is_known = |label: &str| SectionKind::try_from(label.as_bytes()).is_ok() || label.is_empty();
-        let mut numbers = (1..).zip(&labels).filter(|(_, label)| is_known(label)).map(|(number, _)| number);
+        let is_known = |label: &[u8]| SectionKind::try_from(label).is_ok() || label.is_empty();
+        let mut numbers = (1..).zip(raw).filter(|(_, label)| is_known(label)).map(|(number, _)| number);
         let mut known = Vec::new();
         for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(pem) {
             let number = numbers.next().unwrap_or(labels.len());
@@ -98,15 +99,28 @@ impl Sections {
 }
 
 /// The label of each line that begins a section; empty if the line does not end as it should.
-fn labels(pem: &[u8]) -> Vec<String> {
+fn labels(pem: &[u8]) -> impl Iterator<Item = &[u8]> {
     let lines = pem.split(|octet| matches!(octet, b'\n' | b'\r'));
-    let label = |line: &[u8]| {
+    lines.filter_map(|line| {
         let label = line.strip_prefix(b"-----BEGIN ")?;
-        let label = label.trim_ascii_end().strip_suffix(b"-----").unwrap_or_default();
-        Some(String::from_utf8_lossy(label).into_owned())
-    };
-    lines.filter_map(label).collect()
+        Some(label.trim_ascii_end().strip_suffix(b"-----").unwrap_or_default())
+    })
 }
+
+/// A label as errors may name it. A file that has lost its line breaks is one line, whose "label"
+/// holds the key: only what can be a label (RFC 7468, section 3) is repeated.
+fn nameable(label: &[u8]) -> String {
+    let is_label = label.len() <= LONGEST_LABEL
+        && label.iter().all(|octet| matches!(octet, b' '..=b'~'))
+        && !label.windows(5).any(|octets| octets == b"-----");
+    if is_label { String::from_utf8_lossy(label).into_owned() } else { NO_LABEL.to_owned() }
+}
+
+/// The longest label that errors repeat. Those in use have half of it.
+const LONGEST_LABEL: usize = 64;
+
+/// What errors say in place of a label that is none.
+const NO_LABEL: &str = "a strange label, as without line breaks";
 
 fn named(number: usize, labels: &[String]) -> String {
     match number.checked_sub(1).and_then(|index| labels.get(index)) {
@@ -121,7 +135,8 @@ fn reason(error: &PemError) -> String {
         PemError::MissingSectionEnd { .. } => "its END line is missing".to_owned(),
         PemError::IllegalSectionStart { .. } => "its BEGIN line does not end with five hyphens".to_owned(),
         PemError::Base64Decode(_) => "it is not in base64".to_owned(),
-        error => error.to_string(),
+        // The text of the parser is not repeated, whatever it may hold.
+        _ => "it breaks a rule of RFC 7468".to_owned(),
     }
 }
 
@@ -185,5 +200,26 @@ mod tests {
         );
         let certificates = parse(KEY).unwrap().certificates();
         assert_eq!(error(certificates), "x.pem: no section with a CERTIFICATE, but PRIVATE KEY");
+    }
+
+    #[test]
+    fn what_is_no_label_is_not_repeated_and_counts_as_a_section() {
+        let long = "A".repeat(65);
+        for label in [&*long, "PRIVATE KEY-----AwQF-----END PRIVATE KEY", "A\u{e9}", "A\tB"] {
+            let strange = format!("-----BEGIN {label}-----\nAAEC\n-----END {label}-----\n");
+            let found = error(parse(&strange).unwrap().key());
+            let expected =
+                "x.pem: no section with a PRIVATE KEY, but a strange label, as without line breaks";
+            assert_eq!(found, expected, "{label}");
+            let sections = parse(&format!("{strange}{KEY}")).unwrap();
+            assert_eq!(sections.key().unwrap().0, 2, "{label}");
+            let found = error(parse(&strange[..strange.len() - 9]));
+            let place = "x.pem: section 1 (a strange label, as without line breaks)";
+            assert_eq!(found, format!("{place} is not valid PEM: its END line is missing"), "{label}");
+        }
+        let longest = "A".repeat(64);
+        let found =
+            error(parse(&format!("-----BEGIN {longest}-----\n-----END {longest}-----\n")).unwrap().key());
+        assert!(found.ends_with(&longest), "{found}");
     }
 }

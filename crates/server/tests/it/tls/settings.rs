@@ -118,3 +118,24 @@ fn nothing_secret_is_in_what_is_printed_of_settings() {
     assert!(!format!("{builder:?}").contains(line));
     assert_eq!(format!("{:?}", builder.build().expect("settings")), "ServerTls { .. }");
 }
+
+/// A variable of the environment or a form often makes one line of a PEM text.
+#[test]
+fn no_error_repeats_a_part_of_a_key() {
+    let issued = Ca::new("the CA").issue(&["localhost"]);
+    let secret: String = issued.key.lines().filter(|line| !line.starts_with("-----")).collect();
+    for key in [issued.key.replace('\n', ""), issued.key.replace('\n', " ")] {
+        for key in [format!("{key}{}", issued.chain), format!("{key}-----"), format!("{key}."), key] {
+            for builder in [
+                ServerTls::builder().certificate_pem(&*issued.chain, &*key),
+                ServerTls::builder().certificate_pem(&*key, &*issued.key),
+            ] {
+                let error = builder.build().map(drop).expect_err("settings that cannot be used");
+                let said = format!("{error} {error:?}");
+                let mut parts =
+                    secret.as_bytes().windows(16).map(|part| str::from_utf8(part).expect("base64"));
+                assert_eq!(parts.find(|part| said.contains(part)), None, "{said}");
+            }
+        }
+    }
+}
