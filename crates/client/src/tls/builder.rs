@@ -190,7 +190,7 @@ impl Pem {
     fn unreadable(&self, error: pem::Error) -> TlsError {
         match (self, error) {
             (Pem::File(path), pem::Error::Io(error)) => TlsError::File { path: path.clone(), error },
-            (_, error) => self.fault(error.to_string()),
+            (_, error) => self.fault(broken_rule(&error).to_owned()),
         }
     }
 
@@ -200,6 +200,19 @@ impl Pem {
             Pem::Text(_) => None,
         };
         TlsError::Pem { path, fault }
+    }
+}
+
+/// The rule of PEM (RFC 7468) that a text breaks. The parser's own words are not repeated: they hold
+/// parts of the text, which may be a key.
+fn broken_rule(error: &pem::Error) -> &'static str {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "a section has no END line",
+        pem::Error::IllegalSectionStart { .. } => {
+            "a BEGIN line does not end with five hyphens (are the line breaks missing?)"
+        }
+        pem::Error::Base64Decode(_) => "a section is not in base64",
+        _ => "it breaks a rule of RFC 7468",
     }
 }
 

@@ -501,3 +501,27 @@ fn what_cannot_be_set_up_is_told_before_anybody_is_connected_to() {
     let error = Kind::Blocking.connect(request, &secure(addr, authority.trusted())).err();
     assert!(matches!(&error, Some(ConnectError::Tls(TlsError::Name(host))) if host == "a!b"), "{error:?}");
 }
+
+/// A variable of the environment or a form often makes one line of a PEM text.
+#[test]
+fn no_error_repeats_a_part_of_a_key() {
+    let own = Authority::new("The Authority").issue(&["me.example"]);
+    let secret: String = own.key_pem().lines().filter(|line| !line.starts_with("-----")).collect();
+    for key in [own.key_pem().replace('\n', ""), own.key_pem().replace('\n', " ")] {
+        for key in [format!("{key}{}", own.chain_pem()), format!("{key}-----"), format!("{key}."), key] {
+            let builder = || ClientTls::builder().danger_accept_invalid_certs();
+            for builder in [
+                builder().identity_pem(own.chain_pem(), key.clone()),
+                builder().identity_pem(key.clone(), own.key_pem()),
+            ] {
+                let error = builder.build().map(drop).expect_err("settings that cannot be used");
+                let said = format!("{error} {error:?}");
+                let bytes = |text: &str| format!("{:?}", text.as_bytes()).replace(['[', ']'], "");
+                let mut parts =
+                    secret.as_bytes().windows(16).map(|part| str::from_utf8(part).expect("base64"));
+                let repeated = parts.find(|part| said.contains(part) || said.contains(&bytes(part)));
+                assert_eq!(repeated, None, "{said}");
+            }
+        }
+    }
+}
