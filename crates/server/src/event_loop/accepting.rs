@@ -2,7 +2,7 @@
 //! limit.
 
 use crate::connection::opening::Opening;
-use crate::connection::slot::Slot;
+use crate::connection::slot::{Place, Slot};
 use crate::event_loop::EventLoop;
 use crate::event_loop::limits::{Counted, Refused};
 use crate::event_loop::listener::Listener;
@@ -146,6 +146,10 @@ impl EventLoop {
 
     /// Gives a connection a place in the slab and its first turn. Returns its key, or `None` if
     /// there was no place or the socket could not be registered. The turn may have been its last.
+    ///
+    /// A TLS handshake takes as long as a thousand short messages, so that turn comes from the list
+    /// of long turns: however many connections are accepted at once, the open ones have theirs in
+    /// between.
     pub(super) fn insert(
         &mut self,
         stream: Stream,
@@ -171,7 +175,12 @@ impl EventLoop {
         }
         // The request has often arrived already: reading now saves a round of the loop.
         slot.with_ready(|ready| ready.read = true);
-        self.take_turn(key);
+        if slot.stream.is_handshaking() {
+            slot.place = Place::Listed;
+            self.long_turns.push_back(key);
+        } else {
+            self.take_turn(key);
+        }
         Some(key)
     }
 }

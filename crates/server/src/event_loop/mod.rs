@@ -5,7 +5,7 @@
 //! | with an event | at once |
 //! | with an event, but not read from since it opened, once the turns of this round have taken a slice of time | from the list of long turns |
 //! | with an event, whose last turn moved 64 KiB, or left bytes unsent or a large message incomplete | from the list of long turns |
-//! | with work left | from the list of long turns |
+//! | with work left, or accepted and with a TLS handshake to do | from the list of long turns |
 //! | with items queued by a handle, a deadline that has passed, or a timer that is due | from the list of short turns; from the list of long turns if its last turn was long |
 //! | that is sent a message for all connections | in the walk that sends it |
 //!
@@ -396,6 +396,8 @@ impl EventLoop {
                 self.long_turns.push_back(key);
             }
             (_, SlotNext::Wait) if slot.is_in_bulk() => slot.place = Place::Last,
+            // Nothing was read but a part of a TLS handshake: its work is still to come.
+            (_, SlotNext::Wait) if !was_open && slot.stream.is_handshaking() => slot.place = Place::New,
             // The first event of a socket reports only that the socket exists.
             (Place::New, SlotNext::Wait) if !was_open || !self.context.lent.has_read() => {}
             (_, SlotNext::Wait) => slot.place = Place::First,

@@ -1,14 +1,22 @@
 //! Peers at a port with TLS that do not speak it, or not to the end; and headers in front of it.
 
-use super::client::Ca;
+use super::client::{Ca, provider};
 use super::{expect_refused, start, start_echo, tls};
-use crate::common::{Client, TestServer, upgrade_request, wait_until};
+use crate::common::{Client, TestServer, next, upgrade_request, wait_until};
 use crate::scripted::Scripted;
 use framewright_server::{
-    Endpoint, ForwardedField, MemoryLimit, Page, PeerAddr, Response, Server, ServerLimits, StatusCode,
-    TrustedProxies,
+    Endpoint, ForwardedField, MemoryLimit, Message, Page, PeerAddr, Response, Server, ServerLimits,
+    StatusCode, TrustedProxies,
 };
+use rustls::ServerConfig;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use std::io::Read as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 fn limits(
@@ -164,6 +172,84 @@ fn a_client_hello_without_an_end_holds_little_and_is_in_the_account() {
     idle.send("x");
     drop((idle, client));
     wait_until("nothing is held", || held() == 0);
+}
+
+/// Notes how many handshakes have come to the choice of a certificate, and holds up the first.
+#[derive(Debug)]
+struct Counting {
+    key: Arc<CertifiedKey>,
+    resolved: AtomicUsize,
+    begun: Sender<()>,
+    goes_on: Mutex<Receiver<()>>,
+    /// The number from which on they count: those of the open connections do not.
+    since: AtomicUsize,
+}
+
+impl ResolvesServerCert for Counting {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if self.resolved.fetch_add(1, Ordering::SeqCst) == self.since.load(Ordering::SeqCst) {
+            self.begun.send(()).expect("the test waits");
+            next(&self.goes_on.lock().expect("one thread"));
+        }
+        Some(Arc::clone(&self.key))
+    }
+}
+
+#[test]
+fn a_crowd_of_handshakes_has_its_turns_behind_the_open_connections() {
+    const CROWD: usize = 64;
+    let ca = Ca::new("the CA");
+    let issued = ca.issue(&["localhost"]);
+    let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).expect("a key");
+    let key = CertifiedKey::from_der(vec![issued.der()], key, &provider()).expect("a certificate");
+    let ((begun, has_begun), (go_on, goes_on)) = (mpsc::channel(), mpsc::channel());
+    let resolver = Arc::new(Counting {
+        key: Arc::new(key),
+        resolved: AtomicUsize::new(0),
+        begun,
+        goes_on: Mutex::new(goes_on),
+        since: AtomicUsize::new(usize::MAX),
+    });
+    let config = ServerConfig::builder_with_provider(Arc::new(provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::<Counting>::clone(&resolver));
+    let ((held, is_held), (release, released)) = (mpsc::channel(), mpsc::channel());
+    let (released, counting) = (Mutex::new(released), Arc::clone(&resolver));
+    let handler = Scripted::new().0.message(move |socket, message| match message {
+        Message::Text("hold") => {
+            held.send(()).expect("the test waits");
+            next(&released.lock().expect("one thread"));
+        }
+        _ => {
+            let count = counting.resolved.load(Ordering::SeqCst) - counting.since.load(Ordering::SeqCst);
+            socket.send_text(&count.to_string()).expect("room");
+        }
+    });
+    let server = start(config.into(), handler, |builder| builder.workers(1));
+    let connector = super::Connector::new(&ca);
+    let mut open = connector.open(server.addr(), "/");
+    let mut holding = connector.open(server.addr(), "/");
+    resolver.since.store(resolver.resolved.load(Ordering::SeqCst), Ordering::SeqCst);
+    holding.send_text("hold");
+    next(&is_held);
+    let hello = client_hello(&connector);
+    let crowd: Vec<_> = (0..CROWD)
+        .map(|_| {
+            let mut client = server.connect();
+            client.send(&hello);
+            client
+        })
+        .collect();
+    release.send(()).expect("it waits");
+    next(&has_begun);
+    open.send_text("how many?");
+    go_on.send(()).expect("it waits");
+    let Ok(before) = String::from_utf8_lossy(&open.message().1).parse::<usize>() else { panic!("a number") };
+    assert!((1..CROWD).contains(&before), "{before} handshakes came first");
+    drop(crowd);
+    open.leave();
 }
 
 #[test]
