@@ -113,12 +113,16 @@ impl Lingering {
     ) -> LingerNext {
         // What has arrived is read before a deadline is checked.
         ready.read |= now >= self.deadline();
-        let has_our_end = transport.flush_own();
+        let mut has_our_end = transport.flush_own();
         if !has_our_end {
             // The peer has not taken our end yet: it counts as heard.
             self.heard = now;
         }
         let is_gone = self.read(transport, ready, scratch, now);
+        if self.peer_ended && !self.ended {
+            // A peer that reads on has to tell our end from a cut.
+            has_our_end = transport.end();
+        }
         if is_gone || (self.peer_ended && has_our_end) || self.is_over(now) {
             return LingerNext::Close;
         }

@@ -470,7 +470,12 @@ impl Opening {
             return Some(next);
         }
         match outcome {
-            Io::Moved(0) | Io::Lost => Some(OpeningNext::Remove),
+            Io::Moved(0) => {
+                // It has room for a few octets: nothing was sent but the handshake.
+                stream.end();
+                Some(OpeningNext::Remove)
+            }
+            Io::Lost => Some(OpeningNext::Remove),
             Io::Blocked => {
                 ready.read = false;
                 None

@@ -108,6 +108,28 @@ fn close_notify_without_a_close_frame_is_1006_and_is_answered() {
     assert_eq!(expect_closed(&seen).code(), 1006);
 }
 
+/// A client that has its answer to come and ends its direction is told that the answer is whole.
+#[test]
+fn a_client_that_ends_behind_its_request_reads_close_notify() {
+    let (server, connector, _seen) = start_seen();
+    for has_request in [true, false] {
+        let mut client = connector.connect(server.addr());
+        let stream = client.stream_mut();
+        if has_request {
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("room");
+        }
+        stream.conn.send_close_notify();
+        while stream.conn.wants_write() {
+            stream.conn.write_tls(&mut stream.sock).expect("room");
+        }
+        stream.sock.shutdown(Shutdown::Write).expect("an end");
+        let mut answer = Vec::new();
+        // Without close_notify this is an error of rustls'.
+        stream.read_to_end(&mut answer).expect("an end of TLS");
+        assert_eq!(answer.starts_with(b"HTTP/1.1 "), has_request);
+    }
+}
+
 /// After the Close frames nothing is missing: browsers never send close_notify.
 #[test]
 fn a_client_that_ends_tcp_behind_its_close_frame_ends_cleanly() {
