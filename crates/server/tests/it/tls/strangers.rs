@@ -276,6 +276,19 @@ fn a_connection_over_a_limit_completes_its_handshake_and_gets_503() {
 }
 
 #[test]
+fn a_connection_over_a_limit_that_speaks_http_without_tls_is_counted_once() {
+    let (server, connector) =
+        start_echo(limits(ServerLimits { max_connections: Some(1), ..ServerLimits::default() }));
+    let first = connector.open(server.addr(), "/");
+    let mut client = server.connect();
+    client.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(client.answer().status, 503);
+    client.expect_end();
+    expect_refused(&server, 1, |refused| refused.max_connections);
+    first.leave();
+}
+
+#[test]
 fn a_server_that_stops_answers_503_behind_the_handshake_and_waits_for_no_silent_one() {
     let handshake_timeout = Duration::from_secs(3600);
     let (server, connector) =
