@@ -47,6 +47,13 @@ pub trait Transport {
         true
     }
 
+    /// Drops bytes that are queued in the transport itself: of a TLS session, ciphertext. Nothing can
+    /// be sent any more. For a connection that gives up its memory.
+    ///
+    /// The default is for a transport that queues none.
+    #[inline]
+    fn drop_queued(&mut self) {}
+
     /// Reads once into `scratch`, for a reader that drops what it reads. A TLS session does not
     /// decrypt it: nothing can be read behind it.
     #[inline]

@@ -486,6 +486,14 @@ impl<S: Session, T: Transport> Transport for Tls<S, T> {
         self.flush_own()
     }
 
+    fn drop_queued(&mut self) {
+        if !self.outgoing.is_empty() {
+            self.unsendable = true;
+            self.outgoing.drop_all();
+        }
+        self.transport.drop_queued();
+    }
+
     /// Reads ciphertext, which is missing in the session: nothing can be read behind it.
     fn discard(&mut self, scratch: &mut [u8]) -> Io {
         // What was received before, but not read.

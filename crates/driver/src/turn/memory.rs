@@ -61,6 +61,7 @@ impl Turn {
         self.undecoded = false;
         if self.flush(transport, ready, now) == Flushed::Blocked {
             self.with_drops(|connection| connection.handle_transport_error(now));
+            transport.drop_queued();
         }
     }
 }

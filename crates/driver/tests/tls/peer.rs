@@ -106,6 +106,10 @@ impl<T: Transport> Transport for Ours<T> {
         either!(self, tls => tls.end())
     }
 
+    fn drop_queued(&mut self) {
+        either!(self, tls => tls.drop_queued());
+    }
+
     fn discard(&mut self, scratch: &mut [u8]) -> Io {
         either!(self, tls => tls.discard(scratch))
     }

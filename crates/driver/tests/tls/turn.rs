@@ -6,7 +6,7 @@ use crate::peer::{Ours, Peer, Setting, arrive};
 use crate::wire::noise;
 use framewright::frame::OpCode;
 use framewright::{Config, Error, Role, State};
-use framewright_driver::{Leave, LingerNext, Lingering, Next, Transport};
+use framewright_driver::{Leave, LingerNext, Lingering, Next, Rest, Transport};
 use framewright_testkit::wire::{WireFrame, frames};
 use rustls::{ContentType, ProtocolVersion};
 use std::net::Shutdown;
@@ -342,6 +342,41 @@ fn lingering_drops_raw_bytes() {
         over.cut();
         assert_eq!(over.linger(&mut lingering), LingerNext::Close);
         assert_eq!(over.bench.transport.held(), 0);
+    }
+}
+
+/// An end of the peer's is answered with ours, also where bytes are dropped and nothing is said.
+#[test]
+fn a_peer_that_ends_while_we_linger_is_told_that_nothing_is_missing() {
+    for mut over in Over::all() {
+        let bytes = over.peer.notify();
+        over.arrive([&bytes[..]]);
+        over.cut();
+        let rest = Rest { announced: 0, most: 0, time: Duration::from_secs(60) };
+        let Bench { transport, ready, now, .. } = &mut over.bench;
+        let mut lingering = Lingering::begin(transport, ready, rest, *now);
+        assert_eq!(over.linger(&mut lingering), LingerNext::Close);
+        over.listen();
+        assert!(over.notified, "our close_notify");
+    }
+}
+
+/// Who gives way holds no ciphertext: nothing of it can be sent any more.
+#[test]
+fn ciphertext_that_the_transport_does_not_take_is_dropped_by_who_gives_way() {
+    for mut over in Over::all() {
+        over.bench.transport.let_out(1000);
+        over.bench.turn.connection.send_binary(&noise(100_000)).expect("room");
+        over.bench.turns();
+        assert!(over.bench.transport.held() > 50_000, "{}", over.bench.transport.held());
+        let Bench { turn, transport, ready, now, .. } = &mut over.bench;
+        turn.give_way(transport, ready, *now);
+        assert_eq!((turn.held(), transport.held()), (0, 0));
+        transport.let_all_out();
+        assert_eq!(over.bench.turns(), Next::Leave(Leave::Linger));
+        let mut lingering = over.begin_to_linger();
+        assert_eq!(over.linger(&mut lingering), LingerNext::Wait);
+        assert_eq!(over.bench.transport.wire().written.len(), 1000, "no part of a record follows another");
     }
 }
 

@@ -255,7 +255,8 @@ impl Slot {
                 true
             }
             Phase::Opening(opening) => opening.give_way(&self.stream, context.server.limits.retry_after),
-            Phase::Lingering(..) => true,
+            // What it holds is a TLS session, which is given back with the connection alone.
+            Phase::Lingering(..) => self.stream.held() == 0,
         }
     }
 

@@ -169,6 +169,13 @@ impl Transport for Stream {
     }
 
     #[cfg(feature = "tls")]
+    fn drop_queued(&mut self) {
+        if let Stream::Tls(session) = self {
+            session.drop_queued();
+        }
+    }
+
+    #[cfg(feature = "tls")]
     fn discard(&mut self, scratch: &mut [u8]) -> Io {
         match self {
             Stream::Tls(session) => session.discard(scratch),

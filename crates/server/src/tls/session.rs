@@ -146,6 +146,10 @@ impl<T: Transport> Session<T> {
         self.is_plain || self.tls.end()
     }
 
+    pub(crate) fn drop_queued(&mut self) {
+        self.tls.drop_queued();
+    }
+
     pub(crate) fn discard(&mut self, scratch: &mut [u8]) -> Io {
         self.tls.discard(scratch)
     }

@@ -4,6 +4,7 @@ use super::client::{Ca, provider};
 use super::{expect_refused, start, start_echo, tls};
 use crate::common::{Client, TestServer, next, upgrade_request, wait_until};
 use crate::scripted::Scripted;
+use framewright::frame::{OpCode, encode_frame};
 use framewright_server::{
     Endpoint, ForwardedField, MemoryLimit, Message, Page, PeerAddr, Response, Server, ServerLimits,
     StatusCode, TrustedProxies,
@@ -313,6 +314,48 @@ fn a_session_counts_in_the_memory_of_all_connections() {
     assert!(server.handle().stats().memory.held <= 80 << 10);
     clients.clear();
     wait_until("nothing is held", || server.handle().stats().memory.held == 0);
+}
+
+/// What TLS has encrypted for them is given back too, each is ended once, and nobody else is.
+#[test]
+fn clients_that_do_not_read_their_echoes_give_way() {
+    const CLIENTS: u64 = 24;
+    let ca = Ca::new("the CA");
+    let handler = Scripted::new().0.message(|socket, message| {
+        // There may be no room: what was queued before is not read.
+        let _ = match message {
+            Message::Text("more") => socket.send_binary(&vec![7; 300_000]),
+            message => socket.send(message),
+        };
+    });
+    let server = start(tls(&ca.issue(&["localhost"])), handler, |builder| {
+        limits(ServerLimits { memory: MemoryLimit::Bytes(1 << 20), ..ServerLimits::default() })(
+            builder.workers(1),
+        )
+    });
+    let connector = super::Connector::new(&ca);
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| connector.open(server.addr(), "/")).collect();
+    let mut asks = Vec::new();
+    for _ in 0..64 {
+        encode_frame(&mut asks, true, OpCode::Text, b"more", Some([1, 2, 3, 4]));
+    }
+    for client in &mut clients {
+        client.send(&asks);
+    }
+    let memory = || server.handle().stats().memory;
+    wait_until("some were ended", || memory().ended > 0);
+    // Others go on meanwhile.
+    let mut other = connector.open(server.addr(), "/");
+    for _ in 0..300 {
+        other.send_text("hello");
+        other.expect_text("hello");
+    }
+    wait_until("those that were ended hold little", || memory().held <= 1 << 20);
+    assert!(memory().ended <= CLIENTS, "{}", memory().ended);
+    other.leave();
+    clients.clear();
+    wait_until("nothing is held", || memory().held == 0);
+    assert!(memory().ended <= CLIENTS, "{}", memory().ended);
 }
 
 #[test]
