@@ -47,6 +47,15 @@ pub trait Transport {
         true
     }
 
+    /// Whether the transport has failed, and has told the peer why: a TLS session sends an alert. A
+    /// peer that is still writing reads it only if the transport is not closed at once.
+    ///
+    /// The default is for a transport that tells nothing.
+    #[inline]
+    fn owes_reason(&self) -> bool {
+        false
+    }
+
     /// Drops bytes that are queued in the transport itself: of a TLS session, ciphertext. Nothing can
     /// be sent any more. For a connection that gives up its memory.
     ///

@@ -486,6 +486,11 @@ impl<S: Session, T: Transport> Transport for Tls<S, T> {
         self.flush_own()
     }
 
+    fn owes_reason(&self) -> bool {
+        let is_ours = |error: &rustls::Error| !matches!(error, rustls::Error::AlertReceived(_));
+        !self.unsendable && matches!(&self.fault, Some(Fault::Tls(error)) if is_ours(error))
+    }
+
     fn drop_queued(&mut self) {
         if !self.outgoing.is_empty() {
             self.unsendable = true;

@@ -110,7 +110,8 @@ impl Turn {
     ///
     /// Lingering is for a peer that may still send, and has something to read. It is omitted
     ///
-    /// - if the peer has ended its direction, is gone, or was given up;
+    /// - if the peer has ended its direction, is gone, or was given up, and the transport owes it no
+    ///   reason;
     /// - after a clean end, unless a client has sent more after its Close frame: closing the
     ///   transport would then reset it. The end of the transport itself (close_notify of TLS) must
     ///   have left, too.
@@ -126,7 +127,9 @@ impl Turn {
         //# first by the server, so that it holds the TIME_WAIT state and not the
         //# client
         let is_clean = closure.clean && (self.connection.role() == Role::Client || !ready.read);
-        if gone || self.broken || ((is_clean || self.eof) && transport.flush_own()) {
+        if transport.owes_reason() {
+            Leave::Linger
+        } else if gone || self.broken || ((is_clean || self.eof) && transport.flush_own()) {
             Leave::Close
         } else {
             Leave::Linger
@@ -140,6 +143,9 @@ impl Turn {
     /// because its application waits for the end of the transport. A server lingers for at most a
     /// minute.
     pub fn linger<T: Transport>(&self, transport: &mut T, ready: &Ready, now: Instant) -> Lingering {
+        if transport.owes_reason() {
+            return Lingering::briefly(transport, now);
+        }
         let config = self.connection.config();
         if self.connection.closure().is_some_and(|closure| closure.clean) {
             if transport.flush_own() {

@@ -106,6 +106,10 @@ impl<T: Transport> Transport for Ours<T> {
         either!(self, tls => tls.end())
     }
 
+    fn owes_reason(&self) -> bool {
+        either!(self, tls => tls.owes_reason())
+    }
+
     fn drop_queued(&mut self) {
         either!(self, tls => tls.drop_queued());
     }

@@ -26,6 +26,8 @@ pub(crate) struct Scripted {
     pub(crate) shutdowns: Vec<Shutdown>,
     /// Bytes read so far.
     pub(crate) read: usize,
+    /// Whether the transport itself has told the peer why it has failed.
+    pub(crate) owes_reason: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -96,6 +98,10 @@ impl Transport for Scripted {
 
     fn shutdown(&mut self, how: Shutdown) {
         self.shutdowns.push(how);
+    }
+
+    fn owes_reason(&self) -> bool {
+        self.owes_reason
     }
 }
 

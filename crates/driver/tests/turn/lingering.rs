@@ -40,6 +40,24 @@ fn a_transport_lingers_only_for_a_peer_that_may_still_read() {
     assert_eq!(bench.turns(), Next::Leave(Leave::Linger), "closing on unread bytes is a reset");
 }
 
+/// An alert of TLS is read by a peer that is still writing, unless the transport is closed at once.
+#[test]
+fn a_transport_that_has_failed_and_tells_why_lingers_briefly() {
+    for (role, owes_reason) in ROLES.into_iter().flat_map(|role| [(role, false), (role, true)]) {
+        let mut bench = Bench::new(role, config());
+        bench.transport.owes_reason = owes_reason;
+        bench.arrive([Read::Lost]);
+        let expected = if owes_reason { Leave::Linger } else { Leave::Close };
+        assert_eq!(bench.turns(), Next::Leave(expected), "{role:?}");
+        bench.assert_ended(1006, false, Some(&Error::TransportLost));
+        if owes_reason {
+            let lingering = bench.turn.linger(&mut bench.transport, &bench.ready, bench.now);
+            assert_eq!(bench.transport.shutdowns, [Shutdown::Write], "more is not to be waited for");
+            assert!(lingering.deadline() <= bench.now + SECOND);
+        }
+    }
+}
+
 /// A transport that lingers.
 struct Lingers {
     transport: Scripted,

@@ -169,6 +169,14 @@ impl Transport for Stream {
     }
 
     #[cfg(feature = "tls")]
+    fn owes_reason(&self) -> bool {
+        match self {
+            Stream::Tls(session) => session.owes_reason(),
+            _ => false,
+        }
+    }
+
+    #[cfg(feature = "tls")]
     fn drop_queued(&mut self) {
         if let Stream::Tls(session) = self {
             session.drop_queued();

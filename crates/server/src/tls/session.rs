@@ -146,6 +146,10 @@ impl<T: Transport> Session<T> {
         self.is_plain || self.tls.end()
     }
 
+    pub(crate) fn owes_reason(&self) -> bool {
+        self.tls.owes_reason()
+    }
+
     pub(crate) fn drop_queued(&mut self) {
         self.tls.drop_queued();
     }
