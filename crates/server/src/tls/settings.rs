@@ -51,6 +51,9 @@ impl fmt::Debug for ServerTls {
 
 impl From<Arc<ServerConfig>> for ServerTls {
     /// Takes settings that are made with rustls.
+    ///
+    /// Each call makes settings of its own, also from one `Arc`: for endpoints that are to share
+    /// them, clone the result (see [`ServerHandle::set_tls`](crate::ServerHandle::set_tls)).
     fn from(config: Arc<ServerConfig>) -> Self {
         let mut config = Arc::unwrap_or_clone(config);
         config.cert_resolver = Arc::new(Noting(config.cert_resolver));
