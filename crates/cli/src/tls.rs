@@ -51,7 +51,12 @@ pub(crate) struct Certificates<'a> {
     made: Option<Pem>,
     /// The SHA-256 fingerprint of the certificate that was made.
     pub(crate) fingerprint: Option<String>,
+    /// How the files looked before they were read for the first time.
+    first: Vec<Look>,
 }
+
+/// When a file was last written, and how long it is; `None` if that is not known.
+type Look = Option<(SystemTime, u64)>;
 
 impl Args {
     /// The certificates; `None` if no option asks for TLS.
@@ -64,9 +69,9 @@ impl Args {
         #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
         if self.tls_self_signed {
             let (made, fingerprint) = self.make().context("cannot make a certificate")?;
-            return Ok(Some(Certificates { args: self, made: Some(made), fingerprint: Some(fingerprint) }));
+            return Ok(Some(Certificates::new(self, Some((made, fingerprint)))));
         }
-        Ok((certificates > 0).then_some(Certificates { args: self, made: None, fingerprint: None }))
+        Ok((certificates > 0).then(|| Certificates::new(self, None)))
     }
 
     /// A certificate for localhost, and for the hosts that are listened at.
@@ -92,7 +97,16 @@ impl Args {
     }
 }
 
-impl Certificates<'_> {
+impl<'a> Certificates<'a> {
+    /// With what was made for this run, and its fingerprint.
+    fn new(args: &'a Args, made: Option<(Pem, String)>) -> Self {
+        let (made, fingerprint) = made.unzip();
+        let mut certificates = Certificates { args, made, fingerprint, first: Vec::new() };
+        // What changes from here on, while the server is built too, is read again.
+        certificates.first = certificates.looks();
+        certificates
+    }
+
     /// Reads the files, and makes the settings.
     ///
     /// # Errors
@@ -117,8 +131,8 @@ impl Certificates<'_> {
         tls_cert.iter().chain(tls_key).chain(tls_client_ca).map(PathBuf::as_path)
     }
 
-    /// When each file was last written, and how long it is.
-    fn looks(&self) -> Vec<Option<(SystemTime, u64)>> {
+    /// How each file looks now.
+    fn looks(&self) -> Vec<Look> {
         let look = |path: &Path| {
             let metadata = fs::metadata(path).ok()?;
             Some((metadata.modified().ok()?, metadata.len()))
@@ -129,7 +143,7 @@ impl Certificates<'_> {
     /// Reads the files again whenever they have changed, until the server has ended. What cannot be
     /// used is logged, and the server goes on with what it has.
     pub(crate) fn watch(&self, server: &ServerHandle, over: &Receiver<()>) {
-        let mut used = self.looks();
+        let mut used = self.first.clone();
         // Nothing is ever sent: the other end is dropped when the server has ended.
         while over.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
             let looks = self.looks();
@@ -145,5 +159,34 @@ impl Certificates<'_> {
             }
             used = looks;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    #[derive(Debug, clap::Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    /// A certificate that is renewed before the first look of `watch` is not missed.
+    #[test]
+    fn files_count_as_they_were_before_the_first_load() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (chain, key) = (folder.path().join("chain.pem"), folder.path().join("key.pem"));
+        for path in [&chain, &key] {
+            fs::write(path, "old").expect("a file");
+        }
+        let options = ["echo".into(), "--tls-cert".into(), chain.clone(), "--tls-key".into(), key];
+        let Command { args } = Command::try_parse_from(options).expect("options");
+        let certificates = args.certificates().expect("options that fit").expect("certificates");
+        assert_eq!(certificates.first, certificates.looks());
+        assert!(certificates.load().is_err(), "they are none");
+        fs::write(&chain, "renewed").expect("a file");
+        assert_ne!(certificates.first, certificates.looks());
     }
 }
