@@ -170,6 +170,14 @@ impl ClientConnection {
         self.be_done();
     }
 
+    /// Drops the connection and its transport after the stream has panicked: not even the end of TLS
+    /// is written, since a stream that panics again while its thread unwinds ends the process.
+    pub(crate) fn cut_now(&mut self, now: Instant) {
+        self.turn.abort(now);
+        self.socket.cut();
+        self.ending = TransportEnd::Done;
+    }
+
     /// The latest time to check the deadlines.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match &self.ending {

@@ -112,6 +112,16 @@ impl ClientStream {
         }
     }
 
+    /// Ends both directions of the stream at the bottom, without a word of the sessions over it. They
+    /// do not touch it any more.
+    pub(crate) fn cut(&mut self) {
+        match self {
+            #[cfg(feature = "tls")]
+            ClientStream::Tls(layer) => layer.cut(),
+            plain => plain.shutdown(Shutdown::Both),
+        }
+    }
+
     /// The address of the peer; `None` if it is gone, or has no such address.
     pub(crate) fn peer_addr(&self) -> Option<SocketAddr> {
         match self {
@@ -269,6 +279,10 @@ impl layer::Stream for ClientStream {
 
     fn tls_error(&self) -> Option<TlsError> {
         self.tls_error()
+    }
+
+    fn cut(&mut self) {
+        self.cut();
     }
 }
 

@@ -164,7 +164,7 @@ impl Shared {
         let watched = self.watched.lock().unwrap_or_else(|poisoned| {
             let mut watched = poisoned.into_inner();
             self.watched.clear_poison();
-            watched.connection.drop_now(Instant::now());
+            watched.connection.cut_now(Instant::now());
             watched.release_sender();
             watched
         });

@@ -36,12 +36,17 @@ pub(crate) trait Stream: Transport {
 
     /// Why TLS has failed; `None` if it has not.
     fn tls_error(&self) -> Option<TlsError>;
+
+    /// Ends both directions, without a word of the sessions within.
+    fn cut(&mut self);
 }
 
 /// The stream below a session. A transport has no words for its failures, so they are kept.
 struct Below<T> {
     stream: T,
     failure: Option<io::Error>,
+    /// Nothing is read from it or written to it any more.
+    is_cut: bool,
 }
 
 impl<T: Stream> Layer<T> {
@@ -56,12 +61,20 @@ impl<T: Stream> Layer<T> {
         peer: Peer,
     ) -> Result<Self, TlsError> {
         let name = server_name(uri)?;
-        let tls = Tls::client(config, name, Below { stream, failure: None }).map_err(TlsError::Protocol)?;
+        let below = Below { stream, failure: None, is_cut: false };
+        let tls = Tls::client(config, name, below).map_err(TlsError::Protocol)?;
         Ok(Layer { tls, peer })
     }
 
     pub(crate) fn below(&self) -> &T {
         &self.tls.transport().stream
+    }
+
+    /// Ends both directions of the stream at the bottom, which is neither read nor written any more.
+    pub(crate) fn cut(&mut self) {
+        let below = self.tls.transport_mut();
+        below.is_cut = true;
+        below.stream.cut();
     }
 
     /// The session as a stream of bytes.
@@ -93,7 +106,7 @@ impl<T: Stream> Layer<T> {
         if let Some(fault) = self.fault() {
             return self.error(fault);
         }
-        let Below { stream, failure } = self.tls.transport_mut();
+        let Below { stream, failure, .. } = self.tls.transport_mut();
         let unknown = || io::ErrorKind::ConnectionAborted.into();
         stream.failure(failure.take().unwrap_or_else(unknown))
     }
@@ -149,11 +162,17 @@ fn of_rustls(error: rustls::Error) -> TlsError {
 
 impl<T: Stream> Transport for Below<T> {
     fn read(&mut self, target: &mut [u8]) -> Io {
+        if self.is_cut {
+            return Io::Lost;
+        }
         let result = self.stream.read_once(target);
         self.note(result)
     }
 
     fn write(&mut self, slices: &[IoSlice<'_>]) -> Io {
+        if self.is_cut {
+            return Io::Lost;
+        }
         let result = self.stream.write_once(slices);
         self.note(result)
     }

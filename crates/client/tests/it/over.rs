@@ -349,3 +349,40 @@ fn a_stream_that_panics_while_it_is_read_ends_what_the_other_half_sends() {
     assert_eq!(sender.send_text("hello"), Err(SendError::Closed));
     server.join().expect("no panic");
 }
+
+/// The end of TLS was written while the thread unwound, which ended the process.
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+#[test]
+fn a_stream_that_panics_under_tls_ends_the_connection_and_not_the_process() {
+    use crate::common::certificates::Authority;
+    use crate::common::relay::pass_between;
+    use crate::common::{Peer, Server};
+    use std::net::TcpStream;
+
+    let authority = Authority::new("The Authority");
+    let server = Server::open_tls(authority.issue(&["tunnel.example"]).server(), Peer::wait_gone);
+    let addr = server.addr();
+    let (stream, theirs) = UnixStream::pair().expect("two sockets");
+    let tunnel = thread::spawn(move || pass_between(theirs, TcpStream::connect(addr).expect("a server")));
+    let writes = Arc::new(AtomicBool::new(false));
+    let stream = Panicking { stream, reads: Arc::default(), writes: Arc::clone(&writes) };
+    let request = "wss://tunnel.example/".parse().expect("a URI");
+    let options = Options { tls: authority.trusted(), ..plain() };
+    let client = Client::over_with(stream, request, &options).expect("it is open");
+    let (mut sender, mut receiver) = client.split();
+    let receiving = thread::spawn(move || receiver.receive().map(drop));
+    writes.store(true, Ordering::SeqCst);
+    let (sender, sent) = thread::spawn(move || {
+        let sent = catch_unwind(AssertUnwindSafe(|| sender.send_text("hello")));
+        (sender, sent)
+    })
+    .join()
+    .expect("the panic is caught");
+    assert!(sent.is_err(), "{sent:?}");
+    let received = returns(|| receiving.join().expect("no panic"));
+    assert!(matches!(received, Err(ReceiveError::Failed(_))), "{received:?}");
+    assert!(sender.closure().is_some_and(|closure| !closure.clean));
+    drop(sender);
+    server.end();
+    tunnel.join().expect("no panic");
+}
