@@ -133,11 +133,9 @@ impl ServerCertVerifier for AcceptAnything {
     }
 }
 
-/// The same configuration without the certificate of this end; the very same if it has none.
-pub(super) fn without_identity(config: &Arc<ClientConfig>) -> Arc<ClientConfig> {
-    if !config.client_auth_cert_resolver.has_certs() {
-        return Arc::clone(config);
-    }
+/// The same configuration without the certificate of this end. A resolver that has none now may
+/// have one later.
+pub(super) fn without_identity(config: &ClientConfig) -> Arc<ClientConfig> {
     let mut others = ClientConfig::clone(config);
     others.client_auth_cert_resolver = Arc::new(Nobody);
     Arc::new(others)

@@ -3,6 +3,7 @@
 use framewright_client::rustls::crypto::CryptoProvider;
 use framewright_client::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use framewright_client::rustls::server::WebPkiClientVerifier;
+use framewright_client::rustls::sign::CertifiedKey;
 use framewright_client::rustls::version::{TLS12, TLS13};
 use framewright_client::rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use framewright_client::{ClientTls, Options};
@@ -145,6 +146,12 @@ impl Identity {
 
     pub(crate) fn key(&self) -> PrivateKeyDer<'static> {
         PrivatePkcs8KeyDer::from(self.key.clone()).into()
+    }
+
+    /// The chain with its key, as rustls signs with it.
+    pub(crate) fn certified_key(&self) -> CertifiedKey {
+        let key = provider().key_provider.load_private_key(self.key()).expect("a key");
+        CertifiedKey::new(self.chain(), key)
     }
 
     /// The chain, as text.

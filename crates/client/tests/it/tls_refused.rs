@@ -1,11 +1,14 @@
 //! Certificates and servers with which there is no connection by TLS, and what the user reads then.
 
-use crate::common::certificates::{Authority, Identity, VERSIONS, secure, secure_request};
+use crate::common::certificates::{Authority, Identity, VERSIONS, provider, secure, secure_request};
 use crate::common::{Kind, Peer, SOON, Server, through_both_apis};
-use framewright_client::rustls::{CertificateError, ServerConfig};
+use framewright_client::rustls::client::ResolvesClientCert;
+use framewright_client::rustls::sign::CertifiedKey;
+use framewright_client::rustls::{CertificateError, ClientConfig, ServerConfig, SignatureScheme};
 use framewright_client::{CertificateFault, ClientTls, ConnectError, Options, Proxy, TlsError};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 const HOST: &[&str] = &["localhost"];
@@ -291,46 +294,76 @@ fn a_certificate_of_this_end_is_not_shown_to_other_origins_nor_to_proxies() {
         .identity_pem(own.chain_pem(), own.key_pem())
         .build()
         .expect("settings");
+    let late = Arc::new(Late { has_certs: AtomicBool::new(false), key: Arc::new(own.certified_key()) });
+    let config = ClientConfig::builder_with_provider(provider()).with_protocol_versions(&VERSIONS);
+    let config = config.expect("versions").with_root_certificates(authority.roots());
+    let with_late = ClientTls::from(Arc::new(config.with_client_cert_resolver(late.clone())));
+    // A certificate that is there only after the settings are.
+    late.has_certs.store(true, Ordering::SeqCst);
     let asking = identity.server_with(&VERSIONS, Some(&authority));
-    through_both_apis(|kind| {
-        let seen_by = |config: Arc<ServerConfig>, options: &Options, url: &dyn Fn(SocketAddr) -> String| {
-            let server = Server::start_raw(config, |peer| {
-                let _ = peer.try_read_request();
-                peer.tls().peer_certificates().map_or(0, <[_]>::len)
-            });
-            let (request, options) = match url(server.addr()) {
-                url if url.starts_with("https:") => {
-                    let mut proxy = Proxy::new(&url).expect("a proxy");
-                    if let Some(tls) = options.proxy.as_ref().and(Some(&with_own)) {
-                        proxy = proxy.with_tls(tls.clone());
-                    }
-                    let options = Options { proxy: Some(proxy), ..options.clone() };
-                    ("ws://server.example/".to_owned(), options)
-                }
-                url => (url, options.clone()),
-            };
-            assert!(kind.connect(request.parse().expect("a URI"), &options).is_err());
-            server.end()
-        };
-        let options = Options { redirects: 1, tls: with_own.clone(), ..crate::common::plain() };
-        let proxy_url = |addr: SocketAddr| format!("https://{addr}");
-        assert_eq!(seen_by(Arc::clone(&asking), &options, &|addr| format!("wss://{addr}/")), 1);
-        assert_eq!(seen_by(Arc::clone(&asking), &options, &proxy_url), 0);
-        let any_proxy = Some(Proxy::new("http://proxy.example").expect("a proxy"));
-        let of_proxy = Options { proxy: any_proxy, ..options.clone() };
-        assert_eq!(seen_by(Arc::clone(&asking), &of_proxy, &proxy_url), 1);
+    through_both_apis(|kind| expect_shown_to_origins(kind, &identity, &asking, &with_own));
+    through_both_apis(|kind| expect_shown_to_origins(kind, &identity, &asking, &with_late));
+}
 
-        let redirected = |addr: SocketAddr| {
-            let first = Server::start_tls(identity.server(), move |peer| {
-                peer.send(format!(
-                    "HTTP/1.1 302 Found\r\nLocation: wss://{addr}/\r\nContent-Length: 0\r\n\r\n"
-                ));
-                peer.wait_gone();
-            });
-            format!("wss://{}/", first.addr())
+/// A resolver of certificates that gets its certificate later.
+#[derive(Debug)]
+struct Late {
+    has_certs: AtomicBool,
+    key: Arc<CertifiedKey>,
+}
+
+impl ResolvesClientCert for Late {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.has_certs().then(|| Arc::clone(&self.key))
+    }
+
+    fn has_certs(&self) -> bool {
+        self.has_certs.load(Ordering::SeqCst)
+    }
+}
+
+/// The servers and proxies that may see the certificate of these settings, and those that may not.
+fn expect_shown_to_origins(
+    kind: Kind,
+    identity: &Identity,
+    asking: &Arc<ServerConfig>,
+    with_own: &ClientTls,
+) {
+    let seen_by = |config: Arc<ServerConfig>, options: &Options, url: &dyn Fn(SocketAddr) -> String| {
+        let server = Server::start_raw(config, |peer| {
+            let _ = peer.try_read_request();
+            peer.tls().peer_certificates().map_or(0, <[_]>::len)
+        });
+        let (request, options) = match url(server.addr()) {
+            url if url.starts_with("https:") => {
+                let mut proxy = Proxy::new(&url).expect("a proxy");
+                if let Some(tls) = options.proxy.as_ref().and(Some(with_own)) {
+                    proxy = proxy.with_tls(tls.clone());
+                }
+                let options = Options { proxy: Some(proxy), ..options.clone() };
+                ("ws://server.example/".to_owned(), options)
+            }
+            url => (url, options.clone()),
         };
-        assert_eq!(seen_by(Arc::clone(&asking), &options, &redirected), 0);
-    });
+        assert!(kind.connect(request.parse().expect("a URI"), &options).is_err());
+        server.end()
+    };
+    let options = Options { redirects: 1, tls: with_own.clone(), ..crate::common::plain() };
+    let proxy_url = |addr: SocketAddr| format!("https://{addr}");
+    assert_eq!(seen_by(Arc::clone(asking), &options, &|addr| format!("wss://{addr}/")), 1);
+    assert_eq!(seen_by(Arc::clone(asking), &options, &proxy_url), 0);
+    let any_proxy = Some(Proxy::new("http://proxy.example").expect("a proxy"));
+    let of_proxy = Options { proxy: any_proxy, ..options.clone() };
+    assert_eq!(seen_by(Arc::clone(asking), &of_proxy, &proxy_url), 1);
+
+    let redirected = |addr: SocketAddr| {
+        let first = Server::start_tls(identity.server(), move |peer| {
+            peer.send(format!("HTTP/1.1 302 Found\r\nLocation: wss://{addr}/\r\nContent-Length: 0\r\n\r\n"));
+            peer.wait_gone();
+        });
+        format!("wss://{}/", first.addr())
+    };
+    assert_eq!(seen_by(Arc::clone(asking), &options, &redirected), 0);
 }
 
 /// A server without TLS that does this with its client.
