@@ -156,7 +156,7 @@ impl fmt::Display for ConnectError {
             ConnectError::Redirect(error) => write!(f, "a redirect: {error}"),
             ConnectError::Proxy(error) => match &**error {
                 #[cfg(feature = "tls")]
-                ConnectError::Tls(error) => write!(f, "TLS: {}", Told { error, peer: "the proxy", plain: "http" }),
+                ConnectError::Tls(error) => write!(f, "TLS: {}", Told::by_proxy(error)),
                 error => write!(f, "the proxy: {error}"),
             },
             ConnectError::ProxyRefused(response) => write!(f, "the proxy answered with {}", Status(response)),

@@ -36,6 +36,9 @@ pub enum TlsError {
     /// No provider of cryptography is compiled in (the features `aws-lc-rs` and `ring`), and the
     /// application has installed none (`CryptoProvider::install_default`).
     NoProvider,
+    /// TLS with the `https:` proxy has failed, as inside; the rest of the connection was fine. Only
+    /// for an open connection: before that it is a [`ConnectError::Proxy`](crate::ConnectError::Proxy).
+    Proxy(Box<TlsError>),
     /// There is no certificate authority to trust; why.
     NoAuthorities(String),
     /// rustls does not take the certificate or the key of this end.
@@ -66,6 +69,7 @@ impl TlsError {
             // What was not as it should be may have been altered on the way.
             TlsError::Protocol(error) => matches!(error, rustls::Error::PeerIncompatible(_)),
             TlsError::NotBegun | TlsError::Truncated => false,
+            TlsError::Proxy(error) => error.is_permanent(),
             TlsError::NotTls { .. }
             | TlsError::Alpn(_)
             | TlsError::Name(_)
@@ -86,11 +90,17 @@ impl fmt::Display for TlsError {
 
 /// Displays an error of TLS with a server or with a proxy.
 pub(crate) struct Told<'a> {
-    pub(crate) error: &'a TlsError,
+    error: &'a TlsError,
     /// Who the other end is, in words.
-    pub(crate) peer: &'static str,
+    peer: &'static str,
     /// The scheme of a connection to it without TLS.
-    pub(crate) plain: &'static str,
+    plain: &'static str,
+}
+
+impl<'a> Told<'a> {
+    pub(crate) fn by_proxy(error: &'a TlsError) -> Self {
+        Told { error, peer: "the proxy", plain: "http" }
+    }
 }
 
 impl fmt::Display for Told<'_> {
@@ -104,9 +114,9 @@ impl fmt::Display for Told<'_> {
             TlsError::NotTls { is_http: false } => {
                 write!(f, "{peer} does not speak TLS on this port: what it sent is something else")
             }
-            TlsError::NotBegun => f.write_str(
-                "the server ended the connection before TLS began: it may not speak TLS on this port",
-            ),
+            TlsError::NotBegun => {
+                write!(f, "{peer} ended the connection before TLS began: it may not speak TLS on this port",)
+            }
             TlsError::Alert(alert) => {
                 write!(f, "{peer} ended TLS: {} (alert {alert:?})", meaning(*alert))
             }
@@ -121,6 +131,7 @@ impl fmt::Display for Told<'_> {
             TlsError::Name(host) => write!(f, "no certificate can be for the host {host}"),
             TlsError::Protocol(rustls::Error::PeerIncompatible(reason)) => incompatible(peer, reason, f),
             TlsError::Protocol(error) => write!(f, "TLS with {peer} has failed: {error}"),
+            TlsError::Proxy(error) => Told::by_proxy(error).fmt(f),
             TlsError::NoProvider => f.write_str(
                 "no provider of cryptography: turn on the feature aws-lc-rs or ring, \
                  or install one (rustls::crypto::CryptoProvider::install_default)",
@@ -141,6 +152,7 @@ impl std::error::Error for TlsError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             TlsError::File { error, .. } => error.source(),
+            TlsError::Proxy(error) => error.source(),
             _ => None,
         }
     }
@@ -162,7 +174,7 @@ fn meaning(alert: AlertDescription) -> &'static str {
         }
         AlertDescription::ProtocolVersion => "it shares no version of TLS with this client",
         AlertDescription::InsufficientSecurity => "it wants stronger ways of encrypting",
-        AlertDescription::UnrecognisedName => "it does not serve the host of the URI",
+        AlertDescription::UnrecognisedName => "it does not serve the host that this client names",
         AlertDescription::NoApplicationProtocol => "it does not speak HTTP/1.1 here (ALPN)",
         AlertDescription::InternalError => "it has failed itself",
         _ => "it does not accept what this client has sent",

@@ -125,7 +125,11 @@ impl<T: Stream> Layer<T> {
 
     /// Why TLS has failed in this session or below it; `None` if it has not.
     pub(crate) fn tls_error(&self) -> Option<TlsError> {
-        self.fault().or_else(|| self.below().tls_error())
+        let named = |error| match self.peer {
+            Peer::Server => error,
+            Peer::Proxy => TlsError::Proxy(Box::new(error)),
+        };
+        self.fault().map(named).or_else(|| self.below().tls_error())
     }
 
     fn error(&self, error: TlsError) -> ConnectError {

@@ -337,10 +337,13 @@ impl TellsTls for Loop {
 }
 
 fn telling(kind: Kind, addr: SocketAddr, tls: &ClientTls) -> Box<dyn TellsTls> {
-    let (request, options) = (secure_request(addr), secure(addr, tls.clone()));
+    telling_with(kind, secure_request(addr), &secure(addr, tls.clone()))
+}
+
+fn telling_with(kind: Kind, request: ClientRequest, options: &Options) -> Box<dyn TellsTls> {
     match kind {
-        Kind::Blocking => Box::new(Client::connect_with(request, &options).expect("a connection")),
-        Kind::EventLoop => Box::new(Loop::connect(request, &options).expect("a connection")),
+        Kind::Blocking => Box::new(Client::connect_with(request, options).expect("a connection")),
+        Kind::EventLoop => Box::new(Loop::connect(request, options).expect("a connection")),
     }
 }
 
@@ -386,6 +389,34 @@ fn an_end_of_tcp_without_close_notify_is_clean_behind_the_close_frames_only() {
             assert_eq!(told, None);
         });
     }
+}
+
+#[test]
+fn a_proxy_that_cuts_the_tunnel_is_named() {
+    let authority = Authority::new("The Authority");
+    let config = authority.issue(HOST).server();
+    through_both_apis(|kind| {
+        // The proxy, and behind it the server.
+        let proxy = Server::start_tls(Arc::clone(&config), |peer| {
+            peer.send("HTTP/1.1 200 OK\r\n\r\n");
+            peer.read_request();
+            peer.upgrade();
+            peer.cut();
+            peer.wait_gone();
+        });
+        let url = format!("https://localhost:{}", proxy.addr().port());
+        let options = Options {
+            proxy: Some(Proxy::new(&url).expect("a proxy")),
+            ..secure(proxy.addr(), authority.trusted())
+        };
+        let mut client = telling_with(kind, "ws://server.example/".parse().expect("a URI"), &options);
+        assert_eq!(client.expect_closed().cause, Some(Error::TransportLost));
+        assert_eq!(
+            client.told().as_deref(),
+            Some("the proxy ended the connection in the middle, without the end that TLS has (close_notify)")
+        );
+        proxy.end();
+    });
 }
 
 #[test]

@@ -451,6 +451,22 @@ fn a_proxy_without_tls_is_named_as_the_proxy() {
         );
         server.join().expect("no panic");
 
+        let (addr, server) = raw(answers(b""));
+        assert_eq!(
+            refused(kind, addr),
+            "TLS: the proxy ended the connection before TLS began: it may not speak TLS on this port"
+        );
+        server.join().expect("no panic");
+
+        // The alert unrecognized_name.
+        let (addr, server) = raw(answers(b"\x15\x03\x03\x00\x02\x02\x70"));
+        assert_eq!(
+            refused(kind, addr),
+            "TLS: the proxy ended TLS: it does not serve the host that this client names \
+             (alert UnrecognisedName)"
+        );
+        server.join().expect("no panic");
+
         let config = Arc::clone(&elsewhere);
         let server = Server::start_raw(config, |peer| drop(peer.handshake().expect_err("the client leaves")));
         assert_eq!(
