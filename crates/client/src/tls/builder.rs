@@ -3,7 +3,7 @@
 use super::config::{config, platform_roots, verifier};
 use super::error::TlsError;
 use super::settings::ClientTls;
-use super::trust::AcceptAnything;
+use super::trust::{AcceptAnything, Explaining};
 use framewright_driver::tls::provider;
 use rustls::RootCertStore;
 use rustls::client::danger::ServerCertVerifier;
@@ -128,7 +128,7 @@ impl ClientTlsBuilder {
     pub fn build(self) -> Result<ClientTls, TlsError> {
         let provider = provider().map_err(|_| TlsError::NoProvider)?;
         let verifier: Arc<dyn ServerCertVerifier> = if self.accepts_anything {
-            Arc::new(AcceptAnything::new(&provider))
+            Arc::new(Explaining::new(Arc::new(AcceptAnything::new(&provider))))
         } else {
             verifier(&provider, self.roots()?)?
         };

@@ -30,6 +30,8 @@ pub(super) struct Blame {
     pub(super) place: usize,
     /// How many certificates the server has shown.
     pub(super) shown: usize,
+    /// Whether it is the handshake that it does not fit: the certificate itself was accepted.
+    pub(super) in_handshake: bool,
 }
 
 /// Finds the certificate that `reason` is about.
@@ -49,7 +51,7 @@ pub(super) fn blame(
         CertificateError::NotValidYetContext { not_before, .. } => {
             facts.iter().position(|facts| facts.not_before == Some(*not_before))
         }
-        CertificateError::UnknownIssuer => Some(last_of_chain(&facts)),
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => Some(last_of_chain(&facts)),
         _ => None,
     };
     let place = place.unwrap_or(0);
@@ -60,7 +62,14 @@ pub(super) fn blame(
         self_issued: facts.is_self_issued(),
         place,
         shown: 1 + intermediates.len(),
+        in_handshake: false,
     }
+}
+
+/// Blames the certificate whose key has not signed the handshake.
+#[cold]
+pub(super) fn blame_handshake(end_entity: &CertificateDer<'_>, reason: &CertificateError) -> Blame {
+    Blame { in_handshake: true, ..blame(end_entity, &[], reason) }
 }
 
 /// The last certificate of the chain that the server has shown, whose issuer is not known. The

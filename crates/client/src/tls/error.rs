@@ -248,6 +248,9 @@ impl fmt::Display for CertificateFault {
 
 impl CertificateFault {
     fn describe(&self, peer: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.reason == CertificateError::BadSignature {
+            return self.bad_signature(peer, f);
+        }
         match &self.blame {
             Some(blame) if blame.place > 0 => write!(f, "a certificate that {peer}'s depends on")?,
             _ => write!(f, "{peer}'s certificate")?,
@@ -274,7 +277,6 @@ impl CertificateFault {
             }
             CertificateError::NotValidForName => f.write_str(" is not for this host"),
             CertificateError::Revoked => f.write_str(" was revoked by its issuer"),
-            CertificateError::BadSignature => f.write_str(" has a signature that is not its issuer's"),
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
                 f.write_str(" is not one for servers (extended key usage)")
             }
@@ -288,6 +290,26 @@ impl CertificateFault {
             }
             reason => write!(f, " is not accepted: {reason}"),
         }
+    }
+
+    /// A signature of the handshake or of a certificate.
+    fn bad_signature(&self, peer: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (said, name) = match &self.blame {
+            Some(blame) if blame.in_handshake => {
+                write!(f, "{peer} does not have the key of the certificate that it shows")?;
+                ("", blame.subject.as_deref())
+            }
+            Some(blame) => {
+                write!(f, "a signature in {peer}'s certificates does not fit the authority")?;
+                (" that this client trusts by that name", blame.issuer.as_deref())
+            }
+            None => {
+                write!(f, "a signature of {peer}'s handshake or certificates does not fit its key")?;
+                ("", None)
+            }
+        };
+        f.write_str(said)?;
+        name.map_or(Ok(()), |name| write!(f, " ({name})"))
     }
 
     fn unknown_issuer(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

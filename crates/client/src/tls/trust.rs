@@ -60,7 +60,7 @@ impl ServerCertVerifier for Explaining {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.verify_tls12_signature(message, cert, dss)
+        remember_handshake(cert, self.inner.verify_tls12_signature(message, cert, dss))
     }
 
     fn verify_tls13_signature(
@@ -69,7 +69,7 @@ impl ServerCertVerifier for Explaining {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.verify_tls13_signature(message, cert, dss)
+        remember_handshake(cert, self.inner.verify_tls13_signature(message, cert, dss))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -83,6 +83,17 @@ impl ServerCertVerifier for Explaining {
     fn root_hint_subjects(&self) -> Option<&[DistinguishedName]> {
         self.inner.root_hint_subjects()
     }
+}
+
+/// Remembers the certificate if its key has not signed the handshake.
+fn remember_handshake(
+    cert: &CertificateDer<'_>,
+    verified: Result<HandshakeSignatureValid, Error>,
+) -> Result<HandshakeSignatureValid, Error> {
+    if let Err(Error::InvalidCertificate(reason)) = &verified {
+        REFUSED.set(Some(certificate::blame_handshake(cert, reason)));
+    }
+    verified
 }
 
 /// A verifier that accepts every certificate. The server still has to prove that it has the key of

@@ -3,7 +3,7 @@
 use crate::common::certificates::{Authority, Identity, VERSIONS, provider, secure, secure_request};
 use crate::common::{Kind, Peer, SOON, Server, through_both_apis};
 use framewright_client::rustls::client::ResolvesClientCert;
-use framewright_client::rustls::sign::CertifiedKey;
+use framewright_client::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use framewright_client::rustls::{CertificateError, ClientConfig, ServerConfig, SignatureScheme};
 use framewright_client::{CertificateFault, ClientTls, ConnectError, Options, Proxy, TlsError};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener};
@@ -130,6 +130,45 @@ fn an_issuer_that_nobody_knows_is_named() {
          no other certificate was shown, one in between may be missing"
     );
     assert!(!fault.is_self_signed());
+}
+
+#[test]
+fn a_server_without_the_key_of_its_certificate_is_told() {
+    let authority = Authority::new("The Authority");
+    let (shown, other) = (authority.issue(HOST), authority.issue(HOST));
+    let mismatched = CertifiedKey::new(shown.chain(), other.certified_key().key);
+    let danger = ClientTls::builder().danger_accept_invalid_certs().build().expect("settings");
+    for version in VERSIONS {
+        let mut config = ServerConfig::clone(&shown.server_with(&[version], None));
+        config.cert_resolver = Arc::new(SingleCertAndKey::from(mismatched.clone()));
+        let config = Arc::new(config);
+        for tls in [&authority.trusted(), &danger] {
+            let server = Server::start_raw(Arc::clone(&config), |peer| {
+                peer.handshake().expect_err("the client leaves")
+            });
+            let error = Kind::Blocking
+                .connect(secure_request(server.addr()), &secure(server.addr(), tls.clone()))
+                .err();
+            server.end();
+            assert_eq!(
+                error.expect("no TLS").to_string(),
+                "TLS: the server does not have the key of the certificate that it shows (localhost)"
+            );
+        }
+    }
+}
+
+/// A new authority that has the name of an old one.
+#[test]
+fn another_authority_of_the_same_name_is_told() {
+    let (trusted, other) = (Authority::new("The Authority"), Authority::new("The Authority"));
+    for identity in [other.issue(HOST), other.intermediate("In Between").issue(HOST)] {
+        assert_eq!(
+            refused(&identity, &trusted.trusted()).to_string(),
+            "a signature in the server's certificates does not fit the authority that this client trusts \
+             by that name (The Authority)"
+        );
+    }
 }
 
 #[test]
