@@ -85,3 +85,34 @@ fn in_an_environment_with_authorities() {
     // Settings of one's own begin with the same.
     ClientTls::builder().build().unwrap();
 }
+
+/// A name of a file that a short line of a log would cut.
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+#[test]
+fn a_file_of_authorities_that_is_missing_is_named_in_full() {
+    let missing = env::temp_dir().join("not there ".repeat(20)).join("Let's encrypt.pem");
+    run_with_authorities("in_an_environment_with_a_missing_file", &missing);
+}
+
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+#[test]
+#[ignore = "run by the other test, which sets the environment"]
+fn in_an_environment_with_a_missing_file() {
+    use framewright_client::ClientTls;
+
+    let said = ClientTls::builder().build().map(drop).unwrap_err().to_string();
+    assert!(said.contains(&env::var("SSL_CERT_FILE").unwrap()), "{said}");
+}
+
+/// Runs an ignored test of this program where the platform's authorities are those of `file`.
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+fn run_with_authorities(test: &str, file: &std::path::Path) {
+    let program = Command::new(env::current_exe().unwrap())
+        .args(["--exact", test, "--ignored"])
+        .env("SSL_CERT_FILE", file)
+        .env_remove("SSL_CERT_DIR")
+        .output()
+        .unwrap();
+    assert!(program.status.success(), "{}", String::from_utf8_lossy(&program.stdout));
+    assert!(String::from_utf8_lossy(&program.stdout).contains("1 passed"));
+}

@@ -205,9 +205,21 @@ fn name(name: &[u8]) -> Option<String> {
 /// Text from a stranger for a line of a log: without control characters, and not long.
 pub(super) fn printable(text: &str) -> String {
     const LONGEST: usize = 100;
-    let mut shown: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();
-    if text.chars().nth(LONGEST).is_some() {
-        shown.push('…');
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => escaped(&text[..end]) + "…",
+        None => escaped(text),
+    }
+}
+
+/// Text for a line of a log, whole: without control and other characters that cannot be printed. A
+/// backslash is doubled, so that nobody takes it for one of these.
+pub(super) fn escaped(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\'' | '"' => shown.push(character),
+            other => shown.extend(other.escape_debug()),
+        }
     }
     shown
 }
@@ -289,6 +301,8 @@ mod tests {
     #[test]
     fn text_of_strangers_has_no_control_characters_and_an_end() {
         assert_eq!(printable("a\nb\u{1b}[1m"), "a\\nb\\u{1b}[1m");
+        assert_eq!(printable("Let's \"encrypt\" \\"), "Let's \"encrypt\" \\\\");
+        assert_eq!(escaped(&"it's\t".repeat(100)), "it's\\t".repeat(100));
         assert_eq!(printable(&"x".repeat(100)), "x".repeat(100));
         assert_eq!(printable(&"x".repeat(101)), format!("{}…", "x".repeat(100)));
     }

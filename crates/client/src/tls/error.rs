@@ -1,6 +1,6 @@
 //! Why there is no TLS, in one line that a person understands.
 
-use super::certificate::{Blame, Date, printable};
+use super::certificate::{Blame, Date, escaped, printable};
 use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 use std::fmt;
 use std::io;
@@ -137,7 +137,7 @@ impl fmt::Display for Told<'_> {
                  or install one (rustls::crypto::CryptoProvider::install_default)",
             ),
             TlsError::NoAuthorities(reason) => {
-                write!(f, "no certificate authority to trust: {}", printable(reason))
+                write!(f, "no certificate authority to trust: {}", escaped(reason))
             }
             TlsError::Identity(error) => write!(f, "the certificate or the key of this end: {error}"),
             TlsError::File { path, error } => write!(f, "{}: {error}", path.display()),
