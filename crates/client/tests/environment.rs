@@ -104,6 +104,24 @@ fn in_an_environment_with_a_missing_file() {
     assert!(said.contains(&env::var("SSL_CERT_FILE").unwrap()), "{said}");
 }
 
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+#[test]
+fn own_authorities_do_without_those_of_the_platform() {
+    run_with_authorities("in_an_environment_without_authorities", "/dev/null".as_ref());
+}
+
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+#[test]
+#[ignore = "run by the other test, which sets the environment"]
+fn in_an_environment_without_authorities() {
+    use common::certificates::Authority;
+    use framewright_client::{ClientTls, TlsError};
+
+    let none = ClientTls::builder().build().map(drop);
+    assert!(matches!(none, Err(TlsError::NoAuthorities(_))), "{none:?}");
+    ClientTls::builder().ca_pem(Authority::new("The Authority").pem()).build().unwrap();
+}
+
 /// Runs an ignored test of this program where the platform's authorities are those of `file`.
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 fn run_with_authorities(test: &str, file: &std::path::Path) {

@@ -122,7 +122,8 @@ impl ClientTlsBuilder {
     /// # Errors
     /// - [`TlsError::File`], [`TlsError::Pem`]: certificates or a key cannot be read.
     /// - [`TlsError::Identity`]: rustls does not take the certificate or the key of this end.
-    /// - [`TlsError::NoAuthorities`]: nobody is trusted.
+    /// - [`TlsError::NoAuthorities`]: nobody is trusted. The platform need not have authorities if
+    ///   others are given.
     /// - [`TlsError::NoProvider`]: neither has the application installed one, nor is one compiled
     ///   in.
     pub fn build(self) -> Result<ClientTls, TlsError> {
@@ -140,7 +141,15 @@ impl ClientTlsBuilder {
     }
 
     fn roots(&self) -> Result<RootCertStore, TlsError> {
-        let mut roots = if self.without_platform { RootCertStore::empty() } else { platform_roots()? };
+        let mut roots = if self.without_platform {
+            RootCertStore::empty()
+        } else {
+            match platform_roots() {
+                // Those that are given are enough, in a container without the others for example.
+                Err(TlsError::NoAuthorities(_)) if !self.authorities.is_empty() => RootCertStore::empty(),
+                roots => roots?,
+            }
+        };
         for pem in &self.authorities {
             for certificate in pem.certificates()? {
                 roots.add(certificate).map_err(|error| pem.fault(error.to_string()))?;
