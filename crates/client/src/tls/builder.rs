@@ -151,8 +151,14 @@ impl ClientTlsBuilder {
             }
         };
         for pem in &self.authorities {
-            for certificate in pem.certificates()? {
-                roots.add(certificate).map_err(|error| pem.fault(error.to_string()))?;
+            for (at, certificate) in pem.certificates()?.into_iter().enumerate() {
+                roots.add(certificate).map_err(|error| {
+                    let why = match error {
+                        rustls::Error::InvalidCertificate(reason) => reason.to_string(),
+                        error => error.to_string(),
+                    };
+                    pem.fault(format!("certificate {} in it cannot be an authority: {why}", at + 1))
+                })?;
             }
         }
         if roots.is_empty() {

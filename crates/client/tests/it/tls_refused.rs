@@ -569,6 +569,9 @@ fn what_cannot_be_set_up_is_told_before_anybody_is_connected_to() {
     let error =
         build(&|builder| builder.ca_pem("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"));
     assert!(matches!(error, TlsError::Pem { path: None, .. }), "{error:?}");
+    let said = "PEM text: certificate 1 in it cannot be an authority: ";
+    let why = error.to_string();
+    assert!(why.strip_prefix(said).is_some_and(|why| !why.contains("peer")), "{why}");
     let error = build(&|builder| builder.identity_pem(own.chain_pem(), own.chain_pem()));
     assert!(error.to_string().starts_with("PEM text: no private key"), "{error}");
     let error = build(&|builder| builder.identity_pem(authority.pem(), own.key_pem()));
