@@ -194,6 +194,18 @@ impl ClientStream {
         }
     }
 
+    /// Goes on with the TLS handshake, if there is one. Returns whether it is complete.
+    ///
+    /// # Errors
+    /// If it has failed: a read says why.
+    pub(crate) fn handshake(&mut self) -> io::Result<bool> {
+        match self {
+            #[cfg(feature = "tls")]
+            ClientStream::Tls(layer) => layer.handshake(),
+            _ => Ok(true),
+        }
+    }
+
     /// Checks, once a TLS handshake is complete, that the other end speaks HTTP/1.1 within it.
     pub(crate) fn check_protocol(&self) -> Result<(), ConnectError> {
         match self {

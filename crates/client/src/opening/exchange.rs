@@ -1,8 +1,8 @@
 //! From a TCP connection to a WebSocket connection: TLS with the proxy, the tunnel, TLS with the
 //! server, as far as there are any of these; the request, and the response.
 //!
-//! The stream does its TLS handshake within the first reads and writes, and refuses them until it
-//! is complete.
+//! The TLS handshake of the stream comes first, and then the request: nothing of it is sent before the
+//! other end has selected its protocol.
 
 use super::connecting::Connected;
 use super::gate::Ticket;
@@ -227,12 +227,20 @@ impl Exchange {
     /// If the other end speaks another protocol than HTTP/1.1 within TLS.
     fn write(&mut self) -> Result<bool, ConnectError> {
         while self.write_error.is_none() && self.sent < self.outgoing.len() {
+            // A server of another protocol does not see the request.
+            match self.stream.handshake() {
+                Ok(true) => self.stream.check_protocol()?,
+                Ok(false) => return Ok(false),
+                Err(error) => {
+                    self.write_error = Some(error);
+                    break;
+                }
+            }
             match self.stream.write_once(&[IoSlice::new(&self.outgoing[self.sent..])]) {
                 Ok(count) => self.sent += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) => self.write_error = Some(error),
             }
-            self.stream.check_protocol()?;
         }
         // What TLS has to send for itself may have waited for room.
         self.stream.flush_own();

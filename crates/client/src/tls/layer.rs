@@ -93,6 +93,20 @@ impl<T: Stream> Layer<T> {
         if self.peer == Peer::Proxy { None } else { TlsInfo::of(self.tls.session()) }
     }
 
+    /// Goes on with the handshake. Returns whether it is complete.
+    ///
+    /// # Errors
+    /// If nothing more can be sent, or reading has failed: a read says why.
+    pub(crate) fn handshake(&mut self) -> io::Result<bool> {
+        if self.tls.is_handshaking() {
+            self.tls.read(&mut []);
+            if self.tls.fault().is_some() {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+        }
+        Ok(!self.tls.is_handshaking())
+    }
+
     /// Checks, once the handshake is complete, the protocol that the other end has selected.
     pub(crate) fn check_protocol(&self) -> Result<(), ConnectError> {
         match self.tls.session().alpn_protocol() {

@@ -715,11 +715,14 @@ fn configuration_of_the_applications_own_is_used_as_it_is() {
 
     let mut config = ServerConfig::clone(&identity.server());
     config.alpn_protocols = vec![b"h2".to_vec()];
-    let server = Server::start_raw(Arc::new(config), Peer::wait_gone);
+    let server = Server::start_raw(Arc::new(config), |peer| {
+        peer.wait_gone();
+        peer.wire.len()
+    });
     let refused = Client::connect_with(
         secure_request(server.addr()),
         &secure(server.addr(), own(&[b"h2", b"http/1.1"])),
     );
     assert!(matches!(refused.err(), Some(ConnectError::Tls(TlsError::Alpn(protocol))) if protocol == b"h2"));
-    server.end();
+    assert_eq!(server.end(), 0, "no request leaves for another protocol");
 }
