@@ -65,7 +65,7 @@ impl TlsError {
     pub(crate) fn is_permanent(&self) -> bool {
         match self {
             TlsError::Certificate(fault) => !fault.is_a_matter_of_time(),
-            TlsError::Alert(alert) => *alert != AlertDescription::InternalError,
+            TlsError::Alert(alert) => is_final(*alert),
             // What was not as it should be may have been altered on the way.
             TlsError::Protocol(error) => matches!(error, rustls::Error::PeerIncompatible(_)),
             TlsError::NotBegun | TlsError::Truncated => false,
@@ -156,6 +156,27 @@ impl std::error::Error for TlsError {
             _ => None,
         }
     }
+}
+
+/// Whether an alert is about what the two ends want, which stays the same. The others are about octets
+/// that may have been altered on the way, or about a fault of the server.
+fn is_final(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::CertificateRequired
+            | AlertDescription::UnknownCA
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::AccessDenied
+            | AlertDescription::HandshakeFailure
+            | AlertDescription::ProtocolVersion
+            | AlertDescription::InsufficientSecurity
+            | AlertDescription::NoApplicationProtocol
+            | AlertDescription::UnrecognisedName
+    )
 }
 
 /// What an alert says to a client (RFC 8446, section 6.2).
@@ -345,6 +366,35 @@ impl fmt::Display for Names<'_> {
         match names.len().saturating_sub(SHOWN) {
             0 => Ok(()),
             more => write!(f, " and {more} more"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alerts_about_certificates_and_terms_are_permanent_and_others_are_not() {
+        for (alert, expected) in [
+            (AlertDescription::CertificateRequired, true),
+            (AlertDescription::UnknownCA, true),
+            (AlertDescription::CertificateExpired, true),
+            (AlertDescription::AccessDenied, true),
+            (AlertDescription::HandshakeFailure, true),
+            (AlertDescription::ProtocolVersion, true),
+            (AlertDescription::NoApplicationProtocol, true),
+            (AlertDescription::UnrecognisedName, true),
+            (AlertDescription::BadRecordMac, false),
+            (AlertDescription::DecodeError, false),
+            (AlertDescription::DecryptError, false),
+            (AlertDescription::UnexpectedMessage, false),
+            (AlertDescription::IllegalParameter, false),
+            (AlertDescription::InternalError, false),
+            (AlertDescription::Unknown(200), false),
+        ] {
+            assert_eq!(TlsError::Alert(alert).is_permanent(), expected, "{alert:?}");
+            assert_eq!(TlsError::Proxy(Box::new(TlsError::Alert(alert))).is_permanent(), expected);
         }
     }
 }
