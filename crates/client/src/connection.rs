@@ -4,6 +4,8 @@
 use crate::entropy::Csprng;
 use crate::opening::exchange::Opened;
 use crate::stream::ClientStream;
+#[cfg(feature = "tls")]
+use framewright::Error;
 use framewright::handshake::{ServerResponse, WsUri};
 use framewright::{Closure, Config, Connection, Decoded, RecvBuffer, State};
 use framewright_driver::{
@@ -201,8 +203,10 @@ impl ClientConnection {
     /// Why TLS has ended the connection; `None` if it has not.
     #[cfg(feature = "tls")]
     pub(crate) fn tls_error(&self) -> Option<crate::TlsError> {
-        // Behind the closing handshake nothing is missing.
-        if self.closure().is_none_or(|closure| closure.clean) { None } else { self.socket.tls_error() }
+        // Behind the closing handshake nothing is missing, and behind another error it is the other
+        // error that has ended the connection.
+        let is_lost = self.closure()?.cause == Some(Error::TransportLost);
+        if is_lost { self.socket.tls_error() } else { None }
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -5,6 +5,7 @@ use crate::common::certificates::{Authority, VERSIONS, provider, secure, secure_
 use crate::common::relay::{Way, pass_between, relay};
 use crate::common::{
     AnyClient, Command, DEADLINE, Kind, Listener, Loop, Peer, Server, plain, request, through_both_apis,
+    upload,
 };
 use framewright::Error;
 use framewright_client::blocking::Client;
@@ -21,7 +22,7 @@ use std::io::Read as _;
 use std::net::{SocketAddr, TcpStream};
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Instant;
 
@@ -417,6 +418,36 @@ fn a_proxy_that_cuts_the_tunnel_is_named() {
         );
         proxy.end();
     });
+}
+
+/// The broken rule is what has ended the connection; that TLS is cut afterwards is not.
+#[test]
+fn a_cut_behind_a_broken_rule_is_not_told() {
+    let authority = Authority::new("The Authority");
+    let (config, tls) = (authority.issue(HOST).server(), authority.trusted());
+    let (sent, is_sent) = mpsc::channel::<()>();
+    let (failed, has_failed) = mpsc::channel::<()>();
+    let server = Listener::taking_little().run(move |listener| {
+        listener.serve_tls(&config, |peer| {
+            peer.upgrade();
+            let _ = is_sent.recv_timeout(DEADLINE);
+            // An opcode that is reserved.
+            peer.send([0x83, 0]);
+            peer.cut();
+            let _ = has_failed.recv_timeout(DEADLINE);
+            peer.forget();
+        });
+    });
+    let mut client =
+        Loop::connect(secure_request(server.addr()), &secure(server.addr(), tls)).expect("a connection");
+    client.command(Command::Send(Message::Binary(&vec![7; upload()]))).expect("an open connection");
+    sent.send(()).expect("the server waits");
+    let closure = client.expect_closed();
+    assert!(closure.cause.as_ref().is_some_and(|cause| *cause != Error::TransportLost), "{closure:?}");
+    assert_eq!(client.told(), None);
+    drop(client);
+    failed.send(()).expect("the server waits");
+    server.end();
 }
 
 #[test]
