@@ -19,6 +19,7 @@ use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 #[cfg(unix)]
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::thread;
 
 /// A duplicate of a stream's descriptor, for another poll.
 #[cfg(unix)]
@@ -40,6 +41,16 @@ pub(crate) enum ClientStream {
     Brought(Box<dyn Brought>),
     #[cfg(feature = "tls")]
     Tls(Box<Layer<ClientStream>>),
+}
+
+impl Drop for ClientStream {
+    /// Ends TLS (RFC 8446, section 6.1), as far as there is room, however the connection ends.
+    fn drop(&mut self) {
+        // A stream of the application's that panics here too would end the process.
+        if !thread::panicking() {
+            self.end();
+        }
+    }
 }
 
 impl fmt::Debug for ClientStream {

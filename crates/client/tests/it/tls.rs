@@ -4,8 +4,8 @@
 use crate::common::certificates::{Authority, VERSIONS, provider, secure, secure_request};
 use crate::common::relay::{Way, pass_between, relay};
 use crate::common::{
-    AnyClient, Command, DEADLINE, Kind, Listener, Loop, Peer, Server, plain, request, through_both_apis,
-    upload,
+    AnyClient, Command, DEADLINE, Kind, LATER, Listener, Loop, Peer, Server, plain, request,
+    through_both_apis, upload,
 };
 use framewright::Error;
 use framewright_client::blocking::Client;
@@ -448,6 +448,42 @@ fn a_cut_behind_a_broken_rule_is_not_told() {
     drop(client);
     failed.send(()).expect("the server waits");
     server.end();
+}
+
+#[test]
+fn a_client_that_is_dropped_ends_tls() {
+    let authority = Authority::new("The Authority");
+    for version in VERSIONS {
+        let config = authority.issue(HOST).server_with(&[version], None);
+        through_both_apis(|kind| {
+            let server = Server::open_tls(Arc::clone(&config), Peer::expect_end);
+            drop(connect(kind, server.addr(), &authority.trusted()));
+            server.end();
+        });
+    }
+}
+
+#[test]
+fn a_client_that_gives_up_its_opening_handshake_ends_tls() {
+    let authority = Authority::new("The Authority");
+    let config = authority.issue(HOST).server();
+    through_both_apis(|kind| {
+        for answer in ["nonsense\r\n\r\n", ""] {
+            let server = Server::start_tls(Arc::clone(&config), move |peer| {
+                peer.send(answer);
+                peer.expect_end();
+            });
+            let tls = authority.trusted();
+            let options = Options { handshake_timeout: LATER, ..secure(server.addr(), tls) };
+            let error = kind.connect(secure_request(server.addr()), &options).err();
+            let expected = match answer {
+                "" => matches!(error, Some(ConnectError::HandshakeTimeout)),
+                _ => matches!(error, Some(ConnectError::Handshake(_))),
+            };
+            assert!(expected, "{error:?}");
+            server.end();
+        }
+    });
 }
 
 #[test]
