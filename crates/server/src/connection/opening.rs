@@ -344,8 +344,12 @@ impl Opening {
                 // An answer that waited for the handshake is counted already.
                 if !matches!(self.step, OpeningStep::Answering(_)) {
                     self.outcome = Some(TLS);
-                    self.count(context);
                 }
+                if matches!(fault, Fault::NotTls { .. }) {
+                    // Nothing is said that could get lost. It is counted when it is removed.
+                    return Some(OpeningNext::Remove);
+                }
+                self.count(context);
                 // The alert has to reach a peer that is still writing.
                 Some(OpeningNext::Linger)
             }

@@ -79,13 +79,38 @@ fn garbage_is_closed_with_an_alert_if_it_looks_like_tls_and_counted() {
         let mut client = server.connect();
         // It may have left meanwhile.
         let _ = client.try_send(&octets);
-        let answer = read_to_end(&mut client);
+        let mut answer = Vec::new();
+        let end = client.stream_mut().read_to_end(&mut answer);
+        // What is no TLS is not read to its end.
+        assert!(end.is_ok() || !alert, "{end:?}");
         let is_alert = answer.len() == 7 && answer.starts_with(b"\x15\x03");
         assert_eq!((is_alert, answer.is_empty()), (alert, !alert), "{:?} to {:?}", answer, &octets[..5]);
         refused += 1;
         expect_refused(&server, refused, |refused| refused.tls);
     }
     connector.open(server.addr(), "/").leave();
+}
+
+/// Nothing is said to who speaks neither TLS nor HTTP: the place is free at once.
+#[test]
+fn garbage_that_is_not_tls_takes_no_place_behind_its_end() {
+    let ca = Ca::new("the CA");
+    let handler = Scripted::new().0.message(|socket, _| {
+        let count = socket.server().connection_count();
+        socket.send_text(&count.to_string()).expect("room");
+    });
+    let server = start(tls(&ca.issue(&["localhost"])), handler, |builder| builder.workers(1));
+    let mut open = super::Connector::new(&ca).open(server.addr(), "/");
+    for _ in 0..10 {
+        // It does not end its own direction.
+        let mut garbage = server.connect();
+        garbage.send(b"hello, who is there?\r\n");
+        garbage.expect_gone();
+        open.send_text("how many?");
+        open.expect_text("1");
+    }
+    expect_refused(&server, 10, |refused| refused.tls);
+    open.leave();
 }
 
 /// The octets of a ClientHello.
