@@ -37,8 +37,13 @@ fn refused(identity: &Identity, tls: &ClientTls) -> CertificateFault {
         }
     }
     let (fault, told) = faults.pop().expect("four of them");
+    // The clock goes on.
+    let timeless = |fault: &CertificateFault| {
+        let said = fault.to_string();
+        said.split_once("; it is 20").map_or(said.clone(), |(said, _)| said.to_owned())
+    };
     for (other, also_told) in faults {
-        assert_eq!((other.to_string(), also_told), (fault.to_string(), told.clone()));
+        assert_eq!((timeless(&other), also_told), (timeless(&fault), told.clone()));
     }
     fault
 }
