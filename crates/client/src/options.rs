@@ -73,8 +73,8 @@ pub struct Options {
     /// Every redirect goes through the same proxy. Fields with secrets are not sent to another
     /// origin: see [`ClientRequest::with_secret_field`](crate::ClientRequest::with_secret_field).
     pub redirects: u8,
-    /// The HTTP proxy to connect through. Default `None`. Only [`Proxy::from_env`] reads the
-    /// environment.
+    /// The HTTP proxy to connect through. Default `None`: no proxy is read from
+    /// the environment, unless by [`Proxy::from_env`].
     pub proxy: Option<Proxy>,
     /// The TLS settings, for `wss:` URIs and `https:` proxies. The default trusts the platform's
     /// certificate authorities, and is shared by all connections of the process.

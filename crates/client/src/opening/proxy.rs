@@ -71,7 +71,7 @@ impl Proxy {
     }
 
     /// Reads the proxy for `uri` from the environment. `None` if there is none, or if `no_proxy` or
-    /// `NO_PROXY` names the host. Nothing else reads the environment.
+    /// `NO_PROXY` names the host. No proxy is read from the environment without this call.
     ///
     /// These variables are read, in this order; the first that is not empty counts:
     ///

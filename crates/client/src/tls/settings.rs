@@ -18,6 +18,12 @@ use std::sync::Arc;
 /// earlier one (RFC 8446, section 2.2). Sharing holds for clones of other settings too: build them
 /// once, and clone them.
 ///
+/// On Linux the platform's authorities are in files. The environment may name others, on every
+/// system: the file `SSL_CERT_FILE`, and the folder `SSL_CERT_DIR`. **They are read by the thread that first needs the default settings**:
+/// some 4 ms on Linux, and more if the file system is slow. An event loop that must not wait so long
+/// builds its settings before it begins, with `ClientTls::builder().build()`, and gives clones of
+/// them to its clients.
+///
 /// | wanted | with the feature `tls` |
 /// |---|---|
 /// | the platform's authorities | `ClientTls::default()` |
