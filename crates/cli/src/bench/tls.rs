@@ -107,7 +107,10 @@ fn config(args: &Args) -> anyhow::Result<ClientConfig> {
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     let builder = match &args.ca {
         Some(file) => builder.with_root_certificates(roots(file)?),
-        None => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(algorithms))),
+        None if args.insecure => {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(algorithms)))
+        }
+        None => bail!("over TLS, --ca FILE says which certificates to trust"),
     };
     let mut config = builder.with_no_client_auth();
     config.resumption =
@@ -412,5 +415,17 @@ impl Sessions {
     pub(super) fn to_text(self) -> Option<String> {
         let Sessions { agreed, full, resumed } = self;
         Some(format!("{}; {full} full handshakes, {resumed} resumed", agreed?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_trusted_unless_the_options_say_so() {
+        let args = |insecure| Args { ca: None, insecure, cipher_suite: None, resume: false };
+        assert!(config(&args(false)).is_err());
+        assert!(config(&args(true)).is_ok());
     }
 }
