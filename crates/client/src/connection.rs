@@ -172,8 +172,8 @@ impl ClientConnection {
         self.be_done();
     }
 
-    /// Drops the connection and its transport after the stream has panicked: not even the end of TLS
-    /// is written, since a stream that panics again while its thread unwinds ends the process.
+    /// Drops the connection and its transport after the stream has panicked: not even the end of
+    /// TLS is written, since a stream that panics again while its thread unwinds ends the process.
     pub(crate) fn cut_now(&mut self, now: Instant) {
         self.turn.abort(now);
         self.socket.cut();

@@ -79,10 +79,10 @@ impl ConnectError {
     /// | [`Handshake`](Self::Handshake), [`ProxyHandshake`](Self::ProxyHandshake) | yes, unless the stream has ended before the whole answer, as it does when a server restarts |
     /// | [`ProxyEarlyData`](Self::ProxyEarlyData) | yes |
     /// | [`Tls`](Self::Tls) | yes, apart from the next rows |
-    /// | [`TlsError::NotBegun`], [`TlsError::Truncated`] | no |
-    /// | [`TlsError::Alert`] | yes for the alerts about certificates, and for `AccessDenied`, `HandshakeFailure`, `InsufficientSecurity`, `NoApplicationProtocol`, `ProtocolVersion`, `UnrecognisedName`; no for the others: octets may have been altered on the way, or the server has a fault |
-    /// | [`TlsError::Protocol`] | yes if the two ends have not come to terms (`PeerIncompatible`), no if a rule was broken |
-    /// | [`TlsError::Certificate`] | yes, unless it is out of date: it may be renewed, or the clock set |
+    /// | `TlsError::NotBegun`, `TlsError::Truncated` | no |
+    /// | `TlsError::Alert` | yes for the alerts about certificates, and for `AccessDenied`, `HandshakeFailure`, `InsufficientSecurity`, `NoApplicationProtocol`, `ProtocolVersion`, `UnrecognisedName`; no for the others: octets may have been altered on the way, or the server has a fault |
+    /// | `TlsError::Protocol` | yes if the two ends have not come to terms (`PeerIncompatible`), no if a rule was broken |
+    /// | `TlsError::Certificate` | yes, unless it is out of date: it may be renewed, or the clock set |
     /// | [`Proxy`](Self::Proxy) | as the error inside |
     /// | [`Resolve`](Self::Resolve), [`NoAddress`](Self::NoAddress) | no: a name that does not exist looks like a name server that is out of order |
     /// | [`Connect`](Self::Connect), [`Lost`](Self::Lost), [`Io`](Self::Io), and the three timeouts | no |

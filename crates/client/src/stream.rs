@@ -123,8 +123,8 @@ impl ClientStream {
         }
     }
 
-    /// Ends both directions of the stream at the bottom, without a word of the sessions over it. They
-    /// do not touch it any more.
+    /// Ends both directions of the stream at the bottom, without a word of the sessions over it.
+    /// They do not touch it any more.
     pub(crate) fn cut(&mut self) {
         match self {
             #[cfg(feature = "tls")]

@@ -73,8 +73,9 @@ impl Client {
     /// The `waker` has to belong to the same poll.
     ///
     /// The first `wss:` URI or `https:` proxy with the default TLS settings reads the platform's
-    /// certificate authorities from files, in this call, or in a [`turn`](Client::turn) that follows a
-    /// redirect. [`ClientTls`](crate::ClientTls) says how long that takes, and how to do it before.
+    /// certificate authorities from files, in this call, or in a [`turn`](Client::turn) that
+    /// follows a redirect. [`ClientTls`](crate::ClientTls) says how long that takes, and how to do
+    /// it before.
     ///
     /// # Errors
     /// [`ConnectError`] for an error that is found at once; later errors come from
@@ -129,8 +130,8 @@ impl Client {
     /// Does everything that can be done without waiting: connects, reads once, passes every event
     /// to `handler`, and writes once.
     ///
-    /// Files are read only by a redirect to the first `wss:` URI of the process, for the certificate
-    /// authorities of the default settings: see [`connect`](Client::connect).
+    /// Files are read only by a redirect to the first `wss:` URI of the process, for the
+    /// certificate authorities of the default settings: see [`connect`](Client::connect).
     ///
     /// # Errors
     /// [`ConnectError`], once, if the opening handshake has failed. The client is done then.

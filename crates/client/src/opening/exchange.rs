@@ -1,8 +1,8 @@
 //! From a TCP connection to a WebSocket connection: TLS with the proxy, the tunnel, TLS with the
 //! server, as far as there are any of these; the request, and the response.
 //!
-//! The TLS handshake of the stream comes first, and then the request: nothing of it is sent before the
-//! other end has selected its protocol.
+//! The TLS handshake of the stream comes first, and then the request: nothing of it is sent before
+//! the other end has selected its protocol.
 
 use super::connecting::Connected;
 use super::gate::Ticket;

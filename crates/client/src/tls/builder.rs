@@ -110,9 +110,9 @@ impl ClientTlsBuilder {
     /// in a certificate of one's own ([`only_ca_file`](Self::only_ca_file)) is nearly always
     /// possible instead.
     ///
-    /// That goes for every connection with these settings: to the server, to an `https:` proxy, whose
-    /// credentials it gives away, and to each server to which a redirect leads. A proxy gets stricter
-    /// settings with [`Proxy::with_tls`](crate::Proxy::with_tls).
+    /// That goes for every connection with these settings: to the server, to an `https:` proxy,
+    /// whose credentials it gives away, and to each server to which a redirect leads. A proxy gets
+    /// stricter settings with [`Proxy::with_tls`](crate::Proxy::with_tls).
     #[must_use]
     pub fn danger_accept_invalid_certs(mut self) -> Self {
         self.accepts_anything = true;

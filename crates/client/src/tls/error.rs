@@ -37,7 +37,8 @@ pub enum TlsError {
     /// application has installed none (`CryptoProvider::install_default`).
     NoProvider,
     /// TLS with the `https:` proxy has failed, as inside; the rest of the connection was fine. Only
-    /// for an open connection: before that it is a [`ConnectError::Proxy`](crate::ConnectError::Proxy).
+    /// for an open connection: before that it is a
+    /// [`ConnectError::Proxy`](crate::ConnectError::Proxy).
     Proxy(Box<TlsError>),
     /// There is no certificate authority to trust; why.
     NoAuthorities(String),
@@ -158,8 +159,8 @@ impl std::error::Error for TlsError {
     }
 }
 
-/// Whether an alert is about what the two ends want, which stays the same. The others are about octets
-/// that may have been altered on the way, or about a fault of the server.
+/// Whether an alert is about what the two ends want, which stays the same. The others are about
+/// octets that may have been altered on the way, or about a fault of the server.
 fn is_final(alert: AlertDescription) -> bool {
     matches!(
         alert,

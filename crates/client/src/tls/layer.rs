@@ -70,7 +70,8 @@ impl<T: Stream> Layer<T> {
         &self.tls.transport().stream
     }
 
-    /// Ends both directions of the stream at the bottom, which is neither read nor written any more.
+    /// Ends both directions of the stream at the bottom, which is neither read nor written any
+    /// more.
     pub(crate) fn cut(&mut self) {
         let below = self.tls.transport_mut();
         below.is_cut = true;

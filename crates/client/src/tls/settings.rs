@@ -19,10 +19,10 @@ use std::sync::Arc;
 /// once, and clone them.
 ///
 /// On Linux the platform's authorities are in files. The environment may name others, on every
-/// system: the file `SSL_CERT_FILE`, and the folder `SSL_CERT_DIR`. **They are read by the thread that first needs the default settings**:
-/// some 4 ms on Linux, and more if the file system is slow. An event loop that must not wait so long
-/// builds its settings before it begins, with `ClientTls::builder().build()`, and gives clones of
-/// them to its clients.
+/// system: the file `SSL_CERT_FILE`, and the folder `SSL_CERT_DIR`. **The thread that first needs
+/// the default settings reads them**: some 4 ms on Linux, and more if the file system is slow. An
+/// event loop that must not wait so long builds its settings before it begins, with
+/// `ClientTls::builder().build()`, and gives clones of them to its clients.
 ///
 /// | wanted | with the feature `tls` |
 /// |---|---|
