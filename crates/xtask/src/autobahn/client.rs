@@ -9,6 +9,7 @@ use framewright_cli::Compress;
 use framewright_testkit::programs::cargo::{Built, cargo};
 use framewright_testkit::programs::process::Running;
 use framewright_testkit::programs::workspace::Workspace;
+use serde_json::json;
 
 use super::runner;
 use super::runs::{AGENT, Certificate, Common, Outcome, Run, play_all};
@@ -74,12 +75,12 @@ fn play(
 ) -> anyhow::Result<Outcome> {
     // Each run has a suite of its own: one thread of Python serves no two clients in less time.
     let (suite, addr) = free_port::start("wstest", |addr| {
-        let spec = run.write_spec(&runner::as_server(&run.url(addr), &run.reports, &common.cases()))?;
-        let mut suite = runner::command(wstest, "fuzzingserver", &spec)?;
+        let mut spec = runner::as_server(&run.url(addr), &run.reports, &common.cases());
         if let Some(Certificate { file, key }) = &run.certificate {
-            suite.arg("--cert").arg(file).arg("--key").arg(key);
+            // As options of the command line they have no effect.
+            (spec["cert"], spec["key"]) = (json!(file), json!(key));
         }
-        Ok(suite)
+        runner::command(wstest, "fuzzingserver", &run.write_spec(&spec)?)
     })?;
     let mut arguments = vec!["--compress".to_owned(), mode.to_string()];
     if api == Api::Mio {
