@@ -55,7 +55,7 @@ enum Kind {
 #[cfg(feature = "tls")]
 struct Configs {
     origin: Arc<ClientConfig>,
-    /// The same without the certificate of this end.
+    /// Without the certificate of this end, and otherwise like `origin`.
     others: Arc<ClientConfig>,
 }
 

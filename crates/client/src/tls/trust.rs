@@ -144,8 +144,8 @@ impl ServerCertVerifier for AcceptAnything {
     }
 }
 
-/// The same configuration without the certificate of this end. A resolver that has none now may
-/// have one later.
+/// Returns a copy of `config` without the certificate of this end. Its resolver is replaced even if
+/// it has no certificate now, since it may have one later.
 pub(super) fn without_identity(config: &ClientConfig) -> Arc<ClientConfig> {
     let mut others = ClientConfig::clone(config);
     others.client_auth_cert_resolver = Arc::new(Nobody);

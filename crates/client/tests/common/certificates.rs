@@ -130,7 +130,7 @@ impl Identity {
         Identity { chain: vec![certificate.der().clone()], key: key.serialize_der() }
     }
 
-    /// The same without the certificates of those in between.
+    /// Keeps the first certificate of the chain alone.
     pub(crate) fn alone(mut self) -> Identity {
         self.chain.truncate(1);
         self

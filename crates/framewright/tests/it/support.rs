@@ -56,12 +56,13 @@ pub(crate) fn fails(role: Role, source: &str, cause: impl Into<Error>) -> Endpoi
     fails_with(role, &Config::default(), source, cause)
 }
 
-/// The same under other settings.
+/// The script has to fail a silent endpoint with these settings: see [`fails`].
 pub(crate) fn fails_with(role: Role, config: &Config, source: &str, cause: impl Into<Error>) -> Endpoint {
     fails_by(|| Endpoint::new(role, config.clone(), 6455, Behaviour::Silent), source, cause)
 }
 
-/// The same for endpoints that are made so, all with a silent application.
+/// The script has to fail each endpoint that `make` makes, all with a silent application: see
+/// [`fails`].
 pub(crate) fn fails_by(make: impl Fn() -> Endpoint, source: &str, cause: impl Into<Error>) -> Endpoint {
     let cause = cause.into();
     let mut early = make();

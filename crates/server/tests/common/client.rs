@@ -252,7 +252,7 @@ impl<S: Read + Write> Client<S> {
         self.open_with(path, "")
     }
 
-    /// The same with more field lines.
+    /// Sends an opening handshake with these further field lines, which has to be accepted.
     #[track_caller]
     pub(crate) fn open_with(&mut self, path: &str, fields: &str) -> Answer {
         let answer = self.upgrade(path, fields);

@@ -74,7 +74,7 @@ impl Deflating {
         Deflating::open_with_early(addr, path, offer, &[])
     }
 
-    /// The same, with octets right behind the request.
+    /// Opens a connection with this offer and sends `early` right behind the request.
     #[track_caller]
     pub(crate) fn open_with_early(addr: SocketAddr, path: &str, offer: &str, early: &[u8]) -> Deflating {
         let mut client = Client::connect(addr);

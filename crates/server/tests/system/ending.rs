@@ -120,7 +120,7 @@ fn a_peer_that_ends_its_direction_gets_the_answers_to_all_it_sent_before() {
     }
 }
 
-/// The same for one that says everything in one segment, the request too.
+/// The client sends its request, its messages and its end in one segment.
 #[test]
 fn a_request_with_messages_and_the_end_behind_it_is_answered_in_full() {
     let (probe, watch) = Probe::echo();
