@@ -142,6 +142,44 @@ impl Lent {
         }
     }
 
+    /// Returns a receive buffer for a connection that keeps it while its application holds an event:
+    /// `parked`, or what was parked in it, with room for `read_size` bytes.
+    ///
+    /// For a driver that hands over one event at a time. [`rest`](Lent::rest) takes it back.
+    #[must_use]
+    pub fn receive_buffer(
+        &mut self,
+        parked: Option<Box<RecvBuffer>>,
+        read_size: usize,
+        now: Instant,
+    ) -> Box<RecvBuffer> {
+        let mut short = match parked {
+            Some(parked) if parked.len() > SHORT_TAIL || parked.capacity() >= read_size => return parked,
+            parked => parked,
+        };
+        let fresh = self.large.take(read_size..=read_size.saturating_mul(4));
+        let mut rx = fresh.unwrap_or_else(|| Box::new(RecvBuffer::with_capacity(read_size)));
+        if let Some(mut short) = short.take() {
+            rx.absorb(&mut short);
+            self.tails.put_cleared(now, short);
+        }
+        rx
+    }
+
+    /// Takes a [receive buffer](Lent::receive_buffer) back from a connection that waits for bytes, and
+    /// returns what has to be kept of it: `None` if it is empty, otherwise the received part of a
+    /// frame or message, in a buffer of about its size.
+    #[must_use]
+    pub fn rest(&mut self, mut rx: Box<RecvBuffer>, now: Instant) -> Option<Box<RecvBuffer>> {
+        rx.shrink();
+        if !rx.is_empty() && parking::pays_for(&rx) {
+            return Some(rx);
+        }
+        let parked = parking::park(&mut rx, &mut self.large, &mut self.tails);
+        self.large.put_cleared(now, rx);
+        parked
+    }
+
     /// Sets whether the next turns may inflate up to the maximum of a turn. The default is `true`.
     ///
     /// Set it to `false` in an event loop for the connections that run before those with much work:

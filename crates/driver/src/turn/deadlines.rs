@@ -69,6 +69,18 @@ impl Turn {
         self.with_drops(|connection| connection.driver().handle_send_timeout(now));
     }
 
+    /// Acts on deadlines that have passed while the application does not receive, and bytes of the
+    /// peer wait for it: the deadlines that depend on them start anew.
+    pub fn handle_timeout_unread<T: Transport>(
+        &mut self,
+        transport: &mut T,
+        ready: &mut Ready,
+        now: Instant,
+    ) {
+        self.handle_write_timeout(transport, ready, now);
+        self.with_drops(|connection| connection.driver().handle_timeout_unread(now));
+    }
+
     /// Gives up writing to a peer that has accepted no bytes for
     /// [`Config::write_timeout`](framewright::Config::write_timeout). One more write comes first,
     /// because a kernel announces room late. What the peer has sent is still read: it may say why

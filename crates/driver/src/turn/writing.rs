@@ -3,7 +3,7 @@
 use super::application::{Application, Current};
 use super::{Flushed, Turn};
 use crate::transport::{Io, Ready, Transport};
-use framewright::{Event, State, Transmit};
+use framewright::{Connection, Event, SendError, State, Transmit};
 use std::io::IoSlice;
 use std::time::Instant;
 
@@ -63,6 +63,22 @@ impl Turn {
     pub fn flush<T: Transport>(&mut self, transport: &mut T, ready: &mut Ready, now: Instant) -> Flushed {
         let mut no_bound = usize::MAX;
         self.write_share(transport, ready, now, &mut no_bound)
+    }
+
+    /// Sends a long message without copying what the transport takes at once, as
+    /// [`Current::write_through`] does: for a driver whose application sends between two turns.
+    ///
+    /// # Errors
+    /// Those of `send`.
+    pub fn write_through<T: Transport>(
+        &mut self,
+        transport: &mut T,
+        now: Instant,
+        send: impl FnOnce(&mut Connection, &mut dyn FnMut(&[IoSlice<'_>]) -> usize) -> Result<(), SendError>,
+    ) -> Result<(), SendError> {
+        let Turn { connection, broken, .. } = self;
+        let mut share = usize::MAX;
+        Current { connection, transport, now, broken, share: &mut share }.write_through(send)
     }
 
     /// Writes what is queued, up to `share` bytes, which it takes off. [`Ready::write`] says that

@@ -10,7 +10,12 @@ use std::time::{Duration, Instant};
 impl Connection {
     /// Acts on every deadline that has passed.
     pub(super) fn handle_all_deadlines(&mut self, now: Instant) {
-        self.handle_deadlines(now, &ALL);
+        self.handle_deadlines(now, &ALL, false);
+    }
+
+    /// Acts on every deadline that has passed, while received bytes are left undecoded.
+    pub(super) fn handle_deadlines_unread(&mut self, now: Instant) {
+        self.handle_deadlines(now, &ALL, true);
     }
 
     /// The earliest deadline.
@@ -20,7 +25,7 @@ impl Connection {
 
     /// Acts on each deadline of sending that has passed.
     pub(super) fn handle_send_deadlines(&mut self, now: Instant) {
-        self.handle_deadlines(now, &SENDING);
+        self.handle_deadlines(now, &SENDING, false);
     }
 
     /// The earliest deadline of sending.
@@ -38,19 +43,19 @@ impl Connection {
         self.timers.postpone(Timer::Idle, away);
     }
 
-    fn handle_deadlines(&mut self, now: Instant, timers: &[Timer]) {
+    fn handle_deadlines(&mut self, now: Instant, timers: &[Timer], unread: bool) {
         for &timer in timers {
             if self.timers.take_if_due(timer, now) {
-                self.deadline_passed(now, timer);
+                self.deadline_passed(now, timer, unread);
             }
         }
     }
 
-    fn deadline_passed(&mut self, now: Instant, timer: Timer) {
+    fn deadline_passed(&mut self, now: Instant, timer: Timer, unread: bool) {
         let config = &self.config;
         // Received bytes are not decoded now, so the peer's silence proves nothing. Timer::Write
         // watches the peer, or decoding goes on in the next turn.
-        let busy = self.congested || self.is_paused();
+        let busy = unread || self.congested || self.is_paused();
         let open = self.is_open();
         match timer {
             Timer::Pong if busy => self.timers.arm_again(timer, now, config.keep_alive_timeout),

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 /// | hands over events apart from what has arrived | [`pending_event`](Self::pending_event) |
 /// | reads and writes on two threads | [`handle_send_timeout`](Self::handle_send_timeout) |
 /// | works only while its application calls it | [`extend_idle_deadline`](Self::extend_idle_deadline) |
+/// | decodes only while its application receives | [`handle_timeout_unread`](Self::handle_timeout_unread) |
 /// | bounds what all connections hold | [`fail_for_memory`](Self::fail_for_memory) |
 /// | lingers after an end that is not clean | [`note_rest`](Self::note_rest), [`note_dropped`](Self::note_dropped) |
 ///
@@ -180,6 +181,15 @@ impl DriverAccess<'_> {
     /// silent.
     pub fn handle_send_timeout(&mut self, now: Instant) {
         self.0.handle_send_deadlines(now);
+    }
+
+    /// Acts on the deadlines that have passed while the application does not receive: received bytes
+    /// may wait undecoded, so the deadlines that depend on them start anew.
+    ///
+    /// For a driver that decodes only when its application asks for an event. If nothing was received
+    /// since the last event, [`handle_timeout`](Connection::handle_timeout) is right.
+    pub fn handle_timeout_unread(&mut self, now: Instant) {
+        self.0.handle_deadlines_unread(now);
     }
 
     /// Extends the idle deadline ([`Config::idle_timeout`](super::Config::idle_timeout)) by `away`,

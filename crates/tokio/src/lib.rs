@@ -1,0 +1,37 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+// docs.rs shows at each item which feature it needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod accept;
+mod attendant;
+mod commands;
+mod entropy;
+mod lent;
+mod message;
+mod receiver;
+mod sender;
+mod shared;
+mod tasks;
+mod transport;
+mod websocket;
+
+pub use accept::{AcceptError, AcceptOptions, Incoming, accept, accept_with};
+pub use attendant::Attendant;
+pub use message::OwnedMessage;
+pub use receiver::{Receiver, RecvError};
+pub use sender::Sender;
+pub use websocket::WebSocket;
+
+pub use bytes::Bytes;
+pub use bytestring::ByteString;
+#[cfg(feature = "deflate")]
+pub use framewright::deflate::{DeflateConfig, DeflateParams, DeflatePolicy, Level};
+pub use framewright::handshake::{
+    Accept, AllowedHosts, AllowedOrigins, FieldName, FieldValue, HeadLimits, Refusal, Request, Response,
+    StatusCode,
+};
+pub use framewright::{
+    Chunk, CloseCode, CloseFrame, Closure, Config, Delivery, Error, Event, LimitExceeded, Message,
+    Negotiated, PeerMisbehaved, Prepared, Role, SendError, Stats, Timeout,
+};

@@ -1,0 +1,184 @@
+//! The receiving half.
+
+use crate::message::OwnedMessage;
+use crate::shared::{Inbox, Pulled, Shared};
+use framewright::{Chunk, Closure, Decoded, Error, Event, Message, RecvBuffer, Stats};
+use futures_core::Stream;
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// The half of a connection that receives. While it waits, it answers Pings and the peer's Close,
+/// sends keep-alive Pings, keeps the deadlines, and writes what was queued.
+///
+/// Dropping it ends nothing: the connection ends when both halves are dropped. Nobody reads then,
+/// so Pings stay unanswered.
+pub struct Receiver<S> {
+    pub(crate) shared: Arc<Shared<S>>,
+    pub(crate) inbox: Inbox,
+    /// Whether the end was reported.
+    told: bool,
+}
+
+impl<S> Receiver<S> {
+    pub(crate) fn new(shared: Arc<Shared<S>>, early: &[u8]) -> Receiver<S> {
+        let mut inbox = Inbox::default();
+        if !early.is_empty() {
+            let mut rx = RecvBuffer::with_capacity(early.len());
+            rx.extend_from_slice(early);
+            inbox.rx = Some(Box::new(rx));
+        }
+        Receiver { shared, inbox, told: false }
+    }
+
+    /// How the connection ended; `None` while it has not.
+    pub fn closure(&self) -> Option<Closure> {
+        self.shared.lock().closure()
+    }
+
+    /// Statistics of the connection so far.
+    pub fn stats(&self) -> Stats {
+        self.shared.lock().turn.connection.stats()
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Receiver<S> {
+    /// Waits for the next message, and lends its payload until the next call. `None` once the
+    /// connection has ended cleanly, or after its failure was reported:
+    /// [`closure`](Receiver::closure) says how it ended.
+    ///
+    /// *Cancel safety*: a message is lost only if this has returned it.
+    ///
+    /// # Errors
+    /// [`RecvError::Failed`], once, if the connection has ended in any other way than by the closing
+    /// handshake. [`RecvError::Chunked`] with [`Delivery::Chunks`](framewright::Delivery::Chunks):
+    /// use [`recv_chunk`](Receiver::recv_chunk) there.
+    pub async fn recv(&mut self) -> Option<Result<Message<'_>, RecvError>> {
+        let decoded = poll_fn(|context| self.poll_data(context)).await?;
+        Some(decoded.and_then(|decoded| match self.resolve(decoded) {
+            Event::Message(message) => Ok(message),
+            _ => Err(RecvError::Chunked),
+        }))
+    }
+
+    /// Waits for the next piece of a message, with
+    /// [`Delivery::Chunks`](framewright::Delivery::Chunks). In whole delivery each message is one
+    /// piece.
+    ///
+    /// *Cancel safety*: a piece is lost only if this has returned it.
+    ///
+    /// # Errors
+    /// [`RecvError::Failed`], as for [`recv`](Receiver::recv).
+    pub async fn recv_chunk(&mut self) -> Option<Result<Chunk<'_>, RecvError>> {
+        let decoded = poll_fn(|context| self.poll_data(context)).await?;
+        Some(decoded.map(|decoded| match self.resolve(decoded) {
+            Event::Message(data) => Chunk { data, first: true, last: true },
+            Event::Chunk(chunk) => chunk,
+            event => unreachable!("{event:?} holds no data"),
+        }))
+    }
+
+    /// Waits for the next event of any kind. `None` after the last one, which is
+    /// [`Event::Closed`].
+    ///
+    /// *Cancel safety*: an event is lost only if this has returned it.
+    pub async fn recv_event(&mut self) -> Option<Event<'_>> {
+        match poll_fn(|context| self.poll_pulled(context)).await? {
+            Pulled::Event(decoded) => Some(self.resolve(decoded)),
+            Pulled::Ended => self.closure().map(Event::Closed),
+        }
+    }
+
+    /// The next event, or the end, which is reported once.
+    pub(crate) fn poll_pulled(&mut self, context: &mut Context<'_>) -> Poll<Option<Pulled>> {
+        if self.told {
+            return Poll::Ready(None);
+        }
+        let pulled = ready!(self.shared.lock().poll_event(context, &mut self.inbox));
+        self.told = matches!(pulled, Pulled::Ended);
+        Poll::Ready(Some(pulled))
+    }
+
+    /// The next event that holds data.
+    fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Decoded, RecvError>>> {
+        loop {
+            match ready!(self.poll_pulled(context)) {
+                Some(Pulled::Event(decoded)) if decoded.is_message() || decoded.is_chunk() => {
+                    return Poll::Ready(Some(Ok(decoded)));
+                }
+                Some(Pulled::Event(_)) => {}
+                Some(Pulled::Ended) => {
+                    let cause = self.closure().and_then(|closure| closure.cause);
+                    return Poll::Ready(cause.map(|error| Err(RecvError::Failed(error))));
+                }
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+
+    /// Waits for the next message, as [`recv`](Receiver::recv) does, for a caller that polls.
+    ///
+    /// # Errors
+    /// Those of [`recv`](Receiver::recv).
+    pub fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Message<'_>, RecvError>>> {
+        let decoded = ready!(self.poll_data(context));
+        Poll::Ready(decoded.map(|decoded| {
+            decoded.and_then(|decoded| match self.resolve(decoded) {
+                Event::Message(message) => Ok(message),
+                _ => Err(RecvError::Chunked),
+            })
+        }))
+    }
+
+    fn resolve(&self, decoded: Decoded) -> Event<'_> {
+        decoded.resolve(self.inbox.rx.as_deref().expect("an event leaves its buffer"))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for Receiver<S> {
+    type Item = Result<OwnedMessage, RecvError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_recv(context).map(|message| message.map(|message| message.map(OwnedMessage::from)))
+    }
+}
+
+impl<S> fmt::Debug for Receiver<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver").finish_non_exhaustive()
+    }
+}
+
+/// Why no message was received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RecvError {
+    /// The connection has ended in another way than by the closing handshake: the peer broke a rule,
+    /// exceeded a limit, let a deadline pass, or the transport was lost.
+    Failed(Error),
+    /// A chunk of a message arrived, and is lost: with
+    /// [`Delivery::Chunks`](framewright::Delivery::Chunks), receive chunks.
+    Chunked,
+}
+
+impl fmt::Display for RecvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RecvError::Failed(error) => error.fmt(f),
+            RecvError::Chunked => f.write_str("messages come in chunks: receive chunks"),
+        }
+    }
+}
+
+impl std::error::Error for RecvError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            // The message of that error is part of this one's.
+            RecvError::Failed(error) => error.source(),
+            RecvError::Chunked => None,
+        }
+    }
+}

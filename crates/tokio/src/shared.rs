@@ -1,0 +1,511 @@
+//! The connection on its stream, which the halves and the attendant share: behind a lock that is
+//! never held while a task waits.
+
+use crate::lent::{Borrowed, READ_SIZE};
+use crate::tasks::{Party, Tasks};
+use crate::transport::{Link, Polled};
+use framewright::{Closure, Connection, Decoded, RecvBuffer, Role, SendError, State};
+use framewright_driver::{
+    Flushed, Io, Leave, Lent, LingerNext, Lingering, Ready, SHORT_TAIL, Transport as _, Turn,
+};
+use std::future::Future as _;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Sleep;
+
+/// The time by tokio's clock, which a test may pause.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// How often one poll looks for an event before other tasks have their turns.
+const ROUNDS: u8 = 32;
+/// An application that returns within this time has not been away: the peer's silence counts.
+const AWAY: Duration = Duration::from_secs(1);
+
+/// The bytes that are read to see whether the peer has sent more than it should.
+const PROBE: usize = 256;
+
+pub(crate) struct Shared<S> {
+    link: Mutex<Linked<S>>,
+}
+
+/// A connection on its stream.
+pub(crate) struct Linked<S> {
+    pub(crate) turn: Turn,
+    /// `None` once the transport has ended.
+    stream: Option<S>,
+    link: Link,
+    ready: Ready,
+    ending: Ending,
+    /// Wakes at a deadline, or before it. Made when a task first waits.
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Who waits, once there may be more than one.
+    tasks: Option<(Arc<Tasks>, Waker)>,
+    /// When the application last asked for an event.
+    looked: Instant,
+    /// The application waits for an event.
+    waiting: bool,
+    /// The idle deadline was extended once since the last event.
+    excused: bool,
+}
+
+/// How far the end of the transport has progressed.
+#[derive(Debug)]
+enum Ending {
+    /// The connection is open, has bytes to send, or waits for the peer to end the transport.
+    Before,
+    Lingering(Lingering),
+    /// Nothing is left but the last bytes of the stream itself, which it may send until then.
+    Closing(Instant),
+}
+
+/// The receiving half's part of the connection: what nobody else may change while the application
+/// holds an event.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    /// The bytes received and not decoded, and the payload of the last event. `None` while the
+    /// connection waits and nothing is left.
+    pub(crate) rx: Option<Box<RecvBuffer>>,
+    /// Whether the last event was taken: the connection has ended, and perhaps not the transport.
+    over: bool,
+}
+
+/// The result of [`Linked::poll_event`].
+pub(crate) enum Pulled {
+    Event(Decoded),
+    /// The connection and its transport have ended.
+    Ended,
+}
+
+impl<S> Shared<S> {
+    pub(crate) fn new(connection: Connection, stream: S) -> Arc<Shared<S>> {
+        Arc::new(Shared {
+            link: Mutex::new(Linked {
+                turn: Turn::new(connection, &[]),
+                stream: Some(stream),
+                link: Link::default(),
+                ready: Ready::default(),
+                ending: Ending::Before,
+                timer: None,
+                tasks: None,
+                looked: now(),
+                waiting: false,
+                excused: false,
+            }),
+        })
+    }
+
+    /// A stream that panics under the lock leaves the connection in an unknown state: it is dropped.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Linked<S>> {
+        self.link.lock().unwrap_or_else(|poisoned| {
+            let mut linked = poisoned.into_inner();
+            self.link.clear_poison();
+            linked.abort();
+            linked
+        })
+    }
+}
+
+impl<S> Drop for Shared<S> {
+    /// An attendant that waits finds nothing to attend to any more.
+    fn drop(&mut self) {
+        if let Some((_, waker)) = self.lock().tasks.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl<S> Linked<S> {
+    /// Prepares for more than one task.
+    pub(crate) fn share(&mut self) {
+        self.tasks.get_or_insert_with(|| {
+            let tasks = Arc::new(Tasks::default());
+            (Arc::clone(&tasks), Waker::from(tasks))
+        });
+    }
+
+    /// Drops the connection and its transport, and wakes everybody who waits.
+    pub(crate) fn abort(&mut self) {
+        self.turn.abort(now());
+        self.stream = None;
+        self.timer = None;
+        if let Some((_, waker)) = &self.tasks {
+            waker.wake_by_ref();
+        }
+    }
+
+    pub(crate) fn closure(&self) -> Option<Closure> {
+        self.turn.closure()
+    }
+
+    /// Whether messages can be sent.
+    pub(crate) fn is_open(&self) -> bool {
+        self.turn.connection.state() == State::Open && !self.turn.is_broken()
+    }
+
+    /// What the other tasks act on, if it changes.
+    fn phase(&self) -> (State, bool, bool) {
+        (self.turn.connection.state(), self.turn.is_broken(), self.stream.is_none())
+    }
+
+    /// Notes that the application asks for an event. If it was away for long, the idle deadline is
+    /// extended by that time, once: without Pings from here the peer had no reason to send anything.
+    fn look(&mut self, now: Instant) {
+        let away = now.saturating_duration_since(self.looked);
+        if !std::mem::take(&mut self.waiting) && away > AWAY && !self.excused {
+            self.turn.connection.driver().extend_idle_deadline(away);
+            self.excused = true;
+        }
+        self.looked = now;
+    }
+
+    /// Does a command, without a stream: for commands that only queue.
+    pub(crate) fn command(
+        &mut self,
+        command: impl FnOnce(&mut Connection) -> Result<(), SendError>,
+    ) -> Result<(), SendError> {
+        if self.stream.is_none() || self.turn.is_broken() {
+            return Err(SendError::Closed);
+        }
+        let now = now();
+        let mut borrowed = Borrowed::of_this_thread(now);
+        borrowed.lent().lend(&mut self.turn.connection, None, now);
+        let done = command(&mut self.turn.connection);
+        borrowed.lent().reclaim(&mut self.turn.connection, now);
+        borrowed.give_back(now);
+        done
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Linked<S> {
+    /// Waits for the next event. Writes what is queued before it reads or waits.
+    pub(crate) fn poll_event(&mut self, context: &mut Context<'_>, inbox: &mut Inbox) -> Poll<Pulled> {
+        let now = now();
+        self.look(now);
+        let before = self.phase();
+        let pulled = self.work(Party::Receiver, context, now, |work, lent| {
+            let mut rx = lent.receive_buffer(inbox.rx.take(), READ_SIZE, now);
+            rx.shrink();
+            let pulled = work.pull(&mut rx, &mut inbox.over);
+            inbox.rx = match pulled {
+                Poll::Ready(Pulled::Event(_)) => Some(rx),
+                Poll::Ready(Pulled::Ended) => None,
+                Poll::Pending => lent.rest(rx, now),
+            };
+            pulled
+        });
+        let pulled = pulled.unwrap_or(Poll::Ready(Pulled::Ended));
+        match pulled {
+            Poll::Ready(Pulled::Event(_)) => self.excused = false,
+            Poll::Ready(Pulled::Ended) => {
+                (self.stream, self.timer, inbox.rx) = (None, None, None);
+            }
+            Poll::Pending => self.waiting = true,
+        }
+        self.tell(Party::Receiver, before);
+        pulled
+    }
+
+    /// Does a command as soon as there is room for its message. It has not been done before this is
+    /// ready.
+    pub(crate) fn poll_command(
+        &mut self,
+        context: &mut Context<'_>,
+        command: &mut dyn FnMut(&mut Work<'_, '_, S>) -> Result<(), SendError>,
+    ) -> Poll<Result<(), SendError>> {
+        let before = self.phase();
+        let done = self.work(Party::Sender, context, now(), |work, _| {
+            loop {
+                if work.turn.is_broken() {
+                    return Poll::Ready(Err(SendError::Closed));
+                }
+                match command(work) {
+                    Err(SendError::Full) => {}
+                    done => return Poll::Ready(done),
+                }
+                work.flush();
+                if !work.turn.connection.is_writable()
+                    && work.turn.connection.state() == State::Open
+                    && work.wait_to_write().is_pending()
+                {
+                    return Poll::Pending;
+                }
+            }
+        });
+        self.tell(Party::Sender, before);
+        done.unwrap_or(Poll::Ready(Err(SendError::Closed)))
+    }
+
+    /// Waits until the stream has taken everything that is queued.
+    pub(crate) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        let before = self.phase();
+        let flushed = self.work(Party::Sender, context, now(), |work, _| {
+            loop {
+                let flushed = work.flush();
+                if work.turn.is_broken() || work.turn.has_dropped() {
+                    return Poll::Ready(Err(SendError::Closed));
+                }
+                if matches!(flushed, Flushed::All | Flushed::Shutdown) {
+                    return Poll::Ready(Ok(()));
+                }
+                if work.wait_to_write().is_pending() {
+                    return Poll::Pending;
+                }
+            }
+        });
+        self.tell(Party::Sender, before);
+        flushed.unwrap_or_else(|| {
+            let sent = self.closure().is_none_or(|closure| closure.clean);
+            Poll::Ready(if sent { Ok(()) } else { Err(SendError::Closed) })
+        })
+    }
+
+    /// Reads ahead for a sender that waits for the peer, and is the receiver too. A peer that waits
+    /// for us to read, before it reads on, would otherwise wait for ever.
+    pub(crate) fn read_ahead(&mut self, context: &mut Context<'_>, inbox: &mut Inbox) {
+        let now = now();
+        if inbox.over || self.turn.connection.role() != Role::Client {
+            return;
+        }
+        self.work(Party::Receiver, context, now, |work, lent| {
+            let mut rx = lent.receive_buffer(inbox.rx.take(), READ_SIZE, now);
+            work.ready.read = true;
+            if work.turn.read_on(&mut work.transport, work.ready, &mut rx, READ_SIZE) {
+                work.transport.context.waker().wake_by_ref();
+            }
+            inbox.rx = lent.rest(rx, now);
+        });
+    }
+
+    /// Acts on the deadlines while nobody receives. Ready when the connection has ended.
+    pub(crate) fn poll_deadlines(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let before = self.phase();
+        let attended = self.work(Party::Attendant, context, now(), |work, _| {
+            loop {
+                work.ready.read = false;
+                work.turn.note_time(work.ready, work.now);
+                if work.ready.due {
+                    let open = work.turn.connection.state() != State::Closed;
+                    if open && work.transport.look_ahead() {
+                        work.turn.handle_timeout_unread(&mut work.transport, work.ready, work.now);
+                    } else {
+                        work.turn.handle_timeout(&mut work.transport, work.ready, work.now);
+                    }
+                    work.flush();
+                }
+                if work.turn.connection.state() == State::Closed {
+                    return Poll::Ready(());
+                }
+                if work.poll_timer(work.turn.deadline()).is_pending() {
+                    return Poll::Pending;
+                }
+            }
+        });
+        self.tell(Party::Attendant, before);
+        attended.unwrap_or(Poll::Ready(()))
+    }
+
+    /// Works on the connection with the buffers of this thread. `None` if the transport has ended.
+    fn work<R>(
+        &mut self,
+        party: Party,
+        context: &mut Context<'_>,
+        now: Instant,
+        work: impl FnOnce(&mut Work<'_, '_, S>, &mut Lent) -> R,
+    ) -> Option<R> {
+        let Linked { turn, stream, link, ready, ending, timer, tasks, .. } = self;
+        let stream = stream.as_mut()?;
+        let waker = match tasks {
+            Some((tasks, waker)) => {
+                tasks.wait(party, context.waker());
+                waker
+            }
+            None => context.waker(),
+        };
+        let context = &mut Context::from_waker(waker);
+        let mut borrowed = Borrowed::of_this_thread(now);
+        borrowed.lent().lend(&mut turn.connection, None, now);
+        let transport = Polled { stream, link, context };
+        let result = work(&mut Work { turn, transport, ready, ending, timer, now }, borrowed.lent());
+        borrowed.lent().reclaim(&mut self.turn.connection, now);
+        borrowed.give_back(now);
+        Some(result)
+    }
+
+    /// Wakes the other tasks if the connection has changed in a way that they act on.
+    fn tell(&self, party: Party, before: (State, bool, bool)) {
+        if let Some((tasks, _)) = &self.tasks
+            && self.phase() != before
+        {
+            tasks.wake_others(party);
+        }
+    }
+}
+
+/// The connection during one poll.
+pub(crate) struct Work<'a, 'c, S> {
+    pub(crate) turn: &'a mut Turn,
+    pub(crate) transport: Polled<'a, 'c, S>,
+    ready: &'a mut Ready,
+    ending: &'a mut Ending,
+    timer: &'a mut Option<Pin<Box<Sleep>>>,
+    pub(crate) now: Instant,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Work<'_, '_, S> {
+    fn pull(&mut self, rx: &mut RecvBuffer, over: &mut bool) -> Poll<Pulled> {
+        for _ in 0..ROUNDS {
+            if self.turn.note_time(self.ready, self.now) {
+                self.turn.handle_timeout(&mut self.transport, self.ready, self.now);
+            }
+            if !*over && let Some(decoded) = self.next_event(rx) {
+                if !self.turn.is_over() {
+                    return Poll::Ready(Pulled::Event(decoded));
+                }
+                *over = true;
+            }
+            // What had arrived is read.
+            let reads_on = !*over && self.ready.read && self.turn.connection.wants_read();
+            if self.ready.due && !reads_on {
+                self.turn.handle_timeout(&mut self.transport, self.ready, self.now);
+            }
+            if *over {
+                self.finish(rx);
+            } else {
+                self.flush();
+            }
+            if *over && self.is_done() {
+                return Poll::Ready(Pulled::Ended);
+            }
+            if reads_on || (!*over && self.turn.connection.has_event()) {
+                continue;
+            }
+            let lingers = *over && self.ready.read;
+            if !lingers && self.poll_timer(self.deadline()).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        self.transport.context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// The next event of what has arrived. What is queued is written before more is read: the
+    /// answers to one read leave in one write.
+    fn next_event(&mut self, rx: &mut RecvBuffer) -> Option<Decoded> {
+        self.ready.read = false;
+        if (self.turn.connection.wants_read() || self.turn.connection.has_event())
+            && let Some(decoded) =
+                self.turn.next_event(&mut self.transport, self.ready, rx, READ_SIZE, self.now)
+        {
+            return Some(decoded);
+        }
+        self.ready.read = !self.turn.has_eof();
+        self.flush();
+        if self.turn.connection.wants_read() || self.turn.connection.has_event() {
+            return self.turn.next_event(&mut self.transport, self.ready, rx, READ_SIZE, self.now);
+        }
+        if self.turn.connection.state() != State::Closed {
+            self.turn.read_on(&mut self.transport, self.ready, rx, READ_SIZE);
+        }
+        None
+    }
+
+    /// Writes what is queued, until the stream takes no more.
+    pub(crate) fn flush(&mut self) -> Flushed {
+        let flushed = self.turn.flush(&mut self.transport, self.ready, self.now);
+        self.leave_after(flushed);
+        flushed
+    }
+
+    /// After the end of the connection: reads and drops what still arrives, until the peer has ended
+    /// the transport or its time is over.
+    fn finish(&mut self, rx: &mut RecvBuffer) {
+        self.ready.read = true;
+        if matches!(self.ending, Ending::Before) {
+            let flushed = self.turn.await_end(&mut self.transport, self.ready, rx, self.now);
+            self.leave_after(flushed);
+        }
+        rx.clear();
+        if let Ending::Lingering(lingering) = &mut *self.ending {
+            let scratch = rx.spare(SHORT_TAIL);
+            match lingering.turn(&mut self.transport, self.ready, scratch, self.now, || true) {
+                LingerNext::Again | LingerNext::Wait => {}
+                LingerNext::Close => self.close(),
+            }
+        }
+    }
+
+    fn leave_after(&mut self, flushed: Flushed) {
+        if flushed != Flushed::Shutdown || !matches!(self.ending, Ending::Before) {
+            return;
+        }
+        // Closing a transport with unread bytes would reset it.
+        if self.ready.read && !self.turn.has_eof() {
+            self.ready.read = match self.transport.discard(&mut [0; PROBE]) {
+                Io::Moved(count) => count > 0,
+                Io::Blocked | Io::Lost => false,
+            };
+        }
+        match self.turn.leave(&mut self.transport, self.ready) {
+            Leave::Close => self.close(),
+            Leave::Linger => {
+                let lingering = self.turn.linger(&mut self.transport, self.ready, self.now);
+                *self.ending = Ending::Lingering(lingering);
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        self.transport.shutdown(std::net::Shutdown::Both);
+        *self.ending = Ending::Closing(self.now + self.turn.connection.config().close_timeout);
+    }
+
+    /// Whether the stream has nothing left to do.
+    fn is_done(&mut self) -> bool {
+        match &*self.ending {
+            Ending::Closing(until) => *until <= self.now || self.transport.flush_own(),
+            _ => false,
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match &*self.ending {
+            Ending::Before => self.turn.deadline(),
+            Ending::Lingering(lingering) => Some(lingering.deadline()),
+            Ending::Closing(until) => Some(*until),
+        }
+    }
+
+    /// Waits for room in the stream, or for the deadline of a sender. Ready when that has passed and
+    /// was acted on.
+    fn wait_to_write(&mut self) -> Poll<()> {
+        if self.poll_timer(self.turn.connection.driver_view().poll_send_timeout()).is_pending() {
+            return Poll::Pending;
+        }
+        self.turn.handle_send_timeout(&mut self.transport, self.ready, self.now);
+        Poll::Ready(())
+    }
+
+    /// Waits for `deadline`. Ready when it has passed; the time is then the present.
+    fn poll_timer(&mut self, deadline: Option<Instant>) -> Poll<()> {
+        let Some(deadline) = deadline.map(tokio::time::Instant::from_std) else { return Poll::Pending };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        // One that wakes too early is set anew then: deadlines are put off often.
+        if timer.is_elapsed() || timer.deadline() > deadline {
+            timer.as_mut().reset(deadline);
+        }
+        while timer.as_mut().poll(self.transport.context).is_ready() {
+            let now = tokio::time::Instant::now();
+            if deadline <= now {
+                self.now = now.into_std();
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+}

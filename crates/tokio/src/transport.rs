@@ -1,0 +1,145 @@
+//! An asynchronous stream as the transport of a turn: what would wait is `Blocked`, and the stream
+//! wakes the task when it is ready.
+
+use framewright_driver::{Io, Transport};
+use std::io::IoSlice;
+use std::net::Shutdown;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// What is known of a stream between two polls.
+#[derive(Debug, Default)]
+pub(crate) struct Link {
+    /// Bytes that were read while the application did not receive.
+    ahead: Vec<u8>,
+    /// How many of them have been handed over.
+    taken: usize,
+    /// Whether the stream may hold written bytes until it is flushed.
+    unflushed: bool,
+    end: WriteEnd,
+}
+
+/// How far the end of our direction has progressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum WriteEnd {
+    #[default]
+    Open,
+    /// Asked for, and to be polled until it is done.
+    Wanted,
+    Done,
+}
+
+/// The most bytes that are read ahead to see whether the peer is alive.
+const AHEAD: usize = 4 << 10;
+
+impl Link {
+    /// Whether bytes that were read wait for the application.
+    pub(crate) fn is_ahead(&self) -> bool {
+        self.taken < self.ahead.len()
+    }
+}
+
+/// A stream during one poll.
+pub(crate) struct Polled<'a, 'c, S> {
+    pub(crate) stream: &'a mut S,
+    pub(crate) link: &'a mut Link,
+    pub(crate) context: &'a mut Context<'c>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Polled<'_, '_, S> {
+    fn read_stream(&mut self, target: &mut [u8]) -> Io {
+        let mut target = ReadBuf::new(target);
+        match Pin::new(&mut *self.stream).poll_read(self.context, &mut target) {
+            Poll::Ready(Ok(())) => Io::Moved(target.filled().len()),
+            Poll::Ready(Err(_)) => Io::Lost,
+            Poll::Pending => Io::Blocked,
+        }
+    }
+
+    /// Looks whether the peer has sent anything while the application does not receive: reads a few
+    /// bytes, which the next [`read`](Transport::read) returns.
+    pub(crate) fn look_ahead(&mut self) -> bool {
+        if self.link.is_ahead() {
+            return true;
+        }
+        let mut ahead = vec![0; AHEAD];
+        let count = match self.read_stream(&mut ahead) {
+            Io::Moved(count) => count,
+            // The next read reports the loss again.
+            Io::Blocked | Io::Lost => return false,
+        };
+        ahead.truncate(count);
+        (self.link.ahead, self.link.taken) = (ahead, 0);
+        count > 0
+    }
+
+    /// Drives the end of our direction. Returns false while the stream takes its last bytes.
+    fn poll_end(&mut self) -> bool {
+        if self.link.end == WriteEnd::Wanted
+            && Pin::new(&mut *self.stream).poll_shutdown(self.context).is_ready()
+        {
+            self.link.end = WriteEnd::Done;
+        }
+        self.link.end != WriteEnd::Wanted
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Transport for Polled<'_, '_, S> {
+    fn read(&mut self, target: &mut [u8]) -> Io {
+        if !self.link.is_ahead() {
+            return self.read_stream(target);
+        }
+        let rest = &self.link.ahead[self.link.taken..];
+        let count = rest.len().min(target.len());
+        target[..count].copy_from_slice(&rest[..count]);
+        self.link.taken += count;
+        if !self.link.is_ahead() {
+            (self.link.ahead, self.link.taken) = (Vec::new(), 0);
+        }
+        Io::Moved(count)
+    }
+
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> Io {
+        let stream = Pin::new(&mut *self.stream);
+        let written = match slices {
+            [one] => stream.poll_write(self.context, one),
+            several if stream.is_write_vectored() => stream.poll_write_vectored(self.context, several),
+            several => {
+                let first = several.iter().find(|slice| !slice.is_empty());
+                stream.poll_write(self.context, first.map_or(&[], |slice| slice))
+            }
+        };
+        match written {
+            Poll::Ready(Ok(count)) => {
+                self.link.unflushed = true;
+                Io::Moved(count)
+            }
+            Poll::Ready(Err(_)) => Io::Lost,
+            Poll::Pending => Io::Blocked,
+        }
+    }
+
+    fn shutdown(&mut self, how: Shutdown) {
+        if how != Shutdown::Read && self.link.end == WriteEnd::Open {
+            self.link.end = WriteEnd::Wanted;
+            self.poll_end();
+        }
+    }
+
+    /// A stream wakes its task only after it has returned `Pending`.
+    fn short_read_empties(&self) -> bool {
+        false
+    }
+
+    fn flush_own(&mut self) -> bool {
+        if self.link.unflushed {
+            match Pin::new(&mut *self.stream).poll_flush(self.context) {
+                Poll::Pending => return false,
+                // The next read or write reports a failure.
+                Poll::Ready(_) => self.link.unflushed = false,
+            }
+        }
+        self.poll_end()
+    }
+}

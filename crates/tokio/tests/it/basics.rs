@@ -1,0 +1,124 @@
+//! Messages, Pings and ends.
+
+use crate::support::{pair, quiet, soon};
+use framewright_tokio::{CloseCode, Error, Event, Message, OwnedMessage, RecvError, SendError};
+
+#[tokio::test(start_paused = true)]
+async fn messages_arrive_in_their_order_both_ways() {
+    let (mut client, mut server) = pair(1 << 16, quiet());
+    client.send_text("one").await.unwrap();
+    client.send_binary(&[2; 70_000].map(|byte| byte)[..60_000]).await.unwrap();
+    assert_eq!(soon(server.recv()).await.unwrap().unwrap(), Message::Text("one"));
+    assert_eq!(soon(server.recv()).await.unwrap().unwrap().len(), 60_000);
+    server.send_text("three").await.unwrap();
+    assert_eq!(soon(client.recv()).await.unwrap().unwrap(), Message::Text("three"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lent_message_is_sent_back_by_the_other_half_and_leaves_before_the_receiver_waits() {
+    let (mut client, mut server) = pair(1 << 16, quiet());
+    let echo = tokio::spawn(async move {
+        let (receiver, sender) = server.parts();
+        while let Some(message) = receiver.recv().await {
+            sender.feed(message.unwrap()).await.unwrap();
+        }
+        server.closure().expect("it has ended")
+    });
+    for number in 0..100_u32 {
+        client.send_binary(&number.to_be_bytes()).await.unwrap();
+    }
+    for number in 0..100_u32 {
+        let message = soon(client.recv()).await.unwrap().unwrap();
+        assert_eq!(message, Message::Binary(&number.to_be_bytes()));
+    }
+    let closure = soon(client.close(CloseCode::NORMAL, "done")).await.unwrap();
+    assert!(closure.clean, "{closure:?}");
+    let closure = soon(echo).await.unwrap();
+    assert!(closure.clean && closure.reason() == "done", "{closure:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_message_passes_a_narrow_stream_while_both_ends_send_first() {
+    let (mut client, mut server) = pair(100, quiet());
+    let payload = vec![7; 3 << 20];
+    let expected = payload.clone();
+    let peer = tokio::spawn(async move {
+        server.send_binary(&payload).await.unwrap();
+        let message = server.recv().await.unwrap().unwrap();
+        assert_eq!(message.as_bytes(), payload);
+    });
+    client.send_binary(&expected).await.unwrap();
+    assert_eq!(soon(client.recv()).await.unwrap().unwrap().as_bytes(), expected);
+    soon(peer).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ping_is_answered_by_whoever_receives() {
+    let (mut client, mut server) = pair(1 << 16, quiet());
+    tokio::spawn(async move { while server.recv().await.is_some() {} });
+    client.ping(b"there?").await.unwrap();
+    assert_eq!(soon(client.recv_event()).await, Some(Event::Pong(b"there?")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn halves_work_in_two_tasks() {
+    let (client, server) = pair(64, quiet());
+    let (mut from_server, mut to_server) = client.split();
+    let (mut from_client, mut to_client) = server.split();
+    let echo = tokio::spawn(async move {
+        while let Some(message) = from_client.recv().await {
+            to_client.send(message.unwrap()).await.unwrap();
+        }
+    });
+    let sending = tokio::spawn(async move {
+        for number in 0..200_u32 {
+            to_server.send_binary(&[1; 300].map(|_| number as u8)).await.unwrap();
+        }
+        to_server.start_close(CloseCode::NORMAL, "").unwrap();
+        to_server.flush().await.unwrap();
+    });
+    for number in 0..200_u32 {
+        let message = soon(from_server.recv()).await.unwrap().unwrap();
+        assert_eq!(message.as_bytes(), [number as u8; 300]);
+    }
+    assert!(soon(from_server.recv()).await.is_none());
+    assert!(from_server.closure().unwrap().clean);
+    soon(sending).await.unwrap();
+    soon(echo).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_without_a_close_frame_is_told_once_and_nothing_can_be_sent() {
+    let (mut client, server) = pair(1 << 16, quiet());
+    drop(server);
+    let told = soon(client.recv()).await.unwrap().unwrap_err();
+    assert_eq!(told, RecvError::Failed(Error::TransportLost));
+    assert!(soon(client.recv()).await.is_none());
+    assert_eq!(client.send_text("late").await, Err(SendError::Closed));
+    assert_eq!(client.closure().unwrap().code(), 1006);
+}
+
+#[tokio::test(start_paused = true)]
+async fn aborting_drops_the_stream_at_once() {
+    let (mut client, mut server) = pair(1 << 16, quiet());
+    client.abort();
+    assert_eq!(soon(server.recv()).await, Some(Err(RecvError::Failed(Error::TransportLost))));
+    assert_eq!(soon(client.recv()).await, Some(Err(RecvError::Failed(Error::Aborted))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_and_sinks_carry_owned_messages() {
+    use std::pin::pin;
+    let (client, server) = pair(1 << 16, quiet());
+    let mut server = pin!(server);
+    let mut client = pin!(client);
+    let message = OwnedMessage::text("owned");
+    std::future::poll_fn(|context| futures_sink::Sink::poll_ready(client.as_mut(), context)).await.unwrap();
+    futures_sink::Sink::start_send(client.as_mut(), message.clone()).unwrap();
+    std::future::poll_fn(|context| futures_sink::Sink::poll_close(client.as_mut(), context)).await.unwrap();
+    let next = std::future::poll_fn(|context| futures_core::Stream::poll_next(server.as_mut(), context));
+    assert_eq!(soon(next).await, Some(Ok(message)));
+    let next = std::future::poll_fn(|context| futures_core::Stream::poll_next(server.as_mut(), context));
+    assert_eq!(soon(next).await, None);
+    assert_eq!(server.closure().unwrap().code(), 1000);
+}
