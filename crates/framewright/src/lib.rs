@@ -50,7 +50,7 @@ mod role;
 
 pub use connection::{
     Chunk, Closure, CompressionStats, Config, Connection, Decoded, Delivery, Event, Message, OwnedMessage,
-    Prepared, RecvBuffer, State, Stats, Transmit, TransmitBuffer, Unsent,
+    Prepared, RecvBuffer, State, Stats, TakenPayload, Transmit, TransmitBuffer, Unsent,
 };
 pub use entropy::Entropy;
 pub use error::{Error, LimitExceeded, PeerMisbehaved, SendError, Timeout};

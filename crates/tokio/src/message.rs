@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use framewright::Message;
+use framewright::{Message, TakenPayload};
 
 /// A message that borrows nothing and is cheap to clone: clones share the payload.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -33,6 +33,17 @@ impl OwnedMessage {
         match self {
             OwnedMessage::Text(text) => Message::Text(text),
             OwnedMessage::Binary(payload) => Message::Binary(payload),
+        }
+    }
+
+    /// The message with this payload, which was received.
+    pub(crate) fn taken(payload: TakenPayload) -> OwnedMessage {
+        let TakenPayload { text, octets, range, .. } = payload;
+        let octets = Bytes::from(octets).slice(range);
+        if text {
+            OwnedMessage::Text(ByteString::try_from(octets).expect("text was checked when it was decoded"))
+        } else {
+            OwnedMessage::Binary(octets)
         }
     }
 

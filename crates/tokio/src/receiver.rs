@@ -142,7 +142,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for Receiver<S> {
     type Item = Result<OwnedMessage, RecvError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.poll_recv(context).map(|message| message.map(|message| message.map(OwnedMessage::from)))
+        let decoded = ready!(self.poll_data(context));
+        Poll::Ready(decoded.map(|decoded| {
+            let rx = self.inbox.rx.as_deref_mut().expect("an event leaves its buffer");
+            decoded?.take_payload(rx).map(OwnedMessage::taken).ok_or(RecvError::Chunked)
+        }))
     }
 }
 

@@ -174,6 +174,42 @@ impl Decoded {
         );
         self.event.resolve(rx)
     }
+
+    /// Takes the payload of a whole message out of the buffer that
+    /// [`Connection::decode`](super::Connection::decode) was given. A long payload that fills half of
+    /// the buffer takes the buffer's memory with it; other payloads are copied. `None` if the event
+    /// is not a message.
+    ///
+    /// # Panics
+    /// As [`resolve`](Decoded::resolve).
+    #[must_use]
+    pub fn take_payload(self, rx: &mut RecvBuffer) -> Option<TakenPayload> {
+        assert_eq!(
+            self.stamp,
+            rx.stamp(),
+            "the buffer is another one, or has changed since this event was decoded"
+        );
+        let (text, payload) = match self.event {
+            UnresolvedEvent::Text(payload) => (true, payload),
+            UnresolvedEvent::Binary(payload) => (false, payload),
+            _ => return None,
+        };
+        let (octets, range) = rx.take_at(payload);
+        Some(TakenPayload { text, octets, range })
+    }
+}
+
+/// The payload of a whole message, with the memory that it was received in. From
+/// [`Decoded::take_payload`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TakenPayload {
+    /// Whether the message is text. Then the payload is UTF-8.
+    pub text: bool,
+    /// The memory: the payload, and perhaps other bytes before it.
+    pub octets: Vec<u8>,
+    /// Where the payload lies in `octets`.
+    pub range: Range<usize>,
 }
 
 impl UnresolvedEvent {

@@ -47,7 +47,7 @@ mod utf8;
 pub use closing::State;
 pub use config::{Config, Delivery};
 pub use driver::{DriverAccess, DriverView};
-pub use event::{Chunk, Closure, Decoded, Event, Message};
+pub use event::{Chunk, Closure, Decoded, Event, Message, TakenPayload};
 pub use fragment::SMALL_FRAME;
 pub use recv_buffer::RecvBuffer;
 pub use send::{OwnedMessage, Prepared, Unsent};

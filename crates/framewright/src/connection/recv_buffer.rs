@@ -9,6 +9,7 @@ use super::fragment::ReceivingMessage;
 use super::utf8::Invalid;
 use crate::deflate::{Inflater, Progress};
 use crate::frame::Header;
+use std::mem;
 use std::ops::Range;
 use std::time::Instant;
 
@@ -44,6 +45,9 @@ pub struct RecvBuffer {
     /// until it is inflated.
     inflated: Inflated,
 }
+
+/// The length in bytes from which a payload is taken with its memory, instead of being copied.
+const TAKEN: usize = 16 << 10;
 
 /// The place of a payload in a [`RecvBuffer`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -246,6 +250,34 @@ impl RecvBuffer {
             self.changed();
             self.inflated.shrink();
         }
+    }
+
+    /// Takes the payload of a whole message that was just decoded: with the memory in which it lies if
+    /// it is long and fills half of that, otherwise a copy. Returns the memory, and the payload's range
+    /// in it.
+    pub(super) fn take_at(&mut self, payload: PayloadRange) -> (Vec<u8>, Range<usize>) {
+        let PayloadRange { range, inflated } = payload;
+        let room = if inflated { self.inflated.octets.len() } else { self.octets.len() };
+        if range.len() < TAKEN || range.len() < room / 2 || !self.holds_no_payload() {
+            let octets = if inflated { self.inflated.bytes(range) } else { &self.octets[range] }.to_vec();
+            let range = 0..octets.len();
+            return (octets, range);
+        }
+        self.changed();
+        let mut octets = if inflated {
+            mem::take(&mut self.inflated).octets
+        } else {
+            let rest = self.undecoded().to_vec();
+            (self.held, self.held_end, self.read, self.end) = (0, 0, 0, rest.len());
+            mem::replace(&mut self.octets, rest)
+        };
+        octets.truncate(range.end);
+        (octets, range)
+    }
+
+    /// Whether no payload of a message in parts is held.
+    fn holds_no_payload(&self) -> bool {
+        self.held == self.held_end
     }
 
     fn close_gaps(&mut self) {

@@ -203,6 +203,31 @@ fn a_decoded_event_is_resolved_later_and_borrows_nothing_before() {
 }
 
 #[test]
+fn a_long_payload_is_taken_with_its_memory_a_short_one_is_copied_and_what_follows_stays() {
+    for role in ROLES {
+        for len in [100, 15_000, 20_000] {
+            let text = "long ".repeat(len / 5);
+            let stream = from_peer(role, &format!("text \"{text}\"; text \"second\"; ping \"third\""));
+            let mut endpoint = endpoint(role);
+            endpoint.rx = RecvBuffer::with_capacity(35_000);
+            let place = fill(&mut endpoint.rx, &stream);
+            let decoded = endpoint.connection.decode(endpoint.now, &mut endpoint.rx).unwrap();
+            let taken = decoded.take_payload(&mut endpoint.rx).expect("a message");
+            let payload = &taken.octets[taken.range.clone()];
+            assert!(taken.text);
+            assert_eq!(payload, text.as_bytes());
+            assert_eq!(lies_in(payload, &place), len == 20_000, "{len}: half of the buffer, and long");
+            let second = endpoint.connection.decode(endpoint.now, &mut endpoint.rx).unwrap();
+            let second = second.take_payload(&mut endpoint.rx).expect("a message");
+            assert_eq!(second.octets[second.range], *b"second");
+            let third = endpoint.connection.decode(endpoint.now, &mut endpoint.rx).unwrap();
+            assert_eq!(third.clone().resolve(&endpoint.rx), Event::Ping(b"third"));
+            assert_eq!(third.take_payload(&mut endpoint.rx), None);
+        }
+    }
+}
+
+#[test]
 #[should_panic(expected = "has changed since")]
 fn a_decoded_event_is_not_resolved_against_a_buffer_that_has_changed() {
     let mut endpoint = endpoint(Role::Server);

@@ -115,9 +115,14 @@ async fn streams_and_sinks_carry_owned_messages() {
     let message = OwnedMessage::text("owned");
     std::future::poll_fn(|context| futures_sink::Sink::poll_ready(client.as_mut(), context)).await.unwrap();
     futures_sink::Sink::start_send(client.as_mut(), message.clone()).unwrap();
-    std::future::poll_fn(|context| futures_sink::Sink::poll_close(client.as_mut(), context)).await.unwrap();
+    std::future::poll_fn(|context| futures_sink::Sink::poll_flush(client.as_mut(), context)).await.unwrap();
     let next = std::future::poll_fn(|context| futures_core::Stream::poll_next(server.as_mut(), context));
     assert_eq!(soon(next).await, Some(Ok(message)));
+    let long = OwnedMessage::binary(vec![9; 40_000]);
+    server.send(long.as_message()).await.unwrap();
+    let next = std::future::poll_fn(|context| futures_core::Stream::poll_next(client.as_mut(), context));
+    assert_eq!(soon(next).await, Some(Ok(long)), "long enough to keep its memory");
+    std::future::poll_fn(|context| futures_sink::Sink::poll_close(client.as_mut(), context)).await.unwrap();
     let next = std::future::poll_fn(|context| futures_core::Stream::poll_next(server.as_mut(), context));
     assert_eq!(soon(next).await, None);
     assert_eq!(server.closure().unwrap().code(), 1000);
