@@ -3,6 +3,15 @@
 // docs.rs shows at each item which feature it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(doc)]
+#[doc = include_str!("../FROM-TOKIO-TUNGSTENITE.md")]
+pub mod from_tokio_tungstenite {}
+
+/// The program of that page.
+#[cfg(doctest)]
+#[doc = include_str!("../FROM-TOKIO-TUNGSTENITE.md")]
+struct FromTokioTungstenite;
+
 mod accept;
 mod attendant;
 mod commands;
