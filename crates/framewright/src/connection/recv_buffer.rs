@@ -226,9 +226,9 @@ impl RecvBuffer {
         self.end = len;
         self.octets[..self.held_end].copy_from_slice(&other.octets[held]);
         self.octets[self.read..self.end].copy_from_slice(&other.octets[unread]);
-        self.incoming = std::mem::take(&mut other.incoming);
+        self.incoming = mem::take(&mut other.incoming);
         if self.incoming.inflater.is_some() {
-            self.inflated = std::mem::take(&mut other.inflated);
+            self.inflated = mem::take(&mut other.inflated);
         }
         other.clear();
     }
