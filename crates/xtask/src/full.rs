@@ -3,7 +3,7 @@
 //!
 //! | part | why CI leaves it out |
 //! |---|---|
-//! | `autobahn-server`, `autobahn-stream`, `autobahn-client` | all 517 cases in all ways to echo, to use the client and to compress take an hour; CI has groups 1 to 10 once for each way to echo and each API of the client, and 12 and 13 once for each way to compress, half of their large messages, each in one role |
+//! | `autobahn-server`, `autobahn-stream`, `autobahn-client` | all 517 cases in all ways to echo, to use the client and to compress take an hour; CI has groups 1 to 10 once for each way to echo and each API of the client, and 12 and 13 once for each way to compress in each role, with fewer large messages |
 //! | `autobahn-server-tls`, `autobahn-client-tls` | the same over TLS; CI plays one of the two runs of each role over it |
 //! | `proxies` | needs haproxy, Apache, Caddy and nginx, and sends 4 GB through them |
 //! | `deployment` | needs those four, lighttpd, Varnish, nghttpx and Squid, and waits for time-outs |
