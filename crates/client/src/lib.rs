@@ -19,6 +19,8 @@
 
 mod backoff;
 pub mod blocking;
+#[cfg(unix)]
+mod blocking_stream;
 mod client_error;
 mod commands;
 mod connection;
@@ -31,6 +33,8 @@ mod stream;
 mod tls;
 
 pub use backoff::Backoff;
+#[cfg(unix)]
+pub use blocking_stream::BlockingStream;
 pub use client_error::ClientError;
 pub use error::ConnectError;
 #[cfg(feature = "deflate")]

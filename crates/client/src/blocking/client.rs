@@ -60,10 +60,9 @@ impl Client {
     /// The stream needs a descriptor ([`AsFd`]) that the system can wait for, as sockets, pipes and
     /// terminals have. A client never blocks inside a call to the stream, because nothing could end
     /// that wait. It waits for the descriptor instead, so all deadlines hold as they do over TCP,
-    /// and the halves can be in two threads. A stream without a descriptor, such as a buffer in
-    /// memory, needs [`Connection`](framewright::Connection), which leaves the waiting to its
-    /// caller. This function exists on Unix only: elsewhere the system waits in this way for
-    /// sockets only.
+    /// and the halves can be in two threads. A stream without a descriptor, or one whose calls only
+    /// block, gets one from [`BlockingStream`](crate::BlockingStream). This function exists on Unix
+    /// only: elsewhere the system waits in this way for sockets only.
     ///
     /// The stream is set to non-blocking mode. Other options, such as TCP_NODELAY, are left to the
     /// caller. A wrapper around a descriptor has to pass on at once the bytes it

@@ -96,7 +96,7 @@ impl Client {
     /// Begins the opening handshake over a stream that already leads to the server, as
     /// [`blocking::Client::over_with`](crate::blocking::Client::over_with) does. The stream is
     /// registered with `token`, and deregistered when the client is dropped. Unix only, since the
-    /// stream needs a descriptor.
+    /// stream needs a descriptor; [`BlockingStream`](crate::BlockingStream) gives one to any stream.
     ///
     /// # Errors
     /// [`ConnectError::Io`] if the system cannot wait for the stream; later errors come from

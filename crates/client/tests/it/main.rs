@@ -4,6 +4,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+#[cfg(unix)]
+mod blocking_streams;
 mod closing;
 #[cfg(feature = "deflate")]
 mod compression;

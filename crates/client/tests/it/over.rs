@@ -15,12 +15,12 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-fn request() -> ClientRequest {
+pub(crate) fn request() -> ClientRequest {
     "ws://tunnel.example/ws".parse().expect("a URI")
 }
 
 /// Reads a request and accepts it.
-fn accept(mut stream: impl Read, mut answer: impl Write) {
+pub(crate) fn accept(mut stream: impl Read, mut answer: impl Write) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut octet = [0];
@@ -233,7 +233,7 @@ impl AsFd for Sated {
 }
 
 /// Runs this elsewhere: what never returns fails the test at its deadline.
-fn returns<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) fn returns<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, is_done) = mpsc::channel();
     thread::spawn(move || done.send(call()));
     is_done.recv_timeout(DEADLINE).expect("it returns")
