@@ -1,9 +1,7 @@
 //! One error type for everything that can go wrong.
 
-use crate::TlsError;
 use crate::blocking::ReceiveError;
-use crate::error::ConnectError;
-use crate::opening::proxy::ProxyError;
+use crate::{ConnectError, ProxyError, TlsError};
 use framewright::handshake::{CredentialsError, FieldError, RequestError, UriError};
 use framewright::{SendError, Unsent};
 use std::fmt;

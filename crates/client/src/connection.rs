@@ -1,13 +1,13 @@
 //! An open connection on its socket, for both APIs of the client: each waits in its own way, and
 //! then calls this module. The driver ([`Turn`]) does the work of a turn.
 
-use crate::entropy::Csprng;
-use crate::opening::exchange::Opened;
+use crate::opening::Opened;
 use crate::stream::ClientStream;
 #[cfg(feature = "tls")]
 use framewright::Error;
 use framewright::handshake::{ServerResponse, WsUri};
 use framewright::{Closure, Config, Connection, Decoded, RecvBuffer, State};
+use framewright_driver::opening::Csprng;
 use framewright_driver::{
     Application, Flushed, KEPT_TRANSMIT_BUFFER, Leave, Lent, LingerNext, Lingering, Next, Ready, SHORT_TAIL,
     Transport as _, Turn,

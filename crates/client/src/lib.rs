@@ -17,26 +17,22 @@
 // docs.rs shows at each item which feature it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod backoff;
 pub mod blocking;
 #[cfg(unix)]
 mod blocking_stream;
 mod client_error;
 mod commands;
 mod connection;
-mod entropy;
-mod error;
 pub mod event_loop;
+#[cfg(feature = "tls")]
+mod layer;
 mod opening;
 mod options;
 mod stream;
-mod tls;
 
-pub use backoff::Backoff;
 #[cfg(unix)]
 pub use blocking_stream::BlockingStream;
 pub use client_error::ClientError;
-pub use error::ConnectError;
 #[cfg(feature = "deflate")]
 pub use framewright::deflate::{ClientWindow, DeflateConfig, DeflateOffer, DeflateParams, Level, WindowBits};
 pub use framewright::handshake::{
@@ -47,13 +43,12 @@ pub use framewright::{
     Chunk, CloseCode, CloseFrame, Closure, Config, Delivery, Error, LimitExceeded, Message, OwnedMessage,
     PeerMisbehaved, Prepared, SendError, Stats, Timeout, Unsent,
 };
+pub use framewright_driver::opening::{Backoff, ClientTls, ConnectError, Proxy, ProxyError, TlsError};
+#[cfg(feature = "tls")]
+pub use framewright_driver::opening::{CertificateFault, ClientTlsBuilder, TlsInfo};
 /// The version of mio whose types appear in the interface of this crate.
 pub use mio;
-pub use opening::proxy::{Proxy, ProxyError};
 pub use options::Options;
 /// The version of rustls whose types appear in the interface of this crate.
 #[cfg(feature = "tls")]
 pub use rustls;
-#[cfg(feature = "tls")]
-pub use tls::{CertificateFault, ClientTlsBuilder, TlsInfo};
-pub use tls::{ClientTls, TlsError};

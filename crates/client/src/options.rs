@@ -4,6 +4,7 @@ use crate::{ClientTls, Proxy};
 use framewright::Config;
 use framewright::deflate::DeflateOffer;
 use framewright::handshake::HeadLimits;
+use framewright_driver::opening::Settings;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -116,6 +117,23 @@ impl Default for Options {
             tls: ClientTls::default(),
             compression: default_offers(),
             addresses: None,
+        }
+    }
+}
+
+impl From<&Options> for Settings {
+    fn from(options: &Options) -> Self {
+        Settings {
+            connect_timeout: options.connect_timeout,
+            one_at_a_time: options.one_at_a_time,
+            turn_timeout: options.turn_timeout,
+            handshake_timeout: options.handshake_timeout,
+            head: options.head,
+            redirects: options.redirects,
+            proxy: options.proxy.clone(),
+            tls: options.tls.clone(),
+            compression: options.compression.clone(),
+            addresses: options.addresses.clone(),
         }
     }
 }

@@ -1,13 +1,11 @@
 //! The stream of a client: a TCP connection of its own, a stream of bytes that the application
 //! supplies, or TLS over one of these.
 
-use crate::error::ConnectError;
 #[cfg(feature = "tls")]
-use crate::tls::layer::{self, Layer};
-use crate::tls::{ClientTls, Peer, With};
+use crate::layer::{self, Layer};
+use framewright_driver::opening::{self, ConnectError};
 #[cfg(feature = "tls")]
-use crate::tls::{TlsError, TlsInfo};
-use framewright::handshake::WsUri;
+use framewright_driver::opening::{Session, TlsError, TlsInfo};
 use framewright_driver::{Io, Transport, short_read_empties_a_socket, uninterrupted};
 use mio::net::TcpStream;
 #[cfg(unix)]
@@ -48,7 +46,7 @@ impl Drop for ClientStream {
     fn drop(&mut self) {
         // A stream of the application's that panics here too would end the process.
         if !thread::panicking() {
-            self.end();
+            Transport::end(self);
         }
     }
 }
@@ -204,12 +202,20 @@ impl ClientStream {
             _ => None,
         }
     }
+}
 
-    /// Goes on with the TLS handshake, if there is one. Returns whether it is complete.
-    ///
-    /// # Errors
-    /// If it has failed: a read says why.
-    pub(crate) fn handshake(&mut self) -> io::Result<bool> {
+impl opening::Stream for ClientStream {
+    const DOES_TLS: bool = cfg!(feature = "tls");
+
+    fn read_once(&mut self, target: &mut [u8]) -> io::Result<usize> {
+        self.read_once(target)
+    }
+
+    fn write_once(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.write_once(&[IoSlice::new(octets)])
+    }
+
+    fn handshake(&mut self) -> io::Result<bool> {
         match self {
             #[cfg(feature = "tls")]
             ClientStream::Tls(layer) => layer.handshake(),
@@ -217,8 +223,7 @@ impl ClientStream {
         }
     }
 
-    /// Checks, once a TLS handshake is complete, that the other end speaks HTTP/1.1 within it.
-    pub(crate) fn check_protocol(&self) -> Result<(), ConnectError> {
+    fn check_protocol(&self) -> Result<(), ConnectError> {
         match self {
             #[cfg(feature = "tls")]
             ClientStream::Tls(layer) => layer.check_protocol(),
@@ -226,61 +231,25 @@ impl ClientStream {
         }
     }
 
-    /// Why the connection could not be opened, after a read or a write has returned `error`.
-    pub(crate) fn failure(&mut self, error: io::Error) -> ConnectError {
+    fn flush_own(&mut self) {
+        Transport::flush_own(self);
+    }
+
+    fn end(&mut self) {
+        Transport::end(self);
+    }
+
+    fn failure(&mut self, error: io::Error) -> ConnectError {
         match self {
             #[cfg(feature = "tls")]
             ClientStream::Tls(layer) => layer.failure(),
             _ => ConnectError::Lost(error),
         }
     }
-}
 
-/// TLS over a stream.
-#[cfg(feature = "tls")]
-impl ClientStream {
-    /// Checks that a session with the host of `uri` can be started.
-    ///
-    /// # Errors
-    /// Those of [`secured`](ClientStream::secured).
-    pub(crate) fn check_tls(tls: &ClientTls, with: With, uri: &WsUri) -> Result<(), ConnectError> {
-        tls.config(with)?.ok_or(ConnectError::TlsNotSupported)?;
-        layer::server_name(uri)?;
-        Ok(())
-    }
-
-    /// Starts a session with the host of `uri` over this stream. Nothing is sent before the first
-    /// read or write.
-    ///
-    /// # Errors
-    /// If there is no configuration for it, or if no certificate can be for the host.
-    pub(crate) fn secured(
-        self,
-        tls: &ClientTls,
-        with: With,
-        peer: Peer,
-        uri: &WsUri,
-    ) -> Result<ClientStream, ConnectError> {
-        let config = tls.config(with)?.ok_or(ConnectError::TlsNotSupported)?;
-        Ok(ClientStream::Tls(Box::new(Layer::start(config, uri, self, peer)?)))
-    }
-}
-
-/// There is no TLS in this build.
-#[cfg(not(feature = "tls"))]
-impl ClientStream {
-    pub(crate) fn check_tls(_: &ClientTls, _: With, _: &WsUri) -> Result<(), ConnectError> {
-        Err(ConnectError::TlsNotSupported)
-    }
-
-    pub(crate) fn secured(
-        self,
-        _: &ClientTls,
-        _: With,
-        _: Peer,
-        _: &WsUri,
-    ) -> Result<ClientStream, ConnectError> {
-        Err(ConnectError::TlsNotSupported)
+    #[cfg(feature = "tls")]
+    fn secured(self, session: Session) -> Result<Self, ConnectError> {
+        Ok(ClientStream::Tls(Box::new(Layer::start(session, self)?)))
     }
 }
 
@@ -297,7 +266,7 @@ impl layer::Stream for ClientStream {
     }
 
     fn failure(&mut self, error: io::Error) -> ConnectError {
-        self.failure(error)
+        opening::Stream::failure(self, error)
     }
 
     fn tls_error(&self) -> Option<TlsError> {

@@ -27,6 +27,9 @@
 
 mod lent;
 mod linger;
+#[cfg(feature = "client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
+pub mod opening;
 mod parking;
 mod pool;
 #[cfg(feature = "tls")]

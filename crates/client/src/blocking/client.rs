@@ -5,9 +5,9 @@ use super::sender::Sender;
 use super::shared::Shared;
 use super::stopper::Stopper;
 use super::{SOCKET, WAKE, until};
+use crate::ConnectError;
 use crate::commands::commands;
 use crate::connection::ClientConnection;
-use crate::error::ConnectError;
 use crate::opening::Opening;
 use crate::options::Options;
 #[cfg(unix)]
@@ -50,7 +50,7 @@ impl Client {
     /// [`ConnectError`]: which step has failed, and why.
     pub fn connect_with(request: ClientRequest, options: &Options) -> Result<Client, ConnectError> {
         Client::open(options, |now, registry, waker| {
-            Opening::start(request, Arc::new(options.clone()), now, registry, SOCKET, waker)
+            Opening::start(request, options, now, registry, SOCKET, waker)
         })
     }
 

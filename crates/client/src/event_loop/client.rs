@@ -4,8 +4,8 @@
 use super::buffers::{Buffers, READ_SIZE};
 use super::event::Event;
 use super::socket::Socket;
+use crate::ConnectError;
 use crate::connection::{ClientConnection, OpenClient};
-use crate::error::ConnectError;
 use crate::opening::Opening;
 use crate::options::Options;
 use crate::stream::ClientStream;
@@ -88,8 +88,7 @@ impl Client {
         waker: &Arc<Waker>,
     ) -> Result<Client, ConnectError> {
         let config = Arc::new(options.connection.clone());
-        let opening =
-            Opening::start(request, Arc::new(options.clone()), Instant::now(), registry, token, waker)?;
+        let opening = Opening::start(request, options, Instant::now(), registry, token, waker)?;
         Ok(Client { phase: ClientPhase::Opening(Box::new(opening)), config, again: true })
     }
 

@@ -1,13 +1,18 @@
 //! Names, addresses, the race between them, and the gate before them.
 
-use super::super::{OpeningPhase, connecting::Connecting};
+use super::super::Reaching;
+use super::super::resolve::{Lookup, Resolver};
+use super::super::sockets::{Loop, Wakers};
 use super::server::{Nobody, Server, accept_on, listener, read_head, read_to_end};
-use super::{Driver, Opening, SOCKET, at, has_asked, request};
-use crate::opening::resolve::Resolver;
+use super::{Driver, Opening, SOCKET, at, has_asked, reaching, request};
+use crate::stream::ClientStream;
 use crate::{ClientTls, ConnectError, Options, Proxy};
+use framewright_driver::opening::{self, Attempted, Network};
+use mio::net::TcpStream;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
+use std::task::Waker;
 use std::time::Duration;
 
 #[test]
@@ -93,16 +98,45 @@ pub(super) fn resolving(driver: &Driver) -> (Opening, mpsc::Sender<io::Result<Ve
     let resolve = move || answers.recv().unwrap();
     let lookup = RESOLVER.lookup("server.example", &driver.waker, resolve);
     let request = request("ws://server.example/");
-    let opening = Opening {
-        origin: request.uri().clone(),
-        request,
-        options: Arc::default(),
-        token: SOCKET,
-        waker: Some(Arc::clone(&driver.waker)),
-        redirects: 0,
-        phase: OpeningPhase::Connecting(Box::new(Connecting::resolving(lookup, driver.start))),
-    };
-    (opening, answer)
+    let wakers = Wakers::new(&driver.waker);
+    let below = Loop { registry: driver.poll.registry(), token: SOCKET, wakers: &wakers };
+    let mut network = Resolving { lookup: Some(lookup), below };
+    let opening = opening::Opening::start(request, (&Options::default()).into(), driver.start, &mut network);
+    let reaching = Reaching { opening: opening.unwrap(), token: SOCKET, wakers };
+    (Opening::Reaching(Box::new(reaching)), answer)
+}
+
+/// A network with another resolver.
+struct Resolving<'a> {
+    lookup: Option<Lookup>,
+    below: Loop<'a>,
+}
+
+impl Network for Resolving<'_> {
+    type Lookup = Lookup;
+    type Attempt = TcpStream;
+    type Stream = ClientStream;
+
+    fn resolve(&mut self, host: &str, port: u16) -> Lookup {
+        assert_eq!((host, port), ("server.example", 80));
+        self.lookup.take().unwrap()
+    }
+
+    fn answer(&mut self, lookup: &mut Lookup) -> Option<io::Result<Vec<SocketAddr>>> {
+        lookup.take()
+    }
+
+    fn connect(&mut self, address: SocketAddr) -> io::Result<TcpStream> {
+        self.below.connect(address)
+    }
+
+    fn look_at(&mut self, attempt: TcpStream) -> io::Result<Attempted<TcpStream, ClientStream>> {
+        self.below.look_at(attempt)
+    }
+
+    fn waker(&self) -> &Waker {
+        self.below.waker()
+    }
 }
 
 #[test]
@@ -318,9 +352,6 @@ fn without_the_gate_openings_to_one_address_neither_wait_nor_keep_others_waiting
 
 /// The number of sockets that an opening has.
 fn sockets(opening: &Opening) -> usize {
-    match &opening.phase {
-        OpeningPhase::Connecting(connecting) => connecting.streams().count(),
-        OpeningPhase::Exchange(_) => 1,
-        OpeningPhase::Ended => 0,
-    }
+    let opening = reaching(opening);
+    opening.attempts().count() + usize::from(opening.stream().is_some())
 }

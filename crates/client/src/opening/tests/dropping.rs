@@ -1,11 +1,11 @@
 //! An opening that is given up leaves nothing behind, whatever phase it was in.
 
-use super::super::OpeningPhase;
 use super::connecting::resolving;
 use super::server::{Server, listener, read_head, read_to_end};
-use super::{Driver, Opening, has_asked, progress};
+use super::{Driver, Opening, has_asked, progress, reaching, stage};
 #[cfg(target_os = "linux")]
 use crate::stream::ClientStream;
+use framewright_driver::opening::Stage;
 use std::io::Write as _;
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ fn while_it_waits_for_its_turn() {
     let (holder, driver) = (Driver::new(), Driver::new());
     let _first = holder.open(&[silent.local_addr().unwrap()]);
     let opening = driver.open(&[silent.local_addr().unwrap()]);
-    assert!(matches!(opening.phase, OpeningPhase::Connecting(_)));
+    assert_eq!(stage(&opening), Stage::Connecting);
     give_up(&driver, opening);
 }
 
@@ -85,7 +85,7 @@ fn after_an_error_nothing_is_left_of_it_even_if_it_is_kept() {
     let mut opening = driver.open(&[server.address]);
     let sockets = sockets(&opening);
     assert!(driver.finish(&mut opening).is_err());
-    assert!(matches!(opening.phase, OpeningPhase::Ended));
+    assert_eq!(stage(&opening), Stage::Ended);
     assert!(sockets.iter().all(|socket| !is_open(socket)));
     server.join();
 }
@@ -98,14 +98,12 @@ fn sockets(opening: &Opening) -> Vec<std::path::PathBuf> {
     let name = |stream: &mio::net::TcpStream| {
         std::fs::read_link(format!("/proc/self/fd/{}", stream.as_raw_fd())).unwrap()
     };
-    match &opening.phase {
-        OpeningPhase::Connecting(connecting) => connecting.streams().map(name).collect(),
-        OpeningPhase::Exchange(exchange) => match exchange.stream() {
-            ClientStream::Tcp(stream) => vec![name(stream)],
-            other => panic!("{other:?}"),
-        },
-        OpeningPhase::Ended => Vec::new(),
-    }
+    let opening = reaching(opening);
+    let connected = opening.stream().map(|stream| match stream {
+        ClientStream::Tcp(stream) => name(stream),
+        other => panic!("{other:?}"),
+    });
+    opening.attempts().map(name).chain(connected).collect()
 }
 
 #[cfg(target_os = "linux")]

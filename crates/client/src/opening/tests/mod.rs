@@ -8,9 +8,13 @@ mod proxies;
 mod redirects;
 mod server;
 
-use super::{Opened, Opening, OpeningPhase};
+use super::resolve::Lookup;
+use super::{Opened, Opening};
+use crate::stream::ClientStream;
 use crate::{ConnectError, Options};
 use framewright::handshake::ClientRequest;
+use framewright_driver::opening::Stage;
+use mio::net::TcpStream;
 use mio::{Events, Poll, Token, Waker};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -33,8 +37,9 @@ impl Driver {
         Driver { poll, waker, start: Instant::now() }
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "a literal for each test")]
     fn start(&self, request: ClientRequest, options: Options) -> Result<Opening, ConnectError> {
-        Opening::start(request, Arc::new(options), self.start, self.poll.registry(), SOCKET, &self.waker)
+        Opening::start(request, &options, self.start, self.poll.registry(), SOCKET, &self.waker)
     }
 
     /// An opening for `ws://server.example/` at `addresses`.
@@ -96,14 +101,26 @@ fn open(address: SocketAddr) -> Result<Opened, ConnectError> {
 
 /// True once the request, or the request for a tunnel to a proxy, has been written.
 fn has_asked(opening: &Opening) -> bool {
-    matches!(&opening.phase, OpeningPhase::Exchange(exchange) if exchange.has_asked())
+    matches!(stage(opening), Stage::Exchange { has_asked: true, .. })
 }
 
 /// The number of bytes received of the response's head, and whether the body of a refusal is being
 /// read.
 fn progress(opening: &Opening) -> (usize, bool) {
-    match &opening.phase {
-        OpeningPhase::Exchange(exchange) => exchange.progress(),
+    match stage(opening) {
+        Stage::Exchange { received, reads_refusal, .. } => (received, reads_refusal),
         _ => (0, false),
+    }
+}
+
+fn stage(opening: &Opening) -> Stage {
+    reaching(opening).stage()
+}
+
+fn reaching(opening: &Opening) -> &framewright_driver::opening::Opening<Lookup, TcpStream, ClientStream> {
+    match opening {
+        Opening::Reaching(reaching) => &reaching.opening,
+        #[cfg(unix)]
+        Opening::Over(_) => panic!("it is over a stream"),
     }
 }

@@ -4,6 +4,7 @@ use super::server::{Server, accept_on, field, read_head, read_to_end};
 use super::{Driver, Opened, Options, has_asked, request};
 use crate::{ConnectError, Proxy};
 use framewright::handshake::{BasicCredentials, ResponseError};
+use framewright_driver::opening::Stage;
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Barrier};
@@ -154,7 +155,7 @@ fn a_silent_proxy_and_a_silent_server_behind_it_end_at_the_same_handshake_timeou
 }
 
 fn is_in_tunnel(opening: &super::Opening) -> bool {
-    matches!(&opening.phase, super::OpeningPhase::Exchange(exchange) if exchange.is_with_server())
+    matches!(super::stage(opening), Stage::Exchange { is_with_server: true, .. })
 }
 
 //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
@@ -189,7 +190,7 @@ fn through_a_proxy_only_openings_to_the_same_name_wait_for_each_other() {
     one.until(&mut first, is_in_tunnel);
     other.until(&mut second, is_in_tunnel);
     assert!(another.turn(&mut third, Duration::ZERO).unwrap().is_none());
-    assert!(matches!(third.phase, super::OpeningPhase::Connecting(_)));
+    assert_eq!(super::stage(&third), Stage::Connecting);
     looked.wait();
     one.finish(&mut first).unwrap();
     other.finish(&mut second).unwrap();

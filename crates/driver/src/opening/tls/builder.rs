@@ -4,7 +4,7 @@ use super::config::{config, platform_roots, verifier};
 use super::error::TlsError;
 use super::settings::ClientTls;
 use super::trust::{AcceptAnything, Explaining};
-use framewright_driver::tls::provider;
+use crate::tls::provider;
 use rustls::RootCertStore;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::pem::{self, PemObject};
@@ -17,15 +17,15 @@ use std::sync::Arc;
 /// [`build`](ClientTlsBuilder::build).
 ///
 /// ```no_run
-/// use framewright_client::{ClientTls, Options};
-///
+/// # use framewright_driver::opening::{ClientTls, TlsError};
 /// // Trusts an authority of one's own and no other, and shows a certificate to the server.
 /// let tls = ClientTls::builder()
 ///     .only_ca_file("ca.pem")
 ///     .identity_files("client.pem", "client.key")
 ///     .build()?;
-/// let options = Options { tls, ..Options::default() };
-/// # Ok::<(), framewright_client::TlsError>(())
+/// // It goes to the option `tls` of a client.
+/// # let _ = tls;
+/// # Ok::<(), TlsError>(())
 /// ```
 #[derive(Default)]
 pub struct ClientTlsBuilder {
@@ -112,7 +112,7 @@ impl ClientTlsBuilder {
     ///
     /// That goes for every connection with these settings: to the server, to an `https:` proxy,
     /// whose credentials it gives away, and to each server to which a redirect leads. A proxy gets
-    /// stricter settings with [`Proxy::with_tls`](crate::Proxy::with_tls).
+    /// stricter settings with [`Proxy::with_tls`](crate::opening::Proxy::with_tls).
     #[must_use]
     pub fn danger_accept_invalid_certs(mut self) -> Self {
         self.accepts_anything = true;

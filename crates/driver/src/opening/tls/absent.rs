@@ -1,4 +1,4 @@
-//! The error of TLS in a build without it. [`ConnectError`](crate::ConnectError) has the same variants
+//! The error of TLS in a build without it. [`ConnectError`](crate::opening::ConnectError) has the same variants
 //! in every build.
 
 use std::fmt;
@@ -9,7 +9,7 @@ use std::fmt;
 pub enum TlsError {}
 
 impl TlsError {
-    pub(crate) fn is_permanent(&self) -> bool {
+    pub(in super::super) fn is_permanent(&self) -> bool {
         match *self {}
     }
 }

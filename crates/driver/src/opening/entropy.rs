@@ -5,7 +5,8 @@ use rand::Rng as _;
 
 /// The thread's cryptographically strong generator, seeded and reseeded by the system.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Csprng;
+#[allow(clippy::exhaustive_structs, reason = "it has nothing in it")]
+pub struct Csprng;
 
 impl Entropy for Csprng {
     fn fill(&mut self, target: &mut [u8]) {

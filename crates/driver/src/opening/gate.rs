@@ -1,19 +1,20 @@
 //! Serializes the connections being opened to each remote host (RFC 6455, section 4.1), in the
-//! whole process: those with [`Options::one_at_a_time`](crate::Options::one_at_a_time).
+//! whole process, whichever driver opens them: those with
+//! [`Settings::one_at_a_time`](super::Settings::one_at_a_time).
 //!
 //! An attempt queues for a [`Ticket`] and connects once it has its turn. Dropping the ticket gives
-//! the turn to the next in the queue, and wakes only that one's event loop.
+//! the turn to the next in the queue, and wakes only that one.
 
 use framewright::handshake::WsUri;
-use mio::Waker;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 
 /// What counts as one remote host.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Host {
+pub(super) enum Host {
     /// An IP address and a port, whatever name they were resolved from.
     Address(IpAddr, u16),
     /// A name and a port, where a proxy resolves the name.
@@ -27,12 +28,12 @@ pub(crate) enum Host {
 }
 
 impl Host {
-    pub(crate) fn of_address(address: SocketAddr) -> Host {
+    pub(super) fn of_address(address: SocketAddr) -> Host {
         Host::Address(address.ip().to_canonical(), address.port())
     }
 
     /// The remote host of `uri`, as far as it is known without resolving its name.
-    pub(crate) fn of_uri(uri: &WsUri) -> Host {
+    pub(super) fn of_uri(uri: &WsUri) -> Host {
         match uri.ip() {
             Some(ip) => Host::of_address(SocketAddr::new(ip, uri.port())),
             None => Host::Name(uri.host().to_ascii_lowercase(), uri.port()),
@@ -42,18 +43,33 @@ impl Host {
 
 /// A place in the queue for a remote host. Dropping it leaves the queue.
 #[derive(Debug)]
-pub(crate) struct Ticket {
+pub(super) struct Ticket {
     host: Host,
     number: u64,
 }
 
 impl Ticket {
     /// Queues for `host`. Wakes `waker` when the turn comes, unless it is there at once.
-    pub(crate) fn queue(host: Host, waker: &Arc<Waker>) -> Ticket {
+    pub(super) fn queue(host: Host, waker: &Waker) -> Ticket {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        queues().entry(host.clone()).or_default().push_back(Waiting { number, waker: Arc::clone(waker) });
+        queues().entry(host.clone()).or_default().push_back(Waiting { number, waker: waker.clone() });
         Ticket { host, number }
+    }
+
+    /// Wakes `waker` when the turn comes, in place of an earlier one. Returns whether it is there.
+    pub(super) fn poll_turn(&self, waker: &Waker) -> bool {
+        let mut queues = queues();
+        let Some(queue) = queues.get_mut(&self.host) else { return false };
+        if queue.front().is_some_and(|first| first.number == self.number) {
+            return true;
+        }
+        let mine = queue.iter_mut().find(|waiting| waiting.number == self.number);
+        let earlier = mine.map(|waiting| std::mem::replace(&mut waiting.waker, waker.clone()));
+        // What a waker does when it is dropped is its own business.
+        drop(queues);
+        drop(earlier);
+        false
     }
 
     /// True once it is this ticket's turn, until it is dropped.
@@ -63,7 +79,7 @@ impl Ticket {
     //# are attempted simultaneously, the client MUST serialize them so
     //# that there is no more than one connection at a time running
     //# through the following steps.
-    pub(crate) fn has_turn(&self) -> bool {
+    pub(super) fn has_turn(&self) -> bool {
         queues().get(&self.host).and_then(VecDeque::front).is_some_and(|first| first.number == self.number)
     }
 }
@@ -73,16 +89,15 @@ impl Drop for Ticket {
         let mut queues = queues();
         let Some(queue) = queues.get_mut(&self.host) else { return };
         let Some(place) = queue.iter().position(|waiting| waiting.number == self.number) else { return };
-        queue.remove(place);
-        let next = queue.front().filter(|_| place == 0).map(|waiting| Arc::clone(&waiting.waker));
+        let mine = queue.remove(place);
+        let next = queue.front().filter(|_| place == 0).map(|waiting| waiting.waker.clone());
         if queue.is_empty() {
             queues.remove(&self.host);
         }
         drop(queues);
+        drop(mine);
         if let Some(next) = next {
-            // This fails only for lack of kernel memory; the loop then sees its turn with its next
-            // event.
-            let _ = next.wake();
+            next.wake();
         }
     }
 }
@@ -93,7 +108,7 @@ type Queues = BTreeMap<Host, VecDeque<Waiting>>;
 #[derive(Debug)]
 struct Waiting {
     number: u64,
-    waker: Arc<Waker>,
+    waker: Waker,
 }
 
 fn queues() -> MutexGuard<'static, Queues> {
@@ -105,26 +120,29 @@ fn queues() -> MutexGuard<'static, Queues> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mio::{Events, Poll, Token};
-    use std::time::Duration;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+    use std::task::Wake;
 
-    struct Loop {
-        poll: Poll,
-        waker: Arc<Waker>,
+    /// Someone who waits.
+    #[derive(Default)]
+    struct Sleeper(AtomicBool);
+
+    impl Wake for Sleeper {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
     }
 
-    impl Loop {
-        fn new() -> Loop {
-            let poll = Poll::new().unwrap();
-            let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
-            Loop { poll, waker }
+    impl Sleeper {
+        fn new() -> (Arc<Sleeper>, Waker) {
+            let sleeper = Arc::new(Sleeper::default());
+            (Arc::clone(&sleeper), Waker::from(sleeper))
         }
 
         /// Whether it was woken since the last call.
-        fn woken(&mut self) -> bool {
-            let mut events = Events::with_capacity(4);
-            self.poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
-            !events.is_empty()
+        fn woken(&self) -> bool {
+            self.0.swap(false, Ordering::SeqCst)
         }
     }
 
@@ -142,10 +160,10 @@ mod tests {
     //# through the following steps.
     #[test]
     fn tickets_for_one_host_have_their_turns_in_order_and_only_the_next_is_woken() {
-        let (mut first, mut second, mut third) = (Loop::new(), Loop::new(), Loop::new());
-        let one = Ticket::queue(host("192.0.2.1:80"), &first.waker);
-        let two = Ticket::queue(host("192.0.2.1:80"), &second.waker);
-        let three = Ticket::queue(host("192.0.2.1:80"), &third.waker);
+        let [(first, to_first), (second, to_second), (third, to_third)] = [(); 3].map(|()| Sleeper::new());
+        let one = Ticket::queue(host("192.0.2.1:80"), &to_first);
+        let two = Ticket::queue(host("192.0.2.1:80"), &to_second);
+        let three = Ticket::queue(host("192.0.2.1:80"), &to_third);
         assert!(one.has_turn() && !two.has_turn() && !three.has_turn());
         drop(one);
         assert!(two.has_turn() && !three.has_turn());
@@ -156,19 +174,32 @@ mod tests {
 
     #[test]
     fn a_ticket_that_is_given_up_while_it_waits_wakes_nobody() {
-        let (mut first, mut second) = (Loop::new(), Loop::new());
-        let one = Ticket::queue(host("192.0.2.2:80"), &first.waker);
-        let two = Ticket::queue(host("192.0.2.2:80"), &first.waker);
-        let three = Ticket::queue(host("192.0.2.2:80"), &second.waker);
+        let [(first, to_first), (second, to_second)] = [(); 2].map(|()| Sleeper::new());
+        let one = Ticket::queue(host("192.0.2.2:80"), &to_first);
+        let two = Ticket::queue(host("192.0.2.2:80"), &to_first);
+        let three = Ticket::queue(host("192.0.2.2:80"), &to_second);
         drop(two);
         assert!(!first.woken() && !second.woken() && !three.has_turn());
         drop(one);
         assert!(three.has_turn() && second.woken());
     }
 
+    /// A future may be polled by another task than before.
+    #[test]
+    fn the_latest_waker_of_a_ticket_is_woken_and_no_earlier_one_is_kept() {
+        let [(first, to_first), (second, to_second)] = [(); 2].map(|()| Sleeper::new());
+        let one = Ticket::queue(host("192.0.2.6:80"), Waker::noop());
+        let two = Ticket::queue(host("192.0.2.6:80"), &to_first);
+        assert!(one.poll_turn(&to_first) && !two.poll_turn(&to_second));
+        drop(to_first);
+        assert_eq!(Arc::strong_count(&first), 1);
+        drop(one);
+        assert!(!first.woken() && second.woken());
+        assert!(two.poll_turn(&to_second));
+    }
+
     #[test]
     fn hosts_do_not_wait_for_each_other() {
-        let it = Loop::new();
         let tickets = [
             host("192.0.2.3:80"),
             host("192.0.2.3:81"),
@@ -176,7 +207,7 @@ mod tests {
             Host::of_uri(&"ws://a.example/".parse().unwrap()),
             Host::of_uri(&"ws://b.example/".parse().unwrap()),
         ]
-        .map(|host| Ticket::queue(host, &it.waker));
+        .map(|host| Ticket::queue(host, Waker::noop()));
         assert!(tickets.iter().all(Ticket::has_turn));
     }
 
@@ -199,9 +230,8 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_of_hosts_that_nobody_waits_for() {
-        let it = Loop::new();
         let host = host("192.0.2.5:80");
-        drop(Ticket::queue(host.clone(), &it.waker));
+        drop(Ticket::queue(host.clone(), Waker::noop()));
         assert!(!queues().contains_key(&host));
     }
 }

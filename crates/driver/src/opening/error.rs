@@ -1,8 +1,8 @@
 //! Why a connection could not be opened.
 
-use crate::TlsError;
-#[cfg(feature = "tls")]
-use crate::tls::error::Told;
+use super::tls::TlsError;
+#[cfg(feature = "client-tls")]
+use super::tls::Told;
 use framewright::handshake::{RedirectError, ResponseError, ServerResponse, UriError};
 use std::fmt;
 use std::io;
@@ -18,7 +18,7 @@ pub enum ConnectError {
     Uri(UriError),
     /// The URI has the scheme `wss`, or the proxy's `https`, and there is no TLS for it: this build
     /// is one without the feature `tls`, or the settings leave TLS to the application's stream
-    /// ([`ClientTls::of_the_stream`](crate::ClientTls::of_the_stream)).
+    /// ([`ClientTls::of_the_stream`](super::ClientTls::of_the_stream)).
     TlsNotSupported,
     /// TLS could not be set up, or has failed before the connection was open. That of a proxy is
     /// within [`Proxy`](ConnectError::Proxy).
@@ -27,24 +27,22 @@ pub enum ConnectError {
     Resolve(io::Error),
     /// The name of the host, or of the proxy, has no address.
     NoAddress,
-    /// There was no connection within [`connect_timeout`](crate::Options::connect_timeout): the
-    /// name was not resolved, or no address answered.
+    /// There was no connection within the option `connect_timeout`: the name was not resolved, or no
+    /// address answered.
     ConnectTimeout,
-    /// Other connections of this process to the same address were being opened for all of
-    /// [`turn_timeout`](crate::Options::turn_timeout). Cannot occur with
-    /// [`one_at_a_time`](crate::Options::one_at_a_time) unset.
+    /// Other connections of this process to the same address were being opened for all of the option
+    /// `turn_timeout`. Cannot occur with the option `one_at_a_time` unset.
     TurnTimeout,
     /// No address could be connected to; the error of each of them.
     Connect(Vec<(SocketAddr, io::Error)>),
-    /// The response was not complete within
-    /// [`handshake_timeout`](crate::Options::handshake_timeout).
+    /// The response was not complete within the option `handshake_timeout`.
     HandshakeTimeout,
     /// The server's response breaks a rule.
     Handshake(ResponseError),
     /// The server answered with another status than 101. A redirect counts too, if none are
     /// followed.
     Refused(Box<ServerResponse>),
-    /// There were more redirects than [`redirects`](crate::Options::redirects) allows.
+    /// There were more redirects than the option `redirects` allows.
     TooManyRedirects {
         /// The number of redirects allowed, all of which were followed.
         limit: u8,
@@ -88,9 +86,9 @@ impl ConnectError {
     /// | [`Connect`](Self::Connect), [`Lost`](Self::Lost), [`Io`](Self::Io), and the three timeouts | no |
     ///
     /// ```
-    /// use framewright_client::{ConnectError, blocking::Client};
-    ///
-    /// let error = Client::connect("ws://localhost:no-port/").unwrap_err();
+    /// # use framewright::handshake::WsUri;
+    /// # use framewright_driver::opening::ConnectError;
+    /// let error = ConnectError::from(WsUri::parse("ws://localhost:no-port/").unwrap_err());
     /// assert!(error.is_permanent());
     /// let error = ConnectError::Lost(std::io::ErrorKind::ConnectionReset.into());
     /// assert!(!error.is_permanent());
@@ -159,7 +157,7 @@ impl fmt::Display for ConnectError {
             }
             ConnectError::Redirect(error) => write!(f, "a redirect: {error}"),
             ConnectError::Proxy(error) => match &**error {
-                #[cfg(feature = "tls")]
+                #[cfg(feature = "client-tls")]
                 ConnectError::Tls(error) => write!(f, "TLS: {}", Told::by_proxy(error)),
                 error => write!(f, "the proxy: {error}"),
             },
@@ -201,9 +199,9 @@ impl std::error::Error for ConnectError {
 }
 
 /// Why a `wss:` URI is refused.
-#[cfg(feature = "tls")]
+#[cfg(feature = "client-tls")]
 const NO_TLS: &str = "wss: the settings leave TLS to a stream of the application (ClientTls::of_the_stream)";
-#[cfg(not(feature = "tls"))]
+#[cfg(not(feature = "client-tls"))]
 const NO_TLS: &str = "wss: this build has no TLS: turn on the feature tls";
 
 impl From<TlsError> for ConnectError {

@@ -2,7 +2,7 @@
 
 use super::error::TlsError;
 use super::trust::Explaining;
-use framewright_driver::tls::provider;
+use crate::tls::provider;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;

@@ -38,7 +38,7 @@ pub enum TlsError {
     NoProvider,
     /// TLS with the `https:` proxy has failed, as inside; the rest of the connection was fine. Only
     /// for an open connection: before that it is a
-    /// [`ConnectError::Proxy`](crate::ConnectError::Proxy).
+    /// [`ConnectError::Proxy`](crate::opening::ConnectError::Proxy).
     Proxy(Box<TlsError>),
     /// There is no certificate authority to trust; why.
     NoAuthorities(String),
@@ -62,8 +62,8 @@ pub enum TlsError {
 
 impl TlsError {
     /// Whether another attempt would end the same:
-    /// [`ConnectError::is_permanent`](crate::ConnectError::is_permanent).
-    pub(crate) fn is_permanent(&self) -> bool {
+    /// [`ConnectError::is_permanent`](crate::opening::ConnectError::is_permanent).
+    pub(in super::super) fn is_permanent(&self) -> bool {
         match self {
             TlsError::Certificate(fault) => !fault.is_a_matter_of_time(),
             TlsError::Alert(alert) => is_final(*alert),
@@ -90,7 +90,7 @@ impl fmt::Display for TlsError {
 }
 
 /// Displays an error of TLS with a server or with a proxy.
-pub(crate) struct Told<'a> {
+pub(in super::super) struct Told<'a> {
     error: &'a TlsError,
     /// Who the other end is, in words.
     peer: &'static str,
@@ -99,7 +99,7 @@ pub(crate) struct Told<'a> {
 }
 
 impl<'a> Told<'a> {
-    pub(crate) fn by_proxy(error: &'a TlsError) -> Self {
+    pub(in super::super) fn by_proxy(error: &'a TlsError) -> Self {
         Told { error, peer: "the proxy", plain: "http" }
     }
 }

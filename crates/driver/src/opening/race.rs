@@ -1,7 +1,7 @@
 //! In which order, and when, the addresses of a host are tried (RFC 8305, sections 4 and 5, "Happy
 //! Eyeballs").
 //!
-//! No sockets and no clock: `opening::connecting` carries out the decisions made here.
+//! No sockets and no clock: `connecting` carries out the decisions made here.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// The addresses still to be tried.
 #[derive(Debug)]
-pub(crate) struct Race {
+pub(super) struct Race {
     addresses: VecDeque<SocketAddr>,
     /// When the next attempt begins; `None` means at once.
     due: Option<Instant>,
@@ -21,12 +21,12 @@ pub(crate) struct Race {
 
 impl Race {
     /// `addresses` in the order of the resolver, which has sorted them (RFC 6724).
-    pub(crate) fn new(addresses: Vec<SocketAddr>) -> Race {
+    pub(super) fn new(addresses: Vec<SocketAddr>) -> Race {
         Race { addresses: interleave(addresses), due: None }
     }
 
     /// The address to try now, if it is time. To be called until it returns `None`.
-    pub(crate) fn next(&mut self, now: Instant) -> Option<SocketAddr> {
+    pub(super) fn next(&mut self, now: Instant) -> Option<SocketAddr> {
         if self.due.is_some_and(|due| now < due) {
             return None;
         }
@@ -36,12 +36,12 @@ impl Race {
     }
 
     /// Lets the next attempt begin at once, after an attempt has failed.
-    pub(crate) fn hurry(&mut self) {
+    pub(super) fn hurry(&mut self) {
         self.due = None;
     }
 
     /// When to ask for the next address.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
+    pub(super) fn deadline(&self) -> Option<Instant> {
         if self.addresses.is_empty() { None } else { self.due }
     }
 }

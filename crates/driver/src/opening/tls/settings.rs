@@ -1,13 +1,13 @@
 //! The TLS settings of a client, which exist in every build.
 
-#[cfg(feature = "tls")]
+#[cfg(feature = "client-tls")]
 use super::error::TlsError;
-#[cfg(feature = "tls")]
+#[cfg(feature = "client-tls")]
 use super::{config, trust};
-#[cfg(feature = "tls")]
+#[cfg(feature = "client-tls")]
 use rustls::ClientConfig;
 use std::fmt;
-#[cfg(feature = "tls")]
+#[cfg(feature = "client-tls")]
 use std::sync::Arc;
 
 /// The TLS settings of a client, for `wss:` URIs and for `https:` proxies.
@@ -24,19 +24,19 @@ use std::sync::Arc;
 /// event loop that must not wait so long builds its settings before it begins, with
 /// `ClientTls::builder().build()`, and gives clones of them to its clients.
 ///
-/// | wanted | with the feature `tls` |
+/// | wanted | with TLS in the build |
 /// |---|---|
 /// | the platform's authorities | `ClientTls::default()` |
 /// | another authority, a client certificate | `ClientTls::builder()` |
 /// | anything else that rustls can do | `ClientTls::from(Arc::new(client_config))` |
-/// | TLS is done by the stream of `Client::over` | [`ClientTls::of_the_stream`] |
+/// | TLS is done by the stream that the application brings | [`ClientTls::of_the_stream`] |
 ///
 /// The certificate of this end is for the origin of the request: it is shown neither to an `https:`
 /// proxy, nor to another origin to which a redirect leads. A proxy has settings of its own with
-/// [`Proxy::with_tls`](crate::Proxy::with_tls).
+/// [`Proxy::with_tls`](crate::opening::Proxy::with_tls).
 ///
 /// Without the feature `tls` a `wss:` URI is refused
-/// ([`ConnectError::TlsNotSupported`](crate::ConnectError::TlsNotSupported)).
+/// ([`ConnectError::TlsNotSupported`](crate::opening::ConnectError::TlsNotSupported)).
 #[derive(Clone, Default)]
 pub struct ClientTls {
     kind: Kind,
@@ -47,12 +47,12 @@ enum Kind {
     #[default]
     Platform,
     OfTheStream,
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "client-tls")]
     Config(Arc<Configs>),
 }
 
 /// The settings for an origin, and those for others.
-#[cfg(feature = "tls")]
+#[cfg(feature = "client-tls")]
 struct Configs {
     origin: Arc<ClientConfig>,
     /// Without the certificate of this end, and otherwise like `origin`.
@@ -60,26 +60,25 @@ struct Configs {
 }
 
 impl ClientTls {
-    /// No TLS of the client's own: the stream that the application brings to `Client::over` does it
-    /// already. Nothing else can use these settings:
-    /// [`ConnectError::TlsNotSupported`](crate::ConnectError::TlsNotSupported).
+    /// No TLS of the client's own: the stream that the application brings does it already. Nothing else can use these settings:
+    /// [`ConnectError::TlsNotSupported`](crate::opening::ConnectError::TlsNotSupported).
     #[must_use]
     pub fn of_the_stream() -> Self {
         ClientTls { kind: Kind::OfTheStream }
     }
 
-    pub(crate) fn is_of_the_stream(&self) -> bool {
+    pub(in super::super) fn is_of_the_stream(&self) -> bool {
         matches!(self.kind, Kind::OfTheStream)
     }
 }
 
-#[cfg(feature = "tls")]
+#[cfg(feature = "client-tls")]
 impl ClientTls {
     /// The configuration for a session; `None` if the stream does TLS.
     ///
     /// # Errors
     /// If the platform's authorities cannot be read, or if there is no provider of cryptography.
-    pub(crate) fn config(&self, with: With) -> Result<Option<Arc<ClientConfig>>, TlsError> {
+    pub(in super::super) fn config(&self, with: With) -> Result<Option<Arc<ClientConfig>>, TlsError> {
         Ok(Some(match &self.kind {
             Kind::Platform => config::shared()?,
             Kind::OfTheStream => return Ok(None),
@@ -93,7 +92,7 @@ impl ClientTls {
 
 /// Whether the other end of a session may see the certificate of this end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum With {
+pub(in super::super) enum With {
     /// It may: the server of the URI that the application has asked for, or a proxy that has
     /// settings of its own.
     Origin,
@@ -103,8 +102,11 @@ pub(crate) enum With {
 
 /// The other end of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Peer {
+#[allow(clippy::exhaustive_enums, reason = "there is nobody else")]
+pub enum Peer {
+    /// The server of the URI.
     Server,
+    /// The `https:` proxy on the way to it.
     Proxy,
 }
 
@@ -114,7 +116,7 @@ pub(crate) enum Peer {
 /// a request in it (RFC 8446, section 8).
 ///
 /// Its clone without the certificate of this end serves proxies and other origins.
-#[cfg(feature = "tls")]
+#[cfg(feature = "client-tls")]
 impl From<Arc<ClientConfig>> for ClientTls {
     fn from(origin: Arc<ClientConfig>) -> Self {
         let others = trust::without_identity(&origin);
@@ -128,7 +130,7 @@ impl fmt::Debug for ClientTls {
         f.write_str(match self.kind {
             Kind::Platform => "ClientTls(platform)",
             Kind::OfTheStream => "ClientTls(of the stream)",
-            #[cfg(feature = "tls")]
+            #[cfg(feature = "client-tls")]
             Kind::Config(_) => "ClientTls(config)",
         })
     }

@@ -5,17 +5,20 @@
 //! the other end has selected its protocol.
 
 use super::connecting::Connected;
+use super::entropy::Csprng;
+use super::error::ConnectError;
 use super::gate::Ticket;
-use crate::entropy::Csprng;
-use crate::stream::ClientStream;
-use crate::tls::{Peer, With};
-use crate::{ClientTls, ConnectError, Options, Proxy};
+use super::network::Stream;
+use super::proxy::Proxy;
+use super::settings::Settings;
+#[cfg(feature = "client-tls")]
+use super::tls::Session;
+use super::tls::{ClientTls, Peer, With};
 use framewright::handshake::{
     Answer, BodyReader, ClientHandshake, ClientRequest, Negotiated, ProxyAnswer, ProxyHandshake,
     ResponseHead, ServerResponse, WsUri,
 };
-use framewright_driver::Transport as _;
-use std::io::{self, IoSlice};
+use std::io;
 use std::time::{Duration, Instant};
 
 /// The bytes that one read asks for. A response has a few hundred bytes; the first frames that
@@ -27,8 +30,8 @@ const NO_TIMEOUT: Duration = Duration::MAX;
 
 /// The exchange on a connection until it is open.
 #[derive(Debug)]
-pub(super) struct Exchange {
-    stream: ClientStream,
+pub(super) struct Exchange<S> {
+    stream: S,
     /// Held until the connection is open or has failed.
     _ticket: Option<Ticket>,
     /// `None` for a deadline too far off for the clock.
@@ -46,16 +49,18 @@ pub(super) struct Exchange {
 
 /// A connection whose opening handshake is complete.
 #[derive(Debug)]
-pub(crate) struct Opened {
-    /// Registered for reading and writing. There may be more to read that no event will announce.
-    pub(crate) stream: ClientStream,
-    pub(crate) negotiated: Negotiated,
+#[allow(clippy::exhaustive_structs, reason = "a driver takes it apart")]
+pub struct Opened<S> {
+    /// The stream. There may be more to read that no event will announce.
+    pub stream: S,
+    /// What client and server have agreed on.
+    pub negotiated: Negotiated,
     /// The bytes received behind the head of the response: the first frames.
-    pub(crate) early: Vec<u8>,
+    pub early: Vec<u8>,
     /// The 101 response.
-    pub(crate) response: ServerResponse,
+    pub response: ServerResponse,
     /// The URI that the connection leads to, after redirects.
-    pub(crate) uri: WsUri,
+    pub uri: WsUri,
 }
 
 /// The peer that the client is talking to.
@@ -69,7 +74,7 @@ enum Speaker {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hop<'a> {
     pub(super) request: &'a ClientRequest,
-    pub(super) options: &'a Options,
+    pub(super) settings: &'a Settings,
     /// True while fewer redirects were followed than are allowed.
     pub(super) may_redirect: bool,
     /// True unless a redirect has led to another origin.
@@ -86,7 +91,7 @@ impl<'a> Hop<'a> {
 
     /// The TLS settings for an `https:` proxy, and who it is to them.
     pub(super) fn tls_with_proxy(self, proxy: &'a Proxy) -> (&'a ClientTls, With) {
-        proxy.tls().map_or((&self.options.tls, With::Others), |own| (own, With::Origin))
+        proxy.tls().map_or((&self.settings.tls, With::Others), |own| (own, With::Origin))
     }
 
     /// Starts TLS with the server if the URI asks for it.
@@ -98,30 +103,70 @@ impl<'a> Hop<'a> {
     //# the WebSocket Connection_ and abort the connection.  Otherwise,
     //# all further communication on this channel MUST run through the
     //# encrypted tunnel [RFC5246].
-    fn secured(self, stream: ClientStream) -> Result<ClientStream, ConnectError> {
-        let (uri, tls) = (self.request.uri(), &self.options.tls);
+    fn secured<S: Stream>(self, stream: S) -> Result<S, ConnectError> {
+        let (uri, tls) = (self.request.uri(), &self.settings.tls);
         if !uri.is_secure() || (self.is_brought && tls.is_of_the_stream()) {
             return Ok(stream);
         }
-        stream.secured(tls, self.tls_with_server(), Peer::Server, uri)
+        secured(stream, tls, self.tls_with_server(), Peer::Server, uri)
     }
 
     /// Starts TLS with the proxy if its URL asks for it.
-    fn secured_to(self, proxy: &Proxy, stream: ClientStream) -> Result<ClientStream, ConnectError> {
+    fn secured_to<S: Stream>(self, proxy: &Proxy, stream: S) -> Result<S, ConnectError> {
         if !proxy.place().is_secure() {
             return Ok(stream);
         }
         let (tls, with) = self.tls_with_proxy(proxy);
-        let secured = stream.secured(tls, with, Peer::Proxy, proxy.place());
+        let secured = secured(stream, tls, with, Peer::Proxy, proxy.place());
         secured.map_err(|error| ConnectError::Proxy(Box::new(error)))
     }
 }
 
+/// Checks that TLS with the host of `uri` can be set up over streams like `S`.
+pub(super) fn check_tls<S: Stream>(
+    tls: &ClientTls,
+    with: With,
+    peer: Peer,
+    uri: &WsUri,
+) -> Result<(), ConnectError> {
+    if !S::DOES_TLS {
+        return Err(ConnectError::TlsNotSupported);
+    }
+    session(tls, with, peer, uri).map(drop)
+}
+
+#[cfg(feature = "client-tls")]
+fn session(tls: &ClientTls, with: With, peer: Peer, uri: &WsUri) -> Result<Session, ConnectError> {
+    Session::with(tls, with, peer, uri)?.ok_or(ConnectError::TlsNotSupported)
+}
+
+#[cfg(feature = "client-tls")]
+fn secured<S: Stream>(
+    stream: S,
+    tls: &ClientTls,
+    with: With,
+    peer: Peer,
+    uri: &WsUri,
+) -> Result<S, ConnectError> {
+    stream.secured(session(tls, with, peer, uri)?)
+}
+
+/// There is no TLS in this build.
+#[cfg(not(feature = "client-tls"))]
+fn session(_: &ClientTls, _: With, _: Peer, _: &WsUri) -> Result<(), ConnectError> {
+    Err(ConnectError::TlsNotSupported)
+}
+
+#[cfg(not(feature = "client-tls"))]
+fn secured<S: Stream>(_: S, _: &ClientTls, _: With, _: Peer, _: &WsUri) -> Result<S, ConnectError> {
+    Err(ConnectError::TlsNotSupported)
+}
+
 /// The result of a turn.
 #[derive(Debug)]
-pub(super) enum ExchangeTurn {
-    Wait(Box<Exchange>),
-    Open(Box<Opened>),
+pub(super) enum ExchangeTurn<S> {
+    Wait(Box<Exchange<S>>),
+    Open(Box<Opened<S>>),
     Redirect(ClientRequest),
 }
 
@@ -146,10 +191,10 @@ enum Taken {
     Redirect(ClientRequest),
 }
 
-impl Exchange {
+impl<S: Stream> Exchange<S> {
     /// # Errors
     /// If TLS cannot be set up.
-    pub(super) fn start(connected: Connected, hop: Hop<'_>, now: Instant) -> Result<Exchange, ConnectError> {
+    pub(super) fn start(connected: Connected<S>, hop: Hop<'_>, now: Instant) -> Result<Self, ConnectError> {
         let mut outgoing = Vec::with_capacity(512);
         //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
         //# _Proxy Usage_: If the client is configured to use a proxy when
@@ -157,12 +202,12 @@ impl Exchange {
         //# /port/, then the client SHOULD connect to that proxy and ask it
         //# to open a TCP connection to the host given by /host/ and the
         //# port given by /port/.
-        let (stream, peer) = match &hop.options.proxy {
+        let (stream, peer) = match &hop.settings.proxy {
             Some(proxy) => {
                 let handshake = ProxyHandshake::new(
                     hop.request.uri(),
                     proxy.credentials(),
-                    hop.options.head,
+                    hop.settings.head,
                     now,
                     NO_TIMEOUT,
                     &mut outgoing,
@@ -174,7 +219,7 @@ impl Exchange {
         Ok(Exchange {
             stream,
             _ticket: connected.ticket,
-            deadline: now.checked_add(hop.options.handshake_timeout),
+            deadline: now.checked_add(hop.settings.handshake_timeout),
             outgoing,
             sent: 0,
             write_error: None,
@@ -182,6 +227,10 @@ impl Exchange {
             received: Vec::new(),
             body: None,
         })
+    }
+
+    pub(super) fn stream_mut(&mut self) -> &mut S {
+        &mut self.stream
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -196,14 +245,14 @@ impl Exchange {
         mut self: Box<Self>,
         now: Instant,
         hop: Hop<'_>,
-    ) -> Result<ExchangeTurn, ConnectError> {
+    ) -> Result<ExchangeTurn<S>, ConnectError> {
         while self.write()? {
             let mut chunk = [0; CHUNK];
             match self.stream.read_once(&mut chunk) {
                 Ok(0) => return Err(self.ended(hop)),
                 Ok(count) => match self.take(&chunk[..count], hop)? {
                     Taken::More => {}
-                    Taken::Tunnel => self = self.through(now, hop)?,
+                    Taken::Tunnel => *self = (*self).through(now, hop)?,
                     Taken::Open { head_len, negotiated } => {
                         return Ok(ExchangeTurn::Open(Box::new(self.open(head_len, negotiated, hop))));
                     }
@@ -236,7 +285,7 @@ impl Exchange {
                     break;
                 }
             }
-            match self.stream.write_once(&[IoSlice::new(&self.outgoing[self.sent..])]) {
+            match self.stream.write_once(&self.outgoing[self.sent..]) {
                 Ok(count) => self.sent += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) => self.write_error = Some(error),
@@ -284,14 +333,13 @@ impl Exchange {
     }
 
     /// The proxy has opened the tunnel: starts the handshake with the server.
-    fn through(self: Box<Self>, now: Instant, hop: Hop<'_>) -> Result<Box<Self>, ConnectError> {
-        let mut this = *self;
-        this.received.clear();
-        this.outgoing.clear();
-        this.sent = 0;
-        this.peer = server(hop, now, &mut this.outgoing);
-        this.stream = hop.secured(this.stream)?;
-        Ok(Box::new(this))
+    fn through(mut self, now: Instant, hop: Hop<'_>) -> Result<Self, ConnectError> {
+        self.received.clear();
+        self.outgoing.clear();
+        self.sent = 0;
+        self.peer = server(hop, now, &mut self.outgoing);
+        self.stream = hop.secured(self.stream)?;
+        Ok(self)
     }
 
     /// Handles a refusal. A redirect that is followed needs no body.
@@ -318,7 +366,7 @@ impl Exchange {
         let truncated = truncated || ended == Ended::Cut;
         let head = self.peer.response(&self.received);
         let response = Box::new(head.to_response(body, truncated));
-        let limit = hop.options.redirects;
+        let limit = hop.settings.redirects;
         Some(match &self.peer {
             Speaker::Proxy(_) => ConnectError::ProxyRefused(response),
             Speaker::Server(_) if limit > 0 && hop.request.redirected(&head).is_some() => {
@@ -351,7 +399,7 @@ impl Exchange {
     //= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
     //# Once the client's opening handshake has been sent, the client MUST
     //# wait for a response from the server before sending any further data.
-    fn open(self, head_len: usize, negotiated: Negotiated, hop: Hop<'_>) -> Opened {
+    fn open(self, head_len: usize, negotiated: Negotiated, hop: Hop<'_>) -> Opened<S> {
         Opened {
             stream: self.stream,
             negotiated,
@@ -373,13 +421,12 @@ impl Speaker {
 
 /// Starts the handshake with the server.
 fn server(hop: Hop<'_>, now: Instant, out: &mut Vec<u8>) -> Speaker {
-    Speaker::Server(ClientHandshake::new(hop.request, &mut Csprng, hop.options.head, now, NO_TIMEOUT, out))
+    Speaker::Server(ClientHandshake::new(hop.request, &mut Csprng, hop.settings.head, now, NO_TIMEOUT, out))
 }
 
-/// The progress, for tests.
-#[cfg(test)]
-impl Exchange {
-    pub(super) fn stream(&self) -> &ClientStream {
+/// The progress.
+impl<S> Exchange<S> {
+    pub(super) fn stream(&self) -> &S {
         &self.stream
     }
 
@@ -392,9 +439,13 @@ impl Exchange {
         matches!(self.peer, Speaker::Server(_))
     }
 
-    /// The number of bytes received of the response's head, and whether the body of a refusal is
-    /// being read.
-    pub(super) fn progress(&self) -> (usize, bool) {
-        (self.received.len(), self.body.is_some())
+    /// The number of bytes received of the response's head.
+    pub(super) fn received(&self) -> usize {
+        self.received.len()
+    }
+
+    /// Whether the body of a refusal is being read.
+    pub(super) fn reads_refusal(&self) -> bool {
+        self.body.is_some()
     }
 }

@@ -1,7 +1,7 @@
 //! The HTTP proxy to connect through: its address, its credentials, and its TLS.
 
 use super::no_proxy;
-use crate::ClientTls;
+use super::tls::ClientTls;
 use framewright::handshake::{BasicCredentials, UriError, WsUri};
 use std::fmt;
 
@@ -10,12 +10,11 @@ use std::fmt;
 /// The proxy resolves the server's name. The client resolves the proxy's name.
 ///
 /// ```
-/// use framewright_client::Proxy;
-///
+/// # use framewright_driver::opening::{Proxy, ProxyError};
 /// let proxy = Proxy::new("http://user:secret@proxy.example:3128")?;
 /// assert_eq!((proxy.host(), proxy.port()), ("proxy.example", 3128));
 /// assert!(!format!("{proxy:?}").contains("secret"));
-/// # Ok::<(), framewright_client::ProxyError>(())
+/// # Ok::<(), ProxyError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Proxy {
@@ -63,7 +62,7 @@ impl Proxy {
 
     /// Uses TLS settings for an `https:` proxy that are not those for the server: another authority
     /// to trust, or a certificate to show to the proxy. Without this call the settings are those of
-    /// [`Options::tls`](crate::Options::tls), without the certificate of this end.
+    /// the option `tls`, without the certificate of this end.
     #[must_use]
     pub fn with_tls(mut self, tls: ClientTls) -> Proxy {
         self.tls = Some(tls);
@@ -131,16 +130,16 @@ impl Proxy {
         self.place.port()
     }
 
-    pub(crate) fn place(&self) -> &WsUri {
+    pub(super) fn place(&self) -> &WsUri {
         &self.place
     }
 
     /// The TLS settings for the proxy alone.
-    pub(crate) fn tls(&self) -> Option<&ClientTls> {
+    pub(super) fn tls(&self) -> Option<&ClientTls> {
         self.tls.as_ref()
     }
 
-    pub(crate) fn credentials(&self) -> Option<&BasicCredentials> {
+    pub(super) fn credentials(&self) -> Option<&BasicCredentials> {
         self.credentials.as_ref()
     }
 }

@@ -1,21 +1,14 @@
 //! A session of TLS over a stream of the client, which may itself be one: `wss:` through an
 //! `https:` proxy is TLS over TLS.
 
-use super::config::HTTP_1_1;
-use super::error::{CertificateFault, TlsError};
-use super::info::TlsInfo;
-use super::settings::Peer;
-use super::trust;
-use crate::error::ConnectError;
-use framewright::handshake::WsUri;
+use framewright_driver::opening::{
+    ConnectError, Peer, Session, TlsError, TlsInfo, check_protocol, session_info, tls_error,
+};
 use framewright_driver::tls::{Fault, Tls};
 use framewright_driver::{Io, Transport};
-use rustls::ClientConfig;
 use rustls::client::UnbufferedClientConnection;
-use rustls::pki_types::ServerName;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
-use std::sync::Arc;
 
 /// A session over a stream.
 pub(crate) struct Layer<T> {
@@ -50,20 +43,14 @@ struct Below<T> {
 }
 
 impl<T: Stream> Layer<T> {
-    /// Starts a session with the host of `uri`. Nothing is sent before the first read or write.
+    /// Starts a session. Nothing is sent before the first read or write.
     ///
     /// # Errors
     /// If rustls refuses the configuration.
-    pub(crate) fn start(
-        config: Arc<ClientConfig>,
-        uri: &WsUri,
-        stream: T,
-        peer: Peer,
-    ) -> Result<Self, TlsError> {
-        let name = server_name(uri)?;
+    pub(crate) fn start(session: Session, stream: T) -> Result<Self, TlsError> {
         let below = Below { stream, failure: None, is_cut: false };
-        let tls = Tls::client(config, name, below).map_err(TlsError::Protocol)?;
-        Ok(Layer { tls, peer })
+        let tls = Tls::client(session.config, session.name, below).map_err(TlsError::Protocol)?;
+        Ok(Layer { tls, peer: session.peer })
     }
 
     pub(crate) fn below(&self) -> &T {
@@ -91,7 +78,7 @@ impl<T: Stream> Layer<T> {
     /// What was agreed on with the server; `None` for a session with a proxy, and before the
     /// handshake is complete.
     pub(crate) fn info(&self) -> Option<TlsInfo> {
-        if self.peer == Peer::Proxy { None } else { TlsInfo::of(self.tls.session()) }
+        if self.peer == Peer::Proxy { None } else { session_info(self.tls.session()) }
     }
 
     /// Goes on with the handshake. Returns whether it is complete.
@@ -110,10 +97,7 @@ impl<T: Stream> Layer<T> {
 
     /// Checks, once the handshake is complete, the protocol that the other end has selected.
     pub(crate) fn check_protocol(&self) -> Result<(), ConnectError> {
-        match self.tls.session().alpn_protocol() {
-            Some(protocol) if protocol != HTTP_1_1 => Err(self.error(TlsError::Alpn(protocol.to_vec()))),
-            _ => Ok(()),
-        }
+        check_protocol(self.tls.session()).map_err(|error| self.error(error))
     }
 
     /// Why a read or a write has failed, in this session or below it.
@@ -129,7 +113,7 @@ impl<T: Stream> Layer<T> {
     /// Why TLS has failed in this session; `None` if it has not.
     fn fault(&self) -> Option<TlsError> {
         match self.tls.fault()? {
-            Fault::Tls(error) => Some(of_rustls(error.clone())),
+            Fault::Tls(error) => Some(tls_error(error.clone())),
             Fault::NotTls { is_http } => Some(TlsError::NotTls { is_http: *is_http }),
             // The version is in the ServerHello.
             Fault::Truncated if self.tls.session().protocol_version().is_none() => Some(TlsError::NotBegun),
@@ -152,30 +136,6 @@ impl<T: Stream> Layer<T> {
             Peer::Server => ConnectError::Tls(error),
             Peer::Proxy => ConnectError::Proxy(Box::new(ConnectError::Tls(error))),
         }
-    }
-}
-
-/// The name that the certificate has to be for.
-//= https://www.rfc-editor.org/rfc/rfc6455#section-4.1
-//# Clients MUST use the Server Name Indication extension in the TLS
-//# handshake [RFC6066].
-// rustls sends it, unless the host is an address, which that extension does not allow.
-pub(crate) fn server_name(uri: &WsUri) -> Result<ServerName<'static>, TlsError> {
-    match uri.ip() {
-        Some(ip) => Ok(ServerName::IpAddress(ip.into())),
-        None => {
-            ServerName::try_from(uri.host().to_owned()).map_err(|_| TlsError::Name(uri.host().to_owned()))
-        }
-    }
-}
-
-fn of_rustls(error: rustls::Error) -> TlsError {
-    match error {
-        rustls::Error::InvalidCertificate(reason) => {
-            TlsError::Certificate(Box::new(CertificateFault::new(reason, trust::take_blame())))
-        }
-        rustls::Error::AlertReceived(alert) => TlsError::Alert(alert),
-        error => TlsError::Protocol(error),
     }
 }
 

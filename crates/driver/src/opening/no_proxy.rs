@@ -16,7 +16,7 @@ use std::net::IpAddr;
 /// | `:8080` behind a name or an address (in brackets, for IPv6) | this port only |
 ///
 /// Names are not resolved: an address matches only a URI that contains an address.
-pub(crate) fn names(list: &str, uri: &WsUri) -> bool {
+pub(super) fn names(list: &str, uri: &WsUri) -> bool {
     list.split([',', ' ', '\t']).filter(|element| !element.is_empty()).any(|element| matches(element, uri))
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 /// Delays between attempts to reconnect: the first one is random, the later ones grow.
 ///
 /// ```
-/// use framewright_client::Backoff;
+/// # use framewright_driver::opening::Backoff;
 /// use std::time::Duration;
 ///
 /// let mut backoff = Backoff::new();
