@@ -1,6 +1,8 @@
 //! Deadlines while nobody receives.
 
 use crate::shared::Shared;
+use crate::tasks::Party;
+use framewright::{CloseCode, SendError};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -30,23 +32,46 @@ use tokio::io::{AsyncRead, AsyncWrite};
 /// future is ready when the connection has ended or was dropped; it does not keep the stream open.
 pub struct Attendant<S> {
     shared: Weak<Shared<S>>,
+    /// Whether a Close frame was queued here, which nobody may be about to write.
+    unwritten: bool,
 }
 
 impl<S> Attendant<S> {
     pub(crate) fn new(shared: &Arc<Shared<S>>) -> Attendant<S> {
         shared.lock().share();
-        Attendant { shared: Arc::downgrade(shared) }
+        Attendant { shared: Arc::downgrade(shared), unwritten: false }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Attendant<S> {
+    /// Starts the closing handshake from outside of the task that has the connection: queues a Close
+    /// frame, which this future writes. A task that receives gets the rest of what the peer has
+    /// sent, and then the end.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] if a Close frame was sent before, or if the connection has ended or was
+    /// dropped. [`SendError::CloseReason`] if `reason` has more than 123 bytes, or is not empty
+    /// without a `code`.
+    pub fn start_close(&mut self, code: impl Into<Option<CloseCode>>, reason: &str) -> Result<(), SendError> {
+        let shared = self.shared.upgrade().ok_or(SendError::Closed)?;
+        let code = code.into();
+        shared.lock().command(|connection| connection.close(code, reason))?;
+        self.unwritten = true;
+        shared.lock().wake_all();
+        Ok(())
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Future for Attendant<S> {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        match self.shared.upgrade() {
-            Some(shared) => shared.lock().poll_deadlines(context),
-            None => Poll::Ready(()),
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let Some(shared) = self.shared.upgrade() else { return Poll::Ready(()) };
+        let mut linked = shared.lock();
+        if self.unwritten && linked.poll_flush_as(Party::Attendant, context).is_ready() {
+            self.unwritten = false;
         }
+        linked.poll_deadlines(context)
     }
 }
 

@@ -122,6 +122,24 @@ macro_rules! commands {
                 self.shared().lock().command(|connection| connection.send(message))
             }
 
+            /// Queues a Ping with at most 125 bytes of data, without waiting.
+            ///
+            /// # Errors
+            /// Those of [`ping`](Self::ping), and [`SendError::Full`](framewright::SendError::Full) if
+            /// there is no room.
+            pub fn start_ping(&mut self, data: &[u8]) -> Result<(), SendError> {
+                self.shared().lock().command(|connection| connection.ping(data))
+            }
+
+            /// Queues an unsolicited Pong with at most 125 bytes of data (RFC 6455, section 5.5.3),
+            /// without waiting. Pings are answered without this call.
+            ///
+            /// # Errors
+            /// Those of [`start_ping`](Self::start_ping).
+            pub fn start_pong(&mut self, data: &[u8]) -> Result<(), SendError> {
+                self.shared().lock().command(|connection| connection.pong(data))
+            }
+
             /// Starts the closing handshake: queues a Close frame behind everything queued before.
             /// Messages still arrive until the peer has answered. A `code` of `None` sends a Close
             /// frame without a code, which cannot have a reason either.

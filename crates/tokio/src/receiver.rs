@@ -92,6 +92,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Receiver<S> {
         }
     }
 
+    /// Waits for the next event, as [`recv_event`](Receiver::recv_event) does, for a caller that
+    /// polls.
+    pub fn poll_recv_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Event<'_>>> {
+        Poll::Ready(match ready!(self.poll_pulled(context)) {
+            Some(Pulled::Event(decoded)) => Some(self.resolve(decoded)),
+            Some(Pulled::Ended) => self.closure().map(Event::Closed),
+            None => None,
+        })
+    }
+
     /// The next event, or the end, which is reported once.
     pub(crate) fn poll_pulled(&mut self, context: &mut Context<'_>) -> Poll<Option<Pulled>> {
         if self.told {

@@ -133,6 +133,11 @@ impl<S> Linked<S> {
         self.turn.abort(now());
         self.stream = None;
         self.timer = None;
+        self.wake_all();
+    }
+
+    /// Wakes everybody who waits.
+    pub(crate) fn wake_all(&self) {
         if let Some((_, waker)) = &self.tasks {
             waker.wake_by_ref();
         }
@@ -242,8 +247,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Linked<S> {
 
     /// Waits until the stream has taken everything that is queued.
     pub(crate) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        self.poll_flush_as(Party::Sender, context)
+    }
+
+    /// Waits as `party` until the stream has taken everything that is queued.
+    pub(crate) fn poll_flush_as(
+        &mut self,
+        party: Party,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), SendError>> {
         let before = self.phase();
-        let flushed = self.work(Party::Sender, context, now(), |work, _| {
+        let flushed = self.work(party, context, now(), |work, _| {
             loop {
                 let flushed = work.flush();
                 if work.turn.is_broken() || work.turn.has_dropped() {
@@ -257,7 +271,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Linked<S> {
                 }
             }
         });
-        self.tell(Party::Sender, before);
+        self.tell(party, before);
         flushed.unwrap_or_else(|| {
             let sent = self.closure().is_none_or(|closure| closure.clean);
             Poll::Ready(if sent { Ok(()) } else { Err(SendError::Closed) })

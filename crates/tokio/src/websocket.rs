@@ -129,6 +129,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.receiver.poll_recv(context)
     }
 
+    /// Waits for the next event of any kind, for a caller that polls.
+    pub fn poll_recv_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Event<'_>>> {
+        self.receiver.poll_recv_event(context)
+    }
+
     /// Closes the connection: does the whole closing handshake, and waits for the end of the
     /// transport. Messages that still arrive are dropped. Returns how the connection ended, whoever
     /// has ended it.
