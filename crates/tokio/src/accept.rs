@@ -1,14 +1,17 @@
 //! The server's opening handshake on a stream (RFC 6455, section 4.2).
 
+#[cfg(feature = "deflate")]
 use crate::lent::MEMORY;
 use crate::shared::now;
 use crate::websocket::WebSocket;
+#[cfg(feature = "deflate")]
+use framewright::Role;
 use framewright::deflate::{DeflatePolicy, Reservation};
 use framewright::handshake::{
     Accept, AllowedHosts, AllowedOrigins, HeadLimits, Refusal, Request, Response, ServerHandshake,
     StatusCode, Upgrade, choose_subprotocol,
 };
-use framewright::{Config, Connection, Role};
+use framewright::{Config, Connection, Negotiated};
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
@@ -207,14 +210,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
             }
             Err(refusal) => return Err(refuse_for(stream, refusal, options.handshake_timeout).await),
         };
-        let mut accept = Accept::new();
-        if let Some(chosen) = choose_subprotocol(&request, &options.subprotocols) {
-            accept = accept.with_subprotocol(chosen.to_owned());
-        }
-        #[cfg(feature = "deflate")]
-        if let Some(policy) = options.compression {
-            accept = accept.with_deflate(policy);
-        }
+        let accept = default_accept(&request, options);
         let settings = Settings {
             connection: Arc::clone(&options.connection),
             timeout: options.handshake_timeout,
@@ -230,7 +226,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     /// [`AcceptError::Accept`] if `accept` names a subprotocol that the client has not offered: the
     /// client gets a 500. [`AcceptError::Io`] if the answer cannot be sent.
     pub async fn accept(self, accept: Accept) -> Result<WebSocket<S>, AcceptError> {
-        let (accept, reservation) = self.reserve(accept);
+        let Settings { compression, connection, .. } = &self.settings;
+        let (accept, reservation) = reserve(&self.request(), accept, *compression, connection);
         let Incoming { mut stream, received, head_len, handshake, upgrade, settings } = self;
         let mut out = Vec::with_capacity(256);
         let negotiated = match upgrade.accept(&handshake.request(&received), &accept, &mut out) {
@@ -243,10 +240,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
         };
         let sent = timeout(settings.timeout, write(&mut stream, &out)).await;
         sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(AcceptError::Io)?;
-        let mut connection = Connection::server(settings.connection, negotiated, now());
-        if let Some(reservation) = reservation {
-            connection.driver().set_deflate_reservation(reservation);
-        }
+        let connection = open(settings.connection, negotiated, reservation);
         Ok(WebSocket::of(connection, stream, &received[head_len..]))
     }
 
@@ -257,27 +251,63 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
         answer(self.stream, response, head_only, self.settings.timeout).await;
         AcceptError::Declined(response.status())
     }
+}
 
-    /// Reserves the memory of context takeover, or declines takeover if there is no room.
+/// The acceptance as the options have it.
+pub(crate) fn default_accept(request: &Request<'_>, options: &AcceptOptions) -> Accept {
+    let mut accept = Accept::new();
+    if let Some(chosen) = choose_subprotocol(request, &options.subprotocols) {
+        accept = accept.with_subprotocol(chosen.to_owned());
+    }
     #[cfg(feature = "deflate")]
-    fn reserve(&self, accept: Accept) -> (Accept, Option<Reservation>) {
-        let Some(policy) = accept.deflate().or(self.settings.compression) else { return (accept, None) };
-        let agreed = policy.accept(self.request().extensions());
-        let config = &self.settings.connection.deflate;
-        let size = agreed.map_or(0, |agreed| agreed.params().takeover_size(Role::Server, config));
-        if size == 0 {
-            return (accept.with_deflate(policy), None);
-        }
-        match MEMORY.reserve(size) {
-            Some(reservation) => (accept.with_deflate(policy), Some(reservation)),
-            None => (accept.with_deflate(policy.without_takeover()), None),
-        }
+    if let Some(policy) = options.compression {
+        accept = accept.with_deflate(policy);
     }
+    accept
+}
 
-    #[cfg(not(feature = "deflate"))]
-    fn reserve(&self, accept: Accept) -> (Accept, Option<Reservation>) {
-        (accept, None)
+/// Reserves the memory of context takeover, or declines takeover if there is no room.
+#[cfg(feature = "deflate")]
+pub(crate) fn reserve(
+    request: &Request<'_>,
+    accept: Accept,
+    compression: Option<DeflatePolicy>,
+    config: &Config,
+) -> (Accept, Option<Reservation>) {
+    let Some(policy) = accept.deflate().or(compression) else { return (accept, None) };
+    let agreed = policy.accept(request.extensions());
+    let size = agreed.map_or(0, |agreed| agreed.params().takeover_size(Role::Server, &config.deflate));
+    if size == 0 {
+        return (accept.with_deflate(policy), None);
     }
+    match MEMORY.reserve(size) {
+        Some(reservation) => (accept.with_deflate(policy), Some(reservation)),
+        None => (accept.with_deflate(policy.without_takeover()), None),
+    }
+}
+
+/// Reserves nothing: without the feature `deflate` every offer is declined.
+#[cfg(not(feature = "deflate"))]
+pub(crate) fn reserve(
+    _: &Request<'_>,
+    accept: Accept,
+    _: Option<DeflatePolicy>,
+    _: &Config,
+) -> (Accept, Option<Reservation>) {
+    (accept, None)
+}
+
+/// The connection of an accepted handshake.
+pub(crate) fn open(
+    config: Arc<Config>,
+    negotiated: Negotiated,
+    reservation: Option<Reservation>,
+) -> Connection {
+    let mut connection = Connection::server(config, negotiated, now());
+    if let Some(reservation) = reservation {
+        connection.driver().set_deflate_reservation(reservation);
+    }
+    connection
 }
 
 /// Checks a request against the rules and the options. `None` is a request that is no opening

@@ -16,6 +16,14 @@ mod accept;
 mod attendant;
 mod commands;
 mod entropy;
+#[cfg(any(feature = "hyper", feature = "h2"))]
+mod gateway;
+#[cfg(feature = "h2")]
+#[cfg_attr(docsrs, doc(cfg(feature = "h2")))]
+pub mod h2;
+#[cfg(feature = "hyper")]
+#[cfg_attr(docsrs, doc(cfg(feature = "hyper")))]
+pub mod hyper;
 mod lent;
 mod message;
 mod receiver;

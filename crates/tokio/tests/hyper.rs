@@ -1,0 +1,267 @@
+//! Upgrades of hyper's connections, of both versions of HTTP and in both roles.
+#![cfg(all(feature = "hyper", feature = "h2", feature = "deflate"))]
+
+use framewright::deflate::DeflateOffer;
+use framewright_tokio::hyper::{self as upgrades, ClientRequest, ResponseError, Upgraded};
+use framewright_tokio::{
+    AcceptOptions, AllowedHosts, AllowedOrigins, CloseCode, Config, Error, FieldName, FieldValue, Message,
+    RecvError, WebSocket, h2,
+};
+use http_body_util::{Empty, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::convert::Infallible;
+use std::time::Duration;
+use tokio::io::DuplexStream;
+
+/// Serves one connection with an echo for each socket, over HTTP/1.1 or HTTP/2.
+fn serve(stream: DuplexStream, options: AcceptOptions, is_h2: bool) {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let options = options.clone();
+        async move {
+            let upgraded = upgrades::upgrade(&mut request, &options);
+            let answer: Response<Full<Bytes>> = match upgraded {
+                Ok((response, upgrading)) => {
+                    tokio::spawn(async move { echo(upgrading.await.unwrap()).await });
+                    response
+                }
+                Err(refused) => refused.into_response(),
+            };
+            Ok::<_, Infallible>(answer)
+        }
+    });
+    let io = TokioIo::new(stream);
+    tokio::spawn(async move {
+        if is_h2 {
+            let mut server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            server.enable_connect_protocol();
+            let _ = server.serve_connection(io, service).await;
+        } else {
+            let server = hyper::server::conn::http1::Builder::new();
+            let _ = server.serve_connection(io, service).with_upgrades().await;
+        }
+    });
+}
+
+async fn echo(mut socket: WebSocket<Upgraded>) {
+    let (receiver, sender) = socket.parts();
+    while let Some(Ok(message)) = receiver.recv().await {
+        match message {
+            // As a handler that panics, or forgets the socket.
+            Message::Text("drop") => return,
+            Message::Text("close") => {
+                let _ = sender.start_close(CloseCode::NORMAL, "as asked");
+            }
+            message => sender.feed(message).await.unwrap(),
+        }
+    }
+}
+
+fn options() -> AcceptOptions {
+    AcceptOptions { subprotocols: vec!["echo".into()], ..AcceptOptions::default() }
+}
+
+fn request() -> ClientRequest {
+    let request: ClientRequest = "ws://example.com/chat?room=1".parse().unwrap();
+    request.with_subprotocol("echo").unwrap().with_deflate(DeflateOffer::default())
+}
+
+type Body = Empty<Bytes>;
+
+async fn http_1(options: AcceptOptions) -> hyper::client::conn::http1::SendRequest<Body> {
+    let (near, far) = tokio::io::duplex(1 << 16);
+    serve(far, options, false);
+    let (send, connection) = hyper::client::conn::http1::handshake(TokioIo::new(near)).await.unwrap();
+    tokio::spawn(connection.with_upgrades());
+    send
+}
+
+async fn http_2(options: AcceptOptions) -> h2::Connection {
+    let (near, far) = tokio::io::duplex(1 << 16);
+    serve(far, options, true);
+    let (connection, driver) = h2::Connection::open(near).await.unwrap();
+    tokio::spawn(driver);
+    connection
+}
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), future).await.expect("the test's deadline")
+}
+
+/// Sends some messages, compares their echoes, and closes.
+async fn converse<S>(mut socket: WebSocket<S>)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    assert_eq!(socket.subprotocol().as_deref(), Some("echo"));
+    assert!(socket.deflate().is_some());
+    let long = "long ".repeat(100_000);
+    for text in ["short", "", &long] {
+        socket.send_text(text).await.unwrap();
+        assert_eq!(socket.recv().await, Some(Ok(Message::Text(text))));
+    }
+    let closure = socket.close(CloseCode::NORMAL, "bye").await.unwrap();
+    assert!(closure.clean, "{closure:?}");
+    assert_eq!((closure.code(), closure.reason()), (1000, "bye"));
+}
+
+#[tokio::test]
+async fn messages_pass_over_http_1() {
+    within(async {
+        let mut send = http_1(options()).await;
+        converse(upgrades::handshake(&mut send, &request(), Config::default()).await.unwrap()).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn many_sockets_share_a_connection_of_http_2() {
+    //= https://www.rfc-editor.org/rfc/rfc8441#section-3
+    //= type=test
+    //# Upon receipt of SETTINGS_ENABLE_CONNECT_PROTOCOL with a value of 1, a client MAY use the Extended CONNECT as
+    //# defined in this document when creating new streams.
+    within(async {
+        let connection = http_2(options()).await;
+        assert!(connection.takes_websockets());
+        let mut tasks = Vec::new();
+        for _ in 0..20 {
+            let socket = connection.connect(&request(), Config::default()).await.unwrap();
+            tasks.push(tokio::spawn(converse(socket)));
+        }
+        for task in tasks {
+            task.await.unwrap();
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn hyper_as_a_client_of_http_2_opens_sockets_too() {
+    within(async {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        serve(far, options(), true);
+        let (mut send, connection) =
+            hyper::client::conn::http2::handshake::<_, _, Body>(TokioExecutor::new(), TokioIo::new(near))
+                .await
+                .unwrap();
+        tokio::spawn(connection);
+        // A first request waits for the server's SETTINGS.
+        let first = send.send_request(Request::new(Body::new())).await.unwrap();
+        assert_eq!(first.status(), 400);
+        converse(upgrades::handshake_h2(&mut send, &request(), Config::default()).await.unwrap()).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_servers_close_is_clean_over_http_2() {
+    within(async {
+        let connection = http_2(options()).await;
+        let mut socket = connection.connect(&request(), Config::default()).await.unwrap();
+        socket.send_text("close").await.unwrap();
+        assert_eq!(socket.recv().await, None);
+        let closure = socket.closure().unwrap();
+        assert!(closure.clean, "{closure:?}");
+        assert_eq!((closure.code(), closure.reason()), (1000, "as asked"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_without_a_close_frame_is_1006() {
+    within(async {
+        let connection = http_2(options()).await;
+        let mut socket = connection.connect(&request(), Config::default()).await.unwrap();
+        let mut other = connection.connect(&request(), Config::default()).await.unwrap();
+        socket.send_text("drop").await.unwrap();
+        assert_eq!(socket.recv().await, Some(Err(RecvError::Failed(Error::TransportLost))));
+        assert_eq!(socket.recv().await, None);
+        assert_eq!(socket.closure().unwrap().code(), 1006);
+        // The connection and its other streams live on.
+        other.send_text("still here").await.unwrap();
+        assert_eq!(other.recv().await, Some(Ok(Message::Text("still here"))));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_connection_that_is_lost_ends_its_sockets_with_1006() {
+    within(async {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        serve(far, options(), true);
+        let (connection, driver) = h2::Connection::open(near).await.unwrap();
+        let driver = tokio::spawn(driver);
+        let mut socket = connection.connect(&request(), Config::default()).await.unwrap();
+        driver.abort();
+        assert_eq!(socket.recv().await, Some(Err(RecvError::Failed(Error::TransportLost))));
+        assert_eq!(socket.closure().unwrap().code(), 1006);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn refusals_have_the_servers_status_in_both_versions() {
+    within(async {
+        let options = AcceptOptions {
+            allowed_origins: AllowedOrigins::new(["https://example.com"]).unwrap(),
+            allowed_hosts: AllowedHosts::new(["example.com"]).unwrap(),
+            ..options()
+        };
+        let foreign = request().with_field(
+            FieldName::from_static("Origin"),
+            FieldValue::from_static("https://example.com.evil"),
+        );
+        let elsewhere: ClientRequest = "ws://other.example/".parse().unwrap();
+        let connection = http_2(options.clone()).await;
+        for (request, status) in [(foreign, 403), (elsewhere, 421)] {
+            let mut send = http_1(options.clone()).await;
+            let refused = upgrades::handshake(&mut send, &request, Config::default()).await;
+            let Err(upgrades::HandshakeError::Refused(response)) = refused else { panic!("{refused:?}") };
+            assert_eq!(response.status(), status);
+            let refused = connection.connect(&request, Config::default()).await;
+            let Err(h2::HandshakeError::Refused(response)) = refused else { panic!("{refused:?}") };
+            assert_eq!(response.status(), status);
+        }
+        // Refusing one stream ends no other.
+        converse(connection.connect(&request(), Config::default()).await.unwrap()).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_without_the_setting_takes_no_sockets() {
+    within(async {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let service =
+            service_fn(async |_: Request<Incoming>| Ok::<_, Infallible>(Response::new(Body::new())));
+        let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        tokio::spawn(server.serve_connection(TokioIo::new(far), service));
+        let (connection, driver) = h2::Connection::open(near).await.unwrap();
+        tokio::spawn(driver);
+        assert!(!connection.takes_websockets());
+        let refused = connection.connect(&request(), Config::default()).await;
+        assert!(matches!(refused, Err(h2::HandshakeError::NotSupported)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_wrong_response_of_http_1_is_an_error() {
+    within(async {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let service = service_fn(async |_: Request<Incoming>| {
+            let response = Response::builder().status(101).header("upgrade", "websocket");
+            Ok::<_, Infallible>(response.header("connection", "upgrade").body(Body::new()).unwrap())
+        });
+        let server = hyper::server::conn::http1::Builder::new();
+        tokio::spawn(server.serve_connection(TokioIo::new(far), service).with_upgrades());
+        let (mut send, connection) =
+            hyper::client::conn::http1::handshake::<_, Body>(TokioIo::new(near)).await.unwrap();
+        tokio::spawn(connection.with_upgrades());
+        let failed = upgrades::handshake(&mut send, &request(), Config::default()).await;
+        assert!(matches!(failed, Err(upgrades::HandshakeError::Response(ResponseError::MissingAccept))));
+    })
+    .await;
+}
