@@ -2,5 +2,7 @@
 
 mod accepting;
 mod basics;
+mod cancelling;
 mod deadlines;
+mod scripted;
 mod support;

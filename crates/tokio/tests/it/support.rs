@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::DuplexStream;
 
 /// A client and a server whose stream holds `room` bytes.
-pub fn pair(room: usize, config: Config) -> (WebSocket<DuplexStream>, WebSocket<DuplexStream>) {
+pub(crate) fn pair(room: usize, config: Config) -> (WebSocket<DuplexStream>, WebSocket<DuplexStream>) {
     let (client, server) = tokio::io::duplex(room);
     let open =
         |stream, role| WebSocket::from_negotiated(stream, role, Negotiated::new(), &[], config.clone());
@@ -14,11 +14,11 @@ pub fn pair(room: usize, config: Config) -> (WebSocket<DuplexStream>, WebSocket<
 }
 
 /// Settings without a deadline that a test does not ask for.
-pub fn quiet() -> Config {
+pub(crate) fn quiet() -> Config {
     Config { keep_alive_interval: None, ..Config::default() }
 }
 
 /// Fails a test that waits for ever. With a paused clock, the time passes only while all tasks wait.
-pub async fn soon<T>(work: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), work).await.expect("it does not wait for ever")
 }
