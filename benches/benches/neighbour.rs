@@ -2,7 +2,7 @@
 //! the same moments.
 //!
 //! ```text
-//! cargo run --release -p framewright-benches --example neighbour -- [SECONDS] [WORKERS] [SCENARIO...]
+//! cargo bench -p framewright-benches --bench neighbour -- [SECONDS] [WORKERS] [SCENARIO...]
 //! ```
 //!
 //! Each scenario has a server of its own in a process of its own, with one worker unless told
@@ -40,7 +40,8 @@ const SCENARIOS: [&str; 6] = ["handles", "eight", "broadcast", "silent", "bombs"
 const PACE: Duration = Duration::from_millis(1);
 
 fn main() -> std::io::Result<()> {
-    let mut args: Vec<String> = std::env::args().skip(1).collect();
+    // `cargo bench` adds an argument of its own.
+    let mut args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     if args.first().is_some_and(|first| first == "serve") {
         return serve(&args[1], args[2].parse().expect("a number of workers"));
     }
