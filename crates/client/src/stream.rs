@@ -317,6 +317,14 @@ impl Transport for ClientStream {
         }
     }
 
+    #[cfg(feature = "tls")]
+    fn write_last(&mut self, slices: &[IoSlice<'_>]) -> Io {
+        match self {
+            ClientStream::Tls(layer) => layer.session_mut().write_last(slices),
+            plain => plain.write(slices),
+        }
+    }
+
     fn shutdown(&mut self, how: Shutdown) {
         match self {
             ClientStream::Tcp(stream) => drop(stream.shutdown(how)),

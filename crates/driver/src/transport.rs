@@ -17,6 +17,16 @@ pub trait Transport {
     /// session may have encrypted them.
     fn write(&mut self, slices: &[IoSlice<'_>]) -> Io;
 
+    /// Writes as [`write`](Transport::write), the last bytes of our direction: a TLS session sends
+    /// close_notify with them. Bytes that were not moved are offered to `write` or `write_last`
+    /// again, and nothing follows them. [`end`](Transport::end) follows as well.
+    ///
+    /// The default is for a transport that has nothing to send behind the bytes.
+    #[inline]
+    fn write_last(&mut self, slices: &[IoSlice<'_>]) -> Io {
+        self.write(slices)
+    }
+
     /// Ends our direction of the transport, or both. A failure means that the transport is gone,
     /// which the next read reports.
     fn shutdown(&mut self, how: Shutdown);

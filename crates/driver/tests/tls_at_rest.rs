@@ -20,8 +20,9 @@ use wire::{Client, End, Server, VERSIONS, client_config, noise, server_config, s
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
-/// The most bytes that an idle session may hold, its inline state included.
-const MOST: usize = 4 << 10;
+/// The most bytes that an idle session may hold, its inline state included: of the client, which
+/// holds the server's certificate, and of the server. What AWS-LC holds for the keys is not counted.
+const MOST: [usize; 2] = [2900, 2400];
 
 fn open(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> (Box<Client>, Box<Server>) {
     let (client, server) = sessions_of(client, server, usize::MAX);
@@ -31,6 +32,8 @@ fn open(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> (Box<Client>,
         assert_eq!(server.read(&mut [0; 16]), Io::Blocked);
     }
     assert!(!client.is_handshaking() && !server.is_handshaking());
+    assert!(server.flush_own());
+    assert_eq!(client.read(&mut [0; 16]), Io::Blocked);
     (client, server)
 }
 
@@ -80,7 +83,7 @@ fn a_session_holds_what_is_under_way_and_nothing_at_rest() {
                 "a long message leaves nothing behind: {used:?} {untouched:?}"
             );
         }
-        assert!(used.iter().all(|(bytes, _)| *bytes <= MOST), "{used:?}");
+        assert!(used.iter().zip(MOST).all(|((bytes, _), most)| *bytes <= most), "{used:?}");
 
         is_given_back(open(&client, &server));
     }
@@ -95,7 +98,7 @@ fn is_given_back((mut client, mut server): (Box<Client>, Box<Server>)) {
     let way = Rc::clone(&client.transport().outgoing);
     let rest = way.borrow_mut().bytes.split_off(10_000);
     assert_eq!(server.read(&mut [0; 100]), Io::Blocked);
-    assert_eq!(server.held(), 10_000);
+    assert!((10_000..=10_200).contains(&server.held()), "{}", server.held());
     way.borrow_mut().bytes.extend(rest);
     assert_eq!(server.read(&mut [0; 100]), Io::Moved(100));
     assert!((15_900..=17_000).contains(&server.held()), "{}", server.held());

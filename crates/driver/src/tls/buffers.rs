@@ -1,5 +1,6 @@
 //! The buffers that a thread lends for one read or one write, and what is left over from them.
 
+use super::outgoing::Outgoing;
 use std::cell::RefCell;
 
 /// The buffers of a thread. They are allocated when the thread first reads or writes TLS.
@@ -35,14 +36,13 @@ impl Buffers {
     }
 
     /// Lends the buffer for ciphertext that arrives, with `tail` at its front.
-    pub(super) fn take_incoming(&mut self, tail: &mut Vec<u8>) -> Incoming<'_> {
+    pub(super) fn take_incoming(&mut self, tail: &[u8]) -> Incoming<'_> {
         let len = tail.len();
         if len > 0 {
             if self.incoming.len() < len + INCOMING {
                 self.incoming.resize(len + INCOMING, 0);
             }
             self.incoming[..len].copy_from_slice(tail);
-            *tail = Vec::new();
         } else if self.incoming.len() > 2 * INCOMING {
             self.incoming.truncate(INCOMING);
             self.incoming.shrink_to_fit();
@@ -97,32 +97,123 @@ impl Incoming<'_> {
     }
 }
 
+/// What a session keeps from one call to the next, in one box. At rest there is nothing, and no box.
+#[derive(Default)]
+pub(super) struct Kept(Option<Box<Parts>>);
+
+#[derive(Default)]
+struct Parts {
+    /// Ciphertext received that is not complete yet.
+    tail: Vec<u8>,
+    plain: Plain,
+    outgoing: Outgoing,
+}
+
+impl Kept {
+    fn parts(&mut self) -> &mut Parts {
+        self.0.get_or_insert_default()
+    }
+
+    /// Frees the box if there is nothing in it.
+    pub(super) fn tidy(&mut self) {
+        self.0.take_if(|parts| parts.tail.is_empty() && parts.plain.is_empty() && parts.outgoing.is_idle());
+    }
+
+    /// The bytes of memory that it takes.
+    pub(super) fn held(&self) -> usize {
+        self.0.as_ref().map_or(0, |parts| {
+            size_of::<Parts>() + parts.tail.capacity() + parts.plain.bytes.capacity() + parts.outgoing.held()
+        })
+    }
+
+    /// Ciphertext received that is not complete yet.
+    pub(super) fn tail(&self) -> &[u8] {
+        self.0.as_ref().map_or(&[], |parts| &parts.tail)
+    }
+
+    pub(super) fn take_tail(&mut self) -> Vec<u8> {
+        self.0.as_mut().map(|parts| std::mem::take(&mut parts.tail)).unwrap_or_default()
+    }
+
+    pub(super) fn set_tail(&mut self, tail: Vec<u8>) {
+        if !tail.is_empty() {
+            self.parts().tail = tail;
+        }
+    }
+
+    /// Appends ciphertext received.
+    pub(super) fn push_tail(&mut self, ciphertext: &[u8]) {
+        if !ciphertext.is_empty() {
+            self.parts().tail.extend_from_slice(ciphertext);
+        }
+    }
+
+    /// The number of decrypted bytes that nobody has read yet.
+    pub(super) fn plain_len(&self) -> usize {
+        self.0.as_ref().map_or(0, |parts| parts.plain.len())
+    }
+
+    pub(super) fn push_plain(&mut self, bytes: &[u8]) {
+        self.parts().plain.push(bytes);
+    }
+
+    /// Moves as many decrypted bytes as fit into `target`.
+    pub(super) fn read_plain(&mut self, target: &mut [u8]) -> usize {
+        self.0.as_mut().map_or(0, |parts| parts.plain.read(target))
+    }
+
+    /// Drops what was received and not read.
+    pub(super) fn drop_received(&mut self) {
+        if let Some(parts) = &mut self.0 {
+            (parts.tail, parts.plain) = (Vec::new(), Plain::default());
+        }
+    }
+
+    /// Ciphertext that has not left; `None` if there is none.
+    pub(super) fn outgoing(&mut self) -> Option<&mut Outgoing> {
+        self.0.as_mut().map(|parts| &mut parts.outgoing).filter(|outgoing| !outgoing.is_idle())
+    }
+
+    /// Whether there is ciphertext that has not left.
+    pub(super) fn has_ciphertext_to_send(&self) -> bool {
+        self.0.as_ref().is_some_and(|parts| !parts.outgoing.is_empty())
+    }
+
+    /// Drops ciphertext that has not left: nothing can be sent any more.
+    pub(super) fn drop_outgoing(&mut self) {
+        if let Some(parts) = &mut self.0 {
+            parts.outgoing.drop_all();
+        }
+    }
+
+    /// The queue for ciphertext that has not left.
+    pub(super) fn make_outgoing(&mut self) -> &mut Outgoing {
+        &mut self.parts().outgoing
+    }
+}
+
 /// Decrypted bytes that nobody has read yet.
 #[derive(Default)]
-pub(super) struct Plain {
+struct Plain {
     bytes: Vec<u8>,
     read: usize,
 }
 
 impl Plain {
-    pub(super) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    pub(super) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.bytes.len() - self.read
     }
 
-    pub(super) fn held(&self) -> usize {
-        self.bytes.capacity()
-    }
-
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
 
     /// Moves as much as fits into `target`. Once everything is read, the memory is freed.
-    pub(super) fn read(&mut self, target: &mut [u8]) -> usize {
+    fn read(&mut self, target: &mut [u8]) -> usize {
         let rest = &self.bytes[self.read..];
         let count = rest.len().min(target.len());
         target[..count].copy_from_slice(&rest[..count]);
@@ -134,8 +225,9 @@ impl Plain {
     }
 }
 
-/// The size of the buffer for ciphertext that arrives: several of the longest records.
-const INCOMING: usize = 96 << 10;
+/// The size of the buffer for ciphertext that arrives: what a turn reads of a long message at once,
+/// and a record.
+const INCOMING: usize = 272 << 10;
 
 /// The least room for one read: a ClientHello, or a record of short messages.
 const LEAST: usize = 4 << 10;

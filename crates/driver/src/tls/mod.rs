@@ -29,8 +29,8 @@ pub use provider::{NoProvider, provider};
 pub use session::Session;
 
 use crate::transport::{Io, Transport};
-use buffers::{Buffers, Plain};
-use outgoing::Outgoing;
+use buffers::{Buffers, Kept};
+use outgoing::Records;
 use rustls::InvalidMessage;
 use rustls::client::{ClientConfig, UnbufferedClientConnection};
 use rustls::pki_types::ServerName;
@@ -48,11 +48,13 @@ use std::sync::Arc;
 pub struct Tls<S, T> {
     session: S,
     transport: T,
-    /// Ciphertext received that is not complete yet; without capacity most of the time.
-    tail: Vec<u8>,
-    /// Decrypted bytes that did not fit into the reader's buffer.
-    plain: Plain,
-    outgoing: Outgoing,
+    /// Parts of records received, decrypted bytes that did not fit into the reader's buffer, and
+    /// ciphertext that has not left.
+    kept: Kept,
+    /// Boxed, as few sessions have one.
+    fault: Option<Box<Fault>>,
+    /// Bytes that a record of ours is longer than its payload; 0 if that is not known yet.
+    overhead: u16,
     /// Whether the peer has sent a record.
     heard: bool,
     /// Whether the handshake is complete.
@@ -67,7 +69,6 @@ pub struct Tls<S, T> {
     shuts_down: bool,
     /// Whether the transport takes no more bytes.
     unsendable: bool,
-    fault: Option<Fault>,
 }
 
 /// Why reading or writing has failed: after [`Io::Lost`].
@@ -142,9 +143,9 @@ impl<S, T> Tls<S, T> {
         Tls {
             session,
             transport,
-            tail: Vec::new(),
-            plain: Plain::default(),
-            outgoing: Outgoing::default(),
+            kept: Kept::default(),
+            fault: None,
+            overhead: 0,
             heard: false,
             established: false,
             emptied: false,
@@ -152,14 +153,13 @@ impl<S, T> Tls<S, T> {
             ended: false,
             shuts_down: false,
             unsendable: false,
-            fault: None,
         }
     }
 
     /// Appends ciphertext that was received before the session began: behind the header of a PROXY
     /// protocol.
     pub fn push_received(&mut self, ciphertext: &[u8]) {
-        self.tail.extend_from_slice(ciphertext);
+        self.kept.push_tail(ciphertext);
     }
 
     /// The transport below.
@@ -185,13 +185,37 @@ impl<S, T> Tls<S, T> {
 
     /// Why reading or writing has failed; `None` if it has not.
     pub fn fault(&self) -> Option<&Fault> {
-        self.fault.as_ref().or(self.unsendable.then_some(&Fault::Transport))
+        self.fault.as_deref().or(self.unsendable.then_some(&Fault::Transport))
     }
 
     /// Bytes held in buffers of this connection's own: parts of records, decrypted bytes that
     /// nobody has read, and ciphertext that the transport did not take. 0 at rest.
     pub fn held(&self) -> usize {
-        self.tail.capacity() + self.plain.held() + self.outgoing.held()
+        self.kept.held()
+    }
+}
+
+impl<S, T: Transport> Tls<S, T> {
+    /// Writes what the transport has not taken when it was asked to. Session tickets that it was not
+    /// offered yet leave with the next bytes of the application.
+    pub fn flush_offered(&mut self) {
+        if self.kept.outgoing().is_some_and(|outgoing| !outgoing.is_new()) {
+            self.send_outgoing();
+            self.kept.tidy();
+        }
+    }
+
+    /// Writes what is queued. Returns [`Io::Moved`] when nothing is left. If writing has failed,
+    /// what has arrived is still worth reading: it may say why.
+    fn send_outgoing(&mut self) -> Io {
+        if self.unsendable {
+            self.kept.drop_outgoing();
+            return Io::Lost;
+        }
+        let Some(outgoing) = self.kept.outgoing() else { return Io::Moved(0) };
+        let io = outgoing.send(&mut self.transport);
+        self.unsendable = io == Io::Lost;
+        io
     }
 }
 
@@ -200,7 +224,7 @@ impl<S: Session, T: Transport> Tls<S, T> {
     /// the handshake alone.
     fn read_records(&mut self, target: &mut [u8], lent: &mut Buffers) -> Io {
         let wanted = target.len();
-        let mut incoming = lent.take_incoming(&mut self.tail);
+        let mut incoming = lent.take_incoming(&self.kept.take_tail());
         let mut produced = 0;
         let mut read = 0;
         // A client speaks first, and what was received before the session began comes first.
@@ -229,7 +253,7 @@ impl<S: Session, T: Transport> Tls<S, T> {
             let size = room.len();
             match self.transport.read(room) {
                 Io::Moved(0) => {
-                    self.fault = Some(Fault::Truncated);
+                    self.fault = Some(Box::new(Fault::Truncated));
                     break;
                 }
                 Io::Moved(count) => {
@@ -247,19 +271,18 @@ impl<S: Session, T: Transport> Tls<S, T> {
                     break;
                 }
                 Io::Lost => {
-                    self.fault = Some(Fault::Transport);
+                    self.fault = Some(Box::new(Fault::Transport));
                     break;
                 }
             }
         }
         if !self.peer_ended && !self.has_failed() {
-            self.tail = incoming.rest();
+            self.kept.set_tail(incoming.rest());
         }
-        self.emptied &= self.plain.is_empty() && !self.peer_ended && self.fault.is_none();
-        // A server that gets bytes writes or flushes next: session tickets leave with the reply. For
-        // the end of a client's handshake the server may wait.
-        let waits = produced > 0 && self.fault.is_none() && !S::IS_CLIENT;
-        if !self.outgoing.is_empty() && !waits {
+        // A server that gets bytes writes or flushes next. Session tickets leave with its next
+        // bytes: no client waits for them. For the end of a client's handshake the server may wait.
+        let may_wait = produced > 0 || (self.established && self.session.queues_tickets_only());
+        if self.fault.is_some() || S::IS_CLIENT || !may_wait {
             self.send_outgoing();
         }
         match produced {
@@ -276,7 +299,7 @@ impl<S: Session, T: Transport> Tls<S, T> {
         if !self.heard && is_start_of_a_word(incoming.bytes()) {
             return 0;
         }
-        let mut pass = Pass::new(target, &mut self.plain, self.outgoing.own());
+        let mut pass = Pass::new(target, &mut self.kept);
         let (used, result) = run(&mut self.session, incoming.bytes(), &mut pass, None);
         let produced = pass.written();
         self.peer_ended |= pass.peer_ended;
@@ -296,7 +319,7 @@ impl<S: Session, T: Transport> Tls<S, T> {
         if is_type && !self.heard && !matches!(incoming.first(), None | Some(20..=24)) {
             let is_http = incoming.get(..3).is_some_and(|first| HTTP.contains(&first));
             // A peer that speaks something else does not understand an alert.
-            self.fault = Some(Fault::NotTls { is_http });
+            self.fault = Some(Box::new(Fault::NotTls { is_http }));
             return;
         }
         self.give_up(error);
@@ -305,40 +328,31 @@ impl<S: Session, T: Transport> Tls<S, T> {
     /// Ends the session for `error`, and queues what tells the peer.
     #[cold]
     fn give_up(&mut self, error: rustls::Error) {
-        self.fault = Some(Fault::Tls(error));
-        session::drain(&mut self.session, self.outgoing.own());
-    }
-
-    /// Writes what is queued. Returns [`Io::Moved`] when nothing is left. If writing has failed,
-    /// what has arrived is still worth reading: it may say why.
-    fn send_outgoing(&mut self) -> Io {
-        if self.unsendable {
-            self.outgoing.drop_all();
-            return Io::Lost;
-        }
-        let io = self.outgoing.send(&mut self.transport);
-        self.unsendable = io == Io::Lost;
-        io
+        self.fault = Some(Box::new(Fault::Tls(error)));
+        session::drain(&mut self.session, &mut self.kept);
     }
 
     /// Encrypts `slices` and writes them, until the transport takes no more. What is encrypted and
-    /// not taken is at most [`WRITE_AT_ONCE`] bytes.
-    fn write_records(&mut self, slices: &[IoSlice<'_>], lent: &mut Buffers) -> Io {
+    /// not taken is at most [`WRITE_AT_ONCE`] bytes and a record. Behind the `last` bytes of our
+    /// direction close_notify leaves.
+    fn write_records(&mut self, slices: &[IoSlice<'_>], last: bool, lent: &mut Buffers) -> Io {
         if !self.established && !self.peer_ended && self.fault.is_none() {
             self.read_records(&mut [], lent);
         }
         let most = slices.iter().map(|slice| slice.len()).sum();
-        // Records of our own that wait leave together with those of `slices`.
-        let joins = self.established && !self.ended && self.fault.is_none() && !self.unsendable;
-        let sent = if joins && self.outgoing.is_new() { Io::Moved(0) } else { self.send_outgoing() };
-        match self.outgoing.report(most) {
-            0 => {}
-            count => return Io::Moved(count),
+        if let Some(outgoing) = self.kept.outgoing() {
+            // Records of our own that wait leave together with those of `slices`.
+            let joins = self.established && !self.ended && self.fault.is_none() && !self.unsendable;
+            let sent = if joins && outgoing.is_new() { Io::Moved(0) } else { self.send_outgoing() };
+            match self.report(most) {
+                0 => {}
+                count => return Io::Moved(count),
+            }
+            if sent != Io::Moved(0) {
+                return sent;
+            }
         }
-        if sent != Io::Moved(0) {
-            return sent;
-        }
-        if self.has_failed() || self.ended {
+        if self.has_failed() || self.ended || self.unsendable {
             return Io::Lost;
         }
         if !self.established {
@@ -346,43 +360,80 @@ impl<S: Session, T: Transport> Tls<S, T> {
         }
         let mut written = 0;
         loop {
-            let (encrypted, sent) = match self.encrypt(slices, written, lent) {
-                Ok(count) => (count, self.send_outgoing()),
-                Err(error) => {
+            let (encrypted, moved, sent) =
+                self.encrypt(slices, written, last, lent).unwrap_or_else(|error| {
                     self.give_up(error);
                     self.send_outgoing();
-                    (0, Io::Lost)
-                }
-            };
-            written += self.outgoing.report(most - written);
+                    (0, 0, Io::Lost)
+                });
+            written += moved;
             if sent != Io::Moved(0) || encrypted < WRITE_AT_ONCE || written == most {
                 return if written > 0 { Io::Moved(written) } else { sent };
             }
         }
     }
 
-    /// Queues records with bytes of `slices`, behind the first `skip`. Returns how many: fewer than
-    /// [`WRITE_AT_ONCE`] if there are no more, or if the keys are used up.
+    /// The number of bytes of the writer's that have left since the last call, `most` at the most.
+    fn report(&mut self, most: usize) -> usize {
+        self.kept.outgoing().map_or(0, |outgoing| outgoing.report(most))
+    }
+
+    /// Encrypts bytes of `slices`, behind the first `skip`, and writes their records. Returns how
+    /// many bytes were encrypted and how many of them have left, and [`Io::Moved`] if no record is
+    /// left. Fewer than [`WRITE_AT_ONCE`] are encrypted if there are no more, or if the keys are used
+    /// up.
     fn encrypt(
         &mut self,
         slices: &[IoSlice<'_>],
         skip: usize,
+        last: bool,
         lent: &mut Buffers,
-    ) -> Result<usize, rustls::Error> {
-        if self.outgoing.overhead == 0 {
+    ) -> Result<(usize, usize, Io), rustls::Error> {
+        if self.overhead == 0 {
             self.measure()?;
         }
         let (gather, ciphertext) = lent.for_writing();
         let mut encrypted = Ok((0, 0));
+        let mut behind = None;
         self.run_writing(|traffic| {
             encrypted =
                 outgoing::encrypt(slices, skip, WRITE_AT_ONCE, gather, ciphertext, |chunk, target| {
                     traffic.encrypt(chunk, target)
                 });
+            let is_all = |count| skip + count == slices.iter().map(|slice| slice.len()).sum();
+            if let Ok((count, end)) = encrypted
+                && last
+                && is_all(count)
+            {
+                ciphertext.resize(ciphertext.len().max(end + CLOSE_NOTIFY), 0);
+                // Without room for it, the alert would be queued in the session.
+                behind = Some(traffic.queue_close_notify(&mut ciphertext[end..]).unwrap_or(0));
+            }
         })?;
-        let (count, end) = encrypted?;
-        self.outgoing.queue(count, &ciphertext[..end], &mut self.transport);
-        Ok(count)
+        self.ended |= behind.is_some();
+        let (count, len) = encrypted?;
+        let overhead = usize::from(self.overhead);
+        let ciphertext = &ciphertext[..len + behind.unwrap_or(0)];
+        let (moved, sent) = self.offer(Records { ciphertext, len, count, overhead });
+        Ok((count, moved, sent))
+    }
+
+    /// Writes `records`, behind those of our own that wait, and keeps what the transport does not
+    /// take. Returns the number of the writer's bytes that have left, and [`Io::Moved`] if nothing is
+    /// kept.
+    fn offer(&mut self, records: Records<'_>) -> (usize, Io) {
+        if self.kept.outgoing().is_some() {
+            self.kept.make_outgoing().queue(records, 0);
+        } else {
+            match self.transport.write(&[IoSlice::new(records.ciphertext)]) {
+                Io::Moved(sent) if sent == records.ciphertext.len() => return (records.count, Io::Moved(0)),
+                Io::Moved(sent) => self.kept.make_outgoing().queue(records, sent),
+                // What has failed fails again.
+                Io::Blocked | Io::Lost => self.kept.make_outgoing().queue(records, 0),
+            }
+        }
+        let sent = self.send_outgoing();
+        (self.report(records.count), sent)
     }
 
     /// Finds out how much longer a record is than its payload.
@@ -397,7 +448,7 @@ impl<S: Session, T: Transport> Tls<S, T> {
                 }
             })?;
         }
-        self.outgoing.overhead = size.saturating_sub(1);
+        self.overhead = u16::try_from(size.saturating_sub(1)).unwrap_or(u16::MAX);
         Ok(())
     }
 
@@ -406,10 +457,12 @@ impl<S: Session, T: Transport> Tls<S, T> {
         &mut self,
         mut traffic: impl FnMut(&mut WriteTraffic<'_, S::Data>),
     ) -> Result<(), rustls::Error> {
-        let mut pass = Pass::new(&mut [], &mut self.plain, self.outgoing.own());
-        let (used, result) = run(&mut self.session, &mut self.tail, &mut pass, Some(&mut traffic));
+        let mut tail = self.kept.take_tail();
+        let mut pass = Pass::new(&mut [], &mut self.kept);
+        let (used, result) = run(&mut self.session, &mut tail, &mut pass, Some(&mut traffic));
         self.peer_ended |= pass.peer_ended;
-        self.tail.drain(..used);
+        tail.drain(..used);
+        self.kept.set_tail(tail);
         result
     }
 
@@ -423,35 +476,49 @@ impl<S: Session, T: Transport> Tls<S, T> {
         let _ = self.run_writing(|traffic| {
             let _ = traffic.queue_close_notify(&mut []);
         });
-        session::drain(&mut self.session, self.outgoing.own());
+        session::drain(&mut self.session, &mut self.kept);
         if self.fault.is_some() {
-            self.tail = Vec::new();
+            self.kept.take_tail();
         }
     }
 
     /// Whether the session has failed in both directions. A truncation behind the handshake leaves
     /// our own direction open.
     fn has_failed(&self) -> bool {
-        self.fault.as_ref().is_some_and(|fault| *fault != Fault::Truncated || !self.established)
+        self.fault.as_ref().is_some_and(|fault| **fault != Fault::Truncated || !self.established)
     }
 }
 
 impl<S: Session, T: Transport> Transport for Tls<S, T> {
     fn read(&mut self, target: &mut [u8]) -> Io {
-        if !self.plain.is_empty() {
-            return Io::Moved(self.plain.read(target));
+        let before = self.kept.read_plain(target);
+        let target = &mut target[before..];
+        let io = match before {
+            0 if self.peer_ended => return Io::Moved(0),
+            0 if self.fault.is_some() => return Io::Lost,
+            1.. if target.is_empty() || self.peer_ended || self.fault.is_some() => Io::Blocked,
+            _ => Buffers::lend(|lent| self.read_records(target, lent)),
+        };
+        self.kept.tidy();
+        match io {
+            Io::Moved(count) => Io::Moved(before + count),
+            // The next read tells the rest.
+            _ if before > 0 => Io::Moved(before),
+            io => io,
         }
-        if self.peer_ended {
-            return Io::Moved(0);
-        }
-        if self.fault.is_some() {
-            return Io::Lost;
-        }
-        Buffers::lend(|lent| self.read_records(target, lent))
     }
 
     fn write(&mut self, slices: &[IoSlice<'_>]) -> Io {
-        Buffers::lend(|lent| self.write_records(slices, lent))
+        let io = Buffers::lend(|lent| self.write_records(slices, false, lent));
+        self.kept.tidy();
+        io
+    }
+
+    /// close_notify (RFC 8446, section 6.1) leaves with the bytes.
+    fn write_last(&mut self, slices: &[IoSlice<'_>]) -> Io {
+        let io = Buffers::lend(|lent| self.write_records(slices, true, lent));
+        self.kept.tidy();
+        io
     }
 
     /// Ends our direction with close_notify (RFC 8446, section 6.1). If the transport does not take
@@ -459,6 +526,7 @@ impl<S: Session, T: Transport> Transport for Tls<S, T> {
     fn shutdown(&mut self, how: Shutdown) {
         self.queue_end();
         let sent = self.send_outgoing();
+        self.kept.tidy();
         if sent == Io::Blocked && how == Shutdown::Write {
             self.shuts_down = true;
         } else {
@@ -467,11 +535,13 @@ impl<S: Session, T: Transport> Transport for Tls<S, T> {
     }
 
     fn short_read_empties(&self) -> bool {
-        self.emptied
+        self.emptied && self.kept.plain_len() == 0 && !self.peer_ended && self.fault.is_none()
     }
 
     fn flush_own(&mut self) -> bool {
-        if !self.outgoing.is_empty() && self.send_outgoing() == Io::Blocked {
+        let sent = self.send_outgoing();
+        self.kept.tidy();
+        if sent == Io::Blocked {
             return false;
         }
         if std::mem::take(&mut self.shuts_down) {
@@ -488,23 +558,25 @@ impl<S: Session, T: Transport> Transport for Tls<S, T> {
 
     fn owes_reason(&self) -> bool {
         let is_ours = |error: &rustls::Error| !matches!(error, rustls::Error::AlertReceived(_));
-        !self.unsendable && matches!(&self.fault, Some(Fault::Tls(error)) if is_ours(error))
+        !self.unsendable && matches!(self.fault.as_deref(), Some(Fault::Tls(error)) if is_ours(error))
     }
 
     fn drop_queued(&mut self) {
-        if !self.outgoing.is_empty() {
+        if self.kept.has_ciphertext_to_send() {
             self.unsendable = true;
-            self.outgoing.drop_all();
+            self.kept.drop_outgoing();
         }
+        self.kept.tidy();
         self.transport.drop_queued();
     }
 
     /// Reads ciphertext, which is missing in the session: nothing can be read behind it.
     fn discard(&mut self, scratch: &mut [u8]) -> Io {
         // What was received before, but not read.
-        let held = self.tail.len() + self.plain.len();
-        (self.tail, self.plain) = (Vec::new(), Plain::default());
+        let held = self.kept.tail().len() + self.kept.plain_len();
         if held > 0 {
+            self.kept.drop_received();
+            self.kept.tidy();
             self.emptied = false;
             return Io::Moved(held.min(scratch.len()));
         }
@@ -546,3 +618,6 @@ const READ_AT_ONCE: usize = 256 << 10;
 
 /// Bytes that are encrypted together. What the transport does not take of them has to be kept.
 const WRITE_AT_ONCE: usize = 128 << 10;
+
+/// Room for the record of close_notify, and for one of TLS itself in front of it.
+const CLOSE_NOTIFY: usize = 256;

@@ -10,7 +10,7 @@ const RECORD: usize = 16 << 10;
 /// The length of a record's header, whose last two bytes are the length of the rest.
 const HEADER: usize = 5;
 
-/// Ciphertext that the transport has not taken yet. Without capacity most of the time.
+/// Ciphertext that the transport has not taken yet.
 ///
 /// ```text
 ///   bytes:  | records of our own | records of the writer | records of our own |
@@ -34,13 +34,30 @@ pub(super) struct Outgoing {
     /// Bytes of the writer's in the records, and how many of them were reported.
     count: usize,
     reported: usize,
-    /// Bytes that a record is longer than its payload; 0 if that is not known yet.
+    /// Bytes that a record of the writer's is longer than its payload.
+    overhead: usize,
+}
+
+/// Records of a writer's, and the bytes that they stand for.
+#[derive(Clone, Copy)]
+pub(super) struct Records<'a> {
+    pub(super) ciphertext: &'a [u8],
+    /// Where the records of the writer end in `ciphertext`. close_notify may lie behind them.
+    pub(super) len: usize,
+    /// The number of bytes of the writer's.
+    pub(super) count: usize,
+    /// Bytes that a record is longer than its payload.
     pub(super) overhead: usize,
 }
 
 impl Outgoing {
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+
+    /// Whether there is nothing to send, and nothing to report.
+    pub(super) fn is_idle(&self) -> bool {
+        self.bytes.is_empty() && self.count == self.reported
     }
 
     /// Whether it has records of our own, and none of them has been offered to the transport.
@@ -57,24 +74,15 @@ impl Outgoing {
         &mut self.bytes
     }
 
-    /// Queues `ciphertext`, which stands for `count` bytes of the writer, behind records of our own.
-    /// With none, writes it at once, and keeps what the transport does not take.
-    pub(super) fn queue(&mut self, count: usize, ciphertext: &[u8], transport: &mut impl Transport) {
+    /// Queues `records`, of which the transport has taken `sent` bytes, behind records of our own.
+    /// If there are any of those, `sent` is 0.
+    pub(super) fn queue(&mut self, records: Records<'_>, sent: usize) {
+        let Records { ciphertext, len, count, overhead } = records;
         self.record = self.bytes.len();
-        self.until = self.record + ciphertext.len();
+        self.until = self.record + len;
         (self.passed, self.count, self.reported) = (0, count, 0);
-        if self.bytes.is_empty() {
-            match transport.write(&[IoSlice::new(ciphertext)]) {
-                Io::Moved(sent) if sent == ciphertext.len() => {
-                    self.until = 0;
-                    return;
-                }
-                Io::Moved(sent) => self.sent = sent,
-                // What has failed fails again.
-                Io::Blocked | Io::Lost => {}
-            }
-        }
-        self.own = payload(ciphertext, self.overhead).saturating_sub(count);
+        (self.sent, self.overhead) = (self.sent + sent, overhead);
+        self.own = payload(&ciphertext[..len], overhead).saturating_sub(count);
         self.bytes.extend_from_slice(ciphertext);
     }
 
@@ -145,9 +153,12 @@ fn record_len(ciphertext: &[u8]) -> Option<usize> {
     Some(HEADER + usize::from(u16::from_be_bytes([header[3], header[4]])))
 }
 
-/// Encrypts up to `most` bytes of `slices`, behind the first `skip`, into the front of `ciphertext`,
-/// in as few records as possible. Returns the number of bytes, and of those of the ciphertext. `gather` is for
-/// records whose payload lies in several slices.
+/// Encrypts bytes of `slices`, behind the first `skip`, into the front of `ciphertext`, in as few
+/// records as possible: all of them, or about `most`. Returns the number of bytes, and of those of
+/// the ciphertext. `gather` is for records whose payload lies in several slices.
+///
+/// The first record is the one that is not full. So behind the header of a frame, full records lie
+/// in its payload and need not be gathered.
 ///
 /// # Errors
 /// If the keys of the session are used up, and nothing could be encrypted.
@@ -159,7 +170,9 @@ pub(super) fn encrypt(
     ciphertext: &mut Vec<u8>,
     mut record: impl FnMut(&[u8], &mut [u8]) -> Result<usize, EncryptError>,
 ) -> Result<(usize, usize), rustls::Error> {
-    let total = (slices.iter().map(|slice| slice.len()).sum::<usize>() - skip).min(most);
+    let all = slices.iter().map(|slice| slice.len()).sum::<usize>() - skip;
+    let odd = all % RECORD;
+    let total = all.min(odd + most);
     let mut end = 0;
     let mut left = total;
     let mut slices = slices.iter().map(|slice| &**slice);
@@ -170,15 +183,20 @@ pub(super) fn encrypt(
         slice = if rest.is_empty() { slices.next().unwrap_or_default() } else { rest };
     }
     while left > 0 {
-        let whole = slice.len().min(left);
-        let direct = if whole == left { whole } else { whole - whole % RECORD };
+        while slice.is_empty() {
+            slice = slices.next().unwrap_or_default();
+        }
+        // Of full records those that follow each other in a slice, or the next one.
+        let len = if left == total && odd > 0 { odd } else { left };
+        let whole = slice.len().min(len);
+        let direct = if whole == len { whole } else { whole - whole % RECORD };
         let chunk = if direct > 0 {
             let (chunk, rest) = slice.split_at(direct);
             slice = rest;
             chunk
         } else {
             gather.clear();
-            let wanted = left.min(RECORD);
+            let wanted = len.min(RECORD);
             while gather.len() < wanted {
                 let (part, rest) = slice.split_at(slice.len().min(wanted - gather.len()));
                 gather.extend_from_slice(part);

@@ -1,6 +1,7 @@
 //! One pass through the records that have arrived, for either side of a session.
 
-use super::buffers::Plain;
+use super::buffers::Kept;
+use rustls::ProtocolVersion;
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus, WriteTraffic};
@@ -29,6 +30,10 @@ mod sealed {
 
         /// Whether a record of its own waits to be encoded.
         fn has_queued(&self) -> bool;
+
+        /// Whether a session that has not failed queues nothing behind its handshake but session
+        /// tickets (RFC 8446, section 4.6.1): the answer to a KeyUpdate waits for our next record.
+        fn queues_tickets_only(&self) -> bool;
     }
 }
 
@@ -48,6 +53,10 @@ impl sealed::Process for UnbufferedClientConnection {
     fn has_queued(&self) -> bool {
         (**self).wants_write()
     }
+
+    fn queues_tickets_only(&self) -> bool {
+        !Self::IS_CLIENT && (**self).protocol_version() == Some(ProtocolVersion::TLSv1_3)
+    }
 }
 
 impl sealed::Process for UnbufferedServerConnection {
@@ -66,22 +75,25 @@ impl sealed::Process for UnbufferedServerConnection {
     fn has_queued(&self) -> bool {
         (**self).wants_write()
     }
+
+    fn queues_tickets_only(&self) -> bool {
+        !Self::IS_CLIENT && (**self).protocol_version() == Some(ProtocolVersion::TLSv1_3)
+    }
 }
 
 /// Where the results of a pass go.
 pub(super) struct Pass<'a> {
     target: &'a mut [u8],
     written: usize,
-    plain: &'a mut Plain,
-    outgoing: &'a mut Vec<u8>,
+    kept: &'a mut Kept,
     /// Whether the peer's close_notify was among the records.
     pub(super) peer_ended: bool,
 }
 
 impl<'a> Pass<'a> {
-    /// Decrypted bytes go to `target` and then to `plain`, records of our own to `outgoing`.
-    pub(super) fn new(target: &'a mut [u8], plain: &'a mut Plain, outgoing: &'a mut Vec<u8>) -> Self {
-        Pass { target, written: 0, plain, outgoing, peer_ended: false }
+    /// Decrypted bytes go to `target`, and then to `kept`, as do records of our own.
+    pub(super) fn new(target: &'a mut [u8], kept: &'a mut Kept) -> Self {
+        Pass { target, written: 0, kept, peer_ended: false }
     }
 
     /// The number of bytes decrypted into the target.
@@ -95,7 +107,7 @@ impl<'a> Pass<'a> {
         room[..fits].copy_from_slice(&payload[..fits]);
         self.written += fits;
         if fits < payload.len() {
-            self.plain.push(&payload[fits..]);
+            self.kept.push_plain(&payload[fits..]);
         }
     }
 }
@@ -134,7 +146,7 @@ pub(super) fn run<S: Session>(
                 read.map(|()| !is_all || session.has_queued())
             }
             Ok(ConnectionState::EncodeTlsData(mut record)) => {
-                encode(pass.outgoing, |target| record.encode(target)).map(|()| true)
+                encode(pass.kept.make_outgoing().own(), |target| record.encode(target)).map(|()| true)
             }
             // Whoever calls sends it, in this order.
             Ok(ConnectionState::TransmitTlsData(sent)) => {
@@ -166,14 +178,14 @@ pub(super) fn run<S: Session>(
 
 /// Encodes the records that the session has queued, without a look at what has arrived: for a
 /// session that has failed.
-pub(super) fn drain<S: Session>(session: &mut S, outgoing: &mut Vec<u8>) {
+pub(super) fn drain<S: Session>(session: &mut S, kept: &mut Kept) {
     while session.has_queued() {
         let UnbufferedStatus { state: Ok(ConnectionState::EncodeTlsData(mut record)), .. } =
             session.process(&mut [])
         else {
             return;
         };
-        if encode(outgoing, |target| record.encode(target)).is_err() {
+        if encode(kept.make_outgoing().own(), |target| record.encode(target)).is_err() {
             return;
         }
     }

@@ -63,7 +63,10 @@ impl Turn {
         scratch.clear();
         let mut reads = 0;
         while self.drops_what_arrives() && ready.read && reads < READS {
-            match transport.read(scratch.spare(SHORT_TAIL)) {
+            let scratch = scratch.spare(SHORT_TAIL);
+            // Our direction of a TLS session may have ended: rustls is not asked any more.
+            let ends = self.connection.driver_view().ends_when_transmitted();
+            match if ends { transport.discard(scratch) } else { transport.read(scratch) } {
                 Io::Moved(count @ 1..) => {
                     reads += 1;
                     self.connection.driver().note_dropped(count as u64);

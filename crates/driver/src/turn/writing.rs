@@ -91,6 +91,8 @@ impl Turn {
         share: &mut usize,
     ) -> Flushed {
         loop {
+            let all = self.connection.buffered();
+            let ends = self.connection.driver_view().ends_when_transmitted();
             let mut slices = [IoSlice::new(&[]); SLICES];
             let (used, bytes) = match self.connection.poll_transmit(&mut slices) {
                 Transmit::Idle if transport.flush_own() => return Flushed::All,
@@ -117,8 +119,13 @@ impl Turn {
                 return Flushed::Paused;
             }
             let slices = &slices[..used];
-            let moved =
-                if bytes <= *share { transport.write(slices) } else { write_part(transport, slices, *share) };
+            let moved = if bytes > *share {
+                write_part(transport, slices, *share)
+            } else if ends && bytes == all {
+                transport.write_last(slices)
+            } else {
+                transport.write(slices)
+            };
             match moved {
                 // Against the contract of a transport: it would be asked for ever.
                 Io::Moved(0) | Io::Lost => self.give_up_writing(ready),

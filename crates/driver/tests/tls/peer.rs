@@ -81,6 +81,12 @@ impl Ours {
     }
 }
 
+impl<T: Transport> Ours<T> {
+    pub(crate) fn flush_offered(&mut self) {
+        either!(self, tls => tls.flush_offered());
+    }
+}
+
 impl<T: Transport> Transport for Ours<T> {
     fn read(&mut self, target: &mut [u8]) -> Io {
         either!(self, tls => tls.read(target))
@@ -88,6 +94,10 @@ impl<T: Transport> Transport for Ours<T> {
 
     fn write(&mut self, slices: &[IoSlice<'_>]) -> Io {
         either!(self, tls => tls.write(slices))
+    }
+
+    fn write_last(&mut self, slices: &[IoSlice<'_>]) -> Io {
+        either!(self, tls => tls.write_last(slices))
     }
 
     fn shutdown(&mut self, how: Shutdown) {
@@ -250,6 +260,7 @@ impl Setting {
 pub(crate) fn shake_hands(ours: &mut Ours, peer: &mut Peer) {
     for _ in 0..10 {
         assert_eq!(ours.read(&mut [0; 100]), Io::Blocked, "{:?}", ours.fault());
+        assert!(ours.flush_own());
         let sent = ours.take_written();
         peer.hear(&sent).expect("no fault of ours");
         let answer = peer.take();

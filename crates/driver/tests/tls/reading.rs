@@ -13,6 +13,7 @@ use std::net::Shutdown;
 fn shake_hands_by(ours: &mut Ours, peer: &mut Peer, at_once: usize) {
     for _ in 0..10 {
         assert_eq!(ours.read(&mut [0; 100]), Io::Blocked, "{:?}", ours.fault());
+        assert!(ours.flush_own());
         peer.hear(&ours.take_written()).expect("no fault of ours");
         arrive(ours, peer.take().chunks(at_once));
     }
@@ -82,6 +83,26 @@ fn long_records_are_read_in_any_room() {
             assert!(read == bytes && io == Io::Blocked);
             assert_eq!(ours.held(), 0, "nothing rests");
         }
+    }
+}
+
+/// A read does not stop behind what had no room in the one before.
+#[test]
+fn what_had_no_room_is_read_with_what_came_behind_it() {
+    for setting in Setting::all() {
+        let (mut ours, mut peer) = setting.open();
+        arrive(&mut ours, [&peer.say(&[1; 100])[..]]);
+        assert_eq!(ours.read(&mut [0; 60]), Io::Moved(60));
+        arrive(&mut ours, [&peer.say(&[2; 50])[..]]);
+        let mut buffer = [0; 200];
+        assert_eq!(ours.read(&mut buffer), Io::Moved(90));
+        assert_eq!(buffer[..90], [[1; 40].as_slice(), &[2; 50]].concat());
+        assert_eq!(ours.held(), 0);
+        // A fault and an end are told by the next read.
+        arrive(&mut ours, [&peer.say(&[3; 100])[..], &peer.notify()]);
+        assert_eq!(ours.read(&mut [0; 60]), Io::Moved(60));
+        assert_eq!(ours.read(&mut buffer), Io::Moved(40));
+        assert_eq!(ours.read(&mut buffer), Io::Moved(0));
     }
 }
 

@@ -125,6 +125,43 @@ fn messages_are_echoed_whatever_the_records_are() {
     }
 }
 
+#[test]
+fn a_server_sends_close_notify_in_one_write_with_its_close_frame() {
+    for setting in Setting::all().filter(|setting| setting.serves) {
+        let mut over = Over::new(&setting, config());
+        let close = over.say(OpCode::Close, &1000_u16.to_be_bytes());
+        over.arrive([&close[..]]);
+        let before = over.bench.transport.wire().calls;
+        assert_eq!(over.turns(), Next::Leave(Leave::Close));
+        assert_eq!(over.bench.transport.wire().calls, before + 1);
+        over.assert_closed_with(1000);
+        assert!(over.notified);
+    }
+}
+
+/// rustls is not asked for records that arrive while the end of our direction is blocked.
+#[test]
+fn a_peer_that_breaks_tls_is_not_heard_while_our_end_is_blocked() {
+    for mut over in Over::all() {
+        let mut frame = over.bench.frame(OpCode::Binary, b"");
+        frame[0] = 0x83; // a reserved opcode
+        let wrong = over.peer.say(&frame);
+        let mut broken = over.say(OpCode::Binary, b"y");
+        *broken.last_mut().expect("a record") ^= 1;
+        over.bench.transport.let_out(0);
+        over.arrive([&wrong[..]]);
+        assert_eq!(over.bench.turns(), Next::Wait);
+        over.arrive([&broken[..]]);
+        assert_eq!(over.bench.turns(), Next::Wait);
+        assert_eq!(over.bench.transport.fault(), None);
+        over.bench.transport.let_all_out();
+        over.bench.ready.write = true;
+        assert_eq!(over.turns(), Next::Leave(Leave::Linger));
+        over.assert_closed_with(1002);
+        assert!(over.notified);
+    }
+}
+
 /// A ticket and a KeyUpdate in the middle of a frame.
 #[test]
 fn records_of_tls_itself_lie_between_the_bytes_of_a_message() {
@@ -275,6 +312,7 @@ fn a_close_notify_behind_the_close_frame_is_no_fault() {
 /// Our Close frame and close_notify, of which the wire takes a byte at a time, however the peer ends.
 #[test]
 fn a_blocked_end_leaves_before_the_transport_ends() {
+    let mut lingered = 0;
     for setting in Setting::all().filter(|setting| setting.serves) {
         for (notifies, ends) in [(false, false), (true, false), (true, true)] {
             for room in [1, 28, 29, 30, 40] {
@@ -296,8 +334,9 @@ fn a_blocked_end_leaves_before_the_transport_ends() {
                 }
                 over.bench.assert_ended(1000, true, None);
                 over.assert_closed_with(1000);
-                if next == Next::Leave(Leave::Linger) {
-                    assert!(!over.notified);
+                if !over.notified {
+                    assert_eq!(next, Next::Leave(Leave::Linger));
+                    lingered += 1;
                     let mut lingering = over.begin_to_linger();
                     if ends {
                         over.cut();
@@ -318,6 +357,7 @@ fn a_blocked_end_leaves_before_the_transport_ends() {
             }
         }
     }
+    assert!(lingered > 10, "{lingered}");
 }
 
 /// What lingers reads raw bytes: nobody wants to know what they say.

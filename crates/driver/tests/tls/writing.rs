@@ -5,6 +5,7 @@ use crate::peer::{Ours, Peer, Setting, arrive};
 use crate::wire::noise;
 use framewright_driver::tls::Fault;
 use framewright_driver::{Io, Transport};
+use rustls::ProtocolVersion;
 use std::io::IoSlice;
 
 /// Writes `bytes`, of which the wire takes `at_once` with each write, and checks each report against
@@ -139,6 +140,133 @@ fn no_more_is_reported_than_was_offered() {
         assert_eq!(ours.write(&[IoSlice::new(&bytes[1000..1500])]), Io::Moved(500));
         assert_eq!(ours.write(&[IoSlice::new(&bytes[1500..])]), Io::Moved(1500));
         assert_eq!(peer.hear(&ours.take_written()), Ok((bytes, false)));
+    }
+}
+
+/// No client waits for session tickets: they leave with the first reply, even if the end of the
+/// handshake comes alone. What TLS 1.2 has behind the client's Finished is waited for.
+#[test]
+fn session_tickets_leave_with_the_first_reply() {
+    for setting in Setting::all().filter(|setting| setting.serves) {
+        let (mut ours, mut peer) = setting.start();
+        while ours.is_handshaking() || peer.0.is_handshaking() {
+            arrive(&mut ours, [&peer.take()[..]]);
+            assert_eq!(ours.read(&mut [0; 100]), Io::Blocked);
+            peer.hear(&ours.take_written()).expect("no fault");
+        }
+        let before = ours.wire().calls;
+        let has_tickets = setting.version == ProtocolVersion::TLSv1_3;
+        assert_eq!(ours.held() > 0, has_tickets);
+        ours.flush_offered();
+        assert_eq!(ours.wire().calls, before, "nobody has offered them");
+        arrive(&mut ours, [&peer.say(b"request")[..]]);
+        assert_eq!(ours.read(&mut [0; 100]), Io::Moved(7));
+        assert_eq!(ours.write(&[IoSlice::new(b"reply")]), Io::Moved(5));
+        assert_eq!(ours.wire().calls, before + 1, "one write");
+        let sent = ours.take_written();
+        assert_eq!(record_len(&sent).expect("a record") < sent.len(), has_tickets);
+        assert_eq!(peer.hear(&sent), Ok((b"reply".to_vec(), false)));
+        assert_eq!(ours.held(), 0);
+    }
+}
+
+/// What the wire has not taken of them is not held back any longer.
+#[test]
+fn session_tickets_that_were_offered_are_flushed() {
+    let setting = Setting::of(&rustls::version::TLS13).into_iter().find(|setting| setting.serves);
+    let (mut ours, mut peer) = setting.expect("both roles are there").start();
+    arrive(&mut ours, [&peer.take()[..]]);
+    assert_eq!(ours.read(&mut [0; 100]), Io::Blocked);
+    peer.hear(&ours.take_written()).expect("no fault");
+    arrive(&mut ours, [&peer.take()[..]]);
+    assert_eq!(ours.read(&mut [0; 100]), Io::Blocked);
+    ours.let_out(10);
+    assert!(!ours.flush_own());
+    ours.let_all_out();
+    ours.flush_offered();
+    assert_eq!(peer.hear(&ours.take_written()), Ok((Vec::new(), false)));
+    assert_eq!(ours.held(), 0);
+}
+
+/// Behind the header of a frame, full records lie in its payload: they are not gathered first.
+#[test]
+fn the_record_that_is_not_full_comes_first() {
+    for setting in Setting::all() {
+        let (mut ours, mut peer) = setting.open();
+        assert_eq!(ours.write(&[IoSlice::new(b"a")]), Io::Moved(1));
+        let overhead = ours.wire().written.len() - 1;
+        for (header, payload, records) in [
+            (2, 20, vec![22]),
+            (4, 16_000, vec![16_004]),
+            (4, 16_384, vec![4, 16_384]),
+            (4, 20_000, vec![3620, 16_384]),
+            (10, 32_768, vec![10, 16_384, 16_384]),
+            (10, 1 << 20, [vec![10], vec![16_384; 64]].concat()),
+        ] {
+            peer.hear(&ours.take_written()).expect("no fault");
+            let bytes = noise(header + payload);
+            let (header, payload) = bytes.split_at(header);
+            let io = ours.write(&[IoSlice::new(header), IoSlice::new(payload)]);
+            assert_eq!(io, Io::Moved(bytes.len()));
+            let sent = ours.take_written();
+            let (mut rest, mut lens) = (&sent[..], Vec::new());
+            while let Some(len) = record_len(rest) {
+                lens.push(len - overhead);
+                rest = &rest[len..];
+            }
+            assert_eq!(lens, records);
+            assert_eq!(peer.hear(&sent), Ok((bytes, false)));
+        }
+    }
+}
+
+/// The last bytes and close_notify are one write, and the bytes count as those of any write.
+#[test]
+fn the_last_bytes_leave_with_close_notify() {
+    for setting in Setting::all() {
+        for len in [2, 16_384, 300_000] {
+            let (mut ours, mut peer) = setting.open();
+            let bytes = noise(len);
+            let before = ours.wire().calls;
+            assert_eq!(ours.write_last(&[IoSlice::new(&bytes)]), Io::Moved(len));
+            let batches = len.div_ceil((128 << 10) + (16 << 10));
+            assert_eq!(ours.wire().calls, before + batches);
+            assert!(ours.end());
+            assert_eq!(ours.wire().calls, before + batches, "nothing was left");
+            assert_eq!(peer.hear(&ours.take_written()), Ok((bytes, true)));
+            assert_eq!(ours.write(&[IoSlice::new(b"more")]), Io::Lost);
+            assert!(ours.take_written().is_empty());
+            assert_eq!(ours.held(), 0);
+        }
+    }
+}
+
+#[test]
+fn the_last_bytes_are_reported_whatever_the_wire_takes() {
+    for setting in Setting::all() {
+        let (mut ours, mut peer) = setting.open();
+        assert_eq!(ours.write_last(&[IoSlice::new(b"bye")]), Io::Moved(3));
+        let len = ours.take_written().len();
+        drop(peer);
+        for at_once in 1..=len {
+            (ours, peer) = setting.open();
+            let (mut reported, mut sent) = (0, Vec::new());
+            while reported < 3 {
+                ours.let_out(at_once);
+                match ours.write_last(&[IoSlice::new(&b"bye"[reported..])]) {
+                    Io::Moved(count) => reported += count,
+                    Io::Blocked => {}
+                    Io::Lost => panic!("{:?}", ours.fault()),
+                }
+                sent.append(&mut ours.take_written());
+            }
+            ours.let_all_out();
+            assert!(ours.end());
+            sent.append(&mut ours.take_written());
+            assert_eq!(sent.len(), len);
+            assert_eq!(peer.hear(&sent), Ok((b"bye".to_vec(), true)));
+            assert_eq!(ours.held(), 0);
+        }
     }
 }
 

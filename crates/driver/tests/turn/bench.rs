@@ -23,6 +23,8 @@ pub(crate) struct Scripted {
     pub(crate) reads: VecDeque<Read>,
     pub(crate) writes: VecDeque<Write>,
     pub(crate) written: Vec<u8>,
+    /// How many writes have moved bytes.
+    pub(crate) calls: usize,
     pub(crate) shutdowns: Vec<Shutdown>,
     /// Bytes read so far.
     pub(crate) read: usize,
@@ -87,6 +89,7 @@ impl Transport for Scripted {
                 return Io::Lost;
             }
         };
+        self.calls += 1;
         let mut left = count;
         for slice in slices {
             let taken = slice.len().min(left);

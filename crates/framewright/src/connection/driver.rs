@@ -265,6 +265,14 @@ impl DriverView<'_> {
         self.0.next_write_deadline()
     }
 
+    /// Whether the transport is to be ended once all queued bytes are transmitted: nothing follows
+    /// them, and [`Transmit::Shutdown`](super::Transmit::Shutdown) comes next.
+    #[inline]
+    #[must_use]
+    pub fn ends_when_transmitted(self) -> bool {
+        self.0.wants_shutdown()
+    }
+
     /// The memory allocated for outgoing bytes, queued ones and spare room, in bytes.
     ///
     /// A frame that several connections send ([`Prepared`](super::Prepared)) is divided among those

@@ -279,8 +279,9 @@ impl Opening {
         if self.is_refused_silently() {
             return OpeningNext::Remove;
         }
-        // What is left of the TLS handshake, if there is room again.
-        stream.flush_own();
+        // What is left of the TLS handshake, if there is room again. Session tickets leave with the
+        // answer.
+        stream.flush_offered();
         while matches!(self.step, OpeningStep::Reading) && ready.read {
             if let Some(next) = self.read(stream, key, ready, counted, context) {
                 return next;

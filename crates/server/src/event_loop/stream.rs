@@ -93,6 +93,15 @@ impl Stream {
         }
     }
 
+    /// See [`Tls::flush_offered`](framewright_driver::tls::Tls::flush_offered).
+    #[inline]
+    pub(crate) fn flush_offered(&mut self) {
+        #[cfg(feature = "tls")]
+        if let Stream::Tls(session) = self {
+            session.flush_offered();
+        }
+    }
+
     /// The TLS session, once its handshake is complete.
     #[cfg(feature = "tls")]
     pub(crate) fn tls(&self) -> Option<TlsInfo<'_>> {
@@ -126,6 +135,14 @@ impl Transport for Stream {
             (Stream::Unix(stream), slices) => moved(|| stream.write_vectored(slices)),
             #[cfg(feature = "tls")]
             (Stream::Tls(session), slices) => session.write(slices),
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    fn write_last(&mut self, slices: &[IoSlice<'_>]) -> Io {
+        match self {
+            Stream::Tls(session) => session.write_last(slices),
+            stream => stream.write(slices),
         }
     }
 

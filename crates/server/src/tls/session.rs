@@ -103,6 +103,15 @@ impl<T: Transport> Session<T> {
         }
     }
 
+    #[inline]
+    pub(crate) fn write_last(&mut self, slices: &[IoSlice<'_>]) -> Io {
+        if self.is_plain || self.tls.is_handshaking() {
+            self.write_early(slices)
+        } else {
+            self.tls.write_last(slices)
+        }
+    }
+
     #[cold]
     fn read_early(&mut self, target: &mut [u8]) -> Io {
         if self.is_plain { self.stream_mut().read(target) } else { self.shake_hands(|tls| tls.read(target)) }
@@ -136,6 +145,13 @@ impl<T: Transport> Session<T> {
 
     pub(crate) fn short_read_empties(&self) -> bool {
         if self.is_plain { self.stream().short_read_empties() } else { self.tls.short_read_empties() }
+    }
+
+    /// See [`Tls::flush_offered`].
+    pub(crate) fn flush_offered(&mut self) {
+        if !self.is_plain {
+            self.tls.flush_offered();
+        }
     }
 
     pub(crate) fn flush_own(&mut self) -> bool {
