@@ -138,17 +138,17 @@ impl fmt::Display for ConnectError {
             ConnectError::Resolve(error) => write!(f, "the name could not be resolved: {error}"),
             ConnectError::NoAddress => f.write_str("the name has no address"),
             ConnectError::ConnectTimeout => {
-                f.write_str("there was no connection in time (Options::connect_timeout)")
+                f.write_str("there was no connection in time (the option connect_timeout)")
             }
             ConnectError::TurnTimeout => f.write_str(
-                "others to the same address were being opened for too long (Options::turn_timeout, Options::one_at_a_time)",
+                "others to the same address were being opened for too long (the options turn_timeout, one_at_a_time)",
             ),
             ConnectError::Connect(attempts) => {
                 f.write_str("no connection")?;
                 attempts.iter().try_for_each(|(address, error)| write!(f, "; {address}: {error}"))
             }
             ConnectError::HandshakeTimeout => {
-                f.write_str("the opening handshake took too long (Options::handshake_timeout)")
+                f.write_str("the opening handshake took too long (the option handshake_timeout)")
             }
             ConnectError::Handshake(error) => write!(f, "the server's answer: {error}"),
             ConnectError::Refused(response) => write!(f, "the server answered with {}", Status(response)),

@@ -317,9 +317,8 @@ impl<S: Session, T: Transport> Tls<S, T> {
     fn fail(&mut self, error: rustls::Error, incoming: &[u8]) {
         let is_type = matches!(error, rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType));
         if is_type && !self.heard && !matches!(incoming.first(), None | Some(20..=24)) {
-            let is_http = incoming.get(..3).is_some_and(|first| HTTP.contains(&first));
             // A peer that speaks something else does not understand an alert.
-            self.fault = Some(Box::new(Fault::NotTls { is_http }));
+            self.fault = Some(Box::new(Fault::NotTls { is_http: is_http(incoming) }));
             return;
         }
         self.give_up(error);
@@ -601,6 +600,11 @@ impl<S, T: fmt::Debug> fmt::Debug for Tls<S, T> {
 /// Whether `first`, the first bytes of a peer, are too few to tell HTTP from other protocols.
 fn is_start_of_a_word(first: &[u8]) -> bool {
     matches!(first.len(), 1 | 2) && first[0].is_ascii_uppercase()
+}
+
+/// Whether the first bytes of a peer that does not speak TLS are those of HTTP.
+pub(crate) fn is_http(first: &[u8]) -> bool {
+    first.get(..3).is_some_and(|first| HTTP.contains(&first))
 }
 
 /// How HTTP begins: its methods (RFC 9110, section 9.3; RFC 5789), its version, and the preface of

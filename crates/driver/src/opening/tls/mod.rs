@@ -43,6 +43,6 @@ pub use error::{CertificateFault, TlsError};
 #[cfg(feature = "client-tls")]
 pub use info::TlsInfo;
 #[cfg(feature = "client-tls")]
-pub use session::{Session, check_protocol, session_info, tls_error};
+pub use session::{Session, check_protocol, handshake_error, session_info, tls_error};
 pub(super) use settings::With;
 pub use settings::{ClientTls, Peer};

@@ -8,7 +8,7 @@ use super::settings::{ClientTls, Peer, With};
 use super::trust;
 use framewright::handshake::WsUri;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, CommonState};
+use rustls::{ClientConfig, CommonState, InvalidMessage};
 use std::sync::Arc;
 
 /// A session that is to be started.
@@ -84,4 +84,15 @@ pub fn tls_error(error: rustls::Error) -> TlsError {
         rustls::Error::AlertReceived(alert) => TlsError::Alert(alert),
         error => TlsError::Protocol(error),
     }
+}
+
+/// Converts an error of rustls as [`tls_error`] does, for a handshake that has received nothing but
+/// `first` and what follows it: the other end need not speak TLS at all.
+#[must_use]
+pub fn handshake_error(error: rustls::Error, first: &[u8]) -> TlsError {
+    let is_type = matches!(error, rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType));
+    if is_type && !matches!(first.first(), None | Some(20..=24)) {
+        return TlsError::NotTls { is_http: crate::tls::is_http(first) };
+    }
+    tls_error(error)
 }
