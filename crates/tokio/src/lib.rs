@@ -15,6 +15,8 @@ struct FromTokioTungstenite;
 mod accept;
 mod attendant;
 mod commands;
+#[cfg(feature = "client")]
+mod connect;
 mod entropy;
 #[cfg(any(feature = "hyper", feature = "h2"))]
 mod gateway;
@@ -35,6 +37,8 @@ mod websocket;
 
 pub use accept::{AcceptError, AcceptOptions, Incoming, accept, accept_with};
 pub use attendant::Attendant;
+#[cfg(feature = "client")]
+pub use connect::{ConnectOptions, Connected, MaybeTls, client_over, connect, connect_with, handshake};
 pub use message::OwnedMessage;
 pub use receiver::{Receiver, RecvError};
 pub use sender::Sender;
@@ -42,13 +46,27 @@ pub use websocket::WebSocket;
 
 pub use bytes::Bytes;
 pub use bytestring::ByteString;
+#[cfg(all(feature = "client", feature = "deflate"))]
+pub use framewright::deflate::{ClientWindow, DeflateOffer, WindowBits};
 #[cfg(feature = "deflate")]
 pub use framewright::deflate::{DeflateConfig, DeflateParams, DeflatePolicy, Level};
 pub use framewright::handshake::{
     Accept, AllowedHosts, AllowedOrigins, FieldName, FieldValue, HeadLimits, Refusal, Request, Response,
     StatusCode,
 };
+#[cfg(feature = "client")]
+pub use framewright::handshake::{
+    BasicCredentials, ClientRequest, CredentialsError, FieldError, RedirectError, RequestError,
+    ResponseError, ResponseHead, ServerResponse, UriError, WsUri,
+};
 pub use framewright::{
     Chunk, CloseCode, CloseFrame, Closure, Config, Delivery, Error, Event, LimitExceeded, Message,
     Negotiated, PeerMisbehaved, Prepared, Role, SendError, Stats, Timeout,
 };
+#[cfg(feature = "client")]
+pub use framewright_driver::opening::{Backoff, ClientTls, ConnectError, Proxy, ProxyError, TlsError};
+#[cfg(feature = "tls")]
+pub use framewright_driver::opening::{CertificateFault, ClientTlsBuilder, TlsInfo};
+/// The version of rustls whose types appear in the interface of this crate.
+#[cfg(feature = "tls")]
+pub use tokio_rustls::rustls;
