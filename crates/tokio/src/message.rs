@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use framewright::{Message, TakenPayload};
+use framewright::{Chunk, CloseCode, Closure, Event, Message, TakenPayload};
 
 /// A message that borrows nothing and is cheap to clone: clones share the payload.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -73,5 +73,55 @@ impl From<framewright::OwnedMessage> for OwnedMessage {
             framewright::OwnedMessage::Text(text) => OwnedMessage::Text(text.into()),
             framewright::OwnedMessage::Binary(payload) => OwnedMessage::Binary(payload.into()),
         }
+    }
+}
+
+/// An [`Event`] that borrows nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OwnedEvent {
+    /// A whole message arrived.
+    Message(OwnedMessage),
+    /// A piece of a message arrived.
+    Chunk {
+        /// The bytes of the piece. The pieces of a text are text, too.
+        data: OwnedMessage,
+        /// Whether it is the first piece of its message.
+        first: bool,
+        /// Whether it is the last piece of its message.
+        last: bool,
+    },
+    /// A Ping arrived. Its Pong is queued.
+    Ping(Bytes),
+    /// A Pong arrived.
+    Pong(Bytes),
+    /// A Close frame arrived. Its answer is queued.
+    CloseReceived {
+        /// The code, `None` if the frame had no body.
+        code: Option<CloseCode>,
+        /// The reason; empty if there was none.
+        reason: ByteString,
+    },
+    /// There is room for messages again.
+    Writable,
+    /// The connection has ended. This is the last event.
+    Closed(Closure),
+}
+
+impl OwnedEvent {
+    /// Copies the payload. `None` is an event that this version does not know.
+    pub(crate) fn of(event: Event<'_>) -> Option<OwnedEvent> {
+        Some(match event {
+            Event::Message(message) => OwnedEvent::Message(message.into()),
+            Event::Chunk(Chunk { data, first, last }) => OwnedEvent::Chunk { data: data.into(), first, last },
+            Event::Ping(data) => OwnedEvent::Ping(Bytes::copy_from_slice(data)),
+            Event::Pong(data) => OwnedEvent::Pong(Bytes::copy_from_slice(data)),
+            Event::CloseReceived { code, reason } => {
+                OwnedEvent::CloseReceived { code, reason: reason.into() }
+            }
+            Event::Closed(closure) => OwnedEvent::Closed(closure),
+            Event::Writable => OwnedEvent::Writable,
+            _ => return None,
+        })
     }
 }

@@ -1,8 +1,9 @@
 //! The receiving half.
 
-use crate::message::OwnedMessage;
+use crate::message::{OwnedEvent, OwnedMessage};
 use crate::shared::{Inbox, Pulled, Shared};
-use framewright::{Chunk, Closure, Decoded, Error, Event, Message, RecvBuffer, Stats};
+use crate::tasks::Party;
+use framewright::{Chunk, Closure, Decoded, Error, Event, Message, RecvBuffer, SendError, Stats};
 use futures_core::Stream;
 use std::fmt;
 use std::future::poll_fn;
@@ -100,6 +101,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Receiver<S> {
             Some(Pulled::Ended) => self.closure().map(Event::Closed),
             None => None,
         })
+    }
+
+    /// Waits for the next event of any kind, and returns it with its payload: that of a long message
+    /// is not copied. `None` after the last one, which is [`OwnedEvent::Closed`].
+    pub fn poll_recv_owned_event(&mut self, context: &mut Context<'_>) -> Poll<Option<OwnedEvent>> {
+        loop {
+            let event = match ready!(self.poll_pulled(context)) {
+                Some(Pulled::Event(decoded)) if decoded.is_message() => {
+                    let rx = self.inbox.rx.as_deref_mut().expect("an event leaves its buffer");
+                    let payload = decoded.take_payload(rx).expect("it is a message");
+                    Some(OwnedEvent::Message(OwnedMessage::taken(payload)))
+                }
+                Some(Pulled::Event(decoded)) => OwnedEvent::of(self.resolve(decoded)),
+                Some(Pulled::Ended) => return Poll::Ready(self.closure().map(OwnedEvent::Closed)),
+                None => return Poll::Ready(None),
+            };
+            if event.is_some() {
+                return Poll::Ready(event);
+            }
+        }
+    }
+
+    /// Waits until the stream has taken the answers to what was received, for a caller that polls
+    /// and receives nothing more for a while. A call that receives does so before it waits.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] if the connection has ended before.
+    pub fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        self.shared.lock().poll_flush_as(Party::Receiver, context)
     }
 
     /// The next event, or the end, which is reported once.

@@ -3,7 +3,7 @@
 use crate::attendant::Attendant;
 use crate::commands::commands;
 use crate::entropy::Csprng;
-use crate::message::OwnedMessage;
+use crate::message::{OwnedEvent, OwnedMessage};
 use crate::receiver::{Receiver, RecvError};
 use crate::sender::{Command, Sender};
 use crate::shared::{Pulled, Shared, now};
@@ -132,6 +132,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Waits for the next event of any kind, for a caller that polls.
     pub fn poll_recv_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Event<'_>>> {
         self.receiver.poll_recv_event(context)
+    }
+
+    /// Waits for the next event of any kind, and returns it with its payload, as
+    /// [`Receiver::poll_recv_owned_event`] does.
+    pub fn poll_recv_owned_event(&mut self, context: &mut Context<'_>) -> Poll<Option<OwnedEvent>> {
+        self.receiver.poll_recv_owned_event(context)
     }
 
     /// Closes the connection: does the whole closing handshake, and waits for the end of the
