@@ -1,4 +1,4 @@
-//! Clients of WebSockets over HTTP/2 (RFC 8441), with the crate [`h2`](::h2): each is one stream of
+//! Clients of WebSockets over HTTP/2 (RFC 8441), with the crate `h2`: each is one stream of
 //! a connection that many of them share.
 //!
 //! ```

@@ -1,0 +1,73 @@
+//! A server for a router.
+
+use crate::graceful::Graceful;
+use crate::http2;
+use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::serve::Listener;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use std::pin::pin;
+use tokio_util::task::TaskTracker;
+
+/// Serves a router over HTTP/1.1 and HTTP/2, with WebSockets on both, until `graceful` starts.
+///
+/// It is `axum::serve` with the windows of [`http2`], and with an end: once `graceful` has started,
+/// it accepts no further connections, lets the requests end that are running, and returns when all
+/// connections are gone. Handlers find the peer's address as
+/// [`ConnectInfo`].
+///
+/// ```no_run
+/// use axum::{Extension, Router};
+/// use framewright_axum::Graceful;
+/// use std::time::Duration;
+/// use tokio::net::TcpListener;
+///
+/// # async fn example(app: Router) -> std::io::Result<()> {
+/// let graceful = Graceful::new();
+/// let app = app.layer(Extension(graceful.clone()));
+/// let listener = TcpListener::bind("localhost:5000").await?;
+/// let server = tokio::spawn(framewright_axum::serve(listener, app, graceful.clone()));
+/// tokio::signal::ctrl_c().await?;
+/// graceful.shutdown(Duration::from_secs(10)).await;
+/// server.await?;
+/// # Ok(())
+/// # }
+/// ```
+pub async fn serve<L>(mut listener: L, router: Router, graceful: Graceful)
+where
+    L: Listener,
+    L::Addr: Clone + Send + Sync + 'static,
+{
+    let mut builder = Builder::new(TokioExecutor::new());
+    http2::configure(&mut builder);
+    // With a clock, hyper limits the time for a request's head.
+    builder.http1().timer(TokioTimer::new());
+    builder.http2().timer(TokioTimer::new());
+    let connections = TaskTracker::new();
+    loop {
+        let (stream, address) = tokio::select! {
+            biased;
+            () = graceful.started() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let service = router.clone().layer(axum::Extension(ConnectInfo(address)));
+        let service = TowerToHyperService::new(service);
+        let (builder, graceful) = (builder.clone(), graceful.clone());
+        connections.spawn(async move {
+            let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+            let served = tokio::select! {
+                served = connection.as_mut() => Some(served),
+                () = graceful.started() => None,
+            };
+            if served.is_none() {
+                connection.as_mut().graceful_shutdown();
+                // Its errors are the peer's.
+                let _ = connection.await;
+            }
+        });
+    }
+    connections.close();
+    connections.wait().await;
+}

@@ -1,0 +1,37 @@
+//! The task of an upgraded connection: it polls the handler and, beside it, what the handler does
+//! not wait for.
+
+use crate::graceful::Graceful;
+use framewright_tokio::hyper::Upgraded;
+use framewright_tokio::{Attendant, CloseCode};
+use std::future::Future;
+use std::pin::pin;
+
+/// Runs the handler of a connection, and the connection's attendant beside it: deadlines and
+/// keep-alive go on while the handler waits for something else. When the server stops, sends 1001,
+/// and drops the handler once its time is up.
+pub(crate) async fn run(
+    handler: impl Future<Output = ()>,
+    mut attendant: Attendant<Upgraded>,
+    graceful: Option<Graceful>,
+) {
+    let mut handler = pin!(handler);
+    let graceful = graceful.unwrap_or_default();
+    let mut started = pin!(graceful.started());
+    let mut time_is_up = pin!(graceful.time_is_up());
+    let mut going_away = false;
+    let mut over = false;
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut handler => return,
+            () = &mut time_is_up => return,
+            () = &mut started, if !going_away => {
+                going_away = true;
+                // It fails if the connection is closing or has ended, as it should.
+                let _ = attendant.start_close(CloseCode::GOING_AWAY, "");
+            }
+            () = &mut attendant, if !over => over = true,
+        }
+    }
+}

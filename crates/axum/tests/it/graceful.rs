@@ -1,0 +1,90 @@
+//! The end of a server.
+
+use crate::support::{Server, quiet, request, within};
+use axum::Router;
+use axum::routing::any;
+use framewright_axum::{Graceful, WebSocket, WebSocketUpgrade};
+use framewright_tokio::h2;
+use std::future::pending;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+fn app<F>(handler: impl Fn(WebSocket) -> F + Clone + Send + Sync + 'static) -> Router
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    Router::new().route("/ws", any(async move |upgrade: WebSocketUpgrade| upgrade.on_upgrade(handler)))
+}
+
+async fn receive(mut socket: WebSocket) {
+    while socket.recv().await.is_some() {}
+}
+
+#[tokio::test]
+async fn each_socket_gets_1001_and_the_server_ends() {
+    within(async {
+        let server = Server::start(app(receive));
+        let connection = server.http_2().await;
+        let mut one = server.open(&request()).await;
+        let mut two = connection.connect(&request(), quiet()).await.unwrap();
+        let three = connection.connect(&request(), quiet()).await.unwrap();
+        // It does not wait for a socket that has ended.
+        drop(three);
+        assert!(server.graceful.sockets() >= 2);
+        let graceful = server.graceful.clone();
+        let stopping = tokio::spawn(async move { graceful.shutdown(Duration::from_secs(60)).await });
+        assert_eq!(one.recv().await, None);
+        assert_eq!(two.recv().await, None);
+        for closure in [one.closure().unwrap(), two.closure().unwrap()] {
+            assert!(closure.clean, "{closure:?}");
+            assert_eq!(closure.code(), 1001);
+        }
+        assert!(stopping.await.unwrap());
+        assert_eq!(server.graceful.sockets(), 0);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_does_not_end_is_dropped_when_its_time_is_up() {
+    within(async {
+        let server = Server::start(app(async |_socket: WebSocket| pending().await));
+        let mut socket = server.open(&request()).await;
+        let start = tokio::time::Instant::now();
+        let graceful = server.graceful.clone();
+        let stopping = tokio::spawn(async move { graceful.shutdown(Duration::from_secs(10)).await });
+        // The Close comes though the handler does nothing.
+        let _ = socket.recv().await;
+        assert_eq!(socket.closure().unwrap().code(), 1001);
+        assert!(!stopping.await.unwrap());
+        assert_eq!((start.elapsed().as_secs(), server.graceful.sockets()), (10, 0));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stopping_server_takes_no_further_sockets() {
+    within(async {
+        let server = Server::start(app(receive));
+        let connection = server.http_2().await;
+        let mut http_1 = server.http_1().await;
+        // Both connections are served before the server stops.
+        let held = connection.connect(&request(), quiet()).await.unwrap();
+        let first = http::Request::get("/").body(http_body_util::Empty::new()).unwrap();
+        assert_eq!(http_1.send_request(first).await.unwrap().status(), 404);
+        let token = CancellationToken::new();
+        let graceful = Graceful::with_token(token.clone());
+        assert!(!graceful.has_started());
+        token.cancel();
+        assert!(graceful.has_started());
+        let app = app(receive).layer(axum::Extension(graceful));
+        let stopped = Server::start(app);
+        let (status, text) = stopped.refused(&request()).await;
+        assert_eq!((status, &*text), (503, "the server is shutting down, try again later\n"));
+        let refused = stopped.http_2().await.connect(&request(), quiet()).await;
+        let Err(h2::HandshakeError::Refused(response)) = refused else { panic!("{refused:?}") };
+        assert_eq!(response.headers()["retry-after"], "5");
+        drop(held);
+    })
+    .await;
+}
