@@ -38,7 +38,6 @@ pub struct Attendant<S> {
 
 impl<S> Attendant<S> {
     pub(crate) fn new(shared: &Arc<Shared<S>>) -> Attendant<S> {
-        shared.lock().share();
         Attendant { shared: Arc::downgrade(shared), unwritten: false }
     }
 }
@@ -57,7 +56,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Attendant<S> {
         let code = code.into();
         shared.lock().command(|connection| connection.close(code, reason))?;
         self.unwritten = true;
-        shared.lock().wake_all();
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 //! never held while a task waits.
 
 use crate::lent::{Borrowed, READ_SIZE};
-use crate::tasks::{Party, Tasks};
+use crate::tasks::{Parties, Party, Waiters};
 use crate::transport::{Link, Polled};
 use framewright::{Closure, Connection, Decoded, RecvBuffer, Role, SendError, State};
 use framewright_driver::{
@@ -43,14 +43,22 @@ pub(crate) struct Linked<S> {
     ending: Ending,
     /// Wakes at a deadline, or before it. Made when a task first waits.
     timer: Option<Pin<Box<Sleep>>>,
-    /// Who waits, once there may be more than one.
-    tasks: Option<(Arc<Tasks>, Waker)>,
+    waiters: Waiters,
     /// When the application last asked for an event.
     looked: Instant,
     /// The application waits for an event.
     waiting: bool,
     /// The idle deadline was extended once since the last event.
     excused: bool,
+}
+
+/// The state of a connection, as far as somebody waits for its changes.
+#[derive(Clone, Copy)]
+struct Phase {
+    end: (State, bool, bool),
+    is_writable: bool,
+    is_flushed: bool,
+    wants_read: bool,
 }
 
 /// How far the end of the transport has progressed.
@@ -91,7 +99,7 @@ impl<S> Shared<S> {
                 ready: Ready::default(),
                 ending: Ending::Before,
                 timer: None,
-                tasks: None,
+                waiters: Waiters::default(),
                 looked: now(),
                 waiting: false,
                 excused: false,
@@ -99,12 +107,14 @@ impl<S> Shared<S> {
         })
     }
 
-    /// A stream that panics under the lock leaves the connection in an unknown state: it is dropped.
+    /// A stream that panics under the lock leaves the connection in an unknown state: it is dropped,
+    /// with what it was lent.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Linked<S>> {
         self.link.lock().unwrap_or_else(|poisoned| {
             let mut linked = poisoned.into_inner();
             self.link.clear_poison();
             linked.abort();
+            drop(linked.turn.connection.driver().reclaim_codec());
             linked
         })
     }
@@ -113,34 +123,17 @@ impl<S> Shared<S> {
 impl<S> Drop for Shared<S> {
     /// An attendant that waits finds nothing to attend to any more.
     fn drop(&mut self) {
-        if let Some((_, waker)) = self.lock().tasks.take() {
-            waker.wake();
-        }
+        self.lock().waiters.wake(Parties::ALL);
     }
 }
 
 impl<S> Linked<S> {
-    /// Prepares for more than one task.
-    pub(crate) fn share(&mut self) {
-        self.tasks.get_or_insert_with(|| {
-            let tasks = Arc::new(Tasks::default());
-            (Arc::clone(&tasks), Waker::from(tasks))
-        });
-    }
-
     /// Drops the connection and its transport, and wakes everybody who waits.
     pub(crate) fn abort(&mut self) {
         self.turn.abort(now());
         self.stream = None;
         self.timer = None;
-        self.wake_all();
-    }
-
-    /// Wakes everybody who waits.
-    pub(crate) fn wake_all(&self) {
-        if let Some((_, waker)) = &self.tasks {
-            waker.wake_by_ref();
-        }
+        self.waiters.wake(Parties::ALL);
     }
 
     pub(crate) fn closure(&self) -> Option<Closure> {
@@ -152,9 +145,28 @@ impl<S> Linked<S> {
         self.turn.connection.state() == State::Open && !self.turn.is_broken()
     }
 
-    /// What the other tasks act on, if it changes.
-    fn phase(&self) -> (State, bool, bool) {
-        (self.turn.connection.state(), self.turn.is_broken(), self.stream.is_none())
+    /// What those who wait act on, if it changes.
+    fn phase(&self) -> Phase {
+        let connection = &self.turn.connection;
+        Phase {
+            end: (connection.state(), self.turn.is_broken(), self.stream.is_none()),
+            is_writable: connection.is_writable(),
+            is_flushed: connection.buffered() == 0 && self.link.is_flushed(),
+            wants_read: connection.wants_read(),
+        }
+    }
+
+    /// Wakes those who wait for what has changed since `before`. A stream that has been ready for one
+    /// of them owes the others no wake-up.
+    fn tell(&mut self, before: Phase) {
+        let after = self.phase();
+        let sends = (after.is_writable && !before.is_writable) || (after.is_flushed && !before.is_flushed);
+        let reads = after.wants_read && !before.wants_read;
+        if after.end != before.end {
+            self.waiters.wake(Parties::ALL);
+        } else if sends || reads {
+            self.waiters.wake(Parties::NONE.with(Party::Sender, sends).with(Party::Receiver, reads));
+        }
     }
 
     /// Notes that the application asks for an event. If it was away for long, the idle deadline is
@@ -177,11 +189,13 @@ impl<S> Linked<S> {
             return Err(SendError::Closed);
         }
         let now = now();
+        let before = self.phase();
         let mut borrowed = Borrowed::of_this_thread(now);
         borrowed.lent().lend(&mut self.turn.connection, None, now);
         let done = command(&mut self.turn.connection);
         borrowed.lent().reclaim(&mut self.turn.connection, now);
         borrowed.give_back(now);
+        self.tell(before);
         done
     }
 }
@@ -211,7 +225,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Linked<S> {
             }
             Poll::Pending => self.waiting = true,
         }
-        self.tell(Party::Receiver, before);
+        self.leave(Party::Receiver, pulled.is_pending(), before);
         pulled
     }
 
@@ -241,8 +255,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Linked<S> {
                 }
             }
         });
-        self.tell(Party::Sender, before);
-        done.unwrap_or(Poll::Ready(Err(SendError::Closed)))
+        let done = done.unwrap_or(Poll::Ready(Err(SendError::Closed)));
+        self.leave(Party::Sender, done.is_pending(), before);
+        done
     }
 
     /// Waits until the stream has taken everything that is queued.
@@ -271,11 +286,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Linked<S> {
                 }
             }
         });
-        self.tell(party, before);
-        flushed.unwrap_or_else(|| {
+        let flushed = flushed.unwrap_or_else(|| {
             let sent = self.closure().is_none_or(|closure| closure.clean);
             Poll::Ready(if sent { Ok(()) } else { Err(SendError::Closed) })
-        })
+        });
+        self.leave(party, flushed.is_pending(), before);
+        flushed
     }
 
     /// Reads ahead for a sender that waits for the peer, and is the receiver too. A peer that waits
@@ -319,8 +335,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Linked<S> {
                 }
             }
         });
-        self.tell(Party::Attendant, before);
-        attended.unwrap_or(Poll::Ready(()))
+        let attended = attended.unwrap_or(Poll::Ready(()));
+        self.leave(Party::Attendant, attended.is_pending(), before);
+        attended
     }
 
     /// Works on the connection with the buffers of this thread. `None` if the transport has ended.
@@ -331,32 +348,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Linked<S> {
         now: Instant,
         work: impl FnOnce(&mut Work<'_, '_, S>, &mut Lent) -> R,
     ) -> Option<R> {
-        let Linked { turn, stream, link, ready, ending, timer, tasks, .. } = self;
+        let Linked { turn, stream, link, ready, ending, timer, waiters, .. } = self;
         let stream = stream.as_mut()?;
-        let waker = match tasks {
-            Some((tasks, waker)) => {
-                tasks.wait(party, context.waker());
-                waker
-            }
-            None => context.waker(),
-        };
+        let has_others = waiters.has_others(party);
+        let waker = waiters.enter(party, context.waker());
+        let on_panic = WakeOnPanic(waker);
         let context = &mut Context::from_waker(waker);
         let mut borrowed = Borrowed::of_this_thread(now);
         borrowed.lent().lend(&mut turn.connection, None, now);
         let transport = Polled { stream, link, context };
-        let result = work(&mut Work { turn, transport, ready, ending, timer, now }, borrowed.lent());
+        let mut polled = Work { turn, transport, ready, ending, timer, now };
+        let result = work(&mut polled, borrowed.lent());
+        if has_others {
+            polled.keep_deadline();
+        }
+        std::mem::forget(on_panic);
         borrowed.lent().reclaim(&mut self.turn.connection, now);
         borrowed.give_back(now);
         Some(result)
     }
 
-    /// Wakes the other tasks if the connection has changed in a way that they act on.
-    fn tell(&self, party: Party, before: (State, bool, bool)) {
-        if let Some((tasks, _)) = &self.tasks
-            && self.phase() != before
-        {
-            tasks.wake_others(party);
-        }
+    /// Notes whether `party` waits after its poll, and wakes those who wait for what it has done.
+    fn leave(&mut self, party: Party, waits: bool, before: Phase) {
+        self.waiters.leave(party, false);
+        self.tell(before);
+        self.waiters.leave(party, waits);
+    }
+}
+
+/// Wakes everybody who waits if a stream panics: they find that the connection has ended.
+struct WakeOnPanic<'a>(&'a Waker);
+
+impl Drop for WakeOnPanic<'_> {
+    fn drop(&mut self) {
+        self.0.wake_by_ref();
     }
 }
 
@@ -387,19 +412,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Work<'_, '_, S> {
             if self.ready.due && !reads_on {
                 self.turn.handle_timeout(&mut self.transport, self.ready, self.now);
             }
-            if *over {
-                self.finish(rx);
+            let goes_on = if *over {
+                let drops = self.finish(rx);
+                if self.is_done() {
+                    return Poll::Ready(Pulled::Ended);
+                }
+                drops
             } else {
                 self.flush();
-            }
-            if *over && self.is_done() {
-                return Poll::Ready(Pulled::Ended);
-            }
-            if reads_on || (!*over && self.turn.connection.has_event()) {
-                continue;
-            }
-            let lingers = *over && self.ready.read;
-            if !lingers && self.poll_timer(self.deadline()).is_pending() {
+                reads_on || self.turn.connection.has_event()
+            };
+            if !goes_on && self.poll_timer(self.deadline()).is_pending() {
                 return Poll::Pending;
             }
         }
@@ -436,21 +459,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Work<'_, '_, S> {
     }
 
     /// After the end of the connection: reads and drops what still arrives, until the peer has ended
-    /// the transport or its time is over.
-    fn finish(&mut self, rx: &mut RecvBuffer) {
+    /// the transport or its time is over. Returns whether there may be more to drop.
+    fn finish(&mut self, rx: &mut RecvBuffer) -> bool {
         self.ready.read = true;
         if matches!(self.ending, Ending::Before) {
             let flushed = self.turn.await_end(&mut self.transport, self.ready, rx, self.now);
             self.leave_after(flushed);
         }
         rx.clear();
+        if matches!(self.ending, Ending::Before) {
+            return self.ready.read && self.turn.drops_what_arrives();
+        }
         if let Ending::Lingering(lingering) = &mut *self.ending {
             let scratch = rx.spare(SHORT_TAIL);
             match lingering.turn(&mut self.transport, self.ready, scratch, self.now, || true) {
-                LingerNext::Again | LingerNext::Wait => {}
+                LingerNext::Again => return true,
+                LingerNext::Wait => {}
                 LingerNext::Close => self.close(),
             }
         }
+        false
     }
 
     fn leave_after(&mut self, flushed: Flushed) {
@@ -502,6 +530,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Work<'_, '_, S> {
         }
         self.turn.handle_send_timeout(&mut self.transport, self.ready, self.now);
         Poll::Ready(())
+    }
+
+    /// Makes sure that those who wait are woken at the next deadline, which may have become an earlier
+    /// one.
+    fn keep_deadline(&mut self) {
+        let Some(deadline) = self.deadline() else { return };
+        let at = tokio::time::Instant::from_std(deadline);
+        let is_kept = self.timer.as_ref().is_some_and(|timer| !timer.is_elapsed() && timer.deadline() <= at);
+        if !is_kept && self.poll_timer(Some(deadline)).is_ready() {
+            self.transport.context.waker().wake_by_ref();
+        }
     }
 
     /// Waits for `deadline`. Ready when it has passed; the time is then the present.

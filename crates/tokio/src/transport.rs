@@ -38,6 +38,11 @@ impl Link {
     pub(crate) fn is_ahead(&self) -> bool {
         self.taken < self.ahead.len()
     }
+
+    /// Whether the stream holds no written bytes.
+    pub(crate) fn is_flushed(&self) -> bool {
+        !self.unflushed && self.end != WriteEnd::Wanted
+    }
 }
 
 /// A stream during one poll.

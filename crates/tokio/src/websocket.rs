@@ -84,7 +84,6 @@ impl<S> WebSocket<S> {
     /// Splits the connection into halves for two tasks. Pings and the peer's Close are answered by
     /// the receiving one.
     pub fn split(self) -> (Receiver<S>, Sender<S>) {
-        self.shared().lock().share();
         (self.receiver, self.sender)
     }
 

@@ -98,7 +98,8 @@ impl Turn {
     /// Whether bytes that still arrive are read and dropped. They are if the peer is to end the
     /// transport. They also are if the peer has failed, because it may write everything before it
     /// reads our last bytes.
-    pub(super) fn drops_what_arrives(&self) -> bool {
+    #[must_use]
+    pub fn drops_what_arrives(&self) -> bool {
         let waits = || self.connection.buffered() > 0 && !self.eof && !self.broken;
         self.awaits_end() || (waits() && self.connection.closure().is_some_and(|closure| !closure.clean))
     }

@@ -4,5 +4,6 @@ mod accepting;
 mod basics;
 mod cancelling;
 mod deadlines;
+mod interleaving;
 mod scripted;
 mod support;

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Error};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -39,6 +39,8 @@ struct State {
     shutdowns: u8,
     is_shut: bool,
     is_dropped: bool,
+    is_lost: bool,
+    panics: Option<bool>,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
@@ -59,7 +61,7 @@ pub(crate) fn stream(manner: Manner) -> (Script, Stream) {
 
 impl Script {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap()
+        lock(&self.0)
     }
 
     pub(crate) fn deliver(&self, octets: &[u8]) {
@@ -73,6 +75,24 @@ impl Script {
     pub(crate) fn end(&self) {
         self.state().ended = true;
         self.deliver(&[]);
+    }
+
+    /// The transport is lost.
+    pub(crate) fn fail(&self) {
+        let mut state = self.state();
+        state.is_lost = true;
+        for waker in [state.reader.take(), state.writer.take()].into_iter().flatten() {
+            waker.wake();
+        }
+    }
+
+    /// The next poll for reading or writing panics.
+    pub(crate) fn panic(&self, in_writing: bool) {
+        let mut state = self.state();
+        state.panics = Some(in_writing);
+        for waker in [state.reader.take(), state.writer.take()].into_iter().flatten() {
+            waker.wake();
+        }
     }
 
     /// Sets how many bytes may be written from now on.
@@ -100,6 +120,10 @@ impl Script {
     }
 }
 
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl State {
     fn halts(&mut self, index: usize, context: &Context<'_>) -> bool {
         if self.manner.halts.is_none() {
@@ -110,6 +134,10 @@ impl State {
             context.waker().wake_by_ref();
         }
         self.halts[index]
+    }
+
+    fn panic_in(&self, writing: bool) {
+        assert_ne!(self.panics, Some(writing), "the stream panics as the test wants it");
     }
 
     fn step(&self) -> usize {
@@ -134,8 +162,12 @@ impl AsyncRead for Stream {
         context: &mut Context<'_>,
         target: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let mut state = self.0.lock().unwrap();
+        let mut state = lock(&self.0);
         state.reader = None;
+        state.panic_in(false);
+        if state.is_lost {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
         if state.arriving.is_empty() && !state.ended {
             state.reader = Some(context.waker().clone());
             return Poll::Pending;
@@ -151,9 +183,13 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
-        let mut state = self.0.lock().unwrap();
+        let mut state = lock(&self.0);
         state.writer = None;
+        state.panic_in(true);
         assert!(!octets.is_empty());
+        if state.is_lost {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
         if state.is_shut || state.shutdowns > 0 {
             return Poll::Ready(Err(Error::other("written behind the end")));
         }
@@ -175,11 +211,11 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.lock().unwrap().poll_held(context).map(Ok)
+        lock(&self.0).poll_held(context).map(Ok)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut state = self.0.lock().unwrap();
+        let mut state = lock(&self.0);
         if state.poll_held(context).is_pending() {
             return Poll::Pending;
         }
@@ -195,7 +231,7 @@ impl AsyncWrite for Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.0.lock().unwrap().is_dropped = true;
+        lock(&self.0).is_dropped = true;
     }
 }
 
@@ -203,11 +239,11 @@ impl Drop for Stream {
 pub(crate) fn frame(first: u8, masked: bool, payload: &[u8]) -> Vec<u8> {
     let mut octets = vec![first];
     let mask = if masked { 0x80 } else { 0 };
-    match payload.len() {
-        len @ ..126 => octets.push(mask | len as u8),
-        len => {
+    match u8::try_from(payload.len()) {
+        Ok(len @ ..126) => octets.push(mask | len),
+        _ => {
             octets.push(mask | 126);
-            octets.extend(u16::try_from(len).unwrap().to_be_bytes());
+            octets.extend(u16::try_from(payload.len()).unwrap().to_be_bytes());
         }
     }
     if masked {
