@@ -40,7 +40,6 @@ fn hello_prints_the_answer() {
         peer.script("text \"hello yourself\"");
         assert_eq!(peer.expect_close(1000), "done");
         peer.script("close 1000");
-        peer.expect_end();
     });
     let output = run("hello", &[format!("ws://{}/", server.addr())]);
     expect_output(&output, true, "Text(\"hello yourself\")\nclosed with 1000, clean: true\n");
@@ -131,7 +130,6 @@ fn several_clients_each_print_their_answer() {
                 peer.script(&format!("text \"welcome {index}\""));
                 assert_eq!(peer.expect_close(1000), "done");
                 peer.script("close 1000");
-                peer.expect_end();
             })
         })
         .collect();

@@ -198,30 +198,36 @@ mod crowd {
     /// mailbox, a loop that has stopped already or has not heard of it yet.
     #[test]
     fn whoever_connects_while_the_server_stops_is_told_so_or_not_let_in() {
-        for (workers, grace) in
-            [1, 2, 4].into_iter().flat_map(|workers| [(workers, Duration::ZERO), (workers, DEADLINE)])
-        {
-            for _ in 0..2 {
-                let (probe, _watch) = Probe::echo();
-                let server = TestServer::start(|builder| ws(probe)(builder.workers(workers)));
-                let (addr, handle) = (server.addr(), server.handle().clone());
-                let connected = AtomicUsize::new(0);
-                thread::scope(|scope| {
-                    let crowds = [(); 3].map(|()| scope.spawn(|| connect_until_refused(addr, &connected)));
-                    wait_until("a stream of connections", || connected.load(Relaxed) >= 200);
-                    server.handle().stop(grace);
-                    for crowd in crowds {
-                        crowd
-                            .join()
-                            .expect("nobody is turned away before the stop")
-                            .into_iter()
-                            .for_each(expect_told);
+        thread::scope(|scope| {
+            for workers in [1, 2, 4] {
+                scope.spawn(move || {
+                    for grace in [Duration::ZERO, Duration::ZERO, DEADLINE, DEADLINE] {
+                        a_server_stops_in_a_stream_of_connections(workers, grace);
                     }
                 });
-                server.stop(grace).expect("the server ends well");
-                assert_eq!(handle.connection_count(), 0);
             }
-        }
+        });
+    }
+
+    fn a_server_stops_in_a_stream_of_connections(workers: usize, grace: Duration) {
+        let (probe, _watch) = Probe::echo();
+        let server = TestServer::start(|builder| ws(probe)(builder.workers(workers)));
+        let (addr, handle) = (server.addr(), server.handle().clone());
+        let connected = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            let crowds = [(); 3].map(|()| scope.spawn(|| connect_until_refused(addr, &connected)));
+            wait_until("a stream of connections", || connected.load(Relaxed) >= 200);
+            server.handle().stop(grace);
+            for crowd in crowds {
+                crowd
+                    .join()
+                    .expect("nobody is turned away before the stop")
+                    .into_iter()
+                    .for_each(expect_told);
+            }
+        });
+        server.stop(grace).expect("the server ends well");
+        assert_eq!(handle.connection_count(), 0);
     }
 
     /// Connects until the server does not let it in, and returns the last clients. Every second one
