@@ -376,7 +376,7 @@ impl ServerHandle {
     /// # use framewright_server::Server;
     /// # let server = Server::builder().listen("127.0.0.1:0").build()?.spawn()?;
     /// for connection in server.handle().connections()? {
-    ///     println!("{} from {:?}", connection.id, connection.peer_addr);
+    ///     println!("{} from {}", connection.id, connection.peer_addr);
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

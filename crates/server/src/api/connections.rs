@@ -46,9 +46,9 @@ impl Connected<'_> {
         self.route.map(|route| &**route)
     }
 
-    /// The peer's address; `None` if the peer has already left. This is a system call.
+    /// The peer's address: that of a proxy, if one stands in front of the server.
     #[must_use]
-    pub fn peer_addr(&self) -> Option<PeerAddr> {
+    pub fn peer_addr(&self) -> PeerAddr {
         self.stream.peer_addr()
     }
 
@@ -95,8 +95,8 @@ pub struct ConnectionInfo {
     /// The path of its route, as [`ServerBuilder::route`](crate::ServerBuilder::route) was given
     /// it; `None` for the fallback.
     pub route: Option<Arc<str>>,
-    /// The peer's address; `None` if the peer has already left.
-    pub peer_addr: Option<PeerAddr>,
+    /// The peer's address: that of a proxy, if one stands in front of the server.
+    pub peer_addr: PeerAddr,
 }
 
 /// An iterator over the open connections, in no particular order.

@@ -95,10 +95,8 @@ pub struct Incoming<'a> {
 /// Where a request came from, and which client it is from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin<'a> {
-    pub(crate) peer: Option<PeerAddr>,
     /// `None` if a proxy does not name the client.
     pub(crate) client: Option<IpAddr>,
-    #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "only a TLS session is asked for"))]
     pub(crate) stream: &'a Stream,
 }
 
@@ -107,7 +105,7 @@ impl fmt::Debug for Incoming<'_> {
         f.debug_struct("Incoming")
             .field("id", &self.id)
             .field("request", &self.request)
-            .field("peer", &self.origin.peer)
+            .field("peer", &self.peer_addr())
             .field("client", &self.origin.client)
             .field("websocket", &self.websocket)
             .finish_non_exhaustive()
@@ -147,10 +145,9 @@ impl<'a> Incoming<'a> {
     }
 
     /// The address that the request came from: a proxy's, if one stands in front of the server.
-    /// `None` if the peer has already left.
     #[must_use]
-    pub fn peer_addr(&self) -> Option<PeerAddr> {
-        self.origin.peer
+    pub fn peer_addr(&self) -> PeerAddr {
+        self.origin.stream.peer_addr()
     }
 
     /// The address of the client: the peer's, or the one that [trusted
@@ -350,10 +347,9 @@ impl<'a> Closed<'a> {
         self.own.id
     }
 
-    /// The peer's address; `None` if the connection ended with a reset, after which the system no
-    /// longer knows it.
+    /// The peer's address: that of a proxy, if one stands in front of the server.
     #[must_use]
-    pub fn peer_addr(&self) -> Option<PeerAddr> {
+    pub fn peer_addr(&self) -> PeerAddr {
         self.stream.peer_addr()
     }
 

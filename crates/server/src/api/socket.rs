@@ -371,9 +371,9 @@ impl<'a> Socket<'a> {
         self.current.connection.state() == State::Open
     }
 
-    /// The peer's address; `None` if the peer has already left.
+    /// The peer's address: that of a proxy, if one stands in front of the server.
     #[must_use]
-    pub fn peer_addr(&self) -> Option<PeerAddr> {
+    pub fn peer_addr(&self) -> PeerAddr {
         self.current.transport.peer_addr()
     }
 

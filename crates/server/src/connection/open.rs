@@ -121,7 +121,7 @@ impl Open {
         let span = span(self.id, context.server.routes.get(route), || slot.stream.peer_addr());
         let _inside = span.enter();
         if first {
-            tracing::debug!(connection = self.id, peer = ?slot.stream.peer_addr(), "open");
+            tracing::debug!(connection = self.id, peer = %slot.stream.peer_addr(), "open");
         }
         let before = self.turn.connection.stats();
         let turn = || {
@@ -206,18 +206,18 @@ impl Open {
 /// connection stores nothing for it. Without a subscriber it costs a comparison, and `peer` is not
 /// called.
 #[inline]
-pub(crate) fn span(id: u64, route: &Route, peer: impl Fn() -> Option<PeerAddr>) -> Span {
+pub(crate) fn span(id: u64, route: &Route, peer: impl Fn() -> PeerAddr) -> Span {
     if Level::INFO <= LevelFilter::current() { make_span(id, route, &peer) } else { Span::none() }
 }
 
 #[cold]
 #[inline(never)]
-fn make_span(id: u64, route: &Route, peer: &dyn Fn() -> Option<PeerAddr>) -> Span {
+fn make_span(id: u64, route: &Route, peer: &dyn Fn() -> PeerAddr) -> Span {
     tracing::info_span!(
         target: "framewright_server",
         "connection",
         id,
         route = route.path().map(|path| &**path),
-        peer = peer().map(tracing::field::display)
+        peer = tracing::field::display(peer())
     )
 }

@@ -595,10 +595,10 @@ impl Opening {
             }
         };
         self.id = context.server.requests.fetch_add(1, Ordering::Relaxed) + 1;
-        let origin = Origin { peer: self.peer, client: client.ip(), stream };
+        let origin = Origin { client: client.ip(), stream };
         let stats = || context.server.totals.stats();
         let incoming = Incoming::new(request, params, self.id, origin, asked.upgrade.is_some(), &stats);
-        let span = span(self.id, &asked.route, || self.peer);
+        let span = span(self.id, &asked.route, || stream.peer_addr());
         let _inside = span.enter();
         let ask = || asked.route.handler.on_request(&incoming);
         let decision = guarded(ask).unwrap_or_else(|| {

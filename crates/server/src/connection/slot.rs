@@ -331,9 +331,10 @@ mod tests {
     /// Each connection has one, whether it has TLS or not.
     #[cfg(target_pointer_width = "64")]
     #[test]
-    fn a_slot_takes_168_bytes() {
-        // In builds with debug assertions mio keeps 16 bytes more of each socket.
-        let most = if cfg!(debug_assertions) { 184 } else { 168 };
+    fn a_slot_takes_176_bytes() {
+        // In builds with debug assertions mio keeps 12 bytes more of each socket, and an IPv6
+        // address does not fit beside them.
+        let most = if cfg!(debug_assertions) { 192 } else { 176 };
         assert!(size_of::<Slot>() <= most, "{}", size_of::<Slot>());
     }
 }

@@ -319,7 +319,7 @@ impl Listener {
                     // An error means that the connection has ended already.
                     let _ = stream.set_nodelay(true);
                 }
-                Ok((Stream::Tcp(stream), Some(PeerAddr::Ip(addr))))
+                Ok((Stream::tcp(stream, addr), Some(PeerAddr::Ip(addr))))
             }
             #[cfg(unix)]
             ListenSocket::Unix(listener) => {
@@ -398,7 +398,7 @@ mod tests {
                 listener.ready = true;
                 listener.accept(Instant::now(), |stream, _| accepted.push(stream));
             }
-            assert!(matches!(&accepted[..], [Stream::Tcp(stream)] if stream.nodelay().unwrap()));
+            assert!(matches!(&accepted[..], [Stream::TcpV4(stream, _)] if stream.nodelay().unwrap()));
         }
     }
 

@@ -250,7 +250,7 @@ mod unix {
         assert_eq!(server.addrs(), [ListenAddr::Unix(Some(path.clone()))]);
         let mut client = Client::connect_unix(&path);
         check(&mut client);
-        assert_eq!(next(&peers), Some(PeerAddr::Unix));
+        assert_eq!(next(&peers), PeerAddr::Unix);
         client.leave();
         assert!(path.exists());
         server.stop(Duration::from_secs(5)).expect("a good end");

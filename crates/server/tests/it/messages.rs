@@ -6,10 +6,12 @@ use crate::scripted::{Saw, Scripted, expect_closed, expect_saw};
 use framewright::frame::{OpCode, encode_frame};
 use framewright::{Error, LimitExceeded, PeerMisbehaved, Timeout};
 use framewright_server::{
-    Chunk, CloseCode, Closure, Config, Decision, Delivery, Handler, Incoming, Message, Options, SendError,
-    Socket,
+    Chunk, CloseCode, Closed, Closure, Config, Decision, Delivery, Handler, Incoming, Message, Options,
+    PeerAddr, SendError, Server, Socket,
 };
-use std::sync::mpsc::Receiver;
+use socket2::SockRef;
+use std::net::TcpListener;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -434,6 +436,36 @@ fn a_reset_ends_its_connection_and_no_other() {
     drop(server);
     let ends = seen.try_iter().filter(|saw| matches!(saw, Saw::Close(_)));
     assert_eq!(ends.count(), 1, "that of the other one");
+}
+
+/// The system no longer knew it.
+#[test]
+fn the_address_of_a_peer_is_known_after_its_reset() {
+    struct Farewell(Sender<PeerAddr>);
+
+    impl Handler for Farewell {
+        type State = ();
+
+        fn on_request(&self, request: &Incoming<'_>) -> Decision<()> {
+            request.accept(())
+        }
+
+        fn on_close(&self, closed: &Closed<'_>, _: &mut ()) {
+            self.0.send(closed.peer_addr()).expect("the test listens");
+        }
+    }
+
+    let listens_on_ipv6 = TcpListener::bind("[::1]:0").is_ok();
+    for addr in ["127.0.0.1:0", "[::1]:0"].into_iter().take(if listens_on_ipv6 { 2 } else { 1 }) {
+        let (sender, farewells) = mpsc::channel();
+        let server = Server::builder().route("/ws", Farewell(sender)).listen(addr);
+        let server = TestServer::run(server.build().expect("a server"));
+        let client = server.open("/ws");
+        let from = client.stream().local_addr().expect("it is connected");
+        SockRef::from(client.stream()).set_linger(Some(Duration::ZERO)).expect("an option of the socket");
+        drop(client);
+        assert_eq!(next(&farewells), PeerAddr::Ip(from));
+    }
 }
 
 #[test]

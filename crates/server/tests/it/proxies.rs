@@ -4,8 +4,8 @@
 use crate::common::{Client, TestServer, upgrade_request, wait_until};
 use crate::scripted::{Scripted, accept};
 use framewright_server::{
-    Decision, Endpoint, ForwardedField, HeadLimits, Incoming, PeerAddr, Response, Server, ServerBuilder,
-    ServerLimits, StatusCode, TrustedProxies,
+    Decision, Endpoint, ForwardedField, HeadLimits, Incoming, Response, Server, ServerBuilder, ServerLimits,
+    StatusCode, TrustedProxies,
 };
 use std::io::{ErrorKind, Read};
 use std::net::IpAddr;
@@ -19,7 +19,7 @@ fn who(request: &Incoming<'_>) -> Decision<()> {
         return accept(request);
     }
     let ip = |ip: Option<IpAddr>| ip.map_or_else(|| "nobody".to_owned(), |ip| ip.to_string());
-    let peer = request.peer_addr().and_then(PeerAddr::ip);
+    let peer = request.peer_addr().ip();
     Response::text(StatusCode::OK, format!("{} through {}", ip(request.client_addr()), ip(peer))).into()
 }
 

@@ -242,7 +242,7 @@ fn a_handler_decides_by_everything_in_the_request() {
     let expected = (Some("room=1".to_owned()), "localhost".to_owned(), Some(b"https://a".to_vec()));
     let (query, host, origin, peer) = next(&receiver);
     assert_eq!((query, host, origin), expected);
-    assert_eq!(peer, Some(PeerAddr::Ip(from)));
+    assert_eq!(peer, PeerAddr::Ip(from));
     let mut client = server.connect();
     let answer = client.upgrade("/ws", "Authorization: Bearer 2\r\n");
     assert_eq!((answer.status, answer.field("WWW-Authenticate")), (401, Some("Bearer")));

@@ -104,7 +104,7 @@ fn however_many_come_over_a_limit_each_is_told_so() {
 }
 
 /// Tells whom it takes the peer for.
-struct WhoIsThere(Sender<Option<PeerAddr>>);
+struct WhoIsThere(Sender<PeerAddr>);
 
 impl Handler for WhoIsThere {
     type State = ();
@@ -123,7 +123,7 @@ fn what_a_peer_says_about_its_address_is_not_believed() {
     let fields = "X-Forwarded-For: 192.0.2.1\r\nForwarded: for=192.0.2.1\r\nX-Real-IP: 192.0.2.1\r\n";
     client.open_with("/ws", fields);
     let local = client.stream().local_addr().expect("an address");
-    assert_eq!(next(&seen), Some(PeerAddr::Ip(local)));
+    assert_eq!(next(&seen), PeerAddr::Ip(local));
     for preface in [&b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"[..], b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"] {
         let mut client = server.connect();
         client.send([preface, upgrade_request("/ws", "").as_bytes()].concat());

@@ -33,9 +33,9 @@ fn pair() -> (Stream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     client.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    let (accepted, _) = listener.accept().unwrap();
+    let (accepted, peer) = listener.accept().unwrap();
     accepted.set_nonblocking(true).unwrap();
-    (Stream::Tcp(mio::net::TcpStream::from_std(accepted)), client)
+    (Stream::tcp(mio::net::TcpStream::from_std(accepted), peer), client)
 }
 
 /// Hands a connection over, as another loop would.

@@ -6,8 +6,8 @@ use crate::common::{Client, TestServer, next, upgrade_request, wait_until};
 use crate::scripted::Scripted;
 use framewright::frame::{OpCode, encode_frame};
 use framewright_server::{
-    Endpoint, ForwardedField, MemoryLimit, Message, Page, PeerAddr, Response, Server, ServerLimits,
-    StatusCode, TrustedProxies,
+    Endpoint, ForwardedField, MemoryLimit, Message, Page, Response, Server, ServerLimits, StatusCode,
+    TrustedProxies,
 };
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
@@ -389,7 +389,7 @@ fn a_header_of_the_proxy_protocol_comes_before_the_client_hello() {
     let connector = super::Connector::new(&ca);
     let proxies = TrustedProxies::new(["127.0.0.1"]).expect("an address").reading(ForwardedField::None);
     let handler = Scripted::echo().0.request(|request| {
-        let peer = request.peer_addr().and_then(PeerAddr::ip).expect("an address");
+        let peer = request.peer_addr().ip().expect("an address");
         let name = request.tls().and_then(|tls| tls.server_name()).unwrap_or("nobody").to_owned();
         let client = request.client_addr().expect("an address");
         Response::text(StatusCode::OK, format!("{client} through {peer} for {name}")).into()
