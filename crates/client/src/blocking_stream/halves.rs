@@ -1,6 +1,6 @@
 //! A thread for each direction, which may wait in a call to the application's stream.
 
-use super::{Called, PIECE, Shared, THREAD, call, panic_error, takes_nothing};
+use super::shared::{Called, PIECE, Shared, THREAD, call, panic_error, takes_nothing};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::sync::Arc;

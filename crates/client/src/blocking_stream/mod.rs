@@ -6,20 +6,23 @@
 //!   client <──read─── socket pair <── thread <──read─── the application's stream
 //! ```
 //!
-//! `halves.rs` has a thread for each direction, `whole.rs` one for both.
+//! `halves.rs` has a thread for each direction, `whole.rs` one for both; `shared.rs` has what they
+//! share with the stream.
 
 mod halves;
+mod shared;
 mod whole;
 
+use shared::{LAST_BYTES, Shared, THREAD, pair, take};
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A stream for [`blocking::Client::over`](crate::blocking::Client::over) and
 /// [`event_loop::Client::over`](crate::event_loop::Client::over), made of any [`Read`] and [`Write`]
@@ -85,28 +88,6 @@ pub struct BlockingStream {
     /// Disconnected once the last byte was written. `None` only while this is being dropped.
     written: Option<Receiver<()>>,
 }
-
-/// Ends one direction of the application's stream, or both.
-type End = Box<dyn Fn(Shutdown) + Send + Sync>;
-
-/// What a stream shares with its threads.
-struct Shared {
-    /// The threads' end of the pair.
-    socket: UnixStream,
-    read_error: Mutex<Option<io::Error>>,
-    write_error: Mutex<Option<io::Error>>,
-    /// When the client has dropped the stream.
-    dropped: OnceLock<Instant>,
-    end: OnceLock<End>,
-}
-
-/// The bytes that are moved at a time.
-const PIECE: usize = 16 << 10;
-/// The time between two calls to a stream that returns at once though it has nothing.
-const PAUSE: Duration = Duration::from_millis(1);
-/// How long a stream without a client may take for the last bytes.
-const LAST_BYTES: Duration = Duration::from_secs(5);
-const THREAD: &str = "framewright-stream";
 
 impl BlockingStream {
     /// Reads from `reader` in one thread, and writes to `writer` in another one, so that each may
@@ -233,99 +214,4 @@ impl fmt::Debug for BlockingStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BlockingStream").field("socket", &self.socket).finish_non_exhaustive()
     }
-}
-
-impl Shared {
-    /// Tells the application that a direction has ended.
-    fn end(&self, how: Shutdown) {
-        if let Some(end) = self.end.get() {
-            end(how);
-        }
-    }
-
-    fn is_dropped(&self) -> bool {
-        self.dropped.get().is_some()
-    }
-
-    /// True if nobody waits for the last bytes any more.
-    fn is_over(&self) -> bool {
-        self.dropped.get().is_some_and(|dropped| dropped.elapsed() >= LAST_BYTES)
-    }
-
-    /// Ends the client's sending. What it has sent is dropped, so that a client that waits for room
-    /// finds some, and with it the error.
-    fn stop_sending(&self, error: Option<io::Error>) {
-        put(&self.write_error, error);
-        let _ = self.socket.shutdown(Shutdown::Read);
-        let mut dropped = vec![0; PIECE];
-        while !matches!((&self.socket).read(&mut dropped), Ok(0) | Err(_)) {}
-    }
-
-    /// Ends the client's receiving, behind the bytes that it was given.
-    fn stop_receiving(&self, error: Option<io::Error>) {
-        put(&self.read_error, error);
-        let _ = self.socket.shutdown(Shutdown::Write);
-    }
-}
-
-/// The client's end of a pair of sockets, and what has the other one.
-fn pair() -> io::Result<(UnixStream, Arc<Shared>)> {
-    let (ours, theirs) = UnixStream::pair()?;
-    let shared = Shared {
-        socket: theirs,
-        read_error: Mutex::default(),
-        write_error: Mutex::default(),
-        dropped: OnceLock::new(),
-        end: OnceLock::new(),
-    };
-    Ok((ours, Arc::new(shared)))
-}
-
-fn put(place: &Mutex<Option<io::Error>>, error: Option<io::Error>) {
-    if let Some(error) = error {
-        *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-    }
-}
-
-fn take(place: &Mutex<Option<io::Error>>) -> Option<io::Error> {
-    place.lock().unwrap_or_else(PoisonError::into_inner).take()
-}
-
-/// The error of a stream whose call is being unwound; `None` if none is.
-fn panic_error() -> Option<io::Error> {
-    thread::panicking().then(|| io::Error::other("the stream has panicked"))
-}
-
-/// The result of a call to the application's stream.
-enum Called {
-    Moved(usize),
-    /// The stream has nothing, or no room: it is asked again.
-    Nothing,
-    /// The end of the stream, or its error.
-    Ended(Option<io::Error>),
-}
-
-/// Calls the application's stream once. For one that returns at once without having done anything,
-/// `wait` is called with the time until it may be called again.
-fn call(call: impl FnOnce() -> io::Result<usize>, wait: impl FnOnce(Duration)) -> Called {
-    let begun = Instant::now();
-    match call() {
-        Ok(0) => Called::Ended(None),
-        Ok(moved) => Called::Moved(moved),
-        Err(error) => match error.kind() {
-            io::ErrorKind::Interrupted => Called::Nothing,
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                if let Some(early) = PAUSE.checked_sub(begun.elapsed()) {
-                    wait(early);
-                }
-                Called::Nothing
-            }
-            _ => Called::Ended(Some(error)),
-        },
-    }
-}
-
-/// The error of a writer that takes none of the bytes that it was given.
-fn takes_nothing() -> io::Error {
-    io::ErrorKind::WriteZero.into()
 }

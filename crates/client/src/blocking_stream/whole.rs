@@ -1,6 +1,6 @@
 //! One thread for both directions of an object whose calls return in bounded time.
 
-use super::{Called, PAUSE, PIECE, Shared, THREAD, call, panic_error, takes_nothing};
+use super::shared::{Called, PAUSE, PIECE, Shared, THREAD, call, panic_error, takes_nothing};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use std::io::{self, Read, Write};
