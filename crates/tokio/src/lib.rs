@@ -38,7 +38,7 @@ mod websocket;
 pub use accept::{AcceptError, AcceptOptions, Incoming, accept, accept_with};
 pub use attendant::Attendant;
 #[cfg(feature = "client")]
-pub use connect::{ConnectOptions, Connected, MaybeTls, client_over, connect, connect_with, handshake};
+pub use connect::{ConnectOptions, Connected, MaybeTls, client_over, connect, connect_with};
 pub use message::{OwnedEvent, OwnedMessage};
 pub use receiver::{Receiver, RecvError};
 pub use sender::Sender;

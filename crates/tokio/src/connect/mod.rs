@@ -98,20 +98,24 @@ pub async fn connect_with(
     Ok(open(opened, options))
 }
 
-/// Does the opening handshake over a stream that already leads to the server, with the default
-/// [`ConnectOptions`]: a stream in memory, a tunnel, a TCP connection made elsewhere, an upgraded
-/// connection of another HTTP stack.
+/// Does the opening handshake over a stream that already leads to the server: a stream in memory, a
+/// tunnel, a Unix socket, a TCP connection made elsewhere.
 ///
-/// # Errors
-/// Those of [`client_over`].
-pub async fn handshake<S>(request: ClientRequest, stream: S) -> Result<Connected<MaybeTls<S>>, ConnectError>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    client_over(stream, request, &ConnectOptions::default()).await
-}
-
-/// Does the opening handshake over a stream that already leads to the server, with settings.
+/// ```
+/// use framewright_tokio::{AcceptOptions, ClientRequest, ConnectOptions, accept, client_over};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (ours, theirs) = tokio::io::duplex(4096);
+/// let request: ClientRequest = "ws://localhost/chat".parse()?;
+/// let (options, accepting) = (ConnectOptions::default(), AcceptOptions::default());
+/// let (client, server) = tokio::join!(client_over(ours, request, &options), accept(theirs, &accepting));
+/// let (mut client, mut server) = (client?.websocket, server?);
+/// client.send_text("hello").await?;
+/// assert_eq!(server.recv().await.expect("a message")?.as_bytes(), b"hello");
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// The request names the resource, and the host that is sent to the server. With a `wss:` URI the
 /// client does TLS over the stream, with the host's certificate; if the stream does it already, say

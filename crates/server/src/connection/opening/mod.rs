@@ -16,7 +16,7 @@ use crate::stats::{Outcome, refused_for};
 pub(crate) use answer::Opens;
 use answer::OutgoingAnswer;
 use framewright::handshake::{HeadLimits, Refusal, ServerHandshake, Upgrade};
-use framewright_driver::{Lingering, Ready, Rest, Transport as _};
+use framewright_driver::{Lingering, Ready, Rest};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
