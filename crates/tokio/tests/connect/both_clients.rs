@@ -134,6 +134,30 @@ async fn proxies_and_servers_behind_them() {
     );
 }
 
+/// The session with the proxy fails within the handshake with the server.
+#[tokio::test]
+async fn proxies_that_cut_the_tunnel() {
+    let authority = Authority::new("The Authority");
+    let proxy = secured(authority.issue(&["localhost"]).server(), |mut stream| async move {
+        crate::server::read_head(&mut stream).await?;
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
+        stream.flush().await?;
+        let mut hello = [0; 16];
+        stream.read_exact(&mut hello).await?;
+        let (mut below, _) = stream.into_inner();
+        below.shutdown().await?;
+        read_to_end(&mut below).await
+    })
+    .await;
+    let url = format!("https://localhost:{}", proxy.address.port());
+    let options =
+        ConnectOptions { proxy: Some(Proxy::new(&url).unwrap()), ..trusting(authority.trusted(), &proxy) };
+    let ConnectError::Proxy(error) = error_of_both("wss://server.invalid/", options).await else {
+        panic!("it is the proxy's fault")
+    };
+    assert!(matches!(*error, ConnectError::Tls(TlsError::Truncated)), "{error:?}");
+}
+
 /// A record that is cut is told as that, and so is a refusal without an end.
 #[tokio::test]
 async fn sessions_that_are_cut() {
