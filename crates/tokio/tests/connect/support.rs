@@ -16,13 +16,12 @@ pub(crate) async fn at_rest<T>(work: impl Future<Output = T>) -> T {
     tokio::time::pause();
     // A paused clock goes on by itself when all tasks wait, but not while there is blocking work.
     let (done, end) = mpsc::channel::<()>();
-    let inhibitor = tokio::task::spawn_blocking(move || {
-        let _ = end.recv_timeout(TOO_LONG);
-    });
+    let inhibitor = tokio::task::spawn_blocking(move || end.recv_timeout(TOO_LONG));
     let forever = Duration::from_secs(1_000_000);
     let result = tokio::time::timeout(forever, work).await.expect("it does not wait for ever");
     drop(done);
-    inhibitor.await.expect("it does not panic");
+    let ended = inhibitor.await.expect("it does not panic");
+    assert_eq!(ended, Err(mpsc::RecvTimeoutError::Disconnected), "it does not wait until the clock goes on");
     result
 }
 
