@@ -265,3 +265,90 @@ async fn a_wrong_response_of_http_1_is_an_error() {
     })
     .await;
 }
+
+/// Opens one socket at a server of the crate h2, and hands over the server's side of it.
+async fn bare_h2() -> (WebSocket<h2::Stream>, ::h2::server::Connection<DuplexStream, Bytes>, h2::Stream) {
+    let (near, far) = tokio::io::duplex(1 << 16);
+    let server = async {
+        let mut builder = ::h2::server::Builder::new();
+        let mut server = builder.enable_connect_protocol().handshake::<_, Bytes>(far).await.unwrap();
+        let (request, mut respond) = server.accept().await.unwrap().unwrap();
+        assert_eq!(request.extensions().get::<::h2::ext::Protocol>().unwrap().as_str(), "websocket");
+        let send = respond.send_response(Response::new(()), false).unwrap();
+        let stream = h2::Stream::new(send, request.into_body());
+        (server, stream)
+    };
+    let client = async {
+        let (connection, driver) = h2::Connection::open(near).await.unwrap();
+        tokio::spawn(driver);
+        connection
+    };
+    let opened =
+        tokio::spawn(async move { client.await.connect(&request(), Config::default()).await.unwrap() });
+    let (mut server, stream) = server.await;
+    let socket = tokio::select! {
+        opened = opened => opened.unwrap(),
+        _ = server.accept() => panic!("there is one request"),
+    };
+    (socket, server, stream)
+}
+
+/// The end of a socket whose server does something else than WebSocket.
+async fn end(mut socket: WebSocket<h2::Stream>, server: ::h2::server::Connection<DuplexStream, Bytes>) {
+    tokio::spawn(async move {
+        let mut server = server;
+        while server.accept().await.is_some() {}
+    });
+    assert_eq!(socket.recv().await, Some(Err(RecvError::Failed(Error::TransportLost))));
+    let closure = socket.closure().unwrap();
+    assert_eq!((closure.code(), closure.received), (1006, None));
+}
+
+#[tokio::test]
+async fn a_reset_of_the_stream_is_1006() {
+    within(async {
+        let (socket, server, stream) = bare_h2().await;
+        drop(stream); // RST_STREAM with CANCEL
+        end(socket, server).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_end_of_the_stream_without_a_close_frame_is_1006() {
+    within(async {
+        let (socket, server, mut stream) = bare_h2().await;
+        tokio::io::AsyncWriteExt::shutdown(&mut stream).await.unwrap();
+        end(socket, server).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_goaway_with_an_error_is_1006() {
+    within(async {
+        let (socket, mut server, _stream) = bare_h2().await;
+        server.abrupt_shutdown(::h2::Reason::ENHANCE_YOUR_CALM);
+        end(socket, server).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_goaway_of_a_server_that_stops_lets_a_socket_end_by_itself() {
+    within(async {
+        let (mut socket, mut server, mut stream) = bare_h2().await;
+        server.graceful_shutdown();
+        tokio::spawn(async move { while server.accept().await.is_some() {} });
+        let frame = [0x82, 1, 7];
+        tokio::io::AsyncWriteExt::write_all(&mut stream, &frame).await.unwrap();
+        assert_eq!(socket.recv().await, Some(Ok(Message::Binary(&[7]))));
+        let close = [0x88, 2, 0x03, 0xe9];
+        tokio::io::AsyncWriteExt::write_all(&mut stream, &close).await.unwrap();
+        tokio::io::AsyncWriteExt::shutdown(&mut stream).await.unwrap();
+        assert_eq!(socket.recv().await, None);
+        let closure = socket.closure().unwrap();
+        assert_eq!((closure.code(), closure.clean), (1001, true));
+    })
+    .await;
+}
