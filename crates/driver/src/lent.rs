@@ -172,7 +172,9 @@ impl Lent {
     #[must_use]
     pub fn rest(&mut self, mut rx: Box<RecvBuffer>, now: Instant) -> Option<Box<RecvBuffer>> {
         rx.shrink();
-        if !rx.is_empty() && parking::pays_for(&rx) {
+        // The room was made before anything was received: the announced length is no reason to keep
+        // it, as it is for a buffer that has grown with the bytes received.
+        if rx.len() > SHORT_TAIL && rx.capacity() / 4 <= rx.len() {
             return Some(rx);
         }
         let parked = parking::park(&mut rx, &mut self.large, &mut self.tails);
