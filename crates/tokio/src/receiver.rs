@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::coop;
 
 /// The half of a connection that receives. While it waits, it answers Pings and the peer's Close,
 /// sends keep-alive Pings, keeps the deadlines, and writes what was queued.
@@ -137,7 +138,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Receiver<S> {
         if self.told {
             return Poll::Ready(None);
         }
+        // Each event is a step of the task: a peer that sends without end leaves other tasks their
+        // turns.
+        let step = ready!(coop::poll_proceed(context));
         let pulled = ready!(self.shared.lock().poll_event(context, &mut self.inbox));
+        step.made_progress();
         self.told = matches!(pulled, Pulled::Ended);
         Poll::Ready(Some(pulled))
     }

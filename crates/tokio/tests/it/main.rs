@@ -4,6 +4,7 @@ mod accepting;
 mod basics;
 mod cancelling;
 mod deadlines;
+mod fairness;
 mod interleaving;
 mod scripted;
 mod support;

@@ -111,6 +111,11 @@ impl Script {
         self.state().sent.clone()
     }
 
+    /// Whether something that was delivered is not read yet.
+    pub(crate) fn has_more(&self) -> bool {
+        !self.state().arriving.is_empty()
+    }
+
     pub(crate) fn is_shut(&self) -> bool {
         self.state().is_shut
     }
