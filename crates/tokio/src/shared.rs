@@ -210,6 +210,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Linked<S> {
             let mut rx = lent.receive_buffer(inbox.rx.take(), READ_SIZE, now);
             rx.shrink();
             let pulled = work.pull(&mut rx, &mut inbox.over);
+            // The application may not ask for more, and other connections need the decompressor.
+            if work.turn.connection.driver().release_inflater(work.now, &mut rx) {
+                work.transport.context.waker().wake_by_ref();
+            }
             inbox.rx = match pulled {
                 Poll::Ready(Pulled::Event(_)) => Some(rx),
                 Poll::Ready(Pulled::Ended) => None,
@@ -420,6 +424,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Work<'_, '_, S> {
                 drops
             } else {
                 self.flush();
+                if self.turn.connection.driver_view().has_inflate_work() && self.turn.connection.wants_read()
+                {
+                    break;
+                }
                 reads_on || self.turn.connection.has_event()
             };
             if !goes_on && self.poll_timer(self.deadline()).is_pending() {

@@ -145,8 +145,12 @@ impl Turn {
     /// Returns the next event, and reads into `rx` as far as that takes: for a driver that hands
     /// over one event at a time, from a buffer that the connection keeps.
     ///
-    /// `None` if there is no event without waiting. Also `None` if 1 MiB was read without an event,
-    /// so that other connections have their turns; [`Ready::read`] then stays set.
+    /// `None` if there is no event without waiting. Also `None` so that other connections have their
+    /// turns:
+    ///
+    /// - if 1 MiB was read without an event; [`Ready::read`] then stays set;
+    /// - if decoding has stopped in the middle of a compressed message
+    ///   ([`DriverView::has_inflate_work`](framewright::connection::DriverView::has_inflate_work)).
     pub fn next_event<T: Transport>(
         &mut self,
         transport: &mut T,
@@ -163,7 +167,7 @@ impl Turn {
                 }
                 return Some(decoded);
             }
-            if self.connection.state() == State::Closed {
+            if self.connection.state() == State::Closed || self.connection.driver_view().has_inflate_work() {
                 return None;
             }
             if self.eof {

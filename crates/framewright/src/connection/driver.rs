@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// | for a driver that | methods |
 /// |---|---|
 /// | lends its buffers | [`lend_transmit_buffer`](Self::lend_transmit_buffer), [`reclaim_transmit_buffer`](Self::reclaim_transmit_buffer) |
-/// | lends what compresses | [`lend_codec`](Self::lend_codec), [`reclaim_codec`](Self::reclaim_codec), [`yield_inflater`](Self::yield_inflater), [`set_deflate_reservation`](Self::set_deflate_reservation), [`free_codec`](Self::free_codec) |
+/// | lends what compresses | [`lend_codec`](Self::lend_codec), [`reclaim_codec`](Self::reclaim_codec), [`yield_inflater`](Self::yield_inflater), [`release_inflater`](Self::release_inflater), [`set_deflate_reservation`](Self::set_deflate_reservation), [`free_codec`](Self::free_codec) |
 /// | writes long payloads without a copy | [`send_with_writer`](Self::send_with_writer), [`send_fragment_with_writer`](Self::send_fragment_with_writer) |
 /// | hands over events apart from what has arrived | [`pending_event`](Self::pending_event) |
 /// | reads and writes on two threads | [`handle_send_timeout`](Self::handle_send_timeout) |
@@ -111,6 +111,20 @@ impl DriverAccess<'_> {
     /// message must not keep the decompressor that other connections wait for. If there is no
     /// memory for a decompressor of its own, the connection fails with 1013.
     pub fn yield_inflater(&mut self, now: Instant, rx: &mut RecvBuffer) -> bool {
+        let fails = self.release_inflater(now, rx);
+        if fails {
+            rx.clear();
+        }
+        fails
+    }
+
+    /// Makes a message that is being inflated give up the shared decompressor, as
+    /// [`yield_inflater`](Self::yield_inflater) does, but leaves the bytes in `rx`: an application may
+    /// still hold an event of them.
+    ///
+    /// For drivers whose connections are not run in turn, so that nobody knows when this message goes
+    /// on.
+    pub fn release_inflater(&mut self, now: Instant, rx: &mut RecvBuffer) -> bool {
         let connection = &mut *self.0;
         let Some(inflater) = &mut rx.incoming.inflater else { return false };
         if connection.deflate.as_ref().is_none_or(|deflate| deflate.lets_go(inflater)) {
@@ -119,7 +133,6 @@ impl DriverAccess<'_> {
         connection.give_back_inflater(now, rx);
         connection.fail_with(now, Error::Limit(LimitExceeded::DeflateMemory));
         connection.note_rest(rx);
-        rx.clear();
         true
     }
 }

@@ -3,6 +3,8 @@
 mod accepting;
 mod basics;
 mod cancelling;
+#[cfg(feature = "deflate")]
+mod compression;
 mod deadlines;
 mod fairness;
 mod interleaving;
