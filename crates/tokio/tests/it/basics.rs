@@ -71,15 +71,15 @@ async fn halves_work_in_two_tasks() {
         }
     });
     let sending = tokio::spawn(async move {
-        for number in 0..200_u32 {
-            to_server.send_binary(&[1; 300].map(|_| number as u8)).await.unwrap();
+        for number in 0..200_u8 {
+            to_server.send_binary(&[number; 300]).await.unwrap();
         }
         to_server.start_close(CloseCode::NORMAL, "").unwrap();
         to_server.flush().await.unwrap();
     });
-    for number in 0..200_u32 {
+    for number in 0..200_u8 {
         let message = soon(from_server.recv()).await.unwrap().unwrap();
-        assert_eq!(message.as_bytes(), [number as u8; 300]);
+        assert_eq!(message.as_bytes(), [number; 300]);
     }
     assert!(soon(from_server.recv()).await.is_none());
     assert!(from_server.closure().unwrap().clean);

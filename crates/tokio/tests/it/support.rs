@@ -2,14 +2,19 @@
 
 use framewright_tokio::{Config, Negotiated, Role, WebSocket};
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::DuplexStream;
 
 /// A client and a server whose stream holds `room` bytes.
-pub(crate) fn pair(room: usize, config: Config) -> (WebSocket<DuplexStream>, WebSocket<DuplexStream>) {
+pub(crate) fn pair(
+    room: usize,
+    config: impl Into<Arc<Config>>,
+) -> (WebSocket<DuplexStream>, WebSocket<DuplexStream>) {
     let (client, server) = tokio::io::duplex(room);
+    let config = config.into();
     let open =
-        |stream, role| WebSocket::from_negotiated(stream, role, Negotiated::new(), &[], config.clone());
+        |stream, role| WebSocket::from_negotiated(stream, role, Negotiated::new(), &[], Arc::clone(&config));
     (open(client, Role::Client), open(server, Role::Server))
 }
 
