@@ -82,15 +82,18 @@ macro_rules! commands {
             }
 
             /// Queues a message, as soon as there is room for it. It leaves with the next
-            /// [`flush`](Self::flush) or [`send`](Self::send), or before the receiver waits.
+            /// [`flush`](Self::flush) or [`send`](Self::send), or before the receiver waits; what the
+            /// stream takes of a long one leaves at once, and is not copied.
             ///
             /// *Cancel safety*: the message is queued if and only if this has returned `Ok`.
             ///
             /// # Errors
             /// Those of [`send`](Self::send).
             pub async fn feed(&mut self, message: Message<'_>) -> Result<(), SendError> {
-                poll_fn(|context| self.poll_feed(context, &mut |work| work.turn.connection.send(message)))
-                    .await
+                if let Some(done) = self.shared().lock().feed(message) {
+                    return done;
+                }
+                poll_fn(|context| self.poll_feed(context, &mut |work| work.send(message))).await
             }
 
             /// Waits until the stream has taken everything that is queued.

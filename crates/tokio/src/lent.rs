@@ -2,6 +2,7 @@
 //! none.
 
 use framewright::deflate::DeflateMemory;
+use framewright::{Connection, RecvBuffer};
 use framewright_driver::{KEEP_FOR, Lent};
 use std::cell::Cell;
 use std::sync::{Arc, LazyLock};
@@ -23,7 +24,10 @@ thread_local! {
 
 struct Kept {
     lent: Lent,
-    trimmed: Instant,
+    /// A receive buffer of the usual size.
+    rx: Option<Box<RecvBuffer>>,
+    /// When to look for what was unused for long.
+    trim: Instant,
 }
 
 /// The buffers of this thread, for one poll of a connection. A stream that is itself made of such
@@ -35,20 +39,60 @@ impl Borrowed {
         let kept = THREAD.try_with(Cell::take).ok().flatten();
         Borrowed(Some(kept.unwrap_or_else(|| {
             let lent = Lent::new(0, LARGEST_KEPT, Arc::clone(&MEMORY));
-            Box::new(Kept { lent, trimmed: now })
+            Box::new(Kept { lent, rx: None, trim: now + KEEP_FOR })
         })))
     }
 
-    pub(crate) fn lent(&mut self) -> &mut Lent {
-        &mut self.0.as_mut().expect("it is there until this is dropped").lent
+    fn kept(&mut self) -> &mut Kept {
+        self.0.as_mut().expect("it is there until this is dropped")
+    }
+
+    /// Lends a connection what it needs to send, and to inflate.
+    pub(crate) fn lend(&mut self, connection: &mut Connection, now: Instant) {
+        self.kept().lent.lend(connection, None, now);
+    }
+
+    /// Takes back what a connection was lent, and any other buffer that it sends from and that is
+    /// empty.
+    pub(crate) fn reclaim(&mut self, connection: &mut Connection, now: Instant) {
+        self.kept().lent.reclaim(connection, now);
+    }
+
+    /// A receive buffer with what was parked.
+    #[inline]
+    pub(crate) fn receive_buffer(
+        &mut self,
+        parked: Option<Box<RecvBuffer>>,
+        now: Instant,
+    ) -> Box<RecvBuffer> {
+        let Kept { lent, rx, .. } = self.kept();
+        match (parked, rx.take()) {
+            (None, Some(rx)) => rx,
+            (parked, kept) => {
+                *rx = kept;
+                lent.receive_buffer(parked, READ_SIZE, now)
+            }
+        }
+    }
+
+    /// Takes a receive buffer back, and returns what has to be kept of it.
+    #[inline]
+    pub(crate) fn rest(&mut self, mut buffer: Box<RecvBuffer>, now: Instant) -> Option<Box<RecvBuffer>> {
+        let Kept { lent, rx, .. } = self.kept();
+        if rx.is_none() && buffer.is_empty() && buffer.capacity() == READ_SIZE {
+            buffer.clear();
+            *rx = Some(buffer);
+            return None;
+        }
+        lent.rest(buffer, now)
     }
 
     /// Gives the buffers back to the thread.
     pub(crate) fn give_back(mut self, now: Instant) {
         let Some(mut kept) = self.0.take() else { return };
-        if now.saturating_duration_since(kept.trimmed) >= KEEP_FOR {
+        if now >= kept.trim {
             kept.lent.trim(now);
-            kept.trimmed = now;
+            kept.trim = now + KEEP_FOR;
         }
         // A thread that ends has no place for them any more.
         let _ = THREAD.try_with(|thread| thread.set(Some(kept)));

@@ -59,7 +59,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Receiver<S> {
     /// handshake. [`RecvError::Chunked`] with [`Delivery::Chunks`](framewright::Delivery::Chunks):
     /// use [`recv_chunk`](Receiver::recv_chunk) there.
     pub async fn recv(&mut self) -> Option<Result<Message<'_>, RecvError>> {
-        let decoded = poll_fn(|context| self.poll_data(context)).await?;
+        let decoded = match self.next_data() {
+            Some(decoded) => Ok(decoded),
+            None => poll_fn(|context| self.poll_data(context)).await?,
+        };
         Some(decoded.and_then(|decoded| match self.resolve(decoded) {
             Event::Message(message) => Ok(message),
             _ => Err(RecvError::Chunked),
@@ -145,6 +148,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Receiver<S> {
         step.made_progress();
         self.told = matches!(pulled, Pulled::Ended);
         Poll::Ready(Some(pulled))
+    }
+
+    /// The next event that holds data, if one was received already.
+    #[inline]
+    fn next_data(&mut self) -> Option<Decoded> {
+        let mut linked = self.shared.lock();
+        loop {
+            let decoded = linked.next_received(&mut self.inbox)?;
+            if decoded.is_message() || decoded.is_chunk() {
+                return Some(decoded);
+            }
+        }
     }
 
     /// The next event that holds data.

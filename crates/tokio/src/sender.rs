@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 /// From this length on a message is written before it is copied: what the stream takes at once is
 /// not.
-const WRITE_THROUGH: usize = 16 << 10;
+pub(crate) const WRITE_THROUGH: usize = 16 << 10;
 
 /// What a sender does to a connection in its poll.
 pub(crate) type Command<'a, S> = &'a mut dyn FnMut(&mut Work<'_, '_, S>) -> Result<(), SendError>;

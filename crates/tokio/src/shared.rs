@@ -2,11 +2,12 @@
 //! never held while a task waits.
 
 use crate::lent::{Borrowed, READ_SIZE};
+use crate::sender::WRITE_THROUGH;
 use crate::tasks::{Parties, Party, Waiters};
 use crate::transport::{Link, Polled};
-use framewright::{Closure, Connection, Decoded, RecvBuffer, Role, SendError, State};
+use framewright::{Closure, Connection, Decoded, Message, RecvBuffer, Role, SendError, State};
 use framewright_driver::{
-    Flushed, Io, Leave, Lent, LingerNext, Lingering, Ready, SHORT_TAIL, Transport as _, Turn,
+    Flushed, Io, Leave, LingerNext, Lingering, Ready, SHORT_TAIL, Transport as _, Turn,
 };
 use std::future::Future as _;
 use std::pin::Pin;
@@ -41,8 +42,7 @@ pub(crate) struct Linked<S> {
     link: Link,
     ready: Ready,
     ending: Ending,
-    /// Wakes at a deadline, or before it. Made when a task first waits.
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Option<Alarm>,
     waiters: Waiters,
     /// When the application last asked for an event.
     looked: Instant,
@@ -59,6 +59,13 @@ struct Phase {
     is_writable: bool,
     is_flushed: bool,
     wants_read: bool,
+}
+
+/// Wakes at a deadline, or before it. Made when a task first waits.
+struct Alarm {
+    sleep: Pin<Box<Sleep>>,
+    /// Who is woken.
+    waker: Waker,
 }
 
 /// How far the end of the transport has progressed.
@@ -145,21 +152,21 @@ impl<S> Linked<S> {
         self.turn.connection.state() == State::Open && !self.turn.is_broken()
     }
 
-    /// What those who wait act on, if it changes.
-    fn phase(&self) -> Phase {
+    /// What those who wait act on, if it changes. `None` if nobody waits but `party`, who is at work.
+    fn phase(&self, party: Option<Party>) -> Option<Phase> {
         let connection = &self.turn.connection;
-        Phase {
+        self.waiters.has_others(party).then(|| Phase {
             end: (connection.state(), self.turn.is_broken(), self.stream.is_none()),
             is_writable: connection.is_writable(),
             is_flushed: connection.buffered() == 0 && self.link.is_flushed(),
             wants_read: connection.wants_read(),
-        }
+        })
     }
 
     /// Wakes those who wait for what has changed since `before`. A stream that has been ready for one
     /// of them owes the others no wake-up.
-    fn tell(&mut self, before: Phase) {
-        let after = self.phase();
+    fn tell(&mut self, before: Option<Phase>) {
+        let (Some(before), Some(after)) = (before, self.phase(None)) else { return };
         let sends = (after.is_writable && !before.is_writable) || (after.is_flushed && !before.is_flushed);
         let reads = after.wants_read && !before.wants_read;
         if after.end != before.end {
@@ -172,8 +179,8 @@ impl<S> Linked<S> {
     /// Notes that the application asks for an event. If it was away for long, the idle deadline is
     /// extended by that time, once: without Pings from here the peer had no reason to send anything.
     fn look(&mut self, now: Instant) {
-        let away = now.saturating_duration_since(self.looked);
-        if !std::mem::take(&mut self.waiting) && away > AWAY && !self.excused {
+        if !std::mem::take(&mut self.waiting) && now > self.looked + AWAY && !self.excused {
+            let away = now.saturating_duration_since(self.looked);
             self.turn.connection.driver().extend_idle_deadline(away);
             self.excused = true;
         }
@@ -188,26 +195,38 @@ impl<S> Linked<S> {
         if self.stream.is_none() || self.turn.is_broken() {
             return Err(SendError::Closed);
         }
-        let now = now();
-        let before = self.phase();
-        let mut borrowed = Borrowed::of_this_thread(now);
-        borrowed.lent().lend(&mut self.turn.connection, None, now);
-        let done = command(&mut self.turn.connection);
-        borrowed.lent().reclaim(&mut self.turn.connection, now);
-        borrowed.give_back(now);
+        let before = self.phase(None);
+        let done = lending(&mut self.turn.connection, now(), command);
         self.tell(before);
         done
     }
 }
 
+/// Does a command with the buffers of this thread.
+fn lending(
+    connection: &mut Connection,
+    now: Instant,
+    command: impl FnOnce(&mut Connection) -> Result<(), SendError>,
+) -> Result<(), SendError> {
+    let mut borrowed = Borrowed::of_this_thread(now);
+    borrowed.lend(connection, now);
+    let done = command(connection);
+    borrowed.reclaim(connection, now);
+    borrowed.give_back(now);
+    done
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Linked<S> {
     /// Waits for the next event. Writes what is queued before it reads or waits.
     pub(crate) fn poll_event(&mut self, context: &mut Context<'_>, inbox: &mut Inbox) -> Poll<Pulled> {
+        if let Some(decoded) = self.next_received(inbox) {
+            return Poll::Ready(Pulled::Event(decoded));
+        }
         let now = now();
         self.look(now);
-        let before = self.phase();
+        let before = self.phase(Some(Party::Receiver));
         let pulled = self.work(Party::Receiver, context, now, |work, lent| {
-            let mut rx = lent.receive_buffer(inbox.rx.take(), READ_SIZE, now);
+            let mut rx = lent.receive_buffer(inbox.rx.take(), now);
             rx.shrink();
             let pulled = work.pull(&mut rx, &mut inbox.over);
             // The application may not ask for more, and other connections need the decompressor.
@@ -233,6 +252,46 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Linked<S> {
         pulled
     }
 
+    /// The next event of what the last read has left, as of the time of that read. It needs neither
+    /// the clock nor what a thread lends: of many short messages that arrived together, each costs
+    /// little more than its decoding.
+    #[inline]
+    pub(crate) fn next_received(&mut self, inbox: &mut Inbox) -> Option<Decoded> {
+        let rx = inbox.rx.as_deref_mut().filter(|rx| rx.unread() > 0)?;
+        let connection = &mut self.turn.connection;
+        let stops = inbox.over || self.stream.is_none() || !connection.wants_read();
+        if stops || connection.driver_view().compresses() || self.waiters.has_others(Some(Party::Receiver)) {
+            return None;
+        }
+        let decoded = connection.decode(self.looked, rx)?;
+        (self.excused, self.waiting) = (false, false);
+        if connection.state() == State::Closed {
+            connection.driver().note_rest(rx);
+            inbox.over = self.turn.is_over();
+        }
+        (!inbox.over).then_some(decoded)
+    }
+
+    /// Queues a short message. `None` if it has to be sent in a poll, because it is long or there is
+    /// no room for it.
+    #[inline]
+    pub(crate) fn feed(&mut self, message: Message<'_>) -> Option<Result<(), SendError>> {
+        if message.len() >= WRITE_THROUGH {
+            return None;
+        }
+        if self.stream.is_none() || self.turn.is_broken() {
+            return Some(Err(SendError::Closed));
+        }
+        let connection = &mut self.turn.connection;
+        let done = if connection.buffered() > 0 && !connection.driver_view().compresses() {
+            connection.send(message)
+        } else {
+            // The pools do not depend on the exact time.
+            lending(connection, self.looked, |connection| connection.send(message))
+        };
+        if done == Err(SendError::Full) { None } else { Some(done) }
+    }
+
     /// Does a command as soon as there is room for its message. It has not been done before this is
     /// ready.
     pub(crate) fn poll_command(
@@ -240,8 +299,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Linked<S> {
         context: &mut Context<'_>,
         command: &mut dyn FnMut(&mut Work<'_, '_, S>) -> Result<(), SendError>,
     ) -> Poll<Result<(), SendError>> {
-        let before = self.phase();
-        let done = self.work(Party::Sender, context, now(), |work, _| {
+        let before = self.phase(Some(Party::Sender));
+        let done = self.work(Party::Sender, context, now(), |work, lent| {
+            lent.lend(&mut work.turn.connection, work.now);
             loop {
                 if work.turn.is_broken() {
                     return Poll::Ready(Err(SendError::Closed));
@@ -275,7 +335,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Linked<S> {
         party: Party,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), SendError>> {
-        let before = self.phase();
+        let before = self.phase(Some(party));
         let flushed = self.work(party, context, now(), |work, _| {
             loop {
                 let flushed = work.flush();
@@ -306,7 +366,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Linked<S> {
             return;
         }
         self.work(Party::Receiver, context, now, |work, lent| {
-            let mut rx = lent.receive_buffer(inbox.rx.take(), READ_SIZE, now);
+            let mut rx = lent.receive_buffer(inbox.rx.take(), now);
             work.ready.read = true;
             if work.turn.read_on(&mut work.transport, work.ready, &mut rx, READ_SIZE) {
                 work.transport.context.waker().wake_by_ref();
@@ -317,7 +377,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Linked<S> {
 
     /// Acts on the deadlines while nobody receives. Ready when the connection has ended.
     pub(crate) fn poll_deadlines(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let before = self.phase();
+        let before = self.phase(Some(Party::Attendant));
         let attended = self.work(Party::Attendant, context, now(), |work, _| {
             loop {
                 work.ready.read = false;
@@ -345,35 +405,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Linked<S> {
     }
 
     /// Works on the connection with the buffers of this thread. `None` if the transport has ended.
+    ///
+    /// The connection is lent what compresses, and no buffer to send from: for the rare answer that
+    /// is not the application's, such as a Pong, it makes one.
     fn work<R>(
         &mut self,
         party: Party,
         context: &mut Context<'_>,
         now: Instant,
-        work: impl FnOnce(&mut Work<'_, '_, S>, &mut Lent) -> R,
+        work: impl FnOnce(&mut Work<'_, '_, S>, &mut Borrowed) -> R,
     ) -> Option<R> {
         let Linked { turn, stream, link, ready, ending, timer, waiters, .. } = self;
         let stream = stream.as_mut()?;
-        let has_others = waiters.has_others(party);
+        let has_others = waiters.has_others(Some(party));
         let waker = waiters.enter(party, context.waker());
         let on_panic = WakeOnPanic(waker);
         let context = &mut Context::from_waker(waker);
         let mut borrowed = Borrowed::of_this_thread(now);
-        borrowed.lent().lend(&mut turn.connection, None, now);
+        if turn.connection.driver_view().compresses() {
+            borrowed.lend(&mut turn.connection, now);
+        }
         let transport = Polled { stream, link, context };
         let mut polled = Work { turn, transport, ready, ending, timer, now };
-        let result = work(&mut polled, borrowed.lent());
+        let result = work(&mut polled, &mut borrowed);
         if has_others {
             polled.keep_deadline();
         }
         std::mem::forget(on_panic);
-        borrowed.lent().reclaim(&mut self.turn.connection, now);
+        borrowed.reclaim(&mut self.turn.connection, now);
         borrowed.give_back(now);
         Some(result)
     }
 
     /// Notes whether `party` waits after its poll, and wakes those who wait for what it has done.
-    fn leave(&mut self, party: Party, waits: bool, before: Phase) {
+    fn leave(&mut self, party: Party, waits: bool, before: Option<Phase>) {
         self.waiters.leave(party, false);
         self.tell(before);
         self.waiters.leave(party, waits);
@@ -395,14 +460,14 @@ pub(crate) struct Work<'a, 'c, S> {
     pub(crate) transport: Polled<'a, 'c, S>,
     ready: &'a mut Ready,
     ending: &'a mut Ending,
-    timer: &'a mut Option<Pin<Box<Sleep>>>,
+    timer: &'a mut Option<Alarm>,
     pub(crate) now: Instant,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Work<'_, '_, S> {
     fn pull(&mut self, rx: &mut RecvBuffer, over: &mut bool) -> Poll<Pulled> {
         for _ in 0..ROUNDS {
-            if self.turn.note_time(self.ready, self.now) {
+            if self.may_be_due() && self.turn.note_time(self.ready, self.now) {
                 self.turn.handle_timeout(&mut self.transport, self.ready, self.now);
             }
             if !*over && let Some(decoded) = self.next_event(rx) {
@@ -442,7 +507,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Work<'_, '_, S> {
     /// answers to one read leave in one write.
     fn next_event(&mut self, rx: &mut RecvBuffer) -> Option<Decoded> {
         self.ready.read = false;
-        if (self.turn.connection.wants_read() || self.turn.connection.has_event())
+        let may_have = rx.has_undecoded() || self.turn.connection.has_event() || self.turn.has_eof();
+        if may_have
+            && (self.turn.connection.wants_read() || self.turn.connection.has_event())
             && let Some(decoded) =
                 self.turn.next_event(&mut self.transport, self.ready, rx, READ_SIZE, self.now)
         {
@@ -460,7 +527,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Work<'_, '_, S> {
     }
 
     /// Writes what is queued, until the stream takes no more.
+    #[inline]
     pub(crate) fn flush(&mut self) -> Flushed {
+        if !self.turn.connection.driver_view().has_output() && self.transport.link.is_flushed() {
+            return Flushed::All;
+        }
+        self.flush_queued()
+    }
+
+    fn flush_queued(&mut self) -> Flushed {
         let flushed = self.turn.flush(&mut self.transport, self.ready, self.now);
         self.leave_after(flushed);
         flushed
@@ -530,6 +605,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Work<'_, '_, S> {
         }
     }
 
+    /// Whether a deadline may have passed: not as long as the alarm is set, which wakes before each.
+    #[inline]
+    fn may_be_due(&self) -> bool {
+        let is_set = |alarm: &Alarm| self.now < alarm.sleep.deadline().into_std();
+        self.ready.due || !self.timer.as_ref().is_some_and(is_set)
+    }
+
     /// Waits for room in the stream, or for the deadline of a sender. Ready when that has passed and
     /// was acted on.
     fn wait_to_write(&mut self) -> Poll<()> {
@@ -545,7 +627,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Work<'_, '_, S> {
     fn keep_deadline(&mut self) {
         let Some(deadline) = self.deadline() else { return };
         let at = tokio::time::Instant::from_std(deadline);
-        let is_kept = self.timer.as_ref().is_some_and(|timer| !timer.is_elapsed() && timer.deadline() <= at);
+        let is_kept = |alarm: &Alarm| !alarm.sleep.is_elapsed() && alarm.sleep.deadline() <= at;
+        let is_kept = self.timer.as_ref().is_some_and(is_kept);
         if !is_kept && self.poll_timer(Some(deadline)).is_ready() {
             self.transport.context.waker().wake_by_ref();
         }
@@ -554,18 +637,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Work<'_, '_, S> {
     /// Waits for `deadline`. Ready when it has passed; the time is then the present.
     fn poll_timer(&mut self, deadline: Option<Instant>) -> Poll<()> {
         let Some(deadline) = deadline.map(tokio::time::Instant::from_std) else { return Poll::Pending };
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        let waker = self.transport.context.waker();
+        let is_new = self.timer.is_none();
+        let Alarm { sleep, waker: woken } = self.timer.get_or_insert_with(|| Alarm {
+            sleep: Box::pin(tokio::time::sleep_until(deadline)),
+            waker: waker.clone(),
+        });
         // One that wakes too early is set anew then: deadlines are put off often.
-        if timer.is_elapsed() || timer.deadline() > deadline {
-            timer.as_mut().reset(deadline);
+        if sleep.is_elapsed() || sleep.deadline() > deadline {
+            sleep.as_mut().reset(deadline);
+        } else if !is_new && woken.will_wake(waker) {
+            return Poll::Pending;
         }
-        while timer.as_mut().poll(self.transport.context).is_ready() {
+        woken.clone_from(waker);
+        while sleep.as_mut().poll(self.transport.context).is_ready() {
             let now = tokio::time::Instant::now();
             if deadline <= now {
                 self.now = now.into_std();
                 return Poll::Ready(());
             }
-            timer.as_mut().reset(deadline);
+            sleep.as_mut().reset(deadline);
         }
         Poll::Pending
     }

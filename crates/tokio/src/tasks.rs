@@ -88,8 +88,8 @@ impl Waiters {
     }
 
     /// Whether anybody but `party` waits.
-    pub(crate) fn has_others(&self, party: Party) -> bool {
-        !self.waiting.with(party, false).is_empty()
+    pub(crate) fn has_others(&self, party: Option<Party>) -> bool {
+        !party.map_or(self.waiting, |party| self.waiting.with(party, false)).is_empty()
     }
 
     /// Wakes those of `parties` who wait.

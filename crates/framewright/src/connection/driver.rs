@@ -249,6 +249,14 @@ impl DriverView<'_> {
         self.0.deflate.is_some()
     }
 
+    /// Whether [`poll_transmit`](Connection::poll_transmit) may return anything but
+    /// [`Transmit::Idle`](super::Transmit::Idle).
+    #[inline]
+    #[must_use]
+    pub fn has_output(self) -> bool {
+        self.0.is_closed() || self.0.transmit_buffer.as_ref().is_some_and(|buffer| !buffer.is_empty())
+    }
+
     /// Whether decoding has stopped in the middle of a compressed message, to leave time to the
     /// other connections of the event loop.
     ///

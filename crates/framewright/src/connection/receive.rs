@@ -68,6 +68,8 @@ impl Connection {
     /// [`next_event`](Connection::next_event) with [`Decoded::resolve`].
     pub fn decode(&mut self, now: Instant, rx: &mut RecvBuffer) -> Option<Decoded> {
         let event = match self.whole_message(now, rx) {
+            // The usual end of a turn.
+            None if !rx.has_undecoded() && !self.is_closed() && !self.writable => return None,
             None => self.next_unresolved(now, rx)?,
             Some((OpCode::Text, range)) if utf8::whole(rx.bytes(range.clone())).is_none() => {
                 self.fail_with(now, Error::Peer(PeerMisbehaved::InvalidUtf8));
