@@ -74,6 +74,7 @@ pub(crate) fn servers(builds: &[Build]) -> anyhow::Result<Vec<&'static Server>> 
                 streams,
                 compresses,
                 tls: !streams,
+                tokio: false,
                 program: Some(program),
             })));
         }
@@ -203,7 +204,9 @@ mod tests {
                 cell.name
             );
         }
-        assert!(builds.iter().all(|server| server.package(true).is_none()));
+        assert!(
+            builds.iter().all(|server| server.package(Setup { tls: true, ..Setup::default() }).is_none())
+        );
     }
 
     #[test]

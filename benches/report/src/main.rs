@@ -35,6 +35,7 @@ mod stats;
 mod tables;
 mod targets;
 mod tls;
+mod tokio;
 mod workload;
 
 use beside::Build;
@@ -174,7 +175,7 @@ fn measure(
         servers.iter().copied().filter(|&server| is_measured(server)).collect();
     let pairs = cells().flat_map(|cell| run::participants(cell, &servers).map(move |server| (cell, server)));
     let packages: BTreeSet<String> =
-        pairs.filter_map(|(cell, server)| server.package(cell.setup().tls)).collect();
+        pairs.filter_map(|(cell, server)| server.package(cell.setup())).collect();
     let programs = Programs::build(workspace, packages, cells().any(|cell| cell.setup().tls))?;
     let settings = Settings {
         rounds: usize::from(options.rounds.unwrap_or(if is_beside { 15 } else { 5 })),

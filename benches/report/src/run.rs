@@ -19,7 +19,7 @@ use super::machine::Run;
 use super::programs::Programs;
 use super::report::{Report, Tls};
 use super::results::{Outcome, Results, Round};
-use super::servers::{FLOOR, Fleet, GENERATOR_CORE, Server, Setup, pinned};
+use super::servers::{FLOOR, Fleet, GENERATOR_CORE, OURS_TOKIO, Server, Setup, pinned};
 use super::workload::{Cell, Load, MAXIMUM, Pace};
 
 /// How to run.
@@ -82,6 +82,12 @@ pub(crate) fn participants<'a>(
 pub(crate) fn takes_part(cell: &Cell, server: &Server) -> bool {
     if cell.setup().tls {
         return server.tls;
+    }
+    if cell.setup().tokio {
+        return server.tokio && cell.compress.is_none_or(|mode| server.compresses.contains(&mode));
+    }
+    if server.name == OURS_TOKIO {
+        return false;
     }
     match cell.compress {
         None => cell.streams() || !server.streams,
@@ -374,8 +380,8 @@ mod tests {
     fn only_large_messages_are_streamed() {
         let servers: Vec<&'static Server> = SERVERS.iter().collect();
         let count = |name| participants(&cells(name)[0], &servers).count();
-        assert_eq!(count("large/1M"), SERVERS.len());
-        assert_eq!(count("echo/10/20"), SERVERS.len() - 1);
+        assert_eq!(count("large/1M"), SERVERS.len() - 1);
+        assert_eq!(count("echo/10/20"), SERVERS.len() - 2);
     }
 
     #[test]
@@ -398,6 +404,19 @@ mod tests {
             participants(&cells("tls/echo/20")[0], &servers).map(|server| server.name).collect();
         let peers = ["tokio-tungstenite", "fastwebsockets", "tokio-websockets"];
         assert_eq!(names, [&[FLOOR, "framewright"][..], &peers].concat());
+    }
+
+    #[test]
+    fn on_tokio_those_on_tokio_are_measured_beside_a_floor_of_their_own() {
+        let servers: Vec<&'static Server> = SERVERS.iter().collect();
+        let names = |name: &str| -> Vec<&str> {
+            participants(&cells(name)[0], &servers).map(|server| server.name).collect()
+        };
+        let peers = ["tokio-tungstenite", "fastwebsockets", "tokio-websockets", "yawc"];
+        assert_eq!(names("tokio/echo/20"), [&[FLOOR, OURS_TOKIO][..], &peers].concat());
+        assert_eq!(names("tokio/compressed/shared"), [OURS_TOKIO, "yawc"]);
+        let setup = cells("tokio/echo/20")[0].setup();
+        assert_eq!(SERVERS[0].package(setup).as_deref(), Some("peer-floor-tokio"));
     }
 
     #[test]

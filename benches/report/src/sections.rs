@@ -12,6 +12,7 @@ use super::stats::Stat;
 use super::tables::{Entry, Table, beside_floor, multiple, size, thousands, time};
 use super::targets::over;
 use super::tls;
+use super::tokio;
 use super::workload::{
     DEPTHS, ECHO_CONNECTIONS, ECHO_SIZES, EQUAL_SHARE, Group, KINDS, LARGE, LATENCY_SHARES, MAXIMUM,
     PIPELINED_SIZES,
@@ -44,6 +45,7 @@ impl Sections<'_> {
             Group::Fairness => ("Fairness", self.fairness()),
             Group::Compression => ("Compression", compression::section(self.results)),
             Group::Tls => ("TLS", tls::section(self.results)),
+            Group::Tokio => ("On tokio", tokio::section(self.results)),
         };
         let body = if measured { body } else { "Not measured yet.".to_owned() };
         Ok(format!("## {title}\n\n`cargo bench-report --only {group}`: {}.\n\n{body}", group.about()))

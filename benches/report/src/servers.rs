@@ -26,6 +26,8 @@ pub(crate) struct Server {
     pub(crate) compresses: &'static [Compress],
     /// Whether it is measured over TLS.
     pub(crate) tls: bool,
+    /// Whether it is measured among those on tokio.
+    pub(crate) tokio: bool,
     /// The program, if it is another build of ours; else it is built here.
     pub(crate) program: Option<&'static Path>,
 }
@@ -39,41 +41,57 @@ pub(crate) struct Setup {
     pub(crate) compress: Option<Compress>,
     /// Over TLS, with the certificate that the programs have.
     pub(crate) tls: bool,
+    /// Among servers on tokio: the floor is then one of them.
+    pub(crate) tokio: bool,
 }
 
 /// The raw loop that everything is compared with.
 pub(crate) const FLOOR: &str = "floor";
 /// The package of the raw loop that everything over TLS is compared with.
 const FLOOR_TLS: &str = "floor-tls";
+/// The package of the raw loop that everything on tokio is compared with.
+const FLOOR_TOKIO: &str = "floor-tokio";
 /// Our server.
 pub(crate) const OURS: &str = "framewright";
 /// Our server, with `--stream`.
 pub(crate) const OURS_STREAMED: &str = "framewright-streamed";
+/// Our crate for tokio, in a program among the peers. It is measured beside others on tokio only.
+pub(crate) const OURS_TOKIO: &str = "framewright-tokio";
 
 /// All of them, in the order of the tables.
-pub(crate) const SERVERS: [Server; 10] = [
-    Server { name: FLOOR, peer: None, streams: false, compresses: &[], tls: true, program: None },
-    Server { name: OURS, peer: None, streams: false, compresses: &Compress::MODES, tls: true, program: None },
-    Server { name: OURS_STREAMED, peer: None, streams: true, compresses: &[], tls: false, program: None },
-    peer("tokio-tungstenite", &[], true),
-    peer("fastwebsockets", &[], true),
-    peer("tokio-websockets", &[], true),
-    peer("yawc", &Compress::MODES, false),
-    peer("sockudo-ws", &Compress::MODES, false),
-    peer("soketto", &[Compress::Shared], false),
-    peer("web-socket", &[], false),
+pub(crate) const SERVERS: [Server; 11] = [
+    Server { tls: true, tokio: true, ..server(FLOOR) },
+    Server { compresses: &Compress::MODES, tls: true, ..server(OURS) },
+    Server { streams: true, ..server(OURS_STREAMED) },
+    Server { compresses: &Compress::MODES, tokio: true, ..server(OURS_TOKIO) },
+    Server { tls: true, tokio: true, ..peer("tokio-tungstenite") },
+    Server { tls: true, tokio: true, ..peer("fastwebsockets") },
+    Server { tls: true, tokio: true, ..peer("tokio-websockets") },
+    Server { compresses: &Compress::MODES, tokio: true, ..peer("yawc") },
+    Server { compresses: &Compress::MODES, ..peer("sockudo-ws") },
+    Server { compresses: &[Compress::Shared], ..peer("soketto") },
+    peer("web-socket"),
 ];
 
-const fn peer(name: &'static str, compresses: &'static [Compress], tls: bool) -> Server {
-    Server { name, peer: Some(name), streams: false, compresses, tls, program: None }
+const fn server(name: &'static str) -> Server {
+    Server { name, peer: None, streams: false, compresses: &[], tls: false, tokio: false, program: None }
+}
+
+const fn peer(name: &'static str) -> Server {
+    Server { peer: Some(name), ..server(name) }
 }
 
 impl Server {
-    /// Its package among the peers; none for ours. The floor under TLS is a program of its own.
-    pub(crate) fn package(&self, tls: bool) -> Option<String> {
-        let floor = if tls { FLOOR_TLS } else { FLOOR };
-        let peer = self.peer.or((self.name == FLOOR).then_some(floor));
-        peer.map(|peer| format!("peer-{peer}"))
+    /// Its package among the peers; none for the program `framewright`. The floors under TLS and on
+    /// tokio are programs of their own.
+    pub(crate) fn package(&self, setup: Setup) -> Option<String> {
+        let package = match self.name {
+            FLOOR if setup.tls => Some(FLOOR_TLS),
+            FLOOR if setup.tokio => Some(FLOOR_TOKIO),
+            FLOOR | OURS_TOKIO => Some(self.name),
+            _ => self.peer,
+        };
+        package.map(|package| format!("peer-{package}"))
     }
 
     /// Where its echo is.
@@ -88,11 +106,11 @@ impl Server {
 
     /// Starts it on the processor of servers: taskset becomes the program that it runs.
     fn start(&self, programs: &Programs, setup: Setup) -> anyhow::Result<ServerProcess> {
-        let mut command = self.command(programs, setup.tls)?;
+        let mut command = self.command(programs, setup)?;
         if setup.cycles && self.name == FLOOR {
             command.arg("--cycles");
         }
-        command.args(self.compression(setup.compress));
+        command.args(self.compression(setup));
         if setup.tls {
             let certificate = programs.certificate()?;
             command.arg("--tls-cert").arg(certificate.chain()).arg("--tls-key").arg(certificate.key());
@@ -103,10 +121,10 @@ impl Server {
     /// The arguments that say how to compress. Peers do not without any. Ours is told to compress
     /// short messages too, as the peers do, and to hold as much for it as many connections with
     /// takeover come to.
-    fn compression(&self, compress: Option<Compress>) -> Vec<String> {
-        let Some(compress) = compress else { return Vec::new() };
+    fn compression(&self, setup: Setup) -> Vec<String> {
+        let Some(compress) = setup.compress else { return Vec::new() };
         let mode = format!("--compress {compress}");
-        let arguments = match (self.package(false), compress) {
+        let arguments = match (self.package(setup), compress) {
             (Some(_), Compress::Off) => String::new(),
             (Some(_), _) | (None, Compress::Off) => mode,
             (None, _) => format!("{mode} --compress-threshold 0 --compress-memory {}", 1 << 30),
@@ -114,15 +132,15 @@ impl Server {
         arguments.split_whitespace().map(str::to_owned).collect()
     }
 
-    fn command(&self, programs: &Programs, tls: bool) -> anyhow::Result<Command> {
-        let package = self.package(tls);
+    fn command(&self, programs: &Programs, setup: Setup) -> anyhow::Result<Command> {
+        let package = self.package(setup);
         let program = match &package {
             Some(package) => programs.peer(package)?,
             None => self.program.unwrap_or(&programs.framewright),
         };
         let mut command = pinned(SERVER_CORE, program);
         if package.is_none() {
-            let listen = if tls { "--tls-listen" } else { "--listen" };
+            let listen = if setup.tls { "--tls-listen" } else { "--listen" };
             command.args(["echo", listen, "127.0.0.1:0", "--workers", "1", "--max-message", "134217728"]);
             if self.streams {
                 command.arg("--stream");
@@ -247,13 +265,14 @@ mod tests {
     fn a_server_is_told_how_to_compress_where_that_is_measured() {
         let arguments = |name: &str, compress| {
             let server = SERVERS.iter().find(|server| server.name == name).expect("a server");
-            server.compression(compress).join(" ")
+            server.compression(Setup { compress, ..Setup::default() }).join(" ")
         };
         let ours = "--compress-threshold 0 --compress-memory 1073741824";
         for (name, compress, expected) in [
             ("yawc", None, String::new()),
             ("yawc", Some(Compress::Off), String::new()),
             ("yawc", Some(Compress::Takeover), "--compress takeover".to_owned()),
+            (OURS_TOKIO, Some(Compress::Takeover), "--compress takeover".to_owned()),
             (FLOOR, Some(Compress::Off), String::new()),
             (OURS, None, String::new()),
             (OURS, Some(Compress::Off), "--compress off".to_owned()),
@@ -264,10 +283,14 @@ mod tests {
     }
 
     #[test]
-    fn every_server_but_ours_has_a_package_among_the_peers() {
+    fn every_server_but_the_program_framewright_has_a_package_among_the_peers() {
         let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../benches/peers");
-        for (server, tls) in SERVERS.iter().flat_map(|server| [(server, false), (server, server.tls)]) {
-            let Some(package) = server.package(tls) else { continue };
+        let setups = |server: &Server| {
+            let plain = Setup::default();
+            [plain, Setup { tls: server.tls, ..plain }, Setup { tokio: server.tokio, ..plain }]
+        };
+        for (server, setup) in SERVERS.iter().flat_map(|server| setups(server).map(|setup| (server, setup))) {
+            let Some(package) = server.package(setup) else { continue };
             let folder = package.strip_prefix("peer-").expect("a name of a peer");
             assert!(peers.join(folder).join("Cargo.toml").is_file(), "{package}");
         }

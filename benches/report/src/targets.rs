@@ -4,11 +4,12 @@ use framewright_cli::Compress;
 
 use super::compression;
 use super::results::{Outcome, Results, Round};
-use super::servers::{OURS, SERVERS};
+use super::servers::{OURS, OURS_TOKIO, SERVERS};
 use super::stats::Stat;
 use super::tables::{Columns, markdown, multiple, size, thousands, time};
 use super::tls;
-use super::workload::{Group, KINDS, TLS_SIZES, blocks, compressed_cell, compressed_idle_cell};
+use super::tokio;
+use super::workload::{Group, KINDS, TLS_SIZES, TOKIO_SIZES, blocks, compressed_cell, compressed_idle_cell};
 
 /// A target with what was measured.
 #[derive(Debug, PartialEq)]
@@ -79,13 +80,18 @@ fn rows(results: &Results) -> Vec<Row> {
     rows.push(compressed(results));
     rows.push(compressed_idle(results));
     rows.extend(over_tls(results));
+    rows.extend(on_tokio(results));
     rows
 }
 
 /// Ours may be at most so many times the floor in each of the cells.
 fn of_floor(results: &Results, workload: String, cells: &[String], most: f64) -> Row {
+    server_of_floor(results, OURS, workload, cells, most)
+}
+
+fn server_of_floor(results: &Results, server: &str, workload: String, cells: &[String], most: f64) -> Row {
     let measured: Option<Vec<Stat>> =
-        cells.iter().map(|cell| results.outcome(cell, OURS).and_then(Outcome::of_floor)).collect();
+        cells.iter().map(|cell| results.outcome(cell, server).and_then(Outcome::of_floor)).collect();
     let worst = measured.and_then(|stats| stats.into_iter().max_by(|a, b| a.median.total_cmp(&b.median)));
     Row {
         workload,
@@ -141,17 +147,81 @@ fn over_tls(results: &Results) -> Vec<Row> {
     ]
 }
 
+/// What is to be reached on tokio.
+fn on_tokio(results: &Results) -> Vec<Row> {
+    let sizes = TOKIO_SIZES.map(size).join(", ");
+    let (echo, same) = (tokio::echo_cells(), || "the same: CPU".to_owned());
+    let peers: Vec<&str> =
+        SERVERS.iter().filter(|server| server.tokio).filter_map(|server| server.peer).collect();
+    let beside = |peers: &[&'static str], whom: &str, workload: String, cells: &[String], most: f64| {
+        beside_all(results, OURS_TOKIO, peers, whom, workload, cells, most)
+    };
+    let (pipelined, large) = ([tokio::PIPELINED.to_owned()], [tokio::LARGE.to_owned()]);
+    vec![
+        beside(
+            &["fastwebsockets"],
+            "fastwebsockets",
+            format!("echo of {sizes} on tokio, 1 in flight: CPU"),
+            &echo,
+            1.00,
+        ),
+        beside(&["tokio-tungstenite"], "tokio-tungstenite", same(), &echo, 0.85),
+        beside(&peers, "the best peer", "20 B on tokio, 32 in flight: CPU".to_owned(), &pipelined, 0.75),
+        server_of_floor(results, OURS_TOKIO, same(), &pipelined, 1.15),
+        beside(&peers, "the best peer", "1 MiB on tokio, 10 connections: CPU".to_owned(), &large, 1.05),
+        beside(
+            &["yawc"],
+            "yawc in the same mode",
+            "echo of 1 KiB of JSON on tokio, compressed both ways: CPU".to_owned(),
+            &tokio::compressed_cells(),
+            0.90,
+        ),
+        idle_on_tokio(results),
+    ]
+}
+
+fn idle_on_tokio(results: &Results) -> Row {
+    let bytes = results.stat(tokio::IDLE, OURS_TOKIO, tls::bytes);
+    let share =
+        results.pairs((tokio::IDLE, OURS_TOKIO), (tokio::IDLE, "tokio-tungstenite"), |round, other| {
+            Some(tls::bytes(round)? / tls::bytes(other)?)
+        });
+    Row {
+        workload: "10,000 idle connections on tokio, their tasks included: user memory of each".to_owned(),
+        target: "≤ 1,500 B, and ≤ 0.02 x tokio-tungstenite".to_owned(),
+        measured: bytes.zip(share).map(|(bytes, share)| Measured {
+            text: format!("{} B, {:.3} x", thousands(bytes.median), share.median),
+            met: bytes.median <= 1500.0 && share.median <= 0.02,
+        }),
+    }
+}
+
 /// Ours may be at most so many times the best peer over TLS in each of the cells, all of which have
 /// to be measured of all such peers.
 fn of_best_peer(results: &Results, workload: String, cells: &[String], most: f64) -> Row {
-    let peers = || SERVERS.iter().filter(|server| server.tls).filter_map(|server| server.peer);
-    let all = cells.iter().flat_map(|cell| peers().map(move |peer| (cell, peer)));
+    let peers: Vec<&str> =
+        SERVERS.iter().filter(|server| server.tls).filter_map(|server| server.peer).collect();
+    beside_all(results, OURS, &peers, "the best peer", workload, cells, most)
+}
+
+/// A server of ours may be at most so many times each of these peers in each of the cells, all of
+/// which have to be measured of all of them. `whom` names the peers.
+fn beside_all(
+    results: &Results,
+    ours: &str,
+    peers: &[&'static str],
+    whom: &str,
+    workload: String,
+    cells: &[String],
+    most: f64,
+) -> Row {
+    let all = cells.iter().flat_map(|cell| peers.iter().map(move |&peer| (cell, peer)));
     let all: Option<Vec<(Stat, &str)>> =
-        all.map(|(cell, peer)| Some((results.beside(cell, OURS, peer)?, peer))).collect();
+        all.map(|(cell, peer)| Some((results.beside(cell, ours, peer)?, peer))).collect();
     let worst = all.and_then(|all| all.into_iter().max_by(|a, b| a.0.median.total_cmp(&b.0.median)));
     Row {
         workload,
-        target: format!("≤ {most:.2} x the best peer"),
+        target: format!("≤ {most:.2} x {whom}"),
         measured: worst.map(|(worst, peer)| {
             let which = if cells.len() > 1 { " at most" } else { "" };
             Measured { text: format!("{} x {peer}{which}", finely(worst)), met: worst.median <= most }
@@ -219,7 +289,9 @@ fn has_cpu_target(group: Group) -> bool {
         Group::Echo | Group::Pipelined | Group::Text | Group::Large | Group::Connect => true,
         // Those that compress are compared with those that do, in a row of their own; so are those
         // that are measured over TLS.
-        Group::Idle | Group::Latency | Group::Fairness | Group::Compression | Group::Tls => false,
+        Group::Idle | Group::Latency | Group::Fairness | Group::Compression | Group::Tls | Group::Tokio => {
+            false
+        }
     }
 }
 
@@ -428,6 +500,39 @@ mod tests {
                 rows.iter().filter_map(|row| Some(row.measured.as_ref()?.met)).collect();
             assert_eq!(verdicts, [met]);
         }
+    }
+
+    #[test]
+    fn on_tokio_each_target_is_of_the_peers_that_it_names() {
+        let mut results = Results::default();
+        let cells = [tokio::PIPELINED, tokio::LARGE];
+        let all = cells.map(str::to_owned).into_iter().chain(tokio::echo_cells());
+        for cell in all.chain(tokio::compressed_cells()) {
+            let peers = SERVERS.iter().filter(|server| server.tokio).filter_map(|server| server.peer);
+            let mut rows: Vec<(&str, &[f64])> = peers.map(|peer| (peer, &[150.0; 3][..])).collect();
+            rows.extend([(FLOOR, &[100.0; 3][..]), (OURS_TOKIO, &[112.0; 3][..])]);
+            enter(&mut results, &cell, &rows);
+        }
+        for (server, bytes) in [(OURS_TOKIO, 1500.0), ("tokio-tungstenite", 75_000.0)] {
+            let mut outcome = outcome(&[1.0]);
+            outcome.rounds[0].report.idle = Some(Idle { bytes_per_connection: bytes });
+            results.enter(tokio::IDLE, &Run::default(), BTreeMap::from([(server.to_owned(), outcome)]));
+        }
+        let verdicts = |results: &Results| -> Vec<Option<bool>> {
+            on_tokio(results).iter().map(|row| row.measured.as_ref().map(|measured| measured.met)).collect()
+        };
+        assert_eq!(verdicts(&results), [Some(true); 7]);
+        // A best peer counts where all are compared, and nowhere else.
+        for (cell, peer) in [(tokio::PIPELINED, "yawc"), ("tokio/echo/20", "tokio-websockets")] {
+            enter(&mut results, cell, &[(OURS_TOKIO, &[112.0; 3]), (peer, &[112.0; 3])]);
+        }
+        assert_eq!(verdicts(&results)[..3], [Some(true), Some(true), Some(false)]);
+        enter(
+            &mut results,
+            "tokio/echo/16384",
+            &[(OURS_TOKIO, &[112.0; 3]), ("fastwebsockets", &[111.0; 3])],
+        );
+        assert_eq!(verdicts(&results)[0], Some(false));
     }
 
     /// Rounds with these times and replies compressed to this ratio.

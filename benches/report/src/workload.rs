@@ -30,11 +30,13 @@ pub(crate) enum Group {
     Compression,
     /// All of it over TLS.
     Tls,
+    /// Servers on tokio.
+    Tokio,
 }
 
 impl Group {
     /// All of them, in the order in which they are measured and written down.
-    pub(crate) const ALL: [Group; 10] = [
+    pub(crate) const ALL: [Group; 11] = [
         Group::Echo,
         Group::Pipelined,
         Group::Text,
@@ -45,6 +47,7 @@ impl Group {
         Group::Fairness,
         Group::Compression,
         Group::Tls,
+        Group::Tokio,
     ];
 
     /// The first part of the names of its cells.
@@ -60,6 +63,7 @@ impl Group {
             Group::Fairness => "fairness",
             Group::Compression => "compression",
             Group::Tls => "tls",
+            Group::Tokio => "tokio",
         }
     }
 
@@ -85,6 +89,10 @@ impl Group {
             Group::Tls => {
                 "over TLS: 20 B, 1 KiB and 16 KiB with one message in flight and 20 B with 32 on each of 100 connections; 1 MiB on 10; \
                  memory of 2,000 connections; connect, TLS handshake, upgrade, close"
+            }
+            Group::Tokio => {
+                "servers on tokio, one thread: 20 B, 1 KiB and 16 KiB with one message in flight and 20 B with 32 on each of 100 connections; \
+                 1 MiB on 10; JSON of 1 KiB on 32, with permessage-deflate; memory of 10,000 connections"
             }
         }
     }
@@ -159,7 +167,8 @@ impl Cell {
     /// How servers are started for it.
     pub(crate) fn setup(&self) -> Setup {
         let cycles = matches!(self.load, Load::Connect { .. });
-        Setup { cycles, compress: self.compress, tls: self.group == Group::Tls }
+        let (tls, tokio) = (self.group == Group::Tls, self.group == Group::Tokio);
+        Setup { cycles, compress: self.compress, tls, tokio }
     }
 
     /// The arguments that tell `framewright bench` the load; `rate` is messages a second where the
@@ -247,6 +256,9 @@ pub(crate) const COMPRESSION_MESSAGES: [usize; 2] = [0, 4];
 /// Payload sizes of the TLS group's echo with one message in flight, in octets.
 pub(crate) const TLS_SIZES: [usize; 3] = [20, 1 << 10, 16 << 10];
 
+/// Payload sizes of the group on tokio with one message in flight, in octets.
+pub(crate) const TOKIO_SIZES: [usize; 3] = [20, 1 << 10, 16 << 10];
+
 /// The name of the cell with messages of this size.
 pub(crate) fn compressed_cell(size: usize, compress: Compress) -> String {
     format!("{}/{size}/{compress}", Group::Compression)
@@ -312,6 +324,19 @@ pub(crate) fn blocks() -> Vec<Vec<Cell>> {
     for (name, resume) in [("full", false), ("resumed", true)] {
         blocks.push(vec![cell(Group::Tls, &format!("connect/{name}"), connect(resume), 1000, 300)]);
     }
+    for size in TOKIO_SIZES {
+        let load = messages(100, size, 1, "binary");
+        blocks.push(vec![cell(Group::Tokio, &format!("echo/{size}"), load, 600, 150)]);
+    }
+    blocks.push(vec![cell(Group::Tokio, "pipelined/20", messages(100, 20, 32, "binary"), 800, 150)]);
+    blocks.push(vec![cell(Group::Tokio, "large/1M", messages(10, 1 << 20, 1, "binary"), 1000, 500)]);
+    let compressed = |mode: Compress| {
+        let load = messages(32, 1 << 10, 1, "json");
+        let plain = cell(Group::Tokio, &format!("compressed/{mode}"), load, 800, 300);
+        Cell { compress: Some(mode), ..plain }
+    };
+    blocks.push(Compress::MODES.map(compressed).to_vec());
+    blocks.push(vec![cell(Group::Tokio, "idle/10000", idle(0), 500, 0)]);
     blocks
 }
 
