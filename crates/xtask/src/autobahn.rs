@@ -1,5 +1,5 @@
-//! `cargo xtask autobahn`: the Autobahn testsuite against `framewright echo` ([`server`]), and
-//! against our client ([`client`]).
+//! `cargo xtask autobahn`: the Autobahn testsuite against our servers ([`server`]), and against our
+//! clients ([`client`]).
 //!
 //! The suite plays 517 cases and writes a report for each. Here the suite is found or installed
 //! ([`suite`]), run ([`runner`], [`runs`]) and its report judged ([`report`]), once for each way to
@@ -10,6 +10,7 @@ use framewright_testkit::programs::workspace::Workspace;
 
 mod client;
 mod docs;
+mod examples;
 mod report;
 mod runner;
 mod runs;
@@ -19,9 +20,9 @@ mod suite;
 /// What to test with the suite.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// The server: the suite is the client of the echo program.
+    /// A server: the suite is the client of the echo program, or of an example.
     Server(server::Options),
-    /// The client: the suite is the server, and our client sends back what it is sent.
+    /// A client: the suite is the server, and our client sends back what it is sent.
     Client(client::Options),
 }
 

@@ -4,6 +4,7 @@
 //! | part | why CI leaves it out |
 //! |---|---|
 //! | `autobahn-server`, `autobahn-stream`, `autobahn-client` | all 517 cases in all ways to echo, to use the client and to compress take an hour; CI has groups 1 to 10 once for each way to echo and each API of the client, and 12 and 13 once for each way to compress in each role, with fewer large messages |
+//! | `autobahn-server-tokio`, `autobahn-stream-tokio` | the same for the server on tokio; CI has groups 1 to 10 once |
 //! | `autobahn-server-tls`, `autobahn-client-tls` | the same over TLS; CI plays one of the two runs of each role over it |
 //! | `proxies` | needs haproxy, Apache, Caddy and nginx, and sends 4 GB through them |
 //! | `deployment` | needs those four, lighttpd, Varnish, nghttpx and Squid, and waits for time-outs |
@@ -43,10 +44,15 @@ struct Part {
     arguments: &'static [&'static str],
 }
 
-const PARTS: [Part; 12] = [
+const PARTS: [Part; 14] = [
     Part { name: "autobahn-server", arguments: &["autobahn", "server"] },
     Part { name: "autobahn-stream", arguments: &["autobahn", "server", "--stream"] },
     Part { name: "autobahn-client", arguments: &["autobahn", "client"] },
+    Part { name: "autobahn-server-tokio", arguments: &["autobahn", "server", "--driver", "tokio"] },
+    Part {
+        name: "autobahn-stream-tokio",
+        arguments: &["autobahn", "server", "--driver", "tokio", "--stream"],
+    },
     Part { name: "autobahn-server-tls", arguments: &["autobahn", "server", "--tls"] },
     Part { name: "autobahn-client-tls", arguments: &["autobahn", "client", "--tls"] },
     Part { name: "proxies", arguments: &["peers", "--part", "proxies"] },

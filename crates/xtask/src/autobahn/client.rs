@@ -1,24 +1,24 @@
-//! The suite as a server, whose client is `crates/client/examples/autobahn.rs`.
+//! The suite as a server, whose clients are `crates/client/examples/autobahn.rs` and
+//! `crates/tokio/examples/autobahn_client.rs`.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use clap::{Args, ValueEnum};
 use framewright_cli::Compress;
-use framewright_testkit::programs::cargo::{Built, cargo};
 use framewright_testkit::programs::process::Running;
 use framewright_testkit::programs::workspace::Workspace;
 use serde_json::json;
 
-use super::runner;
 use super::runs::{AGENT, Certificate, Common, Outcome, Run, play_all};
+use super::{examples, runner};
 use crate::free_port;
 
 /// How to test the client.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Only this API of the client (without this option: both).
+    /// Only this API of the clients (without this option: all).
     #[arg(long, conflicts_with = "update_docs")]
     api: Option<Api>,
     #[command(flatten)]
@@ -32,6 +32,8 @@ enum Api {
     Blocking,
     /// The one that lives in its caller's event loop.
     Mio,
+    /// That of `framewright-tokio`.
+    Tokio,
 }
 
 impl fmt::Display for Api {
@@ -39,7 +41,18 @@ impl fmt::Display for Api {
         f.write_str(match self {
             Self::Blocking => "blocking",
             Self::Mio => "mio",
+            Self::Tokio => "tokio",
         })
+    }
+}
+
+impl Api {
+    /// Builds the example that uses it.
+    fn example(self, workspace: &Workspace) -> anyhow::Result<PathBuf> {
+        match self {
+            Self::Blocking | Self::Mio => examples::build(workspace, "framewright-client", "autobahn"),
+            Self::Tokio => examples::build(workspace, "framewright-tokio", "autobahn_client"),
+        }
     }
 }
 
@@ -48,29 +61,23 @@ impl fmt::Display for Api {
 /// # Errors
 /// If the suite or the client cannot be run, and if a report has a failure.
 pub(super) fn run(options: &Options, workspace: &Workspace, wstest: &Path) -> anyhow::Result<()> {
-    let mut build = cargo();
-    build
-        .args(["build", "--release", "--package=framewright-client", "--example=autobahn"])
-        .current_dir(&workspace.root);
-    let built = Built::by(&mut build)?;
-    let example = built.program("autobahn")?;
-
     let apis = options.api.as_ref().map_or(Api::value_variants(), std::slice::from_ref);
+    let examples = apis.iter().map(|&api| api.example(workspace)).collect::<anyhow::Result<Vec<_>>>()?;
+
     let mut runs = Vec::new();
     for &mode in options.common.modes(&Compress::ALL) {
-        for &api in apis {
-            runs.push((options.common.prepare(format!("{api}-{mode}"))?, api, mode));
+        for (&api, example) in apis.iter().zip(&examples) {
+            runs.push((options.common.prepare(format!("{api}-{mode}"))?, api, example.as_path(), mode));
         }
     }
-    let results = play_all(runs, |run| play(run, wstest, example, &options.common));
+    let results = play_all(runs, |run| play(run, wstest, &options.common));
     options.common.conclude(results, workspace, "autobahn:client")
 }
 
 /// Starts the suite, has the client play all cases and ask for the report, and judges that.
 fn play(
-    (run, api, mode): (Run, Api, Compress),
+    (run, api, example, mode): (Run, Api, &Path, Compress),
     wstest: &Path,
-    example: &Path,
     common: &Common,
 ) -> anyhow::Result<Outcome> {
     // Each run has a suite of its own: one thread of Python serves no two clients in less time.
@@ -95,5 +102,9 @@ fn play(
     client.stdin(Stdio::null()).stdout(Stdio::null());
     let client = Running::start("the client", &mut client)?;
     let played = runner::follow(suite, Some(client), &run.name)?;
-    common.judge(&run, &played, "fuzzing server", format!("`{}`", arguments.join(" ")), mode)
+    let tested = match api {
+        Api::Tokio => format!("tokio `{}`", arguments.join(" ")),
+        Api::Blocking | Api::Mio => format!("`{}`", arguments.join(" ")),
+    };
+    common.judge(&run, &played, "fuzzing server", tested, mode)
 }
