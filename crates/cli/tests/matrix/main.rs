@@ -1,11 +1,13 @@
-//! The project's client against the project's server: every way to compress, messages whole and in
-//! chunks at either end, from nothing to 64 MiB, with both APIs of the client. What is sent comes
-//! back as it was.
+//! Each of the project's clients against each of its servers: every way to compress, messages whole
+//! and in chunks at either end, from nothing to 64 MiB, on tokio to 16 MiB. What is sent comes back
+//! as it was.
 
 mod blocking;
 mod event_loop;
 mod messages;
+mod on_tokio;
 mod server;
+mod tokio_server;
 
 use framewright_client::{Config, DeflateOffer, Delivery, Options};
 use messages::Messages;
@@ -13,6 +15,7 @@ use server::EchoServer;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
+use tokio_server::TokioServer;
 
 /// For each combination. A debug build on a busy machine needs ten seconds.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -48,15 +51,47 @@ fn options(compress: Compress, delivery: Delivery) -> Options {
 /// An exchange with the server at this address.
 type Exchange = fn(&str, &Options, Compress, Messages);
 
-/// Every combination of the server's and the client's delivery, each with its own deadline.
-fn exchange(compress: Compress, exchange: Exchange) {
+/// The driver of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Driver {
+    Mio,
+    Tokio,
+}
+
+/// A running server, until it is dropped.
+enum RunningServer {
+    Mio(EchoServer),
+    Tokio(TokioServer),
+}
+
+impl Driver {
+    fn start(self, compress: Compress, delivery: Delivery) -> RunningServer {
+        match self {
+            Driver::Mio => RunningServer::Mio(EchoServer::start(compress, delivery)),
+            Driver::Tokio => RunningServer::Tokio(TokioServer::start(compress, delivery)),
+        }
+    }
+}
+
+impl RunningServer {
+    fn url(&self) -> String {
+        match self {
+            RunningServer::Mio(server) => server.url(),
+            RunningServer::Tokio(server) => server.url(),
+        }
+    }
+}
+
+/// Every combination of the server's and the client's delivery, each with its own deadline, with
+/// messages up to `largest`.
+fn exchange(compress: Compress, driver: Driver, largest: usize, exchange: Exchange) {
     for server_delivery in [Delivery::Whole, Delivery::Chunks] {
-        let server = EchoServer::start(compress, server_delivery);
+        let server = driver.start(compress, server_delivery);
         for delivery in [Delivery::Whole, Delivery::Chunks] {
             let url = server.url();
             let (done, ended) = mpsc::channel();
             let client = thread::spawn(move || {
-                exchange(&url, &options(compress, delivery), compress, Messages::new());
+                exchange(&url, &options(compress, delivery), compress, Messages::up_to(largest));
                 let _ = done.send(());
             });
             if let Err(mpsc::RecvTimeoutError::Timeout) = ended.recv_timeout(DEADLINE) {
@@ -71,32 +106,35 @@ fn exchange(compress: Compress, exchange: Exchange) {
     }
 }
 
-#[test]
-fn blocking_client_without_compression() {
-    exchange(Compress::Off, blocking::exchange);
+/// A client against a server: a test for each way to compress.
+macro_rules! pairs {
+    ($($pair:ident: $client:path, $driver:expr, $largest:expr;)*) => { $(
+        mod $pair {
+            use super::*;
+
+            #[test]
+            fn without_compression() {
+                exchange(Compress::Off, $driver, $largest, $client);
+            }
+
+            #[test]
+            fn compresses_each_message_on_its_own() {
+                exchange(Compress::Shared, $driver, $largest, $client);
+            }
+
+            #[test]
+            fn with_context_takeover() {
+                exchange(Compress::Takeover, $driver, $largest, $client);
+            }
+        }
+    )* };
 }
 
-#[test]
-fn blocking_client_compresses_each_message_on_its_own() {
-    exchange(Compress::Shared, blocking::exchange);
-}
-
-#[test]
-fn blocking_client_with_context_takeover() {
-    exchange(Compress::Takeover, blocking::exchange);
-}
-
-#[test]
-fn event_loop_client_without_compression() {
-    exchange(Compress::Off, event_loop::exchange);
-}
-
-#[test]
-fn event_loop_client_compresses_each_message_on_its_own() {
-    exchange(Compress::Shared, event_loop::exchange);
-}
-
-#[test]
-fn event_loop_client_with_context_takeover() {
-    exchange(Compress::Takeover, event_loop::exchange);
+pairs! {
+    blocking_client_and_mio_server: blocking::exchange, Driver::Mio, 64 << 20;
+    event_loop_client_and_mio_server: event_loop::exchange, Driver::Mio, 64 << 20;
+    tokio_client_and_mio_server: on_tokio::exchange, Driver::Mio, 16 << 20;
+    blocking_client_and_tokio_server: blocking::exchange, Driver::Tokio, 16 << 20;
+    event_loop_client_and_tokio_server: event_loop::exchange, Driver::Tokio, 16 << 20;
+    tokio_client_and_tokio_server: on_tokio::exchange, Driver::Tokio, 16 << 20;
 }

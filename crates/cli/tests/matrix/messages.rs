@@ -41,6 +41,7 @@ pub(crate) fn limits() -> Config {
 /// Text and octets of all lengths, one after the other.
 pub(crate) struct Messages {
     text: String,
+    largest: usize,
     /// The index of the next one, two for each length.
     next: usize,
     /// How much of the expected message has come.
@@ -48,24 +49,24 @@ pub(crate) struct Messages {
 }
 
 impl Messages {
-    pub(crate) fn new() -> Messages {
-        let most = *LENGTHS.iter().max().expect("there are lengths");
+    pub(crate) fn up_to(largest: usize) -> Messages {
         let line = "{\"symbol\":\"FRMW\",\"price\":101.25,\"size\":300,\"venue\":\"loopback\"}";
-        let mut text = String::with_capacity(most + 2000);
+        let mut text = String::with_capacity(largest + 2000);
         // Numbered, so that no piece is taken for another.
         for number in 0.. {
-            if text.len() >= most {
+            if text.len() >= largest {
                 break;
             }
             text += &format!("{number:08}");
             text += &line.repeat(15);
         }
-        Messages { text, next: 0, come: 0 }
+        Messages { text, largest, next: 0, come: 0 }
     }
 
     /// The one to send now; `None` when all have come back.
     pub(crate) fn current(&self) -> Option<Message<'_>> {
-        let text = &self.text[..*LENGTHS.get(self.next / 2)?];
+        let length = LENGTHS.get(self.next / 2).filter(|&&length| length <= self.largest)?;
+        let text = &self.text[..*length];
         Some(if self.next.is_multiple_of(2) { Message::Text(text) } else { Message::Binary(text.as_bytes()) })
     }
 
