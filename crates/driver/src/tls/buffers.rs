@@ -12,7 +12,8 @@ pub(super) struct Buffers {
 
 thread_local! {
     /// One for each TLS session that is inside another one on this thread.
-    static FREE: RefCell<Vec<Buffers>> = const { RefCell::new(Vec::new()) };
+    #[allow(clippy::vec_box, reason = "a box is lent and taken back by its address")]
+    static FREE: RefCell<Vec<Box<Buffers>>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Buffers {
@@ -20,11 +21,7 @@ impl Buffers {
     pub(super) fn lend<R>(act: impl FnOnce(&mut Buffers) -> R) -> R {
         // A session may be dropped when the thread ends, after its buffers.
         let free = FREE.try_with(|free| free.borrow_mut().pop());
-        let mut lent = free.ok().flatten().unwrap_or_else(|| Buffers {
-            incoming: vec![0; INCOMING],
-            gather: Vec::new(),
-            ciphertext: Vec::new(),
-        });
+        let mut lent = free.ok().flatten().unwrap_or_else(Buffers::make);
         let result = act(&mut lent);
         let _ = FREE.try_with(|free| {
             let mut free = free.borrow_mut();
@@ -35,6 +32,11 @@ impl Buffers {
         result
     }
 
+    #[cold]
+    fn make() -> Box<Buffers> {
+        Box::new(Buffers { incoming: vec![0; INCOMING], gather: Vec::new(), ciphertext: Vec::new() })
+    }
+
     /// Lends the buffer for ciphertext that arrives, with `tail` at its front.
     pub(super) fn take_incoming(&mut self, tail: &[u8]) -> Incoming<'_> {
         let len = tail.len();
@@ -43,9 +45,6 @@ impl Buffers {
                 self.incoming.resize(len + INCOMING, 0);
             }
             self.incoming[..len].copy_from_slice(tail);
-        } else if self.incoming.len() > 2 * INCOMING {
-            self.incoming.truncate(INCOMING);
-            self.incoming.shrink_to_fit();
         }
         Incoming { buffer: &mut self.incoming, start: 0, end: len }
     }

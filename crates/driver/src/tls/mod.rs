@@ -427,8 +427,12 @@ impl<S: Session, T: Transport> Tls<S, T> {
             match self.transport.write(&[IoSlice::new(records.ciphertext)]) {
                 Io::Moved(sent) if sent == records.ciphertext.len() => return (records.count, Io::Moved(0)),
                 Io::Moved(sent) => self.kept.make_outgoing().queue(records, sent),
+                Io::Blocked => {
+                    self.kept.make_outgoing().queue(records, 0);
+                    return (0, Io::Blocked);
+                }
                 // What has failed fails again.
-                Io::Blocked | Io::Lost => self.kept.make_outgoing().queue(records, 0),
+                Io::Lost => self.kept.make_outgoing().queue(records, 0),
             }
         }
         let sent = self.send_outgoing();
@@ -621,7 +625,7 @@ const LONGEST_PART: usize = 80 << 10;
 const READ_AT_ONCE: usize = 256 << 10;
 
 /// Bytes that are encrypted together. What the transport does not take of them has to be kept.
-const WRITE_AT_ONCE: usize = 128 << 10;
+const WRITE_AT_ONCE: usize = 256 << 10;
 
 /// Room for the record of close_notify, and for one of TLS itself in front of it.
 const CLOSE_NOTIFY: usize = 256;

@@ -170,6 +170,13 @@ pub(super) fn encrypt(
     ciphertext: &mut Vec<u8>,
     mut record: impl FnMut(&[u8], &mut [u8]) -> Result<usize, EncryptError>,
 ) -> Result<(usize, usize), rustls::Error> {
+    // Short frames, or a part of a payload.
+    if let [one] = slices
+        && let chunk = &one[skip..]
+        && chunk.len() <= RECORD.min(most)
+    {
+        return Ok((chunk.len(), encrypt_chunk(chunk, ciphertext, 0, &mut record)?));
+    }
     let all = slices.iter().map(|slice| slice.len()).sum::<usize>() - skip;
     let odd = all % RECORD;
     let total = all.min(odd + most);
