@@ -18,11 +18,14 @@
 //! A connection has timers ([`Socket::set_timer`]). A server has periodic callbacks
 //! ([`ServerBuilder::every`]) and sends to all connections ([`ServerHandle::broadcast`]).
 //!
-//! # TLS
-//!
-//! An [`Endpoint`] speaks TLS where [`with_tls`](Endpoint::with_tls) says so, with the certificates
-//! of a [`ServerTls`]. [`Incoming::tls`] tells a handler what was agreed on and who the client is,
-//! and [`ServerHandle::set_tls`] changes certificates without dropping a connection.
+#![cfg_attr(
+    feature = "tls",
+    doc = "# TLS
+
+An [`Endpoint`] speaks TLS where [`with_tls`](Endpoint::with_tls) says so, with the certificates of a
+[`ServerTls`]. [`Incoming::tls`] returns what was negotiated and the certificates of the client.
+[`ServerHandle::set_tls`] changes certificates without dropping a connection."
+)]
 //!
 //! # Stopping
 //!

@@ -191,7 +191,7 @@ table! {
         /// did not begin with a correct header.
         proxy = "proxy",
         /// 400 without TLS: HTTP without TLS arrived at an endpoint with
-        /// [TLS](crate::Endpoint::with_tls).
+        /// TLS (`Endpoint::with_tls`).
         plain_http = "plain_http",
         /// An alert, or no answer: the TLS handshake failed, or the client refused the server's
         /// certificate.

@@ -48,7 +48,7 @@ pub struct Options {
     /// Default: without context takeover by either side, so that a connection at rest holds no
     /// memory for it.
     ///
-    /// With takeover ([`DeflatePolicy::with_takeover`]) each connection holds its own state, as
+    /// With takeover (`DeflatePolicy::with_takeover`) each connection holds its own state, as
     /// long as [`ServerLimits::compression_memory`] has room. [`Config::deflate`] says which
     /// messages are compressed, and how. If answers contain secrets next to text that a stranger
     /// chose, send them uncompressed: the length of a compressed message would reveal the secret.
