@@ -2,6 +2,8 @@
 
 #[cfg(feature = "tls")]
 use super::session::Secured;
+#[cfg(feature = "tls")]
+use framewright_driver::opening::ConnectError;
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -12,13 +14,13 @@ use tokio::net::TcpStream;
 /// The stream of a client: `S` itself, or TLS over it by tokio-rustls, as the URI and the proxy ask
 /// for.
 pub struct MaybeTls<S = TcpStream> {
-    pub(super) kind: Kind<S>,
+    kind: Kind<S>,
 }
 
-pub(super) enum Kind<S> {
+enum Kind<S> {
     Plain(S),
     #[cfg(feature = "tls")]
-    Tls(Box<Secured<S>>),
+    Tls(Box<Secured<MaybeTls<S>>>),
 }
 
 impl<S> MaybeTls<S> {
@@ -26,10 +28,33 @@ impl<S> MaybeTls<S> {
         MaybeTls { kind: Kind::Plain(stream) }
     }
 
+    #[cfg(feature = "tls")]
+    pub(super) fn secured(secured: Secured<Self>) -> Self {
+        MaybeTls { kind: Kind::Tls(Box::new(secured)) }
+    }
+
     /// Whether a session of TLS is over the stream: with the server, or with an `https:` proxy.
     #[cfg(feature = "tls")]
     pub(super) fn is_tls(&self) -> bool {
         matches!(self.kind, Kind::Tls(_))
+    }
+
+    /// Checks the protocol that the other end of a session has selected.
+    #[cfg(feature = "tls")]
+    pub(super) fn check_protocol(&self) -> Result<(), ConnectError> {
+        match &self.kind {
+            Kind::Plain(_) => Ok(()),
+            Kind::Tls(secured) => secured.check_protocol(),
+        }
+    }
+
+    /// Why a read or a write has returned `error`.
+    #[cfg(feature = "tls")]
+    pub(super) fn failure(&self, error: io::Error) -> ConnectError {
+        match &self.kind {
+            Kind::Plain(_) => ConnectError::Lost(error),
+            Kind::Tls(secured) => secured.failure(error, MaybeTls::failure),
+        }
     }
 
     /// The stream below all TLS.

@@ -3,7 +3,7 @@
 
 use super::maybe_tls::MaybeTls;
 #[cfg(feature = "tls")]
-use super::session::{Shaking, failure};
+use super::session::Shaking;
 use framewright_driver::opening;
 #[cfg(feature = "tls")]
 use framewright_driver::opening::ConnectError;
@@ -24,7 +24,7 @@ enum Link<S> {
     Ready(MaybeTls<S>),
     /// The TLS handshake is not complete.
     #[cfg(feature = "tls")]
-    Shaking(Box<Shaking<S>>),
+    Shaking(Box<Shaking<MaybeTls<S>>>),
     /// It has failed; why, until somebody asks.
     #[cfg(feature = "tls")]
     Failed(Option<Box<ConnectError>>),
@@ -109,10 +109,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> opening::Stream for Polled<S> {
             Link::Ready(_) => return Ok(true),
             Link::Failed(_) | Link::Gone => return Err(io::ErrorKind::ConnectionAborted.into()),
         };
-        match shaking.poll(&mut Context::from_waker(&self.waker)) {
+        match shaking.poll(&mut Context::from_waker(&self.waker), MaybeTls::failure) {
             Poll::Pending => Ok(false),
-            Poll::Ready(Ok(stream)) => {
-                self.link = Link::Ready(stream);
+            Poll::Ready(Ok(secured)) => {
+                self.link = Link::Ready(MaybeTls::secured(secured));
                 Ok(true)
             }
             Poll::Ready(Err(error)) => {
@@ -125,7 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> opening::Stream for Polled<S> {
     #[cfg(feature = "tls")]
     fn check_protocol(&self) -> Result<(), ConnectError> {
         match &self.link {
-            Link::Ready(stream) => super::session::check_protocol(stream),
+            Link::Ready(stream) => stream.check_protocol(),
             _ => Ok(()),
         }
     }
@@ -148,7 +148,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> opening::Stream for Polled<S> {
     #[cfg(feature = "tls")]
     fn failure(&mut self, error: io::Error) -> ConnectError {
         match &mut self.link {
-            Link::Ready(stream) => failure(stream, error),
+            Link::Ready(stream) => stream.failure(error),
             Link::Failed(why) => why.take().map_or(ConnectError::Lost(error), |why| *why),
             Link::Shaking(_) | Link::Gone => ConnectError::Lost(error),
         }

@@ -1,7 +1,6 @@
-//! TLS by tokio-rustls over a stream of a client, which may itself be such a session: `wss:` through
-//! an `https:` proxy is TLS over TLS.
+//! TLS by tokio-rustls over a stream, which knows for itself why it fails: it may be such a session
+//! too, since `wss:` through an `https:` proxy is TLS over TLS.
 
-use super::maybe_tls::{Kind, MaybeTls};
 use framewright_driver::opening::{self, ConnectError, Peer, TlsError, handshake_error, tls_error};
 use std::io;
 use std::pin::Pin;
@@ -11,20 +10,20 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::{FallibleConnect, TlsConnector, rustls};
 
 /// A session whose handshake is complete.
-pub(super) struct Secured<S> {
-    session: TlsStream<Below<S>>,
+pub(super) struct Secured<T> {
+    session: TlsStream<Below<T>>,
     peer: Peer,
 }
 
 /// A session whose handshake is not complete.
-pub(super) struct Shaking<S> {
-    handshake: FallibleConnect<Below<S>>,
+pub(super) struct Shaking<T> {
+    handshake: FallibleConnect<Below<T>>,
     peer: Peer,
 }
 
 /// The stream below a session.
-pub(super) struct Below<S> {
-    stream: MaybeTls<S>,
+pub(super) struct Below<T> {
+    stream: T,
     /// The first bytes received, which tell another protocol from TLS.
     first: [u8; RECORD_HEADER],
     /// The number of bytes received, until the handshake is complete.
@@ -38,46 +37,53 @@ pub(super) struct Below<S> {
 /// 5.1).
 const RECORD_HEADER: usize = 5;
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Shaking<S> {
+impl<T: AsyncRead + AsyncWrite + Unpin> Shaking<T> {
     /// Starts a session. Nothing is sent before the first poll.
-    pub(super) fn start(session: opening::Session, stream: MaybeTls<S>) -> Self {
+    pub(super) fn start(session: opening::Session, stream: T) -> Self {
         let below =
             Below { stream, first: [0; RECORD_HEADER], received: 0, has_failed: false, is_shaking: true };
         let connector = TlsConnector::from(session.config);
         Shaking { handshake: connector.connect(session.name, below).into_fallible(), peer: session.peer }
     }
 
-    /// Goes on with the handshake.
+    /// Goes on with the handshake. `why` tells why the stream below has failed.
     ///
     /// # Errors
     /// Why there is no session.
-    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<MaybeTls<S>, ConnectError>> {
+    pub(super) fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        why: impl FnOnce(&T, io::Error) -> ConnectError,
+    ) -> Poll<Result<Secured<T>, ConnectError>> {
         let peer = self.peer;
         match Pin::new(&mut self.handshake).poll(context) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(mut session)) => {
                 session.get_mut().0.is_shaking = false;
-                Poll::Ready(Ok(MaybeTls { kind: Kind::Tls(Box::new(Secured { session, peer })) }))
+                Poll::Ready(Ok(Secured { session, peer }))
             }
-            Poll::Ready(Err((error, below))) => Poll::Ready(Err(below.why(error, peer))),
+            Poll::Ready(Err((error, below))) if below.has_failed => {
+                Poll::Ready(Err(why(&below.stream, error)))
+            }
+            Poll::Ready(Err((error, below))) => Poll::Ready(Err(below.handshake_failure(error, peer))),
         }
     }
 }
 
-impl<S> Secured<S> {
-    pub(super) fn session(&self) -> &TlsStream<Below<S>> {
+impl<T> Secured<T> {
+    pub(super) fn session(&self) -> &TlsStream<Below<T>> {
         &self.session
     }
 
-    pub(super) fn session_mut(&mut self) -> &mut TlsStream<Below<S>> {
+    pub(super) fn session_mut(&mut self) -> &mut TlsStream<Below<T>> {
         &mut self.session
     }
 
-    pub(super) fn below(&self) -> &MaybeTls<S> {
+    pub(super) fn below(&self) -> &T {
         &self.session.get_ref().0.stream
     }
 
-    pub(super) fn below_mut(&mut self) -> &mut MaybeTls<S> {
+    pub(super) fn below_mut(&mut self) -> &mut T {
         &mut self.session.get_mut().0.stream
     }
 
@@ -88,39 +94,36 @@ impl<S> Secured<S> {
             Peer::Server => opening::session_info(self.session.get_ref().1),
         }
     }
-}
 
-/// Checks the protocol that the other end has selected.
-pub(super) fn check_protocol<S>(stream: &MaybeTls<S>) -> Result<(), ConnectError> {
-    match &stream.kind {
-        Kind::Plain(_) => Ok(()),
-        Kind::Tls(secured) => {
-            let checked = opening::check_protocol(secured.session.get_ref().1);
-            checked.map_err(|error| attributed(error, secured.peer))
+    /// Checks the protocol that the other end has selected.
+    pub(super) fn check_protocol(&self) -> Result<(), ConnectError> {
+        let checked = opening::check_protocol(self.session.get_ref().1);
+        checked.map_err(|error| attributed(error, self.peer))
+    }
+
+    /// Why a read or a write has returned `error`. `why` tells why the stream below has failed.
+    pub(super) fn failure(
+        &self,
+        error: io::Error,
+        why: impl FnOnce(&T, io::Error) -> ConnectError,
+    ) -> ConnectError {
+        let below = self.session.get_ref().0;
+        if below.has_failed {
+            return why(&below.stream, error);
+        }
+        match of_rustls(&error) {
+            Some(error) => attributed(tls_error(error.clone()), self.peer),
+            None if error.kind() == io::ErrorKind::UnexpectedEof => {
+                attributed(TlsError::Truncated, self.peer)
+            }
+            None => ConnectError::Lost(error),
         }
     }
 }
 
-/// Why a read or a write of an established stream has returned `error`.
-pub(super) fn failure<S>(stream: &MaybeTls<S>, error: io::Error) -> ConnectError {
-    let Kind::Tls(secured) = &stream.kind else { return ConnectError::Lost(error) };
-    let below = secured.session.get_ref().0;
-    if below.has_failed {
-        return failure(&below.stream, error);
-    }
-    match of_rustls(&error) {
-        Some(error) => attributed(tls_error(error.clone()), secured.peer),
-        None if error.kind() == io::ErrorKind::UnexpectedEof => attributed(TlsError::Truncated, secured.peer),
-        None => ConnectError::Lost(error),
-    }
-}
-
-impl<S> Below<S> {
-    /// Why the handshake has failed with `error`.
-    fn why(&self, error: io::Error, peer: Peer) -> ConnectError {
-        if self.has_failed {
-            return failure(&self.stream, error);
-        }
+impl<T> Below<T> {
+    /// Why the handshake has failed with `error`, over a stream that has not.
+    fn handshake_failure(&self, error: io::Error, peer: Peer) -> ConnectError {
         let first = &self.first[..self.received.min(RECORD_HEADER)];
         match of_rustls(&error) {
             Some(error) => attributed(handshake_error(error.clone(), first), peer),
@@ -150,7 +153,7 @@ fn of_rustls(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Below<S> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Below<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -171,7 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Below<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Below<S> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Below<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -203,7 +206,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Below<S> {
     }
 }
 
-impl<S> Below<S> {
+impl<T> Below<T> {
     /// Reads on after a write of the handshake that has failed: what the server has said before is
     /// the better reason, an alert for instance. tokio-rustls would stop with the write. If nothing
     /// was said, the read fails too.
