@@ -9,4 +9,5 @@ mod deadlines;
 mod fairness;
 mod interleaving;
 mod scripted;
+mod sending;
 mod support;
