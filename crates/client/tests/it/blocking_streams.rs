@@ -564,7 +564,7 @@ fn a_tls_session_that_blocks_is_one_object() {
 /// It read after each piece, and waited there.
 #[test]
 fn one_object_sends_many_pieces_before_a_read_that_waits() {
-    let ((reader, writer), server) = in_memory(SOON);
+    let ((reader, writer), server) = in_memory(2 * SOON);
     let reads = Arc::new(AtomicUsize::new(0));
     let reader = Counted { stream: reader, reads: Arc::clone(&reads) };
     let server = serve(server);
