@@ -6,6 +6,7 @@ mod cancelling;
 #[cfg(feature = "tls")]
 mod certificates;
 mod deadlines;
+mod example;
 mod opening;
 mod over;
 mod proxies;

@@ -164,3 +164,15 @@ async fn the_future_may_go_to_another_thread() {
     is_send(&connect_with(request("wss://localhost/"), &options));
     is_send(&connect("wss://localhost/"));
 }
+
+/// What is the same has the same defaults.
+#[cfg(feature = "deflate")]
+#[test]
+fn the_defaults_are_those_of_the_other_clients() {
+    use framewright_driver::opening::Settings;
+
+    let (ours, theirs) = (ConnectOptions::default(), framewright_client::Options::default());
+    let shown = |settings: Settings| format!("{settings:?}");
+    assert_eq!(shown((&ours).into()), shown((&theirs).into()));
+    assert_eq!(format!("{:?}", ours.connection), format!("{:?}", theirs.connection));
+}
