@@ -4,7 +4,7 @@
 #[path = "../../examples/feed.rs"]
 mod feed;
 
-use crate::server::{Server, accept_on, read_head, read_to_end};
+use crate::server::{Server, accept_on, end_after_close, read_head};
 use crate::support::soon;
 use framewright_tokio::Backoff;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ async fn the_feed_goes_on_after_it_was_lost_and_ends_with_1000() {
                 _ => {
                     accept_on(&mut stream).await?;
                     stream.write_all(b"\x81\x03two\x88\x02\x03\xe8").await?;
-                    read_to_end(&mut stream).await
+                    end_after_close(&mut stream).await
                 }
             }
         }

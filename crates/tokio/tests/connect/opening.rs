@@ -1,6 +1,6 @@
 //! Connecting over TCP: answers, redirects, addresses, the gate.
 
-use crate::server::{Nobody, Server, accept, read_head, read_to_end};
+use crate::server::{Nobody, Server, accept, end_after_close, read_head, read_to_end};
 use crate::support::{at, request, settle, soon};
 use framewright_tokio::{ConnectError, ConnectOptions, Connected, Message, connect, connect_with};
 use std::io;
@@ -15,7 +15,7 @@ async fn a_uri_is_all_that_is_needed_and_what_comes_behind_the_answer_is_receive
         let mut answer = accept(&head).into_bytes();
         answer.extend_from_slice(b"\x81\x05Hello\x88\x02\x03\xe8");
         stream.write_all(&answer).await?;
-        read_to_end(&mut stream).await
+        end_after_close(&mut stream).await
     })
     .await;
     let uri = format!("ws://localhost:{}/chat?room=1", server.address.port());

@@ -143,6 +143,14 @@ pub(crate) async fn read_to_end(stream: &mut (impl AsyncRead + Unpin)) -> io::Re
     Ok(())
 }
 
+/// Reads the client's Close frame with a code alone, and ends.
+pub(crate) async fn end_after_close(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
+    let mut frame = [0; 8];
+    stream.read_exact(&mut frame).await?;
+    assert_eq!(frame[..2], [0x88, 0x82]);
+    Ok(())
+}
+
 /// The 101 response that accepts the request with this head.
 pub(crate) fn accept(head: &str) -> String {
     let accept = accept_key(field(head, "Sec-WebSocket-Key").expect("a key").as_bytes());
