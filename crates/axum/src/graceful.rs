@@ -41,6 +41,8 @@ struct Shared {
     going_away: CancellationToken,
     time_is_up: CancellationToken,
     sockets: TaskTracker,
+    /// The connections that [`serve`](crate::serve()) serves.
+    connections: TaskTracker,
 }
 
 impl Graceful {
@@ -62,15 +64,23 @@ impl Graceful {
         self.shared.going_away.cancel();
     }
 
-    /// Starts, and waits until all handlers have ended, for at most `within`. Handlers that have not
-    /// ended by then are dropped with their sockets. Returns whether all have ended in time.
+    /// Starts, and waits until all handlers of sockets have ended, and all connections of
+    /// [`serve`](crate::serve()), for at most `within`. What has not ended by then is dropped. Returns
+    /// whether all have ended in time.
     pub async fn shutdown(&self, within: Duration) -> bool {
         self.start();
-        self.shared.sockets.close();
-        let in_time = tokio::time::timeout(within, self.shared.sockets.wait()).await.is_ok();
+        let in_time = tokio::time::timeout(within, self.ended()).await.is_ok();
         self.shared.time_is_up.cancel();
-        self.shared.sockets.wait().await;
+        self.ended().await;
         in_time
+    }
+
+    /// Waits until nothing is counted.
+    async fn ended(&self) {
+        for tracker in [&self.shared.sockets, &self.shared.connections] {
+            tracker.close();
+            tracker.wait().await;
+        }
     }
 
     /// Whether it has started.
@@ -93,6 +103,11 @@ impl Graceful {
     /// Waits until the handlers' time is up.
     pub(crate) async fn time_is_up(&self) {
         self.shared.time_is_up.cancelled().await;
+    }
+
+    /// Counts a connection until the token is dropped.
+    pub(crate) fn count_connection(&self) -> TaskTrackerToken {
+        self.shared.connections.token()
     }
 
     /// Counts a socket until the token is dropped.

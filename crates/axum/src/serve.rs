@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 ///
 /// It is `axum::serve` with the windows of [`http2`], and with an end: once `graceful` has started,
 /// it accepts no further connections, lets the requests end that are running, and returns when all
-/// connections are gone. Handlers find the peer's address as
+/// connections are gone: at the latest when the time of [`Graceful::shutdown`] is up. Handlers find the peer's address as
 /// [`ConnectInfo`].
 ///
 /// ```no_run
@@ -55,16 +55,19 @@ where
         let service = router.clone().layer(axum::Extension(ConnectInfo(address)));
         let service = TowerToHyperService::new(service);
         let (builder, graceful) = (builder.clone(), graceful.clone());
+        let counted = graceful.count_connection();
         connections.spawn(async move {
+            let _counted = counted;
             let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
-            let served = tokio::select! {
-                served = connection.as_mut() => Some(served),
-                () = graceful.started() => None,
-            };
-            if served.is_none() {
-                connection.as_mut().graceful_shutdown();
+            tokio::select! {
                 // Its errors are the peer's.
-                let _ = connection.await;
+                _ = connection.as_mut() => return,
+                () = graceful.started() => {}
+            }
+            connection.as_mut().graceful_shutdown();
+            tokio::select! {
+                _ = connection => {}
+                () = graceful.time_is_up() => {}
             }
         });
     }

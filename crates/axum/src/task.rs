@@ -16,6 +16,7 @@ pub(crate) async fn run(
     graceful: Option<Graceful>,
 ) {
     let mut handler = pin!(handler);
+    let stops = graceful.is_some();
     let graceful = graceful.unwrap_or_default();
     let mut started = pin!(graceful.started());
     let mut time_is_up = pin!(graceful.time_is_up());
@@ -25,8 +26,8 @@ pub(crate) async fn run(
         tokio::select! {
             biased;
             () = &mut handler => return,
-            () = &mut time_is_up => return,
-            () = &mut started, if !going_away => {
+            () = &mut time_is_up, if going_away => return,
+            () = &mut started, if stops && !going_away => {
                 going_away = true;
                 // It fails if the connection is closing or has ended, as it should.
                 let _ = attendant.start_close(CloseCode::GOING_AWAY, "");

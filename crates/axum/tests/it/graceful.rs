@@ -2,7 +2,7 @@
 
 use crate::support::{Server, quiet, request, within};
 use axum::Router;
-use axum::routing::any;
+use axum::routing::{any, get};
 use framewright_axum::{Graceful, WebSocket, WebSocketUpgrade};
 use framewright_tokio::h2;
 use std::future::pending;
@@ -85,6 +85,28 @@ async fn a_stopping_server_takes_no_further_sockets() {
         let Err(h2::HandshakeError::Refused(response)) = refused else { panic!("{refused:?}") };
         assert_eq!(response.headers()["retry-after"], "5");
         drop(held);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_run_may_end_and_those_that_do_not_are_cut() {
+    within(async {
+        let app = Router::new()
+            .route("/slow", get(async || tokio::time::sleep(Duration::from_secs(5)).await))
+            .route("/never", get(async || pending::<()>().await));
+        let server = Server::start(app);
+        let request = |path| http::Request::get(path).header("host", "a").body(http_body_util::Empty::new());
+        let mut slow = server.http_1().await;
+        let mut never = server.http_1().await;
+        let slow = tokio::spawn(async move { slow.send_request(request("/slow").unwrap()).await });
+        let never = tokio::spawn(async move { never.send_request(request("/never").unwrap()).await });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let start = tokio::time::Instant::now();
+        assert!(!server.graceful.shutdown(Duration::from_secs(60)).await);
+        assert_eq!(start.elapsed().as_secs(), 60);
+        assert_eq!(slow.await.unwrap().unwrap().status(), 200);
+        assert!(never.await.unwrap().is_err());
     })
     .await;
 }
