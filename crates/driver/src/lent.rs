@@ -125,11 +125,18 @@ impl Lent {
     /// sends between two turns.
     #[inline]
     pub fn lend(&mut self, connection: &mut Connection, parked: Option<&RecvBuffer>, now: Instant) {
+        // The answer to a large message may be as large.
+        self.lend_for(connection, parked.map_or(0, parking::nearly_complete), now);
+    }
+
+    /// Lends a connection what it needs to send a message of `message` bytes, as
+    /// [`lend`](Lent::lend) does.
+    #[inline]
+    pub fn lend_for(&mut self, connection: &mut Connection, message: usize, now: Instant) {
         if std::mem::replace(&mut self.out, true) {
             self.renew();
         }
-        // The answer to a large message may be as large.
-        let tx = self.take_transmit_buffer(parked.map_or(0, parking::nearly_complete));
+        let tx = self.take_transmit_buffer(message);
         if let Some(back) = connection.driver().lend_transmit_buffer(tx) {
             // The connection has a transmit buffer with queued bytes.
             self.put_transmit_buffer(back, now);

@@ -18,7 +18,9 @@ macro_rules! commands {
             /// [`SendError::FragmentInProgress`](framewright::SendError::FragmentInProgress).
             pub async fn send(&mut self, message: Message<'_>) -> Result<(), SendError> {
                 let mut queued = false;
-                poll_fn(|context| self.poll_send(context, &mut queued, &mut |work| work.send(message))).await
+                let len = message.len();
+                poll_fn(|context| self.poll_send(context, &mut queued, (len, &mut |work| work.send(message))))
+                    .await
             }
 
             /// Sends a text message.
@@ -46,9 +48,11 @@ macro_rules! commands {
             pub async fn send_fragment(&mut self, data: Message<'_>, last: bool) -> Result<(), SendError> {
                 let mut queued = false;
                 poll_fn(|context| {
-                    self.poll_send(context, &mut queued, &mut |work| {
-                        work.turn.connection.send_fragment(data, last)
-                    })
+                    self.poll_send(
+                        context,
+                        &mut queued,
+                        (0, &mut |work| work.turn.connection.send_fragment(data, last)),
+                    )
                 })
                 .await
             }
@@ -60,9 +64,11 @@ macro_rules! commands {
             pub async fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), SendError> {
                 let mut queued = false;
                 poll_fn(|context| {
-                    self.poll_send(context, &mut queued, &mut |work| {
-                        work.turn.connection.send_prepared(prepared)
-                    })
+                    self.poll_send(
+                        context,
+                        &mut queued,
+                        (0, &mut |work| work.turn.connection.send_prepared(prepared)),
+                    )
                 })
                 .await
             }
@@ -76,7 +82,7 @@ macro_rules! commands {
             pub async fn ping(&mut self, data: &[u8]) -> Result<(), SendError> {
                 let mut queued = false;
                 poll_fn(|context| {
-                    self.poll_send(context, &mut queued, &mut |work| work.turn.connection.ping(data))
+                    self.poll_send(context, &mut queued, (0, &mut |work| work.turn.connection.ping(data)))
                 })
                 .await
             }
@@ -93,7 +99,8 @@ macro_rules! commands {
                 if let Some(done) = self.shared().lock().feed(message) {
                     return done;
                 }
-                poll_fn(|context| self.poll_feed(context, &mut |work| work.send(message))).await
+                poll_fn(|context| self.poll_feed(context, (message.len(), &mut |work| work.send(message))))
+                    .await
             }
 
             /// Waits until the stream has taken everything that is queued.
@@ -113,7 +120,7 @@ macro_rules! commands {
             /// # Errors
             /// [`SendError::Closed`](framewright::SendError::Closed).
             pub fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), SendError>> {
-                self.poll_feed(context, &mut |work| work.has_room())
+                self.poll_feed(context, (0, &mut |work| work.has_room()))
             }
 
             /// Queues a message, without waiting.

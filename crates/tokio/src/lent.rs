@@ -47,15 +47,19 @@ impl Borrowed {
         self.0.as_mut().expect("it is there until this is dropped")
     }
 
-    /// Lends a connection what it needs to send, and to inflate.
-    pub(crate) fn lend(&mut self, connection: &mut Connection, now: Instant) {
-        self.kept().lent.lend(connection, None, now);
+    pub(crate) fn lent(&mut self) -> &mut Lent {
+        &mut self.kept().lent
+    }
+
+    /// Lends a connection what it needs to send a message of `message` bytes, and to inflate.
+    pub(crate) fn lend(&mut self, connection: &mut Connection, message: usize, now: Instant) {
+        self.lent().lend_for(connection, message, now);
     }
 
     /// Takes back what a connection was lent, and any other buffer that it sends from and that is
     /// empty.
     pub(crate) fn reclaim(&mut self, connection: &mut Connection, now: Instant) {
-        self.kept().lent.reclaim(connection, now);
+        self.lent().reclaim(connection, now);
     }
 
     /// A receive buffer with what was parked.

@@ -17,8 +17,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 /// not.
 pub(crate) const WRITE_THROUGH: usize = 16 << 10;
 
-/// What a sender does to a connection in its poll.
-pub(crate) type Command<'a, S> = &'a mut dyn FnMut(&mut Work<'_, '_, S>) -> Result<(), SendError>;
+/// What a sender does to a connection in its poll, and the length of its message in bytes; 0 if it
+/// has none, or one that is always copied.
+pub(crate) type Command<'a, S> = (usize, &'a mut dyn FnMut(&mut Work<'_, '_, S>) -> Result<(), SendError>);
 
 /// The half of a connection that sends, which another task may have. The order of two calls is the
 /// order on the wire.

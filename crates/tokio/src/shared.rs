@@ -2,7 +2,7 @@
 //! never held while a task waits.
 
 use crate::lent::{Borrowed, READ_SIZE};
-use crate::sender::WRITE_THROUGH;
+use crate::sender::{Command, WRITE_THROUGH};
 use crate::tasks::{Parties, Party, Waiters};
 use crate::transport::{Link, Polled};
 use framewright::{Closure, Connection, Decoded, Message, RecvBuffer, Role, SendError, State};
@@ -209,7 +209,7 @@ fn lending(
     command: impl FnOnce(&mut Connection) -> Result<(), SendError>,
 ) -> Result<(), SendError> {
     let mut borrowed = Borrowed::of_this_thread(now);
-    borrowed.lend(connection, now);
+    borrowed.lend(connection, 0, now);
     let done = command(connection);
     borrowed.reclaim(connection, now);
     borrowed.give_back(now);
@@ -228,7 +228,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Linked<S> {
         let pulled = self.work(Party::Receiver, context, now, |work, lent| {
             let mut rx = lent.receive_buffer(inbox.rx.take(), now);
             rx.shrink();
-            let pulled = work.pull(&mut rx, &mut inbox.over);
+            let pulled = work.pull(&mut rx, &mut inbox.over, lent);
             // The application may not ask for more, and other connections need the decompressor.
             if work.turn.connection.driver().release_inflater(work.now, &mut rx) {
                 work.transport.context.waker().wake_by_ref();
@@ -297,11 +297,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Linked<S> {
     pub(crate) fn poll_command(
         &mut self,
         context: &mut Context<'_>,
-        command: &mut dyn FnMut(&mut Work<'_, '_, S>) -> Result<(), SendError>,
+        (len, command): Command<'_, S>,
     ) -> Poll<Result<(), SendError>> {
         let before = self.phase(Some(Party::Sender));
         let done = self.work(Party::Sender, context, now(), |work, lent| {
-            lent.lend(&mut work.turn.connection, work.now);
+            lent.lend(&mut work.turn.connection, len, work.now);
             loop {
                 if work.turn.is_broken() {
                     return Poll::Ready(Err(SendError::Closed));
@@ -423,7 +423,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Linked<S> {
         let context = &mut Context::from_waker(waker);
         let mut borrowed = Borrowed::of_this_thread(now);
         if turn.connection.driver_view().compresses() {
-            borrowed.lend(&mut turn.connection, now);
+            borrowed.lend(&mut turn.connection, 0, now);
         }
         let transport = Polled { stream, link, context };
         let mut polled = Work { turn, transport, ready, ending, timer, now };
@@ -465,12 +465,12 @@ pub(crate) struct Work<'a, 'c, S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Work<'_, '_, S> {
-    fn pull(&mut self, rx: &mut RecvBuffer, over: &mut bool) -> Poll<Pulled> {
+    fn pull(&mut self, rx: &mut RecvBuffer, over: &mut bool, lent: &mut Borrowed) -> Poll<Pulled> {
         for _ in 0..ROUNDS {
             if self.may_be_due() && self.turn.note_time(self.ready, self.now) {
                 self.turn.handle_timeout(&mut self.transport, self.ready, self.now);
             }
-            if !*over && let Some(decoded) = self.next_event(rx) {
+            if !*over && let Some(decoded) = self.next_event(rx, lent) {
                 if !self.turn.is_over() {
                     return Poll::Ready(Pulled::Event(decoded));
                 }
@@ -505,7 +505,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Work<'_, '_, S> {
 
     /// The next event of what has arrived. What is queued is written before more is read: the
     /// answers to one read leave in one write.
-    fn next_event(&mut self, rx: &mut RecvBuffer) -> Option<Decoded> {
+    fn next_event(&mut self, rx: &mut RecvBuffer, lent: &mut Borrowed) -> Option<Decoded> {
         self.ready.read = false;
         let may_have = rx.has_undecoded() || self.turn.connection.has_event() || self.turn.has_eof();
         if may_have
@@ -518,7 +518,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Work<'_, '_, S> {
         self.ready.read = !self.turn.has_eof();
         self.flush();
         if self.turn.connection.wants_read() || self.turn.connection.has_event() {
-            return self.turn.next_event(&mut self.transport, self.ready, rx, READ_SIZE, self.now);
+            let Work { turn, transport, ready, .. } = self;
+            return turn.next_event_pooled(transport, ready, rx, READ_SIZE, self.now, lent.lent());
         }
         if self.turn.connection.state() != State::Closed {
             self.turn.read_on(&mut self.transport, self.ready, rx, READ_SIZE);

@@ -159,6 +159,35 @@ impl Turn {
         read_size: usize,
         now: Instant,
     ) -> Option<Decoded> {
+        self.next_event_growing(transport, ready, rx, read_size, now, |_, _| {})
+    }
+
+    /// Returns the next event, as [`next_event`](Turn::next_event) does. A message for which `rx` has
+    /// no room is moved to a larger buffer of `lent`, if there is one, instead of growing this one.
+    pub fn next_event_pooled<T: Transport>(
+        &mut self,
+        transport: &mut T,
+        ready: &mut Ready,
+        rx: &mut RecvBuffer,
+        read_size: usize,
+        now: Instant,
+        lent: &mut Lent,
+    ) -> Option<Decoded> {
+        self.next_event_growing(transport, ready, rx, read_size, now, |rx, least| {
+            parking::grow(rx, least, &mut lent.large, now);
+        })
+    }
+
+    #[inline]
+    fn next_event_growing<T: Transport>(
+        &mut self,
+        transport: &mut T,
+        ready: &mut Ready,
+        rx: &mut RecvBuffer,
+        read_size: usize,
+        now: Instant,
+        mut grow: impl FnMut(&mut RecvBuffer, usize),
+    ) -> Option<Decoded> {
         let mut read = 0;
         loop {
             if let Some(decoded) = self.connection.decode(now, rx) {
@@ -173,7 +202,11 @@ impl Turn {
             if self.eof {
                 self.connection.handle_eof(now);
             } else if ready.read && read < LOOK {
-                read += self.read(transport, ready, rx, own_reach(rx, read_size));
+                let reach = own_reach(rx, read_size);
+                if !rx.is_empty() {
+                    grow(rx, reach.0);
+                }
+                read += self.read(transport, ready, rx, reach);
             } else {
                 return None;
             }
