@@ -11,3 +11,4 @@ mod interleaving;
 mod scripted;
 mod sending;
 mod support;
+mod together;
