@@ -98,9 +98,13 @@ pub async fn accept<S>(stream: S, options: &AcceptOptions) -> Result<WebSocket<S
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let incoming = Incoming::read(stream, options).await?;
-    let accept = incoming.default_accept();
-    incoming.accept(accept).await
+    // On the heap: a task that serves the connection afterwards keeps no room for the handshake.
+    let handshake = Box::pin(async move {
+        let incoming = Incoming::read(stream, options).await?;
+        let accept = incoming.default_accept();
+        incoming.accept(accept).await
+    });
+    handshake.await
 }
 
 /// Reads an opening handshake from `stream`, and lets `decide` accept or refuse it.
@@ -119,12 +123,15 @@ pub async fn accept_with<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let incoming = Incoming::read(stream, options).await?;
-    let decision = decide(&incoming.request(), incoming.default_accept());
-    match decision {
-        Ok(accept) => incoming.accept(accept).await,
-        Err(response) => Err(incoming.refuse(&response).await),
-    }
+    let handshake = Box::pin(async move {
+        let incoming = Incoming::read(stream, options).await?;
+        let decision = decide(&incoming.request(), incoming.default_accept());
+        match decision {
+            Ok(accept) => incoming.accept(accept).await,
+            Err(response) => Err(incoming.refuse(&response).await),
+        }
+    });
+    handshake.await
 }
 
 /// An opening handshake that was read and is correct: to be accepted or refused.
@@ -349,7 +356,7 @@ where
         }
         let _ = timeout(LINGER, async {
             stream.shutdown().await?;
-            let mut scratch = [0; 4 << 10];
+            let mut scratch = vec![0; 4 << 10];
             let mut dropped = 0;
             while dropped < LINGER_BYTES {
                 match stream.read(&mut scratch).await? {

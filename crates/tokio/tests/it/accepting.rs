@@ -114,3 +114,12 @@ async fn a_subprotocol_that_was_not_offered_is_the_applications_fault() {
     drop(client);
     assert!(matches!(soon(accepting).await.unwrap(), Err(AcceptError::Accept(_))));
 }
+
+#[test]
+fn a_task_that_accepts_keeps_no_room_for_the_handshake() {
+    let (stream, _peer) = tokio::io::duplex(64);
+    let options = AcceptOptions::default();
+    let own = size_of_val(&stream);
+    let size = size_of_val(&accept(stream, &options));
+    assert!(size <= 2 * own + 128, "{size} bytes, {own} of them the stream's");
+}
