@@ -112,6 +112,11 @@ impl Lent {
         }
     }
 
+    /// The most bytes that a read of short frames asks for.
+    pub(crate) fn read_size(&self) -> usize {
+        self.rx_room - 2 * SHORT_TAIL
+    }
+
     /// A buffer for bytes that are read only to be dropped.
     pub fn scratch(&mut self) -> &mut [u8] {
         self.rx.clear();

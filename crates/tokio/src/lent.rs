@@ -38,7 +38,7 @@ impl Borrowed {
     pub(crate) fn of_this_thread(now: Instant) -> Borrowed {
         let kept = THREAD.try_with(Cell::take).ok().flatten();
         Borrowed(Some(kept.unwrap_or_else(|| {
-            let lent = Lent::new(0, LARGEST_KEPT, Arc::clone(&MEMORY));
+            let lent = Lent::new(READ_SIZE, LARGEST_KEPT, Arc::clone(&MEMORY));
             Box::new(Kept { lent, rx: None, trim: now + KEEP_FOR })
         })))
     }

@@ -519,7 +519,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Work<'_, '_, S> {
         self.flush();
         if self.turn.connection.wants_read() || self.turn.connection.has_event() {
             let Work { turn, transport, ready, .. } = self;
-            return turn.next_event_pooled(transport, ready, rx, READ_SIZE, self.now, lent.lent());
+            return turn.next_event_pooled(transport, ready, rx, lent.lent(), self.now);
         }
         if self.turn.connection.state() != State::Closed {
             self.turn.read_on(&mut self.transport, self.ready, rx, READ_SIZE);

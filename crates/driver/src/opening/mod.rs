@@ -41,6 +41,7 @@ pub use proxy::{Proxy, ProxyError};
 pub use settings::Settings;
 #[cfg(feature = "client-tls")]
 pub use tls::{
-    CertificateFault, ClientTlsBuilder, Session, TlsInfo, check_protocol, handshake_error, session_info, tls_error,
+    CertificateFault, ClientTlsBuilder, Session, TlsInfo, check_protocol, handshake_error, session_info,
+    tls_error,
 };
 pub use tls::{ClientTls, Peer, TlsError};

@@ -159,34 +159,39 @@ impl Turn {
         read_size: usize,
         now: Instant,
     ) -> Option<Decoded> {
-        self.next_event_growing(transport, ready, rx, read_size, now, |_, _| {})
+        self.next_event_reaching(transport, ready, rx, now, |rx| own_reach(rx, read_size))
     }
 
-    /// Returns the next event, as [`next_event`](Turn::next_event) does. A message for which `rx` has
-    /// no room is moved to a larger buffer of `lent`, if there is one, instead of growing this one.
+    /// Returns the next event, as [`next_event`](Turn::next_event) does, with the read size of `lent`.
+    /// A message for which `rx` has no room is moved to a larger buffer of `lent`, if there is one,
+    /// instead of growing this one.
     pub fn next_event_pooled<T: Transport>(
         &mut self,
         transport: &mut T,
         ready: &mut Ready,
         rx: &mut RecvBuffer,
-        read_size: usize,
-        now: Instant,
         lent: &mut Lent,
+        now: Instant,
     ) -> Option<Decoded> {
-        self.next_event_growing(transport, ready, rx, read_size, now, |rx, least| {
-            parking::grow(rx, least, &mut lent.large, now);
+        let read_size = lent.read_size();
+        self.next_event_reaching(transport, ready, rx, now, |rx| {
+            let reach = own_reach(rx, read_size);
+            if !rx.is_empty() {
+                parking::grow(rx, reach.0, &mut lent.large, now);
+            }
+            reach
         })
     }
 
+    /// The next event. `reach` says how far the next read goes, and makes room for it.
     #[inline]
-    fn next_event_growing<T: Transport>(
+    fn next_event_reaching<T: Transport>(
         &mut self,
         transport: &mut T,
         ready: &mut Ready,
         rx: &mut RecvBuffer,
-        read_size: usize,
         now: Instant,
-        mut grow: impl FnMut(&mut RecvBuffer, usize),
+        mut reach: impl FnMut(&mut RecvBuffer) -> (usize, usize),
     ) -> Option<Decoded> {
         let mut read = 0;
         loop {
@@ -202,10 +207,7 @@ impl Turn {
             if self.eof {
                 self.connection.handle_eof(now);
             } else if ready.read && read < LOOK {
-                let reach = own_reach(rx, read_size);
-                if !rx.is_empty() {
-                    grow(rx, reach.0);
-                }
+                let reach = reach(rx);
                 read += self.read(transport, ready, rx, reach);
             } else {
                 return None;
