@@ -1,4 +1,4 @@
-//! The pages of types that the server and the client re-export speak to users of each of the
+//! The pages of types that the server and the clients re-export speak to users of each of the
 //! crates: they name neither `Connection`, which only one of the crates has, nor paths of one crate.
 
 use std::collections::BTreeSet;
@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 
 const SERVER: &str = include_str!("../../server/src/lib.rs");
 const CLIENT: &str = include_str!("../../client/src/lib.rs");
+const TOKIO: &str = include_str!("../../tokio/src/lib.rs");
 
-/// The names in the `pub use framewright::` lists of a front page.
-fn reexported(page: &str) -> BTreeSet<&str> {
-    let lists = page.split("pub use framewright::").skip(1).filter_map(|rest| rest.split(';').next());
+/// The names in the lists of a front page that re-export from `path`.
+fn reexported<'a>(page: &'a str, path: &str) -> BTreeSet<&'a str> {
+    let list = format!("pub use {path}::");
+    let lists = page.split(list.as_str()).skip(1).filter_map(|rest| rest.split(';').next());
     let names = lists.flat_map(|list| list.split(['{', '}', ',']));
     names.map(str::trim).filter(|name| name.starts_with(char::is_uppercase)).collect()
 }
@@ -66,11 +68,19 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-#[test]
-fn pages_of_re_exported_types_fit_each_crate() {
-    let names: BTreeSet<&str> = reexported(SERVER).into_iter().chain(reexported(CLIENT)).collect();
+/// What a reader of one client's page cannot use, if another client has written it.
+fn is_of_one_client(line: &str) -> bool {
+    let text = line.trim_start().trim_start_matches('/').trim_start();
+    text.contains("framewright_client")
+        || text.contains("framewright_tokio")
+        || text.contains("Options::")
+        || text.starts_with("use framewright_driver::")
+}
+
+/// Checks the pages of these types, which are defined in a folder below `crates`.
+fn check(names: &BTreeSet<&str>, folder: &str, is_foreign: fn(&str) -> bool) {
     let mut paths = Vec::new();
-    files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../framewright/src"), &mut paths);
+    files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder), &mut paths);
     let mut defined = BTreeSet::new();
     let mut foreign = Vec::new();
     for path in &paths {
@@ -84,6 +94,19 @@ fn pages_of_re_exported_types_fit_each_crate() {
             foreign.extend(lines.map(|line| format!("{}: {name}: {}", path.display(), line.trim())));
         }
     }
-    assert_eq!(defined, names, "each is found");
+    assert_eq!(defined, *names, "each is found");
     assert!(foreign.is_empty(), "\n{}", foreign.join("\n"));
+}
+
+#[test]
+fn pages_of_re_exported_types_fit_each_crate() {
+    let names = [SERVER, CLIENT].map(|page| reexported(page, "framewright"));
+    check(&names.into_iter().flatten().collect(), "framewright/src", is_foreign);
+}
+
+#[test]
+fn pages_of_what_clients_share_fit_each_client() {
+    let names = [CLIENT, TOKIO].map(|page| reexported(page, "framewright_driver::opening"));
+    assert_eq!(names[0], names[1]);
+    check(&names[0], "driver/src/opening", is_of_one_client);
 }
