@@ -48,7 +48,8 @@ use std::time::Duration;
 /// # Settings
 /// The settings are an [`AcceptOptions`]. They come from an `Extension(AcceptOptions)` that is laid
 /// over the routes, and the methods here change them for one handler. Settings of a layer that
-/// refuse a request (origins, hosts) do so before the handler runs.
+/// refuse a request (origins, hosts) do so before the handler runs. [`AcceptOptions::head`] and
+/// [`AcceptOptions::handshake_timeout`] are not used: hyper reads the request.
 ///
 /// # Rejections
 /// A request that breaks a rule gets the status that belongs to it, and a line of text that names
