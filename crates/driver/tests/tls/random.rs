@@ -29,7 +29,7 @@ struct Socket {
 /// How the wire ends before its time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Loss {
-    /// Both directions end without close_notify.
+    /// Both directions end without close_notify. What is written is taken as long as there is room.
     Ends,
     /// Nothing is taken any more, and what had arrived is read up to a failure.
     Resets,
@@ -64,6 +64,10 @@ impl Transport for Socket {
             self.outgoing.extend(&slice[..slice.len().min(room)]);
         }
         if self.outgoing.len() == before {
+            // Nobody takes the bytes that fill it: a kernel learns of that from a reset.
+            if self.lost.is_some() {
+                return Io::Lost;
+            }
             self.refused = true;
             return Io::Blocked;
         }
@@ -262,6 +266,13 @@ fn run(
         }
     }
     panic!("somebody waits: {:?} {:?}", client.bench.transport, server.bench.transport);
+}
+
+#[test]
+fn a_side_whose_socket_is_full_when_the_wire_is_lost_does_not_wait_for_room() {
+    for side in run(1, 13_554_953_600_615_144_565, false, &[], Some((223, Loss::Ends))) {
+        assert_eq!(side.bench.turn.closure().expect("it has ended").cause, Some(Error::TransportLost));
+    }
 }
 
 proptest! {
