@@ -28,8 +28,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 /// ```
 ///
 /// It does not receive: what the peer sends waits for the application. If a deadline for the peer's
-/// silence passes, it looks whether anything has arrived, and if so the deadline starts anew. The
-/// future is ready when the connection has ended or was dropped; it does not keep the stream open.
+/// silence passes, it looks whether anything has arrived, and if so the deadline starts anew.
+///
+/// If the connection has ended, it also ends the stream, and closes it. The future is ready after
+/// that, if the connection was dropped, or if nothing can be sent any more. It does not keep the
+/// stream open.
 pub struct Attendant<S> {
     shared: Weak<Shared<S>>,
     /// Whether a Close frame was queued here, which nobody may be about to write.

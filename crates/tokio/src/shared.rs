@@ -176,10 +176,19 @@ impl<S> Linked<S> {
         }
     }
 
+    /// Whether a deadline has passed at which a task that waits would have woken up.
+    fn has_slept(&self, now: Instant) -> bool {
+        self.turn.deadline().is_some_and(|deadline| deadline + AWAY < now)
+    }
+
     /// Notes that the application asks for an event. If it was away for long, the idle deadline is
     /// extended by that time, once: without Pings from here the peer had no reason to send anything.
+    ///
+    /// An application that has dropped its call cannot be told from one that waits, but by a deadline
+    /// at which it did not wake up.
     fn look(&mut self, now: Instant) {
-        if !std::mem::take(&mut self.waiting) && now > self.looked + AWAY && !self.excused {
+        let waits = std::mem::take(&mut self.waiting);
+        if now > self.looked + AWAY && !self.excused && (!waits || self.has_slept(now)) {
             let away = now.saturating_duration_since(self.looked);
             self.turn.connection.driver().extend_idle_deadline(away);
             self.excused = true;
@@ -375,31 +384,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Linked<S> {
         });
     }
 
-    /// Acts on the deadlines while nobody receives. Ready when the connection has ended.
+    /// Acts on the deadlines while nobody receives, and ends the transport of a connection that has
+    /// ended. Ready when that is done, or when nothing can be sent any more.
     pub(crate) fn poll_deadlines(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let before = self.phase(Some(Party::Attendant));
-        let attended = self.work(Party::Attendant, context, now(), |work, _| {
-            loop {
-                work.ready.read = false;
-                work.turn.note_time(work.ready, work.now);
-                if work.ready.due {
-                    let open = work.turn.connection.state() != State::Closed;
-                    if open && work.transport.look_ahead() {
-                        work.turn.handle_timeout_unread(&mut work.transport, work.ready, work.now);
-                    } else {
-                        work.turn.handle_timeout(&mut work.transport, work.ready, work.now);
-                    }
-                    work.flush();
-                }
-                if work.turn.connection.state() == State::Closed {
-                    return Poll::Ready(());
-                }
-                if work.poll_timer(work.turn.deadline()).is_pending() {
-                    return Poll::Pending;
-                }
-            }
-        });
+        let attended = self.work(Party::Attendant, context, now(), |work, _| work.attend());
         let attended = attended.unwrap_or(Poll::Ready(()));
+        if attended.is_ready() && self.turn.connection.state() == State::Closed {
+            (self.stream, self.timer) = (None, None);
+        }
         self.leave(Party::Attendant, attended.is_pending(), before);
         attended
     }
@@ -493,7 +486,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Work<'_, '_, S> {
                 {
                     break;
                 }
-                reads_on || self.turn.connection.has_event()
+                // After a failed write, what has arrived is read.
+                let breaks = self.turn.is_broken() && !self.turn.has_eof();
+                reads_on || breaks || self.turn.connection.has_event()
             };
             if !goes_on && self.poll_timer(self.deadline()).is_pending() {
                 return Poll::Pending;
@@ -501,6 +496,49 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Work<'_, '_, S> {
         }
         self.transport.context.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    fn attend(&mut self) -> Poll<()> {
+        let mut scratch = RecvBuffer::new();
+        for _ in 0..ROUNDS {
+            let goes_on = if self.turn.connection.state() == State::Closed {
+                self.turn.note_time(self.ready, self.now);
+                if self.ready.due {
+                    self.turn.handle_timeout(&mut self.transport, self.ready, self.now);
+                }
+                let drops = self.finish(&mut scratch);
+                if self.is_done() {
+                    return Poll::Ready(());
+                }
+                drops
+            } else if self.turn.is_broken() {
+                // What the peer has sent before waits for the application.
+                return Poll::Ready(());
+            } else {
+                self.handle_timeout_unread()
+            };
+            if !goes_on && self.poll_timer(self.deadline()).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        self.transport.context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Acts on the deadlines that have passed while nobody receives. Returns whether there were any.
+    fn handle_timeout_unread(&mut self) -> bool {
+        self.ready.read = false;
+        self.turn.note_time(self.ready, self.now);
+        if !self.ready.due {
+            return false;
+        }
+        if self.transport.look_ahead() {
+            self.turn.handle_timeout_unread(&mut self.transport, self.ready, self.now);
+        } else {
+            self.turn.handle_timeout(&mut self.transport, self.ready, self.now);
+        }
+        self.flush();
+        true
     }
 
     /// The next event of what has arrived. What is queued is written before more is read: the

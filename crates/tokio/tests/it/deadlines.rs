@@ -1,7 +1,8 @@
 //! Deadlines by tokio's clock: while a task receives, and while an attendant does it instead.
 
+use crate::scripted::{Manner, Script, Stream, frame, stream};
 use crate::support::{pair, quiet, soon};
-use framewright_tokio::{Config, Error, Event, RecvError, Timeout};
+use framewright_tokio::{Config, Error, Event, Negotiated, RecvError, Role, SendError, Timeout, WebSocket};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -65,7 +66,7 @@ async fn an_attendant_spares_a_peer_that_has_sent_something_and_drops_a_silent_o
 
     let (_silent, server) = pair(1 << 16, config);
     let attending = tokio::spawn(server.attendant());
-    sleep(seconds(16)).await;
+    sleep(seconds(18)).await;
     assert_eq!(server.closure().unwrap().cause, Some(Error::Timeout(Timeout::KeepAlive)));
     assert!(attending.is_finished());
 }
@@ -99,4 +100,172 @@ async fn an_idle_peer_is_dropped_but_not_for_the_time_in_which_the_application_w
     let told = soon(server.recv()).await.unwrap().unwrap_err();
     assert_eq!(told, RecvError::Failed(Error::Timeout(Timeout::Idle)));
     assert!(begun.elapsed() >= seconds(20), "{:?}", begun.elapsed());
+}
+
+fn server(config: Config) -> (Script, WebSocket<Stream>) {
+    let (script, stream) = stream(Manner::default());
+    (script, WebSocket::from_negotiated(stream, Role::Server, Negotiated::new(), &[], config))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_that_the_sender_starts_ends_the_receiver_after_the_close_timeout() {
+    let (_script, socket) = server(Config { close_timeout: seconds(7), ..quiet() });
+    let (mut receiver, mut sender) = socket.split();
+    let receiving = tokio::spawn(async move { receiver.recv().await.map(|message| message.is_err()) });
+    sleep(seconds(100)).await;
+    let begun = Instant::now();
+    sender.start_close(None, "").unwrap();
+    assert_eq!(soon(receiving).await.unwrap(), Some(true));
+    assert_eq!(begun.elapsed(), seconds(7));
+    assert_eq!(sender.closure().unwrap().cause, Some(Error::Timeout(Timeout::Close)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_that_a_sender_begins_is_kept_by_a_receiver_that_waits_already() {
+    let (script, socket) = server(Config { write_timeout: Some(seconds(9)), ..quiet() });
+    script.set_room(3);
+    let (mut receiver, mut sender) = socket.split();
+    let receiving = tokio::spawn(async move { receiver.recv().await.map(|message| message.is_err()) });
+    sleep(seconds(50)).await;
+    let begun = Instant::now();
+    // The future that sends is dropped: nobody but the receiver waits.
+    assert!(tokio::time::timeout(seconds(1), sender.send_text("blocked")).await.is_err());
+    assert_eq!(soon(receiving).await.unwrap(), Some(true));
+    assert_eq!(begun.elapsed(), seconds(9));
+    assert_eq!(sender.closure().unwrap().cause, Some(Error::Timeout(Timeout::Write)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_alone_gives_up_a_peer_that_takes_nothing_and_still_sends_pings() {
+    for attended in [false, true] {
+        let config =
+            Config { write_timeout: Some(seconds(30)), keep_alive_interval: Some(seconds(8)), ..quiet() };
+        let (script, socket) = server(config);
+        script.set_room(3);
+        let (receiver, mut sender) = socket.split();
+        drop(receiver);
+        let attending = attended.then(|| tokio::spawn(sender.attendant()));
+        let begun = Instant::now();
+        assert_eq!(soon(sender.send_text("blocked")).await, Err(SendError::Closed));
+        assert_eq!(begun.elapsed(), seconds(30));
+        assert!(!sender.is_open());
+        if let Some(attending) = attending {
+            soon(attending).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_makes_no_progress_ends_the_connection() {
+    for attended in [false, true] {
+        let (script, mut socket) = server(Config { message_timeout: Some(seconds(40)), ..quiet() });
+        let begun = Instant::now();
+        let frame = frame(0x82, true, &[0; 5000]);
+        script.deliver(&frame[..10]);
+        let attending = attended.then(|| tokio::spawn(socket.attendant()));
+        let peer = tokio::spawn(async move {
+            // Progress, three times, and then none.
+            for part in frame[10..].chunks(1100).take(3) {
+                sleep(seconds(30)).await;
+                script.deliver(part);
+            }
+            script
+        });
+        let told = socket.recv().await.unwrap().unwrap_err();
+        assert_eq!(told, RecvError::Failed(Error::Timeout(Timeout::Message)));
+        let waited = begun.elapsed();
+        assert!((seconds(130)..seconds(133)).contains(&waited), "{waited:?}");
+        if let Some(attending) = attending {
+            soon(attending).await.unwrap();
+        }
+        assert!(peer.await.unwrap().is_dropped());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pong_may_be_put_off_by_other_frames_but_not_for_ever() {
+    let config =
+        Config { keep_alive_interval: Some(seconds(10)), keep_alive_timeout: Some(seconds(5)), ..quiet() };
+    let (script, mut socket) = server(config);
+    let begun = Instant::now();
+    let peer = tokio::spawn(async move {
+        loop {
+            script.deliver(&frame(0x81, true, b"no Pong"));
+            sleep(seconds(2)).await;
+        }
+    });
+    let mut messages = 0;
+    let told = loop {
+        match socket.recv().await.unwrap() {
+            Ok(_) => messages += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(told, RecvError::Failed(Error::Timeout(Timeout::KeepAlive)));
+    // 20 times the timeout, counted from the first Ping, and a time to linger.
+    let waited = begun.elapsed();
+    assert!((seconds(110)..=seconds(115)).contains(&waited), "{waited:?}");
+    assert!(messages > 50, "{messages}");
+    peer.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attendant_keeps_the_idle_deadline_and_the_one_of_a_close() {
+    // Nothing has arrived.
+    let (script, socket) = server(Config { idle_timeout: Some(seconds(20)), ..quiet() });
+    let begun = Instant::now();
+    soon(socket.attendant()).await;
+    assert!((seconds(20)..seconds(23)).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    assert_eq!(socket.closure().unwrap().cause, Some(Error::Timeout(Timeout::Idle)));
+    assert!(script.is_shut(), "the peer sees an end");
+
+    // A message waits for the application: nobody knows whether the answer to the Close is behind it.
+    let (script, mut socket) = server(Config { close_timeout: seconds(5), ..quiet() });
+    script.deliver(&frame(0x81, true, b"unread"));
+    socket.start_close(None, "").unwrap();
+    socket.flush().await.unwrap();
+    let begun = Instant::now();
+    soon(socket.attendant()).await;
+    assert!((seconds(5)..seconds(7)).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    assert_eq!(socket.closure().unwrap().cause, Some(Error::Timeout(Timeout::Close)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attendant_ends_the_stream_of_a_peer_that_takes_nothing() {
+    let config = Config { idle_timeout: Some(seconds(20)), close_timeout: seconds(5), ..quiet() };
+    let (script, socket) = server(config);
+    script.set_room(0);
+    soon(socket.attendant()).await;
+    assert!(script.is_dropped(), "though the application does not look");
+    assert_eq!(socket.closure().unwrap().cause, Some(Error::Timeout(Timeout::Idle)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_failure_a_peer_that_stays_is_given_a_second_or_the_rest_of_its_frame() {
+    for role in [Role::Server, Role::Client] {
+        for announced in [0, 100] {
+            let (script, stream) = stream(Manner::default());
+            let mut socket = WebSocket::from_negotiated(stream, role, Negotiated::new(), &[], quiet());
+            // A frame with a reserved bit.
+            let octets = frame(0xc1, role == Role::Server, &vec![0; announced]);
+            script.deliver(&octets[..octets.len().min(6)]);
+            let begun = Instant::now();
+            let told = soon(socket.recv()).await.unwrap().unwrap_err();
+            assert!(matches!(told, RecvError::Failed(Error::Peer(_))), "{told:?}");
+            let waited = begun.elapsed();
+            assert!(waited <= seconds(3), "{waited:?}");
+            assert!(script.is_shut() && script.is_dropped());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_application_that_drops_its_call_and_comes_back_late_excuses_the_peer() {
+    let (_script, mut socket) = server(Config { idle_timeout: Some(seconds(20)), ..quiet() });
+    assert!(tokio::time::timeout(seconds(1), socket.recv()).await.is_err());
+    sleep(seconds(100)).await;
+    let begun = Instant::now();
+    let told = soon(socket.recv()).await.unwrap().unwrap_err();
+    assert_eq!(told, RecvError::Failed(Error::Timeout(Timeout::Idle)));
+    assert!(begun.elapsed() >= seconds(18), "{:?}", begun.elapsed());
 }
