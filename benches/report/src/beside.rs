@@ -170,6 +170,7 @@ mod tests {
     use crate::results::Outcome;
     use crate::results::tests::{enter, outcome};
     use crate::run::participants;
+    use crate::servers::Setup;
     use crate::workload::{blocks, choose};
     use std::collections::BTreeMap;
 
