@@ -82,17 +82,23 @@ impl Turn {
     }
 
     /// Reports the end of the transport to the connection, if it was reached, and writes what is
-    /// queued.
+    /// queued. If that fails, reports the end too: nothing would announce it any more.
     fn flush_at_the_end<T: Transport>(
         &mut self,
         transport: &mut T,
         ready: &mut Ready,
         now: Instant,
     ) -> Flushed {
-        if self.eof || self.broken {
-            self.connection.handle_eof(now);
+        loop {
+            if self.eof || self.broken {
+                self.connection.handle_eof(now);
+            }
+            let was_broken = self.broken;
+            let flushed = self.flush(transport, ready, now);
+            if self.broken == was_broken {
+                return flushed;
+            }
         }
-        self.flush(transport, ready, now)
     }
 
     /// Whether bytes that still arrive are read and dropped. They are if the peer is to end the

@@ -2,7 +2,9 @@
 
 use crate::scripted::{Manner, Script, Stream, frame, stream};
 use crate::support::{pair, quiet, soon};
-use framewright_tokio::{Config, Error, Event, Negotiated, RecvError, Role, SendError, Timeout, WebSocket};
+use framewright_tokio::{
+    CloseCode, Config, Error, Event, Negotiated, RecvError, Role, SendError, Timeout, WebSocket,
+};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -268,4 +270,16 @@ async fn an_application_that_drops_its_call_and_comes_back_late_excuses_the_peer
     let told = soon(socket.recv()).await.unwrap().unwrap_err();
     assert_eq!(told, RecvError::Failed(Error::Timeout(Timeout::Idle)));
     assert!(begun.elapsed() >= seconds(18), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_whose_answer_to_a_close_cannot_be_written_does_not_wait() {
+    let (mut client, mut server) = pair(1 << 16, quiet());
+    server.start_close(CloseCode::NORMAL, "").unwrap();
+    server.flush().await.unwrap();
+    drop(server);
+    let begun = Instant::now();
+    let told = soon(client.recv()).await.unwrap().unwrap_err();
+    assert_eq!(told, RecvError::Failed(Error::TransportLost));
+    assert_eq!(begun.elapsed(), seconds(0));
 }
