@@ -5,7 +5,8 @@
 //! packages `chromium` and `chromium-driver`.
 //!
 //! With `--tls` it does less, over `https:` and `wss:`, and in Firefox too ([`tls`]): that needs
-//! `firefox-esr` and `libnss3-tools`.
+//! `firefox-esr` and `libnss3-tools`. With `--http2` the server is one on axum, and the sockets are
+//! streams of the connection of the page ([`http2`]).
 //!
 //! The work is told in scenarios. Each loads the page afresh, and the first check that fails ends
 //! its scenario alone. What a scenario expects comes from the page's description in its own file,
@@ -14,6 +15,7 @@
 mod chrome;
 mod compression;
 mod firefox;
+mod http2;
 mod page;
 mod tls;
 
@@ -45,6 +47,9 @@ pub(crate) struct Options {
     /// else.
     #[arg(long, conflicts_with = "screenshots")]
     tls: bool,
+    /// WebSockets over HTTP/2 in Chromium, and nothing else.
+    #[arg(long, conflicts_with_all = ["screenshots", "tls"])]
+    http2: bool,
 }
 
 /// Runs every scenario, prints a line for each check, and ends the servers and the browser.
@@ -54,6 +59,9 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     if options.tls {
         return tls::run();
+    }
+    if options.http2 {
+        return http2::run();
     }
     if let Some(folder) = &options.screenshots {
         fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;

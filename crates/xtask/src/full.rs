@@ -5,10 +5,13 @@
 //! |---|---|
 //! | `autobahn-server`, `autobahn-stream`, `autobahn-client` | all 517 cases in all ways to echo, to use the client and to compress take an hour; CI has groups 1 to 10 once for each way to echo and each API of the client, and 12 and 13 once for each way to compress in each role, with fewer large messages |
 //! | `autobahn-server-tokio`, `autobahn-stream-tokio` | the same for the server on tokio; CI has groups 1 to 10 once |
+//! | `autobahn-server-axum` | the same for the server on axum, over HTTP/1.1 |
+//! | `autobahn-server-h2`, `autobahn-client-h2` | the same over HTTP/2; needs haproxy and nghttpx |
 //! | `autobahn-server-tls`, `autobahn-client-tls` | the same over TLS; CI plays one of the two runs of each role over it |
 //! | `proxies` | needs haproxy, Apache, Caddy and nginx, and sends 4 GB through them |
 //! | `deployment` | needs those four, lighttpd, Varnish, nghttpx and Squid, and waits for time-outs |
 //! | `browser-tls` | needs Firefox, for what other tests show too: TLS with browsers |
+//! | `browser-http2` | needs what `browser` needs, and shows what `peers` and tests show too: HTTP/2, with a browser |
 //! | `fuzz` | five minutes a target find what twenty seconds do not; a smoke test only shows that nothing is easily found |
 //! | `packages` | builds all that is published once more, and runs its tests where each package is unpacked; CI looks only at what the packages hold |
 //! | `soak` | twenty minutes between bad peers; CI has one |
@@ -44,7 +47,7 @@ struct Part {
     arguments: &'static [&'static str],
 }
 
-const PARTS: [Part; 14] = [
+const PARTS: [Part; 18] = [
     Part { name: "autobahn-server", arguments: &["autobahn", "server"] },
     Part { name: "autobahn-stream", arguments: &["autobahn", "server", "--stream"] },
     Part { name: "autobahn-client", arguments: &["autobahn", "client"] },
@@ -53,11 +56,15 @@ const PARTS: [Part; 14] = [
         name: "autobahn-stream-tokio",
         arguments: &["autobahn", "server", "--driver", "tokio", "--stream"],
     },
+    Part { name: "autobahn-server-axum", arguments: &["autobahn", "server", "--driver", "axum"] },
+    Part { name: "autobahn-server-h2", arguments: &["autobahn", "server", "--driver", "axum-h2"] },
+    Part { name: "autobahn-client-h2", arguments: &["autobahn", "client", "--api", "tokio-h2"] },
     Part { name: "autobahn-server-tls", arguments: &["autobahn", "server", "--tls"] },
     Part { name: "autobahn-client-tls", arguments: &["autobahn", "client", "--tls"] },
     Part { name: "proxies", arguments: &["peers", "--part", "proxies"] },
     Part { name: "deployment", arguments: &["peers", "--part", "deployment"] },
     Part { name: "browser-tls", arguments: &["browser", "--tls"] },
+    Part { name: "browser-http2", arguments: &["browser", "--http2"] },
     Part { name: "fuzz", arguments: &["fuzz-smoke", "--seconds", "300"] },
     Part { name: "packages", arguments: &["packages", "--build"] },
     Part { name: "soak", arguments: &["soak", "--minutes", "20"] },

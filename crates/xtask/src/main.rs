@@ -12,7 +12,7 @@
 //! | `instructions` | the hot paths take no more instructions than before |
 //! | `memory` | nothing: it measures how much memory a server has given back to the system after crowds, with each allocator |
 //! | `packages` | each crate that is published has what a registry wants, and needs nothing outside of its package |
-//! | `peers` | WebSocket clients and servers of other projects exchange compressed messages with ours, also through proxies, over TLS, and where they keep what they agreed to forget |
+//! | `peers` | WebSocket clients and servers of other projects exchange compressed messages with ours, also through proxies, over TLS and HTTP/2, and where they keep what they agreed to forget |
 //! | `soak` | between bad peers of all kinds a server serves its good ones, and gives back what the others held |
 //! | `tests-anywhere` | the tests pass on a busy machine, and with the smallest and the largest buffers of the kernel |
 //!
@@ -39,6 +39,7 @@ mod echo_server;
 mod free_port;
 mod full;
 mod fuzz_smoke;
+mod http2;
 mod instructions;
 mod memory;
 mod packages;

@@ -5,7 +5,8 @@
 //! makes every offer of permessage-deflate that it can ([`cases`]), sends the same messages
 //! ([`messages`]) and compares what comes back with what it has sent ([`clients`]). Our client does
 //! the same with their servers and with the echo program ([`servers`]), through a proxy
-//! ([`tunnels`]), and with servers that compress as they like ([`stubborn`]). Clients that do so
+//! ([`tunnels`]), and with servers that compress as they like ([`stubborn`]). Over HTTP/2 our client
+//! speaks with Hypercorn, and Node with a server of ours ([`http2`]). Clients that do so
 //! break a rule of RFC 7692, and are served all the same ([`keepers`]). Behind proxies their
 //! clients are told that a message is too large ([`proxies`]), and our server is told whom requests
 //! are from ([`addresses`]). With the settings of `docs/DEPLOYMENT.md` proxies do what the page says
@@ -25,13 +26,14 @@ mod cases;
 mod clients;
 mod deployment;
 mod features;
+mod http2;
 mod install;
 mod keepers;
 mod messages;
 mod our_server;
 mod ours;
 mod proxies;
-mod proxy_programs;
+pub(crate) mod proxy_programs;
 mod servers;
 mod stage;
 mod stubborn;
@@ -78,13 +80,23 @@ enum Part {
     /// TLS: clients of other projects and a server of ours, our client and their servers, and what it
     /// says of certificates that it does not accept.
     Tls,
+    /// HTTP/2: our client and Hypercorn, Node and a server of ours on axum.
+    Http2,
     /// Clients that refer to earlier messages though they have agreed not to, and the echo program.
     Keepers,
 }
 
 /// The parts that need no more than CI has.
-const USUAL: [Part; 7] =
-    [Part::Clients, Part::Servers, Part::Ours, Part::Tunnels, Part::Stubborn, Part::Keepers, Part::Tls];
+const USUAL: [Part; 8] = [
+    Part::Clients,
+    Part::Servers,
+    Part::Ours,
+    Part::Tunnels,
+    Part::Stubborn,
+    Part::Keepers,
+    Part::Tls,
+    Part::Http2,
+];
 
 /// Runs every part.
 ///
@@ -116,6 +128,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             Part::Deployment => deployment::run(&peers, options.proxy.as_deref(), &mut tally)?,
             Part::Stubborn => stubborn::run(&folder, &mut tally)?,
             Part::Tls => tls::run(&peers, &mut tally)?,
+            Part::Http2 => http2::run(&folder.join("hypercorn"), &peers[0], &mut tally)?,
             Part::Keepers => keepers::run(&folder, modes(&Compress::MODES), &mut tally)?,
         }
     }

@@ -1,10 +1,15 @@
-//! The suite as a server, whose clients are `crates/client/examples/autobahn.rs` and
-//! `crates/tokio/examples/autobahn_client.rs`.
+//! The suite as a server, whose clients are `crates/client/examples/autobahn.rs`,
+//! `crates/tokio/examples/autobahn_client.rs` and `autobahn_h2_client.rs` beside that.
+//!
+//! The suite does not speak HTTP/2. With the API `tokio-h2` nghttpx takes the client's HTTP/2, and
+//! makes a connection of HTTP/1.1 of each stream.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use anyhow::ensure;
 use clap::{Args, ValueEnum};
 use framewright_cli::Compress;
 use framewright_testkit::programs::process::Running;
@@ -14,11 +19,12 @@ use serde_json::json;
 use super::runs::{AGENT, Certificate, Common, Outcome, Run, play_all};
 use super::{examples, runner};
 use crate::free_port;
+use crate::peers::proxy_programs::{Started, nghttpx, nghttpx_settings};
 
 /// How to test the client.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Only this API of the clients (without this option: all).
+    /// Only this API of the clients (without this option: all but `tokio-h2`, which needs nghttpx).
     #[arg(long, conflicts_with = "update_docs")]
     api: Option<Api>,
     #[command(flatten)]
@@ -34,7 +40,12 @@ enum Api {
     Mio,
     /// That of `framewright-tokio`.
     Tokio,
+    /// That of `framewright-tokio` for HTTP/2, through nghttpx.
+    TokioH2,
 }
+
+/// The APIs that need no more than the suite.
+const USUAL: [Api; 3] = [Api::Blocking, Api::Mio, Api::Tokio];
 
 impl fmt::Display for Api {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -42,6 +53,7 @@ impl fmt::Display for Api {
             Self::Blocking => "blocking",
             Self::Mio => "mio",
             Self::Tokio => "tokio",
+            Self::TokioH2 => "tokio-h2",
         })
     }
 }
@@ -52,6 +64,7 @@ impl Api {
         match self {
             Self::Blocking | Self::Mio => examples::build(workspace, "framewright-client", "autobahn"),
             Self::Tokio => examples::build(workspace, "framewright-tokio", "autobahn_client"),
+            Self::TokioH2 => examples::build_with(workspace, "framewright-tokio", "h2", "autobahn_h2_client"),
         }
     }
 }
@@ -61,7 +74,8 @@ impl Api {
 /// # Errors
 /// If the suite or the client cannot be run, and if a report has a failure.
 pub(super) fn run(options: &Options, workspace: &Workspace, wstest: &Path) -> anyhow::Result<()> {
-    let apis = options.api.as_ref().map_or(Api::value_variants(), std::slice::from_ref);
+    let apis = options.api.as_ref().map_or(&USUAL[..], std::slice::from_ref);
+    ensure!(!options.common.tls || !apis.contains(&Api::TokioH2), "the API tokio-h2 is tested without TLS");
     let examples = apis.iter().map(|&api| api.example(workspace)).collect::<anyhow::Result<Vec<_>>>()?;
 
     let mut runs = Vec::new();
@@ -93,8 +107,15 @@ fn play(
     if api == Api::Mio {
         arguments.push("--mio".to_owned());
     }
+    let proxy = match api {
+        Api::TokioH2 => Some(Started::new(&nghttpx(from_http2), addr)?),
+        _ => None,
+    };
     let mut client = Command::new(example);
     client.arg(run.url(addr)).args(["--agent", AGENT]).args(&arguments);
+    if let Some(proxy) = &proxy {
+        client.args(["--through", &proxy.addr.to_string()]);
+    }
     if let Some(Certificate { file, .. }) = &run.certificate {
         client.arg("--ca").arg(file);
     }
@@ -102,9 +123,15 @@ fn play(
     client.stdin(Stdio::null()).stdout(Stdio::null());
     let client = Running::start("the client", &mut client)?;
     let played = runner::follow(suite, Some(client), &run.name)?;
-    let tested = match api {
-        Api::Tokio => format!("tokio `{}`", arguments.join(" ")),
-        Api::Blocking | Api::Mio => format!("`{}`", arguments.join(" ")),
+    let tested = match (api, &proxy) {
+        (_, Some(proxy)) => format!("tokio `{}` over HTTP/2, through {}", arguments.join(" "), proxy.version),
+        (Api::Tokio, _) => format!("tokio `{}`", arguments.join(" ")),
+        _ => format!("`{}`", arguments.join(" ")),
     };
     common.judge(&run, &played, "fuzzing server", tested, mode)
+}
+
+/// HTTP/2 without TLS in front, HTTP/1.1 behind.
+fn from_http2(addr: SocketAddr, server: SocketAddr, _: &Path) -> String {
+    nghttpx_settings(addr, server)
 }

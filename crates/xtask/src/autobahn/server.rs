@@ -1,5 +1,10 @@
-//! The suite as a client of `framewright echo`, or of `crates/tokio/examples/autobahn_server.rs`.
+//! The suite as a client of `framewright echo`, or of an example: `autobahn_server.rs` of
+//! `crates/tokio` and of `crates/axum`.
+//!
+//! The suite does not speak HTTP/2. With the driver `axum-h2` haproxy takes its HTTP/1.1, and opens
+//! each WebSocket as a stream of HTTP/2 (RFC 8441).
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
@@ -13,6 +18,7 @@ use framewright_testkit::programs::workspace::Workspace;
 use super::runs::{AGENT, Certificate, Common, Outcome, Run, play_all};
 use super::{examples, runner};
 use crate::echo_server;
+use crate::peers::proxy_programs::{Started, haproxy, haproxy_settings};
 
 /// How to test the server.
 #[derive(Debug, Args)]
@@ -34,6 +40,21 @@ enum Driver {
     Mio,
     /// `framewright-tokio`, on one thread, by an example of it.
     Tokio,
+    /// `framewright-axum`, on one thread, by an example of it.
+    Axum,
+    /// The same over HTTP/2, behind haproxy.
+    AxumH2,
+}
+
+impl Driver {
+    /// The package whose example `autobahn_server` is the server; `None` for the echo program.
+    fn package(self) -> Option<&'static str> {
+        match self {
+            Self::Mio => None,
+            Self::Tokio => Some("framewright-tokio"),
+            Self::Axum | Self::AxumH2 => Some("framewright-axum"),
+        }
+    }
 }
 
 /// Has the suite play its cases against a server for each way to compress.
@@ -41,15 +62,14 @@ enum Driver {
 /// # Errors
 /// If the suite or the echo program cannot be run, and if a report has a failure.
 pub(super) fn run(options: &Options, workspace: &Workspace, wstest: &Path) -> anyhow::Result<()> {
+    ensure!(options.driver == Driver::Mio || !options.common.tls, "the examples do not speak TLS");
     ensure!(
-        options.driver == Driver::Mio || !options.common.tls,
-        "the example of the driver tokio does not speak TLS"
+        matches!(options.driver, Driver::Mio | Driver::Tokio) || !options.stream,
+        "the example of the driver axum holds whole messages"
     );
     let modes = options.common.modes(&Compress::MODES);
-    let example = match options.driver {
-        Driver::Mio => None,
-        Driver::Tokio => Some(examples::build(workspace, "framewright-tokio", "autobahn_server")?),
-    };
+    let build = |package| examples::build(workspace, package, "autobahn_server");
+    let example = options.driver.package().map(build).transpose()?;
     let prepare = |&mode| prepare(options, mode, example.as_deref());
     let runs: Vec<_> = modes.iter().map(prepare).collect::<Result<_, _>>()?;
     let results = play_all(runs, |run| play(run, wstest, &options.common));
@@ -58,6 +78,8 @@ pub(super) fn run(options: &Options, workspace: &Workspace, wstest: &Path) -> an
         (Driver::Mio, true) => "autobahn:server-stream",
         (Driver::Tokio, false) => "autobahn:server-tokio",
         (Driver::Tokio, true) => "autobahn:server-tokio-stream",
+        (Driver::Axum, _) => "autobahn:server-axum",
+        (Driver::AxumH2, _) => "autobahn:server-axum-h2",
     };
     options.common.conclude(results, workspace, region)
 }
@@ -67,11 +89,14 @@ fn prepare(
     options: &Options,
     mode: Compress,
     example: Option<&Path>,
-) -> anyhow::Result<(Run, ServerProcess, Compress)> {
+) -> anyhow::Result<(Run, Served, Compress)> {
     let name = mode.to_string();
     let mut args = vec!["--compress", &name];
     if options.stream {
         args.push("--stream");
+    }
+    if options.driver == Driver::AxumH2 {
+        args.push("--only-http2");
     }
     let run = options.common.prepare(name.clone())?;
     let (program, server) = match (example, &run.certificate) {
@@ -89,19 +114,37 @@ fn prepare(
         }
     };
     println!("{program} {} listens on {}, process {}", args.join(" "), server.addr(), server.pid());
-    Ok((run, server, mode))
+    let proxy = match options.driver {
+        Driver::AxumH2 => Some(Started::new(&haproxy(to_http2), server.addr())?),
+        _ => None,
+    };
+    Ok((run, Served { server, proxy }, mode))
+}
+
+/// A server, and the proxy in front of it, if there is one.
+struct Served {
+    server: ServerProcess,
+    proxy: Option<Started>,
+}
+
+/// HTTP/1.1 in front, HTTP/2 without TLS behind.
+fn to_http2(addr: SocketAddr, server: SocketAddr, _: &Path) -> String {
+    haproxy_settings(addr, "http", "", &format!("{server} proto h2"))
 }
 
 /// Runs the suite against the server, and judges its report.
 fn play(
-    (run, mut server, mode): (Run, ServerProcess, Compress),
+    (run, mut served, mode): (Run, Served, Compress),
     wstest: &Path,
     common: &Common,
 ) -> anyhow::Result<Outcome> {
-    let url = run.url(server.addr());
+    let Served { server, proxy } = &mut served;
+    let url = run.url(proxy.as_ref().map_or(server.addr(), |proxy| proxy.addr));
     let spec = run.write_spec(&runner::against_server(AGENT, &url, &run.reports, &common.cases()))?;
     let suite = Running::start("wstest", &mut runner::command(wstest, "fuzzingclient", &spec)?)?;
     let played = runner::follow(suite, None, &run.name)?;
     ensure!(server.is_running(), "the server ended during the run, at case {}", played.last_case);
-    common.judge(&run, &played, "fuzzing client", format!("`--compress {mode}`"), mode)
+    let behind =
+        proxy.as_ref().map_or(String::new(), |proxy| format!(" over HTTP/2, behind {}", proxy.version));
+    common.judge(&run, &played, "fuzzing client", format!("`--compress {mode}`{behind}"), mode)
 }

@@ -34,7 +34,7 @@ pub(super) fn run() -> anyhow::Result<()> {
     let url = format!("https://localhost:{}/", server.addr().port());
     let mut counts = Counts::default();
     println!("Chromium");
-    counts.note(in_chromium(&url, &certificate.key));
+    counts.note(in_chromium(&url, &certificate.key, SCRIPT));
     println!("Firefox");
     counts.note(in_firefox(&url, &authority));
     drop::<ServerProcess>(server);
@@ -49,21 +49,21 @@ const SCRIPT: &str = include_str!("tls.js");
 
 /// What the script has found out.
 #[derive(Debug, Deserialize)]
-struct Check {
+pub(super) struct Check {
     what: String,
     holds: bool,
     seen: String,
 }
 
 #[derive(Debug, Default)]
-struct Counts {
-    passed: usize,
-    failed: usize,
+pub(super) struct Counts {
+    pub(super) passed: usize,
+    pub(super) failed: usize,
 }
 
 impl Counts {
     /// Prints what a browser has found out, and counts it.
-    fn note(&mut self, checks: anyhow::Result<Vec<Check>>) {
+    pub(super) fn note(&mut self, checks: anyhow::Result<Vec<Check>>) {
         match checks {
             Ok(checks) => {
                 for Check { what, holds, seen } in checks {
@@ -82,9 +82,22 @@ impl Counts {
             }
         }
     }
+
+    /// Prints what this program has found out, and counts it.
+    pub(super) fn note_one(&mut self, what: &str, seen: anyhow::Result<String>) {
+        let check = |holds, seen| Check { what: what.to_owned(), holds, seen };
+        self.note(Ok(vec![
+            seen.map_or_else(|error| check(false, format!("{error:#}")), |seen| check(true, seen)),
+        ]));
+    }
 }
 
-fn in_chromium(url: &str, key: &Path) -> anyhow::Result<Vec<Check>> {
+/// Runs a script in Chromium, which trusts the certificate with this key, on the page at `url`. The
+/// script is a function that takes nothing and promises the JSON of the [`Check`]s.
+///
+/// # Errors
+/// If the browser cannot be started, or the script fails or does not end in time.
+pub(super) fn in_chromium(url: &str, key: &Path, script: &str) -> anyhow::Result<Vec<Check>> {
     let key = KeyPair::from_pem(&fs::read_to_string(key)?)?;
     let hash = STANDARD.encode(Sha256::digest(key.subject_public_key_info()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -96,7 +109,7 @@ fn in_chromium(url: &str, key: &Path) -> anyhow::Result<Vec<Check>> {
             driver.set_script_timeout(DEADLINE).await?;
             driver.goto(url).await?;
             let script =
-                format!("const done = arguments[0]; ({SCRIPT})().then(done, (e) => done(String(e)))");
+                format!("const done = arguments[0]; ({script})().then(done, (e) => done(String(e)))");
             let said = driver.execute_async(script.as_str(), Vec::new()).await?;
             checks(said.json().as_str().context("the script returns a text")?)
         };

@@ -22,6 +22,8 @@ const WS: &str = "8.23.0";
 const WEBSOCKETS: &str = "17.4";
 /// The version of Tornado, from the Python package index.
 pub(super) const TORNADO: &str = "6.6.1";
+/// The version of Hypercorn, from the Python package index.
+pub(super) const HYPERCORN: &str = "0.18.0";
 
 /// A library of another project, with a client and a server that are ready to be run.
 #[derive(Debug)]
@@ -84,6 +86,15 @@ pub(super) fn websockets(folder: &Path) -> anyhow::Result<Peer> {
 /// As [`websockets`].
 pub(super) fn tornado(folder: &Path) -> anyhow::Result<PathBuf> {
     python_package(&folder.join("tornado"), "tornado", TORNADO)
+}
+
+/// Installs Hypercorn into an environment in `folder`, if it is not there yet. Returns the
+/// environment's Python.
+///
+/// # Errors
+/// As [`websockets`].
+pub(super) fn hypercorn(folder: &Path) -> anyhow::Result<PathBuf> {
+    python_package(folder, "hypercorn", HYPERCORN)
 }
 
 /// The version of the Mojolicious that the system's `perl` has.

@@ -92,7 +92,7 @@ pub(super) const SQUID: Program = Program {
 };
 
 /// A program with settings of which nothing but addresses changes.
-pub(super) struct Kind {
+pub(crate) struct Kind {
     program: &'static Program,
     settings: Settings,
 }
@@ -101,16 +101,31 @@ pub(super) struct Kind {
 /// folder is for its files.
 type Settings = fn(SocketAddr, SocketAddr, &Path) -> String;
 
-pub(super) fn haproxy(settings: Settings) -> Kind {
+pub(crate) fn haproxy(settings: Settings) -> Kind {
     Kind { program: &HAPROXY, settings }
 }
 
 /// `setting` is a line for the frontend, `server` the address of the server and its options.
-pub(super) fn haproxy_settings(addr: SocketAddr, mode: &str, setting: &str, server: &str) -> String {
+pub(crate) fn haproxy_settings(addr: SocketAddr, mode: &str, setting: &str, server: &str) -> String {
     format!(
         "defaults\n mode {mode}\n timeout connect 5s\n timeout client 50s\n timeout server 50s\n timeout tunnel 50s\n\
          frontend here\n bind {addr}\n {setting}\n default_backend there\n\
          backend there\n server echo {server}\n"
+    )
+}
+
+pub(crate) fn nghttpx(settings: Settings) -> Kind {
+    Kind { program: &NGHTTPX, settings }
+}
+
+/// HTTP/2 without TLS in front (and HTTP/1.1), HTTP/1.1 behind.
+pub(crate) fn nghttpx_settings(addr: SocketAddr, server: SocketAddr) -> String {
+    format!(
+        "frontend={},{};no-tls\nbackend={},{};;proto=http/1.1\nworkers=1\nerrorlog-file=/dev/stderr\n",
+        addr.ip(),
+        addr.port(),
+        server.ip(),
+        server.port()
     )
 }
 
@@ -162,9 +177,9 @@ pub(super) fn nginx_settings(addr: SocketAddr, server: SocketAddr, folder: &Path
 }
 
 /// A running proxy.
-pub(super) struct Started {
-    pub(super) addr: SocketAddr,
-    pub(super) version: String,
+pub(crate) struct Started {
+    pub(crate) addr: SocketAddr,
+    pub(crate) version: String,
     _process: Running,
     _folder: TempDir,
 }
@@ -174,7 +189,7 @@ impl Started {
     ///
     /// # Errors
     /// As [`Started::with`].
-    pub(super) fn new(kind: &Kind, server: SocketAddr) -> anyhow::Result<Self> {
+    pub(crate) fn new(kind: &Kind, server: SocketAddr) -> anyhow::Result<Self> {
         Self::with(kind.program, &[], |addr, folder| Ok((kind.settings)(addr, server, folder)))
     }
 
