@@ -3,7 +3,7 @@
 use crate::attendant::Attendant;
 use crate::commands::commands;
 use crate::message::OwnedMessage;
-use crate::shared::{Shared, Work};
+use crate::shared::{Command, Shared, WRITE_THROUGH, Work};
 use framewright::{CloseCode, Closure, Connection, Message, Prepared, SendError, Stats};
 use futures_sink::Sink;
 use std::fmt;
@@ -12,14 +12,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite};
-
-/// From this length on a message is written before it is copied: what the stream takes at once is
-/// not.
-pub(crate) const WRITE_THROUGH: usize = 16 << 10;
-
-/// What a sender does to a connection in its poll, and the length of its message in bytes; 0 if it
-/// has none, or one that is always copied.
-pub(crate) type Command<'a, S> = (usize, &'a mut dyn FnMut(&mut Work<'_, '_, S>) -> Result<(), SendError>);
 
 /// The half of a connection that sends, which another task may have. The order of two calls is the
 /// order on the wire.

@@ -2,7 +2,6 @@
 //! never held while a task waits.
 
 use crate::lent::{Borrowed, READ_SIZE};
-use crate::sender::{Command, WRITE_THROUGH};
 use crate::tasks::{Parties, Party, Waiters};
 use crate::transport::{Link, Polled};
 use framewright::{Closure, Connection, Decoded, Message, RecvBuffer, Role, SendError, State};
@@ -29,6 +28,14 @@ const AWAY: Duration = Duration::from_secs(1);
 
 /// The bytes that are read to see whether the peer has sent more than it should.
 const PROBE: usize = 256;
+
+/// From this length on a message is written before it is copied: what the stream takes at once is
+/// not.
+pub(crate) const WRITE_THROUGH: usize = 16 << 10;
+
+/// What a sender does to a connection in its poll, and the length of its message in bytes; 0 if it
+/// has none, or one that is always copied.
+pub(crate) type Command<'a, S> = (usize, &'a mut dyn FnMut(&mut Work<'_, '_, S>) -> Result<(), SendError>);
 
 pub(crate) struct Shared<S> {
     link: Mutex<Linked<S>>,

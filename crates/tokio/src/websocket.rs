@@ -5,8 +5,8 @@ use crate::commands::commands;
 use crate::entropy::Csprng;
 use crate::message::{OwnedEvent, OwnedMessage};
 use crate::receiver::{Receiver, RecvError};
-use crate::sender::{Command, Sender};
-use crate::shared::{Pulled, Shared, now};
+use crate::sender::Sender;
+use crate::shared::{Command, Pulled, Shared, now};
 use framewright::{
     Chunk, CloseCode, Closure, Config, Connection, Event, Message, Negotiated, Prepared, Role, SendError,
     Stats,
