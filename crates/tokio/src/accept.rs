@@ -92,6 +92,8 @@ impl Default for AcceptOptions {
 ///
 /// A request that is refused gets an answer that says why, before this returns its error.
 ///
+/// *Cancel safety*: dropping the future drops the stream, which ends the connection.
+///
 /// # Errors
 /// [`AcceptError`].
 pub async fn accept<S>(stream: S, options: &AcceptOptions) -> Result<WebSocket<S>, AcceptError>
@@ -112,6 +114,8 @@ where
 /// `decide` gets the request and the acceptance that [`accept`] would send, to which it may add a
 /// subprotocol and fields; or it returns a response that refuses. A decision that has to wait is
 /// made between [`Incoming::read`] and [`Incoming::accept`].
+///
+/// *Cancel safety*: dropping the future drops the stream, which ends the connection.
 ///
 /// # Errors
 /// [`AcceptError`]; [`AcceptError::Declined`] if `decide` has refused.
@@ -183,6 +187,8 @@ impl<S> Incoming<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     /// Reads a request, and refuses it unless it is a correct opening handshake.
     ///
+    /// *Cancel safety*: dropping the future drops the stream, which ends the connection.
+    ///
     /// # Errors
     /// [`AcceptError::Refused`] or [`AcceptError::NotWebSocket`], after the answer was sent;
     /// [`AcceptError::Io`].
@@ -229,6 +235,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
 
     /// Accepts the request, and sends the 101.
     ///
+    /// *Cancel safety*: dropping the future drops the stream, which ends the connection.
+    ///
     /// # Errors
     /// [`AcceptError::Accept`] if `accept` names a subprotocol that the client has not offered: the
     /// client gets a 500. [`AcceptError::Io`] if the answer cannot be sent.
@@ -251,8 +259,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
         Ok(WebSocket::of(connection, stream, &received[head_len..]))
     }
 
-    /// Refuses the request with `response`. Returns [`AcceptError::Declined`], or the error of the
-    /// stream if the response cannot be sent.
+    /// Refuses the request with `response`. Returns [`AcceptError::Declined`], also if the response
+    /// cannot be sent: it makes no difference to the caller.
+    ///
+    /// *Cancel safety*: dropping the future drops the stream, and the rest of the response is lost.
     pub async fn refuse(self, response: &Response) -> AcceptError {
         let head_only = self.request().method() == "HEAD";
         answer(self.stream, response, head_only, self.settings.timeout).await;
@@ -379,7 +389,8 @@ async fn write(stream: &mut (impl AsyncWrite + Unpin), octets: &[u8]) -> io::Res
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AcceptError {
-    /// The request breaks a rule or a limit, or its origin or host is not allowed. It was answered.
+    /// The request breaks a rule or a limit, or its origin or host is not allowed. It was
+    /// answered, unless the stream failed meanwhile.
     Refused(Refusal),
     /// The request is no opening handshake. It was answered with 426.
     NotWebSocket,

@@ -57,6 +57,37 @@ impl OwnedMessage {
     }
 }
 
+impl From<ByteString> for OwnedMessage {
+    fn from(text: ByteString) -> OwnedMessage {
+        OwnedMessage::Text(text)
+    }
+}
+
+impl From<String> for OwnedMessage {
+    fn from(text: String) -> OwnedMessage {
+        OwnedMessage::Text(text.into())
+    }
+}
+
+impl From<&str> for OwnedMessage {
+    /// Copies the text.
+    fn from(text: &str) -> OwnedMessage {
+        OwnedMessage::Text(text.into())
+    }
+}
+
+impl From<Bytes> for OwnedMessage {
+    fn from(payload: Bytes) -> OwnedMessage {
+        OwnedMessage::Binary(payload)
+    }
+}
+
+impl From<Vec<u8>> for OwnedMessage {
+    fn from(payload: Vec<u8>) -> OwnedMessage {
+        OwnedMessage::Binary(payload.into())
+    }
+}
+
 impl From<Message<'_>> for OwnedMessage {
     /// Copies the payload.
     fn from(message: Message<'_>) -> OwnedMessage {

@@ -150,6 +150,11 @@ impl<S> Linked<S> {
         self.waiters.wake(Parties::ALL);
     }
 
+    /// The stream, until it has ended.
+    pub(crate) fn stream(&self) -> Option<&S> {
+        self.stream.as_ref()
+    }
+
     pub(crate) fn closure(&self) -> Option<Closure> {
         self.turn.closure()
     }

@@ -37,9 +37,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 /// ```
 ///
 /// Ends are values: after the peer's Close, [`recv`](WebSocket::recv) returns `None`, and
-/// [`closure`](WebSocket::closure) says how the connection ended. Pings are answered by whoever
-/// waits in a method of the connection. It has no task of its own; an [`Attendant`] keeps the
-/// deadlines while nobody receives.
+/// [`closure`](WebSocket::closure) says how the connection ended. Pings are answered by the task
+/// that receives. The connection has no task of its own; an [`Attendant`] keeps the deadlines while
+/// nobody receives. It needs a runtime with a time driver, and panics without one.
 ///
 /// Dropping it drops the stream, without a Close frame: call [`close`](WebSocket::close) first.
 pub struct WebSocket<S> {
@@ -85,6 +85,21 @@ impl<S> WebSocket<S> {
     /// the receiving one.
     pub fn split(self) -> (Receiver<S>, Sender<S>) {
         (self.receiver, self.sender)
+    }
+
+    /// Lets `look` see the stream: for the peer's address, or what TLS has agreed on. `None` once the
+    /// stream has ended and was dropped.
+    ///
+    /// ```
+    /// # fn peer(socket: &framewright_tokio::WebSocket<tokio::net::TcpStream>) -> Option<std::net::SocketAddr> {
+    /// socket.with_stream(|stream| stream.peer_addr().ok()).flatten()
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    /// If `look` calls a method of this connection.
+    pub fn with_stream<R>(&self, look: impl FnOnce(&S) -> R) -> Option<R> {
+        self.shared().lock().stream().map(look)
     }
 
     /// How the connection ended; `None` while it has not.

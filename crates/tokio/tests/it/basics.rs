@@ -127,3 +127,19 @@ async fn streams_and_sinks_carry_owned_messages() {
     assert_eq!(soon(next).await, None);
     assert_eq!(server.closure().unwrap().code(), 1000);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_stream_can_be_looked_at_until_it_has_ended() {
+    let (mut client, mut server) = pair(1 << 16, quiet());
+    assert!(client.with_stream(|stream| format!("{stream:?}")).is_some_and(|text| text.contains("Duplex")));
+    let closing = tokio::spawn(async move { server.close(None, "").await });
+    while soon(client.recv()).await.is_some() {}
+    assert_eq!(client.with_stream(|_| ()), None, "it was dropped with the connection");
+    assert!(soon(closing).await.unwrap().unwrap().clean);
+}
+
+#[test]
+fn owned_messages_are_made_of_what_applications_have() {
+    assert_eq!(OwnedMessage::from("text"), OwnedMessage::from(String::from("text")));
+    assert_eq!(OwnedMessage::from(vec![1, 2]).as_message(), Message::Binary(&[1, 2]));
+}
