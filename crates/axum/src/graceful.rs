@@ -67,6 +67,9 @@ impl Graceful {
     /// Starts, and waits until all handlers of sockets have ended, and all connections of
     /// [`serve`](crate::serve()), for at most `within`. What has not ended by then is dropped. Returns
     /// whether all have ended in time.
+    ///
+    /// A socket that its handler has given to another task is waited for, too. When the time is up,
+    /// it stays with that task.
     pub async fn shutdown(&self, within: Duration) -> bool {
         self.start();
         let in_time = tokio::time::timeout(within, self.ended()).await.is_ok();
@@ -89,7 +92,8 @@ impl Graceful {
         self.shared.going_away.is_cancelled()
     }
 
-    /// The number of sockets whose handlers have not ended.
+    /// The number of sockets whose handlers have not ended, or have given them to other tasks that
+    /// have not ended them.
     #[must_use]
     pub fn sockets(&self) -> usize {
         self.shared.sockets.len()

@@ -10,6 +10,9 @@ use std::pin::pin;
 /// Runs the handler of a connection, and the connection's attendant beside it: deadlines and
 /// keep-alive go on while the handler waits for something else. When the server stops, sends 1001,
 /// and drops the handler once its time is up.
+///
+/// A handler may return before its socket is dropped, if it has given that to another task. This
+/// goes on until the attendant is ready: the socket was dropped, or nothing can be sent any more.
 pub(crate) async fn run(
     handler: impl Future<Output = ()>,
     mut attendant: Attendant<Upgraded>,
@@ -21,11 +24,12 @@ pub(crate) async fn run(
     let mut started = pin!(graceful.started());
     let mut time_is_up = pin!(graceful.time_is_up());
     let mut going_away = false;
+    let mut has_returned = false;
     let mut over = false;
-    loop {
+    while !(has_returned && over) {
         tokio::select! {
             biased;
-            () = &mut handler => return,
+            () = &mut handler, if !has_returned => has_returned = true,
             () = &mut time_is_up, if going_away => return,
             () = &mut started, if stops && !going_away => {
                 going_away = true;

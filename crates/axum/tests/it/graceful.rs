@@ -110,3 +110,32 @@ async fn requests_that_run_may_end_and_those_that_do_not_are_cut() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_socket_that_a_handler_has_given_away_is_counted_and_gets_1001() {
+    within(async {
+        // In one piece, and in halves.
+        let whole = Server::start(app(async |socket: WebSocket| drop(tokio::spawn(receive(socket)))));
+        let halves = Server::start(app(async |socket: WebSocket| {
+            let (sender, mut receiver) = socket.split();
+            tokio::spawn(async move {
+                while receiver.recv().await.is_some() {}
+                drop(sender);
+            });
+        }));
+        for server in [whole, halves] {
+            let mut socket = server.open(&request()).await;
+            socket.send_text("the handler has returned").await.unwrap();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert_eq!(server.graceful.sockets(), 1);
+            let graceful = server.graceful.clone();
+            let stopping = tokio::spawn(async move { graceful.shutdown(Duration::from_secs(60)).await });
+            assert_eq!(socket.recv().await, None);
+            let closure = socket.closure().unwrap();
+            assert_eq!((closure.code(), closure.clean), (1001, true));
+            assert!(stopping.await.unwrap());
+            assert_eq!(server.graceful.sockets(), 0);
+        }
+    })
+    .await;
+}

@@ -277,6 +277,29 @@ async fn pings_are_sent_while_the_handler_waits_for_something_else() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn pings_are_sent_after_the_handler_has_given_its_socket_to_another_task() {
+    within(async {
+        let server = Server::start(Router::new().route(
+            "/ws",
+            any(async |upgrade: WebSocketUpgrade| {
+                upgrade.keep_alive(Duration::from_secs(45), Duration::from_secs(90)).on_upgrade(
+                    async |socket| {
+                        tokio::spawn(async move {
+                            let _socket = socket;
+                            pending::<()>().await;
+                        });
+                    },
+                )
+            }),
+        ));
+        let mut socket = server.open(&request()).await;
+        let event = poll_fn(|context| socket.poll_recv_owned_event(context)).await;
+        assert!(matches!(event, Some(OwnedEvent::Ping(_))), "{event:?}");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_peer_that_is_gone_loses_its_connection_while_the_handler_waits() {
     within(async {
         let server = Server::start(Router::new().route(
