@@ -78,11 +78,15 @@ impl Graceful {
         in_time
     }
 
-    /// Waits until nothing is counted.
+    /// Waits until nothing is counted. A request that still runs may have become a socket while this
+    /// waited for connections.
     async fn ended(&self) {
-        for tracker in [&self.shared.sockets, &self.shared.connections] {
-            tracker.close();
-            tracker.wait().await;
+        let trackers = [&self.shared.sockets, &self.shared.connections];
+        while !trackers.iter().all(|tracker| tracker.is_closed() && tracker.is_empty()) {
+            for tracker in trackers {
+                tracker.close();
+                tracker.wait().await;
+            }
         }
     }
 

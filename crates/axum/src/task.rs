@@ -4,7 +4,7 @@
 use crate::graceful::Graceful;
 use framewright_tokio::hyper::Upgraded;
 use framewright_tokio::{Attendant, CloseCode};
-use std::future::Future;
+use std::future::{Future, pending};
 use std::pin::pin;
 
 /// Runs the handler of a connection, and the connection's attendant beside it: deadlines and
@@ -38,5 +38,13 @@ pub(crate) async fn run(
             }
             () = &mut attendant, if !over => over = true,
         }
+    }
+}
+
+/// Waits until the time of a server that stops is up.
+pub(crate) async fn time_is_up(graceful: Option<&Graceful>) {
+    match graceful {
+        Some(graceful) => graceful.time_is_up().await,
+        None => pending().await,
     }
 }

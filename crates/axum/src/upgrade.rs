@@ -73,7 +73,7 @@ impl<S: Send + Sync> FromRequestParts<S> for WebSocketUpgrade<DefaultOnFailedUpg
         upgrade.check(&options)?;
         let graceful = parts.extensions.get::<Graceful>().cloned();
         if graceful.as_ref().is_some_and(Graceful::has_started) {
-            return Err(Refused::new(Refusal::Draining { retry_after: RETRY_AFTER }, parts.version).into());
+            return Err(Refused::new(DRAINING, parts.version).into());
         }
         let value = |name: &str| HeaderValue::from_str(name).expect("a token is a value");
         let requested: Vec<_> = upgrade.request().subprotocols().map(value).collect();
@@ -85,8 +85,8 @@ impl<S: Send + Sync> FromRequestParts<S> for WebSocketUpgrade<DefaultOnFailedUpg
     }
 }
 
-/// The value of Retry-After while the server stops.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// The refusal while the server stops, with the value of Retry-After.
+const DRAINING: Refusal = Refusal::Draining { retry_after: Duration::from_secs(5) };
 
 /// The first of the served subprotocols that was requested.
 fn select<'a>(mut served: impl Iterator<Item = &'a str>, requested: &[HeaderValue]) -> Option<HeaderValue> {
@@ -214,7 +214,8 @@ impl<F> WebSocketUpgrade<F> {
     /// call of the callback's reports it. What the peer sends is read, and its Pings are answered, by
     /// a call that receives.
     ///
-    /// If the settings refuse the request, the response says so and `callback` is not called.
+    /// If the settings refuse the request, the response says so and `callback` is not called. If
+    /// the server has begun to stop meanwhile, the response is 503.
     #[must_use = "the response must be returned"]
     pub fn on_upgrade<C, Fut>(self, callback: C) -> Response
     where
@@ -227,6 +228,11 @@ impl<F> WebSocketUpgrade<F> {
             return refused.into_response();
         }
         let version = upgrade.version();
+        // It is counted first: a shutdown that starts after the look at it waits for this socket.
+        let counted = graceful.as_ref().map(Graceful::count);
+        if graceful.as_ref().is_some_and(Graceful::has_started) {
+            return Refused::new(DRAINING, version).into_response();
+        }
         let mut accept = framewright_tokio::Accept::new();
         if let Some(Ok(protocol)) = selected.as_ref().map(|protocol| protocol.to_str()) {
             accept = accept.with_subprotocol(protocol.to_owned());
@@ -239,9 +245,13 @@ impl<F> WebSocketUpgrade<F> {
             return Refused::new(Refusal::Internal, version).into_response();
         };
         let selected = response.headers().get(SEC_WEBSOCKET_PROTOCOL).cloned();
-        let counted = graceful.as_ref().map(Graceful::count);
         tokio::spawn(async move {
-            match upgrading.await {
+            let upgraded = tokio::select! {
+                biased;
+                upgraded = upgrading => upgraded,
+                () = task::time_is_up(graceful.as_ref()) => return,
+            };
+            match upgraded {
                 Ok(socket) => {
                     let attendant = socket.attendant();
                     let handler = callback(WebSocket::new(socket, selected));

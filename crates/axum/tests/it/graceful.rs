@@ -4,7 +4,7 @@ use crate::support::{Server, quiet, request, within};
 use axum::Router;
 use axum::routing::{any, get};
 use framewright_axum::{Graceful, WebSocket, WebSocketUpgrade};
-use framewright_tokio::h2;
+use framewright_tokio::{h2, hyper};
 use std::future::pending;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -136,6 +136,54 @@ async fn a_socket_that_a_handler_has_given_away_is_counted_and_gets_1001() {
             assert!(stopping.await.unwrap());
             assert_eq!(server.graceful.sockets(), 0);
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_handshake_that_runs_while_the_server_begins_to_stop_is_answered_with_503() {
+    within(async {
+        let graceful = Graceful::new();
+        let begun = graceful.clone();
+        let app = Router::new().route(
+            "/ws",
+            any(async move |upgrade: WebSocketUpgrade| {
+                begun.start();
+                upgrade.graceful(&begun).on_upgrade(receive)
+            }),
+        );
+        let server = Server::start(app);
+        let (status, text) = server.refused(&request()).await;
+        assert_eq!((status, &*text), (503, "the server is shutting down, try again later\n"));
+        assert_eq!(graceful.sockets(), 0);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_holds_for_a_response_that_has_not_left() {
+    within(async {
+        let graceful = Graceful::new();
+        let handler = graceful.clone();
+        let app = Router::new().route(
+            "/ws",
+            any(async move |upgrade: WebSocketUpgrade| {
+                let response = upgrade.graceful(&handler).on_upgrade(receive);
+                // As a layer that waits for something before it passes the response on.
+                pending::<()>().await;
+                response
+            }),
+        );
+        let server = Server::start(app);
+        let mut http = server.http_1().await;
+        let opening = tokio::spawn(async move { hyper::handshake(&mut http, &request(), quiet()).await });
+        while graceful.sockets() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let start = tokio::time::Instant::now();
+        assert!(!graceful.shutdown(Duration::from_secs(10)).await);
+        assert_eq!((start.elapsed().as_secs(), graceful.sockets()), (10, 0));
+        opening.abort();
     })
     .await;
 }
