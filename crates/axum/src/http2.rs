@@ -22,6 +22,7 @@
 //! | RST_STREAM, GOAWAY, the connection is lost | 1006 |
 
 use hyper_util::server::conn::auto::Builder;
+use std::time::Duration;
 
 /// The window of each stream in bytes: what a peer may send ahead of the handler. 256 KiB carry
 /// 2.5 MiB a second to a client that is 100 ms away.
@@ -31,11 +32,31 @@ pub const STREAM_WINDOW: u32 = 256 << 10;
 pub const STREAMS: u32 = 100;
 /// The window of a connection in bytes.
 pub const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS;
+/// How often [`serve`](crate::serve()) sends a PING on a connection of HTTP/2. It finds peers that
+/// are gone; the keep-alive of each WebSocket goes on beside it.
+pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(60);
+/// How long the peer may take to answer that PING, before the connection ends with its sockets.
+pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Sets a server of hyper-util's up for WebSockets over HTTP/2: allows extended CONNECT, and sets
 /// [`STREAM_WINDOW`], [`STREAMS`] and [`CONNECTION_WINDOW`].
 ///
 /// Serve its connections with `serve_connection_with_upgrades`.
+///
+/// It sets no keep-alive, for which hyper needs a timer: without one, a connection whose peer is
+/// gone stays. [`serve`](crate::serve()) sets both; for a server of your own:
+///
+/// ```
+/// use framewright_axum::http2::{KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT};
+/// # use hyper_util::rt::{TokioExecutor, TokioTimer};
+/// # use hyper_util::server::conn::auto::Builder;
+/// # let mut server = Builder::new(TokioExecutor::new());
+/// server
+///     .http2()
+///     .timer(TokioTimer::new())
+///     .keep_alive_interval(KEEP_ALIVE_INTERVAL)
+///     .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
+/// ```
 ///
 /// ```
 /// use hyper_util::rt::TokioExecutor;

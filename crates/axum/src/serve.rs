@@ -14,9 +14,16 @@ use tokio_util::task::TaskTracker;
 /// Serves a router over HTTP/1.1 and HTTP/2, with WebSockets on both, until `graceful` starts.
 ///
 /// It is `axum::serve` with the windows of [`http2`], and with an end: once `graceful` has started,
-/// it accepts no further connections, lets the requests end that are running, and returns when all
-/// connections are gone: at the latest when the time of [`Graceful::shutdown`] is up. Handlers find the peer's address as
-/// [`ConnectInfo`].
+/// it drops the listener, lets the requests end that are running, and returns when all connections
+/// are gone: at the latest when the time of [`Graceful::shutdown`] is up. [`Graceful::start`] and a
+/// cancelled token alone set no such time: a request that does not end then keeps this waiting.
+/// Handlers find the peer's address as [`ConnectInfo`].
+///
+/// # Peers that are gone
+/// - HTTP/1.1: a request's head has hyper's 30 seconds.
+/// - HTTP/2: the connection ends if a PING is not answered ([`http2::KEEP_ALIVE_INTERVAL`]).
+/// - A connection that sends nothing at all has no time limit: which version it speaks is not known
+///   yet. A proxy in front of the server, or a `listener` that gives up on such streams, limits it.
 ///
 /// ```no_run
 /// use axum::{Extension, Router};
@@ -42,9 +49,13 @@ where
 {
     let mut builder = Builder::new(TokioExecutor::new());
     http2::configure(&mut builder);
-    // With a clock, hyper limits the time for a request's head.
+    // With a clock, hyper limits the time for a request's head in HTTP/1.1.
     builder.http1().timer(TokioTimer::new());
-    builder.http2().timer(TokioTimer::new());
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(http2::KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(http2::KEEP_ALIVE_TIMEOUT);
     let connections = TaskTracker::new();
     loop {
         let (stream, address) = tokio::select! {
@@ -71,6 +82,8 @@ where
             }
         });
     }
+    // Who connects from now on is refused by the system at once.
+    drop(listener);
     connections.close();
     connections.wait().await;
 }

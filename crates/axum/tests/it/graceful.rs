@@ -187,3 +187,15 @@ async fn the_deadline_holds_for_a_response_that_has_not_left() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_listener_is_dropped_before_the_connections_end() {
+    within(async {
+        let server = Server::start(app(async |_socket: WebSocket| pending().await));
+        let _socket = server.open(&request()).await;
+        server.graceful.start();
+        server.stops_listening().await;
+        assert_eq!(server.graceful.sockets(), 1);
+    })
+    .await;
+}

@@ -3,12 +3,15 @@
 use crate::support::{Server, quiet, request, within};
 use axum::Router;
 use axum::routing::any;
-use framewright_axum::http2::{CONNECTION_WINDOW, STREAM_WINDOW, STREAMS};
+use framewright_axum::http2::{
+    CONNECTION_WINDOW, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, STREAM_WINDOW, STREAMS,
+};
 use framewright_axum::{Message, WebSocket, WebSocketUpgrade};
 use framewright_tokio::hyper::ClientRequest;
 use framewright_tokio::{self as core, Error, RecvError};
 use std::future::pending;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
 fn app() -> Router {
@@ -122,6 +125,20 @@ async fn axums_own_server_takes_sockets_over_both_versions() {
         socket.send_text("over axum::serve").await.unwrap();
         assert_eq!(socket.recv().await, Some(Ok(core::Message::Text("over axum::serve"))));
         assert!(socket.close(None, "").await.unwrap().clean);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_answers_no_ping_ends() {
+    within(async {
+        let server = Server::start(app());
+        let mut stream = server.connect().await;
+        let start = tokio::time::Instant::now();
+        // An empty SETTINGS frame, and then nothing.
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+        stream.read_to_end(&mut Vec::new()).await.unwrap();
+        assert_eq!(start.elapsed().as_secs(), (KEEP_ALIVE_INTERVAL + KEEP_ALIVE_TIMEOUT).as_secs());
     })
     .await;
 }

@@ -50,6 +50,11 @@ impl Server {
         Server { outgoing, graceful }
     }
 
+    /// Waits until the server has dropped its listener.
+    pub(crate) async fn stops_listening(&self) {
+        self.outgoing.closed().await;
+    }
+
     pub(crate) async fn connect(&self) -> DuplexStream {
         let (near, far) = tokio::io::duplex(1 << 16);
         self.outgoing.send(far).await.unwrap();
