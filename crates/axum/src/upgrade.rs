@@ -234,7 +234,10 @@ impl<F> WebSocketUpgrade<F> {
             return Refused::new(DRAINING, version).into_response();
         }
         let mut accept = framewright_tokio::Accept::new();
-        if let Some(Ok(protocol)) = selected.as_ref().map(|protocol| protocol.to_str()) {
+        if let Some(protocol) = &selected {
+            let Ok(protocol) = protocol.to_str() else {
+                return Refused::new(Refusal::Internal, version).into_response();
+            };
             accept = accept.with_subprotocol(protocol.to_owned());
         }
         #[cfg(feature = "deflate")]

@@ -12,6 +12,7 @@ use framewright_axum::{
 };
 use framewright_tokio::hyper::ClientRequest;
 use framewright_tokio::{FieldName, FieldValue, h2};
+use http::HeaderValue;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use std::sync::Arc;
@@ -122,14 +123,16 @@ async fn the_server_prefers_among_the_subprotocols_that_the_client_offers() {
 #[tokio::test]
 async fn a_subprotocol_that_was_not_offered_is_the_handlers_fault() {
     within(async {
-        let server = Server::start(Router::new().route(
-            "/ws",
-            any(async |mut upgrade: WebSocketUpgrade| {
-                upgrade.set_selected_protocol("other".parse().unwrap());
-                upgrade.on_upgrade(leave)
-            }),
-        ));
-        assert_eq!(server.refused(&request()).await.0, 500);
+        for protocol in [&b"other"[..], b"\xff"] {
+            let server = Server::start(Router::new().route(
+                "/ws",
+                any(async |mut upgrade: WebSocketUpgrade| {
+                    upgrade.set_selected_protocol(HeaderValue::from_bytes(protocol).unwrap());
+                    upgrade.on_upgrade(leave)
+                }),
+            ));
+            assert_eq!(server.refused(&request()).await.0, 500);
+        }
     })
     .await;
 }
