@@ -130,7 +130,7 @@ impl Sink<Message> for WebSocket {
     type Error = Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.inner.poll_ready(context).map_err(Error::new)
+        unless_closed(ready!(self.inner.poll_ready(context)))
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
@@ -321,11 +321,16 @@ impl Incoming {
 }
 
 fn poll_ready(sender: &mut core::Sender<Upgraded>, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
-    match ready!(sender.poll_ready(context)) {
-        // For a Close frame there is always room, and whether more may be sent is decided there.
-        Ok(()) | Err(SendError::Closed) => Poll::Ready(Ok(())),
-        Err(error) => Poll::Ready(Err(Error::new(error))),
-    }
+    unless_closed(ready!(sender.poll_ready(context)))
+}
+
+/// What a poll for room returns. For a Close frame there is always room, and whether more may be
+/// sent is decided when it is started.
+fn unless_closed(ready: Result<(), SendError>) -> Poll<Result<(), Error>> {
+    Poll::Ready(match ready {
+        Ok(()) | Err(SendError::Closed) => Ok(()),
+        Err(error) => Err(Error::new(error)),
+    })
 }
 
 fn poll_flush(sender: &mut core::Sender<Upgraded>, context: &mut Context<'_>) -> Poll<Result<(), Error>> {

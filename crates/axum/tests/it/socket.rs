@@ -127,6 +127,28 @@ async fn a_handler_that_leaves_when_it_sees_the_close_has_answered_it() {
 }
 
 #[tokio::test]
+async fn a_sink_takes_a_close_after_the_peers_close_and_nothing_else() {
+    within(async {
+        let (told, mut tell) = mpsc::unbounded_channel();
+        let server = Server::start(app(move |mut socket: WebSocket| {
+            let told = told.clone();
+            async move {
+                while let Some(Ok(message)) = socket.recv().await {
+                    assert!(matches!(message, Message::Close(_)), "{message:?}");
+                    let close = socket.feed(message).await;
+                    let text = socket.feed("too late".into()).await;
+                    told.send((close.is_ok(), text.is_ok())).unwrap();
+                }
+            }
+        }));
+        let mut socket = server.open(&request()).await;
+        assert!(socket.close(CloseCode::NORMAL, "").await.unwrap().clean);
+        assert_eq!(tell.recv().await.unwrap(), (true, false));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_handler_closes_with_a_code() {
     within(async {
         let (told, mut tell) = mpsc::unbounded_channel::<Closure>();
