@@ -269,6 +269,7 @@ impl<F> WebSocketUpgrade<F> {
 }
 
 impl<F> fmt::Debug for WebSocketUpgrade<F> {
+    /// Without the request, which has the credentials of the client.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebSocketUpgrade")
             .field("upgrade", &self.upgrade)

@@ -138,6 +138,27 @@ async fn a_subprotocol_that_was_not_offered_is_the_handlers_fault() {
 }
 
 #[tokio::test]
+async fn debug_shows_no_credentials_of_the_client() {
+    within(async {
+        let server = Server::start(
+            Router::new().route("/ws", any(async |upgrade: WebSocketUpgrade| format!("{upgrade:?}"))),
+        );
+        let secret = |request: ClientRequest, name, value| {
+            request.with_field(FieldName::from_static(name), FieldValue::from_static(value))
+        };
+        let request = secret(request(), "Cookie", "id=secret");
+        let request = secret(request, "Authorization", "Bearer secret");
+        // A response of 200 refuses, too.
+        let (status, shown) = server.refused(&request).await;
+        assert_eq!(
+            (status, &*shown),
+            (200, "WebSocketUpgrade { upgrade: Upgrade { version: HTTP/1.1, .. }, selected: None, .. }")
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn settings_of_a_layer_refuse_before_the_handler_runs() {
     within(async {
         let calls = Arc::new(AtomicUsize::new(0));

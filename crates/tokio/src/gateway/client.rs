@@ -1,6 +1,7 @@
 //! The client's side: a [`ClientRequest`] becomes a request of another HTTP stack, whose response
 //! is checked.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use framewright::handshake::{
@@ -12,7 +13,6 @@ use http::{HeaderMap, Method, StatusCode, Uri, Version, header, uri};
 use super::{copy_lines, is_of_http_1, lines, push_line};
 
 /// An opening handshake whose request has been written.
-#[derive(Debug)]
 pub(crate) struct Opening {
     /// The request as HTTP/1.1 has it.
     head: Vec<u8>,
@@ -99,6 +99,13 @@ impl Opening {
     }
 }
 
+impl fmt::Debug for Opening {
+    /// Without the request, which has credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opening").finish_non_exhaustive()
+    }
+}
+
 /// Appends a response's head without its empty line.
 fn write_head(
     out: &mut Vec<u8>,
@@ -151,6 +158,11 @@ mod tests {
         let add =
             |response: http::response::Builder, (name, value): &(&str, &str)| response.header(*name, *value);
         fields.iter().fold(response, add).body(()).unwrap()
+    }
+
+    #[test]
+    fn debug_shows_no_credentials() {
+        assert_eq!(format!("{:?}", opening("wss://a/?token=secret")), "Opening { .. }");
     }
 
     #[cfg(feature = "hyper")]

@@ -1,5 +1,6 @@
 //! The server's side: a request becomes an [`Opening`], or the reason to refuse it.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use framewright::Negotiated;
@@ -11,7 +12,7 @@ use http::{HeaderMap, Method, StatusCode, Uri, Version, header};
 use super::{copy_lines, is_of_http_1, push_line};
 
 /// A request as another HTTP stack has read it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Received<'a> {
     pub(crate) method: &'a Method,
     pub(crate) uri: &'a Uri,
@@ -80,7 +81,6 @@ impl Received<'_> {
 const UNUSED_KEY: &[u8] = b"AAAAAAAAAAAAAAAAAAAAAA==";
 
 /// A correct opening handshake, to be accepted or refused.
-#[derive(Debug)]
 pub(crate) struct Opening {
     head: Vec<u8>,
     handshake: ServerHandshake,
@@ -132,6 +132,13 @@ impl Opening {
             copy_lines(&head, |name| !is_of_http_1(name), response.headers_mut());
         }
         Ok((response, negotiated))
+    }
+}
+
+impl fmt::Debug for Opening {
+    /// Without the head, which has the credentials of the client.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opening").field("is_http_1", &self.is_http_1).finish_non_exhaustive()
     }
 }
 
@@ -283,6 +290,16 @@ mod tests {
         assert_eq!(old.unwrap_err(), Refusal::NotAWebSocketRequest);
         let body = [&FIELDS[..], &[("content-length", "5")]].concat();
         assert_eq!(get(&body).unwrap_err(), Refusal::UpgradeWithBody);
+    }
+
+    #[test]
+    fn debug_shows_no_credentials() {
+        let secrets = [("cookie", "id=secret"), ("authorization", "Bearer secret")];
+        let opening = get(&[&FIELDS[..], &secrets].concat()).unwrap();
+        assert_eq!(opening.request().field("authorization"), Some(&b"Bearer secret"[..]));
+        // Neither as text nor as numbers of bytes.
+        let shown = format!("{opening:?}");
+        assert_eq!(shown, "Opening { is_http_1: true, .. }");
     }
 
     #[test]

@@ -71,7 +71,6 @@ where
 ///
 /// It is for clients that send requests in another way than [`handshake`] and [`handshake_h2`]: send
 /// the request that comes with it, and pass the response to [`finish`](ClientUpgrade::finish).
-#[derive(Debug)]
 pub struct ClientUpgrade {
     opening: Opening,
     config: Arc<Config>,
@@ -124,6 +123,13 @@ impl ClientUpgrade {
                 Ok(WebSocket::from_negotiated(upgraded.into(), Role::Client, negotiated, &[], self.config))
             }
         }
+    }
+}
+
+impl fmt::Debug for ClientUpgrade {
+    /// Without the request, which has credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientUpgrade").field("config", &self.config).finish_non_exhaustive()
     }
 }
 

@@ -58,7 +58,6 @@ pub fn upgrade<B, R: Default>(
 /// }
 /// # async fn is_known(token: Option<&hyper::header::HeaderValue>) -> bool { token.is_some() }
 /// ```
-#[derive(Debug)]
 pub struct Upgrade {
     opening: Opening,
     version: Version,
@@ -158,6 +157,13 @@ impl Upgrade {
     /// Refuses the request with a response.
     pub fn refuse(self, response: Response) -> Refused {
         Refused { response, refusal: None, version: self.version }
+    }
+}
+
+impl fmt::Debug for Upgrade {
+    /// Without the request, which has the credentials of the client.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upgrade").field("version", &self.version).finish_non_exhaustive()
     }
 }
 
