@@ -7,7 +7,7 @@ use framewright::Negotiated;
 use framewright::handshake::{
     Accept, AcceptError, HeadLimits, Refusal, Request, Response, ServerHandshake, Upgrade,
 };
-use http::{HeaderMap, Method, StatusCode, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
 
 use super::{copy_lines, is_of_http_1, push_line};
 
@@ -68,10 +68,20 @@ impl Received<'_> {
         push_line(out, "connection", b"Upgrade");
         push_line(out, "sec-websocket-key", UNUSED_KEY);
         for (name, value) in self.headers {
-            let replaced = is_of_http_1(name.as_str()) || (name == header::HOST && authority.is_some());
+            let replaced = is_of_http_1(name.as_str())
+                || (name == header::HOST && authority.is_some())
+                || name == header::COOKIE;
             if !replaced {
                 push_line(out, name.as_str(), value.as_bytes());
             }
+        }
+        //= https://www.rfc-editor.org/rfc/rfc9113#section-8.2.3
+        //# If there are multiple Cookie header fields after decompression, these MUST be concatenated into a single octet
+        //# string using the two-octet delimiter of 0x3b, 0x20 (the ASCII string "; ") before being passed into a non-HTTP/2
+        //# context, such as an HTTP/1.1 connection, or a generic HTTP server application.
+        let crumbs: Vec<_> = self.headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+        if !crumbs.is_empty() {
+            push_line(out, "cookie", &crumbs.join(&b"; "[..]));
         }
         Ok(())
     }
@@ -244,6 +254,20 @@ mod tests {
             assert_eq!(shown(&response), ["sec-websocket-protocol: b", "set-cookie: id=7"]);
             assert_eq!(negotiated.subprotocol(), Some("b"));
         }
+    }
+
+    #[test]
+    fn the_crumbs_of_a_cookie_are_one_field() {
+        //= https://www.rfc-editor.org/rfc/rfc9113#section-8.2.3
+        //= type=test
+        //# If there are multiple Cookie header fields after decompression, these MUST be concatenated into a single octet
+        //# string using the two-octet delimiter of 0x3b, 0x20 (the ASCII string "; ") before being passed into a non-HTTP/2
+        //# context, such as an HTTP/1.1 connection, or a generic HTTP server application.
+        let version = ("sec-websocket-version", "13");
+        let opening = connect(&[("cookie", "a=b"), version, ("cookie", "c=d"), ("cookie", "e=f")]).unwrap();
+        let cookies: Vec<_> = opening.request().field_all("cookie").collect();
+        assert_eq!(cookies, [b"a=b; c=d; e=f"]);
+        assert_eq!(connect(&[version]).unwrap().request().field("cookie"), None);
     }
 
     #[test]
