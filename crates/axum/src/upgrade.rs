@@ -10,10 +10,10 @@ use axum::response::{IntoResponse, Response};
 #[cfg(feature = "deflate")]
 use framewright_tokio::DeflatePolicy;
 use framewright_tokio::hyper::{Refused, Upgrade};
-use framewright_tokio::{AcceptOptions, AllowedOrigins, Config, Refusal, StatusCode};
-use http::HeaderValue;
+use framewright_tokio::{AcceptOptions, AllowedOrigins, Config, Refusal};
 use http::header::SEC_WEBSOCKET_PROTOCOL;
 use http::request::Parts;
+use http::{HeaderValue, StatusCode};
 use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;

@@ -152,13 +152,23 @@ impl fmt::Debug for Opening {
     }
 }
 
+/// The status that refuses a request of `version`: the answer's, but HTTP/2 has no 426.
+pub(crate) fn status(answer: &Response, version: Version) -> StatusCode {
+    //= https://www.rfc-editor.org/rfc/rfc9110#section-15.5.22
+    //# The server MUST send an Upgrade header field in a 426 response to indicate the required protocol(s)
+    // It is a field of the connection, which HTTP/2 must not have.
+    match StatusCode::from_u16(answer.status().as_u16()).expect("it is between 200 and 599") {
+        StatusCode::UPGRADE_REQUIRED if version > Version::HTTP_11 => StatusCode::BAD_REQUEST,
+        status => status,
+    }
+}
+
 /// The response that refuses a request of `version`.
 pub(crate) fn refuse<B: From<Vec<u8>>>(answer: &Response, version: Version) -> http::Response<B> {
     let mut head = Vec::with_capacity(256);
     answer.encode_head("", &mut head);
     let mut response = http::Response::new(B::from(answer.content().to_vec()));
-    *response.status_mut() =
-        StatusCode::from_u16(answer.status().as_u16()).expect("it is between 200 and 599");
+    *response.status_mut() = status(answer, version);
     //= https://www.rfc-editor.org/rfc/rfc9113#section-8.2.2
     //# An endpoint MUST NOT generate an HTTP/2 message containing connection-specific header fields.
     let keep = |name: &str| version <= Version::HTTP_11 || !is_of_http_1(name);
@@ -372,6 +382,10 @@ mod tests {
         //# An endpoint MUST NOT generate an HTTP/2 message containing connection-specific header fields.
         let response: http::Response<Vec<u8>> =
             refuse(&Refusal::UnsupportedVersion.to_response(), Version::HTTP_2);
+        //= https://www.rfc-editor.org/rfc/rfc9110#section-15.5.22
+        //= type=test
+        //# The server MUST send an Upgrade header field in a 426 response to indicate the required protocol(s)
+        assert_eq!(response.status(), 400);
         assert!(
             !response.headers().contains_key("connection") && !response.headers().contains_key("upgrade")
         );

@@ -2,14 +2,14 @@
 
 use super::stream::Upgraded;
 use crate::accept::{AcceptOptions, default_accept, open, reserve};
-use crate::gateway::server::{Opening, Received, refuse};
+use crate::gateway::server::{Opening, Received, refuse, status};
 use crate::websocket::WebSocket;
 use ::hyper::ext::Protocol;
 use ::hyper::upgrade::OnUpgrade;
 use framewright::deflate::Reservation;
-use framewright::handshake::{Accept, AcceptError, Refusal, Request, Response, StatusCode};
+use framewright::handshake::{Accept, AcceptError, Refusal, Request, Response};
 use framewright::{Config, Negotiated};
-use http::{Extensions, HeaderMap, Method, Uri, Version};
+use http::{Extensions, HeaderMap, Method, StatusCode, Uri, Version};
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
@@ -234,9 +234,10 @@ impl Refused {
         self.refusal
     }
 
-    /// The status code of the response.
+    /// The status code of the response. HTTP/2 has 400 instead of 426, which would need the field
+    /// Upgrade.
     pub fn status(&self) -> StatusCode {
-        self.response.status()
+        status(&self.response, self.version)
     }
 
     /// The response. It closes a connection of HTTP/1.1.
@@ -249,7 +250,7 @@ impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.refusal {
             Some(refusal) => refusal.fmt(f),
-            None => write!(f, "the application has refused with {}", self.response.status()),
+            None => write!(f, "the application has refused with {}", self.status()),
         }
     }
 }
