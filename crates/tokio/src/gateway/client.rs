@@ -77,7 +77,8 @@ impl Opening {
             write_head(&mut head, minor, response.status(), response.headers(), |_| true);
         } else if response.status().is_success() {
             //= https://www.rfc-editor.org/rfc/rfc9113#section-8.5
-            //# A client that receives a 2xx (Successful) status code in response to a CONNECT request can begin sending data
+            //# After the initial HEADERS frame sent by each peer, all subsequent DATA frames correspond to data sent on the TCP
+            //# connection.
             write_head(&mut head, 1, StatusCode::SWITCHING_PROTOCOLS, response.headers(), |name| {
                 !is_of_http_1(name)
             });
@@ -215,7 +216,8 @@ mod tests {
     fn a_200_accepts_over_http_2_and_refuses_over_http_1() {
         //= https://www.rfc-editor.org/rfc/rfc9113#section-8.5
         //= type=test
-        //# A client that receives a 2xx (Successful) status code in response to a CONNECT request can begin sending data
+        //# After the initial HEADERS frame sent by each peer, all subsequent DATA frames correspond to data sent on the TCP
+        //# connection.
         let chosen = [("sec-websocket-protocol", "chat")];
         // A gateway may leave an Accept of its own in the response.
         let stray = [("sec-websocket-protocol", "chat"), ("sec-websocket-accept", "junk")];
