@@ -13,8 +13,9 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::convert::Infallible;
+use std::io::IoSlice;
 use std::time::Duration;
-use tokio::io::DuplexStream;
+use tokio::io::{AsyncWriteExt as _, DuplexStream};
 
 /// Serves one connection with an echo for each socket, over HTTP/1.1 or HTTP/2.
 fn serve(stream: DuplexStream, options: AcceptOptions, is_h2: bool) {
@@ -318,7 +319,7 @@ async fn a_reset_of_the_stream_is_1006() {
 async fn an_end_of_the_stream_without_a_close_frame_is_1006() {
     within(async {
         let (socket, server, mut stream) = bare_h2().await;
-        tokio::io::AsyncWriteExt::shutdown(&mut stream).await.unwrap();
+        stream.shutdown().await.unwrap();
         end(socket, server).await;
     })
     .await;
@@ -341,14 +342,67 @@ async fn a_goaway_of_a_server_that_stops_lets_a_socket_end_by_itself() {
         server.graceful_shutdown();
         tokio::spawn(async move { while server.accept().await.is_some() {} });
         let frame = [0x82, 1, 7];
-        tokio::io::AsyncWriteExt::write_all(&mut stream, &frame).await.unwrap();
+        stream.write_all(&frame).await.unwrap();
         assert_eq!(socket.recv().await, Some(Ok(Message::Binary(&[7]))));
         let close = [0x88, 2, 0x03, 0xe9];
-        tokio::io::AsyncWriteExt::write_all(&mut stream, &close).await.unwrap();
-        tokio::io::AsyncWriteExt::shutdown(&mut stream).await.unwrap();
+        stream.write_all(&close).await.unwrap();
+        stream.shutdown().await.unwrap();
         assert_eq!(socket.recv().await, None);
         let closure = socket.closure().unwrap();
         assert_eq!((closure.code(), closure.clean), (1001, true));
+    })
+    .await;
+}
+
+/// Writes to a socket's stream over HTTP/2 whose peer reads nothing, in large pieces; returns how many
+/// bytes were taken.
+async fn write_unread(is_vectored: bool) -> usize {
+    let (near, far) = tokio::io::duplex(1 << 16);
+    let (told, mut tell) = tokio::sync::mpsc::unbounded_channel();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let told = told.clone();
+        async move {
+            let upgrading = hyper::upgrade::on(&mut request);
+            tokio::spawn(async move {
+                let mut stream = Upgraded::from(upgrading.await.unwrap());
+                let piece = vec![0; 4 << 20];
+                let pieces = [IoSlice::new(&[]), IoSlice::new(&piece), IoSlice::new(&piece)];
+                let mut taken = 0;
+                loop {
+                    let writing = async {
+                        if is_vectored {
+                            stream.write_vectored(&pieces).await
+                        } else {
+                            stream.write(&piece).await
+                        }
+                    };
+                    match tokio::time::timeout(Duration::from_secs(1), writing).await {
+                        Ok(count) => taken += count.unwrap(),
+                        Err(_) => break told.send(taken).unwrap(),
+                    }
+                }
+            });
+            Ok::<_, Infallible>(Response::new(Body::new()))
+        }
+    });
+    let mut server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    server.enable_connect_protocol();
+    tokio::spawn(server.serve_connection(TokioIo::new(far), service));
+    let (connection, driver) = h2::Connection::open(near).await.unwrap();
+    tokio::spawn(driver);
+    let _unread = connection.connect(&request(), Config::default()).await.unwrap();
+    tell.recv().await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_reads_nothing_bounds_what_a_stream_of_http_2_takes() {
+    within(async {
+        for is_vectored in [false, true] {
+            let taken = write_unread(is_vectored).await;
+            // The window of the peer, and a few writes that hyper holds.
+            let bounds = h2::STREAM_WINDOW as usize..=h2::STREAM_WINDOW as usize + 4 * (64 << 10);
+            assert!(bounds.contains(&taken), "{taken} bytes");
+        }
     })
     .await;
 }

@@ -120,7 +120,8 @@ impl ClientUpgrade {
             Judged::Refused => Err(HandshakeError::Refused(Box::new(response))),
             Judged::Accepted(negotiated) => {
                 let upgraded = ::hyper::upgrade::on(&mut response).await.map_err(HandshakeError::Hyper)?;
-                Ok(WebSocket::from_negotiated(upgraded.into(), Role::Client, negotiated, &[], self.config))
+                let stream = Upgraded::of(upgraded, response.version());
+                Ok(WebSocket::from_negotiated(stream, Role::Client, negotiated, &[], self.config))
             }
         }
     }

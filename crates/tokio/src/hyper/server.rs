@@ -151,7 +151,7 @@ impl Upgrade {
         let (accept, reservation) = reserve(&self.request(), accept, options.compression, &config);
         let (response, negotiated) = self.opening.accept(&accept)?;
         let agreed = Some(Agreed { negotiated, reservation, config });
-        Ok((response, Upgrading { on_upgrade: self.on_upgrade, agreed }))
+        Ok((response, Upgrading { on_upgrade: self.on_upgrade, version: self.version, agreed }))
     }
 
     /// Refuses the request with a response.
@@ -187,6 +187,7 @@ fn received(
 #[must_use = "the connection is its result"]
 pub struct Upgrading {
     on_upgrade: OnUpgrade,
+    version: Version,
     agreed: Option<Agreed>,
 }
 
@@ -205,7 +206,8 @@ impl Future for Upgrading {
             self.agreed.take().expect("it is polled until it is ready");
         let connection = open(config, negotiated, reservation);
         // What was received behind the request comes first from this stream.
-        Poll::Ready(Ok(WebSocket::of(connection, upgraded.into(), &[])))
+        let stream = Upgraded::of(upgraded, self.version);
+        Poll::Ready(Ok(WebSocket::of(connection, stream, &[])))
     }
 }
 
