@@ -11,7 +11,11 @@
 //! connection too, and when that is full nobody on the connection can send anything. With hyper's
 //! defaults both windows have the same size: **one handler that does not read stops all sockets and
 //! requests of that browser**. Here the connection's window has room for [`STREAMS`] full streams,
-//! and no more streams are allowed, so this cannot happen.
+//! and no more streams are allowed at a time.
+//!
+//! Unread bytes of a stream that its peer has reset no longer count as a stream, but keep their part
+//! of the connection's window until the handler drops its socket. A peer that opens and resets
+//! streams whose handlers do not return can fill the window in this way, and stops itself.
 //!
 //! The price is what a peer can make one connection hold: [`CONNECTION_WINDOW`] bytes.
 //!
@@ -19,7 +23,8 @@
 //! |---|---|
 //! | END_STREAM after Close frames | a clean end |
 //! | END_STREAM without a Close frame | 1006 |
-//! | RST_STREAM, GOAWAY, the connection is lost | 1006 |
+//! | RST_STREAM, GOAWAY with an error, the connection is lost | 1006 |
+//! | GOAWAY without an error | nothing: open sockets go on |
 
 use hyper_util::server::conn::auto::Builder;
 use std::time::Duration;

@@ -94,7 +94,8 @@ fn select<'a>(mut served: impl Iterator<Item = &'a str>, requested: &[HeaderValu
 }
 
 impl<F> WebSocketUpgrade<F> {
-    /// Sets all settings.
+    /// Sets all settings, and selects the subprotocol anew: call it before the other methods, whose
+    /// settings it replaces.
     pub fn options(mut self, options: AcceptOptions) -> Self {
         self.selected = select(options.subprotocols.iter().map(String::as_str), &self.requested);
         self.options = Cow::Owned(options);
@@ -102,7 +103,8 @@ impl<F> WebSocketUpgrade<F> {
     }
 
     /// Sets the settings of the connection: limits, keep-alive, deadlines, backpressure. Connections
-    /// share an `Arc`.
+    /// share an `Arc`. It replaces what methods such as
+    /// [`max_message_size`](Self::max_message_size) have set before.
     pub fn config(mut self, config: impl Into<Arc<Config>>) -> Self {
         self.options.to_mut().connection = config.into();
         self

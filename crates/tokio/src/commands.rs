@@ -7,7 +7,9 @@ macro_rules! commands {
     ($type:ident) => {
         impl<S: AsyncRead + AsyncWrite + Unpin> $type<S> {
             /// Sends a message: waits for room in the queue, and then until the stream has taken
-            /// everything that is queued. It does not wait for the peer's answer.
+            /// everything that is queued. It does not wait for the peer's answer. A stream that
+            /// writes later, such as one of HTTP/2, may lose what it has taken if it is dropped
+            /// before a closing handshake.
             ///
             /// *Cancel safety*: a message is queued whole or not at all. If this is dropped after
             /// that, the message still leaves with the next call. A caller that has to know uses

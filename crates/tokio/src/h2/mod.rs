@@ -2,7 +2,7 @@
 //! a connection that many of them share.
 //!
 //! ```
-//! use framewright_tokio::{Config, Message};
+//! use framewright_tokio::{CloseCode, Config, Message};
 //! use framewright_tokio::h2::{Connection, HandshakeError};
 //! use tokio::net::TcpStream;
 //!
@@ -15,13 +15,20 @@
 //!     let mut other = connection.connect(&request, Config::default()).await?;
 //!     one.send(Message::Text("to one")).await.ok();
 //!     other.send(Message::Text("to the other")).await.ok();
+//!     // h2 drops what it has not written when a stream is dropped before its end.
+//!     one.close(CloseCode::NORMAL, "").await.ok();
+//!     other.close(CloseCode::NORMAL, "").await.ok();
 //!     Ok(())
 //! }
 //! ```
 //!
-//! A socket that nobody reads stops its own peer when its window is full, and no other socket: the
-//! window of the connection has room for [`STREAMS`] full streams. The end of the stream without a
-//! Close frame, RST_STREAM, GOAWAY and the loss of the connection end a WebSocket with 1006.
+//! A socket that nobody reads stops its own peer when its window is full. It stops no other socket
+//! while at most [`STREAMS`] sockets are unread: the window of the connection has room for as many
+//! full streams. The server may allow more streams than that.
+//!
+//! A WebSocket ends with 1006 if its stream ends without a Close frame or by RST_STREAM, and if the
+//! connection is lost or ends by a GOAWAY with an error. After a GOAWAY without an error, as of a
+//! server that stops, the open sockets go on to their own ends.
 
 mod stream;
 

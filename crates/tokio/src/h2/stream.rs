@@ -17,9 +17,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// | nothing is read | the peer may send what its window has room for, and then stops |
 /// | a write | DATA frames, as far as the window of the peer has room |
 /// | a read of 0 bytes | END_STREAM |
-/// | an error of a read or a write | RST_STREAM, GOAWAY, or the connection is lost |
-/// | `shutdown` | END_STREAM |
-/// | dropped before `shutdown` | RST_STREAM with CANCEL |
+/// | an error of a read or a write | RST_STREAM, GOAWAY with an error, or the connection is lost |
+/// | `shutdown` | END_STREAM, after the bytes written before |
+/// | dropped before `shutdown` | RST_STREAM with CANCEL; bytes that h2 has not written are lost |
+///
+/// A write or a flush is done when h2 has queued the bytes. The connection's task writes them later,
+/// so a [`send`](crate::WebSocket::send) that has returned does not say that they have left: before
+/// a WebSocket is dropped, [`close`](crate::WebSocket::close) it.
 //= https://www.rfc-editor.org/rfc/rfc8441#section-5
 //# Orderly TCP-level closures are represented as END_STREAM flags ([RFC7540], Section 6.1).  RST exceptions are
 //# represented with the RST_STREAM frame ([RFC7540], Section 6.4) with the CANCEL error code ([RFC7540], Section 7).
