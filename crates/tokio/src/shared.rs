@@ -9,11 +9,12 @@ use framewright_driver::{
     Flushed, Io, Leave, LingerNext, Lingering, Ready, SHORT_TAIL, Transport as _, Turn,
 };
 use std::future::Future as _;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::coop;
 use tokio::time::Sleep;
 
 /// The time by tokio's clock, which a test may pause.
@@ -701,7 +702,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Work<'_, '_, S> {
             return Poll::Pending;
         }
         woken.clone_from(waker);
-        while sleep.as_mut().poll(self.transport.context).is_ready() {
+        // A timer that is polled without a budget would not be set.
+        while pin!(coop::unconstrained(sleep.as_mut())).poll(self.transport.context).is_ready() {
             let now = tokio::time::Instant::now();
             if deadline <= now {
                 self.now = now.into_std();

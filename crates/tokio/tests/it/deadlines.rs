@@ -283,3 +283,13 @@ async fn a_client_whose_answer_to_a_close_cannot_be_written_does_not_wait() {
     assert_eq!(told, RecvError::Failed(Error::TransportLost));
     assert_eq!(begun.elapsed(), seconds(0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_write_timeout_counts_though_the_task_had_used_up_its_budget_when_it_first_waited() {
+    // Nobody reads. A poll of the task writes 128 times before it has to let others go on.
+    let (_client, mut server) = pair(1 << 20, Config { write_timeout: Some(seconds(30)), ..quiet() });
+    let begun = Instant::now();
+    let sending = async { while server.send_binary(&[0; 1000]).await.is_ok() {} };
+    soon(sending).await;
+    assert_eq!(begun.elapsed(), seconds(30));
+}
