@@ -434,10 +434,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Linked<S> {
         let transport = Polled { stream, link, context };
         let mut polled = Work { turn, transport, ready, ending, timer, now };
         let result = work(&mut polled, &mut borrowed);
-        if has_others {
-            polled.keep_deadline();
-        }
+        let due = if has_others { polled.keep_deadline() } else { Parties::NONE };
         std::mem::forget(on_panic);
+        waiters.wake(due.with(party, false));
         borrowed.reclaim(&mut self.turn.connection, now);
         borrowed.give_back(now);
         Some(result)
@@ -675,15 +674,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Work<'_, '_, S> {
     }
 
     /// Makes sure that those who wait are woken at the next deadline, which may have become an earlier
-    /// one.
-    fn keep_deadline(&mut self) {
-        let Some(deadline) = self.deadline() else { return };
+    /// one. If it has passed, returns those who act on it: each is to be woken once. They may be gone.
+    fn keep_deadline(&mut self) -> Parties {
+        let Some(deadline) = self.deadline() else { return Parties::NONE };
         let at = tokio::time::Instant::from_std(deadline);
         let is_kept = |alarm: &Alarm| !alarm.sleep.is_elapsed() && alarm.sleep.deadline() <= at;
-        let is_kept = self.timer.as_ref().is_some_and(is_kept);
-        if !is_kept && self.poll_timer(Some(deadline)).is_ready() {
-            self.transport.context.waker().wake_by_ref();
+        if self.timer.as_ref().is_some_and(is_kept) {
+            return Parties::NONE;
         }
+        let now = now();
+        if deadline <= now {
+            // The timer stays as it is: it may be set for a later deadline, of one who waits.
+            let sending = self.turn.connection.driver_view().poll_send_timeout();
+            let sends = sending.is_some_and(|deadline| deadline <= now);
+            return Parties::ALL.with(Party::Sender, sends);
+        }
+        if self.poll_timer(Some(deadline)).is_ready() {
+            self.transport.context.waker().wake_by_ref(); // it has passed meanwhile
+        }
+        Parties::NONE
     }
 
     /// Waits for `deadline`. Ready when it has passed; the time is then the present.

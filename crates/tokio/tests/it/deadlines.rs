@@ -293,3 +293,38 @@ async fn the_write_timeout_counts_though_the_task_had_used_up_its_budget_when_it
     soon(sending).await;
     assert_eq!(begun.elapsed(), seconds(30));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_does_not_run_for_a_deadline_that_is_not_its_own() {
+    for attended in [false, true] {
+        let (script, mut socket) = server(Config {
+            message_timeout: Some(seconds(60)),
+            write_timeout: Some(seconds(30)),
+            ..quiet()
+        });
+        let attending = attended.then(|| tokio::spawn(socket.attendant()));
+        script.deliver(&frame(0x82, true, &[0; 5000])[..10]);
+        assert!(tokio::time::timeout(seconds(1), socket.recv()).await.is_err());
+        if let Some(attending) = attending {
+            attending.abort();
+        }
+        script.set_room(0);
+        let begun = Instant::now();
+        let peer = tokio::spawn(async move {
+            for _ in 0..5 {
+                sleep(seconds(20)).await;
+                script.set_room(10);
+            }
+        });
+        let mut polls = 0;
+        let mut sending = std::pin::pin!(socket.send_binary(&[0; 100]));
+        let sent = std::future::poll_fn(|context| {
+            polls += 1;
+            assert!(polls < 100, "the task wakes itself");
+            sending.as_mut().poll(context)
+        });
+        let sent = tokio::time::timeout(seconds(300), async { tokio::join!(sent, peer).0 }).await;
+        assert_eq!(sent, Ok(Err(SendError::Closed)));
+        assert_eq!(begun.elapsed(), seconds(130), "the write timeout counts");
+    }
+}
