@@ -28,7 +28,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 /// ```
 ///
 /// It does not receive: what the peer sends waits for the application. If a deadline for the peer's
-/// silence passes, it looks whether anything has arrived, and if so the deadline starts anew.
+/// silence passes, it looks whether anything has arrived since it last looked, and if so the deadline
+/// starts anew. It holds up to 4 KiB that way. A peer that has sent more, and of which the application
+/// receives nothing, is not dropped for its silence. One that has sent less is, and messages that
+/// were not received by then are lost.
 ///
 /// If the connection has ended, it also ends the stream, and closes it. The future is ready after
 /// that, if the connection was dropped, or if nothing can be sent any more. It does not keep the

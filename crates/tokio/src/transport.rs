@@ -62,21 +62,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Polled<'_, '_, S> {
         }
     }
 
-    /// Looks whether the peer has sent anything while the application does not receive: reads a few
-    /// bytes, which the next [`read`](Transport::read) returns.
+    /// Looks whether the peer has sent anything since the last look, while the application does not
+    /// receive: reads a few bytes, which the next [`read`](Transport::read) returns. Where there is no
+    /// room for more of them, nobody knows: then also true.
     pub(crate) fn look_ahead(&mut self) -> bool {
-        if self.link.is_ahead() {
+        self.link.ahead.drain(..self.link.taken);
+        self.link.taken = 0;
+        let mut fresh = [0; AHEAD];
+        let fresh = &mut fresh[self.link.ahead.len()..];
+        if fresh.is_empty() {
             return true;
         }
-        let mut ahead = vec![0; AHEAD];
-        let count = match self.read_stream(&mut ahead) {
-            Io::Moved(count) => count,
+        match self.read_stream(fresh) {
+            Io::Moved(count) => {
+                self.link.ahead.extend_from_slice(&fresh[..count]);
+                count > 0
+            }
             // The next read reports the loss again.
-            Io::Blocked | Io::Lost => return false,
-        };
-        ahead.truncate(count);
-        (self.link.ahead, self.link.taken) = (ahead, 0);
-        count > 0
+            Io::Blocked | Io::Lost => false,
+        }
     }
 
     /// Drives the end of our direction. Returns false while the stream takes its last bytes.

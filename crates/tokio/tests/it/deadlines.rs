@@ -55,22 +55,42 @@ async fn an_attendant_sends_pings_while_nobody_receives() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attendant_spares_a_peer_that_has_sent_something_and_drops_a_silent_one() {
+async fn an_attendant_spares_a_peer_that_goes_on_sending_and_drops_one_that_has_stopped() {
     let config =
         Config { keep_alive_interval: Some(seconds(10)), keep_alive_timeout: Some(seconds(5)), ..quiet() };
-    let (mut client, mut server) = pair(1 << 16, config.clone());
-    client.send_text("early").await.unwrap();
-    let attending = tokio::spawn(server.attendant());
-    sleep(seconds(60)).await;
-    assert!(server.is_open(), "bytes of the peer wait for the application");
-    assert!(!attending.is_finished());
-    assert_eq!(soon(server.recv()).await.unwrap().unwrap().as_bytes(), b"early");
+    let (script, mut socket) = server(config);
+    let attending = tokio::spawn(socket.attendant());
+    for _ in 0..12 {
+        script.deliver(&frame(0x81, true, b"early"));
+        sleep(seconds(4)).await;
+    }
+    assert!(socket.is_open() && !attending.is_finished(), "bytes of the peer wait for the application");
+    for _ in 0..12 {
+        assert_eq!(soon(socket.recv()).await.unwrap().unwrap().as_bytes(), b"early");
+    }
 
-    let (_silent, server) = pair(1 << 16, config);
-    let attending = tokio::spawn(server.attendant());
-    sleep(seconds(18)).await;
-    assert_eq!(server.closure().unwrap().cause, Some(Error::Timeout(Timeout::KeepAlive)));
+    // The peer answers one Ping and vanishes: the Pong is read ahead.
+    script.deliver(&frame(0x8a, true, b""));
+    sleep(seconds(40)).await;
+    assert_eq!(socket.closure().unwrap().cause, Some(Error::Timeout(Timeout::KeepAlive)));
     assert!(attending.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attendant_spares_a_peer_that_has_sent_more_than_it_looks_at() {
+    let config =
+        Config { keep_alive_interval: Some(seconds(10)), keep_alive_timeout: Some(seconds(5)), ..quiet() };
+    let (script, mut socket) = server(config);
+    let attending = tokio::spawn(socket.attendant());
+    for _ in 0..2 {
+        script.deliver(&frame(0x82, true, &[7; 3000]));
+        sleep(seconds(14)).await;
+    }
+    sleep(seconds(100)).await;
+    assert!(socket.is_open() && !attending.is_finished(), "nobody knows what waits in the stream");
+    for _ in 0..2 {
+        assert_eq!(soon(socket.recv()).await.unwrap().unwrap().as_bytes(), &[7; 3000]);
+    }
 }
 
 #[tokio::test(start_paused = true)]
