@@ -8,16 +8,16 @@ use http_body_util::BodyExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
 #[allow(dead_code, unreachable_pub, reason = "it is a program")]
-#[path = "../../examples/auth.rs"]
+#[path = "../../examples/axum_auth.rs"]
 mod auth;
 #[allow(dead_code, unreachable_pub, reason = "it is a program")]
-#[path = "../../examples/chat.rs"]
+#[path = "../../examples/axum_chat.rs"]
 mod chat;
 #[allow(dead_code, unreachable_pub, reason = "it is a program")]
-#[path = "../../examples/echo.rs"]
+#[path = "../../examples/axum_echo.rs"]
 mod echo;
 #[allow(dead_code, unreachable_pub, reason = "it is a program")]
-#[path = "../../examples/routes.rs"]
+#[path = "../../examples/axum_routes.rs"]
 mod routes;
 
 fn text(text: &str) -> Option<Result<Message<'_>, framewright_tokio::RecvError>> {

@@ -60,7 +60,7 @@ pub enum Attempted<A, S> {
 /// The stream that a connection is opened over: TCP, anything that the application brings, or TLS
 /// over one of these. Nothing here blocks.
 pub trait Stream: Sized {
-    /// Whether [`secured`](Stream::secured) can start a session.
+    /// Whether `secured` can start a session.
     const DOES_TLS: bool = false;
 
     /// Reads once. 0 at the end of the stream.

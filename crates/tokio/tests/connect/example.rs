@@ -1,7 +1,7 @@
 //! The example, against a server that is not always there.
 
 #[allow(dead_code, reason = "its main function belongs to the program")]
-#[path = "../../examples/feed.rs"]
+#[path = "../../examples/tokio_feed.rs"]
 mod feed;
 
 use crate::server::{Server, accept_on, end_after_close, read_head};

@@ -1,5 +1,5 @@
 //! The suite as a server, whose clients are `crates/client/examples/autobahn.rs`,
-//! `crates/tokio/examples/autobahn_client.rs` and `autobahn_h2_client.rs` beside that.
+//! `crates/tokio/examples/tokio_autobahn_client.rs` and `tokio_autobahn_h2_client.rs` beside that.
 //!
 //! The suite does not speak HTTP/2. With the API `tokio-h2` nghttpx takes the client's HTTP/2, and
 //! makes a connection of HTTP/1.1 of each stream.
@@ -63,8 +63,10 @@ impl Api {
     fn example(self, workspace: &Workspace) -> anyhow::Result<PathBuf> {
         match self {
             Self::Blocking | Self::Mio => examples::build(workspace, "framewright-client", "autobahn"),
-            Self::Tokio => examples::build(workspace, "framewright-tokio", "autobahn_client"),
-            Self::TokioH2 => examples::build_with(workspace, "framewright-tokio", "h2", "autobahn_h2_client"),
+            Self::Tokio => examples::build(workspace, "framewright-tokio", "tokio_autobahn_client"),
+            Self::TokioH2 => {
+                examples::build_with(workspace, "framewright-tokio", "h2", "tokio_autobahn_h2_client")
+            }
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The suite as a client of `framewright echo`, or of an example: `autobahn_server.rs` of
-//! `crates/tokio` and of `crates/axum`.
+//! The suite as a client of `framewright echo`, or of an example: `tokio_autobahn_server.rs` of
+//! `crates/tokio`, `axum_autobahn_server.rs` of `crates/axum`.
 //!
 //! The suite does not speak HTTP/2. With the driver `axum-h2` haproxy takes its HTTP/1.1, and opens
 //! each WebSocket as a stream of HTTP/2 (RFC 8441).
@@ -47,12 +47,12 @@ enum Driver {
 }
 
 impl Driver {
-    /// The package whose example `autobahn_server` is the server; `None` for the echo program.
-    fn package(self) -> Option<&'static str> {
+    /// The package and its example that is the server; `None` for the echo program.
+    fn example(self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::Mio => None,
-            Self::Tokio => Some("framewright-tokio"),
-            Self::Axum | Self::AxumH2 => Some("framewright-axum"),
+            Self::Tokio => Some(("framewright-tokio", "tokio_autobahn_server")),
+            Self::Axum | Self::AxumH2 => Some(("framewright-axum", "axum_autobahn_server")),
         }
     }
 }
@@ -68,8 +68,8 @@ pub(super) fn run(options: &Options, workspace: &Workspace, wstest: &Path) -> an
         "the example of the driver axum holds whole messages"
     );
     let modes = options.common.modes(&Compress::MODES);
-    let build = |package| examples::build(workspace, package, "autobahn_server");
-    let example = options.driver.package().map(build).transpose()?;
+    let build = |(package, example)| examples::build(workspace, package, example);
+    let example = options.driver.example().map(build).transpose()?;
     let prepare = |&mode| prepare(options, mode, example.as_deref());
     let runs: Vec<_> = modes.iter().map(prepare).collect::<Result<_, _>>()?;
     let results = play_all(runs, |run| play(run, wstest, &options.common));
@@ -101,7 +101,7 @@ fn prepare(
     let run = options.common.prepare(name.clone())?;
     let (program, server) = match (example, &run.certificate) {
         (Some(example), _) => {
-            let program = "the example autobahn_server";
+            let program = "the example";
             (program, ServerProcess::start(program, Command::new(example).args(&args))?)
         }
         (None, certificate) => {

@@ -1,7 +1,7 @@
 //! A chat room: each text goes to all members, and a member that falls behind has to leave.
 //!
-//! `cargo run -p framewright-axum --example chat`, and several times
-//! `framewright connect ws://localhost:5000/chat`.
+//! `cargo run -p framewright-axum --example axum_chat`, then connect to `ws://localhost:5000/chat`
+//! several times.
 
 use axum::Router;
 use axum::extract::State;

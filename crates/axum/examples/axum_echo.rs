@@ -1,6 +1,6 @@
 //! Sends back what it receives, over HTTP/1.1 and HTTP/2, until Ctrl-C.
 //!
-//! `cargo run -p framewright-axum --example echo`, then `framewright connect ws://localhost:5000/ws`.
+//! `cargo run -p framewright-axum --example axum_echo`, then connect to `ws://localhost:5000/ws`.
 
 use axum::response::Response;
 use axum::routing::any;

@@ -1,8 +1,8 @@
 //! An application with state and routes: rooms with counters, shown by a page and counted by
 //! WebSockets.
 //!
-//! `cargo run -p framewright-axum --example routes`, then
-//! `framewright connect ws://localhost:5000/rooms/blue`, and `curl localhost:5000`.
+//! `cargo run -p framewright-axum --example axum_routes`, then connect to
+//! `ws://localhost:5000/rooms/blue`, and `curl localhost:5000`.
 
 use axum::extract::{ConnectInfo, Path, State};
 use axum::response::Response;

@@ -2,7 +2,7 @@
 //! program, which sends back every message, and then asks the suite for its reports.
 //!
 //! ```sh
-//! cargo run --release -p framewright-tokio --example autobahn_client -- ws://127.0.0.1:9001 --agent Framewright
+//! cargo run --release -p framewright-tokio --example tokio_autobahn_client -- ws://127.0.0.1:9001 --agent Framewright
 //! ```
 //!
 //! `cargo xtask autobahn client --api tokio` starts the suite, runs this in all its forms, and

@@ -1,7 +1,7 @@
 //! Prints a feed, and connects again whenever it is lost.
 //!
 //! ```text
-//! cargo run -p framewright-tokio --example feed -- [URI]
+//! cargo run -p framewright-tokio --example tokio_feed -- [URI]
 //! ```
 //!
 //! It ends when the server closes the connection with 1000: there is nothing more to come.

@@ -1,7 +1,7 @@
 //! A token is looked up before the upgrade: a stranger gets a 401 and no connection.
 //!
-//! `cargo run -p framewright-axum --example auth`, then
-//! `framewright connect 'ws://localhost:5000/ws?token=swordfish'`.
+//! `cargo run -p framewright-axum --example axum_auth`, then connect to
+//! `ws://localhost:5000/ws?token=swordfish`.
 
 use axum::Router;
 use axum::extract::{Query, State};

@@ -2,7 +2,7 @@
 //! fuzzingclient` sends.
 //!
 //! ```sh
-//! cargo run --release -p framewright-tokio --example autobahn_server -- --compress shared
+//! cargo run --release -p framewright-tokio --example tokio_autobahn_server -- --compress shared
 //! ```
 //!
 //! It prints `listening on ADDR:PORT`. `cargo xtask autobahn server --driver tokio` starts it, has

@@ -2,7 +2,7 @@
 //! fuzzingclient` sends.
 //!
 //! ```sh
-//! cargo run --release -p framewright-axum --example autobahn_server -- --compress shared
+//! cargo run --release -p framewright-axum --example axum_autobahn_server -- --compress shared
 //! ```
 //!
 //! It prints `listening on ADDR:PORT`. `cargo xtask autobahn server --driver axum` starts it, has

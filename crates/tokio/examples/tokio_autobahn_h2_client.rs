@@ -2,7 +2,7 @@
 //! connection to a proxy, behind which `wstest -m fuzzingserver` plays its cases.
 //!
 //! ```sh
-//! cargo run --release -p framewright-tokio --features h2 --example autobahn_h2_client -- \
+//! cargo run --release -p framewright-tokio --features h2 --example tokio_autobahn_h2_client -- \
 //!     ws://127.0.0.1:9001 --through 127.0.0.1:3000 --agent Framewright
 //! ```
 //!
