@@ -431,7 +431,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Linked<S> {
         if turn.connection.driver_view().compresses() {
             borrowed.lend(&mut turn.connection, 0, now);
         }
-        let transport = Polled { stream, link, context };
+        let judges = turn.is_broken();
+        let transport = Polled { stream, link, context, judges };
         let mut polled = Work { turn, transport, ready, ending, timer, now };
         let result = work(&mut polled, &mut borrowed);
         let due = if has_others { polled.keep_deadline() } else { Parties::NONE };
@@ -472,8 +473,12 @@ pub(crate) struct Work<'a, 'c, S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Work<'_, '_, S> {
     fn pull(&mut self, rx: &mut RecvBuffer, over: &mut bool, lent: &mut Borrowed) -> Poll<Pulled> {
         for _ in 0..ROUNDS {
-            if self.may_be_due() && self.turn.note_time(self.ready, self.now) {
-                self.turn.handle_timeout(&mut self.transport, self.ready, self.now);
+            if self.may_be_due() {
+                let is_overdue = self.turn.note_time(self.ready, self.now);
+                self.transport.judges |= self.ready.due;
+                if is_overdue {
+                    self.turn.handle_timeout(&mut self.transport, self.ready, self.now);
+                }
             }
             if !*over && let Some(decoded) = self.next_event(rx, lent) {
                 if !self.turn.is_over() {
@@ -544,6 +549,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Work<'_, '_, S> {
         if !self.ready.due {
             return false;
         }
+        self.transport.judges = true;
         if self.transport.look_ahead() {
             self.turn.handle_timeout_unread(&mut self.transport, self.ready, self.now);
         } else {
@@ -621,6 +627,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Work<'_, '_, S> {
         }
         // Closing a transport with unread bytes would reset it.
         if self.ready.read && !self.turn.has_eof() {
+            self.transport.judges = true;
             self.ready.read = match self.transport.discard(&mut [0; PROBE]) {
                 Io::Moved(count) => count > 0,
                 Io::Blocked | Io::Lost => false,
@@ -669,6 +676,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Work<'_, '_, S> {
         if self.poll_timer(self.turn.connection.driver_view().poll_send_timeout()).is_pending() {
             return Poll::Pending;
         }
+        self.transport.judges = true;
         self.turn.handle_send_timeout(&mut self.transport, self.ready, self.now);
         Poll::Ready(())
     }

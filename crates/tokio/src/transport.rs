@@ -2,11 +2,13 @@
 //! wakes the task when it is ready.
 
 use framewright_driver::{Io, Transport};
+use std::future::{Future as _, poll_fn};
 use std::io::IoSlice;
 use std::net::Shutdown;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::coop;
 
 /// What is known of a stream between two polls.
 #[derive(Debug, Default)]
@@ -50,12 +52,24 @@ pub(crate) struct Polled<'a, 'c, S> {
     pub(crate) stream: &'a mut S,
     pub(crate) link: &'a mut Link,
     pub(crate) context: &'a mut Context<'c>,
+    /// Whether what the stream does now decides about the connection: a deadline has passed, or writing
+    /// has failed. That the task has used up its budget must not count against the peer.
+    pub(crate) judges: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Polled<'_, '_, S> {
+    /// Polls the stream, without regard to the budget of the task if it [`judges`](Polled::judges).
+    fn poll_stream<R>(&mut self, mut poll: impl FnMut(Pin<&mut S>, &mut Context<'_>) -> Poll<R>) -> Poll<R> {
+        let Polled { stream, context, judges, .. } = self;
+        if !*judges {
+            return poll(Pin::new(*stream), context);
+        }
+        pin!(coop::unconstrained(poll_fn(|context| poll(Pin::new(*stream), context)))).poll(context)
+    }
+
     fn read_stream(&mut self, target: &mut [u8]) -> Io {
         let mut target = ReadBuf::new(target);
-        match Pin::new(&mut *self.stream).poll_read(self.context, &mut target) {
+        match self.poll_stream(|stream, context| stream.poll_read(context, &mut target)) {
             Poll::Ready(Ok(())) => Io::Moved(target.filled().len()),
             Poll::Ready(Err(_)) => Io::Lost,
             Poll::Pending => Io::Blocked,
@@ -110,21 +124,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for Polled<'_, '_, S> {
     }
 
     fn write(&mut self, slices: &[IoSlice<'_>]) -> Io {
-        let stream = Pin::new(&mut *self.stream);
-        let written = match slices {
-            [one] => stream.poll_write(self.context, one),
-            several if stream.is_write_vectored() => stream.poll_write_vectored(self.context, several),
+        let written = self.poll_stream(|stream, context| match slices {
+            [one] => stream.poll_write(context, one),
+            several if stream.is_write_vectored() => stream.poll_write_vectored(context, several),
             several => {
                 let first = several.iter().find(|slice| !slice.is_empty());
-                stream.poll_write(self.context, first.map_or(&[], |slice| slice))
+                stream.poll_write(context, first.map_or(&[], |slice| slice))
             }
-        };
+        });
         match written {
             Poll::Ready(Ok(count)) => {
                 self.link.unflushed = true;
                 Io::Moved(count)
             }
-            Poll::Ready(Err(_)) => Io::Lost,
+            Poll::Ready(Err(_)) => {
+                // What has arrived is read until a read finds nothing.
+                self.judges = true;
+                Io::Lost
+            }
             Poll::Pending => Io::Blocked,
         }
     }

@@ -5,7 +5,10 @@ use crate::support::{pair, quiet, soon};
 use framewright_tokio::{
     CloseCode, Config, Error, Event, Negotiated, RecvError, Role, SendError, Timeout, WebSocket,
 };
+use std::task::Poll;
 use std::time::Duration;
+use tokio::io::AsyncWriteExt as _;
+use tokio::task::coop;
 use tokio::time::{Instant, sleep};
 
 fn seconds(count: u64) -> Duration {
@@ -347,4 +350,55 @@ async fn a_sender_does_not_run_for_a_deadline_that_is_not_its_own() {
         assert_eq!(sent, Ok(Err(SendError::Closed)));
         assert_eq!(begun.elapsed(), seconds(130), "the write timeout counts");
     }
+}
+
+/// Polls `work` when the task has no budget left.
+async fn starved<T>(work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    std::future::poll_fn(|context| {
+        while coop::has_budget_remaining() {
+            if let Poll::Ready(step) = coop::poll_proceed(context) {
+                step.made_progress();
+            }
+        }
+        work.as_mut().poll(context)
+    })
+    .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attendant_beside_other_work_without_a_budget_spares_a_healthy_peer() {
+    let config =
+        Config { keep_alive_interval: Some(seconds(10)), keep_alive_timeout: Some(seconds(5)), ..quiet() };
+    let (mut client, stream) = tokio::io::duplex(1 << 16);
+    let server = WebSocket::from_negotiated(stream, Role::Server, Negotiated::new(), &[], config);
+    let peer = tokio::spawn(async move {
+        while client.write_all(&frame(0x8a, true, b"")).await.is_ok() {
+            sleep(seconds(4)).await;
+        }
+    });
+    let attendant = server.attendant();
+    let attended = tokio::time::timeout(seconds(100), starved(attendant)).await;
+    assert!(attended.is_err() && server.closure().is_none(), "{:?}", server.closure());
+    peer.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_arrived_is_received_after_a_failed_write_though_the_task_has_no_budget() {
+    let (mut client, mut server) = pair(1 << 16, quiet());
+    client.send_text("last words").await.unwrap();
+    server.feed(framewright_tokio::Message::Text("lost")).await.unwrap();
+    drop(client);
+    tokio::task::yield_now().await;
+    // Of the budget, 128, what is left is for receiving itself and the write.
+    let mut steps = 126;
+    let received = std::future::poll_fn(|context| {
+        for _ in 0..std::mem::take(&mut steps) {
+            if let Poll::Ready(step) = coop::poll_proceed(context) {
+                step.made_progress();
+            }
+        }
+        server.poll_recv(context).map(|message| format!("{message:?}"))
+    });
+    assert_eq!(soon(received).await, "Some(Ok(Text(\"last words\")))");
 }
