@@ -19,7 +19,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 /// The bytes that one read of a request asks for.
 const CHUNK: usize = 2 << 10;
@@ -193,7 +193,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     /// [`AcceptError::Refused`] or [`AcceptError::NotWebSocket`], after the answer was sent;
     /// [`AcceptError::Io`].
     pub async fn read(mut stream: S, options: &AcceptOptions) -> Result<Incoming<S>, AcceptError> {
-        let until = Instant::now() + options.handshake_timeout;
+        let until = Instant::now().checked_add(options.handshake_timeout);
         let mut handshake = ServerHandshake::new(options.head, now(), options.handshake_timeout);
         let mut received = Vec::new();
         let head_len = loop {
@@ -203,7 +203,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
                 Err(refusal) => return Err(refuse_for(stream, refusal, options.handshake_timeout).await),
             }
             received.reserve(CHUNK);
-            match timeout_at(until, stream.read_buf(&mut received)).await {
+            let left = until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
+            match timeout(left, stream.read_buf(&mut received)).await {
                 Ok(Ok(0)) => return Err(AcceptError::Io(io::ErrorKind::UnexpectedEof.into())),
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => return Err(AcceptError::Io(error)),

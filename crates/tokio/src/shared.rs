@@ -82,8 +82,9 @@ enum Ending {
     /// The connection is open, has bytes to send, or waits for the peer to end the transport.
     Before,
     Lingering(Lingering),
-    /// Nothing is left but the last bytes of the stream itself, which it may send until then.
-    Closing(Instant),
+    /// Nothing is left but the last bytes of the stream itself, which it may send until then; for
+    /// ever if `None`.
+    Closing(Option<Instant>),
 }
 
 /// The receiving half's part of the connection: what nobody else may change while the application
@@ -644,13 +645,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Work<'_, '_, S> {
 
     fn close(&mut self) {
         self.transport.shutdown(std::net::Shutdown::Both);
-        *self.ending = Ending::Closing(self.now + self.turn.connection.config().close_timeout);
+        *self.ending = Ending::Closing(self.now.checked_add(self.turn.connection.config().close_timeout));
     }
 
     /// Whether the stream has nothing left to do.
     fn is_done(&mut self) -> bool {
         match &*self.ending {
-            Ending::Closing(until) => *until <= self.now || self.transport.flush_own(),
+            Ending::Closing(until) => {
+                until.is_some_and(|until| until <= self.now) || self.transport.flush_own()
+            }
             _ => false,
         }
     }
@@ -659,7 +662,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Work<'_, '_, S> {
         match &*self.ending {
             Ending::Before => self.turn.deadline(),
             Ending::Lingering(lingering) => Some(lingering.deadline()),
-            Ending::Closing(until) => Some(*until),
+            Ending::Closing(until) => *until,
         }
     }
 

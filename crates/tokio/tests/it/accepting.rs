@@ -123,3 +123,13 @@ fn a_task_that_accepts_keeps_no_room_for_the_handshake() {
     let size = size_of_val(&accept(stream, &options));
     assert!(size <= 2 * own + 128, "{size} bytes, {own} of them the stream's");
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_longest_timeout_for_a_handshake_is_none() {
+    let (mut client, server) = tokio::io::duplex(1 << 16);
+    let options = AcceptOptions { handshake_timeout: std::time::Duration::MAX, ..AcceptOptions::default() };
+    let accepting = tokio::spawn(async move { accept(server, &options).await.is_ok() });
+    tokio::time::sleep(std::time::Duration::from_secs(1000)).await;
+    client.write_all(REQUEST.as_bytes()).await.unwrap();
+    assert!(soon(accepting).await.unwrap());
+}

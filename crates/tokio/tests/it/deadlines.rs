@@ -402,3 +402,12 @@ async fn what_has_arrived_is_received_after_a_failed_write_though_the_task_has_n
     });
     assert_eq!(soon(received).await, "Some(Ok(Text(\"last words\")))");
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_longest_timeouts_are_none() {
+    let config = Config { close_timeout: Duration::MAX, ..quiet() };
+    let (mut client, mut server) = pair(1 << 16, config);
+    let closing = tokio::spawn(async move { client.close(None, "").await.unwrap().clean });
+    assert!(soon(server.recv()).await.is_none());
+    assert!(soon(closing).await.unwrap());
+}
