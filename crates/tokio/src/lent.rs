@@ -10,7 +10,8 @@ use std::time::Instant;
 
 /// The room in bytes of a new receive buffer, and the most that a read of short frames asks for.
 pub(crate) const READ_SIZE: usize = 64 << 10;
-/// The largest message for which a thread keeps buffers.
+/// The size in bytes of a message by which a thread's pools are sized: each keeps four such buffers,
+/// and no more than 16 MiB.
 const LARGEST_KEPT: u64 = 4 << 20;
 /// The bytes that compression may hold in all connections of the process.
 const COMPRESSION: usize = 64 << 20;

@@ -391,7 +391,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Linked<S> {
         self.work(Party::Receiver, context, now, |work, lent| {
             let mut rx = lent.receive_buffer(inbox.rx.take(), now);
             work.ready.read = true;
-            if work.turn.read_on(&mut work.transport, work.ready, &mut rx, READ_SIZE) {
+            let more = work.turn.read_on(&mut work.transport, work.ready, &mut rx, READ_SIZE);
+            // A sender that waits for room looks again, and finds that there will be none.
+            if more || work.turn.is_broken() {
                 work.transport.context.waker().wake_by_ref();
             }
             inbox.rx = lent.rest(rx, now);
