@@ -67,8 +67,17 @@ impl Peer {
         tls.as_mut().expect("it speaks TLS").complete_io(stream).map(drop)
     }
 
-    /// Reads once, by TLS or not.
+    /// Reads once, by TLS or not. A process that was stopped and goes on is not at fault.
     fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.read_once(target) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn read_once(&mut self, target: &mut [u8]) -> io::Result<usize> {
         match self {
             #[cfg(feature = "tls")]
             Peer { stream, tls: Some(tls), .. } => rustls::Stream::new(&mut **tls, stream).read(target),

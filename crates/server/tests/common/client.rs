@@ -173,13 +173,19 @@ impl<S: Read + Write> Client<S> {
     /// Reads once, past everything that [`received`](Self::received) holds. 0 at the end of the
     /// stream.
     pub(crate) fn read_some(&mut self, target: &mut [u8]) -> io::Result<usize> {
-        self.stream.read(target)
+        loop {
+            match self.stream.read(target) {
+                // A process that was stopped and goes on is not at fault.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
     }
 
     /// Reads once. `false` at the end of the stream.
     fn fill(&mut self) -> io::Result<bool> {
         let mut piece = [0; 16 << 10];
-        let count = self.stream.read(&mut piece)?;
+        let count = self.read_some(&mut piece)?;
         self.received.extend_from_slice(&piece[..count]);
         Ok(count > 0)
     }
