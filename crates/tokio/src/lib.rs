@@ -1,4 +1,9 @@
-#![doc = include_str!("../README.md")]
+#![cfg_attr(feature = "client", doc = include_str!("../README.md"))]
+// A program of that page connects.
+#![cfg_attr(
+    not(feature = "client"),
+    doc = "WebSockets on tokio, without the feature `client`: [`accept`] makes a connection of a stream."
+)]
 #![forbid(unsafe_code)]
 // docs.rs shows at each item which feature it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
