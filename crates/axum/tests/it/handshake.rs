@@ -5,10 +5,12 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::routing::any;
 use axum::{Extension, Router};
+#[cfg(feature = "deflate")]
 use framewright::deflate::DeflateOffer;
+#[cfg(feature = "deflate")]
+use framewright_axum::DeflatePolicy;
 use framewright_axum::{
-    AcceptOptions, AllowedHosts, AllowedOrigins, DeflatePolicy, WebSocket, WebSocketUpgrade,
-    WebSocketUpgradeRejection,
+    AcceptOptions, AllowedHosts, AllowedOrigins, WebSocket, WebSocketUpgrade, WebSocketUpgradeRejection,
 };
 use framewright_tokio::hyper::ClientRequest;
 use framewright_tokio::{FieldName, FieldValue, h2};
@@ -196,6 +198,7 @@ async fn settings_of_a_layer_refuse_before_the_handler_runs() {
     .await;
 }
 
+#[cfg(feature = "deflate")]
 #[tokio::test]
 async fn a_handler_sets_origins_and_compression_for_itself() {
     within(async {
