@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_of_it_takes_less_than_an_hour() {
+    fn the_whole_of_it_takes_about_an_hour() {
         let settings = Settings {
             rounds: 5,
             fresh_processes: false,
@@ -430,7 +430,7 @@ mod tests {
         };
         let servers: Vec<&'static Server> = SERVERS.iter().collect();
         let estimate = settings.estimate(&blocks(), &servers);
-        assert!((1200.0..3600.0).contains(&estimate), "{estimate} s");
+        assert!((1200.0..3900.0).contains(&estimate), "{estimate} s");
     }
 
     #[test]
