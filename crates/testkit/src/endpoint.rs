@@ -144,7 +144,7 @@ impl Endpoint {
         Endpoint::starting_at(Instant::now(), role, config, seed, behaviour)
     }
 
-    /// The same, opened at this instant.
+    /// An endpoint as [`new`](Endpoint::new) makes it, whose connection opened at `now`.
     #[must_use]
     pub fn starting_at(
         now: Instant,
@@ -197,7 +197,7 @@ impl Endpoint {
         }
     }
 
-    /// The same with a codec to lend.
+    /// Gives the endpoint a codec, which it lends to its connection.
     #[cfg(feature = "deflate")]
     #[must_use]
     pub fn with_codec(mut self, codec: Codec) -> Endpoint {

@@ -133,7 +133,7 @@ impl Echo {
         }
     }
 
-    /// The same without replies: each event is only shown to `see`.
+    /// Decodes a stream without replying: each event is only shown to `see`.
     #[inline]
     pub fn decode(&mut self, mut stream: &[u8], mut see: impl FnMut(Event<'_>)) {
         while !stream.is_empty() {

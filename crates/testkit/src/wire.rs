@@ -157,8 +157,8 @@ pub fn check_output(sender: Role, bytes: &[u8]) -> Result<Vec<WireFrame>, String
     check_compressed_output(sender, None, bytes)
 }
 
-/// The same for an endpoint whose compressed messages have to come to something with `inflation`,
-/// if it has agreed on permessage-deflate.
+/// The frames of all that an endpoint has sent, or which rule a frame breaks. If permessage-deflate
+/// was negotiated, its compressed messages have to inflate with `inflation`.
 ///
 /// # Errors
 /// A sentence that names the rule and the frame.

@@ -60,8 +60,8 @@ pub fn read(receiver: Role, config: &Config, bytes: &[u8]) -> Reading {
     read_compressed(receiver, config, None, bytes)
 }
 
-/// The same where permessage-deflate was agreed on, if it was: `inflation` is that of the peer's
-/// messages. A limit of the ratio is none of this decoder's.
+/// Reads all that the peer of `receiver` has sent, where permessage-deflate may have been negotiated:
+/// `inflation` is that of the peer's messages. This decoder has no limit of the ratio.
 #[must_use]
 pub fn read_compressed(
     receiver: Role,

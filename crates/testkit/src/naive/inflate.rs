@@ -76,8 +76,8 @@ impl Inflation {
         }
     }
 
-    /// The same for a receiver that does not rely on what was agreed: of a sender that refers to
-    /// earlier messages all the same the last octets are kept from its first compressed message on.
+    /// The inflation of a receiver that does not rely on what was negotiated. A sender may refer to
+    /// earlier messages nevertheless, so the last octets are kept from its first compressed message on.
     /// They are dropped after 32 messages that refer to none, or three of which two begin as one
     /// before them has.
     #[must_use]
@@ -147,7 +147,7 @@ impl Inflation {
         if begun.end == End::Final { begun } else { self.begun(&[payload, &TAIL].concat(), most) }
     }
 
-    /// The same as a receiver takes it. Where each message stands by itself, one without octets is
+    /// The whole payload of a message, as a receiver takes it. Where each message stands by itself, one without octets is
     /// empty, and the four octets may be left on behind a block. That is so up to the message that
     /// is the first to refer to another.
     #[must_use]

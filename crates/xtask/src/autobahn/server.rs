@@ -42,7 +42,7 @@ enum Driver {
     Tokio,
     /// `framewright-axum`, on one thread, by an example of it.
     Axum,
-    /// The same over HTTP/2, behind haproxy.
+    /// `framewright-axum` over HTTP/2, behind haproxy.
     AxumH2,
 }
 

@@ -1,5 +1,5 @@
-//! The error of TLS in a build without it. [`ConnectError`](crate::opening::ConnectError) has the same variants
-//! in every build.
+//! The error of TLS in a build without it. [`ConnectError`](crate::opening::ConnectError) has the same
+//! variants in every build.
 
 use std::fmt;
 
