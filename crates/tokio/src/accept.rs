@@ -2,8 +2,8 @@
 
 #[cfg(feature = "deflate")]
 use crate::lent::MEMORY;
-use crate::shared::now;
 use crate::websocket::WebSocket;
+use crate::work::now;
 #[cfg(feature = "deflate")]
 use framewright::Role;
 use framewright::deflate::{DeflatePolicy, Reservation};

@@ -39,6 +39,7 @@ mod shared;
 mod tasks;
 mod transport;
 mod websocket;
+mod work;
 
 pub use accept::{AcceptError, AcceptOptions, Incoming, accept, accept_with};
 pub use attendant::Attendant;

@@ -1,8 +1,9 @@
 //! The receiving half.
 
 use crate::message::{OwnedEvent, OwnedMessage};
-use crate::shared::{Inbox, Pulled, Shared};
+use crate::shared::{Inbox, Shared};
 use crate::tasks::Party;
+use crate::work::Pulled;
 use framewright::{Chunk, Closure, Decoded, Error, Event, Message, RecvBuffer, SendError, Stats};
 use futures_core::Stream;
 use std::fmt;

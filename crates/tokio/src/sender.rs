@@ -3,7 +3,8 @@
 use crate::attendant::Attendant;
 use crate::commands::commands;
 use crate::message::OwnedMessage;
-use crate::shared::{Command, Shared, WRITE_THROUGH, Work};
+use crate::shared::{Command, Shared, WRITE_THROUGH};
+use crate::work::Work;
 use framewright::{CloseCode, Closure, Connection, Message, Prepared, SendError, Stats};
 use futures_sink::Sink;
 use std::fmt;

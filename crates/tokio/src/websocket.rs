@@ -6,7 +6,8 @@ use crate::entropy::Csprng;
 use crate::message::{OwnedEvent, OwnedMessage};
 use crate::receiver::{Receiver, RecvError};
 use crate::sender::Sender;
-use crate::shared::{Command, Pulled, Shared, now};
+use crate::shared::{Command, Shared};
+use crate::work::{Pulled, now};
 use framewright::{
     Chunk, CloseCode, Closure, Config, Connection, Event, Message, Negotiated, Prepared, Role, SendError,
     Stats,

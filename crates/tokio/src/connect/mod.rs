@@ -18,8 +18,8 @@ mod polled;
 mod session;
 
 use crate::entropy::Csprng;
-use crate::shared::now;
 use crate::websocket::WebSocket;
+use crate::work::now;
 use framewright::Connection;
 use framewright::handshake::{ClientRequest, ServerResponse, WsUri};
 use framewright_driver::opening::{ConnectError, Opened, Opening, Over};
