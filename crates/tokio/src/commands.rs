@@ -116,22 +116,23 @@ macro_rules! commands {
                 poll_fn(|context| self.poll_flush(context)).await
             }
 
-            /// Whether there is room for a message in the queue, which a caller that polls asks for
-            /// before [`start_send`](Self::start_send).
+            /// Waits until there is room for a message in the queue. The next
+            /// [`start_send`](Self::start_send) then gets that room, even if a Pong has taken it
+            /// meanwhile.
             ///
             /// # Errors
             /// [`SendError::Closed`](framewright::SendError::Closed).
             pub fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), SendError>> {
-                self.poll_feed(context, (0, &mut |work| work.has_room()))
+                self.poll_feed(context, (0, &mut |work| work.promise_room()))
             }
 
             /// Queues a message, without waiting.
             ///
             /// # Errors
             /// Those of [`send`](Self::send), and [`SendError::Full`](framewright::SendError::Full) if
-            /// there is no room.
+            /// there is no room and [`poll_ready`](Self::poll_ready) has promised none.
             pub fn start_send(&mut self, message: Message<'_>) -> Result<(), SendError> {
-                self.shared().lock().command(|connection| connection.send(message))
+                self.shared().lock().send_now(message)
             }
 
             /// Queues a Ping with at most 125 bytes of data, without waiting.

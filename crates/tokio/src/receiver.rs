@@ -24,7 +24,13 @@ pub struct Receiver<S> {
     pub(crate) inbox: Inbox,
     /// Whether the end was reported.
     told: bool,
+    /// The messages that were returned since the last step of the task's budget.
+    unpaid: u8,
 }
+
+/// Messages of one read that are one step of the task's budget: each costs far less than a poll of
+/// something else.
+const STEP: u8 = 16;
 
 impl<S> Receiver<S> {
     pub(crate) fn new(shared: Arc<Shared<S>>, early: &[u8]) -> Receiver<S> {
@@ -34,7 +40,7 @@ impl<S> Receiver<S> {
             rx.extend_from_slice(early);
             inbox.rx = Some(Box::new(rx));
         }
-        Receiver { shared, inbox, told: false }
+        Receiver { shared, inbox, told: false, unpaid: 0 }
     }
 
     /// How the connection ended; `None` while it has not.
@@ -151,9 +157,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Receiver<S> {
         Poll::Ready(Some(pulled))
     }
 
-    /// The next event that holds data, if one was received already.
+    /// The next event that holds data, if one was received already and a step of the budget is not
+    /// due.
     #[inline]
     fn next_data(&mut self) -> Option<Decoded> {
+        if self.unpaid == STEP {
+            self.unpaid = 0;
+            return None;
+        }
+        self.unpaid += 1;
         let mut linked = self.shared.lock();
         loop {
             let decoded = linked.next_received(&mut self.inbox)?;

@@ -83,11 +83,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Work<'_, '_, S> {
         })
     }
 
-    /// An error that says why no message can be queued now.
-    pub(crate) fn has_room(&self) -> Result<(), SendError> {
+    /// Promises room for one message, or says why none can be queued now.
+    pub(crate) fn promise_room(&mut self) -> Result<(), SendError> {
         let connection = &self.turn.connection;
         match connection.state() {
-            framewright::State::Open if connection.is_writable() => Ok(()),
+            framewright::State::Open if connection.is_writable() => {
+                *self.promised = true;
+                Ok(())
+            }
             framewright::State::Open => Err(SendError::Full),
             _ => Err(SendError::Closed),
         }

@@ -43,6 +43,8 @@ pub(crate) struct Linked<S> {
     waiting: bool,
     /// The idle deadline was extended once since the last event.
     excused: bool,
+    /// A caller was promised room for one message.
+    promised: bool,
 }
 
 /// The state of a connection, as far as somebody waits for its changes.
@@ -79,6 +81,7 @@ impl<S> Shared<S> {
                 looked: now(),
                 waiting: false,
                 excused: false,
+                promised: false,
             }),
         })
     }
@@ -182,6 +185,14 @@ impl<S> Linked<S> {
         let done = lending(&mut self.turn.connection, now(), command);
         self.tell(before);
         done
+    }
+
+    /// Queues a message without a stream, where there is room or was promised.
+    pub(crate) fn send_now(&mut self, message: Message<'_>) -> Result<(), SendError> {
+        let promised = std::mem::take(&mut self.promised);
+        self.command(|connection| {
+            if promised { connection.driver().send_past_mark(message) } else { connection.send(message) }
+        })
     }
 }
 
@@ -384,7 +395,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Linked<S> {
         now: Instant,
         work: impl FnOnce(&mut Work<'_, '_, S>, &mut Borrowed) -> R,
     ) -> Option<R> {
-        let Linked { turn, stream, link, ready, ending, timer, waiters, .. } = self;
+        let Linked { turn, stream, link, ready, ending, timer, waiters, promised, .. } = self;
         let stream = stream.as_mut()?;
         let has_others = waiters.has_others(Some(party));
         let waker = waiters.enter(party, context.waker());
@@ -396,7 +407,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Linked<S> {
         }
         let judges = turn.is_broken();
         let transport = Polled { stream, link, context, judges };
-        let mut polled = Work { turn, transport, ready, ending, timer, now };
+        let mut polled = Work { turn, transport, ready, ending, timer, promised, now };
         let result = work(&mut polled, &mut borrowed);
         let due = if has_others { polled.keep_deadline() } else { Parties::NONE };
         std::mem::forget(on_panic);

@@ -19,6 +19,8 @@ pub(crate) struct Link {
     taken: usize,
     /// Whether the stream may hold written bytes until it is flushed.
     unflushed: bool,
+    /// Whether flushing them has failed: the stream takes nothing any more.
+    failed: bool,
     end: WriteEnd,
 }
 
@@ -39,6 +41,11 @@ impl Link {
     /// Whether bytes that were read wait for the application.
     pub(crate) fn is_ahead(&self) -> bool {
         self.taken < self.ahead.len()
+    }
+
+    /// Whether written bytes are lost, because the stream could not be flushed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed
     }
 
     /// Whether the stream holds no written bytes.
@@ -124,6 +131,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for Polled<'_, '_, S> {
     }
 
     fn write(&mut self, slices: &[IoSlice<'_>]) -> Io {
+        if self.link.failed {
+            return Io::Lost;
+        }
         let written = self.poll_stream(|stream, context| match slices {
             [one] => stream.poll_write(context, one),
             several if stream.is_write_vectored() => stream.poll_write_vectored(context, several),
@@ -162,8 +172,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for Polled<'_, '_, S> {
         if self.link.unflushed {
             match Pin::new(&mut *self.stream).poll_flush(self.context) {
                 Poll::Pending => return false,
-                // The next read or write reports a failure.
-                Poll::Ready(_) => self.link.unflushed = false,
+                Poll::Ready(flushed) => {
+                    self.link.unflushed = false;
+                    self.link.failed |= flushed.is_err();
+                    // What has arrived is read until a read finds nothing.
+                    self.judges |= self.link.failed;
+                }
             }
         }
         self.poll_end()

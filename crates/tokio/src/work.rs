@@ -58,6 +58,8 @@ pub(crate) struct Work<'a, 'c, S> {
     pub(crate) ready: &'a mut Ready,
     pub(crate) ending: &'a mut Ending,
     pub(crate) timer: &'a mut Option<Alarm>,
+    /// A caller was promised room for one message.
+    pub(crate) promised: &'a mut bool,
     pub(crate) now: Instant,
 }
 
@@ -185,6 +187,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Work<'_, '_, S> {
 
     fn flush_queued(&mut self) -> Flushed {
         let flushed = self.turn.flush(&mut self.transport, self.ready, self.now);
+        if self.transport.link.has_failed() && !self.turn.is_broken() {
+            // Bytes that were counted as written are lost.
+            self.turn.give_up_writing(self.ready);
+        }
         self.leave_after(flushed);
         flushed
     }

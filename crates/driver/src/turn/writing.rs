@@ -141,10 +141,11 @@ impl Turn {
         }
     }
 
-    /// Nothing will be written any more. What has arrived is worth as much as before: it may say
+    /// Notes that nothing will be written any more, as a turn does after a failed write: for a driver
+    /// whose transport says so elsewhere. What has arrived is worth as much as before: it may say
     /// why.
     #[cold]
-    pub(super) fn give_up_writing(&mut self, ready: &mut Ready) {
+    pub fn give_up_writing(&mut self, ready: &mut Ready) {
         (self.broken, ready.read) = (true, true);
         self.looked = 0;
     }

@@ -162,6 +162,18 @@ impl DriverAccess<'_> {
         }
     }
 
+    /// Queues a message as [`send`](Connection::send) does, even if the queue has reached
+    /// [`Config::high_water`](crate::Config::high_water).
+    ///
+    /// For a driver that has promised its application room for one message: a Pong may have taken
+    /// that room since.
+    ///
+    /// # Errors
+    /// Those of [`send`](Connection::send), but never [`SendError::Full`].
+    pub fn send_past_mark(&mut self, message: Message<'_>) -> Result<(), SendError> {
+        self.0.send_past_mark(message)
+    }
+
     /// Sends a fragment through `write`, as [`send_with_writer`](Self::send_with_writer) sends a
     /// message.
     ///

@@ -51,11 +51,7 @@ impl Connection {
     #[inline]
     pub fn send(&mut self, message: Message<'_>) -> Result<(), SendError> {
         self.check_message()?;
-        if !self.push_compressed(message) {
-            self.push_plain(message);
-        }
-        self.count_sent(message.len(), true);
-        self.note_queued();
+        self.queue(message);
         Ok(())
     }
 
@@ -189,6 +185,27 @@ impl Connection {
 }
 
 impl Connection {
+    #[inline]
+    fn queue(&mut self, message: Message<'_>) {
+        if !self.push_compressed(message) {
+            self.push_plain(message);
+        }
+        self.count_sent(message.len(), true);
+        self.note_queued();
+    }
+
+    /// Queues a message though there may be no room for it.
+    pub(super) fn send_past_mark(&mut self, message: Message<'_>) -> Result<(), SendError> {
+        match self.check_message() {
+            Ok(()) => {}
+            Err(SendError::Full) if self.outgoing_text.is_none() => {}
+            Err(SendError::Full) => return Err(SendError::FragmentInProgress),
+            Err(error) => return Err(error),
+        }
+        self.queue(message);
+        Ok(())
+    }
+
     #[inline]
     fn push_plain(&mut self, message: Message<'_>) {
         match self.role {

@@ -1,7 +1,12 @@
 //! Messages, Pings and ends.
 
+use crate::scripted::{Manner, frame, stream};
 use crate::support::{pair, quiet, soon};
-use framewright_tokio::{CloseCode, Error, Event, Message, OwnedMessage, RecvError, SendError};
+use framewright_tokio::{
+    CloseCode, Error, Event, Message, Negotiated, OwnedMessage, RecvError, Role, SendError, WebSocket,
+};
+use std::future::poll_fn;
+use std::task::Poll;
 
 #[tokio::test(start_paused = true)]
 async fn messages_arrive_in_their_order_both_ways() {
@@ -113,17 +118,17 @@ async fn streams_and_sinks_carry_owned_messages() {
     let mut server = pin!(server);
     let mut client = pin!(client);
     let message = OwnedMessage::text("owned");
-    std::future::poll_fn(|context| futures_sink::Sink::poll_ready(client.as_mut(), context)).await.unwrap();
+    poll_fn(|context| futures_sink::Sink::poll_ready(client.as_mut(), context)).await.unwrap();
     futures_sink::Sink::start_send(client.as_mut(), message.clone()).unwrap();
-    std::future::poll_fn(|context| futures_sink::Sink::poll_flush(client.as_mut(), context)).await.unwrap();
-    let next = std::future::poll_fn(|context| futures_core::Stream::poll_next(server.as_mut(), context));
+    poll_fn(|context| futures_sink::Sink::poll_flush(client.as_mut(), context)).await.unwrap();
+    let next = poll_fn(|context| futures_core::Stream::poll_next(server.as_mut(), context));
     assert_eq!(soon(next).await, Some(Ok(message)));
     let long = OwnedMessage::binary(vec![9; 40_000]);
     server.send(long.as_message()).await.unwrap();
-    let next = std::future::poll_fn(|context| futures_core::Stream::poll_next(client.as_mut(), context));
+    let next = poll_fn(|context| futures_core::Stream::poll_next(client.as_mut(), context));
     assert_eq!(soon(next).await, Some(Ok(long)), "long enough to keep its memory");
-    std::future::poll_fn(|context| futures_sink::Sink::poll_close(client.as_mut(), context)).await.unwrap();
-    let next = std::future::poll_fn(|context| futures_core::Stream::poll_next(server.as_mut(), context));
+    poll_fn(|context| futures_sink::Sink::poll_close(client.as_mut(), context)).await.unwrap();
+    let next = poll_fn(|context| futures_core::Stream::poll_next(server.as_mut(), context));
     assert_eq!(soon(next).await, None);
     assert_eq!(server.closure().unwrap().code(), 1000);
 }
@@ -142,4 +147,33 @@ async fn the_stream_can_be_looked_at_until_it_has_ended() {
 fn owned_messages_are_made_of_what_applications_have() {
     assert_eq!(OwnedMessage::from("text"), OwnedMessage::from(String::from("text")));
     assert_eq!(OwnedMessage::from(vec![1, 2]).as_message(), Message::Binary(&[1, 2]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn room_that_was_promised_is_there_though_pongs_have_taken_it() {
+    let (script, stream) = stream(Manner::default());
+    let config = framewright_tokio::Config { high_water: 100, ..quiet() };
+    let mut socket = WebSocket::from_negotiated(stream, Role::Server, Negotiated::new(), &[], config);
+    script.set_room(0);
+    soon(poll_fn(|context| socket.poll_ready(context))).await.unwrap();
+    script.deliver(&frame(0x89, true, &[7; 125]));
+    assert!(poll_fn(|context| Poll::Ready(socket.poll_recv(context).is_pending())).await);
+    socket.start_send(Message::Text("promised")).unwrap();
+    assert_eq!(socket.start_send(Message::Text("not promised")), Err(SendError::Full));
+    script.set_room(usize::MAX);
+    soon(socket.flush()).await.unwrap();
+    assert_eq!(script.sent(), [frame(0x8a, false, &[7; 125]), frame(0x81, false, b"promised")].concat());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_that_fails_is_told_and_what_has_arrived_is_received() {
+    let (script, stream) = stream(Manner { holds_back: true, ..Manner::default() });
+    let mut socket = WebSocket::from_negotiated(stream, Role::Server, Negotiated::new(), &[], quiet());
+    script.deliver(&frame(0x81, true, b"last words"));
+    socket.feed(Message::Text("lost")).await.unwrap();
+    script.fail_flush();
+    assert_eq!(soon(socket.flush()).await, Err(SendError::Closed));
+    assert_eq!(soon(socket.send_text("never")).await, Err(SendError::Closed));
+    assert_eq!(soon(socket.recv()).await, Some(Ok(Message::Text("last words"))));
+    assert_eq!(soon(socket.recv()).await, Some(Err(RecvError::Failed(Error::TransportLost))));
 }

@@ -60,3 +60,27 @@ async fn one_poll_for_a_message_ends_though_only_pings_arrive() {
     assert!(polled);
     assert!(script.has_more(), "the rest is left for later polls");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_that_is_received_by_recv_leaves_turns_too() {
+    let (_script, mut socket) = flooded(0x81);
+    LocalSet::new()
+        .run_until(async {
+            let turns = Rc::new(Cell::new(0));
+            let other = Rc::clone(&turns);
+            spawn_local(async move {
+                loop {
+                    other.set(other.get() + 1);
+                    tokio::task::yield_now().await;
+                }
+            });
+            let receiving = spawn_local(async move {
+                for _ in 0..100_000 {
+                    socket.recv().await.unwrap().unwrap();
+                }
+            });
+            receiving.await.unwrap();
+            assert!(turns.get() > 40, "{}", turns.get());
+        })
+        .await;
+}

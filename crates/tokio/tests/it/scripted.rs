@@ -40,6 +40,8 @@ struct State {
     is_shut: bool,
     is_dropped: bool,
     is_lost: bool,
+    /// Flushing fails, and what was held is lost.
+    flush_fails: bool,
     panics: Option<bool>,
     reader: Option<Waker>,
     writer: Option<Waker>,
@@ -84,6 +86,11 @@ impl Script {
         for waker in [state.reader.take(), state.writer.take()].into_iter().flatten() {
             waker.wake();
         }
+    }
+
+    /// What is flushed from now on is lost, and the caller is told.
+    pub(crate) fn fail_flush(&self) {
+        self.state().flush_fails = true;
     }
 
     /// The next poll for reading or writing panics.
@@ -216,7 +223,12 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        lock(&self.0).poll_held(context).map(Ok)
+        let mut state = lock(&self.0);
+        if std::mem::take(&mut state.flush_fails) {
+            state.held.clear();
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        state.poll_held(context).map(Ok)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
