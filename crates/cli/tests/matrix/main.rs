@@ -1,21 +1,23 @@
 //! Each of the project's clients against each of its servers: every way to compress, messages whole
-//! and in chunks at either end, from nothing to 64 MiB, on tokio to 16 MiB. What is sent comes back
-//! as it was.
+//! and in chunks at either end, from nothing to 64 MiB, on tokio and axum to 16 MiB; over HTTP/1.1,
+//! and over HTTP/2 where both ends can. What is sent comes back as it was.
 
+mod axum_server;
 mod blocking;
 mod event_loop;
 mod messages;
+mod on_thread;
 mod on_tokio;
 mod server;
 mod tokio_server;
 
 use framewright_client::{Config, DeflateOffer, Delivery, Options};
 use messages::Messages;
+use on_thread::OnThread;
 use server::EchoServer;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
-use tokio_server::TokioServer;
 
 /// For each combination. A debug build on a busy machine needs ten seconds.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -56,19 +58,21 @@ type Exchange = fn(&str, &Options, Compress, Messages);
 enum Driver {
     Mio,
     Tokio,
+    Axum,
 }
 
 /// A running server, until it is dropped.
 enum RunningServer {
     Mio(EchoServer),
-    Tokio(TokioServer),
+    OnThread(OnThread),
 }
 
 impl Driver {
     fn start(self, compress: Compress, delivery: Delivery) -> RunningServer {
         match self {
             Driver::Mio => RunningServer::Mio(EchoServer::start(compress, delivery)),
-            Driver::Tokio => RunningServer::Tokio(TokioServer::start(compress, delivery)),
+            Driver::Tokio => RunningServer::OnThread(tokio_server::start(compress, delivery)),
+            Driver::Axum => RunningServer::OnThread(axum_server::start(compress, delivery)),
         }
     }
 }
@@ -77,7 +81,7 @@ impl RunningServer {
     fn url(&self) -> String {
         match self {
             RunningServer::Mio(server) => server.url(),
-            RunningServer::Tokio(server) => server.url(),
+            RunningServer::OnThread(server) => server.url(),
         }
     }
 }
@@ -137,4 +141,8 @@ pairs! {
     blocking_client_and_tokio_server: blocking::exchange, Driver::Tokio, 16 << 20;
     event_loop_client_and_tokio_server: event_loop::exchange, Driver::Tokio, 16 << 20;
     tokio_client_and_tokio_server: on_tokio::exchange, Driver::Tokio, 16 << 20;
+    blocking_client_and_axum_server: blocking::exchange, Driver::Axum, 16 << 20;
+    event_loop_client_and_axum_server: event_loop::exchange, Driver::Axum, 16 << 20;
+    tokio_client_and_axum_server: on_tokio::exchange, Driver::Axum, 16 << 20;
+    h2_client_and_axum_server: on_tokio::exchange_h2, Driver::Axum, 16 << 20;
 }

@@ -5,23 +5,48 @@ use super::messages::Messages;
 use framewright::Delivery;
 use framewright::handshake::{Answer, ClientHandshake, ClientRequest, HeadLimits};
 use framewright_client::{CloseCode, Options};
-use framewright_tokio::{Role, WebSocket};
+use framewright_tokio::{Role, WebSocket, h2};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
 
 pub(crate) fn exchange(url: &str, options: &Options, compress: Compress, messages: Messages) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(exchange_with(connect(url, options), options, compress, messages));
+    runtime().block_on(async {
+        let socket = connect(url, options).await;
+        exchange_with(socket, options, compress, messages).await;
+    });
 }
 
-async fn exchange_with(
-    connecting: impl Future<Output = WebSocket<TcpStream>>,
+/// The exchange over a stream of HTTP/2.
+pub(crate) fn exchange_h2(url: &str, options: &Options, compress: Compress, messages: Messages) {
+    runtime().block_on(async {
+        let request = request(url, options);
+        let addr = (request.uri().host(), request.uri().port());
+        let stream = TcpStream::connect(addr).await.expect("the server listens");
+        let (connection, driver) = h2::Connection::open(stream).await.expect("it speaks HTTP/2");
+        let driver = tokio::spawn(driver);
+        let socket = connection.connect(&request, options.connection.clone()).await;
+        exchange_with(socket.expect("the server accepts"), options, compress, messages).await;
+        driver.abort();
+    });
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
+}
+
+fn request(url: &str, options: &Options) -> ClientRequest {
+    let request = ClientRequest::try_from(url).expect("a URL");
+    options.compression.iter().fold(request, |request, &offer| request.with_deflate(offer))
+}
+
+async fn exchange_with<S: AsyncRead + AsyncWrite + Unpin>(
+    mut socket: WebSocket<S>,
     options: &Options,
     compress: Compress,
     mut messages: Messages,
 ) {
-    let mut socket = connecting.await;
     assert_eq!(socket.deflate().is_some(), compress != Compress::Off);
     let in_chunks = options.connection.delivery == Delivery::Chunks;
     while let Some(message) = messages.current() {
@@ -45,8 +70,7 @@ async fn exchange_with(
 }
 
 async fn connect(url: &str, options: &Options) -> WebSocket<TcpStream> {
-    let request = ClientRequest::try_from(url).expect("a URL");
-    let request = options.compression.iter().fold(request, |request, &offer| request.with_deflate(offer));
+    let request = request(url, options);
     let addr = (request.uri().host(), request.uri().port());
     let mut stream = TcpStream::connect(addr).await.expect("the server listens");
     let (mut out, mut received) = (Vec::new(), Vec::new());
