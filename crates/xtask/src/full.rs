@@ -12,7 +12,7 @@
 //! | `deployment` | needs those four, lighttpd, Varnish, nghttpx and Squid, and waits for time-outs |
 //! | `browser-tls` | needs Firefox, for what other tests show too: TLS with browsers |
 //! | `browser-http2` | needs what `browser` needs, and shows what `peers` and tests show too: HTTP/2, with a browser |
-//! | `fuzz` | five minutes a target find what twenty seconds do not; a smoke test only shows that nothing is easily found |
+//! | `fuzz` | five minutes a target find what ten seconds do not; a smoke test only shows that nothing is easily found |
 //! | `packages` | builds all that is published once more, and runs its tests where each package is unpacked; CI looks only at what the packages hold |
 //! | `soak` | twenty minutes between bad peers; CI has one |
 //! | `tests-anywhere` | the tests twelve times; CI runs them once, and they fail elsewhere only if they depend on a machine |
