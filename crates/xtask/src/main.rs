@@ -32,7 +32,6 @@ mod autobahn;
 mod browser;
 mod certificates;
 mod circles;
-mod commands;
 mod compliance;
 mod conclusion;
 mod echo_server;

@@ -9,10 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
+use framewright_testkit::programs::packages::python_command;
 use framewright_testkit::programs::process::Running;
 use serde_json::{Value, json};
-
-use crate::commands::python_command;
 
 /// How long a run of all cases may take. Those with compression, each with 1000 messages of up to
 /// 128 KiB, need most of it.

@@ -11,8 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail, ensure};
-
-use crate::commands::{python_command, run_logged};
+use framewright_testkit::programs::packages::{python_command, run_logged};
 
 /// The suite, as the Python package index names it.
 const SUITE: &str = "autobahntestsuite==25.10.1";

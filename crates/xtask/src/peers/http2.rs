@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+use framewright_testkit::programs::packages::python_command;
 use framewright_testkit::programs::process::say;
 use framewright_testkit::programs::server::ServerProcess;
 use framewright_tokio::h2::{Connection, Stream};
@@ -18,7 +19,6 @@ use tokio::time::timeout;
 
 use super::install::{self, HYPERCORN, Peer};
 use super::tally::Tally;
-use crate::commands::python_command;
 use crate::http2::{Http2Server, REASON, Told};
 
 /// Runs all of it.

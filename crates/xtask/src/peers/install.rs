@@ -7,19 +7,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use framewright::deflate::{ClientWindow, DeflateOffer, WindowBits};
+use framewright_testkit::programs::packages::{WEBSOCKETS, WS, npm_package, python_command, python_package};
 use framewright_testkit::programs::process::say;
 use framewright_testkit::programs::server::ServerProcess;
 use serde_json::{Value, json};
 
 use crate::certificates::Certificate;
-use crate::commands::{python_command, run_logged};
 
-/// The version of `ws`, from npm.
-const WS: &str = "8.23.0";
-/// The version of `websockets`, from the Python package index.
-const WEBSOCKETS: &str = "17.4";
 /// The version of Tornado, from the Python package index.
 pub(super) const TORNADO: &str = "6.6.1";
 /// The version of Hypercorn, from the Python package index.
@@ -47,24 +43,10 @@ pub(super) enum Library {
 /// # Errors
 /// If there is no Node or npm, or the installation fails.
 pub(super) fn ws(folder: &Path) -> anyhow::Result<Peer> {
-    let node = PathBuf::from("node");
-    say(Command::new(&node).arg("--version"))
-        .context("this needs Node (Debian: the packages nodejs and npm)")?;
-    let installed = "process.stdout.write(require('ws/package.json').version)";
-    let version = || say(Command::new(&node).current_dir(folder).args(["-e", installed]));
-    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    if version().ok().as_deref() != Some(WS) {
-        println!("ws: installing {WS} ...");
-        let mut npm = Command::new("npm");
-        npm.args(["install", "--no-audit", "--no-fund", "--no-save", "--ignore-scripts", "--prefix"]);
-        npm.arg(folder).arg(format!("ws@{WS}"));
-        run_logged(&mut npm, &folder.join("install.log"))?;
-        ensure!(version()? == WS, "ws {WS} was installed, but is not there");
-    }
-    // Node looks for a package from the script's folder upwards.
+    npm_package(folder, "ws", WS)?;
     let client = written(folder.join("ws_client.cjs"), include_str!("ws_client.cjs"))?;
     let server = written(folder.join("ws_server.cjs"), include_str!("ws_server.cjs"))?;
-    Ok(Peer { name: "ws", version: WS, library: Library::Ws, program: node, client, server })
+    Ok(Peer { name: "ws", version: WS, library: Library::Ws, program: PathBuf::from("node"), client, server })
 }
 
 /// Installs Python's `websockets` into an environment in `folder`, if it is not there yet.
@@ -105,30 +87,6 @@ pub(super) fn mojolicious() -> anyhow::Result<String> {
     let version = say(Command::new("perl").args(["-MMojolicious", "-e", "print Mojolicious->VERSION"]))
         .context("this needs Mojolicious (Debian: the package libmojolicious-perl)")?;
     Ok(version.trim().to_owned())
-}
-
-/// Installs this version of a package into an environment in `folder`, if it is not there yet.
-/// Returns the environment's Python.
-///
-/// # Errors
-/// As [`websockets`].
-fn python_package(folder: &Path, package: &str, wanted: &str) -> anyhow::Result<PathBuf> {
-    let python = folder.join("venv/bin/python");
-    let installed = format!("from importlib.metadata import version; print(version('{package}'))");
-    let version = || say(python_command(&python).args(["-c", &installed]));
-    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    if version().ok().as_deref() != Some(wanted) {
-        println!("{package}: installing {wanted} ...");
-        let mut venv = python_command("python3");
-        venv.args(["-m", "venv", "--clear"]).arg(folder.join("venv"));
-        run_logged(&mut venv, &folder.join("venv.log"))
-            .context("this needs Python 3 with venv (Debian: the package python3-venv)")?;
-        let mut pip = python_command(&python);
-        pip.args(["-m", "pip", "install", "--disable-pip-version-check"]).arg(format!("{package}=={wanted}"));
-        run_logged(&mut pip, &folder.join("install.log"))?;
-        ensure!(version()? == wanted, "{package} {wanted} was installed, but is not there");
-    }
-    Ok(python)
 }
 
 /// Writes a script. Returns where.

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, ensure};
 use framewright::deflate::DeflateOffer;
 use framewright_cli::Compress;
+use framewright_testkit::programs::packages::python_command;
 use framewright_testkit::programs::process::say;
 
-use crate::commands::python_command;
 use crate::echo_server;
 use crate::wire::{Exchange, Message, Proxy};
 

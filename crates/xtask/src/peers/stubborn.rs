@@ -8,12 +8,12 @@ use std::process::Command;
 
 use anyhow::Context as _;
 use framewright_client::{ClientRequest, Options};
+use framewright_testkit::programs::packages::python_command;
 use framewright_testkit::programs::server::ServerProcess;
 
 use super::install::{self, TORNADO};
 use super::ours::{FORMS, Form};
 use super::tally::{Tally, saved};
-use crate::commands::python_command;
 use crate::wire::{Compresses, Exchange, Expected, Message, Proxy};
 
 /// Exchanges two messages that are alike, and a thousand more, with each of the servers.
