@@ -10,11 +10,12 @@ use framewright_cli::Compress;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
-/// Load a WebSocket echo server and measure it.
+/// Load a WebSocket echo server, or one that sends a message to many, and measure it.
 ///
 /// Opens connections, keeps messages on the way on each, and reports messages a second and how long
 /// replies took. With --rate messages leave on a fixed schedule, and the time of each counts from
-/// when it was due. One thread does all of it: give it a processor of its own.
+/// when it was due. With --fan-out one connection sends, and all others receive. One thread does all
+/// of it: give it a processor of its own.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = CLIENT_LIMITED)]
 pub(crate) struct Args {
@@ -78,14 +79,31 @@ pub(crate) struct Args {
     /// and tls:// as many bytes are sent and awaited in their place.
     #[arg(long, conflicts_with_all = ["rate", "flooders", "verify"])]
     pub(super) connect_rate: bool,
+    /// Another URL of the same server, with the same scheme: one more connection, to this URL, sends
+    /// messages, and the server has to send each to all connections of --url, which only receive.
+    /// Counts what they receive; times count from sending to each arrival. --in-flight messages
+    /// leave in one write, and the next when all of them have reached all connections. Over tcp://
+    /// the request of the opening handshake is sent and awaited back, and then each message.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["idle", "connect_rate", "flooders"])]
+    pub(super) fan_out: Option<Target>,
+    /// With --fan-out: so many connections more, which do not read what comes, and are not counted.
+    /// Before counting, so much is sent that their kernels take no more.
+    #[arg(long, value_name = "N", default_value = "0", requires = "fan_out")]
+    pub(super) deaf: usize,
+    /// With --fan-out: as many connections more as --connections says, to this URL of another server,
+    /// which has to pass messages on. May be repeated. Nothing is sent for a second when all are
+    /// open, so that the servers can tell each other who listens.
+    #[arg(long, value_name = "URL", requires = "fan_out", conflicts_with = "deaf")]
+    pub(super) also: Vec<Target>,
     /// Compare every reply with what was sent. Messages then differ from each other.
     #[arg(long)]
     pub(super) verify: bool,
     #[command(flatten)]
     pub(super) tls: tls::Args,
-    /// The server's process: also report its processor time and memory (Linux).
+    /// The server's process: also report its processor time and memory (Linux). Of several, such as
+    /// those of --also, the sum.
     #[arg(long)]
-    pub(super) pid: Option<u32>,
+    pub(super) pid: Vec<u32>,
     /// Seconds that the server may take to answer.
     #[arg(long, value_name = "SECS", default_value = "10", value_parser = parse_some_time)]
     pub(super) timeout: Duration,
@@ -101,6 +119,7 @@ pub(super) enum Mode {
     Rate,
     Idle,
     ConnectRate,
+    FanOut,
 }
 
 impl Mode {
@@ -110,6 +129,7 @@ impl Mode {
             Mode::Rate => "rate",
             Mode::Idle => "idle",
             Mode::ConnectRate => "connect-rate",
+            Mode::FanOut => "fan-out",
         }
     }
 }
@@ -117,6 +137,7 @@ impl Mode {
 impl Args {
     pub(super) fn mode(&self) -> Mode {
         match (self.idle, self.connect_rate, self.rate) {
+            _ if self.fan_out.is_some() => Mode::FanOut,
             (true, _, _) => Mode::Idle,
             (_, true, _) => Mode::ConnectRate,
             (_, _, Some(_)) => Mode::Rate,
@@ -131,6 +152,15 @@ impl Args {
     /// What one option alone cannot say of itself.
     pub(super) fn check(&self) -> Result<(), String> {
         self.tls.check(&self.url)?;
+        for other in self.fan_out.iter().chain(&self.also) {
+            self.tls.check(other)?;
+            if (other.protocol, other.tls) != (self.url.protocol, self.url.tls) {
+                return Err("--fan-out and --also need URLs with the scheme of --url".to_owned());
+            }
+        }
+        if self.deaf > 0 && self.compress == Compress::Takeover {
+            return Err("--deaf goes with messages that do not refer to those before them".to_owned());
+        }
         let least = self.kind.least_size();
         let flood = (self.flooders > 0).then_some(self.flood_size);
         let smallest = self.size.entries().iter().map(|entry| entry.0).chain(flood).min();
@@ -203,6 +233,7 @@ mod tests {
             ("--rate 1000", Mode::Rate),
             ("--connect-rate", Mode::ConnectRate),
             ("--idle --pid 1", Mode::Idle),
+            ("--fan-out ws://localhost/publish --rate 10 --deaf 3", Mode::FanOut),
         ] {
             assert_eq!(parse(args).unwrap().mode(), mode, "{args}");
         }
@@ -240,6 +271,13 @@ mod tests {
             ("--compress fast", "--compress"),
             ("--compress shared --size 20,0", "without content"),
             ("--idle-messages 1", "--idle"),
+            ("--deaf 1", "--fan-out"),
+            ("--fan-out ws://localhost/ --deaf 1 --compress takeover", "refer to"),
+            ("--fan-out ws://localhost/ --connect-rate", "--connect-rate"),
+            ("--fan-out tcp://localhost:1", "scheme"),
+            ("--also ws://localhost/", "--fan-out"),
+            ("--fan-out ws://localhost/ --also wss://localhost/", "TLS"),
+            ("--fan-out ws://localhost/ --also ws://localhost/ --deaf 1", "--deaf"),
         ] {
             let error = parse(args).unwrap_err();
             assert!(error.contains(part), "{args}: {error}");

@@ -52,6 +52,7 @@ pub(super) fn run(
         latency,
         flood_messages: 0,
         open_loop: None,
+        fan_out: None,
         usage,
     })
 }

@@ -12,17 +12,32 @@ use std::time::{Duration, Instant};
 /// Connections that do the same.
 #[derive(Debug)]
 pub(super) struct Lane {
+    /// Where they go.
+    pub(super) endpoint: Endpoint,
+    pub(super) part: Part,
     pub(super) script: Script,
     /// Messages that each connection keeps on the way: a reply lets the next message go. `None`
     /// leaves that to a schedule.
     pub(super) in_flight: Option<u32>,
 }
 
+/// What the connections of a lane are there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// They send messages, and each is answered.
+    Ask,
+    /// They send messages that are not answered: these go to those who listen.
+    Publish,
+    /// They only receive.
+    Listen,
+    /// They do not even do that, once they are open.
+    Deaf,
+}
+
 #[derive(Debug)]
 pub(super) struct Engine {
     poll: Poll,
     events: Events,
-    endpoint: Endpoint,
     buffers: Buffers,
     pub(super) lanes: Vec<Lane>,
     pub(super) peers: Vec<Peer>,
@@ -35,7 +50,7 @@ pub(super) struct Engine {
     leaving: bool,
     clock: Clock,
     /// How long the server may let a connection wait.
-    patience: Duration,
+    pub(super) patience: Duration,
     /// When connections that wait too long were last looked for.
     looked: u64,
 }
@@ -56,11 +71,10 @@ pub(super) fn nanos(duration: Duration) -> u64 {
 }
 
 impl Engine {
-    pub(super) fn new(endpoint: Endpoint, lanes: Vec<Lane>, patience: Duration) -> anyhow::Result<Engine> {
+    pub(super) fn new(lanes: Vec<Lane>, patience: Duration) -> anyhow::Result<Engine> {
         Ok(Engine {
             poll: Poll::new()?,
             events: Events::with_capacity(1024),
-            endpoint,
             buffers: Buffers::new(),
             lanes,
             peers: Vec::new(),
@@ -93,10 +107,10 @@ impl Engine {
 
     /// Starts a connection at this place, instead of the one that was there.
     pub(super) fn connect(&mut self, place: usize, lane: usize) -> anyhow::Result<()> {
-        let script = &self.lanes[lane].script;
-        let failed = || format!("cannot connect to {}", self.endpoint.addr);
+        let Lane { endpoint, part, script, .. } = &self.lanes[lane];
+        let failed = || format!("cannot connect to {}", endpoint.addr);
         let now = self.clock.now();
-        let mut peer = Peer::connect(&self.endpoint, script, place, now).with_context(failed)?;
+        let mut peer = Peer::connect(endpoint, *part, script, place, now).with_context(failed)?;
         peer.lane = lane;
         // On one machine it is often connected already.
         peer.write(script, now).with_context(failed)?;
@@ -129,6 +143,10 @@ impl Engine {
             let Some(peer) = self.peers.get_mut(place) else { continue };
             let lane = &self.lanes[peer.lane];
             let ended = event.is_read_closed() || event.is_error();
+            // Its end would not come through: what waits for it is in the way.
+            if lane.part == Part::Deaf && peer.is_open() {
+                continue;
+            }
             let readable = ended || event.is_readable() || peer.is_connecting();
             let read = if readable {
                 peer.read(ended, &lane.script, &mut self.buffers)
@@ -188,13 +206,13 @@ impl Engine {
         }
     }
 
-    /// Lets the connection at this place send a message that was due at `due`. Returns when it was
-    /// tried.
-    pub(super) fn send(&mut self, place: usize, due: u64) -> io::Result<u64> {
+    /// Lets the connection at this place send `count` messages that were due at `due`. Returns when
+    /// it was tried.
+    pub(super) fn send(&mut self, place: usize, count: u32, due: u64) -> io::Result<u64> {
         let peer = &mut self.peers[place];
         let script = &self.lanes[peer.lane].script;
         let full = peer.has_more_to_send();
-        peer.grant(script, 1, due);
+        peer.grant(script, count, due);
         let now = self.clock.now();
         // Where the socket is full already, its event comes.
         if !full {
@@ -223,7 +241,12 @@ impl Engine {
         self.leaving = true;
         let now = self.clock.now();
         for peer in self.peers.iter_mut().filter(|peer| !peer.is_closed()) {
-            let script = &self.lanes[peer.lane].script;
+            let Lane { part, script, .. } = &self.lanes[peer.lane];
+            // What waits for it is in the way of an answer.
+            if *part == Part::Deaf {
+                peer.closed();
+                continue;
+            }
             peer.close(script);
             if peer.write(script, now).is_err() {
                 peer.closed();

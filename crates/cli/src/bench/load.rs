@@ -5,6 +5,7 @@
 //! an open loop, replies are awaited that belong to messages of the counted time.
 
 use super::engine::{Engine, Lane, TICK, nanos};
+use super::fan_out::FanOut;
 use super::inflated;
 use super::latency::Latency;
 use super::peer::{Peer, Step};
@@ -38,6 +39,7 @@ pub(super) struct Counted {
     pub(super) latency: Latency,
     pub(super) flood_messages: u64,
     pub(super) open_loop: Option<OpenLoop>,
+    pub(super) fan_out: Option<FanOut>,
     pub(super) usage: Usage,
 }
 
@@ -60,7 +62,7 @@ pub(super) fn run(
 ) -> anyhow::Result<Counted> {
     let clock = engine.clock();
     let mut tally = Tally::new();
-    let mut pace = plan.rate.map(|rate| Pace::new(engine, rate));
+    let mut pace = plan.rate.map(|rate| Pace::new(engine, rate, COUNTED));
     engine.fill()?;
     let begin = clock.now() + nanos(plan.warm_up);
     until(engine, begin, &mut pace, &mut tally, |_, left| progress.show("warm-up", left, None))?;
@@ -85,7 +87,7 @@ pub(super) fn run(
     let ever = Volume { compressed: tally.compressed, ..tally.volume };
     inflated::check(engine.lanes[COUNTED].script.compress, ever)?;
     let Tally { volume, latency, flood_messages, .. } = tally;
-    Ok(Counted { duration, volume, latency, flood_messages, open_loop, usage })
+    Ok(Counted { duration, volume, latency, flood_messages, open_loop, fan_out: None, usage })
 }
 
 /// Turns the engine until this time.
@@ -116,7 +118,7 @@ fn drain(
     progress: &Progress,
 ) -> anyhow::Result<OpenLoop> {
     let clock = engine.clock();
-    while pace.send(engine, to - 1)? > 0 {}
+    while pace.send(engine, to - 1, |_| {})? > 0 {}
     let give_up = clock.now() + nanos(DRAIN);
     while tally.unanswered(engine).next().is_some() && clock.now() < give_up {
         progress.show("waiting for replies", Duration::from_nanos(give_up.saturating_sub(clock.now())), None);
@@ -193,32 +195,33 @@ impl Tally {
 
 /// What an open loop sends.
 #[derive(Debug)]
-struct Pace {
+pub(super) struct Pace {
     schedule: Schedule,
     /// The messages go to the connections in turn.
     places: Vec<usize>,
-    late: Latency,
+    pub(super) late: Latency,
     /// Nanoseconds of waiting without sleeping.
-    spun: u64,
+    pub(super) spun: u64,
 }
 
 impl Pace {
-    fn new(engine: &Engine, rate: f64) -> Pace {
-        let counted = |&place: &usize| engine.peers[place].lane == COUNTED;
-        let places = (0..engine.peers.len()).filter(counted).collect();
+    /// For the connections of this lane.
+    pub(super) fn new(engine: &Engine, rate: f64, lane: usize) -> Pace {
+        let sends = |&place: &usize| engine.peers[place].lane == lane;
+        let places = (0..engine.peers.len()).filter(sends).collect();
         let schedule = Schedule::new(engine.clock().now(), rate);
         Pace { schedule, places, late: Latency::new(), spun: 0 }
     }
 
     /// Forgets the warm-up.
-    fn begin(&mut self) {
+    pub(super) fn begin(&mut self) {
         (self.late, self.spun) = (Latency::new(), 0);
     }
 
     /// Sends what is due, and hears what has come.
     fn turn(&mut self, engine: &mut Engine, tally: &mut Tally, now: u64) -> anyhow::Result<()> {
-        let sent = self.send(engine, now)?;
-        let sleep = self.schedule.sleep(now);
+        let sent = self.send(engine, now, |_| {})?;
+        let sleep = self.sleep(now);
         let heard = engine.turn(sleep, |peer, lane, step, now| tally.on(peer, lane, step, now))?;
         if sent == 0 && !heard && sleep.is_zero() {
             self.spun += engine.clock().now() - now;
@@ -226,13 +229,24 @@ impl Pace {
         Ok(())
     }
 
+    /// How long a loop may sleep.
+    pub(super) fn sleep(&self, now: u64) -> Duration {
+        self.schedule.sleep(now)
+    }
+
     /// Sends messages that are due, up to a number after which replies should be looked at. Returns
-    /// how many.
-    fn send(&mut self, engine: &mut Engine, now: u64) -> anyhow::Result<usize> {
+    /// how many. `each` gets the time when each was due, before it is sent.
+    pub(super) fn send(
+        &mut self,
+        engine: &mut Engine,
+        now: u64,
+        mut each: impl FnMut(u64),
+    ) -> anyhow::Result<usize> {
         for sent in 0..BURST {
             let Some((number, due)) = self.schedule.take(now) else { return Ok(sent) };
             let turn = usize::try_from(number % self.places.len() as u64)?;
-            let tried = engine.send(self.places[turn], due).context("a message cannot be sent")?;
+            each(due);
+            let tried = engine.send(self.places[turn], 1, due).context("a message cannot be sent")?;
             self.late.record(tried.saturating_sub(due), 1);
         }
         Ok(BURST)
@@ -240,6 +254,6 @@ impl Pace {
 }
 
 /// How long replies are awaited after the counted time of an open loop.
-const DRAIN: Duration = Duration::from_secs(3);
+pub(super) const DRAIN: Duration = Duration::from_secs(3);
 /// Messages of a schedule that are sent before replies are looked at.
 const BURST: usize = 64;

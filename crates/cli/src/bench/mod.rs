@@ -10,13 +10,14 @@
 //! | `link`, `tls` | the stream of a connection |
 //! | `handshake`, `replies`, `peer` | one connection |
 //! | `engine` | all connections in an event loop |
-//! | `load`, `schedule`, `idle`, `connect` | the modes |
+//! | `load`, `schedule`, `idle`, `connect`, `fan_out` | the modes |
 //! | `volume`, `process`, `usage`, `latency`, `report`, `progress` | resources used, times measured, the report |
 
 mod args;
 mod compress;
 mod connect;
 mod engine;
+mod fan_out;
 mod handshake;
 mod idle;
 mod inflated;
@@ -46,7 +47,7 @@ pub(crate) use args::Args;
 use anyhow::Context;
 use args::Mode;
 use clap::error::ErrorKind;
-use engine::{Engine, Lane};
+use engine::{Engine, Lane, Part};
 use framewright::deflate::WindowBits;
 use framewright_cli::Compress;
 use handshake::Handshake;
@@ -57,16 +58,18 @@ use progress::Progress;
 use report::{Findings, Report};
 use script::{Recipe, Script};
 use std::io::Write as _;
+use target::Target;
 
 /// Runs the load that the arguments describe, and prints what it found.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if let Err(wrong) = args.check() {
         clap::Error::raw(ErrorKind::ValueValidation, wrong + "\n").exit();
     }
-    let server = args.pid.map(Process::new).transpose()?;
+    let server = if args.pid.is_empty() { None } else { Some(Process::new(&args.pid)?) };
     // A connection is a descriptor.
     let descriptors = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(0);
-    let wanted = (args.connections.get() + args.flooders) as u64 + 16;
+    let connections = args.connections.get() * (1 + args.also.len());
+    let wanted = (connections + args.flooders + args.deaf) as u64 + 16;
     anyhow::ensure!(
         descriptors == 0 || wanted <= descriptors,
         "{wanted} descriptors are needed, and the system allows {descriptors}"
@@ -87,12 +90,7 @@ fn measure<'a>(args: &'a Args, server: Option<&Process>) -> anyhow::Result<Repor
     let progress = Progress::new();
     progress.say("connecting");
     let mode = args.mode();
-    let endpoint = Endpoint {
-        target: args.url.clone(),
-        addr: args.url.resolve()?,
-        tls: tls::Client::new(&args.tls, &args.url)?,
-        cycles: mode == Mode::ConnectRate,
-    };
+    let endpoint = endpoint(args, &args.url)?;
     let agreed = match args.compress {
         Compress::Off => None,
         offered => {
@@ -100,7 +98,7 @@ fn measure<'a>(args: &'a Args, server: Option<&Process>) -> anyhow::Result<Repor
         }
     };
     let window = agreed.as_ref().and_then(|agreed| agreed.agreed).unwrap_or_default().client_max_window_bits;
-    let mut engine = Engine::new(endpoint, lanes(args, window), args.timeout)?;
+    let mut engine = Engine::new(lanes(args, &endpoint, window)?, args.timeout)?;
     let connections = args.connections.get();
     let findings = match mode {
         Mode::Echo | Mode::Rate => {
@@ -115,6 +113,13 @@ fn measure<'a>(args: &'a Args, server: Option<&Process>) -> anyhow::Result<Repor
             let counted = connect::run(&mut engine, connections, args.plan(), resumes, server, &progress)?;
             Findings::Counted(Box::new(counted))
         }
+        Mode::FanOut => {
+            let crowd = fan_out::Crowd { listeners: connections, others: args.also.len(), deaf: args.deaf };
+            let in_flight = args.in_flight.get();
+            let plan = args.plan();
+            let counted = fan_out::run(&mut engine, crowd, in_flight, plan, server, &progress)?;
+            Findings::Counted(Box::new(counted))
+        }
         Mode::Idle => {
             let server = server.context("--idle needs --pid")?;
             Findings::Idle(idle::run(&mut engine, connections, args.idle_messages, server, &progress)?)
@@ -125,9 +130,21 @@ fn measure<'a>(args: &'a Args, server: Option<&Process>) -> anyhow::Result<Repor
     Ok(Report { args, findings, agreed: agreed.map(|agreed| agreed.extensions), sessions: engine.sessions })
 }
 
-/// What the connections send: those that are counted, and those that flood.
-fn lanes(args: &Args, window: WindowBits) -> Vec<Lane> {
-    let lane = |mix: &Mix, in_flight: u32, scheduled: bool, verify: bool| {
+/// Where connections to a target go, and how they begin.
+fn endpoint(args: &Args, target: &Target) -> anyhow::Result<Endpoint> {
+    Ok(Endpoint {
+        target: target.clone(),
+        addr: target.resolve()?,
+        tls: tls::Client::new(&args.tls, target)?,
+        cycles: args.mode() == Mode::ConnectRate,
+        introduces: args.mode() == Mode::FanOut,
+    })
+}
+
+/// What the connections send: those that are counted, and those that flood; or those that listen,
+/// the one that publishes, and those that never read.
+fn lanes(args: &Args, endpoint: &Endpoint, window: WindowBits) -> anyhow::Result<Vec<Lane>> {
+    let lane = |part: Part, mix: &Mix, in_flight: u32, scheduled: bool, verify: bool| {
         let recipe = Recipe {
             mix,
             kind: args.kind,
@@ -137,12 +154,25 @@ fn lanes(args: &Args, window: WindowBits) -> Vec<Lane> {
             compress: args.compress,
             window,
             protocol: args.url.protocol,
+            in_step: part != Part::Ask,
         };
-        Lane { script: Script::new(recipe), in_flight: (!scheduled).then_some(in_flight) }
+        let in_flight = (!scheduled).then_some(in_flight);
+        Lane { endpoint: endpoint.clone(), part, script: Script::new(recipe), in_flight }
     };
-    let mut lanes = vec![lane(&args.size, args.in_flight.get(), args.rate.is_some(), args.verify)];
-    if args.flooders > 0 {
-        lanes.push(lane(&Mix::of(args.flood_size), args.flood_in_flight.get(), false, args.verify));
+    let scheduled = args.rate.is_some();
+    let counted = |part| lane(part, &args.size, args.in_flight.get(), scheduled, args.verify);
+    if let Some(publisher) = &args.fan_out {
+        let publishes = Lane { endpoint: self::endpoint(args, publisher)?, ..counted(Part::Publish) };
+        let mut lanes = vec![counted(Part::Listen), publishes, counted(Part::Deaf)];
+        for other in &args.also {
+            lanes.push(Lane { endpoint: self::endpoint(args, other)?, ..counted(Part::Listen) });
+        }
+        return Ok(lanes);
     }
-    lanes
+    let mut lanes = vec![counted(Part::Ask)];
+    if args.flooders > 0 {
+        let (mix, in_flight) = (Mix::of(args.flood_size), args.flood_in_flight.get());
+        lanes.push(lane(Part::Ask, &mix, in_flight, false, args.verify));
+    }
+    Ok(lanes)
 }

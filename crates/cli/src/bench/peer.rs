@@ -7,6 +7,7 @@
 //! A connection without a protocol is open once it is connected, unless the exchange of handshakes
 //! is imitated.
 
+use super::engine::Part;
 use super::handshake::Handshake;
 use super::link::Link;
 use super::replies::{Ahead, Heard, Replies};
@@ -25,7 +26,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Where connections go, and how they begin.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Endpoint {
     pub(super) target: Target,
     pub(super) addr: SocketAddr,
@@ -34,6 +35,9 @@ pub(super) struct Endpoint {
     /// Whether connections do their handshakes and nothing else. Without a protocol as many octets
     /// as handshakes have are then sent and awaited in their place.
     pub(super) cycles: bool,
+    /// Whether the server has to know what a connection is for. Without a protocol the request of
+    /// its handshake is then sent all the same, and awaited back.
+    pub(super) introduces: bool,
 }
 
 /// Memory that all connections read into.
@@ -70,6 +74,10 @@ pub(super) struct Peer {
     /// The place in the script of the message to be granted next.
     next: usize,
     replies: Replies,
+    /// Messages that have come, where nothing is sent for them.
+    pub(super) heard: u64,
+    /// Whether messages are answered.
+    asks: bool,
     /// When messages were granted that are not answered: the time, and how many.
     stamps: VecDeque<(u64, u32)>,
 }
@@ -101,8 +109,17 @@ pub(super) struct Step {
 
 impl Peer {
     /// Starts to connect.
-    pub(super) fn connect(endpoint: &Endpoint, script: &Script, number: usize, now: u64) -> io::Result<Peer> {
-        let socket = TcpStream::connect(endpoint.addr)?;
+    pub(super) fn connect(
+        endpoint: &Endpoint,
+        part: Part,
+        script: &Script,
+        number: usize,
+        now: u64,
+    ) -> io::Result<Peer> {
+        let socket = match part {
+            Part::Deaf => narrow(endpoint.addr)?,
+            _ => TcpStream::connect(endpoint.addr)?,
+        };
         // In a cycle nothing is sent before what was sent last is answered, but for the end of a TLS
         // handshake, which the request follows at once.
         if !endpoint.cycles || endpoint.tls.is_some() {
@@ -116,7 +133,9 @@ impl Peer {
         let (handshake, request) = Handshake::start(&endpoint.target, script.compress);
         let (opening, urgent) = match endpoint.target.protocol {
             Protocol::WebSocket => (Opening::WebSocket(Box::new(handshake)), request),
-            Protocol::Raw if endpoint.cycles => (Opening::Octets(request.len()), request),
+            Protocol::Raw if endpoint.cycles || endpoint.introduces => {
+                (Opening::Octets(request.len()), request)
+            }
             Protocol::Raw => (Opening::Octets(0), Vec::new()),
         };
         let next = script.place(number);
@@ -132,6 +151,8 @@ impl Peer {
             granted: 0,
             next,
             replies: Replies::new(script, number),
+            heard: 0,
+            asks: part == Part::Ask,
             stamps: VecDeque::new(),
         })
     }
@@ -170,10 +191,13 @@ impl Peer {
     /// Lets it send so many more messages; their time counts from `since`.
     #[inline]
     pub(super) fn grant(&mut self, script: &Script, count: u32, since: u64) {
+        self.granted += script.advance(&mut self.next, count as usize);
+        if !self.asks {
+            return;
+        }
         if self.stamps.is_empty() {
             self.active = since;
         }
-        self.granted += script.advance(&mut self.next, count as usize);
         self.stamps.push_back((since, count));
     }
 
@@ -422,6 +446,25 @@ impl Stage {
     }
 }
 
+/// A connection of which the kernels of both ends hold little, so that a server soon learns that
+/// nothing is read. How much a server's kernel holds depends on the length of segments.
+#[cfg(unix)]
+fn narrow(addr: SocketAddr) -> io::Result<TcpStream> {
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+    socket.set_recv_buffer_size(NARROW_BUFFER)?;
+    socket.set_tcp_mss(NARROW_SEGMENT)?;
+    socket.connect_timeout(&addr.into(), NARROW_PATIENCE)?;
+    socket.set_nonblocking(true)?;
+    Ok(TcpStream::from_std(socket.into()))
+}
+
+/// A connection like all others.
+#[cfg(not(unix))]
+fn narrow(addr: SocketAddr) -> io::Result<TcpStream> {
+    TcpStream::connect(addr)
+}
+
 /// The body of a Close frame in words.
 fn describe(body: &[u8]) -> String {
     match body {
@@ -446,3 +489,12 @@ const READ: usize = 256 << 10;
 const HEADER: usize = 10;
 /// The most octets to drop at a time.
 const DROP: usize = 4 << 20;
+/// Octets of the receive buffer of a connection that never reads.
+#[cfg(unix)]
+const NARROW_BUFFER: usize = 4 << 10;
+/// Octets of its segments.
+#[cfg(unix)]
+const NARROW_SEGMENT: u32 = 536;
+/// How long such a connection may take to be made. It blocks: there are few of them.
+#[cfg(unix)]
+const NARROW_PATIENCE: Duration = Duration::from_secs(10);

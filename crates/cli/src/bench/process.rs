@@ -1,4 +1,4 @@
-//! What a process has used: processor time and memory, from Linux's `/proc` (see proc(5)).
+//! What a process, or several, have used: processor time and memory, from Linux's `/proc` (see proc(5)).
 //!
 //! Processor time is the sum over threads of `/proc/PID/task/*/schedstat`, which counts
 //! nanoseconds, and also those in which a thread was ready to run and had no processor;
@@ -9,12 +9,12 @@ use anyhow::{Context, bail, ensure};
 use std::collections::HashMap;
 use std::fs;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// A process, or this one.
+/// A process, several whose figures are added up, or this one.
 #[derive(Debug)]
 pub(super) struct Process {
-    directory: PathBuf,
+    directories: Vec<PathBuf>,
 }
 
 /// Processor time used so far.
@@ -55,56 +55,74 @@ pub(super) struct Memory {
 }
 
 impl Process {
-    pub(super) fn new(pid: u32) -> anyhow::Result<Process> {
+    pub(super) fn new(pids: &[u32]) -> anyhow::Result<Process> {
         ensure!(cfg!(target_os = "linux"), "--pid needs Linux: the figures come from /proc");
-        let process = Process { directory: format!("/proc/{pid}").into() };
-        process.sample().with_context(|| format!("cannot read the figures of process {pid}"))?;
-        Ok(process)
+        let mut directories = Vec::new();
+        for pid in pids {
+            let one = Process { directories: vec![format!("/proc/{pid}").into()] };
+            one.sample().with_context(|| format!("cannot read the figures of process {pid}"))?;
+            directories.extend(one.directories);
+        }
+        Ok(Process { directories })
     }
 
     /// This process, where the system has `/proc`.
     pub(super) fn this() -> Option<Process> {
-        cfg!(target_os = "linux").then(|| Process { directory: "/proc/self".into() })
+        cfg!(target_os = "linux").then(|| Process { directories: vec!["/proc/self".into()] })
     }
 
     pub(super) fn sample(&self) -> anyhow::Result<Sample> {
-        let (user_ticks, system_ticks) = parse_stat(&self.read("stat")?)?;
-        let mut threads = HashMap::new();
-        for entry in fs::read_dir(self.directory.join("task"))? {
-            let entry = entry?;
-            let thread = entry.file_name().to_string_lossy().parse()?;
-            match fs::read_to_string(entry.path().join("schedstat")) {
-                Ok(text) => drop(threads.insert(thread, parse_schedstat(&text)?)),
-                // It has ended meanwhile.
-                Err(error) if error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(ESRCH) => {}
-                Err(error) => return Err(error.into()),
+        let mut sample = Sample::default();
+        for directory in &self.directories {
+            let (user_ticks, system_ticks) = parse_stat(&read(directory, "stat")?)?;
+            sample.user_ticks += user_ticks;
+            sample.system_ticks += system_ticks;
+            for entry in fs::read_dir(directory.join("task"))? {
+                let entry = entry?;
+                let thread = entry.file_name().to_string_lossy().parse()?;
+                match fs::read_to_string(entry.path().join("schedstat")) {
+                    Ok(text) => drop(sample.threads.insert(thread, parse_schedstat(&text)?)),
+                    // It has ended meanwhile.
+                    Err(error)
+                        if error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(ESRCH) => {}
+                    Err(error) => return Err(error.into()),
+                }
             }
         }
-        Ok(Sample { threads, user_ticks, system_ticks })
+        Ok(sample)
     }
 
     pub(super) fn memory(&self) -> anyhow::Result<Memory> {
-        let status = self.read("status")?;
-        Ok(Memory { resident: parse_kib(&status, "VmRSS")?, peak: parse_kib(&status, "VmHWM")? })
+        Ok(Memory { resident: self.sum("status", "VmRSS")?, peak: self.sum("status", "VmHWM")? })
     }
 
     /// Octets of memory that this process alone has, and has written to, exact to the page:
     /// `smaps_rollup` walks the page tables, where the counters behind `VmRSS` lag by up to 64
     /// pages a processor. Pages that were swapped out count.
     pub(super) fn private(&self) -> anyhow::Result<u64> {
-        let rollup = self.read("smaps_rollup")?;
-        Ok(parse_kib(&rollup, "Private_Dirty")? + parse_kib(&rollup, "Swap")?)
+        Ok(self.sum("smaps_rollup", "Private_Dirty")? + self.sum("smaps_rollup", "Swap")?)
     }
 
-    /// How many processors it may run on.
+    /// How many processors it may run on, or all of them together.
     pub(super) fn processors(&self) -> anyhow::Result<u32> {
-        parse_processors(&self.read("status")?)
+        let mut all = Vec::new();
+        for directory in &self.directories {
+            let words = parse_processors(&read(directory, "status")?)?;
+            all.resize(all.len().max(words.len()), 0);
+            all.iter_mut().zip(words).for_each(|(all, word)| *all |= word);
+        }
+        Ok(all.into_iter().map(u32::count_ones).sum())
     }
 
-    fn read(&self, file: &str) -> anyhow::Result<String> {
-        let path = self.directory.join(file);
-        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+    /// The sum of a value in octets in such a file of each process.
+    fn sum(&self, file: &str, key: &str) -> anyhow::Result<u64> {
+        self.directories.iter().map(|directory| parse_kib(&read(directory, file)?, key)).sum()
     }
+}
+
+fn read(directory: &Path, file: &str) -> anyhow::Result<String> {
+    let path = directory.join(file);
+    fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 impl Sample {
@@ -160,11 +178,13 @@ fn parse_kib(text: &str, key: &str) -> anyhow::Result<u64> {
     Ok(kib << 10)
 }
 
-/// The bits set in `Cpus_allowed: f,ffffffff`.
-fn parse_processors(text: &str) -> anyhow::Result<u32> {
+/// The words of `Cpus_allowed: f,ffffffff`, with a bit for each processor: the last has the first
+/// ones, and comes first here.
+fn parse_processors(text: &str) -> anyhow::Result<Vec<u32>> {
     let mut lines = text.lines().filter_map(|line| line.strip_prefix("Cpus_allowed:"));
     let mask = lines.next().context("Cpus_allowed is missing")?;
-    Ok(mask.chars().filter_map(|digit| digit.to_digit(16)).map(u32::count_ones).sum())
+    let word = |word: &str| u32::from_str_radix(word, 16).with_context(|| format!("no mask in {mask:?}"));
+    mask.trim().rsplit(',').map(word).collect()
 }
 
 /// What reading tells of a thread that ends just then.
@@ -195,7 +215,8 @@ mod tests {
         assert_eq!(parse_kib(status, "VmRSS").unwrap(), 1 << 20);
         assert_eq!(parse_kib(status, "VmHWM").unwrap(), 2 << 20);
         assert!(parse_kib(status, "Vm").is_err());
-        assert_eq!(parse_processors(status).unwrap(), 6);
+        assert_eq!(parse_processors(status).unwrap(), [3, 15]);
+        assert!(parse_processors("Cpus_allowed:\tfast\n").is_err());
     }
 
     #[test]
@@ -217,12 +238,26 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
+    fn the_figures_of_several_processes_are_added_up() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("a process");
+        let pids = [std::process::id(), child.id()];
+        let [both, this, that] = [&pids[..], &pids[..1], &pids[1..]].map(|pids| Process::new(pids).unwrap());
+        let threads = |process: &Process| process.sample().unwrap().threads.len();
+        assert!(threads(&both) > threads(&that) && threads(&that) == 1);
+        assert!(both.private().unwrap() > that.private().unwrap());
+        assert_eq!(both.processors().unwrap(), this.processors().unwrap());
+        child.kill().and_then(|()| child.wait()).expect("it is gone");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
     fn this_process_has_used_time_and_memory() {
-        let process = Process::new(std::process::id()).unwrap();
+        let this = std::process::id();
+        let process = Process::new(&[this]).unwrap();
         assert!(process.sample().unwrap().threads.values().any(|time| time.running > 0));
         let memory = process.memory().unwrap();
         assert!(memory.resident > 0 && memory.peak >= memory.resident);
         assert!(process.private().unwrap() > 0 && process.processors().unwrap() > 0);
-        assert!(Process::new(0).is_err());
+        assert!(Process::new(&[this, 0]).is_err());
     }
 }

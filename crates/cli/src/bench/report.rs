@@ -58,6 +58,8 @@ impl Report<'_> {
             "flooders": args.flooders,
             "flood_in_flight": args.flood_in_flight.get(),
             "flood_size": args.flood_size,
+            "deaf": args.deaf,
+            "servers": 1 + args.also.len(),
         })
     }
 
@@ -87,6 +89,10 @@ impl Report<'_> {
             "client_limited": limited(counted),
             "idle": null,
             "flood": flood,
+            "fan_out": counted.fan_out.map(|fan_out| json!({
+                "published": fan_out.published,
+                "published_per_s": fan_out.published as f64 / seconds,
+            })),
         })
     }
 
@@ -104,12 +110,11 @@ impl Report<'_> {
     fn write_counted(&self, text: &mut String, counted: &Counted) -> std::fmt::Result {
         let args = self.args;
         let seconds = counted.duration.as_secs_f64();
-        let (what, load) = match args.mode() {
-            Mode::ConnectRate => ("cycles", String::new()),
-            Mode::Rate => (
-                "messages",
-                format!(", {}, {}, {} a second", args.size, args.kind.name(), args.rate.unwrap_or(0.0)),
-            ),
+        let (what, load) = match (args.mode(), args.rate) {
+            (Mode::ConnectRate, _) => ("cycles", String::new()),
+            (_, Some(rate)) => {
+                ("messages", format!(", {}, {}, {rate} a second", args.size, args.kind.name()))
+            }
             _ => ("messages", format!(", {}, {}, {} in flight", args.size, args.kind.name(), args.in_flight)),
         };
         writeln!(text, "{}: {}, {} connections{load}", args.url, args.mode().name(), args.connections)?;
@@ -135,6 +140,19 @@ impl Report<'_> {
             )?;
         }
         self.write_sessions(text)?;
+        if let Some(fan_out) = counted.fan_out {
+            let rate = fan_out.published as f64 / seconds;
+            writeln!(
+                text,
+                "{:<12}{}: {rate:.0} a second, each to {} connections",
+                "published",
+                fan_out.published,
+                args.connections.get() * (1 + args.also.len())
+            )?;
+            if args.deaf > 0 {
+                writeln!(text, "{:<12}{} connections more do not read", "deaf", args.deaf)?;
+            }
+        }
         if args.flooders > 0 {
             let rate = counted.flood_messages as f64 / seconds;
             writeln!(
@@ -278,5 +296,6 @@ fn idle_to_json(idle: &Idle) -> Value {
             "bytes": idle.with_connections,
         },
         "flood": null,
+        "fan_out": null,
     })
 }

@@ -38,6 +38,8 @@ pub(super) struct Recipe<'a> {
     /// What messages are compressed with.
     pub(super) window: WindowBits,
     pub(super) protocol: Protocol,
+    /// Whether all connections begin with the same message.
+    pub(super) in_step: bool,
 }
 
 /// The requests, and what their replies have to be.
@@ -100,6 +102,9 @@ impl Script {
             script.beginnings = with_a_window_behind(&payloads);
         }
         script.push(&payloads, &compress::compress(compress, window, &payloads), &mut keys);
+        if recipe.in_step {
+            script.beginnings = 1;
+        }
         if script.looks() {
             script.payloads = payloads.concat();
         }
@@ -173,6 +178,12 @@ impl Script {
     /// Where the requests start that begin with the message at this place.
     pub(super) fn start(&self, index: usize) -> usize {
         self.messages[index].start
+    }
+
+    /// How many messages there are before the first comes again, where there is no beginning that
+    /// comes only once.
+    pub(super) fn period(&self) -> usize {
+        self.messages.len() - self.again
     }
 
     /// The octets of `count` requests from the place `index` on, which is moved behind them.
@@ -283,7 +294,8 @@ pub(super) mod tests {
         /// A message in flight, nothing compared.
         pub(in crate::bench) fn simple(mix: &'a Mix, kind: Kind, compress: Compress) -> Recipe<'a> {
             let (window, protocol) = (WindowBits::MAX, Protocol::WebSocket);
-            Recipe { mix, kind, seed: 1, in_flight: 1, verify: false, compress, window, protocol }
+            let (seed, in_flight, verify, in_step) = (1, 1, false, false);
+            Recipe { mix, kind, seed, in_flight, verify, compress, window, protocol, in_step }
         }
     }
 

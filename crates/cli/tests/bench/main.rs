@@ -4,6 +4,7 @@
 #![cfg(unix)]
 
 mod compress;
+mod fan_out;
 mod support;
 #[cfg(all(feature = "tls", any(feature = "aws-lc-rs", feature = "ring")))]
 mod tls;

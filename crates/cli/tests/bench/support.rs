@@ -54,7 +54,8 @@ impl Drop for Echo {
 /// Runs the generator for a moment, on three connections unless the arguments say more.
 pub(crate) fn bench(url: &str, args: &str) -> Output {
     Command::new(PROGRAM)
-        .args(["bench", "--url", url, "--duration", "0.2", "--warm-up", "0.05"])
+        .args(["bench", "--url", url, "--warm-up", "0.05"])
+        .args(if args.contains("--duration") { &[][..] } else { &["--duration", "0.2"] })
         .args(if args.contains("--connections") { &[][..] } else { &["--connections", "3"] })
         .args(args.split_whitespace())
         .stdin(Stdio::null())
