@@ -75,6 +75,8 @@ pub(crate) fn servers(builds: &[Build]) -> anyhow::Result<Vec<&'static Server>> 
                 compresses,
                 tls: !streams,
                 tokio: false,
+                broadcast: false,
+                library: None,
                 program: Some(program),
             })));
         }

@@ -35,7 +35,7 @@ const INTRODUCTION: &str = "\
 Framewright's echo server beside echo servers on other crates, and beside the floor. A program writes this page:
 
 ```sh
-cargo bench-report                                # everything, in 65 minutes; writes this page
+cargo bench-report                                # everything, in 70 minutes; writes this page
 cargo bench-report --only echo/100 text           # these workloads again; the others stay as they are
 cargo bench-report --servers framewright,yawc     # these servers again, with the floor
 cargo bench-report --resume                       # what an interrupted run has not come to

@@ -41,6 +41,8 @@ impl Machine {
         let mut versions = locked(&root.join("Cargo.lock"), &["framewright"])?;
         let crates: Vec<&str> = SERVERS.iter().filter_map(|server| server.peer).collect();
         versions.extend(locked(&root.join("benches/peers/Cargo.lock"), &crates)?);
+        let libraries = SERVERS.iter().filter_map(|server| Some((server.name, server.library?)));
+        versions.extend(libraries.map(|(name, library)| (name.to_owned(), library.version().to_owned())));
         versions.extend(locked(&root.join("Cargo.lock"), &UNDER_TLS)?);
         Ok(Self {
             processor: field(&read("/proc/cpuinfo")?, "model name").unwrap_or("unknown").to_owned(),
@@ -154,7 +156,7 @@ mod tests {
     fn every_server_has_a_version_in_the_lock_files_of_this_repository() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let machine = Machine::look(&root).expect("a Linux machine with a compiler");
-        let peers = SERVERS.iter().filter(|server| server.peer.is_some()).count();
+        let peers = SERVERS.iter().filter(|server| server.peer.is_some() || server.library.is_some()).count();
         assert_eq!(machine.versions.len(), 1 + peers + UNDER_TLS.len());
     }
 

@@ -19,6 +19,7 @@ use clap::Parser;
 use framewright_testkit::programs::workspace::Workspace;
 
 mod beside;
+mod broadcast;
 mod certificate;
 mod charts;
 mod compression;
@@ -29,6 +30,7 @@ mod programs;
 mod report;
 mod results;
 mod run;
+mod scripts;
 mod sections;
 mod servers;
 mod stats;
@@ -43,6 +45,7 @@ use machine::{Machine, Run};
 use programs::Programs;
 use results::Results;
 use run::{Runner, Settings};
+use scripts::Library;
 use servers::Server;
 use workload::{Cell, Group};
 
@@ -176,7 +179,8 @@ fn measure(
     let pairs = cells().flat_map(|cell| run::participants(cell, &servers).map(move |server| (cell, server)));
     let packages: BTreeSet<String> =
         pairs.filter_map(|(cell, server)| server.package(cell.setup())).collect();
-    let programs = Programs::build(workspace, packages, cells().any(|cell| cell.setup().tls))?;
+    let libraries: BTreeSet<Library> = servers.iter().filter_map(|server| server.library).collect();
+    let programs = Programs::build(workspace, packages, libraries, cells().any(|cell| cell.setup().tls))?;
     let settings = Settings {
         rounds: usize::from(options.rounds.unwrap_or(if is_beside { 15 } else { 5 })),
         fresh_processes: is_beside,

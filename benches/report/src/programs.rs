@@ -8,6 +8,7 @@ use framewright_testkit::programs::cargo::{Built, cargo};
 use framewright_testkit::programs::workspace::Workspace;
 
 use super::certificate::Certificate;
+use super::scripts::{Library, Script};
 
 /// Where they are.
 #[derive(Debug)]
@@ -16,19 +17,23 @@ pub(crate) struct Programs {
     pub(crate) framewright: PathBuf,
     /// By package.
     peers: BTreeMap<String, Built>,
+    /// Those on libraries of other languages.
+    scripts: BTreeMap<Library, Script>,
     /// What servers have over TLS, if one is measured over it.
     certificate: Option<Certificate>,
 }
 
 impl Programs {
-    /// Builds ours and these packages of the peers, in release mode, and makes a certificate if
-    /// something is measured over TLS. The peers are built by themselves, in `target/peers`.
+    /// Builds ours and these packages of the peers, in release mode, installs these libraries, and
+    /// makes a certificate if something is measured over TLS. The peers are built by themselves, in
+    /// `target/peers`.
     ///
     /// # Errors
-    /// If something does not build.
+    /// If something does not build, or cannot be installed.
     pub(crate) fn build(
         workspace: &Workspace,
         packages: impl IntoIterator<Item = String>,
+        libraries: impl IntoIterator<Item = Library>,
         tls: bool,
     ) -> anyhow::Result<Self> {
         let ours = build(&workspace.root.join("Cargo.toml"), &workspace.target, "framewright-cli")?;
@@ -41,8 +46,19 @@ impl Programs {
             Ok((package, built))
         };
         let peers = packages.into_iter().map(peer).collect::<anyhow::Result<_>>()?;
+        let folder = workspace.target.join("bench");
+        let script = |library: Library| Ok((library, library.install(&folder)?));
+        let scripts = libraries.into_iter().map(script).collect::<anyhow::Result<_>>()?;
         let certificate = tls.then(Certificate::make).transpose()?;
-        Ok(Self { framewright, peers, certificate })
+        Ok(Self { framewright, peers, scripts, certificate })
+    }
+
+    /// The script of a library.
+    ///
+    /// # Errors
+    /// If it was not installed.
+    pub(crate) fn script(&self, library: Library) -> anyhow::Result<&Script> {
+        self.scripts.get(&library).with_context(|| format!("{library:?} was not installed"))
     }
 
     /// The certificate of servers.

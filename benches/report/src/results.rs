@@ -45,6 +45,13 @@ pub(crate) struct Round {
     pub(crate) floor_ns: Option<f64>,
 }
 
+impl Round {
+    /// The 99th percentile, in microseconds.
+    pub(crate) fn p99(&self) -> Option<f64> {
+        self.report.p99()
+    }
+}
+
 impl Outcome {
     /// Median and spread of a figure; none if the server failed or the figure is not there.
     pub(crate) fn stat(&self, figure: impl Fn(&Round) -> Option<f64>) -> Option<Stat> {

@@ -19,8 +19,8 @@ use super::machine::Run;
 use super::programs::Programs;
 use super::report::{Report, Tls};
 use super::results::{Outcome, Results, Round};
-use super::servers::{FLOOR, Fleet, GENERATOR_CORE, OURS_TOKIO, Server, Setup, pinned};
-use super::workload::{Cell, Load, MAXIMUM, Pace};
+use super::servers::{FLOOR, Fleet, GENERATOR_CORE, OURS_TOKIO, OURS_TOPICS, Server, Setup, pinned};
+use super::workload::{Cell, ECHO, LISTEN, Load, MAXIMUM, PUBLISH, Pace};
 
 /// How to run.
 #[derive(Debug)]
@@ -58,6 +58,8 @@ impl Settings {
                 // A message takes as long as opening a connection.
                 Load::Idle { connections, messages, .. } => connections * (1 + messages),
                 Load::Connect { .. } => 0,
+                Load::FanOut { listeners, deaf, .. } => listeners + deaf,
+                Load::Listening { connections, .. } => connections,
             };
             // Connecting, starting and ending the generator, and a server where it is to be a fresh
             // one.
@@ -80,6 +82,23 @@ pub(crate) fn participants<'a>(
 
 /// Whether a cell says something about a server.
 pub(crate) fn takes_part(cell: &Cell, server: &Server) -> bool {
+    if cell.setup().broadcast {
+        let compresses = cell.compress.is_none_or(|mode| {
+            mode == Compress::Off && server.name == FLOOR
+                || !server.compresses.is_empty()
+                    && (mode == Compress::Off || server.compresses.contains(&mode))
+        });
+        return match cell.load {
+            // The others have no topics, or nothing that they could be told by a path.
+            Load::Listening { .. } => server.name == OURS_TOPICS,
+            // It takes ten seconds to accept ten thousand connections.
+            Load::FanOut { listeners: 9_900, .. } => server.broadcast && server.name != "websockets",
+            _ => server.broadcast && compresses,
+        };
+    }
+    if server.library.is_some() || server.name == OURS_TOPICS {
+        return false;
+    }
     if cell.setup().tls {
         return server.tls;
     }
@@ -164,7 +183,8 @@ impl<'a> Runner<'a> {
             setup.compress.unwrap_or(Compress::Off)
         );
         let arguments: Vec<String> = arguments.split_whitespace().map(str::to_owned).collect();
-        let report = generate(self.programs, server, setup, process, &arguments, 20.0);
+        let paths = if setup.broadcast { (LISTEN, Some(PUBLISH)) } else { (ECHO, None) };
+        let report = generate(self.programs, server, setup, process, paths, &arguments, 20.0);
         self.fleet.end(server, setup);
         let report = report.with_context(|| format!("{} does not echo {kind} messages", server.name))?;
         ensure!(report.messages_per_s > 0.0, "{} echoes no {kind} messages", server.name);
@@ -268,7 +288,8 @@ impl<'a> Runner<'a> {
         ]);
         let process = self.fleet.get(server, self.programs, cell.setup())?;
         let deadline_s = 30.0 + f64::from(counted + warm_up) / 1000.0;
-        let report = generate(self.programs, server, cell.setup(), process, &arguments, deadline_s)?;
+        let paths = (cell.path(), cell.publishes_to());
+        let report = generate(self.programs, server, cell.setup(), process, paths, &arguments, deadline_s)?;
         if let Some(tls) = &report.tls {
             let (first, agreed) = self.agreed.get_or_insert_with(|| (server.name, tls.clone()));
             ensure!(tls == agreed, "it agrees on {tls}, where {first} agrees on {agreed}");
@@ -296,12 +317,14 @@ fn rate(cell: &Cell, server: &Server, results: &Results) -> anyhow::Result<Optio
     Ok(Some(maximum.median * f64::from(share) / 100.0))
 }
 
-/// Runs the generator once.
+/// Runs the generator once. Its connections go to the first path; if there is a second, one more
+/// goes there, and publishes.
 fn generate(
     programs: &Programs,
     server: &Server,
     setup: Setup,
     process: &ServerProcess,
+    (path, publish): (&str, Option<&str>),
     arguments: &[String],
     deadline_s: f64,
 ) -> anyhow::Result<Report> {
@@ -310,10 +333,13 @@ fn generate(
         "bench",
         "--json",
         "--url",
-        &server.url(process.addr(), setup.tls),
+        &server.url(process.addr(), setup.tls, path),
         "--pid",
         &process.pid().to_string(),
     ]);
+    if let Some(publish) = publish {
+        generator.args(["--fan-out", &server.url(process.addr(), setup.tls, publish)]);
+    }
     generator.args(arguments);
     if setup.tls {
         generator.arg("--ca").arg(programs.certificate()?.chain()).args(["--cipher-suite", CIPHER_SUITE]);
@@ -380,8 +406,9 @@ mod tests {
     fn only_large_messages_are_streamed() {
         let servers: Vec<&'static Server> = SERVERS.iter().collect();
         let count = |name| participants(&cells(name)[0], &servers).count();
-        assert_eq!(count("large/1M"), SERVERS.len() - 1);
-        assert_eq!(count("echo/10/20"), SERVERS.len() - 2);
+        // Ours on tokio, ours with topics, and two libraries of other languages have no echo here.
+        assert_eq!(count("large/1M"), SERVERS.len() - 4);
+        assert_eq!(count("echo/10/20"), SERVERS.len() - 5);
     }
 
     #[test]
@@ -420,6 +447,26 @@ mod tests {
     }
 
     #[test]
+    fn messages_to_many_are_measured_of_those_that_send_them_beside_a_floor_of_their_own() {
+        let servers: Vec<&'static Server> = SERVERS.iter().collect();
+        let names = |name: &str| -> Vec<&str> {
+            let block = cells(name);
+            let cell = block.iter().find(|cell| cell.name == name).expect("a cell");
+            participants(cell, &servers).map(|server| server.name).collect()
+        };
+        let compress = [OURS_TOPICS, "sockudo-ws", "ws", "websockets"];
+        assert_eq!(
+            names("broadcast/128"),
+            [FLOOR, OURS_TOPICS, "tokio-tungstenite", "sockudo-ws", "ws", "websockets"]
+        );
+        assert_eq!(names("broadcast/json/off"), [&[FLOOR][..], &compress].concat());
+        assert_eq!(names("broadcast/json/shared"), compress);
+        assert_eq!(names("broadcast/memory/one"), [OURS_TOPICS]);
+        let setup = cells("broadcast/128")[0].setup();
+        assert_eq!(SERVERS[0].package(setup).as_deref(), Some("peer-floor-broadcast"));
+    }
+
+    #[test]
     fn the_whole_of_it_takes_about_an_hour() {
         let settings = Settings {
             rounds: 5,
@@ -430,7 +477,7 @@ mod tests {
         };
         let servers: Vec<&'static Server> = SERVERS.iter().collect();
         let estimate = settings.estimate(&blocks(), &servers);
-        assert!((1200.0..3900.0).contains(&estimate), "{estimate} s");
+        assert!((1200.0..4500.0).contains(&estimate), "{estimate} s");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use super::broadcast;
 use super::charts::{Chart, Series};
 use super::compression;
 use super::results::{Outcome, Results, Round};
@@ -46,6 +47,7 @@ impl Sections<'_> {
             Group::Compression => ("Compression", compression::section(self.results)),
             Group::Tls => ("TLS", tls::section(self.results)),
             Group::Tokio => ("On tokio", tokio::section(self.results)),
+            Group::Broadcast => ("Messages to many", broadcast::section(self.results)),
         };
         let body = if measured { body } else { "Not measured yet.".to_owned() };
         Ok(format!("## {title}\n\n`cargo bench-report --only {group}`: {}.\n\n{body}", group.about()))

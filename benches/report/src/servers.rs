@@ -12,6 +12,7 @@ use framewright_cli::Compress;
 use framewright_testkit::programs::server::ServerProcess;
 
 use super::programs::Programs;
+use super::scripts::Library;
 
 /// A server to measure.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,6 +29,11 @@ pub(crate) struct Server {
     pub(crate) tls: bool,
     /// Whether it is measured among those on tokio.
     pub(crate) tokio: bool,
+    /// Whether it is measured with messages that go to many.
+    pub(crate) broadcast: bool,
+    /// The library of another language that it is built on. It is measured with messages that go to
+    /// many, and with nothing else.
+    pub(crate) library: Option<Library>,
     /// The program, if it is another build of ours; else it is built here.
     pub(crate) program: Option<&'static Path>,
 }
@@ -43,6 +49,8 @@ pub(crate) struct Setup {
     pub(crate) tls: bool,
     /// Among servers on tokio: the floor is then one of them.
     pub(crate) tokio: bool,
+    /// Messages go to many.
+    pub(crate) broadcast: bool,
 }
 
 /// The raw loop that everything is compared with.
@@ -51,57 +59,81 @@ pub(crate) const FLOOR: &str = "floor";
 const FLOOR_TLS: &str = "floor-tls";
 /// The package of the raw loop that everything on tokio is compared with.
 const FLOOR_TOKIO: &str = "floor-tokio";
+/// The package of the raw loop that messages to many are compared with.
+const FLOOR_BROADCAST: &str = "floor-broadcast";
 /// Our server.
 pub(crate) const OURS: &str = "framewright";
 /// Our server, with `--stream`.
 pub(crate) const OURS_STREAMED: &str = "framewright-streamed";
 /// Our crate for tokio, in a program among the peers. It is measured beside others on tokio only.
 pub(crate) const OURS_TOKIO: &str = "framewright-tokio";
+/// Our server with topics, in a program among the peers. It is measured with messages that go to
+/// many only.
+pub(crate) const OURS_TOPICS: &str = "framewright-topics";
 
 /// All of them, in the order of the tables.
-pub(crate) const SERVERS: [Server; 11] = [
-    Server { tls: true, tokio: true, ..server(FLOOR) },
+pub(crate) const SERVERS: [Server; 14] = [
+    Server { tls: true, tokio: true, broadcast: true, ..server(FLOOR) },
     Server { compresses: &Compress::MODES, tls: true, ..server(OURS) },
     Server { streams: true, ..server(OURS_STREAMED) },
     Server { compresses: &Compress::MODES, tokio: true, ..server(OURS_TOKIO) },
-    Server { tls: true, tokio: true, ..peer("tokio-tungstenite") },
+    Server { compresses: &[Compress::Shared], broadcast: true, ..server(OURS_TOPICS) },
+    Server { tls: true, tokio: true, broadcast: true, ..peer("tokio-tungstenite") },
     Server { tls: true, tokio: true, ..peer("fastwebsockets") },
     Server { tls: true, tokio: true, ..peer("tokio-websockets") },
     Server { compresses: &Compress::MODES, tokio: true, ..peer("yawc") },
-    Server { compresses: &Compress::MODES, ..peer("sockudo-ws") },
+    Server { compresses: &Compress::MODES, broadcast: true, ..peer("sockudo-ws") },
     Server { compresses: &[Compress::Shared], ..peer("soketto") },
     peer("web-socket"),
+    library("ws", Library::Ws),
+    library("websockets", Library::Websockets),
 ];
 
 const fn server(name: &'static str) -> Server {
-    Server { name, peer: None, streams: false, compresses: &[], tls: false, tokio: false, program: None }
+    Server {
+        name,
+        peer: None,
+        streams: false,
+        compresses: &[],
+        tls: false,
+        tokio: false,
+        broadcast: false,
+        library: None,
+        program: None,
+    }
 }
 
 const fn peer(name: &'static str) -> Server {
     Server { peer: Some(name), ..server(name) }
 }
 
+const fn library(name: &'static str, library: Library) -> Server {
+    Server { compresses: &[Compress::Shared], broadcast: true, library: Some(library), ..server(name) }
+}
+
 impl Server {
-    /// Its package among the peers; none for the program `framewright`. The floors under TLS and on
-    /// tokio are programs of their own.
+    /// Its package among the peers; none for the program `framewright`, and for libraries of other
+    /// languages. The floors under TLS, on tokio and of messages to many are programs of their own.
     pub(crate) fn package(&self, setup: Setup) -> Option<String> {
         let package = match self.name {
             FLOOR if setup.tls => Some(FLOOR_TLS),
             FLOOR if setup.tokio => Some(FLOOR_TOKIO),
-            FLOOR | OURS_TOKIO => Some(self.name),
+            FLOOR if setup.broadcast => Some(FLOOR_BROADCAST),
+            FLOOR | OURS_TOKIO | OURS_TOPICS => Some(self.name),
             _ => self.peer,
         };
         package.map(|package| format!("peer-{package}"))
     }
 
-    /// Where its echo is.
-    pub(crate) fn url(&self, addr: SocketAddr, tls: bool) -> String {
-        match (self.name == FLOOR, tls) {
-            (true, false) => format!("tcp://{addr}"),
-            (true, true) => format!("tls://{addr}"),
-            (false, false) => format!("ws://{addr}/ws"),
-            (false, true) => format!("wss://{addr}/ws"),
-        }
+    /// The URL of a path of it.
+    pub(crate) fn url(&self, addr: SocketAddr, tls: bool, path: &str) -> String {
+        let scheme = match (self.name == FLOOR, tls) {
+            (true, false) => "tcp",
+            (true, true) => "tls",
+            (false, false) => "ws",
+            (false, true) => "wss",
+        };
+        format!("{scheme}://{addr}{path}")
     }
 
     /// Starts it on the processor of servers: taskset becomes the program that it runs.
@@ -109,6 +141,9 @@ impl Server {
         let mut command = self.command(programs, setup)?;
         if setup.cycles && self.name == FLOOR {
             command.arg("--cycles");
+        }
+        if setup.broadcast && self.peer.is_some() {
+            command.arg("--broadcast");
         }
         command.args(self.compression(setup));
         if setup.tls {
@@ -124,15 +159,22 @@ impl Server {
     fn compression(&self, setup: Setup) -> Vec<String> {
         let Some(compress) = setup.compress else { return Vec::new() };
         let mode = format!("--compress {compress}");
-        let arguments = match (self.package(setup), compress) {
-            (Some(_), Compress::Off) => String::new(),
-            (Some(_), _) | (None, Compress::Off) => mode,
-            (None, _) => format!("{mode} --compress-threshold 0 --compress-memory {}", 1 << 30),
+        let is_program = self.package(setup).is_none() && self.library.is_none();
+        let arguments = match (is_program, compress) {
+            (false, Compress::Off) => String::new(),
+            (false, _) | (true, Compress::Off) => mode,
+            (true, _) => format!("{mode} --compress-threshold 0 --compress-memory {}", 1 << 30),
         };
         arguments.split_whitespace().map(str::to_owned).collect()
     }
 
     fn command(&self, programs: &Programs, setup: Setup) -> anyhow::Result<Command> {
+        if let Some(library) = self.library {
+            let script = programs.script(library)?;
+            let mut command = pinned(SERVER_CORE, &script.program);
+            command.arg(&script.file);
+            return Ok(command);
+        }
         let package = self.package(setup);
         let program = match &package {
             Some(package) => programs.peer(package)?,
@@ -255,10 +297,10 @@ mod tests {
     #[test]
     fn the_floor_has_no_protocol() {
         let addr: SocketAddr = "127.0.0.1:4000".parse().expect("an address");
-        assert_eq!(SERVERS[0].url(addr, false), "tcp://127.0.0.1:4000");
-        assert_eq!(SERVERS[0].url(addr, true), "tls://127.0.0.1:4000");
-        assert_eq!(SERVERS[1].url(addr, false), "ws://127.0.0.1:4000/ws");
-        assert_eq!(SERVERS[1].url(addr, true), "wss://127.0.0.1:4000/ws");
+        assert_eq!(SERVERS[0].url(addr, false, "/ws"), "tcp://127.0.0.1:4000/ws");
+        assert_eq!(SERVERS[0].url(addr, true, "/ws"), "tls://127.0.0.1:4000/ws");
+        assert_eq!(SERVERS[1].url(addr, false, "/sub"), "ws://127.0.0.1:4000/sub");
+        assert_eq!(SERVERS[1].url(addr, true, "/ws"), "wss://127.0.0.1:4000/ws");
     }
 
     #[test]
@@ -273,6 +315,9 @@ mod tests {
             ("yawc", Some(Compress::Off), String::new()),
             ("yawc", Some(Compress::Takeover), "--compress takeover".to_owned()),
             (OURS_TOKIO, Some(Compress::Takeover), "--compress takeover".to_owned()),
+            (OURS_TOPICS, Some(Compress::Shared), "--compress shared".to_owned()),
+            ("ws", Some(Compress::Off), String::new()),
+            ("websockets", Some(Compress::Shared), "--compress shared".to_owned()),
             (FLOOR, Some(Compress::Off), String::new()),
             (OURS, None, String::new()),
             (OURS, Some(Compress::Off), "--compress off".to_owned()),
@@ -287,7 +332,8 @@ mod tests {
         let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../benches/peers");
         let setups = |server: &Server| {
             let plain = Setup::default();
-            [plain, Setup { tls: server.tls, ..plain }, Setup { tokio: server.tokio, ..plain }]
+            let broadcast = Setup { broadcast: server.broadcast, ..plain };
+            [plain, Setup { tls: server.tls, ..plain }, Setup { tokio: server.tokio, ..plain }, broadcast]
         };
         for (server, setup) in SERVERS.iter().flat_map(|server| setups(server).map(|setup| (server, setup))) {
             let Some(package) = server.package(setup) else { continue };

@@ -2,9 +2,10 @@
 
 use framewright_cli::Compress;
 
+use super::broadcast;
 use super::compression;
 use super::results::{Outcome, Results, Round};
-use super::servers::{OURS, OURS_TOKIO, SERVERS};
+use super::servers::{OURS, OURS_TOKIO, OURS_TOPICS, SERVERS};
 use super::stats::Stat;
 use super::tables::{Columns, markdown, multiple, size, thousands, time};
 use super::tls;
@@ -81,6 +82,7 @@ fn rows(results: &Results) -> Vec<Row> {
     rows.push(compressed_idle(results));
     rows.extend(over_tls(results));
     rows.extend(on_tokio(results));
+    rows.extend(to_many(results));
     rows
 }
 
@@ -178,6 +180,68 @@ fn on_tokio(results: &Results) -> Vec<Row> {
         ),
         idle_on_tokio(results),
     ]
+}
+
+/// What is to be reached with messages that go to many.
+fn to_many(results: &Results) -> Vec<Row> {
+    let (single, burst) = ([broadcast::SINGLE.to_owned()], [broadcast::BURST.to_owned()]);
+    let peers: Vec<&str> = SERVERS
+        .iter()
+        .filter(|server| server.broadcast && (server.peer.is_some() || server.library.is_some()))
+        .map(|server| server.name)
+        .collect();
+    let floor = |workload: &str, cells: &[String], most| {
+        server_of_floor(results, OURS_TOPICS, workload.to_owned(), cells, most)
+    };
+    let over =
+        |workload: &str, of: &str, [cell, base]: [&str; 2], most: f64, figure: fn(&Round) -> Option<f64>| {
+            let times = over(results, OURS_TOPICS, cell, base, figure);
+            Row {
+                workload: workload.to_owned(),
+                target: format!("≤ {most:.2} x {of}"),
+                measured: times.map(|times| Measured { text: finely(times), met: times.median <= most }),
+            }
+        };
+    let same = "the same: CPU".to_owned();
+    vec![
+        floor("128 B of one to 1,000: CPU of each arrival", &single, 1.06),
+        beside_all(results, OURS_TOPICS, &peers, "the best peer", same, &single, 0.85),
+        floor("16 times 128 B at once, of one to 1,000: CPU of each arrival", &burst, 0.20),
+        over(
+            "1 KiB of JSON, compressed, of one to 1,000: CPU of each arrival",
+            "uncompressed",
+            broadcast::JSON,
+            1.10,
+            |round| round.report.cpu_ns(),
+        ),
+        over(
+            "128 B of one to 9,900, while 100 more do not read: p99 of arrivals",
+            "without them",
+            broadcast::CROWD,
+            1.5,
+            Round::p99,
+        ),
+        subscription(results),
+    ]
+}
+
+/// The larger of what the first subscription of a connection takes and what each of a hundred does.
+fn subscription(results: &Results) -> Row {
+    let [none, one, _, hundred] = broadcast::memory_cells();
+    let more = |cell: &str, count: f64| {
+        results.pairs((cell, OURS_TOPICS), (&none, OURS_TOPICS), |round, base| {
+            Some((tls::bytes(round)? - tls::bytes(base)?) / count)
+        })
+    };
+    let measured = more(&one, 1.0).zip(more(&hundred, 100.0)).map(|(first, each)| Measured {
+        text: format!("{:.1} B the first, {:.1} B each of a hundred", first.median, each.median),
+        met: first.median.max(each.median) <= 24.0,
+    });
+    Row {
+        workload: "10,000 connections that listen: user memory of a subscription".to_owned(),
+        target: "≤ 24 B".to_owned(),
+        measured,
+    }
 }
 
 fn idle_on_tokio(results: &Results) -> Row {
@@ -289,9 +353,13 @@ fn has_cpu_target(group: Group) -> bool {
         Group::Echo | Group::Pipelined | Group::Text | Group::Large | Group::Connect => true,
         // Those that compress are compared with those that do, in a row of their own; so are those
         // that are measured over TLS.
-        Group::Idle | Group::Latency | Group::Fairness | Group::Compression | Group::Tls | Group::Tokio => {
-            false
-        }
+        Group::Idle
+        | Group::Latency
+        | Group::Fairness
+        | Group::Compression
+        | Group::Tls
+        | Group::Tokio
+        | Group::Broadcast => false,
     }
 }
 
@@ -533,6 +601,39 @@ mod tests {
             &[(OURS_TOKIO, &[112.0; 3]), ("fastwebsockets", &[111.0; 3])],
         );
         assert_eq!(verdicts(&results)[0], Some(false));
+    }
+
+    #[test]
+    fn messages_to_many_have_a_target_for_each_of_their_cells() {
+        let mut results = Results::default();
+        let peers = ["tokio-tungstenite", "sockudo-ws", "ws", "websockets"];
+        let mut enter_single = |ours: f64, best: f64| {
+            let mut rows: Vec<(&str, &[f64])> = vec![(FLOOR, &[100.0; 3])];
+            let (ours, best) = ([ours; 3], [best; 3]);
+            rows.push((OURS_TOPICS, &ours));
+            rows.extend(peers.map(|peer| (peer, &[200.0; 3][..])));
+            rows.push(("sockudo-ws", &best));
+            enter(&mut results, broadcast::SINGLE, &rows);
+            to_many(&results).iter().filter_map(|row| Some(row.measured.as_ref()?.met)).collect::<Vec<_>>()
+        };
+        assert_eq!(enter_single(106.0, 125.0), [true, true]);
+        assert_eq!(enter_single(106.1, 124.0), [false, false]);
+        enter(&mut results, broadcast::BURST, &[(FLOOR, &[100.0]), (OURS_TOPICS, &[20.1])]);
+        enter(&mut results, broadcast::JSON[1], &[(OURS_TOPICS, &[100.0])]);
+        enter(&mut results, broadcast::JSON[0], &[(OURS_TOPICS, &[109.0])]);
+        enter(&mut results, broadcast::CROWD[1], &[(OURS_TOPICS, &[100.0])]);
+        enter(&mut results, broadcast::CROWD[0], &[(OURS_TOPICS, &[151.0])]);
+        // The first subscription of a connection may not take more either.
+        for (cell, bytes) in broadcast::memory_cells().iter().zip([190.0, 215.0, 214.0, 2590.0]) {
+            let mut outcome = outcome(&[1.0]);
+            outcome.rounds[0].report.idle = Some(Idle { bytes_per_connection: bytes });
+            results.enter(cell, &Run::default(), BTreeMap::from([(OURS_TOPICS.to_owned(), outcome)]));
+        }
+        let rows = to_many(&results);
+        let met: Vec<bool> = rows.iter().filter_map(|row| Some(row.measured.as_ref()?.met)).collect();
+        assert_eq!(met, [false, false, false, true, false, false]);
+        let text = &rows[5].measured.as_ref().expect("measured").text;
+        assert_eq!(text, "25.0 B the first, 24.0 B each of a hundred");
     }
 
     /// Rounds with these times and replies compressed to this ratio.

@@ -32,11 +32,13 @@ pub(crate) enum Group {
     Tls,
     /// Servers on tokio.
     Tokio,
+    /// Messages of one to many.
+    Broadcast,
 }
 
 impl Group {
     /// All of them, in the order in which they are measured and written down.
-    pub(crate) const ALL: [Group; 11] = [
+    pub(crate) const ALL: [Group; 12] = [
         Group::Echo,
         Group::Pipelined,
         Group::Text,
@@ -48,6 +50,7 @@ impl Group {
         Group::Compression,
         Group::Tls,
         Group::Tokio,
+        Group::Broadcast,
     ];
 
     /// The first part of the names of its cells.
@@ -64,6 +67,7 @@ impl Group {
             Group::Compression => "compression",
             Group::Tls => "tls",
             Group::Tokio => "tokio",
+            Group::Broadcast => "broadcast",
         }
     }
 
@@ -93,6 +97,10 @@ impl Group {
             Group::Tokio => {
                 "servers on tokio, one thread: 20 B, 1 KiB and 16 KiB with one message in flight and 20 B with 32 on each of 100 connections; \
                  1 MiB on 10; JSON of 1 KiB on 32, with permessage-deflate; memory of 10,000 connections"
+            }
+            Group::Broadcast => {
+                "messages of one connection to 1,000 others: 128 B, singly and 16 at a time, and JSON of 1 KiB, with permessage-deflate and \
+                 without; to 9,900, with 100 more that do not read and without; memory of subscriptions of 10,000 connections"
             }
         }
     }
@@ -133,6 +141,11 @@ pub(crate) enum Load {
     /// Connections that begin and end, so many at a time; over TLS with full handshakes, or with
     /// resumed sessions.
     Connect { parallel: usize, resume: bool },
+    /// Messages of one connection, so many in one write, to those that listen, beside so many that
+    /// do not read.
+    FanOut { listeners: usize, deaf: usize, size: usize, in_flight: usize, kind: &'static str },
+    /// Connections that do nothing but listen, to what this path stands for.
+    Listening { connections: usize, path: &'static str },
 }
 
 /// One cell of a table: what each server is measured with.
@@ -161,14 +174,28 @@ impl Cell {
     /// Whether each round needs a process that has not served before: freed memory is kept by
     /// allocators, so that a second ten thousand connections cost less than the first.
     pub(crate) fn needs_fresh_process(&self) -> bool {
-        matches!(self.load, Load::Idle { .. })
+        matches!(self.load, Load::Idle { .. } | Load::Listening { .. })
     }
 
     /// How servers are started for it.
     pub(crate) fn setup(&self) -> Setup {
         let cycles = matches!(self.load, Load::Connect { .. });
         let (tls, tokio) = (self.group == Group::Tls, self.group == Group::Tokio);
-        Setup { cycles, compress: self.compress, tls, tokio }
+        Setup { cycles, compress: self.compress, tls, tokio, broadcast: self.group == Group::Broadcast }
+    }
+
+    /// The path that its connections go to; the one that publishes has another.
+    pub(crate) fn path(&self) -> &'static str {
+        match self.load {
+            Load::FanOut { .. } => LISTEN,
+            Load::Listening { path, .. } => path,
+            Load::Messages { .. } | Load::Idle { .. } | Load::Connect { .. } => ECHO,
+        }
+    }
+
+    /// The path of the connection that publishes.
+    pub(crate) fn publishes_to(&self) -> Option<&'static str> {
+        matches!(self.load, Load::FanOut { .. }).then_some(PUBLISH)
     }
 
     /// The arguments that tell `framewright bench` the load; `rate` is messages a second where the
@@ -198,6 +225,21 @@ impl Cell {
                 }
                 arguments
             }
+            Load::FanOut { listeners, deaf, size, in_flight, kind } => {
+                let mut arguments = words(&["--kind", kind]);
+                arguments.extend(number("--connections", listeners));
+                arguments.extend(number("--size", size));
+                arguments.extend(number("--in-flight", in_flight));
+                if deaf > 0 {
+                    arguments.extend(number("--deaf", deaf));
+                }
+                arguments
+            }
+            Load::Listening { connections, .. } => {
+                let mut arguments = words(&["--idle"]);
+                arguments.extend(number("--connections", connections));
+                arguments
+            }
             Load::Connect { parallel, resume } => {
                 let mut arguments = words(&["--connect-rate"]);
                 arguments.extend(number("--connections", parallel));
@@ -224,6 +266,13 @@ fn words(words: &[&str]) -> Vec<String> {
 fn number(option: &str, value: usize) -> [String; 2] {
     [option.to_owned(), value.to_string()]
 }
+
+/// The path of an echo.
+pub(crate) const ECHO: &str = "/ws";
+/// The path of those that listen.
+pub(crate) const LISTEN: &str = "/sub";
+/// The path of the one that publishes.
+pub(crate) const PUBLISH: &str = "/pub";
 
 /// The cell that measures each server's highest rate with the messages of the latency group.
 pub(crate) const MAXIMUM: &str = "latency/maximum";
@@ -337,8 +386,39 @@ pub(crate) fn blocks() -> Vec<Vec<Cell>> {
     };
     blocks.push(Compress::MODES.map(compressed).to_vec());
     blocks.push(vec![cell(Group::Tokio, "idle/10000", idle(0), 500, 0)]);
+    blocks.extend(broadcast());
     blocks
 }
+
+/// Messages of one to many.
+fn broadcast() -> Vec<Vec<Cell>> {
+    let fan_out = |name: &str, load: Load, counted_ms| cell(Group::Broadcast, name, load, counted_ms, 300);
+    let short = |in_flight| Load::FanOut { listeners: 1000, deaf: 0, size: 128, in_flight, kind: "binary" };
+    let json = |mode: Compress| {
+        let load = Load::FanOut { listeners: 1000, deaf: 0, size: 1 << 10, in_flight: 1, kind: "json" };
+        Cell { compress: Some(mode), ..fan_out(&format!("json/{mode}"), load, 800) }
+    };
+    let crowd = |name: &str, deaf| {
+        let load = Load::FanOut { listeners: 9_900, deaf, size: 128, in_flight: 1, kind: "binary" };
+        fan_out(name, load, 2500)
+    };
+    let listening = |(name, path): (&str, &'static str)| {
+        let load = Load::Listening { connections: 10_000, path };
+        cell(Group::Broadcast, &format!("memory/{name}"), load, 500, 0)
+    };
+    vec![
+        vec![fan_out("128", short(1), 800)],
+        vec![fan_out("128/16", short(16), 800)],
+        [Compress::Off, Compress::Shared].map(json).to_vec(),
+        vec![crowd("crowd/alone", 0), crowd("crowd/deaf", 100)],
+        SUBSCRIPTIONS.map(listening).to_vec(),
+    ]
+}
+
+/// What the connections listen to whose memory is measured: nothing, one topic that all share, one
+/// of a thousand topics with ten connections each, and a hundred topics that all share.
+pub(crate) const SUBSCRIPTIONS: [(&str, &str); 4] =
+    [("none", "/none"), ("one", LISTEN), ("of-1000", "/sub?of=1000"), ("hundred", "/sub?topics=100")];
 
 /// A load without compression and with each way of it.
 fn compressed(load: &Load, name: impl Fn(Compress) -> String) -> Vec<Cell> {
@@ -469,6 +549,15 @@ mod tests {
         );
         assert_eq!(arguments("tls/connect/full", None), "--connect-rate --connections 16");
         assert_eq!(arguments("tls/connect/resumed", None), "--connect-rate --connections 16 --resume");
+        assert_eq!(
+            arguments("broadcast/128/16", None),
+            "--kind binary --connections 1000 --size 128 --in-flight 16"
+        );
+        assert!(
+            arguments("broadcast/crowd/deaf", None)
+                .ends_with("--connections 9900 --size 128 --in-flight 1 --deaf 100")
+        );
+        assert_eq!(arguments("broadcast/memory/one", None), "--idle --connections 10000");
         let paced = "--kind binary --connections 100 --size 125 --rate 1234";
         assert_eq!(arguments("latency/70", Some(1234.4)), paced);
     }

@@ -54,6 +54,12 @@ where
     accept_on(Builder::new_current_thread().enable_all(), connection)
 }
 
+/// Whether messages are to go to many, as `--broadcast` asks: those of `/pub` to `/sub`.
+#[must_use]
+pub fn broadcasts() -> bool {
+    std::env::args().any(|argument| argument == "--broadcast")
+}
+
 /// The address to bind to.
 #[must_use]
 pub fn any_port() -> SocketAddr {

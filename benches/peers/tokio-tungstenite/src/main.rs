@@ -1,7 +1,9 @@
 //! An echo server on tokio-tungstenite: its own handshake, replies written together while more
 //! messages are ready.
 
-use peer_common::{MAX_MESSAGE, echo, serve, serve_tls, tls};
+mod broadcast;
+
+use peer_common::{MAX_MESSAGE, broadcasts, echo, serve, serve_tls, tls};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::accept_async_with_config;
 use tokio_tungstenite::tungstenite::Message;
@@ -13,6 +15,9 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 const READ_BUFFER: usize = 16 << 10;
 
 fn main() -> anyhow::Result<()> {
+    if broadcasts() {
+        return broadcast::run();
+    }
     match tls()? {
         Some(config) => serve_tls(config, connection),
         None => serve(connection),
@@ -20,11 +25,14 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin) {
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER)
-        .max_message_size(Some(MAX_MESSAGE))
-        .max_frame_size(Some(MAX_MESSAGE));
-    if let Ok(socket) = accept_async_with_config(stream, Some(config)).await {
+    if let Ok(socket) = accept_async_with_config(stream, Some(config())).await {
         echo(socket, |message: &Message| message.is_text() || message.is_binary()).await;
     }
+}
+
+fn config() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .max_message_size(Some(MAX_MESSAGE))
+        .max_frame_size(Some(MAX_MESSAGE))
 }
