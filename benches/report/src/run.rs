@@ -184,7 +184,8 @@ impl<'a> Runner<'a> {
         );
         let arguments: Vec<String> = arguments.split_whitespace().map(str::to_owned).collect();
         let paths = if setup.broadcast { (LISTEN, Some(PUBLISH)) } else { (ECHO, None) };
-        let report = generate(self.programs, server, setup, process, paths, &arguments, 20.0);
+        let arguments = [addresses(server, setup, process, paths), arguments].concat();
+        let report = generate(self.programs, setup, process, &arguments, 20.0);
         self.fleet.end(server, setup);
         let report = report.with_context(|| format!("{} does not echo {kind} messages", server.name))?;
         ensure!(report.messages_per_s > 0.0, "{} echoes no {kind} messages", server.name);
@@ -288,8 +289,8 @@ impl<'a> Runner<'a> {
         ]);
         let process = self.fleet.get(server, self.programs, cell.setup())?;
         let deadline_s = 30.0 + f64::from(counted + warm_up) / 1000.0;
-        let paths = (cell.path(), cell.publishes_to());
-        let report = generate(self.programs, server, cell.setup(), process, paths, &arguments, deadline_s)?;
+        arguments.extend(addresses(server, cell.setup(), process, (cell.path(), cell.publishes_to())));
+        let report = generate(self.programs, cell.setup(), process, &arguments, deadline_s)?;
         if let Some(tls) = &report.tls {
             let (first, agreed) = self.agreed.get_or_insert_with(|| (server.name, tls.clone()));
             ensure!(tls == agreed, "it agrees on {tls}, where {first} agrees on {agreed}");
@@ -317,29 +318,30 @@ fn rate(cell: &Cell, server: &Server, results: &Results) -> anyhow::Result<Optio
     Ok(Some(maximum.median * f64::from(share) / 100.0))
 }
 
-/// Runs the generator once. Its connections go to the first path; if there is a second, one more
-/// goes there, and publishes.
-fn generate(
-    programs: &Programs,
+/// The arguments that tell the generator where its connections go: to the first path; if there is a
+/// second, one more goes there, and publishes.
+fn addresses(
     server: &Server,
     setup: Setup,
     process: &ServerProcess,
     (path, publish): (&str, Option<&str>),
+) -> Vec<String> {
+    let url = |path| server.url(process.addr(), setup.tls, path);
+    let mut arguments = vec!["--url".to_owned(), url(path)];
+    arguments.extend(publish.into_iter().flat_map(|path| ["--fan-out".to_owned(), url(path)]));
+    arguments
+}
+
+/// Runs the generator once.
+fn generate(
+    programs: &Programs,
+    setup: Setup,
+    process: &ServerProcess,
     arguments: &[String],
     deadline_s: f64,
 ) -> anyhow::Result<Report> {
     let mut generator = pinned(GENERATOR_CORE, &programs.framewright);
-    generator.args([
-        "bench",
-        "--json",
-        "--url",
-        &server.url(process.addr(), setup.tls, path),
-        "--pid",
-        &process.pid().to_string(),
-    ]);
-    if let Some(publish) = publish {
-        generator.args(["--fan-out", &server.url(process.addr(), setup.tls, publish)]);
-    }
+    generator.args(["bench", "--json", "--pid", &process.pid().to_string()]);
     generator.args(arguments);
     if setup.tls {
         generator.arg("--ca").arg(programs.certificate()?.chain()).args(["--cipher-suite", CIPHER_SUITE]);

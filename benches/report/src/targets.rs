@@ -156,7 +156,7 @@ fn on_tokio(results: &Results) -> Vec<Row> {
     let peers: Vec<&str> =
         SERVERS.iter().filter(|server| server.tokio).filter_map(|server| server.peer).collect();
     let beside = |peers: &[&'static str], whom: &str, workload: String, cells: &[String], most: f64| {
-        beside_all(results, OURS_TOKIO, peers, whom, workload, cells, most)
+        beside_all(results, OURS_TOKIO, peers, workload, cells, (most, whom))
     };
     let (pipelined, large) = ([tokio::PIPELINED.to_owned()], [tokio::LARGE.to_owned()]);
     vec![
@@ -205,7 +205,7 @@ fn to_many(results: &Results) -> Vec<Row> {
     let same = "the same: CPU".to_owned();
     vec![
         floor("128 B of one to 1,000: CPU of each arrival", &single, 1.06),
-        beside_all(results, OURS_TOPICS, &peers, "the best peer", same, &single, 0.85),
+        beside_all(results, OURS_TOPICS, &peers, same, &single, (0.85, "the best peer")),
         floor("16 times 128 B at once, of one to 1,000: CPU of each arrival", &burst, 0.20),
         over(
             "1 KiB of JSON, compressed, of one to 1,000: CPU of each arrival",
@@ -265,7 +265,7 @@ fn idle_on_tokio(results: &Results) -> Row {
 fn of_best_peer(results: &Results, workload: String, cells: &[String], most: f64) -> Row {
     let peers: Vec<&str> =
         SERVERS.iter().filter(|server| server.tls).filter_map(|server| server.peer).collect();
-    beside_all(results, OURS, &peers, "the best peer", workload, cells, most)
+    beside_all(results, OURS, &peers, workload, cells, (most, "the best peer"))
 }
 
 /// A server of ours may be at most so many times each of these peers in each of the cells, all of
@@ -274,10 +274,9 @@ fn beside_all(
     results: &Results,
     ours: &str,
     peers: &[&'static str],
-    whom: &str,
     workload: String,
     cells: &[String],
-    most: f64,
+    (most, whom): (f64, &str),
 ) -> Row {
     let all = cells.iter().flat_map(|cell| peers.iter().map(move |&peer| (cell, peer)));
     let all: Option<Vec<(Stat, &str)>> =
