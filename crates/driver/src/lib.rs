@@ -35,6 +35,7 @@ mod pool;
 #[cfg(feature = "tls")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
 pub mod tls;
+pub mod topics;
 mod transport;
 mod turn;
 
