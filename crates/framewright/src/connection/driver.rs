@@ -2,6 +2,7 @@
 //! buffers and codecs, handle deadlines by kind, and tell how many bytes a failed peer has yet to
 //! send.
 
+use super::batch::{Batch, BatchRefused, BatchSent};
 use super::{Connection, Event, Message, RecvBuffer, TransmitBuffer};
 use crate::deflate::{Codec, Reservation};
 use crate::error::{Error, LimitExceeded, SendError};
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 /// | lends its buffers | [`lend_transmit_buffer`](Self::lend_transmit_buffer), [`reclaim_transmit_buffer`](Self::reclaim_transmit_buffer) |
 /// | lends what compresses | [`lend_codec`](Self::lend_codec), [`reclaim_codec`](Self::reclaim_codec), [`yield_inflater`](Self::yield_inflater), [`release_inflater`](Self::release_inflater), [`set_deflate_reservation`](Self::set_deflate_reservation), [`free_codec`](Self::free_codec) |
 /// | writes long payloads without a copy | [`send_with_writer`](Self::send_with_writer), [`send_fragment_with_writer`](Self::send_fragment_with_writer) |
+/// | sends the same messages on many connections | [`send_batch`](Self::send_batch) |
 /// | hands over events apart from what has arrived | [`pending_event`](Self::pending_event) |
 /// | reads and writes on two threads | [`handle_send_timeout`](Self::handle_send_timeout) |
 /// | works only while its application calls it | [`extend_idle_deadline`](Self::extend_idle_deadline) |
@@ -189,6 +191,24 @@ impl DriverAccess<'_> {
             Role::Client => self.0.send_fragment(data, last),
             Role::Server => self.0.send_fragment_through(data, last, write),
         }
+    }
+
+    /// Sends the messages of `batch` through `write`, without a buffer: for a connection that has
+    /// nothing else to send, and a driver that sends the same messages on many of them.
+    ///
+    /// `write` gets the frames of all messages, and returns the number of bytes it took, 0 if none.
+    /// The other bytes are queued.
+    ///
+    /// # Errors
+    /// [`BatchRefused`]: nothing was sent, and `write` was not called.
+    #[inline]
+    pub fn send_batch(
+        &mut self,
+        now: Instant,
+        batch: &mut Batch,
+        write: impl FnOnce(&[u8]) -> usize,
+    ) -> Result<BatchSent, BatchRefused> {
+        self.0.send_batch(now, batch, write)
     }
 
     /// The next event that needs no received bytes: [`Event::Writable`] or [`Event::Closed`].

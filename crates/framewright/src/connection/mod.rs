@@ -28,6 +28,7 @@
 
 // The files that add methods to `Connection` import it from here, and this file imports the types
 // of its fields from them. That is the only import cycle between these files.
+mod batch;
 mod closing;
 mod config;
 mod deadlines;
@@ -44,6 +45,7 @@ mod transmit;
 mod transmit_buffer;
 mod utf8;
 
+pub use batch::{Batch, BatchRefused, BatchSent};
 pub use closing::State;
 pub use config::{Config, Delivery};
 pub use driver::{DriverAccess, DriverView};

@@ -433,21 +433,21 @@ impl Connection {
 /// makes it.
 #[derive(Clone, Debug)]
 pub struct Prepared {
-    plain: Encoded,
+    pub(super) plain: Encoded,
     text: bool,
     /// `None` if the message is never to be compressed.
-    forms: Option<Arc<Forms>>,
+    pub(super) forms: Option<Arc<Forms>>,
 }
 
 /// An unmasked frame.
 #[derive(Clone, Debug)]
-struct Encoded {
-    frame: Arc<[u8]>,
+pub(super) struct Encoded {
+    pub(super) frame: Arc<[u8]>,
     header_len: usize,
 }
 
 impl Encoded {
-    fn payload(&self) -> &[u8] {
+    pub(super) fn payload(&self) -> &[u8] {
         &self.frame[self.header_len..]
     }
 }
@@ -483,6 +483,16 @@ impl Prepared {
 
     fn opcode(&self) -> OpCode {
         if self.text { OpCode::Text } else { OpCode::Binary }
+    }
+
+    /// Whether the message was compressed in `form` before.
+    pub(super) fn has_form(&self, form: Form) -> bool {
+        self.forms.as_ref().is_some_and(|forms| forms.has(form))
+    }
+
+    /// The message in `form`; `None` if it is sent uncompressed.
+    pub(super) fn in_form(&self, form: Form, deflate: &mut DeflateState) -> Option<Encoded> {
+        self.forms.as_ref()?.get(self, form, deflate)
     }
 }
 
@@ -529,7 +539,7 @@ impl Connection {
 
 /// The compressed forms of a message.
 #[derive(Debug, Default)]
-struct Forms(Mutex<Vec<Compressed>>);
+pub(super) struct Forms(Mutex<Vec<Compressed>>);
 
 #[derive(Debug)]
 struct Compressed {
@@ -539,6 +549,11 @@ struct Compressed {
 }
 
 impl Forms {
+    fn has(&self, form: Form) -> bool {
+        let forms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        forms.iter().any(|compressed| compressed.form == form)
+    }
+
     /// Returns the message in `form`, and makes it on the first request. `None` if it is no shorter
     /// than the payload. Other threads that ask for a form wait meanwhile.
     fn get(&self, prepared: &Prepared, form: Form, deflate: &mut DeflateState) -> Option<Encoded> {

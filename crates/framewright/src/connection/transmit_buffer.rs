@@ -221,6 +221,23 @@ impl TransmitBuffer {
         self.push_block(Elsewhere::Shared(Arc::clone(frame)));
     }
 
+    /// Appends the bytes of a shared frame behind the first `sent`, which the transport has taken.
+    pub(super) fn push_shared_rest(&mut self, frame: &Arc<[u8]>, sent: usize) {
+        let rest = &frame[sent..];
+        if rest.len() < SHARE_FROM {
+            return self.push_rest(rest);
+        }
+        self.queued_total += rest.len() as u64;
+        let octets = Elsewhere::Shared(Arc::clone(frame));
+        self.blocks.push_back(Block { before: self.end, octets, sent });
+    }
+
+    /// Appends the rest of encoded frames.
+    pub(super) fn push_rest(&mut self, rest: &[u8]) {
+        self.queued_total += rest.len() as u64;
+        self.append(rest);
+    }
+
     /// Appends a frame whose payload is passed by value, already masked if it has to be.
     pub(super) fn push_owned(&mut self, header: &Header, payload: Vec<u8>) {
         let mut octets = [0; MAX_HEADER_LEN];

@@ -188,6 +188,10 @@ impl DeflateState {
         match *self {}
     }
 
+    pub(crate) fn has_codec(&self) -> bool {
+        match *self {}
+    }
+
     pub(crate) fn compress_prepared(&mut self, _: &[u8], _: Form) -> &[u8] {
         match *self {}
     }

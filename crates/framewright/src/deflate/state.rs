@@ -179,6 +179,11 @@ impl DeflateState {
         worth.then_some(Form { level: settings.level, window })
     }
 
+    /// Whether there is a codec: lent, or the connection's own.
+    pub(crate) fn has_codec(&self) -> bool {
+        self.0.codec.is_some()
+    }
+
     /// The payload of a prepared message in `form`.
     pub(crate) fn compress_prepared(&mut self, data: &[u8], form: Form) -> &[u8] {
         self.0.codec_mut().compress(data, true, form.level, form.window, None)
