@@ -44,7 +44,7 @@ pub use linger::{LingerNext, Lingering, Rest};
 pub use parking::SHORT_TAIL;
 pub use pool::KEEP_FOR;
 pub use transport::{Io, Ready, Transport, moved, short_read_empties_a_socket, uninterrupted};
-pub use turn::{Application, Current, Flushed, Leave, Next, Turn};
+pub use turn::{Application, Current, Flushed, Leave, Next, SentBatch, Turn};
 
 /// The program of the README.
 #[cfg(doctest)]

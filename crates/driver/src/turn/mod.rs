@@ -13,6 +13,7 @@
 //! | the end | the transport is closed at once, or after [`Lingering`](crate::Lingering) ([`Turn::leave`]) |
 
 mod application;
+mod batch;
 mod deadlines;
 mod ending;
 mod memory;
@@ -20,6 +21,7 @@ mod reading;
 mod writing;
 
 pub use application::{Application, Current};
+pub use batch::SentBatch;
 
 use crate::lent::Lent;
 use crate::parking::SHORT_TAIL;
