@@ -20,7 +20,9 @@ use crate::stats::ServerCounters;
 use crate::tls::endpoints::TlsEndpoints;
 #[cfg(feature = "tls")]
 use crate::tls::settings::ServerTls;
+use crate::topics::port::LoopPorts;
 use framewright::deflate::DeflateMemory;
+use framewright_driver::topics::Topics;
 use std::collections::HashSet;
 use std::fmt;
 use std::io;
@@ -41,6 +43,7 @@ pub struct ServerBuilder {
     endpoints: Vec<Endpoint>,
     proxies: TrustedProxies,
     tickers: Vec<(Duration, OnTick)>,
+    topics: Topics,
 }
 
 impl fmt::Debug for ServerBuilder {
@@ -65,6 +68,7 @@ impl Default for ServerBuilder {
             endpoints: Vec::new(),
             proxies: TrustedProxies::default(),
             tickers: Vec::new(),
+            topics: Topics::default(),
         }
     }
 }
@@ -153,6 +157,20 @@ impl ServerBuilder {
     #[must_use]
     pub fn files(mut self, prefix: &str, files: impl Into<Files>) -> ServerBuilder {
         self.routes.push(Planned::Files(prefix.into(), files.into()));
+        self
+    }
+
+    /// Sets the options and limits of topics, and the way to other servers.
+    ///
+    /// ```
+    /// use framewright_server::{Server, TopicOptions, Topics, Retain};
+    ///
+    /// let last_fifty = TopicOptions { retain: Retain::Last(50), ..TopicOptions::default() };
+    /// let builder = Server::builder().topics(Topics::builder().options("chat/#", last_fifty).build());
+    /// ```
+    #[must_use]
+    pub fn topics(mut self, topics: Topics) -> ServerBuilder {
+        self.topics = topics;
         self
     }
 
@@ -309,6 +327,7 @@ impl ServerBuilder {
         let memory = limits.memory.resolve(routes.largest_message());
         let ledger = Arc::new(Ledger::new(memory, mailboxes.clone()));
         let (linger_places, requests) = (LingerPlaces::default(), AtomicU64::new(0));
+        let topics = LoopPorts::new(self.topics, &mailboxes)?;
         let totals = Totals {
             paths: routes.iter().map(|route| route.path().cloned()).collect(),
             counted: ServerCounters::new(routes.iter().count()),
@@ -316,6 +335,7 @@ impl ServerBuilder {
             compression,
             ledger,
             waiting: Waiting::default(),
+            topics: Arc::clone(topics.hub.counters()),
         };
         let (proxies, totals) = (self.proxies, Arc::new(totals));
         let shared = ServerShared {
@@ -327,6 +347,7 @@ impl ServerBuilder {
             linger_places,
             requests,
             totals,
+            topics,
         };
         let addrs = listeners.iter().map(|listener| listener.addr().clone()).collect();
         Ok(Server {

@@ -12,7 +12,9 @@ use crate::proxies::trusted::TrustedProxies;
 use crate::stats::{LoopCounters, RouteStats, ServerCounters, ServerStats};
 #[cfg(feature = "tls")]
 use crate::tls::endpoints::TlsEndpoints;
+use crate::topics::port::LoopPorts;
 use framewright::deflate::DeflateMemory;
+use framewright_driver::topics::Counters as TopicCounters;
 use framewright_driver::{Lent, SHORT_TAIL};
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -31,6 +33,9 @@ pub(crate) struct ServerShared {
     /// Requests passed to handlers so far. Each connection takes its id from this count.
     pub(crate) requests: AtomicU64,
     pub(crate) totals: Arc<Totals>,
+    /// The registry of topics. Handles refer to it only while the server exists: its observer is
+    /// the application's.
+    pub(crate) topics: LoopPorts,
 }
 
 /// The counts of a server, and all that its handles refer to. Nothing here belongs to the
@@ -48,6 +53,8 @@ pub(crate) struct Totals {
     pub(crate) ledger: Arc<Ledger>,
     /// The cost of the walks that are queued.
     pub(crate) waiting: Waiting,
+    /// The counts of topics.
+    pub(crate) topics: Arc<TopicCounters>,
 }
 
 impl Totals {
@@ -63,6 +70,7 @@ impl Totals {
             #[cfg(feature = "deflate")]
             compression: self.compression.stats(),
             accepted: self.counted.accepted(),
+            topics: self.topics.stats(),
             routes: self.paths.iter().enumerate().map(route).collect(),
             elsewhere: self.counted.of(None),
         }
@@ -90,7 +98,7 @@ pub(crate) struct LoopContext {
 }
 
 impl LoopContext {
-    pub(crate) fn new(server: Arc<ServerShared>, mailbox: Arc<Mailbox>) -> LoopContext {
+    pub(crate) fn new(server: Arc<ServerShared>, mailbox: Arc<Mailbox>, index: usize) -> LoopContext {
         let read_size = read_size(&server);
         LoopContext {
             lent: Lent::new(
@@ -103,6 +111,7 @@ impl LoopContext {
                 mailbox: Arc::clone(&mailbox),
                 timers: RefCell::new(Timers::default()),
                 parcels: RefCell::new(Vec::new()),
+                topics: RefCell::new(server.topics.of_loop(index)),
                 server: None,
             },
             counted: server.totals.counted.add_loop(),

@@ -107,6 +107,7 @@ mod server;
 mod stats;
 #[cfg(feature = "tls")]
 mod tls;
+pub mod topics;
 
 pub use api::connections::{Broadcast, Connected, ConnectionInfo, Connections, Delivered, ServerBusy};
 pub use api::decision::{Decision, Deferred};
@@ -130,6 +131,10 @@ pub use framewright::handshake::{
 pub use framewright::{
     Chunk, CloseCode, CloseFrame, Closure, CompressionStats, Config, Delivery, Error, LimitExceeded, Message,
     OwnedMessage, PeerMisbehaved, Prepared, SendError, Stats, Timeout,
+};
+pub use framewright_driver::topics::{
+    NameError, Observer, Presence, PublishError, Retain, SlowConsumer, SubscribeError, TopicLimits,
+    TopicOptions, TopicStats, Topics, TopicsBuilder,
 };
 pub use memory::ledger::MemoryStats;
 pub use memory::limit::MemoryLimit;

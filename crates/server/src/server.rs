@@ -16,6 +16,7 @@ use crate::tls::endpoints::{SetTlsError, TlsEndpoints};
 #[cfg(feature = "tls")]
 use crate::tls::settings::ServerTls;
 use framewright::Prepared;
+use framewright_driver::topics::Hub;
 use mio::Poll;
 use std::fmt;
 use std::io;
@@ -74,6 +75,7 @@ impl Server {
             mailboxes: Arc::from(&self.mailboxes[..]),
             totals: Arc::clone(&self.shared.totals),
             walks: Arc::downgrade(&self.walks),
+            topics: Arc::downgrade(&self.shared.topics.hub),
             #[cfg(feature = "tls")]
             tls: Arc::downgrade(&self.shared.tls),
         }
@@ -112,10 +114,14 @@ impl Server {
                 let ended = thread.join().unwrap_or_else(|_| Err(io::Error::other("an event loop panicked")));
                 result = result.and(ended);
             }
+            shared.topics.hub.stop(Instant::now() + LAST_PUBLICATIONS);
             result
         })
     }
 }
+
+/// The time in which what was published is passed on to other servers, once the loops have ended.
+const LAST_PUBLICATIONS: Duration = Duration::from_secs(1);
 
 impl Server {
     /// Serves on a thread of its own: for tests, and for a program with other work on this thread.
@@ -262,8 +268,9 @@ impl Drop for StopOnPanic<'_> {
 #[derive(Clone)]
 pub struct ServerHandle {
     mailboxes: Arc<[Arc<Mailbox>]>,
-    totals: Arc<Totals>,
+    pub(crate) totals: Arc<Totals>,
     walks: Weak<[Walks]>,
+    pub(crate) topics: Weak<Hub>,
     #[cfg(feature = "tls")]
     tls: Weak<TlsEndpoints>,
 }

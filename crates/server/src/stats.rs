@@ -9,6 +9,7 @@ use crate::guard::lock;
 use crate::memory::ledger::MemoryStats;
 use framewright::handshake::{Refusal, StatusCode};
 use framewright::{CloseCode, CloseFrame, Closure, CompressionStats, Error, LimitExceeded, Stats, Timeout};
+use framewright_driver::topics::TopicStats;
 use std::ops::AddAssign;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -31,6 +32,8 @@ pub struct ServerStats {
     pub compression: framewright::deflate::DeflateMemoryStats,
     /// Connections accepted from the system, including those over a limit.
     pub accepted: u64,
+    /// What topics hold now and have counted.
+    pub topics: TopicStats,
     /// The routes in the order in which they were added.
     pub routes: Vec<RouteStats>,
     /// Counts of connections that reached no route: without a request, with an incorrect one, or
@@ -430,6 +433,13 @@ impl RouteCounters {
         bytes_received.add(after.bytes_received.wrapping_sub(before.bytes_received));
         messages_sent.add(after.messages_sent.wrapping_sub(before.messages_sent));
         bytes_sent.add(after.bytes_sent.wrapping_sub(before.bytes_sent));
+    }
+
+    /// Counts messages that were queued outside a turn, and the bytes of their payloads.
+    #[inline]
+    pub(crate) fn note_sent(&self, messages: usize, octets: u64) {
+        self.traffic.messages_sent.add(messages as u64);
+        self.traffic.bytes_sent.add(octets);
     }
 
     /// Counts the messages that a turn has compressed and inflated.

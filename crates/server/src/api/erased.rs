@@ -54,6 +54,10 @@ impl Errands {
     pub(crate) const TIMERS: u8 = 2;
     /// The loop has messages for all connections.
     pub(crate) const PARCELS: u8 = 4;
+    /// Publications wait until the peer has taken what is queued.
+    pub(crate) const WAITING: u8 = 8;
+    /// Messages of a topic may be lost for the connection.
+    pub(crate) const GAPS: u8 = 16;
 
     #[inline]
     fn any(self) -> bool {
@@ -61,7 +65,7 @@ impl Errands {
     }
 
     #[inline]
-    fn has(self, errand: u8) -> bool {
+    pub(crate) fn has(self, errand: u8) -> bool {
         self.0 & errand != 0
     }
 
@@ -115,6 +119,8 @@ struct Callbacks<'a, H: Handler> {
     errands: &'a mut Errands,
     /// Handles have queued more than one turn sends.
     more: bool,
+    /// Nothing was queued when the turn began.
+    drained: bool,
     read_size: usize,
     first: bool,
 }
@@ -132,6 +138,7 @@ impl<H: Handler> Application<Stream> for Callbacks<'_, H> {
         if std::mem::take(&mut self.first) {
             self.handler.on_open(&mut Socket::new(current, &self.own), self.state);
         }
+        self.drained = current.connection.buffered() == 0;
         // Before any event is delivered, so that its answer finds room.
         self.own.catch_up(current.connection, current.now);
     }
@@ -162,6 +169,7 @@ impl<H: Handler> Application<Stream> for Callbacks<'_, H> {
             Event::Closed(closure) => {
                 self.own.close_handles(current.connection);
                 self.own.forget_timers();
+                self.own.forget_topics();
                 self.own.counted.note_closed(&closure);
                 tracing::debug!(
                     connection = self.own.id,
@@ -195,9 +203,11 @@ impl<H: Handler> Application<Stream> for Callbacks<'_, H> {
 
     #[inline]
     fn has_queued(&self, connection: &Connection) -> bool {
-        self.errands.has(Errands::QUEUED)
+        let has_items = self.errands.has(Errands::QUEUED)
             && connection.is_writable()
-            && (self.more || !connection.is_fragmenting())
+            && (self.more || !connection.is_fragmenting());
+        let waits = self.errands.has(Errands::WAITING);
+        has_items || (waits && connection.buffered() == 0 && !connection.is_fragmenting())
     }
 }
 
@@ -205,7 +215,7 @@ impl<'a, H: Handler> Callbacks<'a, H> {
     /// Creates the callbacks for a turn that neither reads nor opens.
     fn new(handler: &'a H, state: &'a mut dyn Any, own: OwnParts<'a>, errands: &'a mut Errands) -> Self {
         let state = state.downcast_mut().expect("a connection's state is of its route's type");
-        Callbacks { handler, state, own, errands, more: false, read_size: 0, first: false }
+        Callbacks { handler, state, own, errands, more: false, drained: false, read_size: 0, first: false }
     }
 
     /// Runs the errands after reading, so that a message that has arrived comes before a timer that
@@ -221,6 +231,12 @@ impl<'a, H: Handler> Callbacks<'a, H> {
         if self.errands.take(Errands::PARCELS) {
             self.own.send_parcels(current.connection);
         }
+        if self.errands.take(Errands::GAPS) {
+            self.tell_gaps(current);
+        }
+        if self.errands.has(Errands::WAITING) {
+            self.send_waiting(current.connection);
+        }
     }
 
     /// Calls the handler for each timer that is due. A timer set by a callback meanwhile waits for
@@ -232,6 +248,27 @@ impl<'a, H: Handler> Callbacks<'a, H> {
             let Some(token) = due else { break };
             self.handler.on_timer(&mut Socket::new(current, &self.own), self.state, token);
             self.own.catch_up(current.connection, current.now);
+        }
+    }
+
+    /// Calls the handler for each topic of which messages may be lost.
+    fn tell_gaps(&mut self, current: &mut Current<'_, Stream>) {
+        let gaps = self.own.of_loop.topics.borrow_mut().take_gaps(self.own.key);
+        for filter in gaps {
+            if current.connection.state() == State::Closed {
+                break;
+            }
+            self.handler.on_gap(&mut Socket::new(current, &self.own), self.state, &filter);
+            self.own.catch_up(current.connection, current.now);
+        }
+    }
+
+    /// Sends publications that have waited until the peer had taken what was queued.
+    fn send_waiting(&mut self, connection: &mut Connection) {
+        let has_ended = connection.state() != State::Open;
+        let may_send = self.drained && !connection.is_fragmenting();
+        if (has_ended || may_send) && self.own.send_waiting(connection) {
+            self.errands.clear(Errands::WAITING);
         }
     }
 

@@ -186,6 +186,11 @@ impl Handle {
         self.remote.id
     }
 
+    /// The mailbox of its event loop, and its key there.
+    pub(crate) fn place(&self) -> (&Arc<Mailbox>, Key) {
+        (&self.remote.mailbox, self.remote.key)
+    }
+
     fn queue(&self, outgoing: Outgoing) -> Result<(), HandleError> {
         self.remote.push(outgoing)
     }

@@ -74,6 +74,13 @@ pub trait Handler: Send + Sync + 'static {
         let _ = (socket, state, token);
     }
 
+    /// Messages may be lost that the connection should have received on a durable topic, to which it
+    /// has subscribed behind an earlier message
+    /// ([`Socket::subscribe_after`](crate::Socket::subscribe_after)).
+    fn on_gap(&self, socket: &mut Socket<'_>, state: &mut Self::State, topic: &str) {
+        let _ = (socket, state, topic);
+    }
+
     /// The connection has ended. Called last, and exactly once for each connection that was opened,
     /// however it ended.
     fn on_close(&self, closed: &Closed<'_>, state: &mut Self::State) {

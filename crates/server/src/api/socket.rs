@@ -9,6 +9,7 @@ use crate::memory::ledger::Ledger;
 use crate::stats::RouteCounters;
 #[cfg(feature = "tls")]
 use crate::tls::info::TlsInfo;
+use crate::topics::subscriptions::Subscriptions;
 use framewright::{CloseCode, Config, Connection, Message, Prepared, SendError, State, Stats};
 use framewright_driver::Current;
 use std::any::Any;
@@ -38,7 +39,7 @@ pub(crate) const WRITE_THROUGH: usize = 16 << 10;
 /// While a message is being sent in fragments, the messages of handles wait for its end. Fragments,
 /// Pings and a Close frame overtake them.
 pub struct Socket<'a> {
-    current: Current<'a, Stream>,
+    pub(crate) current: Current<'a, Stream>,
     pub(crate) own: &'a OwnParts<'a>,
 }
 
@@ -65,6 +66,9 @@ pub(crate) struct LoopParts {
     pub(crate) timers: RefCell<Timers>,
     /// Messages for the connection whose turn it is, if it has that errand.
     pub(crate) parcels: RefCell<Vec<Parcel>>,
+    /// What the connections are subscribed to. No callback of the application runs while this is
+    /// borrowed.
+    pub(crate) topics: RefCell<Subscriptions>,
     /// The server's handle, once the loop belongs to a server. Its type is left out, because the
     /// handle's methods lead back to what a callback can do: this file and that of the handle would
     /// depend on each other.

@@ -11,8 +11,9 @@ use crate::event_loop::stream::{PeerAddr, Stream};
 use crate::guard::guarded;
 use crate::memory::ledger::Ledger;
 use crate::stats::RouteCounters;
+use framewright::connection::{Batch, BatchRefused};
 use framewright::{CloseCode, Connection, State, Stats};
-use framewright_driver::{Lent, Lingering, Next, Ready, Turn};
+use framewright_driver::{Lent, Lingering, Next, Ready, SentBatch, Turn};
 use std::any::Any;
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -29,6 +30,25 @@ pub(crate) struct Open {
     remote: OnceCell<Arc<Remote>>,
 }
 
+/// The result of sending messages outside a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// The socket has taken them.
+    All,
+    /// They are sent or queued, and a turn has to follow.
+    Turn,
+}
+
+/// Why messages were not sent outside a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unsent {
+    /// The connection takes no messages: it is not open yet, or no longer.
+    Ended,
+    /// Something goes first: bytes that are queued, items of its handles, the rest of a message
+    /// that is being sent in fragments.
+    Waits,
+}
+
 /// The parts of a slot besides the phase.
 pub(crate) struct SlotParts<'a> {
     pub(crate) stream: &'a mut Stream,
@@ -43,6 +63,11 @@ impl Open {
     /// head.
     pub(crate) fn new(connection: Connection, id: u64, state: Box<dyn Any + Send>, early: &[u8]) -> Open {
         Open { turn: Turn::new(connection, early), id, state, remote: OnceCell::new() }
+    }
+
+    #[inline]
+    pub(crate) fn id(&self) -> u64 {
+        self.id
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
@@ -135,6 +160,46 @@ impl Open {
         let next = guarded(turn).unwrap_or_else(|| self.after_panic(slot, context));
         self.count(&before, context.counted.route(route.index()), &mut context.lent);
         next
+    }
+
+    /// Sends the messages of `batch` outside a turn, if the connection has nothing else to send.
+    #[inline]
+    pub(crate) fn send_batch(
+        &mut self,
+        slot: SlotParts<'_>,
+        batch: &mut Batch,
+        context: &mut LoopContext,
+    ) -> Result<Sent, Unsent> {
+        if self.turn.connection.state() != State::Open {
+            return Err(Unsent::Ended);
+        }
+        if self.remote.get().is_some_and(|remote| remote.has_queued()) {
+            return Err(Unsent::Waits);
+        }
+        let LoopContext { lent, now, counted, .. } = context;
+        let SlotParts { stream, ready, route, .. } = slot;
+        let mut sent = self.turn.send_batch(stream, ready, *now, batch);
+        if sent == Err(BatchRefused::NeedsCodec) {
+            lent.lend(&mut self.turn.connection, None, *now);
+            sent = self.turn.send_batch(stream, ready, *now, batch);
+            lent.reclaim(&mut self.turn.connection, *now);
+        }
+        let (result, compression) = match sent {
+            Ok(SentBatch::All(compression)) => (Sent::All, compression),
+            Ok(SentBatch::Turn(compression)) => (Sent::Turn, compression),
+            Err(_) => return Err(Unsent::Waits),
+        };
+        let counted = counted.route(route.index());
+        counted.note_sent(batch.messages().len(), batch.payload());
+        if compression.messages_sent > 0 {
+            counted.note_compression(&compression);
+        }
+        Ok(result)
+    }
+
+    /// Fails the connection outside a turn, which has to follow.
+    pub(crate) fn fail(&mut self, code: CloseCode, reason: &str, now: Instant) {
+        self.turn.connection.fail(now, code, reason);
     }
 
     /// Counts the traffic of a turn, including one that ended with a panic.

@@ -12,7 +12,7 @@
 use crate::api::connections::Connected;
 use crate::api::erased::Errands;
 use crate::api::route::RouteId;
-use crate::connection::open::{Open, SlotParts};
+use crate::connection::open::{Open, Sent, SlotParts, Unsent};
 use crate::connection::opening::{Opening, OpeningNext};
 use crate::context::LoopContext;
 use crate::event_loop::limits::{Counted, LingerPlace};
@@ -20,6 +20,8 @@ use crate::event_loop::slab::Key;
 use crate::event_loop::stream::Stream;
 use crate::event_loop::wheel::Armed;
 use crate::guard::guarded;
+use framewright::CloseCode;
+use framewright::connection::Batch;
 use framewright_driver::{Leave, Lent, LingerNext, Lingering, Next, Ready};
 use std::time::Instant;
 
@@ -188,6 +190,46 @@ impl Slot {
             let left = std::mem::replace(&mut self.phase, entered);
             // An open connection is dropped with its state, which is the application's.
             guarded(|| drop(left));
+        }
+    }
+
+    /// Sends the messages of `batch` outside a turn, if the connection has nothing else to send.
+    #[inline]
+    pub(crate) fn send_batch(
+        &mut self,
+        key: Key,
+        batch: &mut Batch,
+        context: &mut LoopContext,
+    ) -> Result<Sent, Unsent> {
+        let Slot { stream, phase: Phase::Open(open), ready: packed, route, errands, .. } = self else {
+            return Err(Unsent::Ended);
+        };
+        // What has waited goes first.
+        if errands.has(Errands::WAITING) {
+            return Err(Unsent::Waits);
+        }
+        let mut ready = packed.get();
+        let parts = SlotParts { stream, key, ready: &mut ready, route: *route, errands };
+        let sent = open.send_batch(parts, batch, context);
+        if sent == Ok(Sent::Turn) {
+            *packed = PackedReady::new(ready);
+        }
+        sent
+    }
+
+    /// The connection's number; `None` if it is not open.
+    #[inline]
+    pub(crate) fn id(&self) -> Option<u64> {
+        match &self.phase {
+            Phase::Open(open) => Some(open.id()),
+            _ => None,
+        }
+    }
+
+    /// Fails an open connection outside a turn, which has to follow.
+    pub(crate) fn fail(&mut self, code: CloseCode, reason: &str, now: Instant) {
+        if let Phase::Open(open) = &mut self.phase {
+            open.fail(code, reason, now);
         }
     }
 

@@ -4,10 +4,12 @@ use crate::api::decision::ErasedDecision;
 use crate::event_loop::slab::Key;
 use crate::event_loop::stream::{Arrival, Stream};
 use crate::guard::lock;
+use crate::topics::work::{Backlog, TopicsPort, Work};
+use framewright_driver::topics::{Hub, PortId};
 use std::cell::Cell;
 use std::ptr;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Instant;
 
 /// A request to a loop.
@@ -22,6 +24,8 @@ pub(crate) enum Command {
     GiveWay(Key),
     /// All connections together hold too much memory: some that hold little are to end.
     MakeRoom,
+    /// A publication, or a change of a subscription.
+    Work(Work),
     /// There are new walks: see [`Walks`](crate::event_loop::walk::Walks).
     Walk,
     /// Stop, with all connections ended by this time.
@@ -34,6 +38,10 @@ pub(crate) struct Mailbox {
     /// `None` once the loop has ended.
     commands: Mutex<Option<Vec<Command>>>,
     waker: mio::Waker,
+    /// The loop's own thread has queued the first command of a batch. It does not wake itself.
+    own: AtomicBool,
+    /// The registry of topics, and the loop's port there, as long as the server exists.
+    topics: OnceLock<(Weak<Hub>, PortId, Arc<Backlog>)>,
     /// The number of the loop's connections, read to spread new ones over the loops.
     pub(crate) load: AtomicUsize,
 }
@@ -78,10 +86,17 @@ impl Mailbox {
     }
 
     pub(crate) fn new(waker: mio::Waker) -> Mailbox {
-        Mailbox { commands: Mutex::new(Some(Vec::new())), waker, load: AtomicUsize::new(0) }
+        Mailbox {
+            commands: Mutex::new(Some(Vec::new())),
+            waker,
+            own: AtomicBool::new(false),
+            topics: OnceLock::new(),
+            load: AtomicUsize::new(0),
+        }
     }
 
-    /// Queues a command. Only the first command of a batch wakes the loop.
+    /// Queues a command. Only the first command of a batch wakes the loop, and none of its own
+    /// thread does: that thread [looks](Mailbox::has_own) before it waits.
     ///
     /// # Errors
     /// The command, if the loop has ended.
@@ -92,7 +107,12 @@ impl Mailbox {
             commands.push(command);
             commands.len() == 1
         };
-        if first && let Err(error) = self.waker.wake() {
+        if !first {
+            return Ok(());
+        }
+        if self.is_here() {
+            self.own.store(true, Ordering::Relaxed);
+        } else if let Err(error) = self.waker.wake() {
             // Only a lack of kernel memory causes this. The command is handled with the loop's next
             // event.
             tracing::error!(%error, "an event loop could not be woken");
@@ -100,9 +120,16 @@ impl Mailbox {
         Ok(())
     }
 
+    /// Whether this thread, the loop's, has queued commands that nothing announces.
+    #[inline]
+    pub(crate) fn has_own(&self) -> bool {
+        self.own.load(Ordering::Relaxed)
+    }
+
     /// Moves all queued commands to `batch`, whose emptied allocation becomes the next queue.
     pub(crate) fn take(&self, batch: &mut Vec<Command>) {
         batch.clear();
+        self.own.store(false, Ordering::Relaxed);
         if let Some(commands) = &mut *lock(&self.commands) {
             std::mem::swap(commands, batch);
         }
@@ -129,6 +156,19 @@ impl Mailbox {
             *queue = None;
         }
         queue.is_none()
+    }
+
+    /// Sets the registry of topics, once.
+    pub(crate) fn set_topics(&self, topics: &TopicsPort) {
+        let TopicsPort { hub, port, backlog } = topics;
+        // The second call would be a mistake of the builder, which has one.
+        let _ = self.topics.set((Arc::downgrade(hub), *port, Arc::clone(backlog)));
+    }
+
+    /// The registry of topics; `None` once the server has ended.
+    pub(crate) fn topics(&self) -> Option<TopicsPort> {
+        let (hub, port, backlog) = self.topics.get()?;
+        Some(TopicsPort { hub: hub.upgrade()?, port: *port, backlog: Arc::clone(backlog) })
     }
 
     pub(crate) fn load(&self) -> usize {

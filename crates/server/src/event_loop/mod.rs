@@ -8,9 +8,10 @@
 //! | with work left, or accepted and with a TLS handshake to do | from the list of long turns |
 //! | with items queued by a handle, a deadline that has passed, or a timer that is due | from the list of short turns; from the list of long turns if its last turn was long |
 //! | that is sent a message for all connections | in the walk that sends it |
+//! | that is sent a publication | none, if it has nothing else to do ([`publications`]) |
 //!
-//! A round handles commands of other threads for one [`SLICE`], walks through all connections
-//! ([`walk`]) for another, and the lists for a third, short turns first. Then it polls again. A
+//! A round handles commands of other threads for one [`SLICE`], publications for another, walks
+//! through all connections ([`walk`]) for a third, and the lists for a fourth, short turns first. Then it polls again. A
 //! connection that needs little waits for those slices and for the other short turns, however much
 //! work the rest have. Each list gets at least one turn a round, in its order: a connection behind
 //! `n` others in a list waits `n` rounds at most.
@@ -21,6 +22,7 @@ pub(crate) mod limits;
 pub(crate) mod listen_addr;
 pub(crate) mod listener;
 pub(crate) mod mailbox;
+pub(crate) mod publications;
 pub(crate) mod slab;
 mod stopping;
 pub(crate) mod stream;
@@ -37,6 +39,7 @@ use crate::connection::slot::{Place, Slot, SlotNext};
 use crate::context::{LoopContext, ServerShared};
 use crate::event_loop::listener::Listener;
 use crate::event_loop::mailbox::{Command, Here, Mailbox};
+use crate::event_loop::publications::Publications;
 use crate::event_loop::slab::{Key, Slab};
 use crate::event_loop::ticker::Ticker;
 use crate::event_loop::walk::{Walk, Walks};
@@ -96,6 +99,8 @@ pub(crate) struct EventLoop {
     long_turns: VecDeque<Key>,
     /// Commands taken from the mailbox and not handled yet.
     commands: VecDeque<Command>,
+    /// Publications to deliver, in order.
+    publications: Publications,
     /// Walks through all connections; the first one is under way.
     walks: VecDeque<Walk>,
     /// The walks requested of each loop, by loop index.
@@ -137,7 +142,7 @@ impl EventLoop {
         for (index, listener) in listeners.iter_mut().enumerate() {
             listener.register(poll.registry(), Token(FIRST_LISTENER - index))?;
         }
-        let context = LoopContext::new(server, Arc::clone(&loops[index]));
+        let context = LoopContext::new(server, Arc::clone(&loops[index]), index);
         Ok(EventLoop {
             poll,
             events: Events::with_capacity(EVENTS),
@@ -151,6 +156,7 @@ impl EventLoop {
             short_turns: VecDeque::new(),
             long_turns: VecDeque::new(),
             commands: VecDeque::new(),
+            publications: Publications::default(),
             walks: VecDeque::new(),
             asked,
             tickers: Vec::new(),
@@ -224,6 +230,7 @@ impl EventLoop {
     fn go_on(&mut self, slice: Duration) {
         self.accept();
         self.handle_commands(slice);
+        self.handle_publications(slice);
         self.handle_walks(SLICE);
         self.handle_listed(slice);
         self.handle_deadlines(SLICE);
@@ -251,6 +258,7 @@ impl EventLoop {
         let now = self.context.now;
         let listed = self.short_turns.len() + self.long_turns.len();
         let has_work = !self.commands.is_empty() || !self.walks.is_empty() || !self.due.is_empty();
+        let has_work = has_work || !self.publications.is_empty() || self.context.mailbox.has_own();
         if listed > 0 || has_work {
             self.context.lent.trim(now);
             self.trim();
@@ -289,6 +297,7 @@ impl EventLoop {
         self.short_turns = self.short_turns.drain(..).collect();
         self.long_turns = self.long_turns.drain(..).collect();
         self.commands = self.commands.drain(..).collect();
+        self.publications.trim();
         self.walks = self.walks.drain(..).collect();
         self.due = self.due.drain(..).collect();
         self.batch = Vec::new();
@@ -402,7 +411,7 @@ impl EventLoop {
             (Place::New, SlotNext::Wait) if !was_open || !self.context.lent.has_read() => {}
             (_, SlotNext::Wait) => slot.place = Place::First,
         }
-        let held = slot.held();
+        let held = slot.held() + self.context.parts.waiting(key, slot.errands);
         if held > 0 || *charged > 0 {
             let LoopContext { holders, lent, .. } = &mut self.context;
             if holders.settle(key, charged, held, slot.progress(lent)) {
@@ -460,6 +469,7 @@ impl EventLoop {
             Command::Decide(key, decision) => self.decide(key, decision),
             Command::GiveWay(key) => self.give_way_if_told(key),
             Command::MakeRoom => self.make_room(),
+            Command::Work(work) => self.publications.push(work),
             Command::Walk => self.walks.extend(self.asked[self.index].take()),
             Command::Stop(at) => self.stop(at),
         }

@@ -26,6 +26,17 @@ impl Key {
         Token(self.index as usize | (self.generation as usize) << INDEX_BITS)
     }
 
+    /// The key as a number.
+    pub(crate) fn bits(self) -> u64 {
+        u64::from(self.index) | u64::from(self.generation) << 32
+    }
+
+    /// The key that this number was made of.
+    #[allow(clippy::cast_possible_truncation, reason = "the lower half, and the upper one")]
+    pub(crate) fn of_bits(bits: u64) -> Key {
+        Key { index: bits as u32, generation: (bits >> 32) as u32 }
+    }
+
     /// The index of its place, which other connections use after it.
     pub(crate) fn place(self) -> u32 {
         self.index
@@ -183,6 +194,14 @@ impl<T> Slab<T> {
         let (page, in_page) = place_of(Key { index: place, generation: 0 });
         let entry = self.pages.get(page)?.entries.get(in_page)?;
         entry.value.is_some().then_some(Key { index: place, generation: entry.generation })
+    }
+
+    /// The value in this place, and its key.
+    #[inline]
+    pub(crate) fn at_mut(&mut self, place: u32) -> Option<(Key, &mut T)> {
+        let (page, in_page) = place_of(Key { index: place, generation: 0 });
+        let Entry { generation, value, .. } = self.pages.get_mut(page)?.entries.get_mut(in_page)?;
+        Some((Key { index: place, generation: *generation }, value.as_mut()?))
     }
 
     /// The key of the value in this place, or in the next place that is taken.

@@ -25,8 +25,9 @@ impl EventLoop {
         self.stop_at = Some(at);
         self.context.draining = true;
         self.refuse_new();
-        // Walks requested earlier come first.
-        self.walks.push_back(Walk::new(Job::Drain));
+        // Walks requested earlier come first, and so do publications.
+        let mark = self.publications.mark();
+        self.walks.push_back(Walk::new(Job::Drain(mark)));
     }
 
     /// Begins to close the listening sockets. Closing one resets the connections in its queue, so
@@ -81,6 +82,7 @@ impl EventLoop {
         for command in taken.into_iter().chain(self.context.mailbox.close()) {
             self.handle_command(command);
         }
+        self.handle_publications(LAST_WALKS);
         self.handle_walks(LAST_WALKS);
         self.remove_all();
         // Their descriptors serve the connections that could not be accepted, as many at a time as

@@ -38,8 +38,8 @@ pub(crate) enum Job {
     /// Sends the messages, in their order. Those queued when the walk began go together.
     Send(Vec<Sending>),
     /// Begins to end the connections because the server stops, including those whose opening
-    /// handshake is not complete.
-    Drain,
+    /// handshake is not complete. The publications before this mark go first.
+    Drain(u64),
 }
 
 /// The limits for combining messages into one walk: their number, and their bytes. The message that
@@ -196,6 +196,11 @@ impl EventLoop {
     pub(super) fn handle_walks(&mut self, slice: Duration) {
         let end = self.context.now + slice;
         while let Some(mut walk) = self.walks.pop_front() {
+            if let Job::Drain(mark) = walk.job
+                && !self.publications.has_passed(mark)
+            {
+                return self.walks.push_front(walk);
+            }
             walk.take_along(&mut self.walks);
             if !self.walk_on(&mut walk, end) {
                 return self.walks.push_front(walk);
@@ -233,7 +238,7 @@ impl EventLoop {
         let slot = self.slots.get_mut(key).expect("it was found just now");
         let connected = slot.connected(key, &self.context);
         match (job, connected) {
-            (Job::Drain, _) => {
+            (Job::Drain(_), _) => {
                 self.drain(key);
                 true
             }

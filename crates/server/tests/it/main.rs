@@ -25,3 +25,4 @@ mod scripted;
 mod spans;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 mod tls;
+mod topics;

@@ -1,0 +1,8 @@
+//! Topics over real sockets: what subscribers receive, and in which order.
+
+mod board;
+mod delivery;
+mod ends;
+mod limits;
+mod model;
+mod slow;
