@@ -80,6 +80,18 @@ fn page(stats: &ServerStats) -> String {
     one("memory_bytes", "Bytes that connections hold.", stats.memory.held as u64);
     #[cfg(feature = "deflate")]
     one("compression_memory_bytes", "Bytes that compression holds.", stats.compression.held as u64);
+    let topics = &stats.topics;
+    one("topics", "Topics with subscribers or kept messages.", topics.topics as u64);
+    one("subscriptions", "Subscriptions of connections.", topics.subscriptions as u64);
+    one("published_total", "Messages published on topics.", topics.published);
+    one("delivered_total", "The same, for each subscriber that was sent one.", topics.delivered);
+    one("waiting_bytes", "Bytes that wait for slow subscribers.", topics.waiting_bytes);
+    let dropped =
+        [("newest", topics.dropped_newest), ("oldest", topics.dropped_oldest), ("replaced", topics.replaced)];
+    let dropped = dropped.map(|(which, count)| (label("which", which), count));
+    family(&mut page, "dropped_total", "Messages not sent to slow subscribers.", dropped);
+    let slow = [(String::new(), topics.disconnected)];
+    family(&mut page, "slow_disconnected_total", "Subscribers that were too slow.", slow);
     let mut routes = vec![("", &stats.elsewhere)];
     routes.extend(stats.routes.iter().map(|it| (it.path.as_deref().unwrap_or("*"), &it.counts)));
     for (name, help, value) in OF_EACH_ROUTE {

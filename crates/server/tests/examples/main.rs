@@ -37,6 +37,16 @@ impl Example {
         self.connect(target).expect("a connection")
     }
 
+    /// What the server answers to a GET, the head included.
+    fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.addr()).expect("a connection");
+        stream.set_read_timeout(Some(TIMEOUT)).expect("an option of the socket");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.addr()).expect("a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
+    }
+
     /// The status and the body of the answer of a server that does not open a connection.
     fn refusal(&self, target: &str) -> (u16, String) {
         match self.connect(target) {
@@ -105,7 +115,34 @@ fn chat_has_rooms_with_histories() {
     // Nothing of this was for the other room.
     leave(&mut elsewhere);
     let mut after = example.open("/room/attic?as=Flo");
-    expect_texts(&mut after, &["Flo has joined"]);
+    expect_texts(&mut after, &["Eve has joined", "Eve has left", "Flo has joined"]);
+}
+
+#[test]
+fn dashboard_shows_the_newest_loads() {
+    let example = Example::start_with("dashboard", &["20"]);
+    let mut viewers = [example.open("/load"), example.open("/load")];
+    let seen = viewers.each_mut().map(|viewer| {
+        let mut next = || match viewer.receive_timeout(TIMEOUT).expect("a load") {
+            Some(Message::Text(load)) => load.to_owned(),
+            other => panic!("{other:?}"),
+        };
+        // As many machines as there are, one after the other, and then again.
+        let loads: [String; 8] = std::array::from_fn(|_| next());
+        let machine = |load: &String| {
+            let (machine, percent) = load.split_once(",\"percent\":").expect("a machine and its load");
+            assert!(percent.trim_end_matches('}').parse::<u32>().expect("a number") <= 100, "{load}");
+            machine.to_owned()
+        };
+        let machines = loads.each_ref().map(machine);
+        assert_eq!(machines[..4], machines[4..]);
+        machines.into_iter().collect::<std::collections::BTreeSet<_>>()
+    });
+    assert_eq!(seen[0].len(), 4);
+    assert_eq!(seen[0], seen[1]);
+    for name in ["chat", "dashboard"] {
+        assert!(Example::start(name).get("/").starts_with("HTTP/1.1 200 "), "{name} has a page");
+    }
 }
 
 #[test]
@@ -153,17 +190,9 @@ fn page_serves_itself_and_the_files_of_a_folder() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("note.txt"), "a note").expect("a file");
     let example = Example::start_with("page", &[folder.path().to_str().expect("UTF-8")]);
-    let get = |path: &str| {
-        let mut stream = TcpStream::connect(example.addr()).expect("a connection");
-        stream.set_read_timeout(Some(TIMEOUT)).expect("an option of the socket");
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", example.addr()).expect("a request");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        answer
-    };
-    let page = get("/");
+    let page = example.get("/");
     assert!(page.starts_with("HTTP/1.1 200 ") && page.contains("new WebSocket("), "{page}");
-    let note = get("/files/note.txt");
+    let note = example.get("/files/note.txt");
     assert!(note.starts_with("HTTP/1.1 200 ") && note.ends_with("\r\n\r\na note"), "{note}");
     let mut client = example.open("/ws");
     client.send_text("hello").expect("an open connection");
