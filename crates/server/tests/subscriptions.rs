@@ -39,6 +39,7 @@ impl Handler for Subscribes {
 }
 
 /// The bytes of memory for each subscription of so many connections to so many topics.
+#[expect(clippy::print_stdout, reason = "what it costs is of interest also where it is little")]
 fn cost(server: &TestServer, connections: usize, topics: usize) -> usize {
     let mut clients: Vec<Client> = (0..connections).map(|_| server.open("/ws")).collect();
     let before = dhat::HeapStats::get().curr_bytes;

@@ -19,6 +19,7 @@ use std::sync::{Mutex, PoisonError};
 /// | `!TOPIC TEXT`, `*TOPIC TEXT` | publish to all others, to all |
 /// | `16 TOPIC` | publish 16 messages to all |
 /// | `fill TOPIC` | publish 64 KiB to all until it is refused, and count |
+/// | `x TOPIC` | subscribe and unsubscribe until it is refused, and count |
 /// | `?` | list the topics, sorted |
 /// | `panic` | panic |
 struct Board {
@@ -63,6 +64,16 @@ impl Handler for Board {
                         Ok(()) => accepted += 1,
                         Err(error) => break format!("{accepted} {error:?}"),
                     }
+                }
+            }
+            "x" => {
+                let mut accepted = 0;
+                loop {
+                    match socket.subscribe(text) {
+                        Ok(()) => accepted += 1,
+                        Err(error) => break format!("{accepted} {error:?}"),
+                    }
+                    assert!(socket.unsubscribe(text));
                 }
             }
             "?" => {
