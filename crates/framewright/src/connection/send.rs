@@ -474,6 +474,18 @@ impl Prepared {
         self.plain.payload().len()
     }
 
+    /// Borrows the payload data, uncompressed.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        self.plain.payload()
+    }
+
+    /// Whether it is a text message.
+    #[must_use]
+    pub fn is_text(&self) -> bool {
+        self.text
+    }
+
     /// This holder's share, in bytes, of the memory that the message occupies. Each clone has an
     /// equal share, and so has each connection that has the uncompressed frame queued.
     #[must_use]
