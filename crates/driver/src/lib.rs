@@ -18,6 +18,8 @@
 //! [`Application`] is a closure or a type, so a turn is compiled for each driver as if it were
 //! written there.
 //!
+//! [`topics`] is the other part that drivers share: one message to many connections.
+//!
 //! This crate is for drivers; applications use a driver. Its interface follows the drivers' needs
 //! and changes with them.
 
