@@ -242,6 +242,22 @@ impl Hub {
         Ok(serial)
     }
 
+    /// Reads the next page for the subscription with this number, if the port is to ask for it
+    /// ([`Port::reads_on`]). The subscriber has taken the last page then.
+    ///
+    /// Does nothing for a subscription that does not wait for a page.
+    pub fn read_on(&self, topic: &Arc<str>, serial: u64) {
+        {
+            let mut shard = self.registry.shard(topic);
+            let durable = shard.topics.get_mut(topic).and_then(|topic| topic.durable.as_mut());
+            let resumes = durable.map(|durable| durable.resumes.iter_mut()).into_iter().flatten();
+            let resume = resumes.into_iter().find(|resume| resume.serial == serial);
+            let Some(after) = resume.and_then(Resume::read_on) else { return };
+            self.note(Errand::Read { topic: Arc::clone(topic), serial, after });
+        }
+        self.run_errands();
+    }
+
     /// Ends a subscription of a connection. The port delivers nothing to it any more.
     ///
     /// If it is still resuming, an empty [`Join`] is posted.
@@ -489,12 +505,16 @@ impl Hub {
                 return;
             };
             let resume = &mut durable.resumes[index];
+            let is_paced = !self.registry.post_to(std::iter::once(resume.port), |port| !port.reads_on());
+            let limit = if is_paced { usize::MAX } else { self.limits.resume_bytes };
+            let is_empty = page.as_ref().is_none_or(|(stored, _)| stored.is_empty());
             let Step { join, then } = match page {
-                Some((stored, gap)) => resume.on_page(stored, gap, durable.live, self.limits.resume_bytes),
+                Some((stored, gap)) => resume.on_page(stored, gap, durable.live, limit),
                 None => resume.end(Vec::new(), true, durable.live),
             };
             join.into_iter().for_each(|join| self.registry.post(resume.port, Post::Join(join)));
             match then {
+                Then::Read(_) if is_paced && !is_empty => resume.awaits_port = true,
                 Then::Read(after) => self.note(Errand::Read { topic: Arc::clone(topic), serial, after }),
                 Then::End => drop(durable.resumes.remove(index)),
                 Then::Stay => {}

@@ -15,6 +15,13 @@ pub trait Port: Send + Sync + 'static {
     fn has_room(&self) -> bool {
         true
     }
+
+    /// Whether the port asks for each page of stored messages but the first
+    /// ([`Hub::read_on`](super::Hub::read_on)). Otherwise they are read one after the other, up to
+    /// [`TopicLimits::resume_bytes`](super::TopicLimits::resume_bytes).
+    fn reads_on(&self) -> bool {
+        false
+    }
 }
 
 /// The number of a port in its hub.

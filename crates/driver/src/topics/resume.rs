@@ -13,7 +13,8 @@
 //! ```
 //!
 //! The backplane delivers live messages in the order of their positions, from the subscription on.
-//! It may lag behind what it reads, so positions are compared on both sides.
+//! It may lag behind what it reads, so positions are compared on both sides. Live messages are stored
+//! too: those that are too many to be held back are forgotten, and read instead.
 
 use super::backplane::Position;
 use super::port::{Join, PortId};
@@ -33,6 +34,12 @@ pub(super) struct Resume {
     stage: Stage,
     /// Bytes of what was read.
     read: usize,
+    /// The last message that was held back and forgotten.
+    forgotten: Option<Position>,
+    /// Whether the last page was empty, though it should have had what was forgotten.
+    asked_again: bool,
+    /// Whether the port is to ask for the next page.
+    pub(super) awaits_port: bool,
 }
 
 #[derive(Debug)]
@@ -76,6 +83,9 @@ impl Resume {
             after,
             stage: Stage::Reading { held: Vec::new(), bytes: 0 },
             read: 0,
+            forgotten: None,
+            asked_again: false,
+            awaits_port: false,
         }
     }
 
@@ -88,11 +98,12 @@ impl Resume {
     ) -> Step {
         match &mut self.stage {
             Stage::Reading { held, bytes } => {
-                *bytes += publication.cost();
-                if *bytes > limit {
-                    // Neither what is held back nor what is not read yet will come.
-                    return Step { join: Some(self.join(Vec::new(), true, true)), then: Then::End };
+                if *bytes + publication.cost() > limit {
+                    self.forgotten = self.forgotten.max(held.last().and_then(position));
+                    held.clear();
+                    *bytes = 0;
                 }
+                *bytes += publication.cost();
                 held.push(Arc::clone(publication));
                 Step { join: None, then: Then::Stay }
             }
@@ -101,7 +112,13 @@ impl Resume {
         }
     }
 
+    /// The port asks for the next page. `None` if it is not to.
+    pub(super) fn read_on(&mut self) -> Option<Position> {
+        std::mem::take(&mut self.awaits_port).then_some(self.after)
+    }
+
     /// Messages were read. `live`: the position of the last message that the backplane has delivered.
+    /// `limit`: the bytes that are read in all.
     pub(super) fn on_page(
         &mut self,
         stored: Vec<(Position, Arc<Publication>)>,
@@ -121,10 +138,16 @@ impl Resume {
                 retained.push(publication);
             }
         }
-        if !is_last && advances && self.read <= limit {
+        if is_last && self.forgotten > Some(self.after) && !std::mem::replace(&mut self.asked_again, true) {
+            let join = gap.then(|| self.join(Vec::new(), false, true));
+            return Step { join, then: Then::Read(self.after) };
+        }
+        if advances && self.read <= limit {
+            self.asked_again = false;
             return Step { join: Some(self.join(retained, false, gap)), then: Then::Read(self.after) };
         }
-        self.end(retained, gap || !is_last, live)
+        let is_missing = self.forgotten > Some(self.after);
+        self.end(retained, gap || !is_last || is_missing, live)
     }
 
     /// Nothing more is read.
@@ -137,7 +160,6 @@ impl Resume {
         let stage = std::mem::replace(&mut self.stage, Stage::Behind);
         let Stage::Reading { held, .. } = stage else { return Step { join: None, then: Then::Stay } };
         let after = self.after;
-        let position = |publication: &Arc<Publication>| publication.id().and_then(Position::parse);
         retained.extend(held.into_iter().filter(|held| position(held).is_none_or(|at| at > after)));
         let admits = live.is_some_and(|live| live >= after);
         let is_nothing = retained.is_empty() && !gap && !admits;
@@ -161,4 +183,8 @@ impl Resume {
             gap,
         }
     }
+}
+
+fn position(publication: &Arc<Publication>) -> Option<Position> {
+    publication.id().and_then(Position::parse)
 }

@@ -102,8 +102,10 @@ pub struct TopicLimits {
     /// Bytes of the messages that are kept for all topics, counted likewise. Default: 256 MiB. A
     /// topic that would exceed it keeps fewer messages.
     pub all_history_bytes: usize,
-    /// Bytes of stored messages that one resumed subscription receives, and again of messages that
-    /// are held back meanwhile. Default: 4 MiB. Beyond it the subscription has a gap.
+    /// Bytes of messages that are held back for one subscription while it resumes. Default: 4 MiB.
+    /// Beyond it they are read instead. A port that does not ask for each page
+    /// ([`Port::reads_on`](super::Port::reads_on)) gets as many bytes of stored messages; beyond
+    /// them, the subscription has a gap.
     pub resume_bytes: usize,
 }
 

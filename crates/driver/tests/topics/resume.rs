@@ -3,6 +3,7 @@
 use crate::support::*;
 use framewright_driver::topics::*;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 fn durable(limits: TopicLimits) -> (Noting, Arc<Hub>, Arc<Inbox>, PortId) {
     let noting = Noting::default();
@@ -88,13 +89,52 @@ fn what_is_held_back_and_what_is_read_have_limits() {
     for id in ["6-0", "7-0", "8-0", "9-0"] {
         noting.live("log/a", id);
     }
-    assert_eq!(inbox.take(), ["6-0", "7-0", "join gap", "8-0", "9-0"]);
+    assert_eq!(inbox.take(), ["6-0", "7-0", "8-0", "9-0"], "two of them are forgotten");
     noting.answer(&["6-0"], false);
-    assert!(inbox.take().is_empty(), "the answer is too late");
+    noting.answer(&[], false);
+    noting.answer(&["7-0"], false);
+    noting.answer(&[], false);
+    assert_eq!(inbox.take(), ["part 6-0", "part 7-0", "join 8-0 9-0"]);
+    assert!(noting.0.replies.lock().unwrap().is_empty());
     hub.subscribe_after(port, 2, 2, &"log/a".into(), "5-0").unwrap();
     noting.answer(&["6-0", "7-0"], false);
     noting.answer(&["8-0"], false);
     assert_eq!(inbox.take(), ["part 6-0 7-0", "join gap 8-0"]);
+}
+
+#[test]
+fn what_was_forgotten_and_is_not_stored_is_a_gap() {
+    let limits = TopicLimits { resume_bytes: 68, ..TopicLimits::default() };
+    let (noting, hub, inbox, port) = durable(limits);
+    hub.subscribe_after(port, 1, 1, &"log/a".into(), "5-0").unwrap();
+    noting.live("log/a", "6-0");
+    noting.live("log/a", "7-0");
+    noting.answer(&[], false);
+    noting.answer(&[], false);
+    assert_eq!(inbox.take(), ["6-0", "7-0", "join gap 7-0"]);
+}
+
+#[test]
+fn a_port_may_ask_for_each_page() {
+    let limits = TopicLimits { resume_bytes: 68, ..TopicLimits::default() };
+    let (noting, hub, inbox, port) = durable(limits);
+    inbox.reads_on.store(true, Ordering::Relaxed);
+    let topic = "log/a".into();
+    let serial = hub.subscribe_after(port, 1, 1, &topic, "5-0").unwrap();
+    noting.answer(&["6-0", "7-0"], false);
+    assert!(noting.0.replies.lock().unwrap().is_empty(), "the first page is not taken yet");
+    hub.read_on(&topic, serial + 1);
+    assert!(noting.0.replies.lock().unwrap().is_empty());
+    hub.read_on(&topic, serial);
+    hub.read_on(&topic, serial);
+    assert_eq!(noting.0.replies.lock().unwrap().len(), 1);
+    noting.answer(&["8-0", "9-0"], false);
+    hub.read_on(&topic, serial);
+    noting.live("log/a", "9-0");
+    noting.answer(&[], false);
+    assert_eq!(inbox.take(), ["part 6-0 7-0", "part 8-0 9-0", "9-0", "join"]);
+    hub.read_on(&topic, serial);
+    assert!(noting.0.replies.lock().unwrap().is_empty());
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::time::Instant;
 pub(crate) struct Inbox {
     posts: Mutex<Vec<Post>>,
     pub(crate) is_full: AtomicBool,
+    pub(crate) reads_on: AtomicBool,
 }
 
 impl Port for Inbox {
@@ -21,6 +22,10 @@ impl Port for Inbox {
 
     fn has_room(&self) -> bool {
         !self.is_full.load(Ordering::Relaxed)
+    }
+
+    fn reads_on(&self) -> bool {
+        self.reads_on.load(Ordering::Relaxed)
     }
 }
 

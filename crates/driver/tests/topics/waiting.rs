@@ -103,6 +103,41 @@ fn what_is_retained_can_still_be_replaced() {
     assert_eq!(counters.stats().replaced, 1);
 }
 
+#[test]
+fn what_has_left_is_not_held() {
+    let (mut waiting, counters) = (Waiting::default(), Counters::default());
+    let policy = SlowConsumer::Latest { limit: room(9) };
+    let [popped, forgotten, kept] = ["a", "b", "c"].map(|key| message(key, None, 36));
+    for publication in [&popped, &forgotten, &kept] {
+        waiting.push(publication, &policy, &counters);
+    }
+    drop(waiting.pop(&counters));
+    waiting.retain(&counters, |publication| publication.topic() != "b");
+    assert_eq!([&popped, &forgotten].map(Arc::strong_count), [1, 1]);
+    assert_eq!(waiting.pop(&counters).as_ref().map(|front| front.topic()), Some("c"));
+    assert_eq!(Arc::strong_count(&kept), 1);
+}
+
+#[test]
+fn drop_oldest_finds_its_messages_after_the_queue_was_packed() {
+    let (mut waiting, counters) = (Waiting::default(), Counters::default());
+    let latest = SlowConsumer::Latest { limit: room(99) };
+    let lossy = SlowConsumer::DropOldest { limit: room(3) };
+    waiting.push(&message("chat", Some("a"), 36), &SlowConsumer::default(), &counters);
+    let replace = |waiting: &mut Waiting, count| {
+        for _ in 0..count {
+            waiting.push(&message("p", Some("p"), 36), &latest, &counters);
+        }
+    };
+    replace(&mut waiting, 20);
+    waiting.push(&message("t", Some("1"), 36), &lossy, &counters);
+    replace(&mut waiting, 100);
+    waiting.push(&message("t", Some("2"), 36), &lossy, &counters);
+    replace(&mut waiting, 1);
+    assert_eq!(counters.stats().dropped_oldest, 1);
+    assert_eq!(keys(&mut waiting, &counters), ["a", "2", "p"]);
+}
+
 #[derive(Clone, Debug)]
 enum Act {
     Push { topic: usize, key: usize, len: usize, policy: usize },
