@@ -2,6 +2,7 @@
 
 use super::client::{Ca, Connector};
 use super::{start, start_echo, tls};
+use crate::common::wait_until;
 use crate::scripted::Scripted;
 use framewright::frame::{OpCode, encode_frame};
 use framewright_server::{Config, Options};
@@ -121,4 +122,25 @@ fn records_that_come_octet_by_octet_are_put_together() {
     }
     assert!(received[4..] == message[..]);
     client.leave();
+}
+
+/// One of them is slow for a while: what its socket has not taken is encrypted already.
+#[test]
+fn what_is_published_to_many_arrives_over_tls_too() {
+    let ca = Ca::new("the CA");
+    let handler = Scripted::new().0.open(|socket| socket.subscribe("topic").expect("room"));
+    let server = start(tls(&ca.issue(&["localhost"])), handler, |builder| builder.workers(2));
+    let connector = Connector::new(&ca);
+    let mut clients: Vec<_> = (0..4).map(|_| connector.open(server.addr(), "/")).collect();
+    let sizes = [10, 200, 5000, 60_000, 10, 200_000, 300_000, 1, 100_000, 40_000];
+    let texts: Vec<String> = sizes.iter().map(|size| "x".repeat(*size)).collect();
+    // Retained by nobody: all are subscribed when the first one has arrived everywhere.
+    wait_until("they are subscribed", || server.handle().subscribers("topic") == clients.len());
+    for _ in 0..3 {
+        texts.iter().for_each(|text| server.handle().publish("topic", &**text).expect("room"));
+        for client in &mut clients {
+            texts.iter().for_each(|text| client.expect_text(text));
+        }
+    }
+    clients.into_iter().for_each(|client| client.leave());
 }
