@@ -96,13 +96,12 @@ impl EventLoop {
         topics.members.tidy();
         let Publications { queue, is_under_way, taken, .. } = &mut self.publications;
         if matches!(queue.front(), Some(Work::Publish(_))) {
-            let (count, cost) = round.begin(queue, &topics.members);
-            (*is_under_way, *taken) = (true, count as u64);
-            topics.waits_less(cost);
+            *taken = round.begin(queue, &topics.members, topics.backlog()) as u64;
+            *is_under_way = true;
             return true;
         }
         let Some(work) = queue.pop_front() else { return false };
-        topics.waits_less(work.cost());
+        topics.backlog().less(&work);
         match work {
             Work::Join(join) => self.join(&join),
             Work::Leave(key, name) => self.leave(key, &name),

@@ -23,7 +23,7 @@ impl Handle {
         }
         let (mailbox, key) = self.place();
         let topics = mailbox.topics().ok_or(SubscribeError::Closed)?;
-        if !topics.backlog.has_room() {
+        if !topics.backlog.has_room_for_joins() {
             return Err(SubscribeError::Busy);
         }
         topics.hub.subscribe(topics.port, key.bits(), self.id(), &Arc::from(filter))?;
@@ -34,18 +34,18 @@ impl Handle {
     /// published before this call.
     ///
     /// # Errors
-    /// [`HandleError::Closed`]; [`HandleError::Full`] if 16 MiB wait for the event loop.
+    /// [`HandleError::Closed`]; [`HandleError::Full`] if too much waits for the event loop.
     pub fn unsubscribe(&self, filter: &str) -> Result<(), HandleError> {
         if !self.is_open() {
             return Err(HandleError::Closed);
         }
         let (mailbox, key) = self.place();
         let topics = mailbox.topics().ok_or(HandleError::Closed)?;
-        if !topics.backlog.has_room() {
+        if !topics.backlog.has_room_for_joins() {
             return Err(HandleError::Full);
         }
         let leave = Work::Leave(key, Arc::from(filter));
-        topics.backlog.more(leave.cost());
+        topics.backlog.more(&leave);
         mailbox.post(Command::Work(leave)).map_err(|_| HandleError::Closed)
     }
 }

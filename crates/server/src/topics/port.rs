@@ -20,7 +20,7 @@ impl Port for LoopPort {
             Post::Deliver(publication) => Work::Publish(publication),
             Post::Join(join) => Work::Join(join),
         };
-        self.backlog.more(work.cost());
+        self.backlog.more(&work);
         // A loop that has ended has no subscribers.
         let _ = self.mailbox.post(Command::Work(work));
     }

@@ -6,7 +6,7 @@
 
 use super::members::{FilterId, Members};
 use super::subscriptions::filters_of;
-use super::work::Work;
+use super::work::{Backlog, Work};
 use framewright::connection::Batch;
 use framewright_driver::topics::Publication;
 use std::collections::VecDeque;
@@ -71,14 +71,19 @@ impl Parcel<'_> {
 
 impl Round {
     /// Takes publications from the front of `queue`. Those without subscribers here are dropped.
-    /// Returns how many were taken, and their cost.
-    pub(crate) fn begin(&mut self, queue: &mut VecDeque<Work>, members: &Members) -> (usize, usize) {
+    /// Returns how many were taken.
+    pub(crate) fn begin(
+        &mut self,
+        queue: &mut VecDeque<Work>,
+        members: &Members,
+        backlog: &Backlog,
+    ) -> usize {
         self.publications.clear();
         self.audiences.clear();
         self.portion.clear();
         (self.at, self.next, self.covered, self.version) = (0, 0, 0, members.version());
         self.width = u32::try_from(PORTION).unwrap_or(u32::MAX);
-        let (mut taken, mut octets, mut costs) = (0, 0, 0);
+        let (mut taken, mut octets) = (0, 0);
         while self.publications.len() < TOGETHER.0
             && let Some(work @ Work::Publish(next)) = queue.front()
         {
@@ -86,13 +91,13 @@ impl Round {
             if octets > TOGETHER.1 && !self.publications.is_empty() {
                 break;
             }
-            costs += work.cost();
+            backlog.less(work);
             let next = Arc::clone(next);
             self.add(next, members);
             queue.pop_front();
             taken += 1;
         }
-        (taken, costs)
+        taken
     }
 
     /// How many publications, from the first on, are delivered together.

@@ -151,7 +151,7 @@ impl OwnParts<'_> {
         let name: Arc<str> = Arc::from(filter);
         let topics = of_loop.topics.borrow().topics();
         topics.hub.check_filter(filter)?;
-        if !topics.backlog.has_room() {
+        if !topics.backlog.has_room_for_joins() {
             return Err(SubscribeError::Busy);
         }
         if of_loop.topics.borrow_mut().begin(*key, &name, policy)? == Begun::Already {

@@ -1,7 +1,7 @@
 //! The subscriptions of a loop's connections, as callbacks change them.
 
 use super::members::{FilterId, Members};
-use super::work::TopicsPort;
+use super::work::{Backlog, TopicsPort};
 use crate::event_loop::slab::Key;
 use framewright_driver::topics::{
     Join, Publication, Pushed, SlowConsumer, SubscribeError, Waiting, prefixes,
@@ -63,9 +63,9 @@ impl Subscriptions {
         self.topics.clone()
     }
 
-    /// Notes that entries of the loop's queue with this `cost` wait no longer.
-    pub(crate) fn waits_less(&self, cost: usize) {
-        self.topics.backlog.less(cost);
+    /// What waits for this loop.
+    pub(crate) fn backlog(&self) -> &Backlog {
+        &self.topics.backlog
     }
 
     /// Counts messages that were sent.

@@ -14,42 +14,59 @@ pub(crate) enum Work {
     Leave(Key, Arc<str>),
 }
 
-impl Work {
-    /// The cost of this entry while it waits, in bytes.
-    pub(crate) fn cost(&self) -> usize {
-        COST + match self {
-            Work::Publish(publication) => publication.message().payload_len(),
-            Work::Join(join) => join.retained.len() * size_of::<Arc<Publication>>(),
-            Work::Leave(_, name) => name.len(),
-        }
-    }
-}
+/// The bound for the cost of the publications that wait for one loop, in bytes: one is accepted
+/// while the cost is below it. As large as the largest message is by default.
+const MOST_PUBLICATIONS: usize = 16 << 20;
 
-/// The bound for the cost of what waits for one loop, in bytes: an entry is accepted while the cost
-/// is below it. As large as the largest message is by default.
-const MOST: usize = 16 << 20;
+/// The bound for the cost of the joins and leaves that wait for one loop, in bytes: room for a crowd
+/// that comes back at once, with a hundred topics each.
+const MOST_JOINS: usize = 32 << 20;
 
-/// The cost of an entry besides its payload, in bytes.
-const COST: usize = 256;
+/// The cost of a publication besides its payload, in bytes.
+const OF_PUBLICATION: usize = 256;
+
+/// The cost of a join besides the messages that were kept, in bytes.
+const OF_JOIN: usize = 128;
 
 /// The cost of what waits for one loop.
 #[derive(Debug, Default)]
-pub(crate) struct Backlog(AtomicUsize);
+pub(crate) struct Backlog {
+    publications: AtomicUsize,
+    joins: AtomicUsize,
+}
 
 impl Backlog {
-    /// Notes that an entry of this `cost` waits.
-    pub(crate) fn more(&self, cost: usize) {
-        self.0.fetch_add(cost, Ordering::Relaxed);
-    }
-
-    /// Whether another entry may wait.
+    /// Whether another publication may wait.
     pub(crate) fn has_room(&self) -> bool {
-        self.0.load(Ordering::Relaxed) < MOST
+        self.publications.load(Ordering::Relaxed) < MOST_PUBLICATIONS
     }
 
-    /// Notes that entries of this `cost` wait no longer.
-    pub(crate) fn less(&self, cost: usize) {
-        self.0.fetch_sub(cost, Ordering::Relaxed);
+    /// Whether another join or leave may wait.
+    pub(crate) fn has_room_for_joins(&self) -> bool {
+        self.joins.load(Ordering::Relaxed) < MOST_JOINS
+    }
+
+    /// Notes that an entry waits.
+    pub(crate) fn more(&self, work: &Work) {
+        let (cost, counter) = self.cost(work);
+        counter.fetch_add(cost, Ordering::Relaxed);
+    }
+
+    /// Notes that an entry waits no longer.
+    pub(crate) fn less(&self, work: &Work) {
+        let (cost, counter) = self.cost(work);
+        counter.fetch_sub(cost, Ordering::Relaxed);
+    }
+
+    /// The cost of an entry, and where it counts.
+    fn cost(&self, work: &Work) -> (usize, &AtomicUsize) {
+        match work {
+            Work::Publish(publication) => {
+                (OF_PUBLICATION + publication.message().payload_len(), &self.publications)
+            }
+            Work::Join(join) => (OF_JOIN + join.retained.len() * size_of::<Arc<Publication>>(), &self.joins),
+            Work::Leave(_, name) => (OF_JOIN + name.len(), &self.joins),
+        }
     }
 }
 

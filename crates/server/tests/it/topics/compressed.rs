@@ -1,6 +1,6 @@
 //! Publications over permessage-deflate: compressed once, and right for each set of parameters.
 
-use crate::common::{Deflating, TestServer};
+use crate::common::{Deflating, TestServer, wait_until};
 use crate::scripted::Scripted;
 use framewright::frame::OpCode;
 use framewright_server::{DeflatePolicy, Options, Stats};
@@ -42,7 +42,7 @@ fn everybody_inflates_what_was_compressed_for_many() {
         .flat_map(|path| OFFERS.map(|offer| Deflating::open(server.addr(), path, offer)))
         .collect();
     let mut plain = server.open("/plain");
-    // So all of them are subscribed, and have joined.
+    wait_until("they are subscribed", || server.handle().subscribers("topic") == clients.len() + 1);
     server.handle().publish("topic", "begin").expect("room");
     plain.expect_text("begin");
     clients.iter_mut().for_each(|client| assert_eq!(client.receive().message, b"begin"));
@@ -69,6 +69,7 @@ fn what_is_published_is_counted_as_sent_and_as_compressed() {
     let server = board();
     let mut clients: Vec<Deflating> =
         (0..3).map(|_| Deflating::open(server.addr(), "/plain", OFFERS[1])).collect();
+    wait_until("they are subscribed", || server.handle().subscribers("topic") == clients.len());
     let (short, long) = ("short", json(1, 1000));
     for text in [short, &long] {
         server.handle().publish("topic", text).expect("room");
