@@ -1,12 +1,15 @@
 //! The backplane itself: what callers see, and the thread.
 
 use crate::link::{Failure, Verdict, judge};
-use crate::queue::cost;
-use crate::settings::{RedisBackplaneBuilder, Settings};
-use crate::shared::{Shared, Stop};
+use crate::settings::Settings;
+use crate::state::queue::cost;
+use crate::state::shared::{Shared, Stop};
 use crate::stats::{RedisStats, count};
-use crate::streams::Id;
-use crate::{link, names, publishing, reading, streams, subscribing};
+use crate::tasks::page::page;
+use crate::tasks::{following, publishing, subscribing};
+use crate::wire::entry::Id;
+use crate::wire::names::is_prefix;
+use crate::{link, wire::envelope::LONGEST_NAME};
 use framewright_driver::topics::{
     Backplane, BackplaneError, Page, Passed, Publication, Remote, Reply, TopicOptions,
 };
@@ -37,14 +40,6 @@ struct Owner {
 }
 
 impl RedisBackplane {
-    /// Begins with the settings of a backplane.
-    ///
-    /// The URL is `redis://user:password@host:port/database`; all but the host may be left out.
-    /// `rediss:` is TLS. `unix:///path?db=1&user=..&pass=..` is a Unix socket.
-    pub fn builder(url: &str) -> RedisBackplaneBuilder {
-        RedisBackplaneBuilder::new(url)
-    }
-
     pub(crate) fn new(settings: Settings) -> Self {
         let shared = Arc::new(Shared::new(settings));
         Self { owner: Arc::new(Owner { shared, thread: Mutex::new(None), runtime: OnceLock::new() }) }
@@ -112,7 +107,7 @@ impl Backplane for RedisBackplane {
         let shared = &self.owner.shared;
         let topic = publication.topic();
         let longest = topic.len().max(publication.key().map_or(0, str::len));
-        if longest > crate::envelope::LONGEST_NAME {
+        if longest > LONGEST_NAME {
             return Err(refused("a topic or a key is longer than 65,535 bytes"));
         }
         if *shared.stop.borrow() != Stop::No {
@@ -133,7 +128,7 @@ impl Backplane for RedisBackplane {
 
     fn subscribe(&self, filter: &str, options: &TopicOptions) -> Result<(), BackplaneError> {
         let shared = &self.owner.shared;
-        match (names::is_prefix(filter), options.durable) {
+        match (is_prefix(filter), options.durable) {
             (true, true) => Err(refused("a durable topic is subscribed to by its name, not by a prefix")),
             (true, false) if shared.settings.is_cluster() => {
                 Err(refused("sharded pub/sub, which a cluster of Redis has, knows no prefixes"))
@@ -163,7 +158,7 @@ impl Backplane for RedisBackplane {
 
     fn unsubscribe(&self, filter: &str) {
         let shared = &self.owner.shared;
-        if names::is_prefix(filter) {
+        if is_prefix(filter) {
             shared.lanes[0].wanted.remove(filter);
         } else {
             let lane = shared.lane_of(filter);
@@ -193,7 +188,7 @@ impl Backplane for RedisBackplane {
         let reply = Replying { reply: Some(reply), shared };
         let topic: Arc<str> = topic.into();
         runtime.spawn(async move {
-            let page = reading::page(&reply.shared, connection, &topic, after).await;
+            let page = page(&reply.shared, connection, &topic, after).await;
             reply.with(page.map_err(|failure| match failure {
                 Failure::Redis(error) if judge(&error) == Verdict::Refused => refused(&error.to_string()),
                 _ => BackplaneError::Away,
@@ -268,7 +263,7 @@ fn work(runtime: &Runtime, shared: &Arc<Shared>) {
         for part in 0..shared.settings.names.partitions() {
             tokio::spawn(publishing::run(shared.clone(), part));
             tokio::spawn(subscribing::run(shared.clone(), part));
-            tokio::spawn(streams::run(shared.clone(), part));
+            tokio::spawn(following::run(shared.clone(), part));
         }
         let _ = stop.wait_for(|stop| *stop == Stop::Now).await;
     });

@@ -35,19 +35,14 @@
 
 mod backoff;
 mod backplane;
-mod envelope;
+mod builder;
 mod link;
-mod names;
-mod publishing;
-mod queue;
-mod reading;
-mod seen;
 mod settings;
-mod shared;
+mod state;
 mod stats;
-mod streams;
-mod subscribing;
+mod tasks;
+mod wire;
 
 pub use backplane::{CheckError, RedisBackplane};
-pub use settings::{BuildError, RedisBackplaneBuilder};
+pub use builder::{BuildError, RedisBackplaneBuilder};
 pub use stats::RedisStats;

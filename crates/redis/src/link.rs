@@ -1,7 +1,7 @@
 //! Connections to Redis: which server, in which role, and what a failure means.
 
-use crate::names::PARTITIONS;
-use crate::settings::Settings;
+use crate::settings::{Address, Settings};
+use crate::wire::names::PARTITIONS;
 use redis::aio::{AsyncPushSender, MultiplexedConnection};
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, FromRedisValue, RedisError, ServerErrorKind,
@@ -9,9 +9,6 @@ use redis::{
 };
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// The host and the port of a server.
-pub(crate) type Address = (String, u16);
 
 /// Where the slot of each part is, as far as known, and the servers of the cluster.
 #[derive(Debug)]

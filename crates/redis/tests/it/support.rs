@@ -376,7 +376,6 @@ pub(crate) fn plain() -> TopicOptions {
     TopicOptions::default()
 }
 
-#[allow(clippy::needless_update, reason = "settings are written like this")]
 pub(crate) fn durable() -> TopicOptions {
     TopicOptions { durable: true, ..TopicOptions::default() }
 }

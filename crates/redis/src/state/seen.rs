@@ -4,7 +4,7 @@
 //! end: two halves, of which the older one is forgotten when the younger one is full. What is forgotten
 //! costs one chance to notice, never a message.
 
-use crate::envelope::{Envelope, Publisher};
+use crate::wire::envelope::{Envelope, Publisher};
 use std::collections::HashMap;
 
 /// The last sequence numbers of publishers.

@@ -1,14 +1,12 @@
 //! What the tasks of a backplane and its callers share.
 
-use crate::envelope::{Broken, Envelope, Publisher};
 use crate::link::{self, Failure, Homes};
-use crate::names::matches;
-use crate::queue::{Queue, Room, Sequences};
-use crate::seen::{Seen, Sight};
 use crate::settings::Settings;
+use crate::state::queue::{Queue, Room, Sequences};
+use crate::state::streams::Streams;
+use crate::state::wanted::Wanted;
 use crate::stats::{Counters, count};
-use crate::streams::Streams;
-use crate::subscribing::Wanted;
+use crate::wire::envelope::{Broken, Envelope, Publisher};
 use framewright::OwnedMessage;
 use framewright_driver::topics::Remote;
 use redis::aio::{AsyncPushSender, MultiplexedConnection};
@@ -162,58 +160,6 @@ impl Shared {
             let place = String::from_utf8_lossy(place);
             tracing::warn!(%place, number, "a message in Redis was dropped, because {broken}");
         }
-    }
-}
-
-/// Reads what came in a channel: for the reader of the subscriptions, which never waits.
-pub(crate) struct Incoming {
-    pub(crate) seen: Mutex<Seen>,
-}
-
-impl Incoming {
-    pub(crate) fn new() -> Self {
-        Self { seen: Mutex::new(Seen::new(REMEMBERED_NUMBERS)) }
-    }
-
-    pub(crate) fn receive(&self, shared: &Shared, channel: &[u8], bytes: &[u8]) {
-        let envelope = match Envelope::decode(bytes) {
-            Ok(envelope) if !channel.ends_with(envelope.topic.as_bytes()) => {
-                return shared.broken(channel, Broken::Place);
-            }
-            Ok(envelope) => envelope,
-            Err(broken) => return shared.broken(channel, broken),
-        };
-        // What was published here has been delivered here.
-        if envelope.publisher == shared.publisher {
-            return;
-        }
-        let sight = self.lock().look(&envelope);
-        match sight {
-            Sight::Again => {
-                count(&shared.counters.duplicates);
-                return;
-            }
-            Sight::Gap => shared.gap(envelope.topic),
-            Sight::New => (),
-        }
-        match shared.deliver(&envelope, None) {
-            Ok(true) => (),
-            // The reader never waits.
-            Ok(false) => shared.gap(envelope.topic),
-            Err(broken) => shared.broken(channel, broken),
-        }
-    }
-
-    pub(crate) fn reconnected(&self) {
-        self.lock().reconnected();
-    }
-
-    pub(crate) fn forget(&self, filter: &str) {
-        self.lock().forget(|topic| matches(filter, topic));
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

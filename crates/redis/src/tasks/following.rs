@@ -4,111 +4,18 @@
 //! behind `$`, which would be what has come while the connection was away.
 
 use crate::backoff::Backoff;
-use crate::envelope::{Broken, Envelope};
 use crate::link::{Failure, Verdict, judge};
-use crate::publishing::FIELD;
-use crate::seen::{Seen, Sight};
-use crate::shared::{REMEMBERED_NUMBERS, Shared, Stop};
+use crate::state::seen::{Seen, Sight};
+use crate::state::shared::{REMEMBERED_NUMBERS, Shared, Stop};
+use crate::state::streams::Place;
 use crate::stats::count;
+use crate::wire::entry::{Entry, Id, entries};
+use crate::wire::envelope::Envelope;
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisError, Value};
 use std::collections::HashMap;
-use std::fmt;
-use std::str::FromStr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
-
-/// The durable topics that have subscribers here, and how far each was read.
-#[derive(Debug, Default)]
-pub(crate) struct Streams {
-    inner: Mutex<Inner>,
-    wake: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Inner {
-    topics: HashMap<Arc<str>, Position>,
-    serial: u64,
-    /// The connection that waits, as Redis numbers it.
-    reader: Option<i64>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Position {
-    /// Tells this subscription from an earlier one of the topic.
-    serial: u64,
-    /// The entry that was read last. `None` until the end of the stream is known.
-    after: Option<Id>,
-}
-
-impl Streams {
-    /// Adds a topic, and returns its serial, unless it is there already.
-    pub(crate) fn add(&self, topic: &Arc<str>) -> Option<u64> {
-        let mut inner = self.lock();
-        if inner.topics.contains_key(topic) {
-            return None;
-        }
-        inner.serial += 1;
-        let serial = inner.serial;
-        inner.topics.insert(topic.clone(), Position { serial, after: None });
-        Some(serial)
-    }
-
-    /// Whether it was there.
-    pub(crate) fn remove(&self, topic: &str) -> bool {
-        self.lock().topics.remove(topic).is_some()
-    }
-
-    /// Notes where to begin.
-    pub(crate) fn located(&self, topic: &str, serial: u64, after: Id) {
-        if let Some(position) = self.lock().topics.get_mut(topic).filter(|position| position.serial == serial)
-        {
-            position.after.get_or_insert(after);
-        }
-        self.wake.notify_one();
-    }
-
-    /// The connection that waits now.
-    pub(crate) fn reader(&self) -> Option<i64> {
-        self.lock().reader
-    }
-
-    fn advance(&self, place: &Place, after: Id) {
-        let mut inner = self.lock();
-        if let Some(position) = inner.topics.get_mut(&place.topic).filter(|p| p.serial == place.serial) {
-            position.after = Some(after);
-        }
-    }
-
-    fn is_current(&self, place: &Place) -> bool {
-        self.lock().topics.get(&place.topic).is_some_and(|position| position.serial == place.serial)
-    }
-
-    fn places(&self) -> Vec<Place> {
-        let inner = self.lock();
-        let places = inner.topics.iter().filter_map(|(topic, position)| {
-            Some(Place { topic: topic.clone(), serial: position.serial, after: position.after? })
-        });
-        places.collect()
-    }
-
-    fn set_reader(&self, reader: Option<i64>) {
-        self.lock().reader = reader;
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Where a stream is read next.
-#[derive(Clone, Debug)]
-struct Place {
-    topic: Arc<str>,
-    serial: u64,
-    after: Id,
-}
 
 pub(crate) async fn run(shared: Arc<Shared>, part: u16) {
     let mut task = Reading {
@@ -316,72 +223,6 @@ impl Reading {
     }
 }
 
-/// The place of an entry in its stream: the server's milliseconds, and a number within them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Id {
-    milliseconds: u64,
-    number: u64,
-}
-
-impl fmt::Display for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.milliseconds, self.number)
-    }
-}
-
-impl FromStr for Id {
-    type Err = ();
-
-    fn from_str(id: &str) -> Result<Self, ()> {
-        let (milliseconds, number) = id.split_once('-').ok_or(())?;
-        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        if !digits(milliseconds) || !digits(number) {
-            return Err(());
-        }
-        let milliseconds = milliseconds.parse().map_err(|_| ())?;
-        Ok(Self { milliseconds, number: number.parse().map_err(|_| ())? })
-    }
-}
-
-/// An entry of a stream.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
-    pub(crate) id: Id,
-    /// What its field `m` has.
-    bytes: Option<Vec<u8>>,
-}
-
-impl Entry {
-    pub(crate) fn envelope(&self, topic: &str) -> Result<Envelope<'_>, Broken> {
-        let envelope = Envelope::decode(self.bytes.as_deref().ok_or(Broken::Foreign)?)?;
-        if envelope.topic == topic { Ok(envelope) } else { Err(Broken::Place) }
-    }
-}
-
-/// Reads the entries in the answer to XRANGE, or of one stream in that to XREAD.
-pub(crate) fn entries(value: Value) -> Vec<Entry> {
-    let Value::Array(entries) = value else { return Vec::new() };
-    entries.into_iter().filter_map(entry).collect()
-}
-
-fn entry(value: Value) -> Option<Entry> {
-    let Value::Array(entry) = value else { return None };
-    let mut parts = entry.into_iter();
-    let Some(Value::BulkString(id)) = parts.next() else { return None };
-    let id = std::str::from_utf8(&id).ok()?.parse().ok()?;
-    // An entry that was deleted while it was waited for has no fields.
-    let Some(Value::Array(fields)) = parts.next() else { return Some(Entry { id, bytes: None }) };
-    let mut fields = fields.into_iter();
-    while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
-        if let (Value::BulkString(name), Value::BulkString(bytes)) = (name, value)
-            && name == FIELD.as_bytes()
-        {
-            return Some(Entry { id, bytes: Some(bytes) });
-        }
-    }
-    Some(Entry { id, bytes: None })
-}
-
 /// How long one command waits for entries.
 const WAIT: Duration = Duration::from_millis(500);
 /// How long the reader waits when subscribers have no room.
@@ -390,36 +231,3 @@ const FEWEST_ENTRIES: usize = 16;
 const MOST_ENTRIES: usize = 512;
 /// Of entries that take more, fewer are read the next time.
 const TURN_BYTES: usize = 4 << 20;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_are_ordered_as_redis_orders_them_and_nothing_else_is_one() {
-        let id = |text: &str| text.parse::<Id>();
-        assert_eq!(id("1526919030474-55").map(|id| id.to_string()), Ok("1526919030474-55".to_owned()));
-        assert!(id("9-1") < id("10-0") && id("10-2") < id("10-10"));
-        for wrong in ["", "$", "1", "1-", "-1", "+1-1", "1-1-1", "1-99999999999999999999", "a-b"] {
-            assert_eq!(id(wrong), Err(()), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn entries_of_others_are_read_without_a_panic() {
-        let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
-        let with = |fields: Value| Value::Array(vec![text("5-1"), fields]);
-        let reply = Value::Array(vec![
-            with(Value::Array(vec![text("other"), text("x"), text("m"), text("y")])),
-            with(Value::Array(vec![text("other")])),
-            with(Value::Nil),
-            Value::Int(3),
-            Value::Array(vec![text("no id"), Value::Nil]),
-        ]);
-        let id = Id { milliseconds: 5, number: 1 };
-        let expected = [Some(b"y".to_vec()), None, None].map(|bytes| Entry { id, bytes });
-        assert_eq!(entries(reply), expected);
-        assert_eq!(expected[0].envelope("t"), Err(Broken::Short));
-        assert_eq!(expected[1].envelope("t"), Err(Broken::Foreign));
-    }
-}

@@ -5,73 +5,15 @@
 
 use crate::backoff::Backoff;
 use crate::link::{Failure, Verdict, judge, require_master};
-use crate::names::is_prefix;
-use crate::shared::{Incoming, Shared, Stop};
+use crate::state::incoming::Incoming;
+use crate::state::shared::{Shared, Stop};
+use crate::wire::names::is_prefix;
 use redis::aio::{AsyncPushSender, MultiplexedConnection};
 use redis::{Pipeline, PushInfo, PushKind, RedisError, Value};
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
-
-/// The filters that have subscribers here.
-#[derive(Debug, Default)]
-pub(crate) struct Wanted {
-    inner: Mutex<Inner>,
-    wake: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Inner {
-    filters: HashSet<Arc<str>>,
-    /// Filters that came or went since the task last looked.
-    changed: HashSet<Arc<str>>,
-}
-
-impl Wanted {
-    pub(crate) fn add(&self, filter: &str) {
-        let mut inner = self.lock();
-        let filter: Arc<str> = filter.into();
-        if inner.filters.insert(filter.clone()) {
-            inner.changed.insert(filter);
-            self.wake.notify_one();
-        }
-    }
-
-    pub(crate) fn remove(&self, filter: &str) {
-        let mut inner = self.lock();
-        if let Some(filter) = inner.filters.take(filter) {
-            inner.changed.insert(filter);
-            self.wake.notify_one();
-        }
-    }
-
-    fn all(&self) -> Vec<Arc<str>> {
-        let mut inner = self.lock();
-        inner.changed.clear();
-        inner.filters.iter().cloned().collect()
-    }
-
-    /// What has changed, and whether it is wanted now.
-    fn take_changed(&self) -> Vec<(Arc<str>, bool)> {
-        let mut inner = self.lock();
-        let changed = std::mem::take(&mut inner.changed);
-        changed.into_iter().map(|filter| (filter.clone(), inner.filters.contains(&filter))).collect()
-    }
-
-    fn contains(&self, filter: &str) -> bool {
-        self.lock().filters.contains(filter)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.lock().filters.is_empty()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 pub(crate) async fn run(shared: Arc<Shared>, part: u16) {
     let mut task = Subscribing {

@@ -6,11 +6,12 @@
 //! another when Redis refuses only some of them.
 
 use crate::backoff::Backoff;
-use crate::envelope::Envelope;
 use crate::link::{Failure, Verdict, check_role, judge, require_master};
-use crate::queue::{Item, Outgoing};
-use crate::shared::{Shared, Stop};
+use crate::state::queue::{Item, Outgoing};
+use crate::state::shared::{Shared, Stop};
 use crate::stats::count;
+use crate::wire::entry::{FIELD, entries};
+use crate::wire::envelope::Envelope;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, ServerErrorKind, Value};
 use std::sync::Arc;
@@ -308,7 +309,7 @@ impl Publishing {
                 return Err(error.into());
             }
         };
-        let last = crate::streams::entries(last).into_iter().next().map(|entry| entry.id);
+        let last = entries(last).into_iter().next().map(|entry| entry.id);
         let streams = &self.shared.lane(self.part).streams;
         streams.located(&topic, serial, last.unwrap_or_default());
         // Without the permission it is read within half a second all the same.
@@ -337,9 +338,6 @@ impl Identity {
         Some(Self { id: field("id=")?, addr: field("addr=")? })
     }
 }
-
-/// The field of an entry that has the envelope.
-pub(crate) const FIELD: &str = "m";
 
 /// What has become of some messages.
 struct Sent {

@@ -1,9 +1,9 @@
 //! One page of a durable topic, for a subscriber that comes back.
 
 use crate::link::Failure;
-use crate::seen::{Seen, Sight};
-use crate::shared::Shared;
-use crate::streams::{Entry, Id, entries};
+use crate::state::seen::{Seen, Sight};
+use crate::state::shared::Shared;
+use crate::wire::entry::{Entry, Id, entries};
 use framewright_driver::topics::{Page, Stored};
 use redis::Value;
 use redis::aio::MultiplexedConnection;
