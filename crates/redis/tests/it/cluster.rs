@@ -139,6 +139,25 @@ fn topics_of_all_parts_pass_by_sharded_pubsub_each_once() {
     assert_eq!(classic, [""; 0]);
 }
 
+/// Why pub/sub is sharded in a cluster.
+#[test]
+fn classic_pubsub_sends_each_message_to_every_server_of_a_cluster() {
+    let cluster = Cluster::start();
+    for server in &cluster.servers {
+        let mut client = server.client();
+        let mut subscriber = client.as_pubsub();
+        subscriber.subscribe("c").expect("a subscription");
+        subscriber.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+        let _: i64 = cluster.servers[0].ask(&["PUBLISH", "c", "m"]);
+        assert_eq!(subscriber.get_message().expect("a message").get_channel_name(), "c");
+    }
+    // SPUBLISH at a server that does not have the slot reaches nobody: it says where to go.
+    let slot = cluster.servers[0].ask(&["CLUSTER", "KEYSLOT", "c"]);
+    let other = &cluster.servers[(cluster.owner(slot) + 1) % 3];
+    let refused = redis::cmd("SPUBLISH").arg("c").arg("m").exec(&mut other.client());
+    assert!(refused.expect_err("another server's slot").redirect_node().is_some());
+}
+
 #[test]
 fn prefixes_are_refused_in_a_cluster() {
     let cluster = Cluster::start();

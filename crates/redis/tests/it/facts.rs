@@ -2,7 +2,7 @@
 //! the code that goes around it can go, or has to change.
 
 use crate::support::{DEADLINE, RedisServer, ask, eventually};
-use redis::aio::MultiplexedConnection;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, Value};
 use std::future::Future;
 use std::sync::mpsc;
@@ -58,6 +58,30 @@ fn a_connection_that_ends_does_not_come_back_by_itself() {
         next(&mut pushes, &PushKind::Disconnection).await;
         let answer: Result<String, _> = redis::cmd("PING").query_async(&mut connection).await;
         assert!(answer.expect_err("it has ended").is_connection_dropped());
+    });
+}
+
+/// Why the manager of connections is not used: it comes back, and its subscriptions do not.
+#[test]
+fn a_connection_manager_comes_back_without_its_subscriptions() {
+    let server = RedisServer::start();
+    block_on(async {
+        let client = Client::open(format!("{}/?protocol=resp3", server.url())).expect("a URL");
+        let (sender, mut pushes) = unbounded_channel();
+        let config = ConnectionManagerConfig::new().set_push_sender(sender);
+        let manager = ConnectionManager::new_with_config(client, config).await;
+        let mut manager = manager.expect("a connection");
+        manager.subscribe("c").await.expect("a subscription");
+        next(&mut pushes, &PushKind::Subscribe).await;
+        let killed: i64 = server.ask(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+        assert_eq!(killed, 1);
+        next(&mut pushes, &PushKind::Disconnection).await;
+        // The first command after the end may fail; a later one finds the new connection.
+        while redis::cmd("PING").query_async::<String>(&mut manager).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+        let reached: i64 = server.ask(&["PUBLISH", "c", "m"]);
+        assert_eq!(reached, 0);
     });
 }
 
