@@ -3,10 +3,12 @@
 use crate::link::Failure;
 use crate::state::seen::{Seen, Sight};
 use crate::state::shared::Shared;
-use crate::wire::entry::{Entry, Id, entries};
+use crate::wire::entry::{Id, entries};
+use crate::wire::envelope::Publisher;
 use framewright_driver::topics::{Page, Stored};
 use redis::Value;
 use redis::aio::MultiplexedConnection;
+use std::collections::{HashMap, HashSet};
 
 /// Reads behind `after`, in the order of the stream, and each message once.
 pub(crate) async fn page(
@@ -18,6 +20,7 @@ pub(crate) async fn page(
     let stream = shared.settings.names.stream(topic);
     let mut page = Page { stored: Vec::new(), gap: false };
     let mut seen = Seen::new(PAGE);
+    let mut before = Before::new(&stream, topic, after);
     let mut from = after;
     // A page that has nothing but what came before, or what cannot be understood, is not the end.
     while page.stored.is_empty() {
@@ -43,7 +46,8 @@ pub(crate) async fn page(
             };
             let sight = seen.look(&envelope);
             let known = sight == Sight::Again
-                || envelope.again && stands_before(&mut connection, &stream, topic, &entry).await?;
+                || envelope.again
+                    && before.has(&mut connection, envelope.publisher, envelope.sequence).await?;
             if known {
                 continue;
             }
@@ -56,42 +60,58 @@ pub(crate) async fn page(
     Ok(page)
 }
 
-/// Whether an entry that was sent a second time is in the stream once more, before this one.
-///
-/// It is looked for up to an older entry of its publisher that was sent once, and not beyond
-/// [`LOOK_BACK`] entries.
-async fn stands_before(
-    connection: &mut MultiplexedConnection,
-    stream: &str,
-    topic: &str,
-    entry: &Entry,
-) -> Result<bool, Failure> {
-    let Ok(wanted) = entry.envelope(topic) else { return Ok(false) };
-    let mut before = entry.id;
-    for _ in 0..LOOK_BACK / PAGE {
-        let mut command = redis::cmd("XREVRANGE");
-        command.arg(stream).arg(format!("({before}")).arg("-").arg("COUNT").arg(PAGE);
-        let read = entries(command.query_async::<Value>(connection).await?);
-        let Some(last) = read.last().map(|last| last.id) else { return Ok(false) };
-        for earlier in &read {
-            let Ok(envelope) = earlier.envelope(topic) else { continue };
-            if envelope.publisher != wanted.publisher {
-                continue;
-            }
-            if envelope.sequence == wanted.sequence {
+/// What is in the stream up to the place where a page begins, as far as it was read, backwards.
+struct Before<'a> {
+    stream: &'a str,
+    topic: &'a str,
+    /// The messages that were met.
+    met: HashSet<(Publisher, u64)>,
+    /// The oldest message of each publisher that was met and that was sent once: its later ones are
+    /// known.
+    oldest: HashMap<Publisher, u64>,
+    /// Where to read on. `None`: the stream has no more.
+    next: Option<String>,
+    /// How many entries may still be read.
+    left: usize,
+}
+
+impl<'a> Before<'a> {
+    fn new(stream: &'a str, topic: &'a str, after: Id) -> Self {
+        let (met, oldest) = Default::default();
+        Self { stream, topic, met, oldest, next: Some(after.to_string()), left: LOOK_BACK }
+    }
+
+    /// Whether a message that was sent a second time is there. It is looked for up to an older message
+    /// of its publisher that was sent once, and not beyond [`LOOK_BACK`] entries, for the whole page.
+    async fn has(
+        &mut self,
+        connection: &mut MultiplexedConnection,
+        publisher: Publisher,
+        sequence: u64,
+    ) -> Result<bool, Failure> {
+        loop {
+            if self.met.contains(&(publisher, sequence)) {
                 return Ok(true);
             }
-            // Those before it may have been sent again just before it was.
-            if envelope.sequence < wanted.sequence && !envelope.again {
-                return Ok(false);
+            let passed = self.oldest.get(&publisher).is_some_and(|&oldest| oldest < sequence);
+            let Some(next) = self.next.take_if(|_| !passed && self.left > 0) else { return Ok(false) };
+            let mut command = redis::cmd("XREVRANGE");
+            command.arg(self.stream).arg(next).arg("-").arg("COUNT").arg(PAGE);
+            let read = entries(command.query_async::<Value>(connection).await?);
+            self.left = self.left.saturating_sub(PAGE);
+            self.next = read.last().map(|last| format!("({}", last.id));
+            for entry in &read {
+                let Ok(envelope) = entry.envelope(self.topic) else { continue };
+                self.met.insert((envelope.publisher, envelope.sequence));
+                if !envelope.again {
+                    self.oldest.insert(envelope.publisher, envelope.sequence);
+                }
             }
         }
-        before = last;
     }
-    Ok(false)
 }
 
 /// Entries of a page.
 const PAGE: usize = 100;
-/// Entries that are looked through for the first copy of one that was sent twice.
+/// Entries that are looked through for the first copies of those that were sent twice.
 const LOOK_BACK: usize = 5_000;
