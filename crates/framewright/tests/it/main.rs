@@ -21,7 +21,6 @@ mod deflate_sending;
 mod deflate_strangers;
 #[cfg(feature = "deflate")]
 mod deflate_support;
-mod example;
 mod handshake;
 mod handshake_http;
 mod handshake_properties;
