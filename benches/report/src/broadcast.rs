@@ -48,7 +48,7 @@ const BESIDE: &str = "\
 so much is sent that their kernels take no more. Framewright's drop the oldest messages that wait; the floor drops those that the kernel does not take.";
 
 const MEMORY: &str = "\
-User memory of 10,000 connections that listen: to nothing, to one topic that all share, to one of 1,000 topics with 10 connections each, and to 100 topics that all share.";
+User memory of 10,000 connections that listen: to nothing, to one topic that all share, to one of 1,000 topics with 10 connections each, and to 10 topics that all share.";
 
 fn arrivals(results: &Results) -> String {
     let cells = [SINGLE, BURST, JSON[1]];
@@ -88,7 +88,7 @@ fn crowd(results: &Results) -> String {
 }
 
 fn memory(results: &Results) -> String {
-    let columns = ["to nothing", "to one topic", "to one of 1,000", "to 100"].map(str::to_owned);
+    let columns = ["to nothing", "to one topic", "to one of 1,000", "to 10"].map(str::to_owned);
     Table::new(results, columns).fill(&memory_cells(), |entry| entry.median(bytes).map(thousands)).to_string()
 }
 
@@ -121,7 +121,7 @@ mod tests {
         enter(&mut results, JSON[0], &[(OURS_TOPICS, &[2100.0])]);
         enter(&mut results, CROWD[1], &[(OURS_TOPICS, &[100_000.0])]);
         enter(&mut results, CROWD[0], &[(OURS_TOPICS, &[120_000.0])]);
-        for (cell, bytes) in memory_cells().iter().zip([190.0, 210.0, 215.0, 2590.0]) {
+        for (cell, bytes) in memory_cells().iter().zip([190.0, 210.0, 215.0, 430.0]) {
             let mut outcome = outcome(&[1.0]);
             outcome.rounds[0].report.idle = Some(Idle { bytes_per_connection: bytes });
             results.enter(cell, &Run::default(), BTreeMap::from([(OURS_TOPICS.to_owned(), outcome)]));
@@ -131,7 +131,7 @@ mod tests {
             "| framewright-topics | 1.05 ±0.00 | – | 1.00 ±0.00 |",
             "| framewright-topics | 2.00 µs | 2.10 µs | 1.05 ±0.00 | – |",
             "| framewright-topics | 10.00 ms | 12.00 ms | 1.20 ±0.00 |",
-            "| framewright-topics | 190 | 210 | 215 | 2,590 |",
+            "| framewright-topics | 190 | 210 | 215 | 430 |",
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }

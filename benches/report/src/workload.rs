@@ -416,9 +416,9 @@ fn broadcast() -> Vec<Vec<Cell>> {
 }
 
 /// What the connections listen to whose memory is measured: nothing, one topic that all share, one
-/// of a thousand topics with ten connections each, and a hundred topics that all share.
+/// of a thousand topics with ten connections each, and ten topics that all share.
 pub(crate) const SUBSCRIPTIONS: [(&str, &str); 4] =
-    [("none", "/none"), ("one", LISTEN), ("of-1000", "/sub?of=1000"), ("hundred", "/sub?topics=100")];
+    [("none", "/none"), ("one", LISTEN), ("of-1000", "/sub?of=1000"), ("ten", "/sub?topics=10")];
 
 /// A load without compression and with each way of it.
 fn compressed(load: &Load, name: impl Fn(Compress) -> String) -> Vec<Cell> {
