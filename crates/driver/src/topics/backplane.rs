@@ -1,7 +1,7 @@
 //! The way to other processes: what a backplane does, and what it is given.
 
+use super::options::TopicOptions;
 use super::publication::Publication;
-use super::settings::TopicOptions;
 use framewright::OwnedMessage;
 use std::fmt;
 use std::sync::Arc;

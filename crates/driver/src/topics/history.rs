@@ -1,8 +1,8 @@
 //! The last messages of a topic, for new subscribers.
 
 use super::counters::Counters;
+use super::options::TopicLimits;
 use super::publication::Publication;
-use super::settings::TopicLimits;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;

@@ -5,13 +5,12 @@ use super::counters::{Counters, TopicStats};
 use super::error::{PublishError, SubscribeError};
 use super::history::History;
 use super::names::{Filter, check_filter, check_topic};
+use super::options::{OptionsTable, Retain, SlowConsumer, TopicLimits, TopicOptions};
 use super::port::{Join, Port, PortId, Post};
 use super::publication::Publication;
 use super::registry::{Change, Members, Registry, Shard};
 use super::resume::{Resume, Step, Subscriber, Then};
-use super::settings::{
-    Observer, OptionsTable, Presence, Retain, SlowConsumer, TopicLimits, TopicOptions, Topics,
-};
+use super::settings::{Observer, Presence, Topics};
 use framewright::{OwnedMessage, Prepared};
 use std::collections::VecDeque;
 use std::fmt;

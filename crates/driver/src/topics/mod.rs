@@ -17,6 +17,7 @@ mod error;
 mod history;
 mod hub;
 mod names;
+mod options;
 mod port;
 mod publication;
 mod registry;
@@ -29,9 +30,8 @@ pub use counters::{Counters, TopicStats};
 pub use error::{PublishError, SubscribeError};
 pub use hub::Hub;
 pub use names::{Filter, NameError, check_filter, check_topic, prefixes};
+pub use options::{Retain, SlowConsumer, TopicLimits, TopicOptions};
 pub use port::{Join, Port, PortId, Post};
 pub use publication::{MESSAGE_COST, Publication};
-pub use settings::{
-    Observer, Presence, Retain, SlowConsumer, TopicLimits, TopicOptions, Topics, TopicsBuilder,
-};
+pub use settings::{Observer, Presence, Topics, TopicsBuilder};
 pub use waiting::{Pushed, Waiting};

@@ -1,6 +1,6 @@
 //! A message on a topic.
 
-use super::settings::SlowConsumer;
+use super::options::SlowConsumer;
 use framewright::Prepared;
 use std::sync::Arc;
 

@@ -7,8 +7,8 @@
 //! ```
 
 use super::counters::Counters;
+use super::options::SlowConsumer;
 use super::publication::Publication;
-use super::settings::SlowConsumer;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
