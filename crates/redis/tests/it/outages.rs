@@ -205,6 +205,8 @@ fn a_topic_that_redis_refuses_stops_no_other() {
     node.publish_durable("good", "end");
     node.inbox.wait_for("good", "end");
     assert_eq!(node.inbox.texts("good"), ["m", "m", "end"]);
+    let commands: String = server.ask(&["INFO", "commandstats"]);
+    assert!(commands.contains("cmdstat_multi:"), "{commands}");
     assert_eq!(node.backplane.stats().dropped, 1);
     assert_eq!(node.inbox.gaps(), ["list"]);
 }
