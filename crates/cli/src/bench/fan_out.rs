@@ -11,7 +11,7 @@
 use super::engine::{Engine, TICK, nanos};
 use super::inflated;
 use super::latency::Latency;
-use super::load::{COUNTED, Counted, DRAIN, OpenLoop, Pace, Plan};
+use super::load::{COUNTED, Counted, DRAIN, FanOut, OpenLoop, Pace, Plan};
 use super::peer::{Peer, Step};
 use super::process::Process;
 use super::progress::Progress;
@@ -31,13 +31,6 @@ pub(super) struct Crowd {
     pub(super) others: usize,
     /// Those that do not read, and are not counted.
     pub(super) deaf: usize,
-}
-
-/// What is counted besides arrivals.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct FanOut {
-    /// Messages published in the counted time.
-    pub(super) published: u64,
 }
 
 /// The lane of the connection that publishes.

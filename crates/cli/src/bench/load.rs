@@ -5,7 +5,6 @@
 //! an open loop, replies are awaited that belong to messages of the counted time.
 
 use super::engine::{Engine, Lane, TICK, nanos};
-use super::fan_out::FanOut;
 use super::inflated;
 use super::latency::Latency;
 use super::peer::{Peer, Step};
@@ -41,6 +40,13 @@ pub(super) struct Counted {
     pub(super) open_loop: Option<OpenLoop>,
     pub(super) fan_out: Option<FanOut>,
     pub(super) usage: Usage,
+}
+
+/// What is counted besides arrivals.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FanOut {
+    /// Messages published in the counted time.
+    pub(super) published: u64,
 }
 
 /// How an open loop went.
