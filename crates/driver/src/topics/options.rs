@@ -62,7 +62,8 @@ pub struct TopicOptions {
     pub slow_consumer: SlowConsumer,
     /// The messages that a new subscriber receives first.
     pub retain: Retain,
-    /// Whether other processes share the topic, if there is a [`Backplane`]. Default: true.
+    /// Whether other processes share the topic, if there is a [`Backplane`](super::Backplane). Default:
+    /// true.
     pub backplane: bool,
     /// Whether the backplane stores the messages, so that a subscriber can resume behind the last one
     /// that it has received. Default: false. Such a topic delivers what the backplane has accepted,
