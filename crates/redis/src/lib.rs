@@ -7,8 +7,8 @@
 //!
 //! # What a message looks like in Redis
 //!
-//! The payload of a channel's message, and the field `m` of a stream's entry, are an envelope. Numbers are
-//! in network byte order.
+//! The payload of a channel's message, and the field `m` of a stream's entry, are an envelope. Numbers
+//! are in network byte order.
 //!
 //! | bytes | what |
 //! |---|---|
@@ -25,9 +25,9 @@
 //! An envelope of another version, or with another flag, is dropped and counted
 //! ([`broken`](RedisStats::broken)). So are other programs' messages in these channels.
 //!
-//! The names are `framewright:0:t:TOPIC` for channels and `framewright:0:s:TOPIC` for streams: the prefix, the
-//! number of the database, and a letter. In a cluster they are `framewright:0:t:{PART}:TOPIC`, where the part is
-//! the CRC-16 of the topic modulo 16.
+//! The names are `framewright:0:t:TOPIC` for channels and `framewright:0:s:TOPIC` for streams: the
+//! prefix, the number of the database, and a letter. In a cluster they are
+//! `framewright:0:t:{PART}:TOPIC`, where the part is the CRC-16 of the topic modulo 16.
 
 #![forbid(unsafe_code)]
 // docs.rs shows at each item which feature it needs.
