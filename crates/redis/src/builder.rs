@@ -3,7 +3,7 @@
 use crate::backplane::RedisBackplane;
 use crate::settings::{Address, Settings};
 use crate::wire::names::Names;
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
+use redis::{ConnectionAddr, IntoConnectionInfo, ProtocolVersion};
 use std::fmt;
 use std::time::Duration;
 
@@ -183,7 +183,7 @@ impl RedisBackplaneBuilder {
     }
 
     #[cfg(feature = "tls")]
-    fn with_tls(&self, info: ConnectionInfo) -> Result<ConnectionInfo, BuildError> {
+    fn with_tls(&self, info: redis::ConnectionInfo) -> Result<redis::ConnectionInfo, BuildError> {
         if !matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
             return Ok(info);
         }
