@@ -18,6 +18,7 @@ const SHORT: &str = "What most people set";
 const SERVER: [&str; 2] = ["Before a connection is open", "While it is open"];
 const CLIENT: &str = "The client";
 const COMPRESSION: &str = "Compression";
+const TOPICS: &str = "Topics";
 
 /// Settings that limit nothing, or consist of settings.
 const NO_LIMITS: [(&str, &[&str]); 5] = [
@@ -41,8 +42,12 @@ enum Value {
 impl Value {
     /// What the page says: a number with a unit in front, `none`, or words.
     fn of_page(cell: &str) -> Value {
-        let digits = cell.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(cell.len());
-        let Ok(number) = cell[..digits].parse() else {
+        let is_digit = |(at, letter): (usize, char)| {
+            letter.is_ascii_digit()
+                || (letter == ',' && cell[at + 1..].starts_with(|next: char| next.is_ascii_digit()))
+        };
+        let digits = cell.char_indices().find(|&place| !is_digit(place)).map_or(cell.len(), |(at, _)| at);
+        let Ok(number) = cell[..digits].replace(',', "").parse() else {
             let words = cell.split(',').next().unwrap_or_default();
             return if words == "none" { Value::None } else { Value::Text(words.to_owned()) };
         };
@@ -142,6 +147,7 @@ fn settings() -> Settings {
         ("HeadLimits", fields(&HeadLimits::default())),
         ("Options", fields(&framewright_server::Options::default())),
         ("ServerLimits", fields(&framewright_server::ServerLimits::default())),
+        ("TopicLimits", fields(&framewright_server::topics::TopicLimits::default())),
         ("client::Config", fields(&client.connection)),
         ("client::Options", fields(&client)),
     ])
@@ -155,6 +161,7 @@ fn structs(row: &Row) -> Vec<&'static str> {
         (CLIENT, Some("Config")) => vec!["client::Config"],
         (CLIENT, Some(_)) => vec![],
         (COMPRESSION, None) => vec!["DeflateConfig", "Config"],
+        (TOPICS, None) => vec!["TopicLimits"],
         (_, None) => vec!["Config"],
         (_, Some(of)) => ["Config", "HeadLimits", "Options", "ServerLimits"]
             .into_iter()
@@ -205,7 +212,7 @@ fn faults(page: &str, settings: &Settings) -> Vec<String> {
 fn each_setting_has_the_default_that_the_page_tells() {
     let found = faults(PAGE, &settings());
     assert!(found.is_empty(), "docs/LIMITS.md:\n{}", found.join("\n"));
-    for section in SERVER.into_iter().chain([CLIENT, COMPRESSION]) {
+    for section in SERVER.into_iter().chain([CLIENT, COMPRESSION, TOPICS]) {
         assert!(rows(PAGE).iter().any(|row| row.section == section), "no setting in {section:?}");
     }
     assert_eq!(rows(PAGE).iter().filter(|row| row.section == SHORT).count(), 6);
@@ -264,6 +271,8 @@ fn values_are_read_alike_from_the_page_and_from_the_code() {
         ("16 MiB", "16777216"),
         ("256 KiB", "Some(262144,)"),
         ("64 bits", "64"),
+        ("1,000,000", "1000000"),
+        ("5, at most", "5"),
         ("0", "0"),
         ("10 s", "10s"),
         ("2 min", "Some(120s,)"),

@@ -1,7 +1,7 @@
 //! The event loop under every mode: connections in one poll, opened in parallel, turned as their
 //! events come.
 
-use super::peer::{Buffers, Endpoint, Peer, Step};
+use super::peer::{Buffers, Endpoint, Part, Peer, Step};
 use super::script::Script;
 use super::tls::Sessions;
 use anyhow::{Context, bail};
@@ -19,19 +19,6 @@ pub(super) struct Lane {
     /// Messages that each connection keeps on the way: a reply lets the next message go. `None`
     /// leaves that to a schedule.
     pub(super) in_flight: Option<u32>,
-}
-
-/// What the connections of a lane are there for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
-    /// They send messages, and each is answered.
-    Ask,
-    /// They send messages that are not answered: these go to those who listen.
-    Publish,
-    /// They only receive.
-    Listen,
-    /// They do not even do that, once they are open.
-    Deaf,
 }
 
 #[derive(Debug)]

@@ -7,7 +7,6 @@
 //! A connection without a protocol is open once it is connected, unless the exchange of handshakes
 //! is imitated.
 
-use super::engine::Part;
 use super::handshake::Handshake;
 use super::link::Link;
 use super::replies::{Ahead, Heard, Replies};
@@ -52,6 +51,19 @@ impl Buffers {
     pub(super) fn new() -> Buffers {
         Buffers { octets: vec![0; READ], dropped: vec![MaybeUninit::uninit(); DROP] }
     }
+}
+
+/// What the connections of a lane are there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// They send messages, and each is answered.
+    Ask,
+    /// They send messages that are not answered: these go to those who listen.
+    Publish,
+    /// They only receive.
+    Listen,
+    /// They do not even do that, once they are open.
+    Deaf,
 }
 
 #[derive(Debug)]
