@@ -58,7 +58,10 @@ impl RedisBackplane {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| CheckError(error.to_string()))?;
         let connected = link::connect(&shared.settings, &shared.homes, 0, None);
-        runtime.block_on(connected).map(drop).map_err(|failure| CheckError(failure.to_string()))
+        let connected = runtime.block_on(connected).map(drop);
+        // A name lookup may go on for longer than anybody wants to wait.
+        runtime.shutdown_background();
+        connected.map_err(|failure| CheckError(failure.to_string()))
     }
 
     /// Whether there is a connection for publishing. In a cluster: for the first of its parts.
@@ -93,7 +96,11 @@ impl Backplane for RedisBackplane {
             runtime.map_err(|error| refused(&format!("there is no event loop for Redis: {error}")))?;
         let _ = self.owner.runtime.set(runtime.handle().clone());
         let thread = thread::Builder::new().name("framewright-redis".to_owned());
-        let thread = thread.spawn(move || work(&runtime, &shared));
+        let thread = thread.spawn(move || {
+            work(&runtime, &shared);
+            // A name lookup may go on for longer than whoever stops wants to wait.
+            runtime.shutdown_background();
+        });
         let thread = thread.map_err(|error| refused(&format!("there is no thread for Redis: {error}")))?;
         *self.owner.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
         Ok(())
@@ -116,6 +123,10 @@ impl Backplane for RedisBackplane {
         let lane = shared.lane_of(topic);
         if let Err(limit) = shared.room.take(cost(publication)) {
             count(&shared.counters.refused);
+            // Subscribers here get it all the same, unless it is durable.
+            if !options.durable {
+                lane.queue.skip(topic, &shared.sequences);
+            }
             return Err(if lane.is_connected() {
                 BackplaneError::Full { limit }
             } else {

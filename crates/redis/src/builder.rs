@@ -150,6 +150,9 @@ impl RedisBackplaneBuilder {
             Some(further) => {
                 let mut servers = vec![address_of(info.addr()).ok_or(BuildError::SocketOfCluster)?];
                 for server in further {
+                    if server.contains(['@', '/']) {
+                        return Err(BuildError::UrlOfServer);
+                    }
                     let address = server.rsplit_once(':').and_then(|(host, port)| {
                         let host = host.trim_start_matches('[').trim_end_matches(']');
                         (!host.is_empty()).then(|| Some((host.to_owned(), port.parse().ok()?))).flatten()
@@ -228,7 +231,7 @@ impl fmt::Debug for RedisBackplaneBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisBackplaneBuilder")
             .field("prefix", &self.prefix)
-            .field("cluster", &self.cluster)
+            .field("cluster", &self.cluster.as_ref().map(Vec::len))
             .finish_non_exhaustive()
     }
 }
@@ -241,6 +244,9 @@ pub enum BuildError {
     Url(String),
     /// A server of the cluster is not `host:port`.
     Server(String),
+    /// A further server of the cluster is given by a URL, which may have a password and is not
+    /// repeated here, instead of as `host:port`.
+    UrlOfServer,
     /// A cluster has only the database 0.
     DatabaseOfCluster(i64),
     /// A cluster is not reached by a Unix socket.
@@ -260,6 +266,9 @@ impl fmt::Display for BuildError {
             }
             BuildError::Server(server) => {
                 write!(f, "{server:?} is no server of a cluster: host:port is expected")
+            }
+            BuildError::UrlOfServer => {
+                f.write_str("a further server of the cluster is given by a URL: host:port is expected")
             }
             BuildError::DatabaseOfCluster(database) => {
                 write!(f, "a cluster of Redis has no database {database}: only 0")

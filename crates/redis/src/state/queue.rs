@@ -67,6 +67,12 @@ impl Queue {
         self.push_item(&mut inner, Item::Message(message));
     }
 
+    /// Uses up a number for a message that others will not get, so that the next one tells them of the
+    /// gap.
+    pub(crate) fn skip(&self, topic: &str, sequences: &Sequences) {
+        self.lock().previous.replace(topic, sequences.next());
+    }
+
     pub(crate) fn locate(&self, topic: Arc<str>, serial: u64) {
         self.push_item(&mut self.lock(), Item::Locate { topic, serial });
     }

@@ -94,7 +94,7 @@ fn while_redis_is_away_publishing_waits_up_to_its_bounds_and_then_says_so() {
 }
 
 #[test]
-fn a_redis_that_is_slow_blocks_no_caller_and_loses_nothing() {
+fn a_redis_that_is_slow_blocks_no_caller_and_what_was_refused_is_a_gap_of_others() {
     let server = RedisServer::start();
     let a = Node::of(RedisBackplane::builder(&server.url()).waiting(1_000, 300_000));
     let b = Node::on(&server);
@@ -123,6 +123,10 @@ fn a_redis_that_is_slow_blocks_no_caller_and_loses_nothing() {
     b.inbox.wait("all that was accepted", |received| (received.messages.len() == accepted).then_some(()));
     server.wait_for_subscribers(&channel("another"), 1);
     assert_eq!(b.inbox.gaps(), [""; 0]);
+    // One was refused, which others learn from the next.
+    a.try_publish("t", Message::Text("after it"), None, &plain()).expect("there is room again");
+    b.inbox.wait_for("t", "after it");
+    assert_eq!(b.inbox.gaps(), ["t"]);
 }
 
 #[test]

@@ -74,6 +74,13 @@ fn settings_that_cannot_be_used_are_told_without_the_url() {
     let builder = RedisBackplane::builder(&format!("redis://{USER}:{PASSWORD}@localhost/2"));
     assert!(!format!("{builder:?}").contains(PASSWORD));
     assert_eq!(builder.cluster([]).build().expect_err("a database"), BuildError::DatabaseOfCluster(2));
+    for url in ["redis://user:secret@further:6379", "user:secret@further:6379", "redis://secret/0"] {
+        let builder = RedisBackplane::builder("redis://localhost").cluster([url]);
+        assert!(!format!("{builder:?}").contains("secret"), "{builder:?}");
+        let error = builder.build().expect_err("a URL");
+        assert_eq!(error, BuildError::UrlOfServer);
+        assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
+    }
     let builder = RedisBackplane::builder("redis://localhost").cluster(["localhost"]);
     assert_eq!(builder.build().expect_err("no port"), BuildError::Server("localhost".to_owned()));
 }
