@@ -19,7 +19,7 @@ impl Incoming {
 
     pub(crate) fn receive(&self, shared: &Shared, channel: &[u8], bytes: &[u8]) {
         let envelope = match Envelope::decode(bytes) {
-            Ok(envelope) if !channel.ends_with(envelope.topic.as_bytes()) => {
+            Ok(envelope) if channel != shared.settings.names.channel(envelope.topic).as_bytes() => {
                 return shared.broken(channel, Broken::Place);
             }
             Ok(envelope) => envelope,

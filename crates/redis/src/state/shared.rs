@@ -10,6 +10,7 @@ use crate::wire::envelope::{Broken, Envelope, Publisher};
 use framewright::OwnedMessage;
 use framewright_driver::topics::Remote;
 use redis::aio::{AsyncPushSender, MultiplexedConnection};
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::sync::watch;
@@ -137,7 +138,7 @@ impl Shared {
     pub(crate) fn gap(&self, filter: &str) {
         count(&self.counters.gaps);
         if let Some(remote) = self.remote.get() {
-            remote.gap(Some(filter));
+            let _ = guarded(|| remote.gap(Some(filter)));
         }
     }
 
@@ -146,7 +147,7 @@ impl Shared {
     pub(crate) fn deliver(&self, envelope: &Envelope<'_>, id: Option<&str>) -> Result<bool, Broken> {
         let message = OwnedMessage::from(envelope.message()?);
         let Some(remote) = self.remote.get() else { return Ok(true) };
-        let delivered = remote.deliver(envelope.topic, message, envelope.key, id);
+        let delivered = guarded(|| remote.deliver(envelope.topic, message, envelope.key, id)).unwrap_or(true);
         if delivered {
             count(&self.counters.received);
         }
@@ -161,6 +162,15 @@ impl Shared {
             tracing::warn!(%place, number, "a message in Redis was dropped, because {broken}");
         }
     }
+}
+
+/// Calls what the application may have a part in. `None` if it panics: the task goes on.
+fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
+    let result = panic::catch_unwind(AssertUnwindSafe(call)).ok();
+    if result.is_none() {
+        tracing::error!("what receives from Redis has panicked; the backplane goes on");
+    }
+    result
 }
 
 /// Sequence numbers that a reader remembers at least, for pairs of a publisher and a topic.

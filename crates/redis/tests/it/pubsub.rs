@@ -1,6 +1,6 @@
 //! Messages that pass between two backplanes on one server.
 
-use crate::support::{Delivery, Node, RedisServer, channel, durable, envelope, plain};
+use crate::support::{Delivery, Node, RedisServer, channel, durable, envelope, eventually, plain};
 use framewright::{Message, OwnedMessage};
 use framewright_driver::topics::{Backplane, BackplaneError};
 use framewright_redis::RedisBackplane;
@@ -259,4 +259,38 @@ fn stopping_passes_on_what_was_accepted() {
     b.inbox.wait_for("t", "1999");
     let expected: Vec<String> = (0..2_000).map(|number| number.to_string()).collect();
     assert_eq!(b.inbox.texts("t"), expected);
+}
+
+#[test]
+fn a_panic_of_the_receiver_ends_no_task_of_the_backplane() {
+    let server = RedisServer::start();
+    let (a, b) = (Node::on(&server), Node::on(&server));
+    b.subscribe("t");
+    b.begin_durable("d");
+    server.wait_for_subscribers(&channel("t"), 1);
+    b.inbox.look(|received| received.panics = true);
+    a.publish("t", "lost");
+    eventually("it has panicked", || b.inbox.look(|received| !received.panics));
+    a.publish("t", "next");
+    b.inbox.wait_for("t", "next");
+    b.inbox.look(|received| received.panics = true);
+    a.publish_durable("d", "lost");
+    a.publish_durable("d", "next");
+    b.inbox.wait_for("d", "next");
+    assert_eq!((b.inbox.texts("t"), b.inbox.texts("d").len()), (vec!["next".to_owned()], 2));
+}
+
+#[test]
+fn a_topic_that_ends_as_its_channel_does_is_in_the_wrong_channel() {
+    let server = RedisServer::start();
+    let node = Node::on(&server);
+    node.subscribe("prices/EUR");
+    server.wait_for_subscribers(&channel("prices/EUR"), 1);
+    let mut client = server.client();
+    for (sequence, topic) in [(1, "EUR"), (2, "prices/EUR")] {
+        let bytes = envelope(1, sequence, 0, topic, topic);
+        redis::cmd("PUBLISH").arg(channel("prices/EUR")).arg(bytes).exec(&mut client).expect("a publication");
+    }
+    node.inbox.wait_for("prices/EUR", "prices/EUR");
+    assert_eq!((node.inbox.texts("EUR").len(), node.backplane.stats().broken), (0, 1));
 }

@@ -198,6 +198,8 @@ pub(crate) struct Received {
     pub(crate) gaps: Vec<String>,
     /// Whether nothing more is taken.
     pub(crate) full: bool,
+    /// Whether the next message meets a panic.
+    pub(crate) panics: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -222,6 +224,10 @@ impl Sink for Inbox {
         let mut received = self.0.0.lock().expect("the inbox");
         if received.full {
             return false;
+        }
+        if std::mem::take(&mut received.panics) {
+            drop(received);
+            panic!("the receiver panics as the test wants it");
         }
         let (topic, key, id) = (topic.to_owned(), key.map(str::to_owned), id.map(str::to_owned));
         received.messages.push(Delivery { topic, message, key, id });
