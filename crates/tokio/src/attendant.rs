@@ -33,6 +33,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 /// receives nothing, is not dropped for its silence. One that has sent less is, and messages that
 /// were not received by then are lost.
 ///
+/// It writes what is published for a connection that is subscribed to [`topics`](crate::topics).
+///
 /// If the connection has ended, it also ends the stream, and closes it. The future is ready after
 /// that, if the connection was dropped, or if nothing can be sent any more. It does not keep the
 /// stream open.
@@ -75,7 +77,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Attendant<S> {
         if self.unwritten && linked.poll_flush_as(Party::Attendant, context).is_ready() {
             self.unwritten = false;
         }
-        linked.poll_deadlines(context)
+        let attended = linked.poll_deadlines(context);
+        let has_ended = linked.stream().is_none();
+        drop(linked);
+        if has_ended {
+            shared.end_topics();
+        }
+        attended
     }
 }
 

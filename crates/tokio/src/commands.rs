@@ -174,6 +174,7 @@ macro_rules! commands {
             /// discarded.
             pub fn abort(&mut self) {
                 self.shared().lock().abort();
+                self.shared().end_topics();
             }
 
             /// Whether messages can be sent: the closing handshake has not begun.

@@ -37,6 +37,7 @@ mod receiver;
 mod sender;
 mod shared;
 mod tasks;
+pub mod topics;
 mod transport;
 mod websocket;
 mod work;

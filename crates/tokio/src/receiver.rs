@@ -154,6 +154,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Receiver<S> {
         let pulled = ready!(self.shared.lock().poll_event(context, &mut self.inbox));
         step.made_progress();
         self.told = matches!(pulled, Pulled::Ended);
+        if self.told {
+            self.shared.end_topics();
+        }
         Poll::Ready(Some(pulled))
     }
 

@@ -4,6 +4,7 @@ use crate::attendant::Attendant;
 use crate::commands::commands;
 use crate::message::OwnedMessage;
 use crate::shared::{Command, Shared, WRITE_THROUGH};
+use crate::topics::topics;
 use crate::work::Work;
 use framewright::{CloseCode, Closure, Connection, Message, Prepared, SendError, Stats};
 use futures_sink::Sink;
@@ -24,6 +25,7 @@ pub struct Sender<S> {
 }
 
 commands!(Sender);
+topics!(Sender);
 
 impl<S> Sender<S> {
     fn shared(&self) -> &Arc<Shared<S>> {

@@ -3,6 +3,7 @@
 
 use crate::lent::{Borrowed, READ_SIZE};
 use crate::tasks::{Parties, Party, Waiters};
+use crate::topics::Member;
 use crate::transport::{Link, Polled};
 use crate::work::{Alarm, Ending, Pulled, Work, now};
 use framewright::{Closure, Connection, Decoded, Message, RecvBuffer, Role, SendError, State};
@@ -37,6 +38,8 @@ pub(crate) struct Linked<S> {
     ending: Ending,
     timer: Option<Alarm>,
     waiters: Waiters,
+    /// Set once the connection has joined a hub.
+    pub(crate) member: Option<Arc<Member>>,
     /// When the application last asked for an event.
     looked: Instant,
     /// The application waits for an event.
@@ -78,6 +81,7 @@ impl<S> Shared<S> {
                 ending: Ending::Before,
                 timer: None,
                 waiters: Waiters::default(),
+                member: None,
                 looked: now(),
                 waiting: false,
                 excused: false,
@@ -103,6 +107,7 @@ impl<S> Drop for Shared<S> {
     /// An attendant that waits finds nothing to attend to any more.
     fn drop(&mut self) {
         self.lock().waiters.wake(Parties::ALL);
+        self.end_topics();
     }
 }
 
@@ -118,6 +123,11 @@ impl<S> Linked<S> {
     /// The stream, until it has ended.
     pub(crate) fn stream(&self) -> Option<&S> {
         self.stream.as_ref()
+    }
+
+    /// What wakes those who wait; `None` before the first poll.
+    pub(crate) fn waker(&self) -> Option<Waker> {
+        self.waiters.waker().cloned()
     }
 
     pub(crate) fn closure(&self) -> Option<Closure> {
@@ -395,19 +405,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Linked<S> {
         now: Instant,
         work: impl FnOnce(&mut Work<'_, '_, S>, &mut Borrowed) -> R,
     ) -> Option<R> {
-        let Linked { turn, stream, link, ready, ending, timer, waiters, promised, .. } = self;
+        let Linked { turn, stream, link, ready, ending, timer, waiters, member, promised, .. } = self;
         let stream = stream.as_mut()?;
         let has_others = waiters.has_others(Some(party));
         let waker = waiters.enter(party, context.waker());
         let on_panic = WakeOnPanic(waker);
         let context = &mut Context::from_waker(waker);
         let mut borrowed = Borrowed::of_this_thread(now);
-        if turn.connection.driver_view().compresses() {
+        let member = member.as_deref();
+        if let Some(member) = member {
+            member.listen(waker);
+        }
+        if member.is_some() || turn.connection.driver_view().compresses() {
             borrowed.lend(&mut turn.connection, 0, now);
         }
         let judges = turn.is_broken();
         let transport = Polled { stream, link, context, judges };
-        let mut polled = Work { turn, transport, ready, ending, timer, promised, now };
+        let mut polled = Work { turn, transport, ready, ending, timer, member, promised, now };
         let result = work(&mut polled, &mut borrowed);
         let due = if has_others { polled.keep_deadline() } else { Parties::NONE };
         std::mem::forget(on_panic);

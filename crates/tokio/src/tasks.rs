@@ -82,6 +82,14 @@ impl Waiters {
         }
     }
 
+    /// What wakes those who wait; `None` before the first poll.
+    pub(crate) fn waker(&self) -> Option<&Waker> {
+        match &self.wakers {
+            Wakers::None => None,
+            Wakers::One(waker) | Wakers::Many(_, waker) => Some(waker),
+        }
+    }
+
     /// Notes whether `party` waits after its poll.
     pub(crate) fn leave(&mut self, party: Party, waits: bool) {
         self.waiting = self.waiting.with(party, waits);

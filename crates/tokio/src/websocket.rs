@@ -7,6 +7,7 @@ use crate::message::{OwnedEvent, OwnedMessage};
 use crate::receiver::{Receiver, RecvError};
 use crate::sender::Sender;
 use crate::shared::{Command, Shared};
+use crate::topics::topics;
 use crate::work::{Pulled, now};
 use framewright::{
     Chunk, CloseCode, Closure, Config, Connection, Event, Message, Negotiated, Prepared, Role, SendError,
@@ -49,6 +50,7 @@ pub struct WebSocket<S> {
 }
 
 commands!(WebSocket);
+topics!(WebSocket);
 
 impl<S> WebSocket<S> {
     /// Makes the connection of a stream whose opening handshake is complete: by another HTTP stack,

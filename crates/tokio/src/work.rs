@@ -2,6 +2,7 @@
 
 use crate::lent::{Borrowed, READ_SIZE};
 use crate::tasks::{Parties, Party};
+use crate::topics::Member;
 use crate::transport::Polled;
 use framewright::{Decoded, RecvBuffer, State};
 use framewright_driver::{
@@ -58,6 +59,8 @@ pub(crate) struct Work<'a, 'c, S> {
     pub(crate) ready: &'a mut Ready,
     pub(crate) ending: &'a mut Ending,
     pub(crate) timer: &'a mut Option<Alarm>,
+    /// Set once the connection has joined a hub.
+    pub(crate) member: Option<&'a Member>,
     /// A caller was promised room for one message.
     pub(crate) promised: &'a mut bool,
     pub(crate) now: Instant,
@@ -125,7 +128,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Work<'_, '_, S> {
                 // What the peer has sent before waits for the application.
                 return Poll::Ready(());
             } else {
-                self.handle_timeout_unread()
+                let acts = self.handle_timeout_unread();
+                // Publications leave while nobody receives.
+                if self.member.is_some() {
+                    self.flush();
+                }
+                acts
             };
             if !goes_on && self.poll_timer(self.deadline()).is_pending() {
                 return Poll::Pending;
@@ -176,9 +184,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Work<'_, '_, S> {
         None
     }
 
-    /// Writes what is queued, until the stream takes no more.
+    /// Writes what is queued and what was published for this connection, until the stream takes no
+    /// more.
     #[inline]
     pub(crate) fn flush(&mut self) -> Flushed {
+        match self.member {
+            None => self.flush_own(),
+            Some(member) => self.flush_with_topics(member),
+        }
+    }
+
+    fn flush_with_topics(&mut self, member: &Member) -> Flushed {
+        for _ in 0..ROUNDS {
+            member.deliver(&mut self.turn.connection);
+            let flushed = self.flush_own();
+            if !member.flushed(flushed == Flushed::All, &self.turn.connection) {
+                return flushed;
+            }
+        }
+        self.transport.context.waker().wake_by_ref();
+        Flushed::All
+    }
+
+    #[inline]
+    fn flush_own(&mut self) -> Flushed {
         if !self.turn.connection.driver_view().has_output() && self.transport.link.is_flushed() {
             return Flushed::All;
         }

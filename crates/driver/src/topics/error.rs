@@ -12,6 +12,8 @@ pub enum SubscribeError {
     Name(NameError),
     /// The connection is not open.
     Closed,
+    /// The connection has joined no hub. Of drivers in which it has to.
+    NotJoined,
     /// Too much waits to be delivered.
     Busy,
     /// The connection has [`TopicLimits::topics_per_connection`](super::TopicLimits) subscriptions.
@@ -41,6 +43,7 @@ impl fmt::Display for SubscribeError {
         match self {
             SubscribeError::Name(error) => error.fmt(f),
             SubscribeError::Closed => f.write_str("the connection is not open"),
+            SubscribeError::NotJoined => f.write_str("the connection has joined no hub"),
             SubscribeError::Busy => f.write_str("too much waits to be delivered"),
             SubscribeError::TopicsPerConnection { limit } => {
                 write!(f, "the connection has {limit} subscriptions (TopicLimits::topics_per_connection)")
@@ -84,6 +87,8 @@ pub enum PublishError {
     NotPassedOn(BackplaneError),
     /// The server has ended. Nobody receives the message.
     Ended,
+    /// The connection has joined no hub. Of drivers in which it has to. Nobody receives the message.
+    NotJoined,
 }
 
 impl fmt::Display for PublishError {
@@ -95,6 +100,7 @@ impl fmt::Display for PublishError {
                 write!(f, "the process has {limit} topics (TopicLimits::topics)")
             }
             PublishError::NotPassedOn(error) => write!(f, "other processes do not receive it: {error}"),
+            PublishError::NotJoined => f.write_str("the connection has joined no hub"),
             PublishError::Ended => f.write_str("the server has ended"),
         }
     }

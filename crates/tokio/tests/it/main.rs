@@ -12,3 +12,4 @@ mod scripted;
 mod sending;
 mod support;
 mod together;
+mod topics;
