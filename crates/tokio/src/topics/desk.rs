@@ -14,6 +14,10 @@ pub(super) struct Desk {
     prefixes: usize,
     /// The number of the last subscription.
     ticket: u64,
+    /// Subscriptions that resume: the next page is asked for when the last one was sent.
+    reading: Vec<(Arc<str>, u64)>,
+    /// Filters in which messages may be lost, and the application does not know yet.
+    gaps: Vec<Arc<str>>,
     /// Messages that were kept for new subscriptions: they are sent first.
     kept: VecDeque<Arc<Publication>>,
     waiting: Waiting,
@@ -93,9 +97,11 @@ impl Desk {
         }
         self.prefixes -= usize::from(is_prefix(filter));
         // Subscribed again, it would get what was kept, and this once more.
-        let Desk { subscriptions, prefixes, kept, waiting, .. } = self;
+        let Desk { subscriptions, prefixes, reading, gaps, kept, waiting, .. } = self;
         let is_wanted =
             |publication: &Publication| filters_of(subscriptions, *prefixes, publication).next().is_some();
+        reading.retain(|(topic, _)| **topic != *filter);
+        gaps.retain(|gap| **gap != *filter);
         kept.retain(|publication| is_wanted(publication));
         waiting.retain(counters, is_wanted);
         true
@@ -119,6 +125,7 @@ impl Desk {
     /// Drops everything that waits.
     pub(super) fn drop_waiting(&mut self, counters: &Counters) {
         self.kept.clear();
+        self.reading.clear();
         self.waiting.clear(counters);
     }
 
@@ -142,7 +149,7 @@ impl Desk {
             Pushed::Waits | Pushed::Replaced => true,
             Pushed::Dropped => false,
             Pushed::Disconnect => {
-                self.kept.clear();
+                self.drop_waiting(counters);
                 self.standing = Standing::TooSlow;
                 true
             }
@@ -156,13 +163,30 @@ impl Desk {
             return false;
         };
         subscription.is_admitted |= join.admits;
+        if !join.admits {
+            self.reading.push((Arc::clone(&join.filter), join.serial));
+        }
+        let has_gap = join.gap;
+        if has_gap {
+            self.gaps.push(join.filter);
+        }
         self.kept.extend(join.retained);
-        !self.kept.is_empty()
+        has_gap || !self.kept.is_empty() || !self.reading.is_empty()
     }
 
-    /// Whether a message waits.
+    /// Takes the subscriptions for which the next page is to be read.
+    pub(super) fn take_reading(&mut self) -> Vec<(Arc<str>, u64)> {
+        if self.kept.is_empty() { std::mem::take(&mut self.reading) } else { Vec::new() }
+    }
+
+    /// Takes the filters in which messages may be lost.
+    pub(super) fn take_gaps(&mut self) -> Vec<Arc<str>> {
+        std::mem::take(&mut self.gaps)
+    }
+
+    /// Whether a message waits, or is to be read.
     pub(super) fn has_more(&self) -> bool {
-        !self.kept.is_empty() || !self.waiting.is_empty()
+        !self.kept.is_empty() || !self.reading.is_empty() || !self.waiting.is_empty()
     }
 
     /// Takes the next message to send.

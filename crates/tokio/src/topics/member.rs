@@ -47,6 +47,11 @@ impl Port for Member {
             waker.wake();
         }
     }
+
+    /// The next page is read when the last one was sent, however long that takes.
+    fn reads_on(&self) -> bool {
+        true
+    }
 }
 
 impl Member {
@@ -74,12 +79,21 @@ impl Member {
         Arc::ptr_eq(&self.hub, &hub.inner)
     }
 
-    pub(crate) fn subscribe(&self, filter: &str, policy: Option<SlowConsumer>) -> Result<(), SubscribeError> {
+    /// Subscribes with a policy of its own, or behind the message at the position `after`.
+    pub(crate) fn subscribe(
+        &self,
+        filter: &str,
+        policy: Option<SlowConsumer>,
+        after: Option<&str>,
+    ) -> Result<(), SubscribeError> {
         self.hub.check_filter(filter)?;
         let filter: Arc<str> = Arc::from(filter);
         let limit = self.hub.limits().topics_per_connection;
         let Some(ticket) = self.desk().begin(&filter, policy, limit)? else { return Ok(()) };
-        let asked = self.hub.subscribe(self.port(), ticket, self.id, &filter);
+        let asked = match after {
+            None => self.hub.subscribe(self.port(), ticket, self.id, &filter),
+            Some(after) => self.hub.subscribe_after(self.port(), ticket, self.id, &filter, after),
+        };
         let mut desk = self.desk();
         let has_ended = desk.answered();
         if asked.is_err() {
@@ -106,6 +120,10 @@ impl Member {
 
     pub(crate) fn topics(&self) -> Vec<Arc<str>> {
         self.desk().filters()
+    }
+
+    pub(crate) fn take_gaps(&self) -> Vec<Arc<str>> {
+        self.desk().take_gaps()
     }
 
     /// Publishes a message, to this connection too if `to_all`.
@@ -175,7 +193,12 @@ impl Member {
             sent += u64::from(connection.send_prepared(publication.message()).is_ok());
             desk = self.desk();
         }
+        let reading = desk.take_reading();
+        drop(desk);
         counters.delivered(sent);
+        for (topic, serial) in &reading {
+            self.hub.read_on(topic, *serial);
+        }
     }
 
     /// Notes whether the peer has taken all that was queued. Returns whether more can be delivered now.

@@ -33,7 +33,7 @@ macro_rules! topics {
             /// # Errors
             /// A [`SubscribeError`](crate::topics::SubscribeError); nothing has changed.
             pub fn subscribe(&mut self, filter: &str) -> Result<(), crate::topics::SubscribeError> {
-                self.shared().to_subscribe()?.subscribe(filter, None)
+                self.shared().to_subscribe()?.subscribe(filter, None, None)
             }
 
             /// Subscribes the connection as [`subscribe`](Self::subscribe) does, with a policy of its
@@ -46,7 +46,30 @@ macro_rules! topics {
                 filter: &str,
                 policy: crate::topics::SlowConsumer,
             ) -> Result<(), crate::topics::SubscribeError> {
-                self.shared().to_subscribe()?.subscribe(filter, Some(policy))
+                self.shared().to_subscribe()?.subscribe(filter, Some(policy), None)
+            }
+
+            /// Subscribes the connection to a durable topic, behind the message with the position
+            /// `after`, the last one that its peer has received.
+            ///
+            /// First come the stored messages behind it, then all that are published from now on. If
+            /// some of them are not stored any more, or the backplane is away, the topic is among the
+            /// [gaps](Self::take_gaps). For a subscription that exists, nothing changes.
+            ///
+            /// # Errors
+            /// A [`SubscribeError`](crate::topics::SubscribeError); nothing has changed.
+            pub fn subscribe_after(
+                &mut self,
+                topic: &str,
+                after: &str,
+            ) -> Result<(), crate::topics::SubscribeError> {
+                self.shared().to_subscribe()?.subscribe(topic, None, Some(after))
+            }
+
+            /// Takes the topics in which messages may be lost for this connection since the last call:
+            /// those of [`subscribe_after`](Self::subscribe_after) of which not all is stored.
+            pub fn take_gaps(&mut self) -> Vec<Arc<str>> {
+                self.shared().member().map_or_else(Vec::new, |member| member.take_gaps())
             }
 
             /// Ends a subscription. Returns whether there was one.

@@ -44,6 +44,8 @@ mod hub;
 mod member;
 mod methods;
 
+/// A message as a [`Backplane`] has it.
+pub use framewright::OwnedMessage;
 pub use framewright_driver::topics::{
     Backplane, BackplaneError, Filter, NameError, Observer, Page, Passed, Position, Presence, Publication,
     PublishError, Remote, Reply, Retain, Sink, SlowConsumer, Stored, SubscribeError, TopicLimits,

@@ -5,6 +5,7 @@ mod both_clients;
 mod cancelling;
 #[cfg(feature = "tls")]
 mod certificates;
+mod chat;
 mod deadlines;
 mod example;
 mod opening;

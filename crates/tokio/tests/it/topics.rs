@@ -3,14 +3,16 @@
 use crate::scripted::{self, Manner, Script, Stream};
 use crate::support::{pair, quiet, soon};
 use framewright_tokio::topics::{
-    Hub, Observer, Presence, PublishError, Retain, SlowConsumer, SubscribeError, TopicLimits, TopicOptions,
-    Topics,
+    self, Backplane, BackplaneError, Hub, Observer, OwnedMessage, Page, Passed, Position, Presence,
+    Publication, PublishError, Remote, Reply, Retain, SlowConsumer, SubscribeError, TopicLimits,
+    TopicOptions, Topics,
 };
 use framewright_tokio::{Message, Negotiated, Role, WebSocket};
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::DuplexStream;
 use tokio::task::{JoinHandle, yield_now};
 
@@ -489,20 +491,132 @@ async fn a_subscriber_without_messages_rests() {
     let waker = Waker::from(Arc::clone(&woken));
     let mut context = Context::from_waker(&waker);
     assert!(matches!(socket.poll_recv(&mut context), Poll::Pending));
-    assert_eq!(woken.0.load(std::sync::atomic::Ordering::SeqCst), 0);
+    assert_eq!(woken.0.load(Ordering::SeqCst), 0);
     hub.publish("t", "one").unwrap();
     hub.publish("t", "two").unwrap();
-    assert_eq!(woken.0.load(std::sync::atomic::Ordering::SeqCst), 1, "once for both");
+    assert_eq!(woken.0.load(Ordering::SeqCst), 1, "once for both");
     assert!(matches!(socket.poll_recv(&mut context), Poll::Pending));
     hub.publish("u", "three").unwrap();
-    assert_eq!(woken.0.load(std::sync::atomic::Ordering::SeqCst), 1);
+    assert_eq!(woken.0.load(Ordering::SeqCst), 1);
 }
 
 #[derive(Default)]
-struct Woken(std::sync::atomic::AtomicUsize);
+struct Woken(AtomicUsize);
 
 impl std::task::Wake for Woken {
     fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        self.0.fetch_add(1, Ordering::SeqCst);
     }
+}
+
+/// Stores the messages of a durable topic, and answers reads with pages of two.
+#[derive(Clone, Default)]
+struct Storing(Arc<Stored>);
+
+#[derive(Default)]
+struct Stored {
+    messages: Mutex<Vec<(String, String)>>,
+    remote: Mutex<Option<Remote>>,
+    reads: AtomicUsize,
+    has_gap: AtomicBool,
+}
+
+impl Storing {
+    fn publish(&self, number: usize) {
+        let (id, text) = (format!("{number}-0"), format!("m{number}"));
+        self.0.messages.lock().unwrap().push((id.clone(), text.clone()));
+        let remote = self.0.remote.lock().unwrap().clone().unwrap();
+        assert!(remote.deliver("t", OwnedMessage::Text(text), None, Some(&id)));
+    }
+}
+
+impl Backplane for Storing {
+    fn start(&self, remote: Remote) -> Result<(), BackplaneError> {
+        *self.0.remote.lock().unwrap() = Some(remote);
+        Ok(())
+    }
+
+    fn publish(&self, _: &Arc<Publication>, _: &TopicOptions) -> Result<Passed, BackplaneError> {
+        Err(BackplaneError::Unsupported)
+    }
+
+    fn subscribe(&self, _: &str, _: &TopicOptions) -> Result<(), BackplaneError> {
+        Ok(())
+    }
+
+    fn unsubscribe(&self, _: &str) {}
+
+    fn read(&self, _: &str, after: &str, reply: Reply) {
+        self.0.reads.fetch_add(1, Ordering::SeqCst);
+        let messages = self.0.messages.lock().unwrap();
+        let after = Position::parse(after);
+        let behind = messages.iter().filter(|(id, _)| Position::parse(id) > after).take(2);
+        let stored = behind.map(|(id, text)| topics::Stored {
+            id: id.clone(),
+            message: OwnedMessage::Text(text.clone()),
+            key: None,
+        });
+        let gap = self.0.has_gap.swap(false, Ordering::SeqCst);
+        let page = Page { stored: stored.collect(), gap };
+        drop(messages);
+        reply(Ok(page));
+    }
+
+    fn stop(&self, _: Instant) {}
+}
+
+fn storing() -> (Storing, Hub) {
+    let backplane = Storing::default();
+    let options = TopicOptions { durable: true, ..TopicOptions::default() };
+    let hub = Hub::new(Topics::builder().options("t", options).backplane(backplane.clone()).build()).unwrap();
+    (backplane, hub)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_back_receives_what_was_stored_meanwhile_once_and_in_order() {
+    let (backplane, hub) = storing();
+    let (mut client, mut server) = subscriber(&hub, &[]);
+    (1..8).for_each(|number| backplane.publish(number));
+    server.subscribe_after("t", "2-0").unwrap();
+    backplane.publish(8);
+    receiving(server);
+    for number in 3..9 {
+        assert_eq!(text(&mut client).await, format!("m{number}"));
+    }
+    backplane.publish(9);
+    assert_eq!(text(&mut client).await, "m9");
+    assert!(is_silent(&mut client).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_are_read_only_as_fast_as_the_peer_takes_them() {
+    let (backplane, hub) = storing();
+    let (script, stream) = scripted::stream(Manner::default());
+    let mut socket = WebSocket::from_negotiated(stream, Role::Server, Negotiated::new(), &[], quiet());
+    socket.join(&hub);
+    (1..20).for_each(|number| backplane.publish(number));
+    script.set_room(0);
+    socket.subscribe_after("t", "0-0").unwrap();
+    (0..30).for_each(|_| poll_once(&mut socket));
+    let reads = backplane.0.reads.load(Ordering::SeqCst);
+    assert!(reads < 5, "{reads} pages were read");
+    script.set_room(usize::MAX);
+    poll_once(&mut socket);
+    assert_eq!(texts(&script), (1..20).map(|number| format!("m{number}")).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_stored_any_more_is_a_gap() {
+    let (backplane, hub) = storing();
+    let (mut client, mut server) = subscriber(&hub, &[]);
+    backplane.0.has_gap.store(true, Ordering::SeqCst);
+    backplane.publish(5);
+    assert_eq!(server.subscribe_after("u", "1-0"), Err(SubscribeError::NotDurable));
+    assert_eq!(server.subscribe_after("t", "now"), Err(SubscribeError::Position));
+    server.subscribe_after("t", "1-0").unwrap();
+    server.flush().await.unwrap();
+    assert_eq!(server.take_gaps(), ["t".into()]);
+    assert!(server.take_gaps().is_empty());
+    receiving(server);
+    assert_eq!(text(&mut client).await, "m5");
 }
