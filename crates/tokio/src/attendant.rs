@@ -78,9 +78,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Attendant<S> {
             self.unwritten = false;
         }
         let attended = linked.poll_deadlines(context);
-        let has_ended = linked.stream().is_none();
         drop(linked);
-        if has_ended {
+        if attended.is_ready() {
             shared.end_topics();
         }
         attended

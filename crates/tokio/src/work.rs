@@ -133,7 +133,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Work<'_, '_, S> {
                 if self.member.is_some() {
                     self.flush();
                 }
-                acts
+                acts || self.turn.is_broken()
             };
             if !goes_on && self.poll_timer(self.deadline()).is_pending() {
                 return Poll::Pending;

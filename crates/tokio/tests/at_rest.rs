@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, reason = "the figures are shown with --nocapture")]
 
 use dhat::{HeapStats, Profiler};
+use framewright_tokio::topics::{Hub, Topics};
 use framewright_tokio::{Config, Negotiated, Role, WebSocket};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream as Peer;
@@ -13,6 +14,8 @@ static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
 /// The most bytes that an idle connection may hold.
 const MOST: usize = 1500;
+/// The most bytes that a connection holds more once it is subscribed to a topic of others.
+const MOST_TOPIC: usize = 1000;
 const CONNECTIONS: usize = 60;
 
 /// A masked binary frame, whose masking key is 0.
@@ -52,17 +55,21 @@ async fn echo(peer: &mut Peer, len: usize) {
     assert!(received.ends_with(&[7; 20]));
 }
 
-async fn open(listener: &TcpListener) -> Peer {
+async fn open(listener: &TcpListener, hub: Option<&Hub>) -> Peer {
     let peer = Peer::connect(listener.local_addr().unwrap()).unwrap();
     peer.set_nonblocking(true).unwrap();
     let (stream, _) = listener.accept().await.unwrap();
-    tokio::spawn(serve(stream));
+    tokio::spawn(serve(stream, hub.cloned()));
     peer
 }
 
-async fn serve(stream: TcpStream) {
+async fn serve(stream: TcpStream, hub: Option<Hub>) {
     let config = Config::default();
     let mut socket = WebSocket::from_negotiated(stream, Role::Server, Negotiated::new(), &[], config);
+    if let Some(hub) = hub {
+        socket.join(&hub);
+        socket.subscribe("a topic").unwrap();
+    }
     let (receiver, sender) = socket.parts();
     while let Some(Ok(message)) = receiver.recv().await {
         sender.feed(message).await.unwrap();
@@ -77,18 +84,18 @@ async fn settle() {
 }
 
 /// The bytes that each connection adds, after `act` on its peer.
-async fn bytes_for_each(act: impl AsyncFn(&mut Peer)) -> usize {
+async fn bytes_for_each(hub: Option<&Hub>, act: impl AsyncFn(&mut Peer)) -> usize {
     let listener = TcpListener::bind("localhost:0").await.unwrap();
     // The thread's buffers are made by the first ones.
     let mut peers = Vec::with_capacity(2 * CONNECTIONS);
     for _ in 0..CONNECTIONS {
-        peers.push(open(&listener).await);
+        peers.push(open(&listener, hub).await);
         act(peers.last_mut().unwrap()).await;
     }
     settle().await;
     let before = HeapStats::get().curr_bytes;
     for _ in 0..CONNECTIONS {
-        peers.push(open(&listener).await);
+        peers.push(open(&listener, hub).await);
         act(peers.last_mut().unwrap()).await;
     }
     settle().await;
@@ -102,8 +109,8 @@ async fn bytes_for_each(act: impl AsyncFn(&mut Peer)) -> usize {
 #[tokio::test]
 async fn a_connection_that_waits_holds_what_it_has_received_of_a_frame_and_no_buffer() {
     let _profiler = Profiler::builder().testing().build();
-    let short = bytes_for_each(async |peer| echo(peer, 20).await).await;
-    let long = bytes_for_each(async |peer| {
+    let short = bytes_for_each(None, async |peer| echo(peer, 20).await).await;
+    let long = bytes_for_each(None, async |peer| {
         echo(peer, 20).await;
         echo(peer, 64 << 10).await;
     })
@@ -111,8 +118,12 @@ async fn a_connection_that_waits_holds_what_it_has_received_of_a_frame_and_no_bu
     println!("after an echo of 20 bytes {short}, of 64 KiB {long}");
     assert!(short <= MOST, "{short} bytes");
     assert!(long <= MOST, "{long} bytes");
+    let hub = Hub::new(Topics::default()).unwrap();
+    let subscribed = bytes_for_each(Some(&hub), async |peer| echo(peer, 20).await).await;
+    println!("with a topic {subscribed}");
+    assert!(subscribed > short && subscribed <= short + MOST_TOPIC, "{subscribed} bytes");
     for part in [40, 700, 5000, 30_000] {
-        let each = bytes_for_each(async |peer| {
+        let each = bytes_for_each(None, async |peer| {
             echo(peer, 20).await;
             peer.write_all(&frame(60_000)[..part]).unwrap();
             settle().await;

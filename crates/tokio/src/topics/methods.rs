@@ -12,7 +12,8 @@ macro_rules! topics {
         ///
         /// A connection that is subscribed to a topic receives what anybody publishes on it. It is
         /// written while the connection is polled: see [`topics`](crate::topics). Subscriptions end
-        /// when the connection was dropped or aborted, or when its end was received.
+        /// when the connection was dropped or aborted, when its end was received, or with its
+        /// attendant.
         impl<S> $type<S> {
             /// Joins a hub. Without this, there is nothing to subscribe to, and nothing that topics
             /// cost. A connection that has joined another hub leaves that one, and its subscriptions
