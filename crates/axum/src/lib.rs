@@ -4,6 +4,8 @@
 //!
 //! - [`WebSocketUpgrade`] extracts the opening handshake, and [`WebSocket`] is the connection.
 //! - [`Graceful`] ends all connections when the server stops.
+//! - Topics, one message to many connections, are methods of the connection below:
+//!   `socket.inner_mut().join(&hub)`, then `subscribe` and `publish`. See `framewright_tokio::topics`.
 //! - [`http2`] says how a server is set up for WebSockets over HTTP/2, and [`serve()`] does it.
 
 #![forbid(unsafe_code)]
