@@ -186,7 +186,7 @@ impl EventLoop {
         let key = Key::of_bits(join.subscriber);
         let id = self.slots.get_mut(key).and_then(|slot| slot.id());
         let joined = self.context.parts.join(key, id, join);
-        if joined != Joined::Now {
+        if joined != Joined::Now && joined != Joined::Replays {
             return;
         }
         if join.gap
@@ -194,6 +194,13 @@ impl EventLoop {
         {
             slot.note(Errands::GAPS);
             self.list(key);
+        }
+        if joined == Joined::Replays {
+            if let Some(slot) = self.slots.get_mut(key) {
+                slot.note(Errands::WAITING);
+                self.list(key);
+            }
+            return;
         }
         let mut rest = &join.retained[..];
         while !rest.is_empty() {

@@ -8,12 +8,14 @@
 
 // What all loops share, the registry of subscribers, their histories and the policies for slow
 // ones, is `framewright_driver::topics`. Here is what a loop has of its own: who of its connections
-// is subscribed to what (`members`), which messages are delivered together (`round`), and what
-// callbacks do with both (`subscriptions`). The delivery itself is `event_loop::publications`.
+// is subscribed to what (`members`), which messages are delivered together (`round`), which
+// stored ones wait for a connection that resumes (`replay`), and what callbacks do with it
+// (`subscriptions`). The delivery itself is `event_loop::publications`.
 
 mod handle;
 pub(crate) mod members;
 pub(crate) mod port;
+mod replay;
 pub(crate) mod round;
 mod server;
 mod socket;

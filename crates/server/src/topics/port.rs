@@ -28,6 +28,11 @@ impl Port for LoopPort {
     fn has_room(&self) -> bool {
         self.backlog.has_room()
     }
+
+    /// The loop asks when the connection has taken the last page.
+    fn reads_on(&self) -> bool {
+        true
+    }
 }
 
 /// The registry of topics, and the ports of all loops there.

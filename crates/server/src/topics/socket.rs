@@ -165,7 +165,7 @@ impl OwnParts<'_> {
         };
         match begun {
             Ok(serial) => {
-                of_loop.topics.borrow_mut().joins(*key, &name, serial);
+                of_loop.topics.borrow_mut().joins(*key, &name, serial, after.is_some());
                 Ok(())
             }
             Err(error) => {
@@ -182,15 +182,22 @@ impl OwnParts<'_> {
             topics.drop_waiting(self.key);
             return true;
         }
-        let mut sent = 0;
+        let (mut sent, mut taken) = (0, Vec::new());
         while connection.buffered() < WAITING_SHARE && connection.is_writable() {
-            let Some(publication) = topics.take_waiting(self.key) else { break };
+            let Some(publication) = topics.take_waiting(self.key, &mut taken) else { break };
             if connection.send_prepared(publication.message()).is_ok() {
                 sent += 1;
             }
         }
         topics.count_delivered(sent);
-        !topics.waits(self.key)
+        let has_sent_all = !topics.waits(self.key);
+        let hub = topics.topics().hub;
+        drop(topics);
+        for (topic, serial) in &taken {
+            // It may tell the application's observer of something else.
+            guarded(|| hub.read_on(topic, *serial));
+        }
+        has_sent_all
     }
 
     /// Ends all subscriptions of the connection.

@@ -1,6 +1,7 @@
 //! The subscriptions of a loop's connections, as callbacks change them.
 
 use super::members::{FilterId, Members};
+use super::replay::Replays;
 use super::work::{Backlog, TopicsPort};
 use crate::event_loop::slab::Key;
 use framewright_driver::topics::{
@@ -14,15 +15,25 @@ use std::sync::Arc;
 pub(crate) struct Subscriptions {
     pub(crate) members: Members,
     topics: TopicsPort,
-    /// Subscriptions whose join is on its way, by place and filter, with the number of the join.
-    joining: BTreeMap<(u32, FilterId), u64>,
+    /// Subscriptions whose join is on its way, by place and filter.
+    joining: BTreeMap<(u32, FilterId), Joining>,
     /// Joins on their way whose subscription has ended meanwhile.
     void: HashSet<u64>,
     /// Subscriptions with a policy of their own, by place and filter.
     policies: BTreeMap<(u32, FilterId), SlowConsumer>,
     waiting: HashMap<Key, Waiting>,
+    replays: HashMap<Key, Replays>,
     /// Filters in which messages may be lost, of connections that are not told yet.
     gaps: HashMap<Key, Vec<Arc<str>>>,
+}
+
+/// A subscription whose join is on its way.
+#[derive(Clone, Copy, Debug)]
+struct Joining {
+    /// The number of the join.
+    serial: u64,
+    /// It resumes behind a message.
+    resumes: bool,
 }
 
 /// What became of a join.
@@ -30,6 +41,8 @@ pub(crate) struct Subscriptions {
 pub(crate) enum Joined {
     /// The connection gets what was kept, and what follows.
     Now,
+    /// The messages of the join are stored ones, and wait until the peer has room for them.
+    Replays,
     /// The subscription has ended meanwhile, or is one that the connection has already.
     Void,
     /// A subscription by a handle is refused: the hub is to be told of its end.
@@ -54,6 +67,7 @@ impl Subscriptions {
             void: HashSet::new(),
             policies: BTreeMap::new(),
             waiting: HashMap::new(),
+            replays: HashMap::new(),
             gaps: HashMap::new(),
         }
     }
@@ -78,7 +92,7 @@ impl Subscriptions {
     /// Whether nothing is to be done when a connection ends.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.members.is_empty() && self.waiting.is_empty()
+        self.members.is_empty() && self.waiting.is_empty() && self.replays.is_empty()
     }
 
     /// Notes a subscription, with a `policy` if it has one of its own.
@@ -111,9 +125,10 @@ impl Subscriptions {
     }
 
     /// Notes the number of the join of a subscription that has [begun](Subscriptions::begin).
-    pub(crate) fn joins(&mut self, key: Key, name: &str, serial: u64) {
+    /// `resumes`: behind a message of a durable topic.
+    pub(crate) fn joins(&mut self, key: Key, name: &str, serial: u64, resumes: bool) {
         if let Some(filter) = self.members.find(name) {
-            self.joining.insert((key.place(), filter), serial);
+            self.joining.insert((key.place(), filter), Joining { serial, resumes });
         }
     }
 
@@ -125,7 +140,13 @@ impl Subscriptions {
             return false;
         }
         self.policies.remove(&(place, filter));
-        self.void.extend(self.joining.remove(&(place, filter)));
+        self.void.extend(self.joining.remove(&(place, filter)).map(|joining| joining.serial));
+        if let Some(replays) = self.replays.get_mut(&key) {
+            replays.end(name);
+            if replays.is_empty() {
+                self.replays.remove(&key);
+            }
+        }
         // Subscribed again, it would get what was kept, and this once more.
         if let Some(waiting) = self.waiting.get_mut(&key) {
             let members = &self.members;
@@ -140,7 +161,8 @@ impl Subscriptions {
         self.drop_waiting(key);
         self.gaps.remove(&key);
         let all = (place, FilterId::MIN)..=(place, FilterId::MAX);
-        let joining: Vec<_> = self.joining.range(all.clone()).map(|(at, serial)| (*at, *serial)).collect();
+        let joining: Vec<_> =
+            self.joining.range(all.clone()).map(|(at, joining)| (*at, joining.serial)).collect();
         for (at, serial) in joining {
             self.joining.remove(&at);
             self.void.insert(serial);
@@ -168,14 +190,21 @@ impl Subscriptions {
         }
         let place = key.place();
         let filter = self.members.find(&join.filter);
-        let is_own = filter.filter(|&filter| self.joining.get(&(place, filter)) == Some(&join.serial));
-        if let Some(filter) = is_own {
+        let is_own = filter.and_then(|filter| Some((filter, *self.joining.get(&(place, filter))?)));
+        if let Some((filter, joining)) = is_own.filter(|(_, joining)| joining.serial == join.serial) {
             if join.gap {
                 self.gaps.entry(key).or_default().push(Arc::clone(&join.filter));
             }
             if join.admits {
                 self.joining.remove(&(place, filter));
                 self.members.admit(place, filter);
+                if let Some(replays) = self.replays.get_mut(&key) {
+                    replays.admit(join.serial);
+                }
+            }
+            if joining.resumes && !join.retained.is_empty() {
+                self.replays.entry(key).or_default().push(join);
+                return Joined::Replays;
             }
             return Joined::Now;
         }
@@ -218,6 +247,7 @@ impl Subscriptions {
             let policy = policy_of(&self.members, &self.policies, key.place(), publication);
             let policy = policy.unwrap_or_else(|| publication.slow_consumer());
             if waiting.push(publication, policy, self.topics.hub.counters()) == Pushed::Disconnect {
+                self.replays.remove(&key);
                 return Pushed::Disconnect;
             }
         }
@@ -229,6 +259,7 @@ impl Subscriptions {
 
     /// Drops what waits for a connection.
     pub(crate) fn drop_waiting(&mut self, key: Key) {
+        self.replays.remove(&key);
         if let Some(mut waiting) = self.waiting.remove(&key) {
             waiting.clear(self.topics.hub.counters());
         }
@@ -236,20 +267,37 @@ impl Subscriptions {
 
     /// Whether anything waits for a connection.
     pub(crate) fn waits(&self, key: Key) -> bool {
-        self.waiting.contains_key(&key)
+        self.waiting.contains_key(&key) || self.replays.contains_key(&key)
     }
 
     /// Bytes of memory that wait for a connection.
     pub(crate) fn waiting_bytes(&self, key: Key) -> usize {
-        self.waiting.get(&key).map_or(0, Waiting::held)
+        self.waiting.get(&key).map_or(0, Waiting::held) + self.replays.get(&key).map_or(0, Replays::held)
     }
 
-    /// Takes the oldest publication that waits for a connection; `None` if nothing does.
-    pub(crate) fn take_waiting(&mut self, key: Key) -> Option<Arc<Publication>> {
-        let waiting = self.waiting.get_mut(&key)?;
-        let publication = waiting.pop(self.topics.hub.counters());
-        if waiting.is_empty() {
-            self.waiting.remove(&key);
+    /// Takes the next publication that waits for a connection; `None` if nothing does.
+    ///
+    /// A page of stored messages that has been taken whole is added to `taken`: the topic, and the
+    /// number of the subscription that wants the next one.
+    pub(crate) fn take_waiting(
+        &mut self,
+        key: Key,
+        taken: &mut Vec<(Arc<str>, u64)>,
+    ) -> Option<Arc<Publication>> {
+        // Other topics do not wait for the end of a long replay. What follows a replay of its own
+        // topic does.
+        let replays_first = self.replays.get(&key).is_some_and(Replays::goes_first);
+        if !replays_first && let Some(waiting) = self.waiting.get_mut(&key) {
+            let publication = waiting.pop(self.topics.hub.counters());
+            if waiting.is_empty() {
+                self.waiting.remove(&key);
+            }
+            return publication;
+        }
+        let replays = self.replays.get_mut(&key)?;
+        let publication = replays.pop(taken);
+        if replays.is_empty() {
+            self.replays.remove(&key);
         }
         publication
     }

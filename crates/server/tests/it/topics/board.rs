@@ -16,12 +16,15 @@ use std::sync::{Mutex, PoisonError};
 /// |---|---|
 /// | `+TOPIC`, `-TOPIC` | subscribe, unsubscribe |
 /// | `~TOPIC` | subscribe, and drop the newest above a mebibyte |
+/// | `@TOPIC POSITION` | subscribe behind a stored message |
 /// | `!TOPIC TEXT`, `*TOPIC TEXT` | publish to all others, to all |
 /// | `16 TOPIC` | publish 16 messages to all |
 /// | `fill TOPIC` | publish 64 KiB to all until it is refused, and count |
 /// | `x TOPIC` | subscribe and unsubscribe until it is refused, and count |
 /// | `?` | list the topics, sorted |
 /// | `panic` | panic |
+///
+/// A gap is told as `^` and the topic.
 struct Board {
     handles: Mutex<Sender<Handle>>,
     closed: Mutex<Sender<u64>>,
@@ -47,6 +50,7 @@ impl Handler for Board {
         let answer = match what {
             "+" => told(socket.subscribe(rest)),
             "~" => told(socket.subscribe_with(rest, SlowConsumer::DropNewest { limit: 1 << 20 })),
+            "@" => told(socket.subscribe_after(topic, text)),
             "-" => socket.unsubscribe(rest).to_string(),
             "!" => told(socket.publish(topic, text)),
             "*" => told(socket.publish_to_all(topic, text)),
@@ -84,6 +88,10 @@ impl Handler for Board {
             _ => panic!("as it was told"),
         };
         socket.send_text(&format!("={answer}")).expect("room");
+    }
+
+    fn on_gap(&self, socket: &mut Socket<'_>, _: &mut (), topic: &str) {
+        socket.send_text(&format!("^{topic}")).expect("room");
     }
 
     fn on_close(&self, closed: &Closed<'_>, _: &mut ()) {

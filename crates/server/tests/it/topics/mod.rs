@@ -7,4 +7,5 @@ mod delivery;
 mod ends;
 mod limits;
 mod model;
+mod resume;
 mod slow;

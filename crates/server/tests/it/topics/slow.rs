@@ -26,7 +26,7 @@ fn number(text: &str) -> usize {
 }
 
 /// A client that takes little when it does not read, subscribed to a topic.
-fn slow(board: &BoardServer, topic: &str) -> Pin {
+pub(super) fn slow(board: &BoardServer, topic: &str) -> Pin {
     slow_with_handle(board, topic).0
 }
 
