@@ -32,6 +32,7 @@ pub mod h2;
 #[cfg_attr(docsrs, doc(cfg(feature = "hyper")))]
 pub mod hyper;
 mod lent;
+mod membership;
 mod message;
 mod receiver;
 mod sender;

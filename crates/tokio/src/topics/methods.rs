@@ -1,10 +1,6 @@
 //! The methods for topics, in one place for both types that have them: the socket and its sending
 //! half.
 
-use super::{Hub, Member, PublishError, SubscribeError};
-use crate::shared::Shared;
-use std::sync::Arc;
-
 /// Methods for a type that has `shared`, the connection.
 macro_rules! topics {
     ($type:ident) => {
@@ -134,41 +130,3 @@ macro_rules! topics {
 }
 
 pub(crate) use topics;
-
-impl<S> Shared<S> {
-    pub(crate) fn member(&self) -> Option<Arc<Member>> {
-        self.lock().member.clone()
-    }
-
-    pub(crate) fn join_hub(&self, hub: &Hub) {
-        let mut linked = self.lock();
-        if linked.stream().is_none() || linked.member.as_ref().is_some_and(|member| member.is_of(hub)) {
-            return;
-        }
-        let member = Member::join(hub, linked.waker());
-        let before = linked.member.replace(member);
-        drop(linked);
-        if let Some(before) = before {
-            before.end();
-        }
-    }
-
-    pub(crate) fn to_subscribe(&self) -> Result<Arc<Member>, SubscribeError> {
-        let linked = self.lock();
-        if !linked.is_open() {
-            return Err(SubscribeError::Closed);
-        }
-        linked.member.clone().ok_or(SubscribeError::NotJoined)
-    }
-
-    pub(crate) fn to_publish(&self) -> Result<Arc<Member>, PublishError> {
-        self.member().ok_or(PublishError::NotJoined)
-    }
-
-    /// The connection has ended: so do its subscriptions.
-    pub(crate) fn end_topics(&self) {
-        if let Some(member) = self.member() {
-            member.end();
-        }
-    }
-}
