@@ -10,8 +10,11 @@ mod echo;
 mod listen;
 mod page;
 mod seconds;
+mod serving;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(feature = "tls")]
+mod watch;
 
 use clap::{ArgAction, Parser, Subcommand};
 use std::process::ExitCode;

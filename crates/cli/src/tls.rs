@@ -1,17 +1,15 @@
-//! The `--tls-*` options of `framewright echo`: certificates, and reading them again when their
+//! The `--tls-*` options of the programs that serve: certificates, and reading them again when their
 //! files change.
 
 use crate::listen::Listen;
+use crate::watch::Watch;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 use anyhow::Context;
 use framewright_server::{ServerHandle, ServerTls};
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::path::PathBuf;
+use std::sync::mpsc::Receiver;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 use std::time::{Duration, SystemTime};
-
-/// How often the files are looked at.
-const LOOK: Duration = Duration::from_secs(2);
 
 #[derive(Debug, clap::Args)]
 #[group(skip)]
@@ -51,12 +49,9 @@ pub(crate) struct Certificates<'a> {
     made: Option<Pem>,
     /// The SHA-256 fingerprint of the certificate that was made.
     pub(crate) fingerprint: Option<String>,
-    /// How the files looked before they were read for the first time.
-    first: Vec<Look>,
+    /// The files, as they looked before they were read for the first time.
+    watch: Watch,
 }
-
-/// When a file was last written, and how long it is; `None` if that is not known.
-type Look = Option<(SystemTime, u64)>;
 
 impl Args {
     /// The certificates; `None` if no option asks for TLS.
@@ -89,7 +84,7 @@ impl Args {
         // Clocks differ; and browsers take no certificate for longer than about a year.
         params.not_before = (SystemTime::now() - DAY).into();
         params.not_after = (SystemTime::now() + 90 * DAY).into();
-        params.distinguished_name.push(rcgen::DnType::CommonName, "framewright echo");
+        params.distinguished_name.push(rcgen::DnType::CommonName, "framewright");
         let certificate = params.self_signed(&key)?;
         let digest = Sha256::digest(certificate.der());
         let octets: Vec<String> = digest.iter().map(|octet| format!("{octet:02X}")).collect();
@@ -101,10 +96,9 @@ impl<'a> Certificates<'a> {
     /// With what was made for this run, and its fingerprint.
     fn new(args: &'a Args, made: Option<(Pem, String)>) -> Self {
         let (made, fingerprint) = made.unzip();
-        let mut certificates = Certificates { args, made, fingerprint, first: Vec::new() };
-        // What changes from here on, while the server is built too, is read again.
-        certificates.first = certificates.looks();
-        certificates
+        let Args { tls_cert, tls_key, tls_client_ca, .. } = args;
+        let files = tls_cert.iter().chain(tls_key).chain(tls_client_ca).cloned().collect();
+        Certificates { args, made, fingerprint, watch: Watch::new(files) }
     }
 
     /// Reads the files, and makes the settings.
@@ -126,39 +120,16 @@ impl<'a> Certificates<'a> {
         Ok(builder.build()?)
     }
 
-    fn files(&self) -> impl Iterator<Item = &Path> {
-        let Args { tls_cert, tls_key, tls_client_ca, .. } = self.args;
-        tls_cert.iter().chain(tls_key).chain(tls_client_ca).map(PathBuf::as_path)
-    }
-
-    /// How each file looks now.
-    fn looks(&self) -> Vec<Look> {
-        let look = |path: &Path| {
-            let metadata = fs::metadata(path).ok()?;
-            Some((metadata.modified().ok()?, metadata.len()))
-        };
-        self.files().map(look).collect()
-    }
-
     /// Reads the files again whenever they have changed, until the server has ended. What cannot be
     /// used is logged, and the server goes on with what it has.
     pub(crate) fn watch(&self, server: &ServerHandle, over: &Receiver<()>) {
-        let mut used = self.first.clone();
-        // Nothing is ever sent: the other end is dropped when the server has ended.
-        while over.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
-            let looks = self.looks();
-            if looks == used {
-                continue;
-            }
-            match self.load() {
-                Ok(tls) => match server.set_tls(tls) {
-                    Ok(()) => tracing::info!("the certificates have changed"),
-                    Err(error) => tracing::warn!("the certificates have changed: {error}"),
-                },
-                Err(error) => tracing::warn!("the certificates have changed, and cannot be used: {error:#}"),
-            }
-            used = looks;
-        }
+        self.watch.clone().run(over, || match self.load() {
+            Ok(tls) => match server.set_tls(tls) {
+                Ok(()) => tracing::info!("the certificates have changed"),
+                Err(error) => tracing::warn!("the certificates have changed: {error}"),
+            },
+            Err(error) => tracing::warn!("the certificates have changed, and cannot be used: {error:#}"),
+        });
     }
 }
 
@@ -166,6 +137,7 @@ impl<'a> Certificates<'a> {
 mod tests {
     use super::*;
     use clap::Parser as _;
+    use std::fs;
 
     #[derive(Debug, clap::Parser)]
     struct Command {
@@ -184,9 +156,9 @@ mod tests {
         let options = ["echo".into(), "--tls-cert".into(), chain.clone(), "--tls-key".into(), key];
         let Command { args } = Command::try_parse_from(options).expect("options");
         let certificates = args.certificates().expect("options that fit").expect("certificates");
-        assert_eq!(certificates.first, certificates.looks());
+        assert!(!certificates.watch.clone().has_changed());
         assert!(certificates.load().is_err(), "they are none");
         fs::write(&chain, "renewed").expect("a file");
-        assert_ne!(certificates.first, certificates.looks());
+        assert!(certificates.watch.clone().has_changed());
     }
 }
