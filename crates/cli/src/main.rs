@@ -9,6 +9,8 @@ mod compress;
 mod echo;
 mod listen;
 mod page;
+#[allow(dead_code, reason = "its server comes with the topics")]
+mod relay;
 mod seconds;
 mod serving;
 #[cfg(feature = "tls")]

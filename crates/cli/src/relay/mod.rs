@@ -1,0 +1,9 @@
+//! `framewright relay`: a server of topics for clients in any language. docs/RELAY.md is its
+//! protocol.
+
+mod answer;
+mod error;
+mod faults;
+mod request;
+mod rights;
+mod settings;
