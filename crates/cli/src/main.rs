@@ -9,13 +9,11 @@ mod compress;
 mod echo;
 mod listen;
 mod page;
-#[allow(dead_code, reason = "its server comes with the topics")]
 mod relay;
 mod seconds;
 mod serving;
 #[cfg(feature = "tls")]
 mod tls;
-#[cfg(feature = "tls")]
 mod watch;
 
 use clap::{ArgAction, Parser, Subcommand};
@@ -37,6 +35,8 @@ struct Args {
 enum Command {
     /// Serve a page at / and echo WebSocket messages at /ws.
     Echo(echo::Args),
+    /// Serve topics: clients subscribe and publish by a small JSON protocol (docs/RELAY.md).
+    Relay(relay::Args),
     Bench(bench::Args),
 }
 
@@ -52,6 +52,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_max_level(level).with_target(false).with_writer(std::io::stderr).init();
     let result = match &args.command {
         Command::Echo(args) => echo::run(args),
+        Command::Relay(args) => relay::run(args),
         Command::Bench(args) => bench::run(args),
     };
     match result {

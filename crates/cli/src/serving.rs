@@ -267,6 +267,7 @@ impl<'a> Serving<'a> {
         announce(self, &server, &mut out)?;
         out.flush()?;
         drop(out);
+        #[cfg(feature = "tls")]
         let mut beside = beside;
         #[cfg(feature = "tls")]
         if let Some(certificates) = certificates {

@@ -25,6 +25,7 @@ pub(crate) fn envelope(topic: &str, key: Option<&str>, data: &str) -> String {
 }
 
 /// An envelope with the `id` of its message. `None` if `envelope` is none.
+#[cfg(feature = "redis")]
 pub(crate) fn with_id(envelope: &str, id: &str) -> Option<String> {
     let fields = envelope.starts_with(ENVELOPE).then(|| envelope.strip_suffix('}')).flatten()?;
     let mut text = String::with_capacity(envelope.len() + id.len() + 16);
@@ -140,6 +141,7 @@ mod tests {
         );
     }
 
+    #[cfg(feature = "redis")]
     #[test]
     fn an_envelope_gets_its_id_and_other_text_does_not() {
         let text = envelope("a", None, r#"{"id":"own"}"#);

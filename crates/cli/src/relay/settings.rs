@@ -95,7 +95,7 @@ pub(crate) fn merge(retain: &[Of<usize>], slow: &[Of<Slow>], durable: &[String])
 }
 
 /// The value of the longest filter that covers this one; the last of several that are the same.
-fn longest<'a, T>(all: &'a [Of<T>], filter: &str) -> Option<&'a T> {
+pub(crate) fn longest<'a, T>(all: &'a [Of<T>], filter: &str) -> Option<&'a T> {
     let covering = all.iter().filter(|of| covers(&of.filter, filter));
     covering.max_by_key(|of| (of.filter.len(), of.filter != "#")).map(|of| &of.value)
 }
