@@ -1,8 +1,8 @@
 //! Who may connect: anybody, the holders of a list of tokens, or whoever a service says.
 
-use crate::relay::callback::Callback;
+use crate::relay::callback::{Callback, unauthorized};
 use crate::relay::rights::{Rights, Tokens, is_token};
-use framewright_server::{FieldName, FieldValue, Incoming, Response, StatusCode};
+use framewright_server::{Incoming, Response};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -63,14 +63,4 @@ pub(crate) fn token(request: &Incoming<'_>) -> Result<String, Response> {
     });
     let token = bearer.or_else(|| request.query_value("access_token").map(std::borrow::Cow::into_owned));
     token.filter(|token| is_token(token)).ok_or_else(unauthorized)
-}
-
-/// 401, for a client without a token, or with an unknown one.
-pub(crate) fn unauthorized() -> Response {
-    let name = FieldName::from_static("WWW-Authenticate");
-    let answer = Response::text(
-        StatusCode::UNAUTHORIZED,
-        "a token is needed: Authorization: Bearer, or access_token in the query\n",
-    );
-    answer.with_field(name, FieldValue::from_static("Bearer"))
 }

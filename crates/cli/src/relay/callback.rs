@@ -1,6 +1,5 @@
 //! Asking a service about a client: `--auth-url`.
 
-use crate::relay::access::unauthorized;
 use crate::relay::rights::Rights;
 use anyhow::{Context, bail};
 use framewright_server::{DecisionThreads, FieldName, FieldValue, Response, StatusCode};
@@ -135,6 +134,16 @@ pub(crate) fn parse_url(text: &str) -> Result<String, String> {
         return Err("expected http://HOST/PATH".to_owned());
     }
     Ok(text.to_owned())
+}
+
+/// 401, for a client without a token, or with an unknown one.
+pub(crate) fn unauthorized() -> Response {
+    let name = FieldName::from_static("WWW-Authenticate");
+    let answer = Response::text(
+        StatusCode::UNAUTHORIZED,
+        "a token is needed: Authorization: Bearer, or access_token in the query\n",
+    );
+    answer.with_field(name, FieldValue::from_static("Bearer"))
 }
 
 #[cfg(test)]

@@ -1,14 +1,13 @@
 //! The connections of the relay: who is let in, and what becomes of each request.
 
-use crate::relay::access::{Access, token, unauthorized};
+use crate::relay::access::{Access, token};
 use crate::relay::answer;
-use crate::relay::callback::Question;
+use crate::relay::callback::{Question, unauthorized};
 use crate::relay::error::{Code, Failure};
 use crate::relay::faults::Faults;
 use crate::relay::request::{Command, Request};
 use crate::relay::rights::{Rights, covers};
 use crate::relay::settings::{Of, Slow, longest};
-use crate::relay::{SUBPROTOCOL, slow_consumer};
 use framewright_server::topics::{BackplaneError, check_filter, check_topic};
 use framewright_server::{
     Accept, CloseCode, Decision, Handler, Incoming, Message, NameError, Observer, PublishError, Response,
@@ -16,6 +15,9 @@ use framewright_server::{
 };
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
+
+/// The name of the protocol in `Sec-WebSocket-Protocol`.
+const SUBPROTOCOL: &str = "framewright.relay.v1";
 
 /// Carries out what clients ask for.
 pub(crate) struct Relay {
@@ -179,7 +181,7 @@ impl Relay {
             socket.subscribe_after(filter, after).map_err(of_subscription)?;
         }
         match policy {
-            Some(policy) => socket.subscribe_with(filter, slow_consumer(Slow { policy: *policy, limit })),
+            Some(policy) => socket.subscribe_with(filter, Slow { policy: *policy, limit }.as_slow_consumer()),
             None => socket.subscribe(filter),
         }
         .map_err(of_subscription)

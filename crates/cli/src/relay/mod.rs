@@ -19,10 +19,9 @@ use crate::watch::Watch;
 use access::{Access, TokenList};
 use callback::Callback;
 use framewright_server::{
-    Config, Retain, Server, ServerHandle, SlowConsumer, TopicLimits, TopicOptions, TopicStats, Topics,
+    Config, Retain, Server, ServerHandle, TopicLimits, TopicOptions, TopicStats, Topics,
 };
 use handler::{Gaps, Relay};
-use request::Policy;
 use rights::Rights;
 #[cfg(feature = "redis")]
 use settings::parse_filter;
@@ -32,9 +31,6 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-
-/// The name of the protocol in `Sec-WebSocket-Protocol`.
-const SUBPROTOCOL: &str = "framewright.relay.v1";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -114,7 +110,7 @@ impl Args {
         }
         for settings in merge(&self.retain, &self.slow_consumer, self.durable()) {
             let options = TopicOptions {
-                slow_consumer: slow_consumer(settings.slow),
+                slow_consumer: settings.slow.as_slow_consumer(),
                 retain: if settings.retain == 0 { Retain::Nothing } else { Retain::Last(settings.retain) },
                 durable: settings.durable,
                 ..TopicOptions::default()
@@ -122,16 +118,6 @@ impl Args {
             topics = topics.try_options(&settings.filter, options)?;
         }
         Ok(topics.build())
-    }
-}
-
-/// A policy of the protocol, as the server has it.
-fn slow_consumer(Slow { policy, limit }: Slow) -> SlowConsumer {
-    match policy {
-        Policy::Disconnect => SlowConsumer::Disconnect { limit },
-        Policy::DropNewest => SlowConsumer::DropNewest { limit },
-        Policy::DropOldest => SlowConsumer::DropOldest { limit },
-        Policy::Latest => SlowConsumer::Latest { limit },
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::relay::request::Policy;
 use crate::relay::rights::{covers, is_filter};
+use framewright_server::SlowConsumer;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
@@ -48,6 +49,19 @@ pub(crate) fn parse_filter(text: &str) -> Result<String, String> {
 pub(crate) struct Slow {
     pub(crate) policy: Policy,
     pub(crate) limit: usize,
+}
+
+impl Slow {
+    /// The policy, as the server has it.
+    pub(crate) fn as_slow_consumer(self) -> SlowConsumer {
+        let Slow { policy, limit } = self;
+        match policy {
+            Policy::Disconnect => SlowConsumer::Disconnect { limit },
+            Policy::DropNewest => SlowConsumer::DropNewest { limit },
+            Policy::DropOldest => SlowConsumer::DropOldest { limit },
+            Policy::Latest => SlowConsumer::Latest { limit },
+        }
+    }
 }
 
 impl Default for Slow {
