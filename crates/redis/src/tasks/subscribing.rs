@@ -44,17 +44,25 @@ struct Session {
     connection: MultiplexedConnection,
     events: UnboundedReceiver<Event>,
     asked: HashSet<Arc<str>>,
-    /// Names of channels and patterns that were asked for, with their filters.
-    names: HashMap<Vec<u8>, Arc<str>>,
+    /// Channels and patterns that were asked for, with their filters.
+    names: HashMap<Asked, Arc<str>>,
     /// How many names of a filter Redis has still to confirm.
     unconfirmed: HashMap<Arc<str>, usize>,
+}
+
+/// A channel or a pattern. Both can have the same name: `prices` has a channel, and `prices/#` a
+/// pattern for it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Asked {
+    is_pattern: bool,
+    name: Vec<u8>,
 }
 
 /// What the reader tells the task.
 #[derive(Debug)]
 enum Event {
-    Subscribed(Vec<u8>),
-    Unsubscribed(Vec<u8>),
+    Subscribed(Asked),
+    Unsubscribed(Asked),
     Lost,
 }
 
@@ -102,13 +110,19 @@ impl Subscribing {
                     return Ok(());
                 }
                 (
-                    PushKind::Subscribe | PushKind::PSubscribe | PushKind::SSubscribe,
+                    kind @ (PushKind::Subscribe | PushKind::PSubscribe | PushKind::SSubscribe),
                     [Value::BulkString(name), ..],
-                ) => events.send(Event::Subscribed(name.clone())),
+                ) => {
+                    let is_pattern = matches!(kind, PushKind::PSubscribe);
+                    events.send(Event::Subscribed(Asked { is_pattern, name: name.clone() }))
+                }
                 (
-                    PushKind::Unsubscribe | PushKind::PUnsubscribe | PushKind::SUnsubscribe,
+                    kind @ (PushKind::Unsubscribe | PushKind::PUnsubscribe | PushKind::SUnsubscribe),
                     [Value::BulkString(name), ..],
-                ) => events.send(Event::Unsubscribed(name.clone())),
+                ) => {
+                    let is_pattern = matches!(kind, PushKind::PUnsubscribe);
+                    events.send(Event::Unsubscribed(Asked { is_pattern, name: name.clone() }))
+                }
                 (PushKind::Disconnection, _) => events.send(Event::Lost),
                 _ => return Ok(()),
             }
@@ -158,11 +172,13 @@ impl Subscribing {
                 self.missed.remove(&filter);
                 self.incoming.forget(&filter);
             }
+            let is_pattern = command.starts_with('P');
             for name in names {
+                let asked = Asked { is_pattern, name: name.clone().into_bytes() };
                 if wanted {
-                    session.names.insert(name.clone().into_bytes(), filter.clone());
+                    session.names.insert(asked, filter.clone());
                 } else {
-                    session.names.remove(name.as_bytes());
+                    session.names.remove(&asked);
                 }
                 commands.push((command, name, filter.clone()));
             }
@@ -245,11 +261,12 @@ impl Subscribing {
         }
     }
 
-    /// Tells that gaps begin.
+    /// Tells that gaps begin, where that was not told before. What Redis has not confirmed may be lost
+    /// as well.
     fn lost(&mut self, session: &Session) {
         let wanted = &self.shared.lane(self.part).wanted;
         for filter in &session.asked {
-            if !session.unconfirmed.contains_key(filter) && wanted.contains(filter) {
+            if !self.missed.contains(filter) && wanted.contains(filter) {
                 self.shared.gap(filter);
             }
         }

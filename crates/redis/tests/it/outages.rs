@@ -2,7 +2,7 @@
 
 use crate::support::{Node, RedisServer, channel, durable, eventually, plain};
 use framewright::Message;
-use framewright_driver::topics::BackplaneError;
+use framewright_driver::topics::{Backplane as _, BackplaneError};
 use framewright_redis::RedisBackplane;
 use std::time::{Duration, Instant};
 
@@ -231,4 +231,34 @@ fn what_redis_has_no_memory_for_waits() {
     let _: String = server.ask(&["CONFIG", "SET", "maxmemory", "0"]);
     node.inbox.wait_for("t", "third");
     assert_eq!(node.inbox.texts("t"), ["first", "second", "third"]);
+}
+
+#[test]
+fn a_topic_and_its_prefix_have_gaps_of_their_own() {
+    let mut server = RedisServer::start();
+    let node = Node::on(&server);
+    node.subscribe("prices/#");
+    node.subscribe("prices");
+    server.wait_for_subscribers(&channel("prices"), 1);
+    node.inbox.look(|received| assert!(received.gaps.is_empty()));
+    server.kill();
+    node.inbox.wait_for_gaps("prices", 1);
+    node.inbox.wait_for_gaps("prices/#", 1);
+    server.restart();
+    node.inbox.wait_for_gaps("prices", 2);
+    node.inbox.wait_for_gaps("prices/#", 2);
+    // One goes and the other comes: the connection stays, and with it everything else.
+    let connections = node.backplane.stats().connections;
+    node.subscribe("other");
+    server.wait_for_subscribers(&channel("other"), 1);
+    for _ in 0..10 {
+        node.backplane.unsubscribe("prices");
+        node.backplane.unsubscribe("prices/#");
+        node.subscribe("prices");
+        node.subscribe("prices/#");
+    }
+    node.subscribe("last");
+    server.wait_for_subscribers(&channel("last"), 1);
+    assert_eq!(node.backplane.stats().connections, connections);
+    assert!(!node.inbox.gaps().contains(&"other".to_owned()));
 }
