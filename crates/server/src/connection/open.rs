@@ -65,6 +65,11 @@ impl Open {
         Open { turn: Turn::new(connection, early), id, state, remote: OnceCell::new() }
     }
 
+    /// Whether messages can be sent: no Close frame was sent, and the connection has not ended.
+    pub(crate) fn takes_messages(&self) -> bool {
+        self.turn.connection.state() == State::Open
+    }
+
     #[inline]
     pub(crate) fn id(&self) -> u64 {
         self.id

@@ -226,6 +226,14 @@ impl Slot {
         }
     }
 
+    /// The number of the connection, if it takes messages.
+    pub(crate) fn receiving_id(&self) -> Option<u64> {
+        match &self.phase {
+            Phase::Open(open) => open.takes_messages().then(|| open.id()),
+            _ => None,
+        }
+    }
+
     /// Fails an open connection outside a turn, which has to follow.
     pub(crate) fn fail(&mut self, code: CloseCode, reason: &str, now: Instant) {
         if let Phase::Open(open) = &mut self.phase {

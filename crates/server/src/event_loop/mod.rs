@@ -436,8 +436,13 @@ impl EventLoop {
             self.context.mailbox.load.fetch_sub(1, Ordering::Relaxed);
         }
         // The connection's state is the application's, and may panic when it is dropped.
+        let id = slot.id();
         guarded(|| slot.finish(key, &self.context));
         self.context.parts.timers.get_mut().forget(key);
+        if let Some(id) = id {
+            // Whoever has this place next must not get its messages.
+            guarded(|| self.context.parts.forget_topics(key, id));
+        }
         self.context.now = Instant::now();
         self.trim_later();
     }

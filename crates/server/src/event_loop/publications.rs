@@ -184,7 +184,8 @@ impl EventLoop {
     /// Lets a connection that has subscribed have the messages that were kept, and all that follow.
     fn join(&mut self, join: &Join) {
         let key = Key::of_bits(join.subscriber);
-        let id = self.slots.get_mut(key).and_then(|slot| slot.id());
+        // A connection that has ended has left its topics, though its last bytes may still be queued.
+        let id = self.slots.get_mut(key).and_then(|slot| slot.receiving_id());
         let joined = self.context.parts.join(key, id, join);
         if joined != Joined::Now && joined != Joined::Replays {
             return;
