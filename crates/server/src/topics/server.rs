@@ -27,7 +27,8 @@ impl ServerHandle {
     /// ```
     ///
     /// # Errors
-    /// A [`PublishError`]; nobody receives the message.
+    /// A [`PublishError`]. Nobody receives the message, except after `NotPassedOn`: then the
+    /// subscribers of this server do, unless the topic is durable.
     pub fn publish(&self, topic: &str, message: impl Into<Prepared>) -> Result<(), PublishError> {
         self.hub().ok_or(PublishError::Ended)?.publish(topic, message.into(), None, None)
     }
@@ -58,7 +59,8 @@ impl ServerHandle {
     /// kept for new subscribers, and not passed on to other servers.
     ///
     /// # Errors
-    /// A [`PublishError`]; nobody receives the message.
+    /// A [`PublishError`]. Nobody receives the message, except after `NotPassedOn`: then the
+    /// subscribers of this server do, unless the topic is durable.
     pub fn publish_local(&self, filter: &str, message: impl Into<Prepared>) -> Result<(), PublishError> {
         self.hub().ok_or(PublishError::Ended)?.publish_local(filter, message.into())
     }

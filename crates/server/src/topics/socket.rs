@@ -20,8 +20,9 @@ impl Socket<'_> {
     ///
     /// First come the messages that were kept for new subscribers ([`Retain`](crate::Retain)), then
     /// every message that is published from now on: none is missed and none comes twice, even if it
-    /// matches several subscriptions of the connection. Messages on one topic arrive in the order in
-    /// which they were published. Subscribing again changes nothing.
+    /// matches several subscriptions of the connection. Only the kept ones come with each of these
+    /// subscriptions. Messages on one topic arrive in the order in which they were published.
+    /// Subscribing again changes nothing.
     ///
     /// A message that finds the connection with nothing else to send is written at once. Otherwise
     /// it waits until the peer has taken what is queued, as the topic's
@@ -100,7 +101,8 @@ impl Socket<'_> {
     /// parameters. Returns at once; the event loops deliver it.
     ///
     /// # Errors
-    /// A [`PublishError`]; nobody receives the message.
+    /// A [`PublishError`]. Nobody receives the message, except after `NotPassedOn`: then the
+    /// subscribers of this server do, unless the topic is durable.
     pub fn publish(&self, topic: &str, message: impl Into<Prepared>) -> Result<(), PublishError> {
         let topics = self.own.of_loop.topics.borrow().topics();
         topics.hub.publish(topic, message.into(), None, Some(self.own.id))
@@ -111,7 +113,8 @@ impl Socket<'_> {
     /// subscribers.
     ///
     /// # Errors
-    /// A [`PublishError`]; nobody receives the message.
+    /// A [`PublishError`]. Nobody receives the message, except after `NotPassedOn`: then the
+    /// subscribers of this server do, unless the topic is durable.
     pub fn publish_keyed(
         &self,
         topic: &str,
@@ -126,7 +129,8 @@ impl Socket<'_> {
     /// subscribed.
     ///
     /// # Errors
-    /// A [`PublishError`]; nobody receives the message.
+    /// A [`PublishError`]. Nobody receives the message, except after `NotPassedOn`: then the
+    /// subscribers of this server do, unless the topic is durable.
     pub fn publish_to_all(&self, topic: &str, message: impl Into<Prepared>) -> Result<(), PublishError> {
         let topics = self.own.of_loop.topics.borrow().topics();
         topics.hub.publish(topic, message.into(), None, None)

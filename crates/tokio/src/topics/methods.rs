@@ -24,8 +24,9 @@ macro_rules! topics {
             /// First come the messages that were kept for new subscribers
             /// ([`Retain`](crate::topics::Retain)), then every message that is published from now on:
             /// none is missed and none comes twice, even if it matches several subscriptions of the
-            /// connection. Messages on one topic arrive in the order in which they were published.
-            /// Subscribing again changes nothing.
+            /// connection. Only the kept ones come with each of these subscriptions. Messages on one
+            /// topic arrive in the order in which they were published. Subscribing again changes
+            /// nothing.
             ///
             /// # Errors
             /// A [`SubscribeError`](crate::topics::SubscribeError); nothing has changed.
