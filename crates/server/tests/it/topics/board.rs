@@ -3,7 +3,8 @@
 use crate::common::{Client, TestServer, next};
 use framewright::frame::OpCode;
 use framewright_server::{
-    Closed, Decision, Handle, Handler, Incoming, Message, ServerBuilder, SlowConsumer, Socket, Topics,
+    CloseCode, Closed, Decision, Handle, Handler, Incoming, Message, ServerBuilder, SlowConsumer, Socket,
+    Topics,
 };
 use std::collections::VecDeque;
 use std::net::TcpStream;
@@ -22,6 +23,7 @@ use std::sync::{Mutex, PoisonError};
 /// | `fill TOPIC` | publish 64 KiB to all until it is refused, and count |
 /// | `x TOPIC` | subscribe and unsubscribe until it is refused, and count |
 /// | `?` | list the topics, sorted |
+/// | `stuck TOPIC` | send until there is no room, subscribe by a handle, and fail |
 /// | `panic` | panic |
 ///
 /// A gap is told as `^` and the topic.
@@ -79,6 +81,12 @@ impl Handler for Board {
                     }
                     assert!(socket.unsubscribe(text));
                 }
+            }
+            "s" => {
+                let long = vec![0; 64 << 10];
+                while socket.send_binary(&long).is_ok() {}
+                socket.handle().subscribe(text).expect("it is open");
+                return socket.fail(CloseCode::POLICY_VIOLATION, "as it was told");
             }
             "?" => {
                 let mut topics = socket.topics();

@@ -30,6 +30,19 @@ fn subscriptions_end_with_their_connection() {
 }
 
 #[test]
+fn a_connection_that_has_ended_joins_nothing_though_its_last_bytes_wait() {
+    let board = BoardServer::start(1, Topics::default());
+    let mut other = board.subscribed(&["fence"]);
+    let (mut stuck, _) = board.open();
+    stuck.client.send_text("stuck secret");
+    next(&board.closed);
+    // The join of the handle comes before this.
+    board.publish("fence", "passed");
+    other.expect(&["passed"]);
+    assert_eq!(board.server.handle().subscribers("secret"), 0);
+}
+
+#[test]
 fn a_panic_ends_its_own_connection_and_nobody_misses_anything() {
     let board = BoardServer::start(1, Topics::default());
     let mut pins: Vec<Pin> = (0..5).map(|_| board.subscribed(&["topic"])).collect();
