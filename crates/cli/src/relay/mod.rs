@@ -44,12 +44,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILTER=N")]
     retain: Vec<Of<usize>>,
     /// What happens to subscribers that do not keep up and ask for nothing else: disconnect,
-    /// drop-newest, drop-oldest or latest, beyond LIMIT bytes; may be repeated. [default:
-    /// #=disconnect:1048576]
+    /// drop-newest, drop-oldest or latest, beyond LIMIT bytes; may be repeated. Without it:
+    /// #=disconnect:1048576
     #[arg(long, value_name = "FILTER=POLICY:LIMIT")]
     slow_consumer: Vec<Of<Slow>>,
-    /// Be one relay with all others on this Redis 7: redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], or
-    /// rediss:// with TLS. [default: serve alone]
+    /// Be one relay with all others on this Redis 7: redis://USER:PASSWORD@HOST:PORT/DB, where all
+    /// but the host can be left out, or rediss:// with TLS. [default: serve alone]
     #[cfg(feature = "redis")]
     #[arg(long, value_name = "URL")]
     redis: Option<String>,
