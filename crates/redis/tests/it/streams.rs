@@ -2,6 +2,7 @@
 
 use crate::support::{Inbox, Node, RedisServer, envelope, eventually, stream};
 use framewright_driver::topics::Backplane;
+use framewright_driver::topics::BackplaneError;
 use framewright_redis::RedisBackplane;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
@@ -281,7 +282,15 @@ fn through_restarts(count: usize) {
     let live = both.inbox.look(|received| received.messages.clone());
     let first_live = live[0].id.clone().expect("a place");
     'pages: loop {
-        let page = both.read("t", &after).expect("a page");
+        let page = match both.read("t", &after) {
+            // Redis was restarted a moment ago.
+            Err(BackplaneError::Away) => {
+                assert!(begun.elapsed() < Duration::from_secs(120), "{:?}", both.backplane.stats());
+                thread::sleep(Duration::from_millis(20));
+                continue;
+            }
+            page => page.expect("a page"),
+        };
         assert!(!page.gap && !page.stored.is_empty());
         for stored in page.stored {
             if stored.id == first_live {
