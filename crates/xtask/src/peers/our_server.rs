@@ -32,9 +32,9 @@ pub(super) struct OurServer {
     pub(super) plain: SocketAddr,
     /// Where it speaks TLS.
     pub(super) tls: SocketAddr,
-    /// The same behind the PROXY protocol.
+    /// Where it speaks TLS behind the PROXY protocol.
     pub(super) tls_of_proxies: SocketAddr,
-    /// The same for clients with a certificate of the authority.
+    /// Where it speaks TLS with clients that show a certificate of the authority.
     pub(super) tls_of_known: SocketAddr,
     ends: Receiver<End>,
 }

@@ -64,7 +64,7 @@ impl Stage {
         tally.note(&format!("{what}close codes of both sides"), self.close_codes(peer, base));
     }
 
-    /// The same with our client.
+    /// The messages and the close codes of our client, with a server whose URLs begin with `base`.
     ///
     /// # Errors
     /// If the certificate cannot be read.
