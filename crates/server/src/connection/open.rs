@@ -88,6 +88,11 @@ impl Open {
         self.turn.is_in_bulk()
     }
 
+    /// Whether nothing is queued for the peer.
+    pub(crate) fn has_drained(&self) -> bool {
+        self.turn.connection.buffered() == 0
+    }
+
     /// Bytes that the connection holds, without those its handles have queued.
     #[inline]
     pub(crate) fn held(&self) -> usize {

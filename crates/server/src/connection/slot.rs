@@ -260,6 +260,11 @@ impl Slot {
         matches!(&self.phase, Phase::Open(open) if open.is_in_bulk())
     }
 
+    /// Whether the connection is open and has nothing queued: no room will be announced for it.
+    pub(crate) fn has_drained(&self) -> bool {
+        matches!(&self.phase, Phase::Open(open) if open.has_drained())
+    }
+
     /// Bytes that the connection holds between its turns, without those its handles have queued.
     #[inline]
     pub(crate) fn held(&self) -> usize {

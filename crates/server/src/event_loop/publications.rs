@@ -163,8 +163,14 @@ impl EventLoop {
                 self.heed_alarm();
             }
             _ => {
+                let has_drained = slot.has_drained();
                 if topics.waits(key) {
                     slot.note(Errands::WAITING);
+                    // Several that exceed the high-water mark together go one by one, in a turn that
+                    // nothing else may bring.
+                    if has_drained {
+                        self.list(key);
+                    }
                 }
                 self.settle(key);
             }

@@ -2,7 +2,7 @@
 
 use super::board::{BoardServer, Pin};
 use crate::common::{Client, next, wait_until};
-use framewright_server::{Handle, Retain, SlowConsumer, TopicOptions, TopicStats, Topics};
+use framewright_server::{Config, Handle, Options, Retain, SlowConsumer, TopicOptions, TopicStats, Topics};
 use socket2::{Domain, Socket, Type};
 use std::net::TcpStream;
 
@@ -196,4 +196,16 @@ fn those_who_read_do_not_wait_for_those_who_do_not() {
     }
     assert!(stats(&board).dropped_oldest > 0);
     drop(lagging);
+}
+
+#[test]
+fn messages_that_exceed_a_small_mark_together_arrive_though_the_peer_is_silent() {
+    let connection = Config { high_water: 16, ..Config::default() };
+    let options = Options { connection, ..Options::default() };
+    let board = BoardServer::with(|builder| builder.workers(1).options(options));
+    let mut silent = board.subscribed(&["topic"]);
+    let (mut publisher, _) = board.open();
+    publisher.expect_ok("16 topic");
+    let texts: Vec<String> = (0..16).map(|number| number.to_string()).collect();
+    silent.expect(&texts.iter().map(String::as_str).collect::<Vec<_>>());
 }
